@@ -1,1 +1,26 @@
-//! Placeholder while the workspace is laid out.
+//! The rules of Holdfast: what a backup, a server, a key and a job are, and
+//! what may be done with them.
+//!
+//! Everything here is pure. It must never read a clock, the environment or a
+//! file, talk to a database or the network: time, random bytes and counts are
+//! arguments. That is why the rules can be tested as tables.
+
+pub mod access;
+pub mod backup;
+pub mod id;
+pub mod ignore;
+pub mod job;
+pub mod key;
+pub mod limit;
+pub mod name;
+pub mod profile;
+pub mod retry;
+pub mod server;
+
+pub use access::{Permission, Standing};
+pub use backup::{Backup, BackupState};
+pub use id::{BackupId, JobId, ServerId, ServerRef, UserId};
+pub use job::{JobKind, JobState, Progress};
+pub use name::{BackupName, DiskName, NodeName};
+pub use profile::Profile;
+pub use server::{Server, ServerState};

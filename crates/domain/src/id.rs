@@ -1,0 +1,124 @@
+//! Identifiers, one type for each thing they name, so that a server can't be
+//! passed where a backup is meant.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+macro_rules! uuid_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub Uuid);
+
+        impl $name {
+            /// Reads a hyphenated UUID in either case; anything else is `None`.
+            ///
+            /// The other spellings that a UUID library takes (braces, `urn:`, no
+            /// hyphens) are refused, so that one thing has one address.
+            pub fn parse(text: &str) -> Option<Self> {
+                parse_hyphenated(text).map(Self)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.hyphenated().fmt(f)
+            }
+        }
+    };
+}
+
+uuid_id!(
+    /// Names a server: a directory that is backed up.
+    ServerId
+);
+uuid_id!(
+    /// Names a backup.
+    BackupId
+);
+uuid_id!(
+    /// Names a user.
+    UserId
+);
+
+/// Names a job: its row in the job table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct JobId(pub i64);
+
+impl fmt::Display for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl ServerId {
+    /// Returns the short identifier: the eight characters before the first dash.
+    pub fn short(self) -> String {
+        self.to_string()[..8].to_owned()
+    }
+}
+
+/// A server as a caller names it: by UUID or by its short identifier.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServerRef {
+    /// The full UUID.
+    Id(ServerId),
+    /// The eight hexadecimal digits before its first dash, in lower case.
+    Short(String),
+}
+
+impl ServerRef {
+    /// Reads either form; anything else is `None`, which callers answer as "not found".
+    pub fn parse(text: &str) -> Option<Self> {
+        if text.len() == 8 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Some(Self::Short(text.to_ascii_lowercase()));
+        }
+        ServerId::parse(text).map(Self::Id)
+    }
+}
+
+fn parse_hyphenated(text: &str) -> Option<Uuid> {
+    let hyphens_right = text.len() == 36
+        && text
+            .bytes()
+            .enumerate()
+            .all(|(i, b)| (b == b'-') == matches!(i, 8 | 13 | 18 | 23));
+    if !hyphens_right {
+        return None;
+    }
+    Uuid::try_parse(text).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_named_by_its_uuid_or_its_first_eight_digits_and_nothing_else() {
+        let id = "d3aac109-45e1-4c23-9a84-c8d5f06b93a1";
+        let parsed = ServerId::parse(id).expect("a UUID");
+        for (text, expected) in [
+            (id, Some(ServerRef::Id(parsed))),
+            (
+                "D3AAC109-45E1-4C23-9A84-C8D5F06B93A1",
+                Some(ServerRef::Id(parsed)),
+            ),
+            ("d3aac109", Some(ServerRef::Short("d3aac109".into()))),
+            ("D3AAC109", Some(ServerRef::Short("d3aac109".into()))),
+            ("d3aac10", None),
+            ("d3aac10z", None),
+            ("d3aac10945e14c239a84c8d5f06b93a1", None),
+            ("{d3aac109-45e1-4c23-9a84-c8d5f06b93a1}", None),
+            ("urn:uuid:d3aac109-45e1-4c23-9a84-c8d5f06b93a1", None),
+            ("", None),
+            ("../../etc", None),
+        ] {
+            assert_eq!(ServerRef::parse(text), expected, "{text}");
+        }
+        assert_eq!(parsed.short(), "d3aac109");
+    }
+}

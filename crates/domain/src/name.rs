@@ -1,0 +1,157 @@
+//! Names that people give: parsed once at the edge, carried as proof.
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+/// The greatest length of a backup's name, in characters.
+pub const BACKUP_NAME_MAX: usize = 191;
+
+/// A backup's name: trimmed, not empty, at most [`BACKUP_NAME_MAX`] characters, no NUL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackupName(String);
+
+/// Why a text is no backup name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NameRefused {
+    /// More than [`BACKUP_NAME_MAX`] characters after trimming.
+    #[error("name is longer than {BACKUP_NAME_MAX} characters")]
+    TooLong,
+    /// Holds a NUL, which no database text can.
+    #[error("name holds a NUL character")]
+    Nul,
+}
+
+impl BackupName {
+    /// Reads a name as a person typed it; a blank one is `None`.
+    ///
+    /// # Errors
+    /// [`NameRefused`] when it is too long or holds a NUL.
+    pub fn parse(text: &str) -> Result<Option<Self>, NameRefused> {
+        let trimmed = text.trim();
+        if trimmed.contains('\0') {
+            return Err(NameRefused::Nul);
+        }
+        if trimmed.chars().count() > BACKUP_NAME_MAX {
+            return Err(NameRefused::TooLong);
+        }
+        Ok((!trimmed.is_empty()).then(|| Self(trimmed.to_owned())))
+    }
+
+    /// Makes the name of a backup that was given none: `Backup at 2026-01-01 00:00:00`, in UTC.
+    pub fn from_time(now: DateTime<Utc>) -> Self {
+        Self(format!("Backup at {}", now.format("%Y-%m-%d %H:%M:%S")))
+    }
+
+    /// Returns the name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+macro_rules! slug {
+    ($(#[$doc:meta])* $name:ident, $max:literal, $extra:pat, $says:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        impl $name {
+            #[doc = concat!("Reads a name: ", $says, ".\n\n# Errors\nThe text, when it is anything else.")]
+            pub fn parse(text: &str) -> Result<Self, String> {
+                let fits = !text.is_empty()
+                    && text.len() <= $max
+                    && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, $extra));
+                if fits && !text.starts_with('.') {
+                    Ok(Self(text.to_owned()))
+                } else {
+                    Err(format!("`{text}` is not a name of {}", $says))
+                }
+            }
+
+            /// Returns the name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+slug!(
+    /// Names a disk: a place where archives live.
+    DiskName,
+    32,
+    b'_' | b'-',
+    "1 to 32 of a-z, 0-9, `_` and `-`"
+);
+slug!(
+    /// Names a node: a machine on which a worker sees its servers' files.
+    NodeName,
+    64,
+    b'_' | b'-' | b'.' | b'A'..=b'Z',
+    "1 to 64 of a-z, A-Z, 0-9, `_`, `-` and `.`"
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::TimeZone;
+
+    #[test]
+    fn a_backup_name_is_trimmed_counted_in_characters_and_blank_means_none() {
+        let long = "é".repeat(191);
+        let too_long = "é".repeat(192);
+        let padded = format!("  {long}\t");
+        for (text, expected) in [
+            ("  Weekly  ", Ok(Some("Weekly"))),
+            ("", Ok(None)),
+            (" \t\n", Ok(None)),
+            (long.as_str(), Ok(Some(long.as_str()))),
+            (padded.as_str(), Ok(Some(long.as_str()))),
+            (too_long.as_str(), Err(NameRefused::TooLong)),
+            ("a\0b", Err(NameRefused::Nul)),
+        ] {
+            let parsed = BackupName::parse(text);
+            assert_eq!(
+                parsed.as_ref().map(|n| n.as_ref().map(BackupName::as_str)),
+                expected.as_ref().map(|n| *n),
+                "{text:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_backup_without_a_name_is_named_by_its_time() {
+        let now = Utc
+            .with_ymd_and_hms(2026, 1, 1, 0, 0, 0)
+            .single()
+            .expect("a time");
+        assert_eq!(
+            BackupName::from_time(now).as_str(),
+            "Backup at 2026-01-01 00:00:00"
+        );
+    }
+
+    #[test]
+    fn disk_and_node_names_can_stand_in_paths() {
+        for (text, disk, node) in [
+            ("local", true, true),
+            ("s3-eu_1", true, true),
+            ("node.example", false, true),
+            ("Node1", false, true),
+            ("", false, false),
+            ("..", false, false),
+            ("a/b", false, false),
+        ] {
+            assert_eq!(DiskName::parse(text).is_ok(), disk, "disk {text}");
+            assert_eq!(NodeName::parse(text).is_ok(), node, "node {text}");
+        }
+    }
+}
