@@ -1,0 +1,84 @@
+//! What can go wrong with a disk, told apart by what the caller can do about it.
+
+use std::io;
+
+/// Why a disk could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no such object.
+    #[error("{object} is not there")]
+    NotFound {
+        /// What was asked for.
+        object: String,
+    },
+    /// The disk has no room left, or the quota of its user is used up.
+    #[error("disk `{disk}` is full while writing {object}")]
+    Full {
+        /// The disk's name.
+        disk: String,
+        /// What was written.
+        object: String,
+    },
+    /// The disk refuses: permissions, a read-only file system.
+    #[error("disk `{disk}` refuses access to {object}")]
+    Denied {
+        /// The disk's name.
+        disk: String,
+        /// What was touched.
+        object: String,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// The disk can't be used now: gone, broken, out of reach.
+    #[error("disk `{disk}` failed on {object}")]
+    Unavailable {
+        /// The disk's name.
+        disk: String,
+        /// What was touched.
+        object: String,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// No disk of that name is configured here.
+    #[error("no disk named `{disk}` is configured on this node")]
+    UnknownDisk {
+        /// The name that was asked for.
+        disk: String,
+    },
+    /// An object of that key exists already.
+    #[error("{object} exists already on disk `{disk}`")]
+    Exists {
+        /// The disk's name.
+        disk: String,
+        /// What was to be written.
+        object: String,
+    },
+}
+
+impl Error {
+    /// Says whether the same call may succeed a little later.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Unavailable { .. })
+    }
+
+    pub(crate) fn from_io(disk: &str, object: impl ToString, source: io::Error) -> Self {
+        let (disk, object) = (disk.to_owned(), object.to_string());
+        match source.kind() {
+            io::ErrorKind::NotFound => Self::NotFound { object },
+            io::ErrorKind::StorageFull
+            | io::ErrorKind::QuotaExceeded
+            | io::ErrorKind::FileTooLarge => Self::Full { disk, object },
+            io::ErrorKind::AlreadyExists => Self::Exists { disk, object },
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Self::Denied {
+                disk,
+                object,
+                source,
+            },
+            _ => Self::Unavailable {
+                disk,
+                object,
+                source,
+            },
+        }
+    }
+}

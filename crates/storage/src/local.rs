@@ -1,0 +1,350 @@
+//! A folder on this machine as a disk: `<root>/<server>/<backup>.tar.gz`.
+//!
+//! An object is written to a temporary file beside its place (`.<name>.partial`),
+//! synced, renamed to its name (which fails when the name is taken) and its
+//! folder synced. File operations run on
+//! tokio's blocking threads; the caller hands over chunks of about a megabyte,
+//! so that the hand-over costs nothing.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use fs_err as fs;
+use holdfast_domain::{BackupId, DiskName, ServerId};
+
+use crate::disk::Partial;
+use crate::error::Error;
+use crate::key::StorageKey;
+
+/// Names the disk that a root belongs to, so that two disks can't share one by mistake.
+const MARKER: &str = ".holdfast-disk";
+
+/// A disk in a folder.
+#[derive(Debug)]
+pub struct LocalDisk {
+    name: DiskName,
+    root: PathBuf,
+}
+
+/// An upload to a [`LocalDisk`].
+#[derive(Debug)]
+pub struct LocalUpload {
+    disk: Arc<LocalDisk>,
+    key: StorageKey,
+    /// `None` while a write is under way on another thread, and after the end.
+    file: Option<File>,
+    partial: PathBuf,
+}
+
+impl LocalDisk {
+    /// Opens the disk in `root`, which is made when it is not there.
+    ///
+    /// # Errors
+    /// When `root` is no directory, can't be written to, or belongs to a disk of another name.
+    pub fn open_root(name: DiskName, root: &Path) -> Result<Arc<Self>, Error> {
+        let disk = Self {
+            name,
+            root: root.to_owned(),
+        };
+        disk.claim_root()
+            .map_err(|source| disk.failed(root.display(), source))?;
+        Ok(Arc::new(disk))
+    }
+
+    fn claim_root(&self) -> io::Result<()> {
+        fs::create_dir_all(&self.root)?;
+        let marker = self.root.join(MARKER);
+        match fs::read_to_string(&marker) {
+            Ok(owner) if owner.trim() == self.name.as_str() => {}
+            Ok(owner) => {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    format!(
+                        "`{}` belongs to disk `{}`",
+                        self.root.display(),
+                        owner.trim()
+                    ),
+                ));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                fs::write(&marker, format!("{}\n", self.name))?;
+            }
+            Err(error) => return Err(error),
+        }
+        self.probe()
+    }
+
+    /// Writes and removes a file: the only proof of a writable folder that also holds for root.
+    fn probe(&self) -> io::Result<()> {
+        let probe = self
+            .root
+            .join(format!(".holdfast-probe-{}", std::process::id()));
+        fs::write(&probe, b"holdfast")?;
+        fs::remove_file(&probe)
+    }
+
+    fn failed(&self, object: impl ToString, source: io::Error) -> Error {
+        Error::from_io(self.name.as_str(), object, source)
+    }
+
+    fn path(&self, key: StorageKey) -> PathBuf {
+        self.root.join(key.path())
+    }
+
+    fn partial_path(&self, key: StorageKey) -> PathBuf {
+        let path = self.path(key);
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        path.with_file_name(format!(".{name}.partial"))
+    }
+
+    async fn blocking<T: Send + 'static>(
+        self: &Arc<Self>,
+        object: impl ToString,
+        work: impl FnOnce(&Self) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, Error> {
+        let disk = Arc::clone(self);
+        let joined = tokio::task::spawn_blocking(move || work(&disk)).await;
+        joined
+            .map_err(io::Error::other)
+            .flatten()
+            .map_err(|source| self.failed(object, source))
+    }
+
+    pub(crate) async fn begin(self: &Arc<Self>, key: StorageKey) -> Result<LocalUpload, Error> {
+        let partial = self.partial_path(key);
+        let file = {
+            let partial = partial.clone();
+            self.blocking(key, move |disk| {
+                // The root itself is never made here: a disk that was unmounted must not turn
+                // into a folder on the system's own disk.
+                fs::metadata(disk.root.join(MARKER))?;
+                let folder = partial.parent().unwrap_or(&disk.root);
+                if let Err(error) = fs::create_dir(folder)
+                    && error.kind() != io::ErrorKind::AlreadyExists
+                {
+                    return Err(error);
+                }
+                fs::File::create(&partial).map(fs::File::into_file)
+            })
+            .await?
+        };
+        Ok(LocalUpload {
+            disk: Arc::clone(self),
+            key,
+            file: Some(file),
+            partial,
+        })
+    }
+
+    pub(crate) async fn size(self: &Arc<Self>, key: StorageKey) -> Result<u64, Error> {
+        self.blocking(key, move |disk| Ok(fs::metadata(disk.path(key))?.len()))
+            .await
+    }
+
+    pub(crate) async fn open(self: &Arc<Self>, key: StorageKey) -> Result<File, Error> {
+        self.blocking(key, move |disk| {
+            fs::File::open(disk.path(key)).map(fs::File::into_file)
+        })
+        .await
+    }
+
+    pub(crate) async fn delete(self: &Arc<Self>, key: StorageKey) -> Result<(), Error> {
+        self.blocking(key, move |disk| disk.remove(&disk.path(key)))
+            .await
+    }
+
+    pub(crate) async fn delete_backup(
+        self: &Arc<Self>,
+        server: ServerId,
+        backup: BackupId,
+    ) -> Result<(), Error> {
+        let object = format!("backup {backup}");
+        self.blocking(object, move |disk| {
+            for (key, path) in disk.objects_of(server)? {
+                if key.archive().backup == backup {
+                    disk.remove(&path)?;
+                }
+            }
+            // The server's folder goes with its last backup.
+            match fs::remove_dir(disk.root.join(server.to_string())) {
+                Ok(()) => Ok(()),
+                Err(error) => match error.kind() {
+                    io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty => Ok(()),
+                    _ => Err(error),
+                },
+            }
+        })
+        .await
+    }
+
+    pub(crate) async fn partials(self: &Arc<Self>) -> Result<Vec<Partial>, Error> {
+        self.blocking(self.root.display(), move |disk| {
+            let mut found = Vec::new();
+            for entry in fs::read_dir(&disk.root)? {
+                let entry = entry?;
+                let Some(server) = entry.file_name().to_str().and_then(ServerId::parse) else {
+                    continue;
+                };
+                found.extend(disk.partials_of(server)?);
+            }
+            Ok(found)
+        })
+        .await
+    }
+
+    pub(crate) async fn remove_partial(self: &Arc<Self>, partial: &Partial) -> Result<(), Error> {
+        let path = self.partial_path(partial.key);
+        self.blocking(&partial.handle, move |disk| disk.remove(&path))
+            .await
+    }
+
+    pub(crate) async fn check(self: &Arc<Self>) -> Result<(), Error> {
+        self.blocking(self.root.display(), |disk| {
+            fs::metadata(disk.root.join(MARKER))?;
+            disk.probe()
+        })
+        .await
+        .map_err(|error| match error {
+            Error::NotFound { object } => Error::Unavailable {
+                disk: self.name.to_string(),
+                object,
+                source: io::Error::new(io::ErrorKind::NotFound, format!("`{MARKER}` is missing")),
+            },
+            other => other,
+        })
+    }
+
+    /// Lists a server's whole objects and partial ones; a disk that has lost its root is an error.
+    fn objects_of(&self, server: ServerId) -> io::Result<Vec<(StorageKey, PathBuf)>> {
+        fs::metadata(self.root.join(MARKER))
+            .map_err(|error| io::Error::other(format!("the disk is not there: {error}")))?;
+        let folder = self.root.join(server.to_string());
+        let entries = match fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut found = Vec::new();
+        for entry in entries {
+            let entry = entry?;
+            let file_name = entry.file_name();
+            let Some(name) = file_name.to_str() else {
+                continue;
+            };
+            let whole = name
+                .strip_prefix('.')
+                .and_then(|n| n.strip_suffix(".partial"))
+                .unwrap_or(name);
+            if let Some(key) = StorageKey::parse(&format!("{server}/{whole}")) {
+                found.push((key, entry.path()));
+            }
+        }
+        Ok(found)
+    }
+
+    fn partials_of(&self, server: ServerId) -> io::Result<Vec<Partial>> {
+        let mut found = Vec::new();
+        for (key, path) in self.objects_of(server)? {
+            if path == self.partial_path(key) {
+                found.push(Partial {
+                    key,
+                    handle: path.display().to_string(),
+                });
+            }
+        }
+        Ok(found)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // Gone is fine; a whole disk that is gone is not.
+                fs::metadata(self.root.join(MARKER))
+                    .map_err(|error| io::Error::other(format!("the disk is not there: {error}")))?;
+                Ok(())
+            }
+            other => other,
+        }
+    }
+}
+
+/// Renames, but refuses a name that is taken.
+fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // Not every file system can (NFS, some FUSE ones); a link refuses as well.
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
+            fs::hard_link(from, to)?;
+            fs::remove_file(from)
+        }
+        other => Ok(other?),
+    }
+}
+
+impl LocalUpload {
+    pub(crate) async fn write(&mut self, chunk: Bytes) -> Result<(), Error> {
+        let Some(mut file) = self.file.take() else {
+            return Err(self
+                .disk
+                .failed(self.key, io::Error::other("the upload has failed before")));
+        };
+        let file = self
+            .disk
+            .blocking(self.key, move |_| {
+                file.write_all(&chunk)?;
+                Ok(file)
+            })
+            .await?;
+        self.file = Some(file);
+        Ok(())
+    }
+
+    pub(crate) async fn finish(mut self) -> Result<(), Error> {
+        let Some(file) = self.file.take() else {
+            return Err(self
+                .disk
+                .failed(self.key, io::Error::other("the upload has failed before")));
+        };
+        let (key, partial) = (self.key, self.partial.clone());
+        self.disk
+            .blocking(key, move |disk| {
+                file.sync_all()?;
+                drop(file);
+                let path = disk.path(key);
+                rename_new(&partial, &path)?;
+                let folder = path.parent().unwrap_or(&disk.root);
+                fs::File::open(folder)?.sync_all()?;
+                fs::File::open(&disk.root)?.sync_all()
+            })
+            .await
+    }
+
+    pub(crate) async fn abort(mut self) -> Result<(), Error> {
+        self.file = None;
+        let partial = self.partial.clone();
+        self.disk
+            .blocking(self.key, move |disk| disk.remove(&partial))
+            .await
+    }
+}
+
+impl Drop for LocalUpload {
+    /// Removes the partial file of an upload that was neither finished nor aborted. After either
+    /// there is nothing left to remove.
+    fn drop(&mut self) {
+        match fs::remove_file(&self.partial) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                tracing::warn!(%error, "could not remove a partial upload; the sweep will")
+            }
+        }
+    }
+}
