@@ -1,1 +1,23 @@
-//! Placeholder while the workspace is laid out.
+//! State and job table in Postgres. The only crate that knows SQL.
+//!
+//! Functions that are one statement take a [`Database`]; those that must hold
+//! together with others take a [`Transaction`]. Every query is checked against
+//! the schema when it is compiled (`.sqlx/` holds what the check needs).
+//!
+//! This crate must never decide: rules are in `holdfast_domain`.
+
+pub mod backups;
+mod connect;
+mod error;
+pub mod jobs;
+pub mod keys;
+mod listen;
+mod migrate;
+pub mod servers;
+pub mod subusers;
+pub mod users;
+
+pub use connect::{Database, Transaction};
+pub use error::Error;
+pub use listen::{Listener, Signal};
+pub use migrate::migrate;

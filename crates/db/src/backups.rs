@@ -1,0 +1,394 @@
+//! Backups, with what their jobs are doing.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use uuid::Uuid;
+
+use holdfast_domain::backup::{Completed, Notes, Restore};
+use holdfast_domain::job::{Phase, Progress};
+use holdfast_domain::{
+    Backup, BackupId, BackupName, BackupState, DiskName, JobState, ServerId, UserId,
+};
+
+use crate::connect::{Database, Transaction};
+use crate::error::Error;
+
+struct Row {
+    id: Uuid,
+    server_id: Uuid,
+    name: String,
+    ignored_files: Vec<String>,
+    disk: String,
+    state: String,
+    is_locked: bool,
+    is_scheduled: bool,
+    size_bytes: i64,
+    sha256: Option<Vec<u8>>,
+    archive_attempt: Option<i32>,
+    notes_count: i64,
+    notes: Vec<String>,
+    error: Option<String>,
+    created_at: DateTime<Utc>,
+    completed_at: Option<DateTime<Utc>>,
+    failed_at: Option<DateTime<Utc>>,
+    unfinished_state: Option<String>,
+    unfinished_progress: Option<Value>,
+    restore_state: Option<String>,
+    restore_started_at: Option<DateTime<Utc>>,
+    restore_finalized_at: Option<DateTime<Utc>>,
+    restore_error: Option<String>,
+}
+
+macro_rules! select_backups {
+    ($executor:expr, $fetch:ident, $tail:tt $(, $argument:expr)* $(,)?) => {
+        sqlx::query_as!(
+            Row,
+            "SELECT b.id, b.server_id, b.name, b.ignored_files, b.disk, b.state, b.is_locked, b.is_scheduled,
+                    b.size_bytes, b.sha256, b.archive_attempt, b.notes_count, b.notes, b.error, b.created_at,
+                    b.completed_at, b.failed_at,
+                    u.state AS \"unfinished_state?\", u.progress AS \"unfinished_progress?\",
+                    r.state AS \"restore_state?\", r.started_at AS \"restore_started_at?\",
+                    r.finalized_at AS \"restore_finalized_at?\",
+                    r.errors -> -1 ->> 'sentence' AS \"restore_error?\"
+             FROM backups b
+             LEFT JOIN LATERAL (
+                 SELECT j.state, j.progress FROM jobs j
+                 WHERE j.backup_id = b.id AND j.state IN ('available', 'scheduled', 'running')
+                 ORDER BY j.id DESC LIMIT 1
+             ) u ON true
+             LEFT JOIN LATERAL (
+                 SELECT j.state, j.started_at, j.finalized_at, j.errors FROM jobs j
+                 WHERE j.backup_id = b.id AND j.kind = 'restore_backup'
+                 ORDER BY j.id DESC LIMIT 1
+             ) r ON true "
+                + $tail,
+            $($argument),*
+        )
+        .$fetch($executor)
+        .await
+    };
+}
+
+impl TryFrom<Row> for Backup {
+    type Error = Error;
+
+    fn try_from(row: Row) -> Result<Self, Error> {
+        let state = state(&row)?;
+        let restore = restore(&row)?;
+        let progress = row.unfinished_state.as_ref().map(|_| {
+            // A job that waits has no progress of its own yet.
+            row.unfinished_progress
+                .and_then(|value| serde_json::from_value(value).ok())
+                .unwrap_or(Progress::begin(Phase::Queued))
+        });
+        Ok(Self {
+            id: BackupId(row.id),
+            server: ServerId(row.server_id),
+            name: row.name,
+            ignored_files: row.ignored_files,
+            disk: DiskName::parse(&row.disk)
+                .map_err(|_| Error::unreadable("disk name", &row.disk))?,
+            state,
+            is_locked: row.is_locked,
+            is_scheduled: row.is_scheduled,
+            created_at: row.created_at,
+            progress,
+            restore,
+        })
+    }
+}
+
+fn state(row: &Row) -> Result<BackupState, Error> {
+    let unreadable = || Error::unreadable("backup state", &row.state);
+    Ok(match row.state.as_str() {
+        "creating" => BackupState::Creating,
+        "completed" => BackupState::Completed(Completed {
+            at: row.completed_at.ok_or_else(unreadable)?,
+            sha256: row
+                .sha256
+                .as_deref()
+                .and_then(|hash| hash.try_into().ok())
+                .ok_or_else(unreadable)?,
+            size_bytes: row.size_bytes.unsigned_abs(),
+            attempt: row.archive_attempt.ok_or_else(unreadable)?.unsigned_abs(),
+            notes: Notes {
+                count: row.notes_count.unsigned_abs(),
+                first: row.notes.clone(),
+            },
+        }),
+        "failed" => BackupState::Failed {
+            at: row.failed_at.ok_or_else(unreadable)?,
+            error: row.error.clone().unwrap_or_default(),
+        },
+        _ => return Err(unreadable()),
+    })
+}
+
+fn restore(row: &Row) -> Result<Option<Restore>, Error> {
+    let Some(text) = &row.restore_state else {
+        return Ok(None);
+    };
+    let state = JobState::parse(text).ok_or_else(|| Error::unreadable("job state", text))?;
+    let failed = matches!(state, JobState::Discarded | JobState::Cancelled);
+    Ok(Some(Restore {
+        state,
+        started_at: row.restore_started_at,
+        finished_at: row.restore_finalized_at,
+        error: row.restore_error.clone().filter(|_| failed),
+    }))
+}
+
+/// A backup that is asked for.
+#[derive(Clone, Debug)]
+pub struct NewBackup<'a> {
+    /// Its UUID.
+    pub id: BackupId,
+    /// Whose files it will hold.
+    pub server: ServerId,
+    /// Its name.
+    pub name: &'a BackupName,
+    /// The patterns of the request.
+    pub ignored_files: &'a [String],
+    /// The disk that will hold it.
+    pub disk: &'a DiskName,
+    /// Whether it is locked from the first.
+    pub is_locked: bool,
+    /// Who asks.
+    pub created_by: UserId,
+}
+
+/// Stores a backup that is to be created.
+///
+/// # Errors
+/// When the database can't be written.
+pub async fn insert(transaction: &mut Transaction, backup: &NewBackup<'_>) -> Result<(), Error> {
+    sqlx::query!(
+        "INSERT INTO backups (id, server_id, name, ignored_files, disk, is_locked, created_by)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        backup.id.0,
+        backup.server.0,
+        backup.name.as_str(),
+        backup.ignored_files,
+        backup.disk.as_str(),
+        backup.is_locked,
+        backup.created_by.0,
+    )
+    .execute(transaction.connection())
+    .await?;
+    Ok(())
+}
+
+/// How many backups a server has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counts {
+    /// All of them.
+    pub total: u64,
+    /// Those that count against the limit: creating and completed ones.
+    pub kept: u64,
+}
+
+/// Counts a server's backups.
+///
+/// # Errors
+/// When the database can't be read.
+pub async fn count(database: &Database, server: ServerId) -> Result<Counts, Error> {
+    let row = sqlx::query!(
+        r#"SELECT count(*) AS "total!", count(*) FILTER (WHERE state IN ('creating', 'completed')) AS "kept!"
+           FROM backups WHERE server_id = $1"#,
+        server.0,
+    )
+    .fetch_one(database.pool())
+    .await?;
+    Ok(Counts {
+        total: row.total.unsigned_abs(),
+        kept: row.kept.unsigned_abs(),
+    })
+}
+
+/// Lists a server's backups, newest first, from `offset` on, at most `limit`.
+///
+/// # Errors
+/// When the database can't be read.
+pub async fn list(
+    database: &Database,
+    server: ServerId,
+    limit: u32,
+    offset: u64,
+) -> Result<Vec<Backup>, Error> {
+    let rows = select_backups!(
+        database.pool(),
+        fetch_all,
+        "WHERE b.server_id = $1 ORDER BY b.created_at DESC, b.id DESC LIMIT $2 OFFSET $3",
+        server.0,
+        i64::from(limit),
+        i64::try_from(offset).unwrap_or(i64::MAX),
+    )?;
+    rows.into_iter().map(Backup::try_from).collect()
+}
+
+/// Lists the newest backups of all servers, or of one; all, or those in one state.
+///
+/// # Errors
+/// When the database can't be read.
+pub async fn list_all(
+    database: &Database,
+    server: Option<ServerId>,
+    state: Option<&str>,
+    limit: u32,
+) -> Result<Vec<Backup>, Error> {
+    let rows = select_backups!(
+        database.pool(),
+        fetch_all,
+        "WHERE ($1::uuid IS NULL OR b.server_id = $1) AND ($2::text IS NULL OR b.state = $2)
+         ORDER BY b.created_at DESC, b.id DESC LIMIT $3",
+        server.map(|id| id.0),
+        state,
+        i64::from(limit),
+    )?;
+    rows.into_iter().map(Backup::try_from).collect()
+}
+
+/// Finds a backup of a server; another server's is not found.
+///
+/// # Errors
+/// When the database can't be read.
+pub async fn find(
+    database: &Database,
+    server: ServerId,
+    backup: BackupId,
+) -> Result<Option<Backup>, Error> {
+    select_backups!(
+        database.pool(),
+        fetch_optional,
+        "WHERE b.id = $1 AND b.server_id = $2",
+        backup.0,
+        server.0
+    )?
+    .map(Backup::try_from)
+    .transpose()
+}
+
+/// Finds a backup of a server and locks it until the transaction ends.
+///
+/// # Errors
+/// When the database can't be read.
+pub async fn lock(
+    transaction: &mut Transaction,
+    server: ServerId,
+    backup: BackupId,
+) -> Result<Option<Backup>, Error> {
+    // First the lock, then the look: one statement would show the jobs as they
+    // were before it waited.
+    sqlx::query!(
+        "SELECT id FROM backups WHERE id = $1 AND server_id = $2 FOR NO KEY UPDATE",
+        backup.0,
+        server.0
+    )
+    .fetch_optional(transaction.connection())
+    .await?;
+    select_backups!(
+        transaction.connection(),
+        fetch_optional,
+        "WHERE b.id = $1 AND b.server_id = $2",
+        backup.0,
+        server.0
+    )?
+    .map(Backup::try_from)
+    .transpose()
+}
+
+/// Sets whether a backup is kept from deletion.
+///
+/// # Errors
+/// When the database can't be written.
+pub async fn set_locked(
+    transaction: &mut Transaction,
+    backup: BackupId,
+    is_locked: bool,
+) -> Result<(), Error> {
+    sqlx::query!(
+        "UPDATE backups SET is_locked = $2 WHERE id = $1",
+        backup.0,
+        is_locked
+    )
+    .execute(transaction.connection())
+    .await?;
+    Ok(())
+}
+
+/// Sets which patterns were applied, once the worker has read the server's own.
+///
+/// # Errors
+/// When the database can't be written.
+pub async fn set_ignored_files(
+    database: &Database,
+    backup: BackupId,
+    lines: &[String],
+) -> Result<(), Error> {
+    sqlx::query!(
+        "UPDATE backups SET ignored_files = $2 WHERE id = $1 AND state = 'creating'",
+        backup.0,
+        lines
+    )
+    .execute(database.pool())
+    .await?;
+    Ok(())
+}
+
+/// Turns a backup that is created into a completed one; says whether it was still being created.
+///
+/// # Errors
+/// When the database can't be written.
+pub async fn complete(
+    transaction: &mut Transaction,
+    backup: BackupId,
+    completed: &Completed,
+) -> Result<bool, Error> {
+    let done = sqlx::query!(
+        "UPDATE backups SET state = 'completed', completed_at = $2, sha256 = $3, size_bytes = $4,
+                archive_attempt = $5, notes_count = $6, notes = $7
+         WHERE id = $1 AND state = 'creating'",
+        backup.0,
+        completed.at,
+        completed.sha256.as_slice(),
+        i64::try_from(completed.size_bytes).unwrap_or(i64::MAX),
+        i32::try_from(completed.attempt).unwrap_or(i32::MAX),
+        i64::try_from(completed.notes.count).unwrap_or(i64::MAX),
+        &completed.notes.first,
+    )
+    .execute(transaction.connection())
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Turns a backup that is created into a failed one, and unlocks it: a lock protects an archive,
+/// and there is none.
+///
+/// # Errors
+/// When the database can't be written.
+pub async fn fail(
+    transaction: &mut Transaction,
+    backup: BackupId,
+    error: &str,
+) -> Result<(), Error> {
+    sqlx::query!(
+        "UPDATE backups SET state = 'failed', failed_at = now(), error = $2, is_locked = false
+         WHERE id = $1 AND state = 'creating'",
+        backup.0,
+        error,
+    )
+    .execute(transaction.connection())
+    .await?;
+    Ok(())
+}
+
+/// Removes a backup's row, after its archive.
+///
+/// # Errors
+/// When the database can't be written.
+pub async fn delete(transaction: &mut Transaction, backup: BackupId) -> Result<(), Error> {
+    sqlx::query!("DELETE FROM backups WHERE id = $1", backup.0)
+        .execute(transaction.connection())
+        .await?;
+    Ok(())
+}

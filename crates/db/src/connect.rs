@@ -1,0 +1,83 @@
+//! The one pool of a process, and transactions from it.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{PgConnection, Postgres};
+
+use crate::error::Error;
+
+/// How long a caller waits for a connection before it is told that there is none.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The database: a pool of connections. Cloning it is cheap and shares the pool.
+#[derive(Clone, Debug)]
+pub struct Database {
+    pool: PgPool,
+}
+
+/// A transaction. Dropped without [`Transaction::commit`], it is rolled back.
+#[derive(Debug)]
+pub struct Transaction(sqlx::Transaction<'static, Postgres>);
+
+impl Database {
+    /// Connects to `url`, and proves it with one connection.
+    ///
+    /// # Errors
+    /// [`Error::Url`] when `url` is none, [`Error::Unavailable`] when nobody answers there.
+    pub async fn connect(url: &str, max_connections: u32) -> Result<Self, Error> {
+        let options = PgConnectOptions::from_str(url)
+            .map_err(Error::Url)?
+            .application_name("holdfast");
+        let pool = PgPoolOptions::new()
+            .max_connections(max_connections)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_with(options)
+            .await?;
+        Ok(Self { pool })
+    }
+
+    /// Begins a transaction.
+    ///
+    /// # Errors
+    /// When no connection is to be had.
+    pub async fn begin(&self) -> Result<Transaction, Error> {
+        Ok(Transaction(self.pool.begin().await?))
+    }
+
+    /// Checks that the database answers.
+    ///
+    /// # Errors
+    /// When it doesn't.
+    pub async fn ping(&self) -> Result<(), Error> {
+        sqlx::query!("SELECT 1 AS one")
+            .fetch_one(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// Closes every connection once its work is done.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    pub(crate) fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+}
+
+impl Transaction {
+    /// Makes everything that was done in it true, at once.
+    ///
+    /// # Errors
+    /// When it can't be; then nothing of it is true, unless the connection broke while the answer
+    /// was on its way.
+    pub async fn commit(self) -> Result<(), Error> {
+        Ok(self.0.commit().await?)
+    }
+
+    pub(crate) fn connection(&mut self) -> &mut PgConnection {
+        &mut self.0
+    }
+}

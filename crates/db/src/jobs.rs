@@ -1,0 +1,313 @@
+//! The job table: put in, claim, keep, settle. See `migrations/0006_jobs.sql` for its states.
+//!
+//! No function here holds a transaction while work is done. Every write of a
+//! worker names the claim that it works under, so that one who has lost its
+//! lease changes nothing.
+
+mod maintenance;
+mod settle;
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use uuid::Uuid;
+
+use holdfast_domain::{BackupId, JobId, JobKind, JobState, NodeName, Progress, ServerId};
+
+use crate::connect::{Database, Transaction};
+use crate::error::Error;
+use crate::listen::AVAILABLE;
+
+pub use maintenance::{Rescued, promote, rescue};
+pub use settle::{Failure, complete, discard, release, retry};
+
+/// A job that is asked for.
+#[derive(Clone, Debug)]
+pub struct NewJob<'a> {
+    /// What it does.
+    pub kind: JobKind,
+    /// With which server.
+    pub server: ServerId,
+    /// With which backup.
+    pub backup: BackupId,
+    /// On which node.
+    pub node: &'a NodeName,
+    /// How: JSON that the kind defines.
+    pub args: Value,
+    /// How often it may be tried.
+    pub max_attempts: u32,
+}
+
+/// Puts a job into the table. It is there once the transaction commits, which also wakes workers.
+///
+/// # Errors
+/// [`Error::Conflict`] when the server, or the backup to be deleted, has an unfinished job already.
+pub async fn enqueue(transaction: &mut Transaction, job: &NewJob<'_>) -> Result<JobId, Error> {
+    let id = sqlx::query_scalar!(
+        "INSERT INTO jobs (kind, server_id, backup_id, node, args, max_attempts) VALUES ($1, $2, $3, $4, $5, $6)
+         RETURNING id",
+        job.kind.as_str(),
+        job.server.0,
+        job.backup.0,
+        job.node.as_str(),
+        job.args,
+        i32::try_from(job.max_attempts).unwrap_or(i32::MAX),
+    )
+    .fetch_one(transaction.connection())
+    .await?;
+    sqlx::query!("SELECT pg_notify($1, $2)", AVAILABLE, job.node.as_str())
+        .execute(transaction.connection())
+        .await?;
+    Ok(JobId(id))
+}
+
+/// A job in a worker's hands: what to do, and the proof that it may.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Claim {
+    /// The job.
+    pub id: JobId,
+    /// What it does.
+    pub kind: JobKind,
+    /// With which server.
+    pub server: ServerId,
+    /// With which backup.
+    pub backup: BackupId,
+    /// How.
+    pub args: Value,
+    /// Which attempt this is, from 1.
+    pub attempt: u32,
+    /// How many there may be.
+    pub max_attempts: u32,
+    /// The worker that holds it.
+    pub worker: String,
+}
+
+/// Claims up to `limit` jobs of a node for a worker, the most urgent and oldest first. Each is the
+/// worker's until its lease runs out.
+///
+/// # Errors
+/// When the database can't be written.
+pub async fn claim(
+    database: &Database,
+    node: &NodeName,
+    worker: &str,
+    lease: Duration,
+    limit: usize,
+) -> Result<Vec<Claim>, Error> {
+    let rows = sqlx::query!(
+        "UPDATE jobs SET state = 'running', attempt = attempt + 1, claimed_by = $2, heartbeat_at = now(),
+                lease_expires_at = now() + make_interval(secs => $3), started_at = coalesce(started_at, now()),
+                progress = NULL
+         WHERE id = ANY (ARRAY(
+             SELECT id FROM jobs WHERE node = $1 AND state = 'available'
+             ORDER BY priority, id LIMIT $4 FOR UPDATE SKIP LOCKED
+         ))
+         RETURNING id, kind, server_id, backup_id, args, attempt, max_attempts",
+        node.as_str(),
+        worker,
+        lease.as_secs_f64(),
+        i64::try_from(limit).unwrap_or(i64::MAX),
+    )
+    .fetch_all(database.pool())
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(Claim {
+                id: JobId(row.id),
+                kind: JobKind::parse(&row.kind)
+                    .ok_or_else(|| Error::unreadable("job kind", &row.kind))?,
+                server: ServerId(row.server_id),
+                backup: BackupId(row.backup_id),
+                args: row.args,
+                attempt: row.attempt.unsigned_abs(),
+                max_attempts: row.max_attempts.unsigned_abs(),
+                worker: worker.to_owned(),
+            })
+        })
+        .collect()
+}
+
+/// Extends a claim's lease and records progress; says whether the claim still holds. A worker that
+/// hears `false` must drop the work at once.
+///
+/// # Errors
+/// When the database can't be written. Then the claim may still hold: nobody can take it over
+/// without the same database.
+pub async fn heartbeat(
+    database: &Database,
+    claim: &Claim,
+    lease: Duration,
+    progress: Option<&Progress>,
+) -> Result<bool, Error> {
+    let progress = progress
+        .map(serde_json::to_value)
+        .transpose()
+        .unwrap_or_default();
+    let done = sqlx::query!(
+        "UPDATE jobs SET heartbeat_at = now(), lease_expires_at = now() + make_interval(secs => $4),
+                progress = coalesce($5, progress)
+         WHERE id = $1 AND state = 'running' AND claimed_by = $2 AND attempt = $3",
+        claim.id.0,
+        claim.worker,
+        i32::try_from(claim.attempt).unwrap_or(i32::MAX),
+        lease.as_secs_f64(),
+        progress,
+    )
+    .execute(database.pool())
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Says whether some worker holds this attempt of creating a backup. What an attempt that nobody
+/// holds has left on a disk is rubbish.
+///
+/// # Errors
+/// When the database can't be read.
+pub async fn is_attempt_running(
+    database: &Database,
+    backup: BackupId,
+    attempt: u32,
+) -> Result<bool, Error> {
+    let found = sqlx::query_scalar!(
+        r#"SELECT EXISTS (
+            SELECT 1 FROM jobs
+            WHERE backup_id = $1 AND kind = 'create_backup' AND state = 'running' AND attempt = $2
+        ) AS "found!""#,
+        backup.0,
+        i32::try_from(attempt).unwrap_or(i32::MAX),
+    )
+    .fetch_one(database.pool())
+    .await?;
+    Ok(found)
+}
+
+/// Returns a job's state, and the sentence of its last error; `None` when there is no such job.
+///
+/// # Errors
+/// When the database can't be read.
+pub async fn state(
+    database: &Database,
+    job: JobId,
+) -> Result<Option<(JobState, Option<String>)>, Error> {
+    let row = sqlx::query!(
+        "SELECT state, errors -> -1 ->> 'sentence' AS sentence FROM jobs WHERE id = $1",
+        job.0
+    )
+    .fetch_optional(database.pool())
+    .await?;
+    row.map(|row| {
+        let state = JobState::parse(&row.state)
+            .ok_or_else(|| Error::unreadable("job state", &row.state))?;
+        Ok((state, row.sentence))
+    })
+    .transpose()
+}
+
+/// Calls off a job that no worker has taken up; says whether it did.
+///
+/// # Errors
+/// When the database can't be written.
+pub async fn cancel_waiting(database: &Database, job: JobId) -> Result<bool, Error> {
+    let done = sqlx::query!(
+        "UPDATE jobs SET state = 'cancelled', finalized_at = now() WHERE id = $1 AND state IN ('available', 'scheduled')",
+        job.0,
+    )
+    .execute(database.pool())
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Finds the unfinished deletion of a backup.
+///
+/// # Errors
+/// When the database can't be read.
+pub async fn find_deletion(
+    transaction: &mut Transaction,
+    backup: BackupId,
+) -> Result<Option<JobId>, Error> {
+    let id = sqlx::query_scalar!(
+        "SELECT id FROM jobs WHERE backup_id = $1 AND kind = 'delete_backup'
+             AND state IN ('available', 'scheduled', 'running')",
+        backup.0,
+    )
+    .fetch_optional(transaction.connection())
+    .await?;
+    Ok(id.map(JobId))
+}
+
+/// A job as an operator sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Job {
+    /// The job.
+    pub id: JobId,
+    /// What it does.
+    pub kind: JobKind,
+    /// With which server.
+    pub server: ServerId,
+    /// With which backup.
+    pub backup: BackupId,
+    /// On which node.
+    pub node: String,
+    /// Where it stands.
+    pub state: JobState,
+    /// How often it was tried.
+    pub attempt: u32,
+    /// How often it may be.
+    pub max_attempts: u32,
+    /// The worker that holds it.
+    pub claimed_by: Option<String>,
+    /// How far it is: JSON of [`Progress`].
+    pub progress: Option<Value>,
+    /// What went wrong with each attempt that failed: JSON.
+    pub errors: Value,
+    /// When it was put in.
+    pub created_at: DateTime<Utc>,
+    /// When it ended.
+    pub finalized_at: Option<DateTime<Utc>>,
+}
+
+/// Lists the newest jobs of all servers, or of one; all, or those in one state.
+///
+/// # Errors
+/// When the database can't be read.
+pub async fn list(
+    database: &Database,
+    server: Option<ServerId>,
+    state: Option<JobState>,
+    limit: u32,
+) -> Result<Vec<Job>, Error> {
+    let rows = sqlx::query!(
+        "SELECT id, kind, server_id, backup_id, node, state, attempt, max_attempts, claimed_by, progress, errors,
+                created_at, finalized_at
+         FROM jobs
+         WHERE ($1::uuid IS NULL OR server_id = $1) AND ($2::text IS NULL OR state = $2)
+         ORDER BY id DESC LIMIT $3",
+        server.map(|id| id.0) as Option<Uuid>,
+        state.map(JobState::as_str),
+        i64::from(limit),
+    )
+    .fetch_all(database.pool())
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(Job {
+                id: JobId(row.id),
+                kind: JobKind::parse(&row.kind)
+                    .ok_or_else(|| Error::unreadable("job kind", &row.kind))?,
+                server: ServerId(row.server_id),
+                backup: BackupId(row.backup_id),
+                node: row.node,
+                state: JobState::parse(&row.state)
+                    .ok_or_else(|| Error::unreadable("job state", &row.state))?,
+                attempt: row.attempt.unsigned_abs(),
+                max_attempts: row.max_attempts.unsigned_abs(),
+                claimed_by: row.claimed_by,
+                progress: row.progress,
+                errors: row.errors,
+                created_at: row.created_at,
+                finalized_at: row.finalized_at,
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,99 @@
+//! What nobody asks for but somebody must do: promote jobs whose time has come,
+//! rescue those whose worker is gone. Any number of workers may do so at once.
+
+use holdfast_domain::{BackupId, JobId, JobKind, JobState};
+
+use crate::connect::Database;
+use crate::error::Error;
+use crate::listen::{AVAILABLE, FINAL};
+
+/// Makes available what was scheduled for a time that has come.
+///
+/// # Errors
+/// When the database can't be written.
+pub async fn promote(database: &Database) -> Result<(), Error> {
+    sqlx::query!(
+        "WITH due AS (
+            UPDATE jobs SET state = 'available'
+            WHERE id = ANY (ARRAY(
+                SELECT id FROM jobs WHERE state = 'scheduled' AND scheduled_at <= now()
+                ORDER BY scheduled_at LIMIT 1000 FOR UPDATE SKIP LOCKED
+            ))
+            RETURNING node
+        )
+        SELECT pg_notify($1, node) FROM (SELECT DISTINCT node FROM due) nodes",
+        AVAILABLE,
+    )
+    .fetch_all(database.pool())
+    .await?;
+    Ok(())
+}
+
+/// A job whose lease ran out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rescued {
+    /// The job.
+    pub id: JobId,
+    /// What it does.
+    pub kind: JobKind,
+    /// With which backup.
+    pub backup: BackupId,
+    /// Which attempt was lost.
+    pub attempt: u32,
+    /// The worker that stopped responding.
+    pub worker: String,
+    /// Available again, or discarded after its last attempt.
+    pub state: JobState,
+}
+
+/// Takes jobs away from workers that have stopped responding: each is tried again, or, after its
+/// last attempt, discarded, and its backup failed in the same statement.
+///
+/// # Errors
+/// When the database can't be written.
+pub async fn rescue(database: &Database) -> Result<Vec<Rescued>, Error> {
+    let rows = sqlx::query!(
+        r#"WITH expired AS (
+            SELECT id, claimed_by FROM jobs WHERE state = 'running' AND lease_expires_at < now()
+            ORDER BY lease_expires_at LIMIT 100 FOR UPDATE SKIP LOCKED
+        ), rescued AS (
+            UPDATE jobs j SET
+                state = CASE WHEN j.attempt < j.max_attempts THEN 'available' ELSE 'discarded' END,
+                finalized_at = CASE WHEN j.attempt < j.max_attempts THEN NULL ELSE now() END,
+                claimed_by = NULL, lease_expires_at = NULL, progress = NULL,
+                errors = j.errors || jsonb_build_array(jsonb_build_object(
+                    'attempt', j.attempt, 'at', now(),
+                    'sentence', 'The process that worked on it stopped responding.',
+                    'detail', format('the lease of worker %s ran out', expired.claimed_by)))
+            FROM expired WHERE j.id = expired.id
+            RETURNING j.id, j.kind, j.backup_id, j.node, j.state, j.attempt, expired.claimed_by
+        ), failed AS (
+            UPDATE backups b SET state = 'failed', failed_at = now(), is_locked = false,
+                   error = format('The process that worked on it stopped responding, %s times.', rescued.attempt)
+            FROM rescued
+            WHERE b.id = rescued.backup_id AND b.state = 'creating'
+                AND rescued.state = 'discarded' AND rescued.kind = 'create_backup'
+        )
+        SELECT id, kind, backup_id, state, attempt, claimed_by AS "worker!",
+               CASE WHEN state = 'available' THEN pg_notify($1, node) ELSE pg_notify($2, id::text) END AS notified
+        FROM rescued"#,
+        AVAILABLE,
+        FINAL,
+    )
+    .fetch_all(database.pool())
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(Rescued {
+                id: JobId(row.id),
+                kind: JobKind::parse(&row.kind)
+                    .ok_or_else(|| Error::unreadable("job kind", &row.kind))?,
+                backup: BackupId(row.backup_id),
+                attempt: row.attempt.unsigned_abs(),
+                worker: row.worker,
+                state: JobState::parse(&row.state)
+                    .ok_or_else(|| Error::unreadable("job state", &row.state))?,
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,127 @@
+//! How an attempt ends. Each function says whether the claim still held; when
+//! it did not, nothing was changed, and the caller must undo what it made.
+
+use std::time::Duration;
+
+use crate::connect::{Database, Transaction};
+use crate::error::Error;
+use crate::jobs::Claim;
+use crate::listen::{AVAILABLE, FINAL};
+
+/// Why an attempt failed, told twice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// For the server's owner: a sentence, without the inside of the service.
+    pub sentence: String,
+    /// For the operator: everything.
+    pub detail: String,
+}
+
+/// Ends a job well.
+///
+/// # Errors
+/// When the database can't be written.
+pub async fn complete(transaction: &mut Transaction, claim: &Claim) -> Result<bool, Error> {
+    let done = sqlx::query!(
+        "WITH done AS (
+            UPDATE jobs SET state = 'completed', finalized_at = now(), claimed_by = NULL, lease_expires_at = NULL,
+                   progress = NULL
+            WHERE id = $1 AND state = 'running' AND claimed_by = $2 AND attempt = $3
+            RETURNING id
+        )
+        SELECT pg_notify($4, id::text) FROM done",
+        claim.id.0,
+        claim.worker,
+        attempt(claim),
+        FINAL,
+    )
+    .fetch_all(transaction.connection())
+    .await?;
+    Ok(done.len() == 1)
+}
+
+/// Ends a job for good, with its last failure.
+///
+/// # Errors
+/// When the database can't be written.
+pub async fn discard(
+    transaction: &mut Transaction,
+    claim: &Claim,
+    failure: &Failure,
+) -> Result<bool, Error> {
+    let done = sqlx::query!(
+        "WITH done AS (
+            UPDATE jobs SET state = 'discarded', finalized_at = now(), claimed_by = NULL, lease_expires_at = NULL,
+                   progress = NULL,
+                   errors = errors || jsonb_build_array(jsonb_build_object(
+                       'attempt', attempt, 'at', now(), 'sentence', $4::text, 'detail', $5::text))
+            WHERE id = $1 AND state = 'running' AND claimed_by = $2 AND attempt = $3
+            RETURNING id
+        )
+        SELECT pg_notify($6, id::text) FROM done",
+        claim.id.0,
+        claim.worker,
+        attempt(claim),
+        failure.sentence,
+        failure.detail,
+        FINAL,
+    )
+    .fetch_all(transaction.connection())
+    .await?;
+    Ok(done.len() == 1)
+}
+
+/// Ends an attempt; the job is tried again after `wait`.
+///
+/// # Errors
+/// When the database can't be written.
+pub async fn retry(
+    database: &Database,
+    claim: &Claim,
+    failure: &Failure,
+    wait: Duration,
+) -> Result<bool, Error> {
+    let done = sqlx::query!(
+        "UPDATE jobs SET state = 'scheduled', claimed_by = NULL, lease_expires_at = NULL, progress = NULL,
+                scheduled_at = now() + make_interval(secs => $6),
+                errors = errors || jsonb_build_array(jsonb_build_object(
+                    'attempt', attempt, 'at', now(), 'sentence', $4::text, 'detail', $5::text))
+         WHERE id = $1 AND state = 'running' AND claimed_by = $2 AND attempt = $3",
+        claim.id.0,
+        claim.worker,
+        attempt(claim),
+        failure.sentence,
+        failure.detail,
+        wait.as_secs_f64(),
+    )
+    .execute(database.pool())
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Gives a job back without counting the attempt: the worker is going, the job is not to blame.
+///
+/// # Errors
+/// When the database can't be written.
+pub async fn release(database: &Database, claim: &Claim) -> Result<bool, Error> {
+    let done = sqlx::query!(
+        "WITH released AS (
+            UPDATE jobs SET state = 'available', attempt = attempt - 1, claimed_by = NULL, lease_expires_at = NULL,
+                   progress = NULL
+            WHERE id = $1 AND state = 'running' AND claimed_by = $2 AND attempt = $3
+            RETURNING node
+        )
+        SELECT pg_notify($4, node) FROM released",
+        claim.id.0,
+        claim.worker,
+        attempt(claim),
+        AVAILABLE,
+    )
+    .fetch_all(database.pool())
+    .await?;
+    Ok(done.len() == 1)
+}
+
+fn attempt(claim: &Claim) -> i32 {
+    i32::try_from(claim.attempt).unwrap_or(i32::MAX)
+}

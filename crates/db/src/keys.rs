@@ -1,0 +1,150 @@
+//! API keys. Their secrets never get here, only hashes.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use holdfast_domain::key::{ApiKey, KeyIdentifier, KeyKind};
+use holdfast_domain::{Profile, UserId};
+
+use crate::connect::Database;
+use crate::error::Error;
+
+/// A key and what its check needs to know of its user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyOfUser {
+    /// The key.
+    pub key: ApiKey,
+    /// Whether its user administers the service.
+    pub is_admin: bool,
+    /// Its user's address.
+    pub email: String,
+}
+
+struct Row {
+    identifier: String,
+    user_id: Uuid,
+    kind: String,
+    profile: String,
+    secret_hash: Vec<u8>,
+    description: String,
+    allowed_ips: Vec<String>,
+    expires_at: Option<DateTime<Utc>>,
+    created_at: DateTime<Utc>,
+    is_admin: bool,
+    email: String,
+}
+
+impl TryFrom<Row> for KeyOfUser {
+    type Error = Error;
+
+    fn try_from(row: Row) -> Result<Self, Error> {
+        let networks: Result<_, Error> = row
+            .allowed_ips
+            .iter()
+            .map(|text| text.parse().map_err(|_| Error::unreadable("network", text)))
+            .collect();
+        let key = ApiKey {
+            identifier: KeyIdentifier::parse(&row.identifier)
+                .ok_or_else(|| Error::unreadable("key identifier", &row.identifier))?,
+            user: UserId(row.user_id),
+            kind: KeyKind::parse(&row.kind)
+                .ok_or_else(|| Error::unreadable("key kind", &row.kind))?,
+            profile: Profile::parse(&row.profile)
+                .ok_or_else(|| Error::unreadable("profile", &row.profile))?,
+            secret_hash: row
+                .secret_hash
+                .try_into()
+                .map_err(|_| Error::unreadable("secret hash", &row.identifier))?,
+            description: row.description,
+            allowed_ips: networks?,
+            expires_at: row.expires_at,
+            created_at: row.created_at,
+        };
+        Ok(Self {
+            key,
+            is_admin: row.is_admin,
+            email: row.email,
+        })
+    }
+}
+
+/// Stores a new key.
+///
+/// # Errors
+/// [`Error::Conflict`] when its identifier is taken.
+pub async fn create(database: &Database, key: &ApiKey) -> Result<(), Error> {
+    let networks: Vec<String> = key.allowed_ips.iter().map(ToString::to_string).collect();
+    sqlx::query!(
+        "INSERT INTO api_keys (identifier, user_id, kind, profile, secret_hash, description, allowed_ips, expires_at, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        key.identifier.as_str(),
+        key.user.0,
+        key.kind.as_str(),
+        key.profile.as_str(),
+        key.secret_hash.as_slice(),
+        key.description,
+        &networks,
+        key.expires_at,
+        key.created_at,
+    )
+    .execute(database.pool())
+    .await?;
+    Ok(())
+}
+
+/// Finds a key by its public part. Whether it may be used, [`ApiKey::check`] says.
+///
+/// # Errors
+/// When the database can't be read.
+pub async fn find(
+    database: &Database,
+    identifier: &KeyIdentifier,
+) -> Result<Option<KeyOfUser>, Error> {
+    sqlx::query_as!(
+        Row,
+        "SELECT k.identifier, k.user_id, k.kind, k.profile, k.secret_hash, k.description, k.allowed_ips,
+                k.expires_at, k.created_at, u.is_admin, u.email
+         FROM api_keys k JOIN users u ON u.id = k.user_id
+         WHERE k.identifier = $1",
+        identifier.as_str(),
+    )
+    .fetch_optional(database.pool())
+    .await?
+    .map(KeyOfUser::try_from)
+    .transpose()
+}
+
+/// Lists keys, oldest first: all of them, or those of the user with this address.
+///
+/// # Errors
+/// When the database can't be read.
+pub async fn list(database: &Database, email: Option<&str>) -> Result<Vec<KeyOfUser>, Error> {
+    sqlx::query_as!(
+        Row,
+        "SELECT k.identifier, k.user_id, k.kind, k.profile, k.secret_hash, k.description, k.allowed_ips,
+                k.expires_at, k.created_at, u.is_admin, u.email
+         FROM api_keys k JOIN users u ON u.id = k.user_id
+         WHERE $1::text IS NULL OR lower(u.email) = lower($1)
+         ORDER BY k.created_at, k.identifier",
+        email,
+    )
+    .fetch_all(database.pool())
+    .await?
+    .into_iter()
+    .map(KeyOfUser::try_from)
+    .collect()
+}
+
+/// Removes a key for ever; says whether there was one.
+///
+/// # Errors
+/// When the database can't be written.
+pub async fn revoke(database: &Database, identifier: &KeyIdentifier) -> Result<bool, Error> {
+    let done = sqlx::query!(
+        "DELETE FROM api_keys WHERE identifier = $1",
+        identifier.as_str()
+    )
+    .execute(database.pool())
+    .await?;
+    Ok(done.rows_affected() == 1)
+}

@@ -1,0 +1,77 @@
+//! Who else may do what with a server.
+
+use holdfast_domain::{Permission, ServerId, UserId};
+
+use crate::connect::Database;
+use crate::error::Error;
+
+/// A subuser of a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subuser {
+    /// Who.
+    pub user: UserId,
+    /// That user's address.
+    pub email: String,
+    /// What that user may.
+    pub permissions: Vec<Permission>,
+}
+
+/// Sets what a user may do with a server: the list replaces the one before, an empty one removes
+/// the subuser.
+///
+/// # Errors
+/// [`Error::Missing`] when there is no such server or user.
+pub async fn set(
+    database: &Database,
+    server: ServerId,
+    user: UserId,
+    permissions: &[Permission],
+) -> Result<(), Error> {
+    if permissions.is_empty() {
+        sqlx::query!(
+            "DELETE FROM subusers WHERE server_id = $1 AND user_id = $2",
+            server.0,
+            user.0
+        )
+        .execute(database.pool())
+        .await?;
+        return Ok(());
+    }
+    let names: Vec<String> = permissions.iter().map(|p| p.as_str().to_owned()).collect();
+    sqlx::query!(
+        "INSERT INTO subusers (server_id, user_id, permissions) VALUES ($1, $2, $3)
+         ON CONFLICT (server_id, user_id) DO UPDATE SET permissions = EXCLUDED.permissions",
+        server.0,
+        user.0,
+        &names,
+    )
+    .execute(database.pool())
+    .await?;
+    Ok(())
+}
+
+/// Lists a server's subusers, by address.
+///
+/// # Errors
+/// When the database can't be read.
+pub async fn list(database: &Database, server: ServerId) -> Result<Vec<Subuser>, Error> {
+    let rows = sqlx::query!(
+        "SELECT s.user_id, u.email, s.permissions FROM subusers s JOIN users u ON u.id = s.user_id
+         WHERE s.server_id = $1 ORDER BY lower(u.email)",
+        server.0,
+    )
+    .fetch_all(database.pool())
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Subuser {
+            user: UserId(row.user_id),
+            email: row.email,
+            permissions: row
+                .permissions
+                .iter()
+                .filter_map(|name| Permission::parse(name))
+                .collect(),
+        })
+        .collect())
+}
