@@ -1,1 +1,26 @@
-//! Placeholder while the workspace is laid out.
+//! The HTTP service. The only crate that knows actix-web and HTTP status codes.
+//!
+//! Every URL stands in [`routes`]. A handler is one function, read from top to
+//! bottom: who → load → may they → parse → decide → one transaction → answer.
+//!
+//! This crate must never run a job: it puts jobs into the table, and waits for
+//! them where an answer depends on one.
+
+mod auth;
+mod edge;
+mod error;
+mod finals;
+mod handlers;
+mod input;
+mod origin;
+mod page;
+mod routes;
+mod serve;
+mod sign;
+mod state;
+mod views;
+
+pub use finals::Finals;
+pub use serve::{ServeError, serve};
+pub use sign::Signer;
+pub use state::{ApiState, Options};

@@ -1,0 +1,82 @@
+//! The outermost layer: logs each request once, and makes sure that every
+//! failure leaves in the service's one error format and the caller's profile.
+
+use std::time::Instant;
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpMessage};
+
+use holdfast_domain::Profile;
+
+use crate::error::ApiError;
+use crate::views;
+
+/// Wraps every request.
+pub(crate) async fn edge(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let begun = Instant::now();
+    let method = request.method().clone();
+    // The path alone: a query may carry a download token.
+    let path = request.path().to_owned();
+    let response = next.call(request).await?.map_into_boxed_body();
+    let response = in_our_words(response);
+    let status = response.status().as_u16();
+    let duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    tracing::info!(%method, path, status, duration_ms, "answered a request");
+    Ok(response)
+}
+
+fn in_our_words(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
+    let status = response.status();
+    if !status.is_client_error() && !status.is_server_error() {
+        return response;
+    }
+    let profile = response
+        .request()
+        .extensions()
+        .get::<Profile>()
+        .copied()
+        .unwrap_or_default();
+    let ours = response
+        .response()
+        .error()
+        .and_then(|error| error.as_error::<ApiError>());
+    let shaped = match ours {
+        Some(error) => views::error(error, profile),
+        // Made by the framework, or an empty refusal of the file handler.
+        None => {
+            let mut shaped = views::error(
+                &foreign(status, response.request().method().as_str()),
+                profile,
+            );
+            *shaped.status_mut() = status;
+            for (name, value) in response.headers() {
+                if !shaped.headers().contains_key(name) {
+                    shaped.headers_mut().append(name.clone(), value.clone());
+                }
+            }
+            shaped
+        }
+    };
+    response.into_response(shaped)
+}
+
+/// Puts a failure that is not ours into the nearest words that are.
+fn foreign(status: StatusCode, method: &str) -> ApiError {
+    match status {
+        StatusCode::NOT_FOUND => ApiError::NotFound,
+        StatusCode::METHOD_NOT_ALLOWED => ApiError::MethodNotAllowed {
+            method: method.to_owned(),
+        },
+        StatusCode::PAYLOAD_TOO_LARGE => ApiError::BodyTooLarge,
+        StatusCode::RANGE_NOT_SATISFIABLE => ApiError::RangeNotSatisfiable,
+        StatusCode::PRECONDITION_FAILED => ApiError::PreconditionFailed,
+        status if status.is_client_error() => ApiError::BadRequest,
+        _ => ApiError::Internal,
+    }
+}

@@ -1,0 +1,241 @@
+//! Every refusal and failure of the API, and the only mapping to HTTP: status,
+//! code and text. Matched without `_`, so that a new kind of refusal does not
+//! compile before it has its place here.
+
+use std::net::IpAddr;
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, ResponseError};
+
+use holdfast_domain::Profile;
+use holdfast_domain::backup::{DeleteRefused, NotCompleted, Purpose};
+use holdfast_domain::limit::{CreateRefused, ServerBusy};
+
+use crate::input::Violation;
+use crate::views;
+
+/// Why a request was not done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.detail())]
+pub(crate) enum ApiError {
+    /// No such path, server or backup, or none that the caller has a part in.
+    NotFound,
+    /// The path exists, the method doesn't.
+    MethodNotAllowed { method: String },
+    /// No key, or a bad one.
+    InvalidCredentials,
+    /// The key's allow-list doesn't hold the caller's address.
+    AddressNotAllowed { address: Option<IpAddr> },
+    /// An application key on the client API.
+    WrongKind,
+    /// The caller lacks a permission.
+    Forbidden,
+    /// The body is not what its type says.
+    Malformed,
+    /// Something else about the request can't be understood.
+    BadRequest,
+    /// The body is larger than the setting allows.
+    BodyTooLarge,
+    /// Fields break rules, each named.
+    Invalid(Vec<Violation>),
+    /// The operation needs a completed backup.
+    NotCompleted(NotCompleted),
+    /// No backup can be created.
+    Create(CreateRefused),
+    /// No restore can begin.
+    Restore(ServerBusy),
+    /// The backup can't be deleted.
+    Delete(DeleteRefused),
+    /// The archive could not be removed; the backup is as it was.
+    DeleteFailed,
+    /// A download link is expired or tampered with, or its key has ended.
+    InvalidDownload,
+    /// The range lies outside of the file.
+    RangeNotSatisfiable,
+    /// An `If-…` header does not hold.
+    PreconditionFailed,
+    /// The database or a disk is away; the same request may succeed later.
+    Unavailable,
+    /// A defect of ours. The text says nothing; the log does.
+    Internal,
+}
+
+impl ApiError {
+    /// Returns status and code as the reference document has them.
+    pub(crate) fn status_and_code(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::NotFound => (StatusCode::NOT_FOUND, "NotFoundHttpException"),
+            Self::MethodNotAllowed { .. } => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "MethodNotAllowedHttpException",
+            ),
+            Self::InvalidCredentials => (StatusCode::UNAUTHORIZED, "InvalidCredentialsException"),
+            Self::AddressNotAllowed { .. } | Self::WrongKind => {
+                (StatusCode::FORBIDDEN, "AccessDeniedHttpException")
+            }
+            Self::Forbidden => (StatusCode::FORBIDDEN, "InsufficientPermissionsException"),
+            Self::Malformed | Self::BadRequest => {
+                (StatusCode::BAD_REQUEST, "BadRequestHttpException")
+            }
+            Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLargeException"),
+            Self::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "ValidationException"),
+            Self::NotCompleted(NotCompleted::Creating(_)) => {
+                (StatusCode::BAD_REQUEST, "BackupNotCompletedException")
+            }
+            Self::NotCompleted(NotCompleted::Failed(_)) => {
+                (StatusCode::BAD_REQUEST, "BackupFailedException")
+            }
+            Self::Create(CreateRefused::TooMany) => {
+                (StatusCode::BAD_REQUEST, "TooManyBackupsException")
+            }
+            Self::Create(CreateRefused::Busy(_))
+            | Self::Restore(_)
+            | Self::Delete(DeleteRefused::Creating | DeleteRefused::Restoring) => {
+                (StatusCode::CONFLICT, "ConflictingServerStateException")
+            }
+            Self::Delete(DeleteRefused::Locked) => {
+                (StatusCode::BAD_REQUEST, "BackupIsLockedException")
+            }
+            Self::DeleteFailed | Self::Unavailable => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "ServiceUnavailableHttpException",
+            ),
+            Self::InvalidDownload => (StatusCode::FORBIDDEN, "InvalidDownloadTokenException"),
+            Self::RangeNotSatisfiable => (
+                StatusCode::RANGE_NOT_SATISFIABLE,
+                "RangeNotSatisfiableHttpException",
+            ),
+            Self::PreconditionFailed => (
+                StatusCode::PRECONDITION_FAILED,
+                "PreconditionFailedHttpException",
+            ),
+            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "HttpException"),
+        }
+    }
+
+    /// Returns the text that the caller reads.
+    pub(crate) fn detail(&self) -> String {
+        match self {
+            Self::NotFound => "The requested resource could not be found.".into(),
+            Self::MethodNotAllowed { method } => {
+                format!("The {method} method is not supported for this route.")
+            }
+            Self::InvalidCredentials => "The credentials provided were invalid.".into(),
+            Self::AddressNotAllowed { address } => {
+                let address =
+                    address.map_or_else(|| "unknown".to_owned(), |address| address.to_string());
+                format!(
+                    "This IP address ({address}) does not have permission to access the API using these credentials."
+                )
+            }
+            Self::WrongKind => {
+                "You are attempting to use an application API key on an endpoint that requires a \
+                                client API key."
+                    .into()
+            }
+            Self::Forbidden => "This action requires additional permissions.".into(),
+            Self::Malformed => {
+                "The JSON data passed in the request appears to be malformed.".into()
+            }
+            Self::BadRequest => "The request could not be understood.".into(),
+            Self::BodyTooLarge => "The request body is too large.".into(),
+            Self::Invalid(_) => "The given data was invalid.".into(),
+            Self::NotCompleted(NotCompleted::Creating(purpose)) => {
+                format!(
+                    "This backup has not completed yet and cannot be {}.",
+                    participle(*purpose)
+                )
+            }
+            Self::NotCompleted(NotCompleted::Failed(purpose)) => {
+                format!("This backup failed and cannot be {}.", participle(*purpose))
+            }
+            Self::Create(CreateRefused::TooMany) => {
+                "This server has reached its backup limit.".into()
+            }
+            Self::Create(CreateRefused::Busy(busy)) => {
+                let why = match busy {
+                    ServerBusy::Installing => "server is installing",
+                    ServerBusy::Suspended => "server is suspended",
+                    ServerBusy::BackingUp => "another backup is in progress",
+                    ServerBusy::Restoring => "a restore is in progress",
+                };
+                format!("Cannot create backup while {why}.")
+            }
+            Self::Restore(busy) => {
+                let why = match busy {
+                    ServerBusy::Installing => "server is installing",
+                    ServerBusy::Suspended => "server is suspended",
+                    ServerBusy::BackingUp => "another backup is in progress",
+                    ServerBusy::Restoring => "another restore is in progress",
+                };
+                format!("Cannot restore backup while {why}.")
+            }
+            Self::Delete(DeleteRefused::Creating) => {
+                "Cannot delete backup while it is being created.".into()
+            }
+            Self::Delete(DeleteRefused::Restoring) => {
+                "Cannot delete backup while it is being restored.".into()
+            }
+            Self::Delete(DeleteRefused::Locked) => {
+                "This backup is locked and cannot be deleted.".into()
+            }
+            Self::DeleteFailed => {
+                "The storage of this backup could not be reached. The backup has been kept; \
+                                   please try again later."
+                    .into()
+            }
+            Self::InvalidDownload => "This download link is invalid or has expired.".into(),
+            Self::RangeNotSatisfiable => "The requested range lies outside of the file.".into(),
+            Self::PreconditionFailed => "A precondition of the request does not hold.".into(),
+            Self::Unavailable => {
+                "The service is not available right now. Please try again in a few seconds.".into()
+            }
+            Self::Internal => {
+                "An unexpected error was encountered while processing this request.".into()
+            }
+        }
+    }
+}
+
+fn participle(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::Download => "downloaded",
+        Purpose::Restore => "restored",
+        Purpose::Lock => "locked",
+        Purpose::Unlock => "unlocked",
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        self.status_and_code().0
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        views::error(self, Profile::default())
+    }
+}
+
+impl From<holdfast_db::Error> for ApiError {
+    fn from(error: holdfast_db::Error) -> Self {
+        if error.may_pass() {
+            tracing::warn!(error = chain(&error), "the database is away");
+            Self::Unavailable
+        } else {
+            tracing::error!(error = chain(&error), "a request failed in the database");
+            Self::Internal
+        }
+    }
+}
+
+/// Writes an error with all its sources, since each names only its own part.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}

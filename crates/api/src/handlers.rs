@@ -1,0 +1,5 @@
+//! One function an endpoint.
+
+pub(crate) mod backups;
+pub(crate) mod files;
+pub(crate) mod health;

@@ -1,0 +1,17 @@
+//! The endpoints under `/api/client/servers/{server}/backups`.
+
+mod create;
+mod delete;
+mod download;
+mod list;
+mod lock;
+mod restore;
+mod show;
+
+pub(crate) use create::create;
+pub(crate) use delete::delete;
+pub(crate) use download::download;
+pub(crate) use list::list;
+pub(crate) use lock::{lock, unlock};
+pub(crate) use restore::restore;
+pub(crate) use show::show;

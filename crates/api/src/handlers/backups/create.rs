@@ -1,0 +1,82 @@
+//! `POST …/backups`: asks for a backup.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::json;
+use uuid::Uuid;
+
+use holdfast_db::backups::NewBackup;
+use holdfast_db::jobs::NewJob;
+use holdfast_db::{backups, jobs, servers};
+use holdfast_domain::access::Action;
+use holdfast_domain::limit::{self, CreateRefused, ServerBusy};
+use holdfast_domain::{BackupId, BackupName, JobKind};
+
+use crate::auth::{Caller, permit};
+use crate::error::ApiError;
+use crate::input::Fields;
+use crate::state::ApiState;
+use crate::views;
+
+/// How often a backup is tried before it has failed.
+const MAX_ATTEMPTS: u32 = 3;
+
+pub(crate) async fn create(
+    caller: Caller,
+    request: HttpRequest,
+    path: web::Path<String>,
+    payload: web::Payload,
+    state: web::Data<ApiState>,
+) -> Result<HttpResponse, ApiError> {
+    let (server, standing) = caller.server(&state, &path).await?;
+    permit(&standing, Action::Create)?;
+
+    let mut fields = Fields::read(&request, payload, state.options.max_body_bytes).await?;
+    let name = fields.name();
+    let ignored = fields.ignored(state.options.max_ignored_bytes);
+    // Who could not lock it afterwards can't lock it from the first either.
+    let is_locked = fields.is_locked().unwrap_or(false) && standing.may(Action::Lock);
+    fields.check()?;
+    let name = name.unwrap_or_else(|| BackupName::from_time((state.now)()));
+
+    let mut transaction = state.database.begin().await?;
+    let load = servers::lock(&mut transaction, server.id).await?;
+    let limit = server
+        .limits
+        .backups
+        .unwrap_or(state.options.backups_per_server);
+    limit::check_create(load.state, load.unfinished, load.kept, limit).map_err(ApiError::Create)?;
+
+    let id = BackupId(Uuid::new_v4());
+    let backup = NewBackup {
+        id,
+        server: server.id,
+        name: &name,
+        ignored_files: ignored.lines(),
+        disk: server.disk.as_ref().unwrap_or(state.disks.default_name()),
+        is_locked,
+        created_by: caller.user,
+    };
+    backups::insert(&mut transaction, &backup).await?;
+    let job = NewJob {
+        kind: JobKind::CreateBackup,
+        server: server.id,
+        backup: id,
+        node: &server.node,
+        args: json!({}),
+        max_attempts: MAX_ATTEMPTS,
+    };
+    jobs::enqueue(&mut transaction, &job)
+        .await
+        .map_err(|error| match error {
+            holdfast_db::Error::Conflict { .. } => {
+                ApiError::Create(CreateRefused::Busy(ServerBusy::BackingUp))
+            }
+            other => other.into(),
+        })?;
+    // Read before the commit: once it is true, nothing may fail the answer.
+    let created = backups::lock(&mut transaction, server.id, id)
+        .await?
+        .ok_or(ApiError::Internal)?;
+    transaction.commit().await?;
+    Ok(views::ok(&views::backup(&created, caller.profile)))
+}

@@ -1,0 +1,71 @@
+//! `DELETE …/backups/{backup}`: removes the archive, then the backup.
+//!
+//! The worker does it, since only its node may see the disk; the answer waits
+//! for the worker, so that 204 means gone and an error means kept.
+
+use std::time::Duration;
+
+use actix_web::{HttpResponse, web};
+use serde_json::json;
+use tokio::time::Instant;
+
+use holdfast_db::jobs::NewJob;
+use holdfast_db::{backups, jobs};
+use holdfast_domain::access::Action;
+use holdfast_domain::{JobKind, JobState};
+
+use crate::auth::{Caller, permit};
+use crate::error::ApiError;
+use crate::state::ApiState;
+
+/// How often the disk is tried before the caller is told that it is away.
+const MAX_ATTEMPTS: u32 = 3;
+/// How long the answer waits for a worker to take the job up.
+const UNTAKEN: Duration = Duration::from_secs(25);
+/// How long it waits in all.
+const UNFINISHED: Duration = Duration::from_secs(110);
+
+pub(crate) async fn delete(
+    caller: Caller,
+    path: web::Path<(String, String)>,
+    state: web::Data<ApiState>,
+) -> Result<HttpResponse, ApiError> {
+    let (server, standing, backup) = caller.backup(&state, &path.0, &path.1).await?;
+    permit(&standing, Action::Delete)?;
+
+    // Before the job exists, so that its end can't be missed.
+    let mut ends = state.finals.subscribe();
+    let mut transaction = state.database.begin().await?;
+    let backup = backups::lock(&mut transaction, server.id, backup.id)
+        .await?
+        .ok_or(ApiError::NotFound)?;
+    backup.check_delete().map_err(ApiError::Delete)?;
+    let job = match jobs::find_deletion(&mut transaction, backup.id).await? {
+        Some(job) => job,
+        None => {
+            let job = NewJob {
+                kind: JobKind::DeleteBackup,
+                server: server.id,
+                backup: backup.id,
+                node: &server.node,
+                args: json!({}),
+                max_attempts: MAX_ATTEMPTS,
+            };
+            jobs::enqueue(&mut transaction, &job).await?
+        }
+    };
+    transaction.commit().await?;
+
+    let begun = Instant::now();
+    let mut reached = ends.wait(&state.database, job, begun + UNTAKEN).await?;
+    if !reached.is_none_or(JobState::is_final)
+        && !jobs::cancel_waiting(&state.database, job).await?
+    {
+        reached = ends.wait(&state.database, job, begun + UNFINISHED).await?;
+    }
+    match reached {
+        // A job that was pruned meanwhile had ended well: failed ones are kept longer.
+        Some(JobState::Completed) | None => Ok(HttpResponse::NoContent().finish()),
+        Some(_) => Err(ApiError::DeleteFailed),
+    }
+}

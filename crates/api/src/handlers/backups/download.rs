@@ -1,0 +1,42 @@
+//! `GET …/backups/{backup}/download`: makes a link that needs no other credential.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use uuid::Uuid;
+
+use holdfast_domain::access::Action;
+use holdfast_domain::backup::Purpose;
+
+use crate::auth::{Caller, permit};
+use crate::error::ApiError;
+use crate::origin::base_url;
+use crate::sign::Claims;
+use crate::state::ApiState;
+use crate::views;
+
+pub(crate) async fn download(
+    caller: Caller,
+    request: HttpRequest,
+    path: web::Path<(String, String)>,
+    state: web::Data<ApiState>,
+) -> Result<HttpResponse, ApiError> {
+    let (server, standing, backup) = caller.backup(&state, &path.0, &path.1).await?;
+    permit(&standing, Action::Download)?;
+    backup
+        .check_completed(Purpose::Download)
+        .map_err(ApiError::NotCompleted)?;
+    let token = state.signer.sign(&Claims {
+        jti: Uuid::new_v4(),
+        exp: (state.now)().timestamp() + i64::from(state.options.download_ttl_seconds),
+        backup: backup.id,
+        server: server.id,
+        user: caller.user,
+        key: caller.key.to_string(),
+    })?;
+    let base_url = match &state.options.downloads_public_url {
+        Some(url) => url.clone(),
+        None => base_url(&request, &state.options),
+    };
+    Ok(views::ok(&views::signed_url(&format!(
+        "{base_url}/download/backup?token={token}"
+    ))))
+}

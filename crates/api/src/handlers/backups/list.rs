@@ -1,0 +1,34 @@
+//! `GET …/backups`: a page of a server's backups, newest first.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use holdfast_db::backups;
+use holdfast_domain::access::Action;
+
+use crate::auth::{Caller, permit};
+use crate::error::ApiError;
+use crate::origin::base_url;
+use crate::page::Page;
+use crate::state::ApiState;
+use crate::views;
+
+pub(crate) async fn list(
+    caller: Caller,
+    request: HttpRequest,
+    path: web::Path<String>,
+    state: web::Data<ApiState>,
+) -> Result<HttpResponse, ApiError> {
+    let (server, standing) = caller.server(&state, &path).await?;
+    permit(&standing, Action::List)?;
+    let page = Page::read(request.query_string());
+    let counts = backups::count(&state.database, server.id).await?;
+    let backups = backups::list(&state.database, server.id, page.size, page.offset()).await?;
+    let base_url = base_url(&request, &state.options);
+    let pagination = page.describe(counts.total, backups.len(), &request, &base_url);
+    Ok(views::ok(&views::backup_list(
+        &backups,
+        caller.profile,
+        pagination,
+        counts.kept,
+    )))
+}

@@ -1,0 +1,62 @@
+//! `POST …/backups/{backup}/lock` and `/unlock`: keeps a backup from deletion, or no longer.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use holdfast_db::backups;
+use holdfast_domain::access::Action;
+use holdfast_domain::backup::Purpose;
+
+use crate::auth::{Caller, permit};
+use crate::error::ApiError;
+use crate::input::Fields;
+use crate::state::ApiState;
+use crate::views;
+
+/// Toggles the lock, or sets it to the `is_locked` of the body.
+pub(crate) async fn lock(
+    caller: Caller,
+    request: HttpRequest,
+    path: web::Path<(String, String)>,
+    payload: web::Payload,
+    state: web::Data<ApiState>,
+) -> Result<HttpResponse, ApiError> {
+    let (server, standing, backup) = caller.backup(&state, &path.0, &path.1).await?;
+    permit(&standing, Action::Lock)?;
+    let mut fields = Fields::read(&request, payload, state.options.max_body_bytes).await?;
+    let wanted = fields.is_locked();
+    fields.check()?;
+
+    let mut transaction = state.database.begin().await?;
+    let mut backup = backups::lock(&mut transaction, server.id, backup.id)
+        .await?
+        .ok_or(ApiError::NotFound)?;
+    backup
+        .check_completed(Purpose::Lock)
+        .map_err(ApiError::NotCompleted)?;
+    backup.is_locked = wanted.unwrap_or(!backup.is_locked);
+    backups::set_locked(&mut transaction, backup.id, backup.is_locked).await?;
+    transaction.commit().await?;
+    Ok(views::lock_changed(&backup, caller.profile))
+}
+
+/// Removes the lock; fine when there is none.
+pub(crate) async fn unlock(
+    caller: Caller,
+    path: web::Path<(String, String)>,
+    state: web::Data<ApiState>,
+) -> Result<HttpResponse, ApiError> {
+    let (server, standing, backup) = caller.backup(&state, &path.0, &path.1).await?;
+    permit(&standing, Action::Lock)?;
+
+    let mut transaction = state.database.begin().await?;
+    let mut backup = backups::lock(&mut transaction, server.id, backup.id)
+        .await?
+        .ok_or(ApiError::NotFound)?;
+    backup
+        .check_completed(Purpose::Unlock)
+        .map_err(ApiError::NotCompleted)?;
+    backup.is_locked = false;
+    backups::set_locked(&mut transaction, backup.id, false).await?;
+    transaction.commit().await?;
+    Ok(views::lock_changed(&backup, caller.profile))
+}

@@ -1,0 +1,72 @@
+//! `POST …/backups/{backup}/restore`: asks for the server's files to be as they were.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::json;
+
+use holdfast_db::jobs::NewJob;
+use holdfast_db::{backups, jobs, servers};
+use holdfast_domain::JobKind;
+use holdfast_domain::access::Action;
+use holdfast_domain::backup::Purpose;
+use holdfast_domain::job::RestoreArgs;
+use holdfast_domain::limit::{self, ServerBusy};
+
+use crate::auth::{Caller, permit};
+use crate::error::ApiError;
+use crate::input::Fields;
+use crate::state::ApiState;
+use crate::views;
+
+/// How often a restore is tried before it has failed.
+const MAX_ATTEMPTS: u32 = 3;
+
+pub(crate) async fn restore(
+    caller: Caller,
+    request: HttpRequest,
+    path: web::Path<(String, String)>,
+    payload: web::Payload,
+    state: web::Data<ApiState>,
+) -> Result<HttpResponse, ApiError> {
+    let (server, standing, backup) = caller.backup(&state, &path.0, &path.1).await?;
+    permit(&standing, Action::Restore)?;
+
+    let mut fields = Fields::read(&request, payload, state.options.max_body_bytes)
+        .await?
+        .with_query(request.query_string());
+    let truncate = fields
+        .truncate(views::restore_requires_truncate(caller.profile))
+        .unwrap_or(true);
+    fields.check()?;
+
+    let mut transaction = state.database.begin().await?;
+    let load = servers::lock(&mut transaction, server.id).await?;
+    let backup = backups::lock(&mut transaction, server.id, backup.id)
+        .await?
+        .ok_or(ApiError::NotFound)?;
+    backup
+        .check_completed(Purpose::Restore)
+        .map_err(ApiError::NotCompleted)?;
+    if jobs::find_deletion(&mut transaction, backup.id)
+        .await?
+        .is_some()
+    {
+        return Err(ApiError::NotFound);
+    }
+    limit::check_idle(load.state, load.unfinished).map_err(ApiError::Restore)?;
+    let job = NewJob {
+        kind: JobKind::RestoreBackup,
+        server: server.id,
+        backup: backup.id,
+        node: &server.node,
+        args: json!(RestoreArgs { truncate }),
+        max_attempts: MAX_ATTEMPTS,
+    };
+    jobs::enqueue(&mut transaction, &job)
+        .await
+        .map_err(|error| match error {
+            holdfast_db::Error::Conflict { .. } => ApiError::Restore(ServerBusy::Restoring),
+            other => other.into(),
+        })?;
+    transaction.commit().await?;
+    Ok(views::restore_accepted(caller.profile))
+}

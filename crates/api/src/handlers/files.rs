@@ -1,0 +1,94 @@
+//! `GET /download/backup?token=…`: the archive itself, to whoever holds a link.
+
+use actix_files::NamedFile;
+use actix_web::http::header::{
+    CACHE_CONTROL, ContentDisposition, DispositionParam, DispositionType, HeaderValue,
+    REFERRER_POLICY,
+};
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use holdfast_db::{backups, keys, servers};
+use holdfast_domain::access::Action;
+use holdfast_domain::backup::Purpose;
+use holdfast_domain::key::KeyIdentifier;
+use holdfast_domain::{Backup, ServerRef};
+use holdfast_storage::{ArchiveKey, StorageKey};
+
+use crate::error::{ApiError, chain};
+use crate::sign::Claims;
+use crate::state::ApiState;
+
+pub(crate) async fn download(
+    request: HttpRequest,
+    state: web::Data<ApiState>,
+) -> Result<HttpResponse, ApiError> {
+    let claims = state
+        .signer
+        .check(&token(request.query_string())?, (state.now)())?;
+    let backup = load(&state, &claims).await?;
+    let completed = backup
+        .check_completed(Purpose::Download)
+        .map_err(|_| ApiError::NotFound)?;
+    let key = ArchiveKey {
+        server: backup.server,
+        backup: backup.id,
+        attempt: completed.attempt,
+    };
+    let file = state
+        .disks
+        .get(&backup.disk)
+        .map_err(unavailable)?
+        .open(StorageKey::Archive(key))
+        .await
+        .map_err(unavailable)?;
+    let name = format!("{}.tar.gz", backup.id);
+    let file = NamedFile::from_file(file, &name)
+        .map_err(|error| {
+            tracing::error!(%error, backup = %backup.id, "an archive can't be read");
+            ApiError::Unavailable
+        })?
+        .set_content_type("application/gzip".parse().map_err(|_| ApiError::Internal)?)
+        .set_content_disposition(ContentDisposition {
+            disposition: DispositionType::Attachment,
+            parameters: vec![DispositionParam::Filename(name)],
+        });
+    let mut response = file.into_response(&request);
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    Ok(response)
+}
+
+fn token(query: &str) -> Result<String, ApiError> {
+    let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query).unwrap_or_default();
+    pairs
+        .into_iter()
+        .find(|(name, _)| name == "token")
+        .map(|(_, value)| value)
+        .ok_or(ApiError::InvalidDownload)
+}
+
+/// Loads what a link is for. The link ends with the key that asked for it, and with that user's
+/// right to download.
+async fn load(state: &ApiState, claims: &Claims) -> Result<Backup, ApiError> {
+    let identifier = KeyIdentifier::parse(&claims.key).ok_or(ApiError::InvalidDownload)?;
+    let key = keys::find(&state.database, &identifier)
+        .await?
+        .filter(|found| found.key.is_live((state.now)()))
+        .ok_or(ApiError::InvalidDownload)?;
+    let server = ServerRef::Id(claims.server);
+    let (_, standing) = servers::find_for(&state.database, &server, claims.user, key.is_admin)
+        .await?
+        .ok_or(ApiError::NotFound)?;
+    if !standing.may(Action::Download) {
+        return Err(ApiError::InvalidDownload);
+    }
+    backups::find(&state.database, claims.server, claims.backup)
+        .await?
+        .ok_or(ApiError::NotFound)
+}
+
+fn unavailable(error: holdfast_storage::Error) -> ApiError {
+    tracing::error!(error = chain(&error), "an archive can't be opened");
+    ApiError::Unavailable
+}

@@ -1,0 +1,103 @@
+//! Where a request comes from, and under which address the service is known to
+//! its sender. `X-Forwarded-*` headers count only when a trusted proxy sends them.
+
+use std::net::IpAddr;
+
+use actix_web::HttpRequest;
+use actix_web::http::header::HOST;
+use ipnet::IpNet;
+
+use crate::state::Options;
+
+/// Returns the caller's address: the peer's, or, behind trusted proxies, the nearest one in
+/// `X-Forwarded-For` that is no trusted proxy itself.
+pub(crate) fn client_address(request: &HttpRequest, trusted: &[IpNet]) -> Option<IpAddr> {
+    let peer = request.peer_addr()?.ip().to_canonical();
+    if !is_trusted(peer, trusted) {
+        return Some(peer);
+    }
+    let mut nearest = peer;
+    let headers: Vec<&str> = request
+        .headers()
+        .get_all("x-forwarded-for")
+        .filter_map(|value| value.to_str().ok())
+        .collect();
+    for hop in headers.join(",").rsplit(',') {
+        let Ok(address) = hop.trim().parse::<IpAddr>() else {
+            break;
+        };
+        nearest = address.to_canonical();
+        if !is_trusted(nearest, trusted) {
+            break;
+        }
+    }
+    Some(nearest)
+}
+
+/// Returns the service's URL as the caller sees it, without a slash at the end: the setting, or what
+/// the request says.
+pub(crate) fn base_url(request: &HttpRequest, options: &Options) -> String {
+    if let Some(url) = &options.public_url {
+        return url.clone();
+    }
+    let by_proxy = request
+        .peer_addr()
+        .is_some_and(|peer| is_trusted(peer.ip().to_canonical(), &options.trusted_proxies));
+    let forwarded = |name| header(request, name).filter(|_| by_proxy);
+    let scheme = forwarded("x-forwarded-proto")
+        .filter(|scheme| *scheme == "https")
+        .unwrap_or("http");
+    let host = forwarded("x-forwarded-host")
+        .or_else(|| header(request, HOST.as_str()))
+        .or_else(|| {
+            request
+                .uri()
+                .authority()
+                .map(|authority| authority.as_str())
+        })
+        .filter(|host| {
+            host.bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b".-:[]_".contains(&b))
+        })
+        .unwrap_or("localhost");
+    format!("{scheme}://{host}")
+}
+
+fn header<'a>(request: &'a HttpRequest, name: &str) -> Option<&'a str> {
+    request.headers().get(name)?.to_str().ok()
+}
+
+fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
+    trusted.iter().any(|net| net.contains(&address))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::test::TestRequest;
+
+    #[test]
+    fn forwarded_addresses_count_only_from_trusted_proxies() {
+        let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().expect("a network")];
+        for (peer, forwarded, expected) in [
+            ("192.0.2.1:1", None, "192.0.2.1"),
+            ("192.0.2.1:1", Some("203.0.113.9"), "192.0.2.1"),
+            ("10.0.0.1:1", Some("203.0.113.9"), "203.0.113.9"),
+            (
+                "10.0.0.1:1",
+                Some("198.51.100.7, 203.0.113.9, 10.2.3.4"),
+                "203.0.113.9",
+            ),
+            ("10.0.0.1:1", Some("rubbish"), "10.0.0.1"),
+            ("10.0.0.1:1", None, "10.0.0.1"),
+            ("[::ffff:10.0.0.1]:1", Some("203.0.113.9"), "203.0.113.9"),
+        ] {
+            let mut request = TestRequest::default().peer_addr(peer.parse().expect("an address"));
+            if let Some(value) = forwarded {
+                request = request.insert_header(("x-forwarded-for", value));
+            }
+            let found = client_address(&request.to_http_request(), &trusted);
+            assert_eq!(found, expected.parse().ok(), "{peer} {forwarded:?}");
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Pages of a list: what was asked for, and what is said about it.
+
+use actix_web::HttpRequest;
+use serde_json::{Map, Value, json};
+
+const PER_PAGE_DEFAULT: u64 = 25;
+const PER_PAGE_MAX: u64 = 100;
+
+/// The page that a request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Page {
+    pub(crate) number: u64,
+    pub(crate) size: u32,
+}
+
+impl Page {
+    /// Reads `page` and `per_page`. Rubbish means the default, never an error.
+    pub(crate) fn read(query: &str) -> Self {
+        let mut page = Self {
+            number: 1,
+            size: 25,
+        };
+        let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query).unwrap_or_default();
+        for (name, value) in pairs {
+            match name.as_str() {
+                "page" => page.number = digits(&value).unwrap_or(1).max(1),
+                "per_page" => {
+                    let size = digits(&value)
+                        .unwrap_or(PER_PAGE_DEFAULT)
+                        .clamp(1, PER_PAGE_MAX);
+                    page.size = u32::try_from(size).unwrap_or(25);
+                }
+                _ => {}
+            }
+        }
+        page
+    }
+
+    pub(crate) fn offset(self) -> u64 {
+        (self.number - 1).saturating_mul(u64::from(self.size))
+    }
+
+    /// Returns the `pagination` object of a list with `total` entries, of which `count` are shown.
+    /// `links` holds absolute URLs of the pages beside this one, or nothing.
+    pub(crate) fn describe(
+        self,
+        total: u64,
+        count: usize,
+        request: &HttpRequest,
+        base_url: &str,
+    ) -> Value {
+        let pages = total.div_ceil(u64::from(self.size)).max(1);
+        let url = |number: u64| {
+            json!(format!(
+                "{base_url}{}?page={number}&per_page={}",
+                request.path(),
+                self.size
+            ))
+        };
+        let mut links = Map::new();
+        if self.number > 1 {
+            links.insert("previous".into(), url((self.number - 1).min(pages)));
+        }
+        if self.number < pages {
+            links.insert("next".into(), url(self.number + 1));
+        }
+        json!({
+            "total": total,
+            "count": count,
+            "per_page": self.size,
+            "current_page": self.number,
+            "total_pages": pages,
+            "links": links,
+        })
+    }
+}
+
+/// Reads decimal digits, blanks around them trimmed; more than fit are as many as fit.
+fn digits(text: &str) -> Option<u64> {
+    let text = text.trim();
+    if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    Some(text.parse().unwrap_or(i64::MAX.unsigned_abs()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rubbish_means_the_default_and_sizes_are_clamped() {
+        for (query, number, size) in [
+            ("", 1, 25),
+            ("page=3&per_page=10", 3, 10),
+            ("page=0&per_page=0", 1, 1),
+            ("page=-1&per_page=-5", 1, 25),
+            ("page=x&per_page=1e3", 1, 25),
+            ("page=+2&per_page=1000", 2, 100),
+            ("page=%202%20&per_page=", 2, 25),
+            ("page=99999999999999999999999", i64::MAX.unsigned_abs(), 25),
+            ("%%%=&&", 1, 25),
+        ] {
+            assert_eq!(Page::read(query), Page { number, size }, "{query}");
+        }
+        assert_eq!(
+            Page::read("page=99999999999999999999999").offset(),
+            u64::MAX
+        );
+    }
+}
