@@ -6,6 +6,7 @@ use std::time::Instant;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
+use actix_web::http::header::{CONTENT_RANGE, CONTENT_TYPE};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage};
 
@@ -36,29 +37,34 @@ fn in_our_words(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> 
     if !status.is_client_error() && !status.is_server_error() {
         return response;
     }
+    let ours = response
+        .response()
+        .error()
+        .and_then(|error| error.as_error::<ApiError>());
+    let headers = response.headers();
+    if ours.is_none()
+        && headers
+            .get(CONTENT_TYPE)
+            .is_some_and(|value| value == "application/json")
+    {
+        // A handler's own words: readiness says what is not ready.
+        return response;
+    }
     let profile = response
         .request()
         .extensions()
         .get::<Profile>()
         .copied()
         .unwrap_or_default();
-    let ours = response
-        .response()
-        .error()
-        .and_then(|error| error.as_error::<ApiError>());
     let shaped = match ours {
         Some(error) => views::error(error, profile),
         // Made by the framework, or an empty refusal of the file handler.
         None => {
-            let mut shaped = views::error(
-                &foreign(status, response.request().method().as_str()),
-                profile,
-            );
+            let method = response.request().method().as_str();
+            let mut shaped = views::error(&foreign(status, method), profile);
             *shaped.status_mut() = status;
-            for (name, value) in response.headers() {
-                if !shaped.headers().contains_key(name) {
-                    shaped.headers_mut().append(name.clone(), value.clone());
-                }
+            if let Some(range) = headers.get(CONTENT_RANGE) {
+                shaped.headers_mut().insert(CONTENT_RANGE, range.clone());
             }
             shaped
         }
