@@ -190,6 +190,26 @@ pub async fn list(database: &Database) -> Result<Vec<Server>, Error> {
     rows.into_iter().map(Server::try_from).collect()
 }
 
+/// Lists the servers of a node with their directories.
+///
+/// # Errors
+/// When the database can't be read.
+pub async fn list_on_node(
+    database: &Database,
+    node: &NodeName,
+) -> Result<Vec<(ServerId, PathBuf)>, Error> {
+    let rows = sqlx::query!(
+        "SELECT id, directory FROM servers WHERE node = $1",
+        node.as_str()
+    )
+    .fetch_all(database.pool())
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| (ServerId(row.id), PathBuf::from(row.directory)))
+        .collect())
+}
+
 /// What decides whether a server can take one more job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Load {

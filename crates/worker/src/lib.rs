@@ -1,1 +1,20 @@
-//! Placeholder while the workspace is laid out.
+//! Runs jobs: claims them, does the work, settles them. The only crate that does.
+//!
+//! The way of a job: [`run`] claims it (`runner`), `lease` keeps it, `jobs/…` does the
+//! work with the archive engine on a blocking thread, `pipe` carries its bytes to a
+//! disk, `settle` writes how it ended.
+//!
+//! This crate must never hold a transaction while it works, and never write
+//! anything about a job without naming the claim that it works under.
+
+mod context;
+mod end;
+mod jobs;
+mod lease;
+mod maintenance;
+mod pipe;
+mod runner;
+mod settle;
+
+pub use context::{Context, Options};
+pub use runner::run;

@@ -1,0 +1,49 @@
+//! What every job can reach.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use holdfast_db::Database;
+use holdfast_domain::NodeName;
+use holdfast_storage::Disks;
+
+/// What every job can reach. One for the whole worker.
+#[derive(Debug)]
+pub struct Context {
+    /// The database.
+    pub database: Database,
+    /// The disks that this node can reach.
+    pub disks: Disks,
+    /// The settings.
+    pub options: Options,
+    /// The clock, for people's eyes; leases go by the database's clock.
+    pub now: fn() -> DateTime<Utc>,
+    /// Random numbers in 0.0 ..= 1.0, so that workers that failed together do not come back together.
+    pub jitter: fn() -> f64,
+}
+
+/// The settings of a worker.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The node whose servers it sees.
+    pub node: NodeName,
+    /// This worker's own name, never used by another one, not even after a restart.
+    pub worker: String,
+    /// How many jobs it runs at once.
+    pub concurrency: usize,
+    /// How long a job is its own without a sign of life.
+    pub lease: Duration,
+    /// The level of compression, 0 to 9.
+    pub compression_level: u32,
+    /// How many threads compress one archive; 0 takes one for each core.
+    pub compression_threads: usize,
+    /// How fast a server's files are read, in bytes per second.
+    pub read_limit_bytes_per_second: Option<u64>,
+    /// The greatest archive of a server that says nothing of its own, in bytes.
+    pub max_backup_bytes: u64,
+    /// Where restores are unpacked before they take their place; `None` is beside the server's
+    /// directory.
+    pub staging_dir: Option<PathBuf>,
+}

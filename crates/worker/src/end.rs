@@ -1,0 +1,83 @@
+//! How an attempt of a job ended.
+
+use holdfast_db::jobs::Failure;
+use holdfast_domain::backup::Completed;
+
+/// What a job has done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Done {
+    /// Stored an archive.
+    Created(Completed),
+    /// Put the server's files back.
+    Restored,
+    /// Removed the archives.
+    Deleted,
+    /// Found nothing left to do.
+    Nothing,
+}
+
+/// Why a job was not done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NotDone {
+    /// It was told to stop: the lease is lost, or the worker is going.
+    Stopped,
+    /// It may succeed later.
+    Retry(Failure),
+    /// It can't succeed.
+    Final(Failure),
+}
+
+impl NotDone {
+    /// A failure that trying again may mend.
+    pub(crate) fn retry(sentence: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::Retry(Failure {
+            sentence: sentence.into(),
+            detail: detail.into(),
+        })
+    }
+
+    /// A failure that trying again can't mend.
+    pub(crate) fn terminal(sentence: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::Final(Failure {
+            sentence: sentence.into(),
+            detail: detail.into(),
+        })
+    }
+
+    /// What the database's failure means for a job.
+    pub(crate) fn database(error: &holdfast_db::Error) -> Self {
+        Self::retry("The service's database could not be used.", chain(error))
+    }
+
+    /// What a disk's failure means for a job.
+    pub(crate) fn disk(error: &holdfast_storage::Error) -> Self {
+        use holdfast_storage::Error;
+        let sentence = match error {
+            Error::Full { .. } => "The storage has no space left for this backup.",
+            Error::NotFound { .. } => "The stored archive is missing.",
+            Error::Denied { .. } => "The storage refused access.",
+            Error::UnknownDisk { .. } => {
+                "The storage of this backup is not known to the server's node."
+            }
+            Error::Exists { .. } => "The storage holds an archive of this name already.",
+            Error::Unavailable { .. } => "The storage could not be reached.",
+        };
+        if error.may_pass() {
+            Self::retry(sentence, chain(error))
+        } else {
+            Self::terminal(sentence, chain(error))
+        }
+    }
+}
+
+/// Writes an error with all its sources, since each names only its own part.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}

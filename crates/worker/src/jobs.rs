@@ -1,0 +1,30 @@
+//! One file a kind of job.
+
+mod create_backup;
+mod delete_backup;
+mod restore_backup;
+
+use std::sync::Arc;
+
+use holdfast_domain::JobKind;
+
+use crate::context::Context;
+use crate::end::{Done, NotDone};
+use crate::lease::Work;
+
+/// Does a job. It returns when everything it started has ended.
+pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done, NotDone> {
+    match work.claim.kind {
+        JobKind::CreateBackup => create_backup::run(context, work).await,
+        JobKind::RestoreBackup => restore_backup::run(context, work).await,
+        JobKind::DeleteBackup => delete_backup::run(context, work).await,
+    }
+}
+
+/// What a panic of the engine means for a job.
+fn panicked(error: &tokio::task::JoinError) -> NotDone {
+    NotDone::retry(
+        "An unexpected error was encountered.",
+        format!("the archive engine panicked: {error}"),
+    )
+}

@@ -1,0 +1,224 @@
+//! Archives a server's directory to a disk: scan → archive → hash → upload, all
+//! at once, without a copy on this machine.
+
+use std::io;
+use std::sync::Arc;
+
+use holdfast_archive::{CreateOptions, Rules, Summary};
+use holdfast_db::{backups, servers};
+use holdfast_domain::backup::{Completed, Notes};
+use holdfast_domain::ignore::IgnorePatterns;
+use holdfast_domain::job::Phase;
+use holdfast_domain::{Backup, BackupState, Server, ServerRef};
+use holdfast_storage::{ArchiveKey, Disk, StorageKey, Upload};
+
+use crate::context::Context;
+use crate::end::{Done, NotDone, chain};
+use crate::jobs::panicked;
+use crate::lease::Work;
+use crate::pipe::pipe;
+
+/// The greatest `.pteroignore`, in bytes.
+const PTEROIGNORE_BYTES_MAX: usize = 32 * 1024;
+
+pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done, NotDone> {
+    let claim = &work.claim;
+    let server = servers::find(&context.database, &ServerRef::Id(claim.server))
+        .await
+        .map_err(|error| NotDone::database(&error))?;
+    let backup = backups::find(&context.database, claim.server, claim.backup)
+        .await
+        .map_err(|error| NotDone::database(&error))?;
+    let (Some(server), Some(backup)) = (server, backup) else {
+        return Ok(Done::Nothing);
+    };
+    if backup.state != BackupState::Creating {
+        // An earlier attempt ended well, but its answer from the database was lost.
+        return Ok(Done::Nothing);
+    }
+    let disk = context
+        .disks
+        .get(&backup.disk)
+        .map_err(|error| NotDone::disk(&error))?;
+    // What earlier attempts have left. Each attempt has keys of its own, so a
+    // late one can't be hit by this, nor hit us.
+    disk.delete_backup(claim.server, claim.backup)
+        .await
+        .map_err(|error| NotDone::disk(&error))?;
+
+    work.enter(Phase::Scanning);
+    let rules = Arc::new(rules(context, &server, &backup).await?);
+    scan(work, &server, &rules).await?;
+    work.go_on()?;
+
+    work.enter(Phase::Archiving);
+    let key = ArchiveKey {
+        server: claim.server,
+        backup: claim.backup,
+        attempt: claim.attempt,
+    };
+    let (summary, archive, index) = store(context, work, &server, &rules, disk, key).await?;
+
+    work.enter(Phase::Uploading);
+    work.go_on()?;
+    // The index first: whoever sees the archive sees all of it.
+    index
+        .finish()
+        .await
+        .map_err(|error| NotDone::disk(&error))?;
+    archive
+        .finish()
+        .await
+        .map_err(|error| NotDone::disk(&error))?;
+    Ok(Done::Created(Completed {
+        at: (context.now)(),
+        sha256: summary.sha256,
+        size_bytes: summary.archive_bytes,
+        attempt: claim.attempt,
+        notes: Notes {
+            count: summary.notes.count,
+            first: summary
+                .notes
+                .first
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+        },
+    }))
+}
+
+/// Compiles the request's patterns, or the server's own when it brought none.
+async fn rules(context: &Context, server: &Server, backup: &Backup) -> Result<Rules, NotDone> {
+    let mut lines = backup.ignored_files.clone();
+    if lines.is_empty() {
+        let directory = server.directory.clone();
+        let own =
+            tokio::task::spawn_blocking(move || holdfast_archive::read_pteroignore(&directory))
+                .await
+                .map_err(|error| panicked(&error))?
+                .map_err(|error| engine(&error))?;
+        if let Some(own) = own {
+            let bounded =
+                IgnorePatterns::parse(own.iter().map(String::as_str), PTEROIGNORE_BYTES_MAX);
+            let bounded = bounded.map_err(|refused| {
+                NotDone::terminal(
+                    format!("The server's .pteroignore can't be used: {refused}."),
+                    refused.to_string(),
+                )
+            })?;
+            lines = bounded.lines().to_vec();
+            backups::set_ignored_files(&context.database, backup.id, &lines)
+                .await
+                .map_err(|error| NotDone::database(&error))?;
+        }
+    }
+    Rules::new(&lines).map_err(|error| engine(&error))
+}
+
+async fn scan(work: &Arc<Work>, server: &Server, rules: &Arc<Rules>) -> Result<(), NotDone> {
+    let (control, directory, rules) = (
+        Arc::clone(&work.control),
+        server.directory.clone(),
+        Arc::clone(rules),
+    );
+    tokio::task::spawn_blocking(move || holdfast_archive::scan(&directory, &rules, &control))
+        .await
+        .map_err(|error| panicked(&error))?
+        .map_err(|error| engine(&error))?;
+    Ok(())
+}
+
+/// Runs the engine and both uploads side by side, until all three have ended.
+async fn store(
+    context: &Context,
+    work: &Arc<Work>,
+    server: &Server,
+    rules: &Arc<Rules>,
+    disk: &Disk,
+    key: ArchiveKey,
+) -> Result<(Summary, Upload, Upload), NotDone> {
+    let archive = disk
+        .begin(StorageKey::Archive(key))
+        .await
+        .map_err(|error| NotDone::disk(&error))?;
+    let index = disk
+        .begin(StorageKey::Index(key))
+        .await
+        .map_err(|error| NotDone::disk(&error))?;
+    let (mut archive_writer, archive_reader) = pipe();
+    let (mut index_writer, index_reader) = pipe();
+    let options = CreateOptions {
+        level: context.options.compression_level,
+        threads: context.options.compression_threads,
+        read_limit_bytes_per_second: context.options.read_limit_bytes_per_second,
+        max_archive_bytes: Some(
+            server
+                .limits
+                .max_backup_bytes
+                .unwrap_or(context.options.max_backup_bytes),
+        ),
+        ..CreateOptions::default()
+    };
+    let (control, directory, rules) = (
+        Arc::clone(&work.control),
+        server.directory.clone(),
+        Arc::clone(rules),
+    );
+    let engine_thread = tokio::task::spawn_blocking(move || {
+        let summary = holdfast_archive::create(
+            &directory,
+            &rules,
+            &options,
+            &mut archive_writer,
+            &mut index_writer,
+            &control,
+        )?;
+        index_writer
+            .finish()
+            .and_then(|()| archive_writer.finish())
+            .map_err(holdfast_archive::Error::Output)?;
+        Ok(summary)
+    });
+    let (ended, archive, index) = tokio::join!(
+        engine_thread,
+        archive_reader.carry(archive),
+        index_reader.carry(index)
+    );
+    // An upload that failed is the reason why the engine failed, not the other way round.
+    let archive = archive.map_err(|error| NotDone::disk(&error))?;
+    let index = index.map_err(|error| NotDone::disk(&error))?;
+    let summary = ended
+        .map_err(|error| panicked(&error))?
+        .map_err(|error| engine(&error))?;
+    Ok((summary, archive, index))
+}
+
+/// What the engine's failure means for a backup.
+fn engine(error: &holdfast_archive::Error) -> NotDone {
+    use holdfast_archive::Error;
+    let detail = chain(error);
+    match error {
+        Error::Cancelled => NotDone::Stopped,
+        Error::SourceMissing { .. } => {
+            NotDone::terminal("The server's directory does not exist on its node.", detail)
+        }
+        Error::NotADirectory { .. } => NotDone::terminal(
+            "The server's directory is not a directory on its node.",
+            detail,
+        ),
+        Error::TooLarge { limit_bytes } => NotDone::terminal(
+            format!("The backup grew larger than the {limit_bytes} bytes that are allowed."),
+            detail,
+        ),
+        Error::Pattern { .. } => {
+            NotDone::terminal(format!("An ignore pattern can't be used: {error}."), detail)
+        }
+        Error::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+            NotDone::terminal(
+                "The server's directory may not be read by the service.",
+                detail,
+            )
+        }
+        _ => NotDone::retry("The server's files could not be read.", detail),
+    }
+}

@@ -1,0 +1,38 @@
+//! Removes everything that a backup has on its disk. The row goes when the job
+//! is settled, in the same transaction.
+
+use std::sync::Arc;
+
+use holdfast_db::backups;
+use holdfast_domain::BackupState;
+use holdfast_domain::job::Phase;
+
+use crate::context::Context;
+use crate::end::{Done, NotDone};
+use crate::lease::Work;
+
+pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done, NotDone> {
+    work.enter(Phase::Deleting);
+    let claim = &work.claim;
+    let backup = backups::find(&context.database, claim.server, claim.backup)
+        .await
+        .map_err(|error| NotDone::database(&error))?;
+    let Some(backup) = backup else {
+        return Ok(Done::Nothing);
+    };
+    // Locked after the deletion was asked for, and before it was done: the lock wins.
+    if backup.is_locked && matches!(backup.state, BackupState::Completed(_)) {
+        return Err(NotDone::terminal(
+            "The backup was locked before it could be deleted.",
+            format!("backup {} is locked", backup.id),
+        ));
+    }
+    let disk = context
+        .disks
+        .get(&backup.disk)
+        .map_err(|error| NotDone::disk(&error))?;
+    disk.delete_backup(claim.server, claim.backup)
+        .await
+        .map_err(|error| NotDone::disk(&error))?;
+    Ok(Done::Deleted)
+}

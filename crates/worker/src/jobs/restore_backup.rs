@@ -1,0 +1,145 @@
+//! Puts an archive's contents back: verified, unpacked beside the server's
+//! directory, and only then swapped. Whatever fails before the swap, the
+//! server's files are as they were.
+
+use std::sync::Arc;
+
+use holdfast_archive::{Expected, RestoreOptions};
+use holdfast_db::{backups, jobs, servers};
+use holdfast_domain::backup::Purpose;
+use holdfast_domain::job::{Phase, RestoreArgs};
+use holdfast_domain::{BackupState, ServerRef};
+use holdfast_storage::{ArchiveKey, StorageKey};
+
+use crate::context::Context;
+use crate::end::{Done, NotDone, chain};
+use crate::jobs::panicked;
+use crate::lease::Work;
+
+pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done, NotDone> {
+    work.enter(Phase::Verifying);
+    let claim = &work.claim;
+    let args: RestoreArgs = serde_json::from_value(claim.args.clone()).map_err(|error| {
+        NotDone::terminal("An unexpected error was encountered.", error.to_string())
+    })?;
+    let server = servers::find(&context.database, &ServerRef::Id(claim.server))
+        .await
+        .map_err(|error| NotDone::database(&error))?;
+    let backup = backups::find(&context.database, claim.server, claim.backup)
+        .await
+        .map_err(|error| NotDone::database(&error))?;
+    let (Some(server), Some(backup)) = (server, backup) else {
+        return Err(NotDone::terminal(
+            "The backup is gone.",
+            format!("backup {} is gone", claim.backup),
+        ));
+    };
+    let completed = match &backup.state {
+        BackupState::Completed(completed) => completed,
+        BackupState::Creating | BackupState::Failed { .. } => {
+            let why = backup.check_completed(Purpose::Restore);
+            return Err(NotDone::terminal(
+                "The backup has no archive.",
+                format!("{why:?}"),
+            ));
+        }
+    };
+    let disk = context
+        .disks
+        .get(&backup.disk)
+        .map_err(|error| NotDone::disk(&error))?;
+    let key = ArchiveKey {
+        server: claim.server,
+        backup: claim.backup,
+        attempt: completed.attempt,
+    };
+    let archive = disk
+        .open(StorageKey::Archive(key))
+        .await
+        .map_err(|error| NotDone::disk(&error))?;
+    // Without its index an archive is only slower to restore.
+    let index = disk.open(StorageKey::Index(key)).await.ok();
+
+    let options = RestoreOptions {
+        truncate: args.truncate,
+        expected: Some(Expected {
+            sha256: completed.sha256,
+            archive_bytes: completed.size_bytes,
+        }),
+        staging_dir: context.options.staging_dir.clone(),
+        threads: context.options.compression_threads,
+        ..RestoreOptions::default()
+    };
+    work.go_on()?;
+    work.enter(Phase::Restoring);
+    let (context, work) = (Arc::clone(context), Arc::clone(work));
+    let runtime = tokio::runtime::Handle::current();
+    let ended = tokio::task::spawn_blocking(move || {
+        // The last moment at which nothing is touched: go on only if the job is still ours, for certain.
+        let mut still_ours = || {
+            work.go_on()
+                .map_err(|_| "the job was taken away".to_owned())?;
+            let beat = jobs::heartbeat(&context.database, &work.claim, context.options.lease, None);
+            match runtime.block_on(beat) {
+                Ok(true) => Ok(()),
+                Ok(false) => Err("the job was taken away".to_owned()),
+                Err(error) => Err(chain(&error)),
+            }
+        };
+        // What a killed attempt has left is put right first.
+        holdfast_archive::recover(&server.directory, options.staging_dir.as_deref())?;
+        holdfast_archive::restore(
+            &archive,
+            index.as_ref(),
+            &server.directory,
+            &options,
+            &work.control,
+            &mut still_ours,
+        )
+    });
+    let summary = ended
+        .await
+        .map_err(|error| panicked(&error))?
+        .map_err(|error| engine(&error))?;
+    tracing::info!(
+        backup = %claim.backup,
+        files = summary.files,
+        size_bytes = summary.bytes,
+        notes = summary.notes.count,
+        "put a server's files back"
+    );
+    Ok(Done::Restored)
+}
+
+/// What the engine's failure means for a restore.
+fn engine(error: &holdfast_archive::Error) -> NotDone {
+    use holdfast_archive::Error;
+    let detail = chain(error);
+    match error {
+        Error::Cancelled => NotDone::Stopped,
+        Error::HashMismatch { .. } | Error::Corrupt { .. } => NotDone::terminal(
+            "The stored archive is damaged: it is not what was backed up. Nothing was changed.",
+            detail,
+        ),
+        Error::Hostile { .. } => NotDone::terminal(
+            "The archive holds entries that can't be restored safely. Nothing was changed.",
+            detail,
+        ),
+        Error::NoSpace { needed, available } => NotDone::terminal(
+            format!(
+                "There is not enough space on the server's node: {needed} bytes are needed, {available} are free. \
+                 Nothing was changed."
+            ),
+            detail,
+        ),
+        Error::Busy { .. } => NotDone::retry(
+            "Another process is restoring this server. Nothing was changed.",
+            detail,
+        ),
+        Error::Refused(_) => NotDone::retry("The service's database could not be used.", detail),
+        _ => NotDone::retry(
+            "The server's files could not be put back. They are as they were.",
+            detail,
+        ),
+    }
+}

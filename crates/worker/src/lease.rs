@@ -1,0 +1,140 @@
+//! Keeps a job's lease while it is worked on, and records its progress.
+//!
+//! A worker that hears that a claim no longer holds stops the work at once. A
+//! database that does not answer is no such news: nobody else can have taken
+//! the job over without it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use holdfast_archive::Control;
+use holdfast_db::jobs::{self, Claim};
+use holdfast_domain::Progress;
+use holdfast_domain::job::Phase;
+
+use crate::context::Context;
+use crate::end::NotDone;
+
+/// How often progress is written, when there is some.
+const PROGRESS: Duration = Duration::from_millis(500);
+
+/// A job in hand: the claim, the engine's switch, and the signs to stop.
+#[derive(Debug)]
+pub(crate) struct Work {
+    /// The claim that everything is done under.
+    pub(crate) claim: Claim,
+    /// The archive engine's switch and counters.
+    pub(crate) control: Arc<Control>,
+    phase: Mutex<Phase>,
+    /// Set when the claim no longer holds.
+    lost: CancellationToken,
+    /// Set when the worker is going.
+    leaving: CancellationToken,
+}
+
+impl Work {
+    /// Begins to keep `claim`; the task ends with [`Lease::end`].
+    pub(crate) fn begin(
+        context: &Arc<Context>,
+        claim: Claim,
+        leaving: CancellationToken,
+    ) -> (Arc<Self>, Lease) {
+        let work = Arc::new(Self {
+            claim,
+            control: Arc::new(Control::new()),
+            phase: Mutex::new(Phase::Queued),
+            lost: CancellationToken::new(),
+            leaving,
+        });
+        let task = tokio::spawn(keep(Arc::clone(context), Arc::clone(&work)));
+        (work, Lease(task))
+    }
+
+    /// Says what the job is busy with now.
+    pub(crate) fn enter(&self, phase: Phase) {
+        *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = phase;
+    }
+
+    /// Says whether the claim no longer holds.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost.is_cancelled()
+    }
+
+    /// Checks that the job is to go on.
+    ///
+    /// # Errors
+    /// [`NotDone::Stopped`].
+    pub(crate) fn go_on(&self) -> Result<(), NotDone> {
+        if self.lost.is_cancelled() || self.leaving.is_cancelled() {
+            Err(NotDone::Stopped)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn progress(&self) -> Progress {
+        let counted = self.control.progress();
+        Progress {
+            phase: *self.phase.lock().unwrap_or_else(PoisonError::into_inner),
+            bytes_done: counted.bytes_done,
+            bytes_total: counted.bytes_total,
+            files_done: counted.files_done,
+            files_total: counted.files_total,
+        }
+    }
+}
+
+/// The task that keeps a lease.
+#[derive(Debug)]
+pub(crate) struct Lease(JoinHandle<()>);
+
+impl Lease {
+    /// Ends the keeping, once the job is settled.
+    pub(crate) fn end(self) {
+        self.0.abort();
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn keep(context: Arc<Context>, work: Arc<Work>) {
+    let lease = context.options.lease;
+    let mut written: Option<Progress> = None;
+    let mut last_beat = Instant::now();
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(PROGRESS) => {}
+            () = work.leaving.cancelled(), if !work.control.is_cancelled() => {
+                work.control.cancel();
+                continue;
+            }
+        }
+        let progress = work.progress();
+        if written == Some(progress) && last_beat.elapsed() < lease / 4 {
+            continue;
+        }
+        match jobs::heartbeat(&context.database, &work.claim, lease, Some(&progress)).await {
+            Ok(true) => {
+                written = Some(progress);
+                last_beat = Instant::now();
+            }
+            Ok(false) => {
+                tracing::warn!(job = %work.claim.id, backup = %work.claim.backup, "the lease is lost; dropping the work");
+                work.lost.cancel();
+                work.control.cancel();
+                return;
+            }
+            Err(error) => {
+                tracing::warn!(job = %work.claim.id, error = crate::end::chain(&error), "no heartbeat could be sent");
+            }
+        }
+    }
+}

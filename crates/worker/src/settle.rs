@@ -1,0 +1,144 @@
+//! Writes how an attempt ended, under its claim.
+//!
+//! An archive that is finished is never thrown away because the database is
+//! away: settling waits for it. Only when the database says that the claim no
+//! longer holds is the archive rubbish, since another attempt makes its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast_db::jobs::{self, Claim, Failure};
+use holdfast_db::{Error, backups};
+use holdfast_domain::backup::Completed;
+use holdfast_domain::{BackupState, JobKind, retry};
+use holdfast_storage::{ArchiveKey, StorageKey};
+
+use crate::context::Context;
+use crate::end::{Done, NotDone, chain};
+use crate::lease::Work;
+
+/// How long a job is offered back before the lease is left to run out instead.
+const RELEASE: Duration = Duration::from_secs(3);
+
+pub(crate) async fn settle(context: &Arc<Context>, work: &Work, end: Result<Done, NotDone>) {
+    let claim = &work.claim;
+    match end {
+        Ok(done) => persist(claim, || settle_done(context, claim, &done)).await,
+        Err(NotDone::Stopped) if work.is_lost() => {}
+        Err(NotDone::Stopped) => release(context, claim).await,
+        Err(NotDone::Retry(failure)) if claim.attempt < claim.max_attempts => {
+            tracing::warn!(job = %claim.id, backup = %claim.backup, attempt = claim.attempt, error = failure.detail, "a job failed; it will be tried again");
+            let wait = retry::backoff(claim.attempt, (context.jitter)());
+            persist(claim, || async {
+                jobs::retry(&context.database, claim, &failure, wait).await?;
+                Ok(())
+            })
+            .await;
+        }
+        Err(NotDone::Retry(failure) | NotDone::Final(failure)) => {
+            tracing::error!(job = %claim.id, backup = %claim.backup, attempt = claim.attempt, error = failure.detail, "a job failed for good");
+            persist(claim, || discard(context, claim, &failure)).await;
+        }
+    }
+}
+
+async fn settle_done(context: &Context, claim: &Claim, done: &Done) -> Result<(), Error> {
+    let mut transaction = context.database.begin().await?;
+    let ours = jobs::complete(&mut transaction, claim).await?;
+    let ours = match done {
+        _ if !ours => false,
+        Done::Created(completed) => {
+            backups::complete(&mut transaction, claim.backup, completed).await?
+        }
+        Done::Deleted => {
+            backups::delete(&mut transaction, claim.backup).await?;
+            true
+        }
+        Done::Restored | Done::Nothing => true,
+    };
+    if ours {
+        transaction.commit().await?;
+        tracing::info!(job = %claim.id, kind = claim.kind.as_str(), backup = %claim.backup, "a job is done");
+        return Ok(());
+    }
+    drop(transaction);
+    match done {
+        Done::Created(completed) => drop_orphan(context, claim, completed).await,
+        Done::Restored | Done::Deleted | Done::Nothing => Ok(()),
+    }
+}
+
+/// Removes the archive of an attempt whose claim no longer holds, unless it was this very archive
+/// that was recorded and only the answer was lost.
+async fn drop_orphan(context: &Context, claim: &Claim, completed: &Completed) -> Result<(), Error> {
+    let backup = backups::find(&context.database, claim.server, claim.backup).await?;
+    if let Some(backup) = &backup
+        && let BackupState::Completed(recorded) = &backup.state
+        && recorded.attempt == completed.attempt
+    {
+        return Ok(());
+    }
+    tracing::warn!(job = %claim.id, backup = %claim.backup, attempt = claim.attempt, "the lease was lost before the archive was recorded; removing it");
+    let Some(backup) = backup else { return Ok(()) };
+    let Ok(disk) = context.disks.get(&backup.disk) else {
+        return Ok(());
+    };
+    let key = ArchiveKey {
+        server: claim.server,
+        backup: claim.backup,
+        attempt: claim.attempt,
+    };
+    for key in [StorageKey::Archive(key), StorageKey::Index(key)] {
+        if let Err(error) = disk.delete(key).await {
+            tracing::warn!(%key, error = chain(&error), "an orphaned object could not be removed");
+        }
+    }
+    Ok(())
+}
+
+async fn discard(context: &Context, claim: &Claim, failure: &Failure) -> Result<(), Error> {
+    let mut transaction = context.database.begin().await?;
+    if !jobs::discard(&mut transaction, claim, failure).await? {
+        return Ok(());
+    }
+    if claim.kind == JobKind::CreateBackup {
+        backups::fail(&mut transaction, claim.backup, &failure.sentence).await?;
+    }
+    transaction.commit().await
+}
+
+async fn release(context: &Context, claim: &Claim) {
+    let outcome = tokio::time::timeout(RELEASE, jobs::release(&context.database, claim)).await;
+    match outcome {
+        Ok(Ok(_)) => tracing::info!(job = %claim.id, backup = %claim.backup, "gave a job back"),
+        Ok(Err(error)) => {
+            tracing::warn!(job = %claim.id, error = chain(&error), "could not give a job back; its lease will run out");
+        }
+        Err(_) => {
+            tracing::warn!(job = %claim.id, "could not give a job back in time; its lease will run out")
+        }
+    }
+}
+
+/// Repeats a write until the database takes it. A write that fails for another reason is given up:
+/// then the lease runs out, and the job is tried again.
+async fn persist<F>(claim: &Claim, write: impl Fn() -> F)
+where
+    F: Future<Output = Result<(), Error>>,
+{
+    let mut attempt = 1;
+    loop {
+        match write().await {
+            Ok(()) => return,
+            Err(error) if error.may_pass() => {
+                tracing::warn!(job = %claim.id, error = chain(&error), "waiting for the database to settle a job");
+                tokio::time::sleep(retry::backoff(attempt, 0.0).min(Duration::from_secs(5))).await;
+                attempt += 1;
+            }
+            Err(error) => {
+                tracing::error!(job = %claim.id, error = chain(&error), "a job could not be settled; its lease will run out");
+                return;
+            }
+        }
+    }
+}
