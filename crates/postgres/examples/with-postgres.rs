@@ -21,7 +21,13 @@ async fn main() -> ExitCode {
     match run(std::env::args().skip(1).collect()).await {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("with-postgres: {error}");
+            eprint!("with-postgres: {error}");
+            let mut cause = error.source();
+            while let Some(error) = cause {
+                eprint!(": {error}");
+                cause = error.source();
+            }
+            eprintln!();
             ExitCode::FAILURE
         }
     }
