@@ -1,0 +1,175 @@
+//! Who Postgres runs as. The tests that need root say so and pass when they do not have it.
+
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::process::Command;
+
+use crate::support::{Folder, is_root, postmaster_of, with_postgres};
+use holdfast_postgres::{Error, PrivatePostgres};
+
+macro_rules! as_root {
+    () => {
+        if !is_root() {
+            println!("skipped: it needs root");
+            return;
+        }
+    };
+}
+
+fn mode_of(path: &std::path::Path) -> u32 {
+    fs_err::metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+#[tokio::test]
+async fn started_as_root_it_runs_as_another_user_without_roots_groups() {
+    as_root!();
+    let folder = Folder::new();
+    assert_eq!(
+        mode_of(folder.root()),
+        0o700,
+        "a temporary folder is closed at first"
+    );
+    let postgres = PrivatePostgres::start(&folder.options()).await.unwrap();
+    let pid = postmaster_of(&folder).unwrap().as_raw_nonzero();
+    let status = fs_err::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let field = |name: &str| {
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix(name))
+            .unwrap();
+        line.split_whitespace()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let uid = fs_err::metadata(folder.cluster()).unwrap().uid();
+    assert_ne!(uid, 0);
+    assert_eq!(field("Uid:"), vec![uid.to_string(); 4]);
+    assert!(field("Groups:").is_empty());
+    assert_ne!(field("Gid:")[0], "0");
+    assert_eq!(mode_of(&folder.cluster()), 0o700);
+    assert_eq!(
+        mode_of(folder.root()),
+        0o701,
+        "DATA can be passed through, not listed"
+    );
+    postgres.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn missing_parents_are_made_so_that_the_user_can_pass() {
+    as_root!();
+    let folder = Folder::new();
+    folder.open();
+    let mut options = folder.options();
+    options.directory = folder.root().join("data/postgres");
+    PrivatePostgres::start(&options)
+        .await
+        .unwrap()
+        .stop()
+        .await
+        .unwrap();
+    assert_eq!(mode_of(&folder.root().join("data")), 0o711);
+}
+
+#[tokio::test]
+async fn a_grandparent_that_the_user_cannot_pass_is_named_and_nothing_is_made() {
+    as_root!();
+    let folder = Folder::new();
+    let data = folder.root().join("data");
+    fs_err::create_dir(&data).unwrap();
+    let mut options = folder.options();
+    options.directory = data.join("postgres");
+    let error = PrivatePostgres::start(&options).await.unwrap_err();
+    assert!(matches!(&error, Error::Impassable { folder: named, .. } if named == folder.root()));
+    assert!(
+        error
+            .to_string()
+            .contains(&format!("chmod o+x {}", folder.root().display()))
+    );
+    assert!(!options.directory.exists());
+}
+
+#[tokio::test]
+async fn a_cluster_that_root_copied_is_given_back() {
+    as_root!();
+    let folder = Folder::new();
+    PrivatePostgres::start(&folder.options())
+        .await
+        .unwrap()
+        .stop()
+        .await
+        .unwrap();
+    let chown = Command::new("chown")
+        .args(["-R", "root:root"])
+        .arg(folder.cluster())
+        .status();
+    assert!(chown.unwrap().success());
+    PrivatePostgres::start(&folder.options())
+        .await
+        .unwrap()
+        .stop()
+        .await
+        .unwrap();
+    let version = fs_err::metadata(folder.cluster().join("data/PG_VERSION")).unwrap();
+    assert_ne!(version.uid(), 0);
+}
+
+/// Runs `with-postgres` as nobody when this is root, else as whoever this is.
+fn as_ordinary_user(folder: &Folder, script: &str) -> std::process::Output {
+    let mut command = if is_root() {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=nobody", "--regid=nogroup", "--clear-groups"]);
+        command.arg(with_postgres());
+        command
+    } else {
+        Command::new(with_postgres())
+    };
+    command
+        .arg(folder.cluster())
+        .args(["--", "sh", "-c", script])
+        .output()
+        .unwrap()
+}
+
+#[tokio::test]
+async fn an_ordinary_user_runs_it_as_themselves_and_root_can_take_over_without_taking_it_away() {
+    let folder = Folder::new();
+    fs_err::set_permissions(folder.root(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    let script = "psql -XAtc 'CREATE TABLE theirs ()' \"$DATABASE_URL\" && exit 3";
+    let output = as_ordinary_user(&folder, script);
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let owner = fs_err::metadata(folder.cluster()).unwrap().uid();
+
+    let postgres = PrivatePostgres::start(&folder.options()).await.unwrap();
+    postgres
+        .query("postgres", "SELECT FROM theirs")
+        .await
+        .unwrap();
+    postgres.stop().await.unwrap();
+    assert_eq!(fs_err::metadata(folder.cluster()).unwrap().uid(), owner);
+    let output = as_ordinary_user(&folder, "exit 4");
+    assert_eq!(output.status.code(), Some(4), "{output:?}");
+}
+
+#[tokio::test]
+async fn an_ordinary_user_is_told_whose_cluster_it_is() {
+    as_root!();
+    let folder = Folder::new();
+    folder.open();
+    PrivatePostgres::start(&folder.options())
+        .await
+        .unwrap()
+        .stop()
+        .await
+        .unwrap();
+    let chown = Command::new("chown")
+        .args(["-R", "daemon"])
+        .arg(folder.cluster())
+        .status();
+    assert!(chown.unwrap().success());
+    let output = as_ordinary_user(&folder, "exit 0");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        text.contains("belongs to user daemon: start as that user or as root"),
+        "{text}"
+    );
+}
