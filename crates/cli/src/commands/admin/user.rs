@@ -1,0 +1,64 @@
+//! `holdfast admin user create|list`.
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use holdfast_db::{Database, Error, users};
+use holdfast_domain::UserId;
+
+use super::date;
+use crate::failure::Failure;
+
+/// What can be done with users.
+#[derive(Debug, Subcommand)]
+pub enum UserCommand {
+    /// Make a user
+    Create {
+        /// Address by which the user is known
+        #[arg(long, value_name = "EMAIL")]
+        email: String,
+        /// The user administers the service: every server is theirs
+        #[arg(long)]
+        admin: bool,
+    },
+    /// List users
+    List,
+}
+
+pub(super) async fn run(database: &Database, command: UserCommand) -> Result<Value, Failure> {
+    match command {
+        UserCommand::Create { email, admin } => {
+            let email = email.trim();
+            let parts = email.split_once('@');
+            let plausible = parts.is_some_and(|(name, host)| !name.is_empty() && !host.is_empty())
+                && email.len() <= 254
+                && !email.chars().any(|c| c.is_whitespace() || c.is_control());
+            if !plausible {
+                return Err(Failure::new(format!("`{email}` is no e-mail address")));
+            }
+            let id = UserId(Uuid::new_v4());
+            users::create(database, id, email, admin).await.map_err(|error| match error {
+                Error::Conflict { .. } => {
+                    Failure::new(format!("there is a user with the address `{email}` already"))
+                }
+                other => other.into(),
+            })?;
+            Ok(json!({ "uuid": id, "email": email, "admin": admin }))
+        }
+        UserCommand::List => {
+            let users = users::list(database).await?;
+            Ok(users
+                .into_iter()
+                .map(|user| {
+                    json!({
+                        "uuid": user.id,
+                        "email": user.email,
+                        "admin": user.is_admin,
+                        "created_at": date(user.created_at),
+                    })
+                })
+                .collect())
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Why a command failed: one line for the person who typed it.
+
+use std::fmt;
+
+/// Why a command failed. It says what failed, on what, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure(String);
+
+impl Failure {
+    /// Makes a failure out of its text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// Makes a failure of `what` out of an error and all its sources.
+    pub fn of(what: impl fmt::Display, error: &dyn std::error::Error) -> Self {
+        Self(format!("{what}: {}", chain(error)))
+    }
+}
+
+impl fmt::Display for Failure {
+    /// Writes it on one line, whatever it is made of.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, line) in self.0.lines().map(str::trim).filter(|line| !line.is_empty()).enumerate() {
+            if i > 0 {
+                f.write_str("; ")?;
+            }
+            f.write_str(line)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Failure {}
+
+macro_rules! failure_from {
+    ($($error:ty),* $(,)?) => {
+        $(impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                Self(chain(&error))
+            }
+        })*
+    };
+}
+
+failure_from!(
+    holdfast_db::Error,
+    holdfast_postgres::Error,
+    holdfast_storage::Error,
+    holdfast_api::ServeError,
+    crate::settings::Problems,
+    reqwest::Error,
+    std::io::Error,
+    tokio::task::JoinError,
+);
+
+/// Writes an error with all its sources, since each names only its own part. A source that is
+/// already in the text is left out.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let part = error.to_string();
+        if !text.contains(&part) {
+            text.push_str(": ");
+            text.push_str(&part);
+        }
+        source = error.source();
+    }
+    text
+}

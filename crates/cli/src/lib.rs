@@ -1,0 +1,13 @@
+//! Everything behind the binary `holdfast`, as a library so that whole-service tests can compose
+//! the same parts. The only crate that reads settings and the environment.
+
+pub mod args;
+pub mod commands;
+pub mod data;
+pub mod database;
+pub mod failure;
+pub mod output;
+pub mod service;
+pub mod settings;
+pub mod shutdown;
+pub mod telemetry;

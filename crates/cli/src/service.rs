@@ -1,0 +1,167 @@
+//! Composes API and worker out of settings. `up`, `serve`, `worker`, `demo` and the whole-service
+//! tests all come through here.
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::Utc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use holdfast_api::{ApiState, Finals, Signer};
+use holdfast_db::Database;
+use holdfast_domain::{DiskName, NodeName};
+use holdfast_storage::{Disk, Disks, LocalDisk};
+
+use crate::data;
+use crate::failure::Failure;
+use crate::settings::{DiskDriver, Settings};
+
+/// How long connections may take to close at the end.
+const CLOSE: Duration = Duration::from_secs(2);
+
+/// Opens every disk of the settings.
+///
+/// # Errors
+/// When one can't be used; the text names it.
+pub fn disks(settings: &Settings) -> Result<Disks, Failure> {
+    let mut disks = BTreeMap::new();
+    for (name, disk) in &settings.storage.disks {
+        let name = DiskName::parse(name).map_err(Failure::new)?;
+        let opened = match &disk.driver {
+            DiskDriver::Local { root } => LocalDisk::open_root(name.clone(), root).map(Disk::Local),
+        };
+        let opened = opened.map_err(|error| {
+            Failure::of(format!("disk `{name}` can't be used (storage.disks.{name})"), &error)
+        })?;
+        disks.insert(name, opened);
+    }
+    let default = DiskName::parse(&settings.storage.default).map_err(Failure::new)?;
+    Ok(Disks::new(disks, default)?)
+}
+
+/// Opens a socket to serve on.
+///
+/// # Errors
+/// When the address is taken or not this machine's.
+pub fn listen(settings: &Settings) -> Result<TcpListener, Failure> {
+    let address = settings.http.listen;
+    TcpListener::bind(address).map_err(|error| {
+        let advice = "choose another with --listen or http.listen (HOLDFAST__HTTP__LISTEN)";
+        Failure::new(format!("cannot listen on {address}: {error}: {advice}"))
+    })
+}
+
+/// A part of the service that runs: until it is stopped, or fails.
+#[derive(Debug)]
+pub struct Part {
+    name: &'static str,
+    stop: CancellationToken,
+    /// `None` once its end was told.
+    task: Option<JoinHandle<Result<(), Failure>>>,
+}
+
+impl Part {
+    /// Tells the part to stop, and waits until it has.
+    ///
+    /// # Errors
+    /// Why it had failed.
+    pub async fn stop(self) -> Result<(), Failure> {
+        self.stop.cancel();
+        match self.task {
+            Some(task) => task.await?,
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until the part ends by itself, which it should not, and says why it did.
+    pub async fn ended(&mut self) -> Failure {
+        let Some(task) = &mut self.task else { return std::future::pending().await };
+        let ended = task.await;
+        self.task = None;
+        match ended {
+            Ok(Ok(())) => Failure::new(format!("the {} ended by itself", self.name)),
+            Ok(Err(failure)) => failure,
+            Err(error) => Failure::of(format!("the {} panicked", self.name), &error),
+        }
+    }
+}
+
+/// Starts the API on a socket.
+///
+/// # Errors
+/// When the database can't be listened to, or there is no signing key to be had.
+pub async fn start_api(
+    settings: &Settings,
+    data: &Path,
+    database: Database,
+    disks: Disks,
+    listener: TcpListener,
+) -> Result<Part, Failure> {
+    let signing_key = match &settings.auth.signing_key {
+        Some(key) => key.expose().as_bytes().to_vec(),
+        None => data::signing_key(data)?,
+    };
+    let stop = CancellationToken::new();
+    let state = ApiState {
+        finals: Finals::listen(&database, stop.clone()).await?,
+        database,
+        disks,
+        signer: Signer::new(&signing_key),
+        options: holdfast_api::Options {
+            public_url: settings.http.public_url.clone(),
+            downloads_public_url: settings.downloads.public_url.clone(),
+            trusted_proxies: settings.http.trusted_proxies.clone(),
+            max_body_bytes: settings.http.max_body_bytes.get(),
+            backups_per_server: settings.limits.backups_per_server,
+            max_ignored_bytes: settings.limits.max_ignored_bytes.get(),
+            download_ttl_seconds: u32::try_from(settings.downloads.ttl.as_secs()).unwrap_or(u32::MAX),
+        },
+        now: Utc::now,
+    };
+    let served = holdfast_api::serve(listener, Arc::new(state), stop.clone());
+    let task = tokio::spawn(async move { Ok(served.await?) });
+    Ok(Part { name: "API", stop, task: Some(task) })
+}
+
+/// Starts a worker of this node.
+///
+/// # Errors
+/// When its node's name is none.
+pub fn start_worker(settings: &Settings, database: Database, disks: Disks) -> Result<Part, Failure> {
+    let node = NodeName::parse(&settings.worker.node).map_err(Failure::new)?;
+    let options = holdfast_worker::Options {
+        // Random, so that a worker is never taken for the one that had its process number before.
+        worker: format!("{node}-{}-{:08x}", std::process::id(), rand::random::<u32>()),
+        node,
+        concurrency: settings.worker.concurrency.get(),
+        lease: settings.worker.lease,
+        compression_level: settings.worker.compression_level,
+        compression_threads: settings.worker.compression_threads.get(),
+        read_limit_bytes_per_second: settings.worker.read_limit_bytes_per_second.map(Into::into),
+        max_backup_bytes: settings.limits.max_backup_bytes.get(),
+        staging_dir: settings.worker.staging_dir.clone(),
+    };
+    let context = Arc::new(holdfast_worker::Context {
+        database,
+        disks,
+        options,
+        now: Utc::now,
+        jitter: rand::random::<f64>,
+    });
+    let stop = CancellationToken::new();
+    let run = holdfast_worker::run(context, stop.clone());
+    let task = tokio::spawn(async move {
+        run.await;
+        Ok(())
+    });
+    Ok(Part { name: "worker", stop, task: Some(task) })
+}
+
+/// Closes the database's connections, but waits for no stubborn one.
+pub async fn close(database: &Database) {
+    let _late = tokio::time::timeout(CLOSE, database.close()).await;
+}
