@@ -1,0 +1,192 @@
+//! Everything that can be set, read once at the start and passed on as plain values.
+//!
+//! Nothing else in the project reads settings or environment variables. Whatever is wrong with them
+//! is collected and told at once, with the names that the reader would change: see [`Problems`].
+
+mod layers;
+mod problem;
+mod read;
+mod secret;
+mod values;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+pub use layers::Origin;
+pub use problem::{Problem, Problems};
+pub use secret::Secret;
+
+/// The settings of one process, checked.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How the API is reached.
+    pub http: HttpSettings,
+    /// Which database is used.
+    pub database: DatabaseSettings,
+    /// What tokens are signed with.
+    pub auth: AuthSettings,
+    /// How download links look.
+    pub downloads: DownloadSettings,
+    /// What a server may use.
+    pub limits: LimitSettings,
+    /// Where archives are kept.
+    pub storage: StorageSettings,
+    /// How jobs run.
+    pub worker: WorkerSettings,
+    /// What is logged, and how.
+    pub log: LogSettings,
+}
+
+/// How the API is reached.
+#[derive(Clone, Debug)]
+pub struct HttpSettings {
+    /// Address and port to listen on; port 0 takes any that is free.
+    pub listen: SocketAddr,
+    /// Base URL for links, without a slash at its end; `None` to take it from each request.
+    pub public_url: Option<String>,
+    /// Networks whose forwarding headers are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The largest request body that is read, in bytes.
+    pub max_body_bytes: NonZeroUsize,
+}
+
+/// Which database is used.
+#[derive(Clone, Debug)]
+pub struct DatabaseSettings {
+    /// Its URL; `None` for a private cluster in the data folder.
+    pub url: Option<Secret>,
+    /// How many connections one process opens at most.
+    pub max_connections: NonZeroU32,
+}
+
+/// What tokens are signed with.
+#[derive(Clone, Debug)]
+pub struct AuthSettings {
+    /// The key, at least 32 bytes; `None` to make one and keep it in the data folder.
+    pub signing_key: Option<Secret>,
+}
+
+/// How download links look.
+#[derive(Clone, Debug)]
+pub struct DownloadSettings {
+    /// How long a link is good for, in whole seconds.
+    pub ttl: Duration,
+    /// Base URL of links, without a slash at its end; `None` for that of the API.
+    pub public_url: Option<String>,
+}
+
+/// What a server may use when its own record does not say.
+#[derive(Clone, Debug)]
+pub struct LimitSettings {
+    /// How many backups it may have; 0 for none at all.
+    pub backups_per_server: u32,
+    /// The largest archive, in bytes.
+    pub max_backup_bytes: NonZeroU64,
+    /// The longest list of ignored files, in bytes.
+    pub max_ignored_bytes: NonZeroUsize,
+}
+
+/// Where archives are kept.
+#[derive(Clone, Debug)]
+pub struct StorageSettings {
+    /// The disk that new backups go to, one of `disks`.
+    pub default: String,
+    /// Every disk by its name.
+    pub disks: BTreeMap<String, DiskSettings>,
+}
+
+/// One place for archives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiskSettings {
+    /// What kind of place it is.
+    pub driver: DiskDriver,
+}
+
+/// The kinds of places for archives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DiskDriver {
+    /// A folder of this machine.
+    Local {
+        /// Its absolute path.
+        root: PathBuf,
+    },
+}
+
+/// How jobs run.
+#[derive(Clone, Debug)]
+pub struct WorkerSettings {
+    /// The node whose jobs this worker takes.
+    pub node: String,
+    /// How many jobs run at once.
+    pub concurrency: NonZeroUsize,
+    /// The level of gzip, from 0 to 9.
+    pub compression_level: u32,
+    /// How many threads one job compresses with; the number of cores when it was set to 0.
+    pub compression_threads: NonZeroUsize,
+    /// How fast one job reads, in bytes a second; `None` for no limit.
+    pub read_limit_bytes_per_second: Option<NonZeroU64>,
+    /// How long a job stays with a worker that gives no sign of life, in whole seconds.
+    pub lease: Duration,
+    /// The absolute folder that archives are unpacked in; `None` for beside the server's folder.
+    pub staging_dir: Option<PathBuf>,
+    /// Absolute folders that servers must lie in; empty when nothing was said.
+    pub roots: Vec<PathBuf>,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug)]
+pub struct LogSettings {
+    /// How lines look.
+    pub format: LogFormat,
+    /// Which lines are written: directives of `tracing_subscriber::EnvFilter` that it takes.
+    pub filter: String,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For a person at a terminal.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Settings {
+    /// Reads the defaults, then each file in order, then the environment, and checks the result.
+    ///
+    /// Of `environment` only names that begin with `HOLDFAST__` count. Relative paths are taken from
+    /// the current directory; `data` is the data folder, below which defaults lie.
+    ///
+    /// # Errors
+    /// [`Problems`] with everything that is wrong, never only the first.
+    pub fn load(
+        config_files: &[PathBuf],
+        environment: impl IntoIterator<Item = (String, String)>,
+        data: &Path,
+    ) -> Result<Self, Problems> {
+        read::settings(config_files, environment, data).map(|(settings, _)| settings)
+    }
+}
+
+/// Takes the variables of this process that are settings, for [`Settings::load`].
+///
+/// What is not UTF-8 is replaced by question marks and so refused by most settings, not by a panic.
+pub fn environment() -> Vec<(String, String)> {
+    std::env::vars_os()
+        .map(|(name, value)| {
+            (
+                name.to_string_lossy().into(),
+                value.to_string_lossy().into(),
+            )
+        })
+        .filter(|(name, _): &(String, String)| name.starts_with(layers::PREFIX))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

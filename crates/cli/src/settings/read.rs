@@ -1,0 +1,325 @@
+//! Turns texts and numbers into checked settings, collecting whatever is wrong on the way.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tracing_subscriber::EnvFilter;
+
+use super::layers::{DISKS, Layers};
+use super::values::Reader;
+use super::{
+    AuthSettings, DatabaseSettings, DiskDriver, DiskSettings, DownloadSettings, HttpSettings,
+    LimitSettings, LogFormat, LogSettings, Problems, Settings, StorageSettings, WorkerSettings,
+};
+
+/// The drivers that are built into this program.
+const DRIVERS: [&str; 1] = ["local"];
+/// The greatest size, in bytes, that the database can hold.
+const HUGE: u64 = i64::MAX.unsigned_abs();
+
+/// Reads all settings; returns with them the keys that were looked at.
+pub(super) fn settings(
+    config_files: &[PathBuf],
+    environment: impl IntoIterator<Item = (String, String)>,
+    data: &Path,
+) -> Result<(Settings, BTreeSet<String>), Problems> {
+    let mut layers = Layers::new();
+    for path in config_files {
+        layers.file(path);
+    }
+    layers.environment(environment);
+    let Layers {
+        entries, problems, ..
+    } = layers;
+    let mut reader = Reader {
+        entries,
+        problems,
+        looked_at: BTreeSet::new(),
+    };
+    let settings = reader.settings(data);
+    let Reader {
+        problems,
+        looked_at,
+        ..
+    } = reader;
+    match settings {
+        Some(settings) if problems.is_empty() => Ok((settings, looked_at)),
+        _ => Err(Problems(problems)),
+    }
+}
+
+// Each function first reads everything, so that every problem is noted, and only then gives up.
+impl Reader {
+    fn settings(&mut self, data: &Path) -> Option<Settings> {
+        let http = self.http();
+        let database = self.database();
+        let auth = self.auth();
+        let downloads = self.downloads();
+        let limits = self.limits();
+        let storage = self.storage(data);
+        let worker = self.worker(storage.as_ref());
+        let log = self.log();
+        Some(Settings {
+            http: http?,
+            database: database?,
+            auth: auth?,
+            downloads: downloads?,
+            limits: limits?,
+            storage: storage?,
+            worker: worker?,
+            log: log?,
+        })
+    }
+
+    fn http(&mut self) -> Option<HttpSettings> {
+        let listen = self.text("http.listen");
+        let listen = listen.and_then(|text| match text.parse() {
+            Ok(address) => Some(address),
+            Err(_) => self.wrong(
+                "http.listen",
+                format!("must be an address and a port such as 127.0.0.1:8080, not `{text}`"),
+            ),
+        });
+        let public_url = self.web_url("http.public_url");
+        let trusted_proxies = self.networks("http.trusted_proxies");
+        let max_body_bytes = self
+            .number("http.max_body_bytes", 1024..=(1 << 30))
+            .and_then(NonZeroUsize::new);
+        Some(HttpSettings {
+            listen: listen?,
+            public_url: public_url?,
+            trusted_proxies: trusted_proxies?,
+            max_body_bytes: max_body_bytes?,
+        })
+    }
+
+    fn database(&mut self) -> Option<DatabaseSettings> {
+        let url = self.secret("database.url", |url| {
+            let is_postgres =
+                |url: &reqwest::Url| matches!(url.scheme(), "postgres" | "postgresql");
+            if reqwest::Url::parse(url).is_ok_and(|url| is_postgres(&url)) {
+                Ok(())
+            } else {
+                Err("must be a URL such as postgres://user:password@host/database".to_owned())
+            }
+        });
+        // One of them listens for jobs, so a single one would never be free.
+        let max_connections = self
+            .number("database.max_connections", 2..=1000)
+            .and_then(NonZeroU32::new);
+        Some(DatabaseSettings {
+            url: url?,
+            max_connections: max_connections?,
+        })
+    }
+
+    fn auth(&mut self) -> Option<AuthSettings> {
+        let signing_key = self.secret("auth.signing_key", |key| match key.len() {
+            32.. => Ok(()),
+            length => Err(format!("must have at least 32 bytes, not {length}")),
+        });
+        Some(AuthSettings {
+            signing_key: signing_key?,
+        })
+    }
+
+    fn downloads(&mut self) -> Option<DownloadSettings> {
+        let ttl = self.number::<u64>("downloads.ttl_seconds", 1..=86_400);
+        let public_url = self.web_url("downloads.public_url");
+        Some(DownloadSettings {
+            ttl: Duration::from_secs(ttl?),
+            public_url: public_url?,
+        })
+    }
+
+    fn limits(&mut self) -> Option<LimitSettings> {
+        let backups_per_server = self.number("limits.backups_per_server", 0..=10_000);
+        let max_backup_bytes = self
+            .number("limits.max_backup_bytes", 1..=HUGE)
+            .and_then(NonZeroU64::new);
+        let max_ignored_bytes = self
+            .number("limits.max_ignored_bytes", 1..=(1 << 20))
+            .and_then(NonZeroUsize::new);
+        Some(LimitSettings {
+            backups_per_server: backups_per_server?,
+            max_backup_bytes: max_backup_bytes?,
+            max_ignored_bytes: max_ignored_bytes?,
+        })
+    }
+
+    fn storage(&mut self, data: &Path) -> Option<StorageSettings> {
+        let names: BTreeSet<String> = self
+            .entries
+            .keys()
+            .filter_map(|key| Some(key.strip_prefix(DISKS)?.split_once('.')?.0.to_owned()))
+            .collect();
+        let mut disks = BTreeMap::new();
+        for name in &names {
+            if let Some(disk) = self.disk(name, data) {
+                disks.insert(name.clone(), disk);
+            }
+        }
+        self.refuse_shared_roots(&disks);
+        let default = self.text("storage.default").and_then(|default| {
+            if names.contains(&default) {
+                return Some(default);
+            }
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let there_is = names.join(", ");
+            self.wrong(
+                "storage.default",
+                format!("names no disk: there is {there_is}, not `{default}`"),
+            )
+        });
+        (disks.len() == names.len()).then_some(())?;
+        Some(StorageSettings {
+            default: default?,
+            disks,
+        })
+    }
+
+    fn disk(&mut self, name: &str, data: &Path) -> Option<DiskSettings> {
+        let [driver_key, root_key] =
+            ["driver", "root"].map(|field| format!("{DISKS}{name}.{field}"));
+        if !is_name(
+            name,
+            32,
+            |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'),
+        ) {
+            let message =
+                "a disk's name has 1 to 32 characters out of a-z, 0-9, _ and -".to_owned();
+            let given = [&driver_key, &root_key]
+                .into_iter()
+                .find(|key| self.entries.contains_key(*key));
+            return self.wrong(given.unwrap_or(&driver_key), message);
+        }
+        let driver = self.text(&driver_key).unwrap_or_default();
+        let root = self.text(&root_key).unwrap_or_default();
+        if !DRIVERS.contains(&driver.as_str()) {
+            // Keys of a driver that is not there are no news.
+            let own = format!("{DISKS}{name}.");
+            self.problems
+                .retain(|problem| !problem.key.starts_with(&own));
+            let there_is = DRIVERS.join(", ");
+            return self.wrong(
+                &driver_key,
+                match driver.as_str() {
+                    "" => format!("must be set: there is {there_is}"),
+                    other => {
+                        format!("`{other}` is not built into this version: there is {there_is}")
+                    }
+                },
+            );
+        }
+        let root = match root.as_str() {
+            "" if name == "local" => self.absolute(&root_key, &data.join("backups"))?,
+            "" => return self.wrong(&root_key, "must be set to the disk's folder".to_owned()),
+            root => self.absolute(&root_key, Path::new(root))?,
+        };
+        Some(DiskSettings {
+            driver: DiskDriver::Local { root },
+        })
+    }
+
+    /// Each disk clears away what it does not know, so no two may share a folder.
+    fn refuse_shared_roots(&mut self, disks: &BTreeMap<String, DiskSettings>) {
+        let mut owners = BTreeMap::new();
+        for (name, disk) in disks {
+            let DiskDriver::Local { root } = &disk.driver;
+            if let Some(other) = owners.insert(root, name) {
+                let key = format!("{DISKS}{name}.root");
+                self.note(&key, format!("is the folder of disk {other} already"));
+            }
+        }
+    }
+
+    fn worker(&mut self, storage: Option<&StorageSettings>) -> Option<WorkerSettings> {
+        let node = self.text("worker.node").and_then(|node| {
+            let allowed =
+                |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+            if is_name(&node, 64, allowed) {
+                return Some(node);
+            }
+            let rule = "must have 1 to 64 characters out of A-Z, a-z, 0-9, ., _ and -";
+            self.wrong("worker.node", format!("{rule}, not `{node}`"))
+        });
+        let concurrency = self
+            .number("worker.concurrency", 1..=64)
+            .and_then(NonZeroUsize::new);
+        let compression_level = self.number("worker.compression_level", 0..=9);
+        let threads = self.number::<usize>("worker.compression_threads", 0..=256);
+        let read_limit = self.number::<u64>("worker.read_limit_bytes_per_second", 0..=HUGE);
+        let lease = self.number::<u64>("worker.lease_seconds", 5..=600);
+        let staging_dir = self.staging_dir(storage);
+        let roots = self.list("worker.roots");
+        let roots: Option<Vec<PathBuf>> = roots.and_then(|roots| {
+            roots
+                .iter()
+                .map(|root| self.absolute("worker.roots", Path::new(root)))
+                .collect()
+        });
+        let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        Some(WorkerSettings {
+            node: node?,
+            concurrency: concurrency?,
+            compression_level: compression_level?,
+            compression_threads: threads?.try_into().unwrap_or(cores),
+            read_limit_bytes_per_second: read_limit?.try_into().ok(),
+            lease: Duration::from_secs(lease?),
+            staging_dir: staging_dir?,
+            roots: roots?,
+        })
+    }
+
+    /// Staging below a disk would be taken for archives.
+    fn staging_dir(&mut self, storage: Option<&StorageSettings>) -> Option<Option<PathBuf>> {
+        let key = "worker.staging_dir";
+        let text = self.text(key)?;
+        if text.is_empty() {
+            return Some(None);
+        }
+        let path = self.absolute(key, Path::new(&text))?;
+        for (name, disk) in storage.iter().flat_map(|storage| &storage.disks) {
+            let DiskDriver::Local { root } = &disk.driver;
+            if path.starts_with(root) {
+                let root = root.display();
+                return self.wrong(
+                    key,
+                    format!("must not lie in {root}, the folder of disk {name}"),
+                );
+            }
+        }
+        Some(Some(path))
+    }
+
+    fn log(&mut self) -> Option<LogSettings> {
+        let format = self
+            .text("log.format")
+            .and_then(|text| match text.as_str() {
+                "human" => Some(LogFormat::Human),
+                "json" => Some(LogFormat::Json),
+                _ => self.wrong("log.format", format!("must be human or json, not `{text}`")),
+            });
+        let filter =
+            self.text("log.filter")
+                .and_then(|text| match EnvFilter::builder().parse(&text) {
+                    Ok(_) if !text.trim().is_empty() => Some(text),
+                    Ok(_) => {
+                        self.wrong("log.filter", "must be set, for example to info".to_owned())
+                    }
+                    Err(error) => {
+                        self.wrong("log.filter", format!("`{text}` is no log filter: {error}"))
+                    }
+                });
+        Some(LogSettings {
+            format: format?,
+            filter: filter?,
+        })
+    }
+}
+
+fn is_name(text: &str, longest: usize, allowed: impl Fn(u8) -> bool) -> bool {
+    (1..=longest).contains(&text.len()) && text.bytes().all(allowed)
+}

@@ -1,0 +1,438 @@
+//! Settings as a table: what is given, and what comes of it.
+
+use std::collections::BTreeSet;
+
+use super::layers::Layers;
+use super::*;
+
+const DATA: &str = "/data";
+
+/// Loads files with these texts and these variables.
+fn load(files: &[&str], variables: &[(&str, &str)]) -> Result<Settings, Problems> {
+    let folder = tempfile::tempdir().unwrap();
+    let paths: Vec<PathBuf> = files
+        .iter()
+        .enumerate()
+        .map(|(index, text)| {
+            let path = folder.path().join(format!("{index}.toml"));
+            fs_err::write(&path, text).unwrap();
+            path
+        })
+        .collect();
+    let variables = variables
+        .iter()
+        .map(|(name, value)| ((*name).into(), (*value).into()));
+    Settings::load(&paths, variables, Path::new(DATA)).map_err(|mut problems| {
+        // The folder's name is another one each time.
+        for problem in &mut problems.0 {
+            let named = format!("{}/", folder.path().display());
+            problem.message = problem.message.replace(&named, "");
+            if let Origin::File(path) = &mut problem.origin {
+                *path = path.strip_prefix(folder.path()).unwrap_or(path).to_owned();
+            }
+        }
+        problems
+    })
+}
+
+fn problems(files: &[&str], variables: &[(&str, &str)]) -> Vec<String> {
+    let problems = load(files, variables).unwrap_err();
+    problems.to_string().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn the_defaults_are_settings() {
+    let settings = load(&[], &[]).unwrap();
+    assert_eq!(settings.http.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(settings.http.max_body_bytes.get(), 1 << 20);
+    assert!(settings.http.public_url.is_none() && settings.http.trusted_proxies.is_empty());
+    assert!(settings.database.url.is_none() && settings.auth.signing_key.is_none());
+    assert_eq!(settings.limits.max_backup_bytes.get(), 10 << 30);
+    assert_eq!(settings.downloads.ttl, Duration::from_secs(3600));
+    assert_eq!(settings.worker.lease, Duration::from_secs(30));
+    assert_eq!(settings.worker.read_limit_bytes_per_second, None);
+    assert!(settings.worker.staging_dir.is_none() && settings.worker.roots.is_empty());
+    assert_eq!(settings.storage.default, "local");
+    let root = Path::new(DATA).join("backups");
+    let local = DiskSettings {
+        driver: DiskDriver::Local { root },
+    };
+    assert_eq!(
+        settings.storage.disks,
+        BTreeMap::from([("local".to_owned(), local)])
+    );
+    assert_eq!(settings.log.format, LogFormat::Human);
+}
+
+#[test]
+fn every_key_of_the_list_is_read_and_every_key_that_is_read_is_in_the_list() {
+    let listed: BTreeSet<String> = Layers::new().entries.into_keys().collect();
+    let (_, mut read) = read::settings(&[], [], Path::new(DATA)).unwrap();
+    // Each secret has a second way in, which the list tells of beside it.
+    for secret in layers::SECRETS {
+        assert!(read.remove(&format!("{secret}_file")), "{secret}_file");
+        assert!(listed.contains(secret), "{secret}");
+    }
+    assert_eq!(listed, read);
+}
+
+#[test]
+fn every_key_of_the_list_has_a_comment_above_it() {
+    let text = include_str!("../../../../config/default.toml");
+    let lines: Vec<&str> = text.lines().collect();
+    for pair in lines.windows(2).filter(|pair| pair[1].contains(" = ")) {
+        assert!(
+            pair[1].starts_with('#') || pair[0].starts_with("# "),
+            "{}",
+            pair[1]
+        );
+    }
+}
+
+#[test]
+fn a_file_overrides_the_defaults_a_later_one_an_earlier_and_the_environment_all() {
+    let files = [
+        "worker.node = 'first'\nworker.concurrency = 3\n[limits]\nbackups_per_server = 1",
+        "[worker]\nnode = 'second'\nlease_seconds = 5",
+    ];
+    let settings = load(&files, &[("HOLDFAST__WORKER__LEASE_SECONDS", " 60 ")]).unwrap();
+    assert_eq!(settings.worker.node, "second");
+    assert_eq!(settings.worker.concurrency.get(), 3);
+    assert_eq!(settings.worker.lease, Duration::from_secs(60));
+    assert_eq!(settings.limits.backups_per_server, 1);
+}
+
+#[test]
+fn variables_are_read_as_the_type_of_the_key_they_set() {
+    let settings = load(
+        &[],
+        &[
+            ("HOLDFAST__HTTP__LISTEN", "[::1]:0"),
+            (
+                "HOLDFAST__HTTP__PUBLIC_URL",
+                "https://b.example.com/holdfast/",
+            ),
+            ("HOLDFAST__HTTP__TRUSTED_PROXIES", "10.1.2.3/8, ::1,"),
+            ("HOLDFAST__STORAGE__DISKS__MAIN__DRIVER", "local"),
+            ("HOLDFAST__STORAGE__DISKS__MAIN__ROOT", "/srv/main"),
+            ("HOLDFAST__STORAGE__DEFAULT", "main"),
+            ("HOLDFAST__WORKER__ROOTS", "/srv/servers,relative"),
+            ("HOLDFAST__WORKER__STAGING_DIR", "/srv/staging"),
+            ("HOLDFAST__WORKER__READ_LIMIT_BYTES_PER_SECOND", "1000"),
+            ("HOLDFAST__LOG__FORMAT", "json"),
+            ("HOLDFAST__LOG__FILTER", "info,holdfast_worker=debug"),
+            ("HOLDFAST_DATA", "no setting"),
+            ("PATH", "no setting"),
+        ],
+    )
+    .unwrap();
+    assert_eq!(settings.http.listen.to_string(), "[::1]:0");
+    let public_url = settings.http.public_url.as_deref();
+    assert_eq!(public_url, Some("https://b.example.com/holdfast"));
+    let proxies: Vec<String> = settings
+        .http
+        .trusted_proxies
+        .iter()
+        .map(IpNet::to_string)
+        .collect();
+    assert_eq!(proxies, ["10.0.0.0/8", "::1/128"]);
+    let main = DiskDriver::Local {
+        root: "/srv/main".into(),
+    };
+    assert_eq!(settings.storage.disks["main"].driver, main);
+    assert_eq!(settings.storage.disks.len(), 2);
+    let here = std::env::current_dir().unwrap();
+    assert_eq!(
+        settings.worker.roots,
+        [PathBuf::from("/srv/servers"), here.join("relative")]
+    );
+    assert_eq!(
+        settings.worker.read_limit_bytes_per_second,
+        NonZeroU64::new(1000)
+    );
+    assert_eq!(settings.log.format, LogFormat::Json);
+}
+
+#[test]
+fn whatever_is_wrong_with_one_setting_is_said_in_one_line() {
+    let table = [
+        (
+            "WORKER__CONCURRENCY",
+            "0",
+            "must be between 1 and 64, not 0",
+        ),
+        (
+            "WORKER__CONCURRENCY",
+            "-1",
+            "must be between 1 and 64, not -1",
+        ),
+        (
+            "WORKER__CONCURRENCY",
+            "two",
+            "must be a whole number, not `two`",
+        ),
+        (
+            "WORKER__CONCURENCY",
+            "2",
+            "is no setting: did you mean HOLDFAST__WORKER__CONCURRENCY?",
+        ),
+        (
+            "DATABASE__URL_FIEL",
+            "x",
+            "is no setting: did you mean HOLDFAST__DATABASE__URL_FILE?",
+        ),
+        ("COFFEE__STRENGTH", "9", "is no setting"),
+        ("HTTP", "x", "is a section, not a setting"),
+        (
+            "HTTP__LISTEN",
+            "8080",
+            "must be an address and a port such as 127.0.0.1:8080, not `8080`",
+        ),
+        (
+            "HTTP__PUBLIC_URL",
+            "ftp://x",
+            "must begin with http:// or https://, not `ftp://x`",
+        ),
+        (
+            "HTTP__PUBLIC_URL",
+            "x",
+            "must be a URL such as https://backups.example.com, not `x`",
+        ),
+        (
+            "DOWNLOADS__PUBLIC_URL",
+            "http://x/?a",
+            "must not have ? or #, not `http://x/?a`",
+        ),
+        (
+            "DOWNLOADS__PUBLIC_URL",
+            "http://me:pw@x",
+            "must not hold a user or password",
+        ),
+        (
+            "HTTP__TRUSTED_PROXIES",
+            "10.0.0.1,ten",
+            "must hold addresses or networks such as 10.0.0.0/8, not `ten`",
+        ),
+        (
+            "HTTP__MAX_BODY_BYTES",
+            "5",
+            "must be between 1024 and 1073741824, not 5",
+        ),
+        (
+            "DATABASE__MAX_CONNECTIONS",
+            "1",
+            "must be between 2 and 1000, not 1",
+        ),
+        (
+            "DATABASE__URL",
+            "mysql://root:hunter2@x/y",
+            "must be a URL such as postgres://user:password@host/database",
+        ),
+        (
+            "AUTH__SIGNING_KEY",
+            "hunter2",
+            "must have at least 32 bytes, not 7",
+        ),
+        (
+            "DOWNLOADS__TTL_SECONDS",
+            "86401",
+            "must be between 1 and 86400, not 86401",
+        ),
+        (
+            "STORAGE__DEFAULT",
+            "main",
+            "names no disk: there is local, not `main`",
+        ),
+        (
+            "STORAGE__DISKS__LOCAL__DRIVER",
+            "s3",
+            "`s3` is not built into this version: there is local",
+        ),
+        (
+            "STORAGE__DISKS__MAIN__ROTO",
+            "/x",
+            "is no setting: did you mean HOLDFAST__STORAGE__DISKS__MAIN__ROOT?",
+        ),
+        (
+            "WORKER__NODE",
+            "a b",
+            "must have 1 to 64 characters out of A-Z, a-z, 0-9, ., _ and -, not `a b`",
+        ),
+        (
+            "WORKER__COMPRESSION_LEVEL",
+            "10",
+            "must be between 0 and 9, not 10",
+        ),
+        (
+            "WORKER__LEASE_SECONDS",
+            "4",
+            "must be between 5 and 600, not 4",
+        ),
+        (
+            "WORKER__STAGING_DIR",
+            "/data/backups/staging",
+            "must not lie in /data/backups, the folder of disk local",
+        ),
+        ("LOG__FORMAT", "xml", "must be human or json, not `xml`"),
+        ("LOG__FILTER", "", "must be set, for example to info"),
+    ];
+    for (name, value, expected) in table {
+        let name = format!("HOLDFAST__{name}");
+        let key = name["HOLDFAST__".len()..].to_lowercase().replace("__", ".");
+        let found = problems(&[], &[(&name, value)]);
+        assert_eq!(
+            found,
+            [format!("{key} ({name}): {expected}")],
+            "{name}={value}"
+        );
+    }
+    let found = problems(&[], &[("HOLDFAST__LOG__FILTER", "holdfast=loud")]);
+    assert!(
+        found[0].contains("`holdfast=loud` is no log filter: "),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn whatever_is_wrong_in_a_file_is_said_with_its_name() {
+    let table = [
+        (
+            "worker.concurrency = '2'",
+            "worker.concurrency (HOLDFAST__WORKER__CONCURRENCY) in 0.toml: must be a whole number, not a text",
+        ),
+        (
+            "[htpt]\nlisten = 'x'",
+            "htpt.listen (HOLDFAST__HTPT__LISTEN) in 0.toml: is no setting: did you mean http.listen?",
+        ),
+        (
+            "http = 3",
+            "http (HOLDFAST__HTTP) in 0.toml: is a section, not a setting",
+        ),
+        (
+            "worker.roots = [1]",
+            "worker.roots (HOLDFAST__WORKER__ROOTS) in 0.toml: must be a list of texts",
+        ),
+        (
+            "worker.node = ''",
+            "worker.node (HOLDFAST__WORKER__NODE) in 0.toml: must have 1 to 64 characters out of A-Z, a-z, 0-9, ., _ and -, not ``",
+        ),
+        (
+            "\nauth.signing_key = 'hunter2",
+            "0.toml, line 2: invalid literal string, expected `'`",
+        ),
+        (
+            "storage.disks.'Main!'.root = '/x'",
+            "storage.disks.Main!.root (HOLDFAST__STORAGE__DISKS__MAIN!__ROOT) in 0.toml: a disk's name has 1 to 32 characters out of a-z, 0-9, _ and -",
+        ),
+        (
+            "storage.disks.main.driver = 'local'",
+            "storage.disks.main.root (HOLDFAST__STORAGE__DISKS__MAIN__ROOT): must be set to the disk's folder",
+        ),
+        (
+            "storage.disks.main.root = '/x'",
+            "storage.disks.main.driver (HOLDFAST__STORAGE__DISKS__MAIN__DRIVER): must be set: there is local",
+        ),
+        (
+            "[storage.disks.main]\ndriver = 'local'\nroot = '/data/backups'",
+            "storage.disks.main.root (HOLDFAST__STORAGE__DISKS__MAIN__ROOT) in 0.toml: is the folder of disk local already",
+        ),
+        (
+            "[storage.disks.far]\ndriver = 's3'\nbucket = 'x'",
+            "storage.disks.far.driver (HOLDFAST__STORAGE__DISKS__FAR__DRIVER) in 0.toml: `s3` is not built into this version: there is local",
+        ),
+    ];
+    for (text, expected) in table {
+        assert_eq!(problems(&[text], &[]), [expected], "{text}");
+    }
+}
+
+#[test]
+fn everything_wrong_is_told_at_once() {
+    let found = problems(
+        &[
+            "worker.concurrency = 0\nworker.nod = 'x'\nhttp.listen = 'here'",
+            "log.format = 'xml'",
+        ],
+        &[
+            ("HOLDFAST__WORKER__LEASE_SECONDS", "soon"),
+            ("HOLDFAST__AUTH__SIGNING_KEY", "short"),
+        ],
+    );
+    let keys: BTreeSet<&str> = found
+        .iter()
+        .filter_map(|line| line.split(' ').next())
+        .collect();
+    let expected = [
+        "auth.signing_key",
+        "http.listen",
+        "log.format",
+        "worker.concurrency",
+        "worker.lease_seconds",
+        "worker.nod",
+    ];
+    assert_eq!(keys, BTreeSet::from(expected), "{found:?}");
+    assert_eq!(found.len(), expected.len());
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let missing = [PathBuf::from("/nowhere/holdfast.toml")];
+    let problems = Settings::load(&missing, [], Path::new(DATA))
+        .unwrap_err()
+        .to_string();
+    let expected = "failed to open file `/nowhere/holdfast.toml`: No such file or directory";
+    assert!(problems.starts_with(expected), "{problems}");
+}
+
+#[test]
+fn a_secret_may_stand_in_a_file_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("key");
+    let key = "k".repeat(32);
+    fs_err::write(&path, format!("{key}\r\n")).unwrap();
+    let path = path.to_str().unwrap();
+    let by_file = ("HOLDFAST__AUTH__SIGNING_KEY_FILE", path);
+    let settings = load(&[], &[by_file]).unwrap();
+    assert_eq!(settings.auth.signing_key.unwrap().expose(), key);
+    // So may the path, in a file of settings.
+    let settings = load(&[&format!("auth.signing_key_file = '{path}'")], &[]).unwrap();
+    assert_eq!(settings.auth.signing_key.unwrap().expose(), key);
+
+    let both = problems(&[], &[by_file, ("HOLDFAST__AUTH__SIGNING_KEY", &key)]);
+    let expected = "auth.signing_key (HOLDFAST__AUTH__SIGNING_KEY): is set as well as auth.signing_key_file: choose one";
+    assert_eq!(both, [expected]);
+
+    let missing = problems(&[], &[("HOLDFAST__DATABASE__URL_FILE", "/nowhere/url")]);
+    let expected = "database.url_file (HOLDFAST__DATABASE__URL_FILE): failed to open file `/nowhere/url`: No such file or directory";
+    assert!(missing[0].starts_with(expected), "{missing:?}");
+
+    fs_err::write(path, "short\n").unwrap();
+    let expected = "auth.signing_key_file (HOLDFAST__AUTH__SIGNING_KEY_FILE): must have at least 32 bytes, not 5";
+    assert_eq!(problems(&[], &[by_file]), [expected]);
+}
+
+#[test]
+fn a_secret_shows_nowhere() {
+    let secret = "postgres://me:hunter2@host/database";
+    let key = "hunter2".repeat(8);
+    let variables = [
+        ("HOLDFAST__DATABASE__URL", secret),
+        ("HOLDFAST__AUTH__SIGNING_KEY", &key),
+    ];
+    let settings = load(&[], &variables).unwrap();
+    assert_eq!(settings.database.url.as_ref().unwrap().expose(), secret);
+    let shown = format!("{settings:?} {settings:#?}");
+    assert!(
+        shown.contains("Secret(hidden)") && !shown.contains("hunter2"),
+        "{shown}"
+    );
+    // Neither when something else is wrong with it, or beside it.
+    for text in [
+        "database.url = ['hunter2']",
+        "database.url = hunter2",
+        "database.url = 'x:hunter2'",
+    ] {
+        let found = problems(&[text], &[]).join("\n");
+        assert!(!found.contains("hunter2"), "{found}");
+    }
+}
