@@ -1,1 +1,34 @@
-//! Placeholder while the workspace is laid out.
+//! Directory to `.tar.gz` and back: bytes in, bytes out, synchronous.
+//!
+//! [`create`] turns a directory into one ordinary gzip member of a POSIX tar, [`restore`] turns it back
+//! so that a server is never lost half-way, [`verify`] proves an archive whole. Nothing here knows a
+//! database, a network or a clock that would show in the output: same tree, same bytes.
+
+mod compress;
+mod control;
+mod create;
+mod digest;
+mod directory;
+mod error;
+mod gunzip;
+mod index;
+mod options;
+mod pack;
+mod pipeline;
+mod restore;
+mod rules;
+mod summary;
+mod tape;
+mod throttle;
+mod unpack;
+mod verify;
+mod walk;
+
+pub use control::{Control, Progress};
+pub use create::{create, scan};
+pub use error::Error;
+pub use options::{CreateOptions, Expected, RestoreOptions};
+pub use restore::{recover, restore};
+pub use rules::{Rules, read_pteroignore};
+pub use summary::{Note, Notes, Recovered, RestoreSummary, Summary, Totals, Verified};
+pub use verify::verify;

@@ -9,7 +9,13 @@ use crate::commands::admin::AdminCommand;
 
 /// Backups of game servers that can be restored.
 #[derive(Debug, Parser)]
-#[command(name = "holdfast", version, about, propagate_version = true, max_term_width = 100)]
+#[command(
+    name = "holdfast",
+    version,
+    about,
+    propagate_version = true,
+    max_term_width = 100
+)]
 pub struct Cli {
     /// What is common to all commands.
     #[command(flatten)]
@@ -26,7 +32,13 @@ pub struct Global {
     #[arg(long, value_name = "FILE", global = true)]
     pub config: Vec<PathBuf>,
     /// Folder for everything that is kept on this machine
-    #[arg(long, value_name = "DIR", env = "HOLDFAST_DATA", default_value = "./holdfast-data", global = true)]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "HOLDFAST_DATA",
+        default_value = "./holdfast-data",
+        global = true
+    )]
     pub data: PathBuf,
 }
 

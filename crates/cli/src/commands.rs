@@ -23,12 +23,16 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Demo { keep } => demo::run(keep).await,
         Command::Up { listen } => up::run(with_listen(load(&global)?, listen), &global.data).await,
-        Command::Serve { listen } => serve::run(with_listen(load(&global)?, listen), &global.data).await,
+        Command::Serve { listen } => {
+            serve::run(with_listen(load(&global)?, listen), &global.data).await
+        }
         Command::Worker => worker::run(load(&global)?, &global.data).await,
         Command::Migrate => migrate::run(&load(&global)?, &global.data).await,
         Command::Healthcheck { url } => healthcheck::run(url, || load(&global)).await,
         Command::CheckConfig => check_config::run(&global),
-        Command::Admin { json, command } => admin::run(&load(&global)?, &global.data, json, command).await,
+        Command::Admin { json, command } => {
+            admin::run(&load(&global)?, &global.data, json, command).await
+        }
     }
 }
 

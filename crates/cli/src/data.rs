@@ -27,8 +27,12 @@ pub struct DataLock {
 /// # Errors
 /// When it can't be made.
 pub fn prepare(data: &Path) -> Result<PathBuf, Failure> {
-    fs::create_dir_all(data)
-        .map_err(|error| Failure::of(format!("the data folder `{}` can't be made", data.display()), &error))?;
+    fs::create_dir_all(data).map_err(|error| {
+        Failure::of(
+            format!("the data folder `{}` can't be made", data.display()),
+            &error,
+        )
+    })?;
     Ok(fs::canonicalize(data)?)
 }
 
@@ -39,10 +43,18 @@ impl DataLock {
     /// When another process holds it, which the text names, or it can't be written to.
     pub fn take(data: &Path) -> Result<Self, Failure> {
         let path = data.join("holdfast.lock");
-        let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        let file = fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path);
         let mut file = file
             .map_err(|error| {
-                Failure::of(format!("the data folder `{}` can't be written to", data.display()), &error)
+                Failure::of(
+                    format!("the data folder `{}` can't be written to", data.display()),
+                    &error,
+                )
             })?
             .into_file();
         match file.try_lock() {
@@ -88,7 +100,12 @@ pub fn signing_key(data: &Path) -> Result<Vec<u8>, Failure> {
     // Whole under its own name first; of two processes that start at once, the
     // second takes the key of the first.
     let new = data.join(format!("signing.key.{}", std::process::id()));
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&new)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     let linked = fs::hard_link(&new, &path);
@@ -109,7 +126,10 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         let held = DataLock::take(data.path()).unwrap();
         let refused = DataLock::take(data.path()).unwrap_err().to_string();
-        assert!(refused.contains(&format!("process {} already runs", std::process::id())), "{refused}");
+        assert!(
+            refused.contains(&format!("process {} already runs", std::process::id())),
+            "{refused}"
+        );
         drop(held);
         DataLock::take(data.path()).unwrap();
     }
@@ -121,9 +141,17 @@ mod tests {
         let key = signing_key(data.path()).unwrap();
         assert_eq!(key.len(), 64);
         assert_eq!(signing_key(data.path()).unwrap(), key);
-        let mode = fs::metadata(data.path().join("signing.key")).unwrap().permissions().mode();
+        let mode = fs::metadata(data.path().join("signing.key"))
+            .unwrap()
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600);
         fs::write(data.path().join("signing.key"), "short").unwrap();
-        assert!(signing_key(data.path()).unwrap_err().to_string().contains("too short"));
+        assert!(
+            signing_key(data.path())
+                .unwrap_err()
+                .to_string()
+                .contains("too short")
+        );
     }
 }

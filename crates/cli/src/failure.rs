@@ -21,7 +21,13 @@ impl Failure {
 impl fmt::Display for Failure {
     /// Writes it on one line, whatever it is made of.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, line) in self.0.lines().map(str::trim).filter(|line| !line.is_empty()).enumerate() {
+        for (i, line) in self
+            .0
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+            .enumerate()
+        {
             if i > 0 {
                 f.write_str("; ")?;
             }

@@ -38,16 +38,33 @@ fn table(rows: &[Value]) {
         return;
     };
     let columns: Vec<&String> = first.keys().collect();
-    let cells: Vec<Vec<String>> =
-        rows.iter().map(|row| columns.iter().map(|column| cell(&row[column.as_str()])).collect()).collect();
+    let cells: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| {
+            columns
+                .iter()
+                .map(|column| cell(&row[column.as_str()]))
+                .collect()
+        })
+        .collect();
     let widths: Vec<usize> = columns
         .iter()
         .enumerate()
-        .map(|(i, column)| cells.iter().map(|row| row[i].chars().count()).max().unwrap_or(0).max(column.len()))
+        .map(|(i, column)| {
+            cells
+                .iter()
+                .map(|row| row[i].chars().count())
+                .max()
+                .unwrap_or(0)
+                .max(column.len())
+        })
         .collect();
     let write = |texts: Vec<&str>| {
-        let padded: Vec<String> =
-            texts.iter().zip(&widths).map(|(text, width)| format!("{text:<width$}")).collect();
+        let padded: Vec<String> = texts
+            .iter()
+            .zip(&widths)
+            .map(|(text, width)| format!("{text:<width$}"))
+            .collect();
         line(padded.join("  ").trim_end());
     };
     write(columns.iter().map(|column| column.as_str()).collect());

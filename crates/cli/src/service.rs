@@ -35,7 +35,10 @@ pub fn disks(settings: &Settings) -> Result<Disks, Failure> {
             DiskDriver::Local { root } => LocalDisk::open_root(name.clone(), root).map(Disk::Local),
         };
         let opened = opened.map_err(|error| {
-            Failure::of(format!("disk `{name}` can't be used (storage.disks.{name})"), &error)
+            Failure::of(
+                format!("disk `{name}` can't be used (storage.disks.{name})"),
+                &error,
+            )
         })?;
         disks.insert(name, opened);
     }
@@ -79,7 +82,9 @@ impl Part {
 
     /// Waits until the part ends by itself, which it should not, and says why it did.
     pub async fn ended(&mut self) -> Failure {
-        let Some(task) = &mut self.task else { return std::future::pending().await };
+        let Some(task) = &mut self.task else {
+            return std::future::pending().await;
+        };
         let ended = task.await;
         self.task = None;
         match ended {
@@ -118,24 +123,37 @@ pub async fn start_api(
             max_body_bytes: settings.http.max_body_bytes.get(),
             backups_per_server: settings.limits.backups_per_server,
             max_ignored_bytes: settings.limits.max_ignored_bytes.get(),
-            download_ttl_seconds: u32::try_from(settings.downloads.ttl.as_secs()).unwrap_or(u32::MAX),
+            download_ttl_seconds: u32::try_from(settings.downloads.ttl.as_secs())
+                .unwrap_or(u32::MAX),
         },
         now: Utc::now,
     };
     let served = holdfast_api::serve(listener, Arc::new(state), stop.clone());
     let task = tokio::spawn(async move { Ok(served.await?) });
-    Ok(Part { name: "API", stop, task: Some(task) })
+    Ok(Part {
+        name: "API",
+        stop,
+        task: Some(task),
+    })
 }
 
 /// Starts a worker of this node.
 ///
 /// # Errors
 /// When its node's name is none.
-pub fn start_worker(settings: &Settings, database: Database, disks: Disks) -> Result<Part, Failure> {
+pub fn start_worker(
+    settings: &Settings,
+    database: Database,
+    disks: Disks,
+) -> Result<Part, Failure> {
     let node = NodeName::parse(&settings.worker.node).map_err(Failure::new)?;
     let options = holdfast_worker::Options {
         // Random, so that a worker is never taken for the one that had its process number before.
-        worker: format!("{node}-{}-{:08x}", std::process::id(), rand::random::<u32>()),
+        worker: format!(
+            "{node}-{}-{:08x}",
+            std::process::id(),
+            rand::random::<u32>()
+        ),
         node,
         concurrency: settings.worker.concurrency.get(),
         lease: settings.worker.lease,
@@ -158,7 +176,11 @@ pub fn start_worker(settings: &Settings, database: Database, disks: Disks) -> Re
         run.await;
         Ok(())
     });
-    Ok(Part { name: "worker", stop, task: Some(task) })
+    Ok(Part {
+        name: "worker",
+        stop,
+        task: Some(task),
+    })
 }
 
 /// Closes the database's connections, but waits for no stubborn one.

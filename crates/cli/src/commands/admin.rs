@@ -59,7 +59,11 @@ pub(super) async fn run(
 ///
 /// # Errors
 /// Why it could not.
-pub async fn answer(settings: &Settings, database: &Database, command: AdminCommand) -> Result<Value, Failure> {
+pub async fn answer(
+    settings: &Settings,
+    database: &Database,
+    command: AdminCommand,
+) -> Result<Value, Failure> {
     match command {
         AdminCommand::User(command) => user::run(database, command).await,
         AdminCommand::Key(command) => key::run(database, command).await,
@@ -72,12 +76,18 @@ pub async fn answer(settings: &Settings, database: &Database, command: AdminComm
 
 async fn find_user(database: &Database, email: &str) -> Result<users::User, Failure> {
     users::find_by_email(database, email).await?.ok_or_else(|| {
-        Failure::new(format!("no user has the address `{email}`: `holdfast admin user list` shows them"))
+        Failure::new(format!(
+            "no user has the address `{email}`: `holdfast admin user list` shows them"
+        ))
     })
 }
 
 async fn find_server(database: &Database, text: &str) -> Result<Server, Failure> {
-    let missing = || Failure::new(format!("no server is named `{text}`: `holdfast admin server list` shows them"));
+    let missing = || {
+        Failure::new(format!(
+            "no server is named `{text}`: `holdfast admin server list` shows them"
+        ))
+    };
     let server = ServerRef::parse(text).ok_or_else(missing)?;
     servers::find(database, &server).await?.ok_or_else(missing)
 }

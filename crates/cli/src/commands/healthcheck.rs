@@ -18,8 +18,16 @@ pub(super) async fn run(
         None => format!("http://{}", reachable(load()?.http.listen)),
     };
     let url = format!("{}/healthz", base.trim_end_matches('/'));
-    let answer = reqwest::Client::builder().timeout(TIMEOUT).no_proxy().build()?.get(&url).send().await;
-    let status = answer.map_err(|error| Failure::of(format!("{url} does not answer"), &error))?.status();
+    let answer = reqwest::Client::builder()
+        .timeout(TIMEOUT)
+        .no_proxy()
+        .build()?
+        .get(&url)
+        .send()
+        .await;
+    let status = answer
+        .map_err(|error| Failure::of(format!("{url} does not answer"), &error))?
+        .status();
     if status.is_success() {
         output::line("ok");
         Ok(())

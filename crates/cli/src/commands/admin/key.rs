@@ -51,7 +51,14 @@ pub enum KeyCommand {
 
 pub(super) async fn run(database: &Database, command: KeyCommand) -> Result<Value, Failure> {
     match command {
-        KeyCommand::Create { user, kind, profile, description, allowed_ip, expires_in } => {
+        KeyCommand::Create {
+            user,
+            kind,
+            profile,
+            description,
+            allowed_ip,
+            expires_in,
+        } => {
             let user = find_user(database, &user).await?;
             let kind = KeyKind::parse(&kind).unwrap_or_default();
             let now = Utc::now();
@@ -79,8 +86,11 @@ pub(super) async fn run(database: &Database, command: KeyCommand) -> Result<Valu
             }))
         }
         KeyCommand::Revoke { identifier } => {
-            let missing =
-                || Failure::new(format!("there is no key `{identifier}`: `holdfast admin key list` shows them"));
+            let missing = || {
+                Failure::new(format!(
+                    "there is no key `{identifier}`: `holdfast admin key list` shows them"
+                ))
+            };
             let parsed = KeyIdentifier::parse(&identifier).ok_or_else(missing)?;
             if !keys::revoke(database, &parsed).await? {
                 return Err(missing());
@@ -125,7 +135,9 @@ fn lifetime(text: &str) -> Result<Duration, String> {
     };
     let number: i64 = digits.parse().map_err(|_| advice())?;
     // A hundred years: beyond that, dates end.
-    let total = number.checked_mul(minutes).filter(|total| (1..=100 * 366 * 24 * 60).contains(total));
+    let total = number
+        .checked_mul(minutes)
+        .filter(|total| (1..=100 * 366 * 24 * 60).contains(total));
     Ok(Duration::minutes(total.ok_or_else(advice)?))
 }
 
@@ -149,7 +161,11 @@ mod tests {
             ("1d1", None),
             ("é", None),
         ] {
-            assert_eq!(lifetime(text).ok().map(|time| time.num_minutes()), minutes, "{text}");
+            assert_eq!(
+                lifetime(text).ok().map(|time| time.num_minutes()),
+                minutes,
+                "{text}"
+            );
         }
     }
 }

@@ -67,9 +67,12 @@ pub(super) async fn backups(database: &Database, command: BackupCommand) -> Resu
         .map(|backup| {
             let (state, size_bytes, sha256, error) = match &backup.state {
                 BackupState::Creating => ("creating", 0, None, None),
-                BackupState::Completed(completed) => {
-                    ("completed", completed.size_bytes, Some(hex::encode(completed.sha256)), None)
-                }
+                BackupState::Completed(completed) => (
+                    "completed",
+                    completed.size_bytes,
+                    Some(hex::encode(completed.sha256)),
+                    None,
+                ),
                 BackupState::Failed { error, .. } => ("failed", 0, None, Some(error)),
             };
             json!({

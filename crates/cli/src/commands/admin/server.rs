@@ -73,10 +73,18 @@ pub struct Options {
     retention_days: Option<u32>,
 }
 
-pub(super) async fn run(settings: &Settings, database: &Database, command: ServerCommand) -> Result<Value, Failure> {
+pub(super) async fn run(
+    settings: &Settings,
+    database: &Database,
+    command: ServerCommand,
+) -> Result<Value, Failure> {
     match command {
         ServerCommand::Create { uuid, options } => create(settings, database, uuid, options).await,
-        ServerCommand::Set { server, state, options } => {
+        ServerCommand::Set {
+            server,
+            state,
+            options,
+        } => {
             let mut server = find_server(database, &server).await?;
             if let Some(state) = state {
                 server.state = ServerState::parse(&state).unwrap_or_default();
@@ -100,7 +108,10 @@ async fn create(
     let name = options.name.clone().ok_or_else(|| missing("name"))?;
     options.dir.as_ref().ok_or_else(|| missing("dir"))?;
     let id = ServerId(uuid.unwrap_or_else(Uuid::new_v4));
-    if servers::find(database, &ServerRef::Short(id.short())).await?.is_some() {
+    if servers::find(database, &ServerRef::Short(id.short()))
+        .await?
+        .is_some()
+    {
         return Err(Failure::new(format!(
             "a server named `{}` is there already: `holdfast admin server set` changes it",
             id.short()
@@ -118,10 +129,14 @@ async fn create(
         created_at: Utc::now(),
     };
     apply(settings, database, &mut server, options).await?;
-    servers::save(database, &server).await.map_err(|error| match error {
-        Error::Conflict { .. } => Failure::new(format!("a server named `{}` is there already", id.short())),
-        other => other.into(),
-    })?;
+    servers::save(database, &server)
+        .await
+        .map_err(|error| match error {
+            Error::Conflict { .. } => {
+                Failure::new(format!("a server named `{}` is there already", id.short()))
+            }
+            other => other.into(),
+        })?;
     Ok(view(&server))
 }
 
@@ -173,10 +188,14 @@ fn directory(settings: &Settings, node: &NodeName, dir: &Path) -> Result<PathBuf
     } else if dir.is_absolute() {
         dir.to_owned()
     } else {
-        return Err(refuse("must be an absolute path, since its node is another one"));
+        return Err(refuse(
+            "must be an absolute path, since its node is another one",
+        ));
     };
     if dir_path.parent().is_none() {
-        return Err(refuse("is the root of the file system, which can't be put in place by a restore"));
+        return Err(refuse(
+            "is the root of the file system, which can't be put in place by a restore",
+        ));
     }
     let roots = &settings.worker.roots;
     if !roots.is_empty() && !roots.iter().any(|root| dir_path.starts_with(root)) {
@@ -185,7 +204,9 @@ fn directory(settings: &Settings, node: &NodeName, dir: &Path) -> Result<PathBuf
     for (name, disk) in &settings.storage.disks {
         let DiskDriver::Local { root } = &disk.driver;
         if here && (root.starts_with(&dir_path) || dir_path.starts_with(root)) {
-            return Err(refuse(&format!("shares its place with disk `{name}`: a backup would hold itself")));
+            return Err(refuse(&format!(
+                "shares its place with disk `{name}`: a backup would hold itself"
+            )));
         }
     }
     Ok(dir_path)

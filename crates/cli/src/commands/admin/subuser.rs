@@ -34,13 +34,19 @@ pub enum SubuserCommand {
 
 pub(super) async fn run(database: &Database, command: SubuserCommand) -> Result<Value, Failure> {
     match command {
-        SubuserCommand::Set { server, user, mut permission } => {
+        SubuserCommand::Set {
+            server,
+            user,
+            mut permission,
+        } => {
             let server = find_server(database, &server).await?;
             let user = find_user(database, &user).await?;
             permission.sort();
             permission.dedup();
             subusers::set(database, server.id, user.id, &permission).await?;
-            Ok(json!({ "server": server.id, "user": user.email, "permissions": names(&permission) }))
+            Ok(
+                json!({ "server": server.id, "user": user.email, "permissions": names(&permission) }),
+            )
         }
         SubuserCommand::List { server } => {
             let server = find_server(database, &server).await?;
@@ -56,11 +62,13 @@ pub(super) async fn run(database: &Database, command: SubuserCommand) -> Result<
 }
 
 fn names(permissions: &[Permission]) -> Vec<&'static str> {
-    permissions.iter().map(|permission| permission.as_str()).collect()
+    permissions
+        .iter()
+        .map(|permission| permission.as_str())
+        .collect()
 }
 
 fn permission(text: &str) -> Result<Permission, String> {
-    Permission::parse(text).ok_or_else(|| {
-        format!("not one of {}", names(&Permission::ALL).join(", "))
-    })
+    Permission::parse(text)
+        .ok_or_else(|| format!("not one of {}", names(&Permission::ALL).join(", ")))
 }

@@ -38,12 +38,14 @@ pub(super) async fn run(database: &Database, command: UserCommand) -> Result<Val
                 return Err(Failure::new(format!("`{email}` is no e-mail address")));
             }
             let id = UserId(Uuid::new_v4());
-            users::create(database, id, email, admin).await.map_err(|error| match error {
-                Error::Conflict { .. } => {
-                    Failure::new(format!("there is a user with the address `{email}` already"))
-                }
-                other => other.into(),
-            })?;
+            users::create(database, id, email, admin)
+                .await
+                .map_err(|error| match error {
+                    Error::Conflict { .. } => Failure::new(format!(
+                        "there is a user with the address `{email}` already"
+                    )),
+                    other => other.into(),
+                })?;
             Ok(json!({ "uuid": id, "email": email, "admin": admin }))
         }
         UserCommand::List => {

@@ -1,0 +1,179 @@
+//! Writes an index while its archive is made, with the memory of one frame.
+
+use std::io::{self, Write};
+
+use flate2::{Compress, Compression, FlushCompress};
+
+use super::{BLOCK_RECORD, ENTRY_RECORD, IndexTotals, MAGIC};
+use crate::digest::Sha256;
+use crate::tape::{Entry, Kind, Time};
+
+/// Records are gathered up to this size before they are written.
+const FRAME: usize = 64 << 10;
+
+/// Encodes the entries of one block after the other, as the packer meets them.
+#[derive(Default)]
+pub(crate) struct EntryRecords {
+    previous: Vec<u8>,
+}
+
+impl EntryRecords {
+    /// Appends the record of an entry whose header starts at `offset` of its block.
+    pub(crate) fn add(&mut self, entry: &Entry, offset: usize, origin: &Origin, out: &mut Vec<u8>) {
+        let shared = self
+            .previous
+            .iter()
+            .zip(&entry.path)
+            .take_while(|(a, b)| a == b)
+            .count();
+        let sparse = entry.segments.is_some();
+        out.push(ENTRY_RECORD);
+        out.push(match entry.kind {
+            Kind::File if sparse => 4,
+            Kind::File => 0,
+            Kind::Directory => 1,
+            Kind::Symlink => 2,
+            Kind::HardLink => 3,
+        });
+        number(out, shared as u64);
+        bytes(out, &entry.path[shared..]);
+        bytes(out, &entry.link);
+        for value in [
+            offset as u64,
+            entry.size,
+            entry.stored,
+            u64::from(entry.mode),
+            entry.uid,
+            entry.gid,
+            origin.device,
+            origin.inode,
+        ] {
+            number(out, value);
+        }
+        time(out, entry.mtime);
+        time(out, origin.ctime);
+        self.previous.truncate(shared);
+        self.previous.extend_from_slice(&entry.path[shared..]);
+    }
+}
+
+/// Where an entry came from, to know it again in a later backup.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Origin {
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
+    pub(crate) ctime: Time,
+}
+
+/// Writes frames and the trailer.
+pub(crate) struct IndexWriter<W> {
+    output: W,
+    hash: Sha256,
+    frame: Vec<u8>,
+    deflate: Compress,
+    packed: Vec<u8>,
+}
+
+impl<W: Write> IndexWriter<W> {
+    pub(crate) fn new(output: W) -> io::Result<Self> {
+        let deflate = Compress::new(Compression::new(4), false);
+        let (frame, packed) = (Vec::with_capacity(2 * FRAME), Vec::new());
+        let mut writer = Self {
+            output,
+            hash: Sha256::new(),
+            frame,
+            deflate,
+            packed,
+        };
+        writer.write(MAGIC)?;
+        Ok(writer)
+    }
+
+    /// Adds a block and the records of the entries that start in it.
+    pub(crate) fn block(
+        &mut self,
+        raw: u64,
+        packed: u64,
+        crc: u32,
+        entries: &[u8],
+    ) -> io::Result<()> {
+        self.frame.push(BLOCK_RECORD);
+        number(&mut self.frame, packed);
+        number(&mut self.frame, raw);
+        self.frame.extend_from_slice(&crc.to_le_bytes());
+        self.frame.extend_from_slice(entries);
+        if self.frame.len() >= FRAME {
+            self.flush()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Writes what is left, the end mark and the trailer.
+    pub(crate) fn finish(mut self, totals: &IndexTotals, archive: &[u8; 32]) -> io::Result<()> {
+        if !self.frame.is_empty() {
+            self.flush()?;
+        }
+        self.write(&[0; 12])?;
+        let mut trailer = Vec::new();
+        for field in totals.fields() {
+            trailer.extend_from_slice(&field.to_le_bytes());
+        }
+        trailer.extend_from_slice(archive);
+        self.write(&trailer)?;
+        let hash = std::mem::replace(&mut self.hash, Sha256::new()).finish();
+        self.output.write_all(&hash)?;
+        self.output.flush()
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.deflate.reset();
+        self.packed.clear();
+        self.packed
+            .reserve(self.frame.len() + self.frame.len() / 8 + 256);
+        self.deflate
+            .compress_vec(&self.frame, &mut self.packed, FlushCompress::Finish)
+            .map_err(io::Error::other)?;
+        if self.deflate.total_in() != self.frame.len() as u64 {
+            return Err(io::Error::other("deflate left bytes of the index behind"));
+        }
+        let mut head = [0; 12];
+        let length = |length: usize| u32::try_from(length).map_err(io::Error::other);
+        head[..4].copy_from_slice(&length(self.frame.len())?.to_le_bytes());
+        head[4..8].copy_from_slice(&length(self.packed.len())?.to_le_bytes());
+        head[8..].copy_from_slice(&crc32fast::hash(&self.packed).to_le_bytes());
+        self.write(&head)?;
+        let packed = std::mem::take(&mut self.packed);
+        self.write(&packed)?;
+        self.packed = packed;
+        self.frame.clear();
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.hash.update(bytes);
+        self.output.write_all(bytes)
+    }
+}
+
+fn number(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push((value & 0x7f) as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+fn bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    number(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
+fn time(out: &mut Vec<u8>, time: Time) {
+    // Small numbers of either sign stay short.
+    number(
+        out,
+        (time.seconds.wrapping_shl(1) ^ (time.seconds >> 63)).cast_unsigned(),
+    );
+    number(out, u64::from(time.nanoseconds));
+}

@@ -1,0 +1,222 @@
+//! The bytes of a file on their way into the stream, and what its attributes are.
+
+use std::os::fd::BorrowedFd;
+
+use rustix::buffer::spare_capacity;
+use rustix::fs::{SeekFrom, Stat};
+use rustix::io::Errno;
+
+use super::{BLOCK, Packer, Visitor, cannot};
+use crate::Error;
+use crate::tape::Segment;
+
+/// A file more broken up than this is stored as if its tail had no holes: maps stay small.
+const MOST_SEGMENTS: usize = 8192;
+
+/// Finds where a sparse file has data; none if it has no holes.
+pub(super) fn segments(file: BorrowedFd<'_>, stat: &Stat) -> Option<Vec<Segment>> {
+    let size = u64::try_from(stat.st_size).unwrap_or(0);
+    if size == 0
+        || u64::try_from(stat.st_blocks)
+            .unwrap_or(0)
+            .saturating_mul(512)
+            >= size
+    {
+        return None;
+    }
+    let mut segments: Vec<Segment> = Vec::new();
+    let mut at = 0;
+    while at < size {
+        if segments.len() == MOST_SEGMENTS {
+            segments.push(Segment {
+                offset: at,
+                length: size - at,
+            });
+            break;
+        }
+        let start = match rustix::fs::seek(file, SeekFrom::Data(at)) {
+            Ok(start) if start < size => start,
+            Ok(_) | Err(Errno::NXIO) => break,
+            // A file system without holes.
+            Err(_) => return None,
+        };
+        let end = rustix::fs::seek(file, SeekFrom::Hole(start))
+            .ok()?
+            .min(size);
+        if end <= start {
+            return None;
+        }
+        segments.push(Segment {
+            offset: start,
+            length: end - start,
+        });
+        at = end;
+    }
+    let end = segments.last().map_or(0, |last| last.offset + last.length);
+    if segments.len() == 1 && segments[0].offset == 0 && end == size {
+        return None;
+    }
+    if end < size {
+        // GNU tar ends its maps with an empty segment at the end of the file.
+        segments.push(Segment {
+            offset: size,
+            length: 0,
+        });
+    }
+    Some(segments)
+}
+
+impl Packer<'_> {
+    /// Reads `size` bytes of a file straight into the blocks.
+    pub(super) fn put_plain(
+        &mut self,
+        file: BorrowedFd<'_>,
+        path: &[u8],
+        size: u64,
+    ) -> Result<(), Error> {
+        let mut left = size;
+        while left > 0 {
+            let before = self.room()?;
+            let read = match rustix::io::read(file, spare_capacity(&mut self.block.raw)) {
+                Ok(0) => return self.fill(path, left, "it shrank while it was read"),
+                Ok(read) => read,
+                Err(Errno::INTR) => continue,
+                Err(error) => return self.fill(path, left, &cannot("read", error)),
+            };
+            let wanted = usize::try_from(left)
+                .unwrap_or(usize::MAX)
+                .min(read)
+                .min(BLOCK - before);
+            self.block.raw.truncate(before + wanted);
+            left -= wanted as u64;
+            self.account(wanted as u64)?;
+        }
+        Ok(())
+    }
+
+    /// Reads the segments of a sparse file.
+    pub(super) fn put_segments(
+        &mut self,
+        file: BorrowedFd<'_>,
+        path: &[u8],
+        segments: &[Segment],
+    ) -> Result<(), Error> {
+        let mut missing = None;
+        for segment in segments {
+            let mut offset = segment.offset;
+            let mut left = segment.length;
+            while left > 0 {
+                let before = self.room()?;
+                let wanted = usize::try_from(left)
+                    .unwrap_or(usize::MAX)
+                    .min(BLOCK - before);
+                self.block.raw.resize(before + wanted, 0);
+                let read = match rustix::io::pread(file, &mut self.block.raw[before..], offset) {
+                    Ok(0) => {
+                        missing.get_or_insert_with(|| "it shrank while it was read".to_owned());
+                        wanted
+                    }
+                    Ok(read) => read,
+                    Err(Errno::INTR) => 0,
+                    Err(error) => {
+                        missing.get_or_insert_with(|| cannot("read", error));
+                        wanted
+                    }
+                };
+                self.block.raw.truncate(before + read);
+                offset += read as u64;
+                left -= read as u64;
+                self.account(read as u64)?;
+            }
+        }
+        if let Some(reason) = missing {
+            self.note(
+                path,
+                format!("{reason}; what was missing is filled with zeros"),
+            );
+        }
+        Ok(())
+    }
+
+    /// Makes room in the block and says how full it is.
+    fn room(&mut self) -> Result<usize, Error> {
+        if self.block.raw.len() == BLOCK {
+            self.cut()?;
+        }
+        if self.block.raw.capacity() < BLOCK {
+            self.block.raw.reserve_exact(BLOCK - self.block.raw.len());
+        }
+        Ok(self.block.raw.len())
+    }
+
+    fn account(&mut self, bytes: u64) -> Result<(), Error> {
+        self.control.add_bytes(bytes);
+        self.control.check()?;
+        self.throttle.spend(bytes, self.control)
+    }
+
+    fn fill(&mut self, path: &[u8], left: u64, reason: &str) -> Result<(), Error> {
+        self.note(path, format!("{reason}; its last {left} bytes are zeros"));
+        self.put_zeros(left)
+    }
+
+    /// Notes a file that is not what it was when its header was written.
+    pub(super) fn check_unchanged(&mut self, file: BorrowedFd<'_>, path: &[u8], before: &Stat) {
+        let Ok(after) = rustix::fs::fstat(file) else {
+            return;
+        };
+        if after.st_size > before.st_size {
+            let size = before.st_size;
+            self.note(
+                path,
+                format!("it grew while it was read; it is cut at {size} bytes"),
+            );
+        } else if after.st_size == before.st_size
+            && (after.st_mtime, after.st_mtime_nsec) != (before.st_mtime, before.st_mtime_nsec)
+        {
+            self.note(path, "it changed while it was read".into());
+        }
+    }
+
+    /// Reads extended attributes, if they are wanted at all.
+    pub(super) fn read_xattrs(
+        &mut self,
+        file: BorrowedFd<'_>,
+        path: &[u8],
+    ) -> Vec<(Vec<u8>, Vec<u8>)> {
+        const LARGEST: usize = 64 << 10;
+        if !self.xattrs {
+            return Vec::new();
+        }
+        let mut list = Vec::with_capacity(LARGEST);
+        match rustix::fs::flistxattr(file, spare_capacity(&mut list)) {
+            Ok(_) => {}
+            Err(Errno::OPNOTSUPP) => return Vec::new(),
+            Err(error) => {
+                self.note(path, cannot("read the extended attributes", error));
+                return Vec::new();
+            }
+        }
+        let mut names: Vec<&[u8]> = list
+            .split(|&byte| byte == 0)
+            .filter(|n| !n.is_empty())
+            .collect();
+        names.sort_unstable();
+        let mut found = Vec::new();
+        for name in names {
+            let mut value = Vec::with_capacity(LARGEST);
+            if name.contains(&b'=') {
+                self.note(
+                    path,
+                    "an extended attribute with an equals sign in its name is left out".into(),
+                );
+                continue;
+            }
+            match rustix::fs::fgetxattr(file, name, spare_capacity(&mut value)) {
+                Ok(_) => found.push((name.to_vec(), value)),
+                Err(error) => self.note(path, cannot("read an extended attribute", error)),
+            }
+        }
+        found
+    }
+}

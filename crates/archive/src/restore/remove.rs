@@ -1,0 +1,97 @@
+//! Removes a tree of any depth, relative to folder handles, without leaving its file system.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode};
+use rustix::io::Errno;
+
+use crate::directory::{Folders, Identity, open_folder};
+
+/// Removes `name` in `parent` with everything below; nothing there is fine.
+pub(super) fn remove_tree(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
+    let root = match open_writable(parent, name) {
+        Err(Errno::NOENT) => return Ok(()),
+        other => other?,
+    };
+    let device = rustix::fs::fstat(&root)?.st_dev;
+    let mut pending: Vec<Vec<Vec<u8>>> = vec![clear_files(root.as_fd())?];
+    let mut names: Vec<Vec<u8>> = Vec::new();
+    let mut folders = Folders::new(root)?;
+    while let Some(below) = pending.last_mut() {
+        if let Some(next) = below.pop() {
+            let folder = folders.top()?;
+            let child = match open_writable(folder.as_fd(), &next) {
+                Err(Errno::NOENT) => continue,
+                other => other?,
+            };
+            let stat = rustix::fs::fstat(&child)?;
+            if stat.st_dev != device {
+                // Somebody mounted a disk here: what is on it is not ours to remove.
+                return Err(Errno::XDEV);
+            }
+            pending.push(clear_files(child.as_fd())?);
+            folders.push(child, Identity::from(&stat));
+            names.push(next);
+        } else {
+            pending.pop();
+            let Some(name) = names.pop() else { break };
+            folders.pop()?;
+            gone(rustix::fs::unlinkat(
+                folders.top()?,
+                name,
+                AtFlags::REMOVEDIR,
+            ))?;
+        }
+    }
+    gone(rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR))
+}
+
+/// Opens a folder to empty it, although its mode may forbid that even to its owner.
+fn open_writable(parent: BorrowedFd<'_>, name: &[u8]) -> Result<std::os::fd::OwnedFd, Errno> {
+    let folder = match open_folder(parent, name) {
+        Err(Errno::ACCESS) => {
+            let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
+            if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+                return Err(Errno::NOTDIR);
+            }
+            rustix::fs::chmodat(parent, name, Mode::RWXU, AtFlags::empty())?;
+            open_folder(parent, name)?
+        }
+        other => other?,
+    };
+    let stat = rustix::fs::fstat(&folder)?;
+    if stat.st_mode & 0o700 != 0o700 {
+        // Root and strangers go on with what they may do anyway.
+        let _ = rustix::fs::fchmod(&folder, Mode::RWXU);
+    }
+    Ok(folder)
+}
+
+/// Removes everything but folders, and returns those.
+fn clear_files(folder: BorrowedFd<'_>) -> Result<Vec<Vec<u8>>, Errno> {
+    let mut folders = Vec::new();
+    let mut listing = Dir::read_from(folder)?;
+    while let Some(entry) = listing.read() {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name == b"." || name == b".." {
+            continue;
+        }
+        if entry.file_type() == FileType::Directory {
+            folders.push(name.to_vec());
+            continue;
+        }
+        match rustix::fs::unlinkat(folder, name, AtFlags::empty()) {
+            Err(Errno::ISDIR) => folders.push(name.to_vec()),
+            other => gone(other)?,
+        }
+    }
+    Ok(folders)
+}
+
+fn gone(outcome: Result<(), Errno>) -> Result<(), Errno> {
+    match outcome {
+        Err(Errno::NOENT) => Ok(()),
+        other => other,
+    }
+}

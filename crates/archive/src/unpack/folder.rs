@@ -1,0 +1,271 @@
+//! The folders of the staging tree: opened once, finished when the last thing below them is done.
+
+use std::collections::HashSet;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, OnceLock};
+
+use rustix::fs::{AtFlags, FileType, Mode};
+use rustix::io::Errno;
+
+use super::{Apply, Attributes, refused};
+use crate::Error;
+use crate::directory::{FOLDER, Identity};
+use crate::error::lossy;
+use crate::tape::Time;
+
+/// The first thing that went wrong while folders were finished.
+type Problem = Arc<Mutex<Option<Error>>>;
+
+/// An open folder. Whoever lets go of it last sets its mode and times.
+pub(crate) struct Folder {
+    handle: OwnedFd,
+    finish: OnceLock<(Attributes, Vec<u8>, Problem)>,
+}
+
+impl Folder {
+    pub(super) fn plain(handle: OwnedFd) -> Self {
+        Self {
+            handle,
+            finish: OnceLock::new(),
+        }
+    }
+}
+
+impl AsFd for Folder {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.handle.as_fd()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let Some((attributes, path, problem)) = self.finish.get() else {
+            return;
+        };
+        if let Err(error) = attributes.apply(self.handle.as_fd(), false)
+            && let Ok(mut first) = problem.lock()
+        {
+            let path = lossy(path);
+            first.get_or_insert_with(|| {
+                Error::io("set the mode of", std::path::Path::new(&path), error)
+            });
+        }
+    }
+}
+
+struct Level {
+    name: Vec<u8>,
+    identity: Identity,
+    /// None while the stack is so deep that only its end is kept open.
+    folder: Option<Arc<Folder>>,
+    /// What to set when everything below is done; none if the archive has not said.
+    attributes: Option<Attributes>,
+}
+
+/// The way from the root of the staging tree to the folder being filled.
+pub(super) struct Tree {
+    levels: Vec<Level>,
+    /// Folders that had to be made before the archive said what they are like.
+    unannounced: HashSet<Vec<u8>>,
+    problem: Problem,
+}
+
+impl Tree {
+    const OPEN: usize = 96;
+
+    pub(super) fn new(root: OwnedFd, _apply: Apply) -> Result<Self, Error> {
+        let identity = rustix::fs::fstat(&root).map(|stat| Identity::from(&stat));
+        let identity = identity.map_err(|error| refused(b"", error))?;
+        let folder = Some(Arc::new(Folder::plain(root)));
+        let level = Level {
+            name: Vec::new(),
+            identity,
+            folder,
+            attributes: None,
+        };
+        Ok(Self {
+            levels: vec![level],
+            unannounced: HashSet::new(),
+            problem: Problem::default(),
+        })
+    }
+
+    pub(super) fn root(&self) -> Arc<Folder> {
+        // The root is never closed: only levels in the middle are.
+        self.levels[0]
+            .folder
+            .clone()
+            .unwrap_or_else(|| unreachable!("the root stays open"))
+    }
+
+    pub(super) fn is_at(&self, parts: &[&[u8]]) -> bool {
+        self.levels.len() == parts.len() + 1
+            && self.levels[1..]
+                .iter()
+                .zip(parts)
+                .all(|(level, part)| level.name == *part)
+    }
+
+    /// Goes to a folder, making what is missing on the way.
+    pub(super) fn enter(&mut self, path: &[u8], parts: &[&[u8]]) -> Result<Arc<Folder>, Error> {
+        let shared = self.levels[1..]
+            .iter()
+            .zip(parts)
+            .take_while(|(level, part)| level.name == **part)
+            .count();
+        while self.levels.len() > shared + 1 {
+            self.leave(path)?;
+        }
+        for (depth, part) in parts.iter().enumerate().skip(shared) {
+            self.descend(path, &parts[..depth], part)
+                .map_err(|error| refused(path, error))?;
+        }
+        self.current().map_err(|error| refused(path, error))
+    }
+
+    /// Makes the folder of an entry, or takes over one that was made for the sake of its contents.
+    pub(super) fn folder(
+        &mut self,
+        path: &[u8],
+        parts: &[&[u8]],
+        attributes: Attributes,
+    ) -> Result<(), Error> {
+        let Some((name, parents)) = parts.split_last() else {
+            return Ok(());
+        };
+        let known = self.unannounced.remove(&parts.join(&b'/'));
+        if known {
+            self.enter(path, parts)?;
+        } else {
+            let parent = self.enter(path, parents)?;
+            let made = rustix::fs::mkdirat(parent.as_fd(), *name, Mode::RWXU);
+            made.map_err(|error| refused(path, error))?;
+            self.open(parent.as_fd(), name, None)
+                .map_err(|error| refused(path, error))?;
+        }
+        if let Some(level) = self.levels.last_mut() {
+            level.attributes = Some(attributes);
+        }
+        Ok(())
+    }
+
+    /// Finishes every folder and reports what failed on the way.
+    pub(super) fn finish(mut self) -> Result<(), Error> {
+        while self.levels.len() > 1 {
+            self.leave(b"")?;
+        }
+        self.levels.clear();
+        self.check()
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let found = self.problem.lock().ok().and_then(|mut first| first.take());
+        found.map_or(Ok(()), Err)
+    }
+
+    fn current(&self) -> Result<Arc<Folder>, Errno> {
+        self.levels
+            .last()
+            .and_then(|level| level.folder.clone())
+            .ok_or(Errno::BADF)
+    }
+
+    fn descend(&mut self, _path: &[u8], parents: &[&[u8]], name: &[u8]) -> Result<(), Errno> {
+        let parent = self.current()?;
+        match rustix::fs::mkdirat(parent.as_fd(), name, Mode::RWXU) {
+            Ok(()) => {
+                let mut full = parents.to_vec();
+                full.push(name);
+                self.unannounced.insert(full.join(&b'/'));
+                self.open(parent.as_fd(), name, None)
+            }
+            Err(Errno::EXIST) => {
+                // Come back to: it was finished already, and must look the same afterwards.
+                let stat = rustix::fs::statat(parent.as_fd(), name, AtFlags::SYMLINK_NOFOLLOW)?;
+                if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+                    return Err(Errno::NOTDIR);
+                }
+                if stat.st_mode & 0o700 != 0o700 {
+                    rustix::fs::chmodat(parent.as_fd(), name, Mode::RWXU, AtFlags::empty())?;
+                }
+                let nanoseconds = u32::try_from(stat.st_mtime_nsec).unwrap_or(0);
+                let attributes = Attributes {
+                    mode: stat.st_mode & 0o7777,
+                    owner: None,
+                    mtime: Time {
+                        seconds: stat.st_mtime,
+                        nanoseconds,
+                    },
+                    xattrs: Vec::new(),
+                };
+                self.open(parent.as_fd(), name, Some(attributes))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn open(
+        &mut self,
+        parent: BorrowedFd<'_>,
+        name: &[u8],
+        attributes: Option<Attributes>,
+    ) -> Result<(), Errno> {
+        let handle = rustix::fs::openat(parent, name, FOLDER, Mode::empty())?;
+        let identity = Identity::from(&rustix::fs::fstat(&handle)?);
+        let folder = Some(Arc::new(Folder::plain(handle)));
+        self.levels.push(Level {
+            name: name.to_vec(),
+            identity,
+            folder,
+            attributes,
+        });
+        if let Some(closing) = self
+            .levels
+            .len()
+            .checked_sub(Self::OPEN + 1)
+            .filter(|&at| at > 0)
+        {
+            let level = &mut self.levels[closing];
+            // One that still has work in flight stays open until that is done.
+            if level
+                .folder
+                .as_ref()
+                .is_some_and(|folder| Arc::strong_count(folder) == 1)
+            {
+                level.folder = None;
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes back to the parent; the folder left is finished when nobody works in it any more.
+    fn leave(&mut self, path: &[u8]) -> Result<(), Error> {
+        let Some(level) = self.levels.pop() else {
+            return Ok(());
+        };
+        let Some(folder) = level.folder else {
+            return Err(refused(path, Errno::BADF));
+        };
+        if let Some(parent) = self.levels.last_mut()
+            && parent.folder.is_none()
+        {
+            let opened = rustix::fs::openat(folder.as_fd(), "..", FOLDER, Mode::empty())
+                .and_then(|handle| rustix::fs::fstat(&handle).map(|stat| (handle, stat)));
+            let (handle, stat) = opened.map_err(|error| refused(path, error))?;
+            if Identity::from(&stat) != parent.identity {
+                return Err(refused(path, Errno::STALE));
+            }
+            parent.folder = Some(Arc::new(Folder::plain(handle)));
+        }
+        if let Some(attributes) = level.attributes {
+            let _ = folder
+                .finish
+                .set((attributes, level.name, Arc::clone(&self.problem)));
+        } else {
+            // Never announced: like any folder that is simply made.
+            let mode = Mode::from_raw_mode(0o755);
+            rustix::fs::fchmod(folder.as_fd(), mode).map_err(|error| refused(path, error))?;
+        }
+        self.check()
+    }
+}

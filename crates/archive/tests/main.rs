@@ -1,0 +1,7 @@
+//! The engine's tests, in one binary.
+#![cfg(test)]
+
+#[cfg(test)]
+mod round_trip;
+#[cfg(test)]
+mod support;

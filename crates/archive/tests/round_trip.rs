@@ -1,0 +1,150 @@
+//! What goes into an archive comes out of it again.
+
+use holdfast_archive::{
+    Control, CreateOptions, Expected, RestoreOptions, Rules, restore, scan, verify,
+};
+
+use crate::support::*;
+
+#[test]
+fn a_server_comes_back_as_it_was() {
+    let folder = folder();
+    let (source, target) = (folder.path().join("source"), folder.path().join("target"));
+    server(&source);
+    let made = make_simply(&source);
+    assert_eq!(made.summary.notes.first, []);
+    put_back(&made.archive, &target).unwrap();
+    similar_asserts(&source, &target);
+    // Nothing is left beside it.
+    let beside: Vec<_> = fs_err::read_dir(folder.path()).unwrap().collect();
+    assert_eq!(beside.len(), 2, "{beside:?}");
+}
+
+fn similar_asserts(source: &std::path::Path, target: &std::path::Path) {
+    let (wanted, found) = (describe(source), describe(target));
+    for (path, text) in &wanted {
+        assert_eq!(found.get(path), Some(text), "{}", path.display());
+    }
+    assert_eq!(wanted.len(), found.len());
+}
+
+#[test]
+fn the_same_tree_gives_the_same_bytes_with_any_number_of_threads() {
+    let folder = folder();
+    server(folder.path());
+    let one = make(
+        folder.path(),
+        &[],
+        &CreateOptions {
+            threads: 1,
+            ..Default::default()
+        },
+    )
+    .unwrap();
+    let five = make(
+        folder.path(),
+        &[],
+        &CreateOptions {
+            threads: 5,
+            ..Default::default()
+        },
+    )
+    .unwrap();
+    assert_eq!(one.summary, five.summary);
+    assert!(bytes(&one.archive) == bytes(&five.archive));
+    assert!(bytes(&one.index) == bytes(&five.index));
+}
+
+#[test]
+fn the_summary_the_scan_and_the_verification_agree() {
+    let folder = folder();
+    server(folder.path());
+    let control = Control::new();
+    let totals = scan(folder.path(), &Rules::none(), &control).unwrap();
+    let made = make_simply(folder.path());
+    assert_eq!(totals.files, made.summary.files);
+    assert_eq!(totals.bytes, made.summary.source_bytes);
+    assert_eq!(control.progress().files_total, totals.files);
+    let expected = Expected {
+        sha256: made.summary.sha256,
+        archive_bytes: made.summary.archive_bytes,
+    };
+    let verified = verify(&made.archive, Some(&expected), &Control::new()).unwrap();
+    assert_eq!(verified.sha256, made.summary.sha256);
+    assert_eq!(verified.archive_bytes, bytes(&made.archive).len() as u64);
+    assert_eq!(
+        (verified.files, verified.entries, verified.source_bytes),
+        (
+            made.summary.files,
+            made.summary.entries,
+            made.summary.source_bytes
+        )
+    );
+}
+
+#[test]
+fn without_truncate_what_the_archive_does_not_hold_stays() {
+    let folder = folder();
+    let (source, target) = (folder.path().join("source"), folder.path().join("target"));
+    write(source.join("both.txt"), "new");
+    write(source.join("world/new.txt"), "new");
+    write(source.join("was-folder"), "a file now");
+    write(target.join("both.txt"), "old");
+    write(target.join("world/old.txt"), "old");
+    write(target.join("old/only/here.txt"), "old");
+    write(target.join("was-folder/inside.txt"), "old");
+    set_mtime(target.join("old/only"), 1_300_000_000, 7);
+    let made = make_simply(&source);
+    let options = RestoreOptions::default();
+    restore(
+        &made.archive,
+        None,
+        &target,
+        &options,
+        &Control::new(),
+        &mut || Ok(()),
+    )
+    .unwrap();
+    let read = |path: &str| fs_err::read_to_string(target.join(path)).unwrap();
+    assert_eq!(read("both.txt"), "new");
+    assert_eq!(read("world/new.txt"), "new");
+    assert_eq!(read("world/old.txt"), "old");
+    assert_eq!(read("old/only/here.txt"), "old");
+    assert_eq!(read("was-folder"), "a file now");
+    assert!(
+        describe(&target)[std::path::Path::new("old/only")].ends_with("at 1300000000.000000007")
+    );
+}
+
+#[test]
+fn a_refusal_right_before_the_swap_leaves_everything_as_it_was() {
+    let folder = folder();
+    let (source, target) = (folder.path().join("source"), folder.path().join("target"));
+    server(&source);
+    write(target.join("precious.txt"), "old");
+    let before = describe(&target);
+    let made = make_simply(&source);
+    let mut asked = 0;
+    let error = restore(
+        &made.archive,
+        None,
+        &target,
+        &RestoreOptions {
+            truncate: true,
+            ..Default::default()
+        },
+        &Control::new(),
+        &mut || {
+            asked += 1;
+            Err("the lease is gone".to_owned())
+        },
+    )
+    .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the restore was refused: the lease is gone"
+    );
+    assert_eq!(asked, 1);
+    assert_eq!(describe(&target), before);
+    assert_eq!(fs_err::read_dir(folder.path()).unwrap().count(), 2);
+}
