@@ -16,7 +16,8 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use holdfast_archive::{
-    Control, CreateOptions, Error, RestoreOptions, RestoreSummary, Rules, Summary, create, restore,
+    Control, CreateOptions, Error, Expected, RestoreOptions, RestoreSummary, Rules, Summary,
+    create, restore,
 };
 
 /// A folder for one test, removed afterwards.
@@ -170,6 +171,20 @@ pub struct Made {
     pub archive: File,
     pub index: File,
     pub summary: Summary,
+}
+
+impl Made {
+    pub fn expected(&self) -> Option<Expected> {
+        let Summary {
+            sha256,
+            archive_bytes,
+            ..
+        } = self.summary;
+        Some(Expected {
+            sha256,
+            archive_bytes,
+        })
+    }
 }
 
 pub fn make(source: &Path, patterns: &[&str], options: &CreateOptions) -> Result<Made, Error> {
