@@ -244,3 +244,14 @@ pub fn is_root() -> bool {
 pub fn skip(reason: &str) {
     println!("skipped: {reason}");
 }
+
+/// The paths in an archive, in its order.
+pub fn entries(made: &Made) -> Vec<String> {
+    let mut paths = Vec::new();
+    holdfast_archive::list(&made.archive, None, &Control::new(), &mut |entry| {
+        paths.push(String::from_utf8_lossy(&entry.path).into_owned());
+        Ok(())
+    })
+    .unwrap();
+    paths
+}
