@@ -7,8 +7,10 @@
 //! An index is only ever a shortcut: an archive is whole without it, and one that fails its checks is
 //! not used.
 
+mod read;
 mod write;
 
+pub(crate) use read::{BlockPlace, IndexReader, Record, Records};
 pub(crate) use write::{EntryRecords, IndexWriter, Origin};
 
 /// First bytes of an index; the last one is the version.
@@ -17,6 +19,11 @@ pub(crate) const MAGIC: &[u8; 16] = b"holdfast-index\n\x01";
 pub(crate) const BLOCK_RECORD: u8 = 1;
 /// Record of an entry.
 pub(crate) const ENTRY_RECORD: u8 = 2;
+/// Bytes of the trailer: six totals and two hashes.
+pub(crate) const TRAILER: usize = 6 * 8 + 2 * 32;
+/// The most bytes of records in a frame before compression.
+pub(crate) const LARGEST_FRAME: usize = 256 << 20;
+
 /// What an index says of the whole archive.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct IndexTotals {

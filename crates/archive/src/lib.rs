@@ -4,6 +4,7 @@
 //! so that a server is never lost half-way, [`verify`] proves an archive whole. Nothing here knows a
 //! database, a network or a clock that would show in the output: same tree, same bytes.
 
+mod blocks;
 mod compress;
 mod control;
 mod create;
@@ -12,6 +13,7 @@ mod directory;
 mod error;
 mod gunzip;
 mod index;
+mod list;
 mod options;
 mod pack;
 mod pipeline;
@@ -27,6 +29,7 @@ mod walk;
 pub use control::{Control, Progress};
 pub use create::{create, scan};
 pub use error::Error;
+pub use list::{EntryKind, Listed, list, read_file};
 pub use options::{CreateOptions, Expected, RestoreOptions};
 pub use restore::{recover, restore};
 pub use rules::{Rules, read_pteroignore};

@@ -9,16 +9,19 @@ mod site;
 mod swap;
 
 use std::fs::File;
-use std::io::BufRead;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use rustix::fs::Mode;
 use rustix::io::Errno;
 
+use crate::blocks::unpack_blocks;
 use crate::error::is_full;
 use crate::gunzip::{Front, check_hash, check_size, sha256};
-use crate::tape::TapeReader;
+use crate::index::IndexReader;
+use crate::options::thread_count;
+use crate::tape::{TapeReader, read_error};
 use crate::unpack::{Apply, unpack};
 use crate::verify::archive_size;
 use crate::{Control, Error, Recovered, RestoreOptions, RestoreSummary};
@@ -46,7 +49,6 @@ pub fn restore(
     control: &Control,
     before_swap: &mut dyn FnMut() -> Result<(), String>,
 ) -> Result<RestoreSummary, Error> {
-    let _ = index;
     let size = archive_size(archive)?;
     control.restart();
     let site = Site::prepare(destination, options.staging_dir.as_deref())?;
@@ -59,8 +61,22 @@ pub fn restore(
             check_size(size, expected)?;
             check_hash(&sha256(archive, control)?, expected)?;
         }
-        control.restart();
-        let mut summary = stage(&site, archive, options, control)?;
+        let index = index.and_then(|index| usable_index(index, size, options));
+        let needed = space_needed(archive, size, index.as_ref())?;
+        let available = site.available();
+        if needed > available {
+            return Err(Error::NoSpace { needed, available });
+        }
+        let staged = stage(&site, archive, index.as_ref(), options, control);
+        let staged = match staged {
+            // An index that misleads is no reason to refuse an archive that is whole.
+            Err(Error::Corrupt { .. } | Error::Hostile { .. }) if index.is_some() => {
+                site.remove_staging()?;
+                stage(&site, archive, None, options, control)
+            }
+            other => other,
+        };
+        let mut summary = staged.map_err(|error| site.explain(error, needed))?;
         if !options.truncate {
             merge::keep_others(&site, control)?;
         }
@@ -106,29 +122,66 @@ pub fn recover(destination: &Path, staging_dir: Option<&Path>) -> Result<Recover
     outcome
 }
 
-/// Unpacks the archive into the staging folder.
+/// The index, if it is whole and the archive's own.
+fn usable_index<'a>(
+    index: &'a File,
+    size: u64,
+    options: &RestoreOptions,
+) -> Option<IndexReader<'a>> {
+    let reader = IndexReader::open(index).ok()?;
+    let fits = reader.totals.archive_bytes == size
+        && options
+            .expected
+            .as_ref()
+            .is_none_or(|known| known.sha256 == reader.archive_sha256);
+    fits.then_some(reader)
+}
+
+/// Bytes that unpacking takes: by the index, or at least what the gzip trailer says.
+fn space_needed(archive: &File, size: u64, index: Option<&IndexReader<'_>>) -> Result<u64, Error> {
+    if let Some(index) = index {
+        return Ok(index.totals.disk_bytes);
+    }
+    let mut length = [0; 4];
+    let Some(at) = size.checked_sub(4) else {
+        return Err(Error::corrupt("it is empty"));
+    };
+    archive.read_exact_at(&mut length, at).map_err(read_error)?;
+    // Holes and the tar headers count too, but what wraps at 4 GiB makes up for it.
+    Ok(size.max(u64::from(u32::from_le_bytes(length))))
+}
+
+/// Unpacks the archive into a new staging folder.
 fn stage(
     site: &Site,
     archive: &File,
+    index: Option<&IndexReader<'_>>,
     options: &RestoreOptions,
     control: &Control,
 ) -> Result<RestoreSummary, Error> {
     let root = site.make_staging()?;
-    let tape = TapeReader::new(Front::new(archive, control).gunzip());
-    unpack_from(tape, root, options, control).map_err(|error| site.explain(error))
-}
-
-fn unpack_from<R: BufRead>(
-    mut tape: TapeReader<R>,
-    root: OwnedFd,
-    options: &RestoreOptions,
-    control: &Control,
-) -> Result<RestoreSummary, Error> {
+    control.restart();
     let apply = Apply {
         owner: options.apply_owner,
         special_modes: options.special_modes,
     };
-    unpack(&mut tape, root, apply, control)
+    let threads = thread_count(options.threads);
+    let Some(index) = index else {
+        let mut tape = TapeReader::new(Front::new(archive, control).gunzip());
+        return unpack(&mut tape, root, apply, threads, control);
+    };
+    control.set_totals(index.totals.files, index.totals.source_bytes);
+    let summary = std::thread::scope(|scope| {
+        let blocks = unpack_blocks(scope, archive, index, threads, control);
+        unpack(&mut TapeReader::new(blocks), root, apply, threads, control)
+    })?;
+    let totals = &index.totals;
+    if (summary.entries, summary.files, summary.bytes)
+        != (totals.entries, totals.files, totals.source_bytes)
+    {
+        return Err(Error::corrupt("it does not hold what its index says"));
+    }
+    Ok(summary)
 }
 
 impl Site {
@@ -143,10 +196,10 @@ impl Site {
     }
 
     /// A full disk is told with figures.
-    fn explain(&self, error: Error) -> Error {
+    fn explain(&self, error: Error, needed: u64) -> Error {
         match &error {
             Error::Io { source, .. } if is_full(source) => Error::NoSpace {
-                needed: 0,
+                needed,
                 available: self.available(),
             },
             _ => error,

@@ -3,21 +3,25 @@
 //! Every step is one name relative to an open folder; no symlink is followed, nothing is overwritten.
 //! Folders get their mode and times once the last thing below them is done.
 
+mod crew;
 mod file;
 mod folder;
 mod name;
 
 use std::io::BufRead;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::sync::Arc;
+use std::thread;
 
 use rustix::fs::{AtFlags, FileType};
 use rustix::io::Errno;
 
 use crate::tape::{Entry, Kind, TapeReader};
 use crate::{Control, Error, RestoreSummary};
-pub(crate) use file::Attributes;
-use folder::{Folder, Tree};
+use crew::{Crew, SMALL};
+use file::{Attributes, NewFile, SpaceGuard};
+use folder::{Folder, Problem, Tree};
 use name::{Parts, parts};
 
 /// What of an entry's attributes is applied.
@@ -27,37 +31,63 @@ pub(crate) struct Apply {
     pub(crate) special_modes: bool,
 }
 
-/// Unpacks the whole of `tape` below `root`.
+/// Unpacks the whole of `tape` below `root`, small files on `threads` threads.
 pub(crate) fn unpack<R: BufRead>(
     tape: &mut TapeReader<R>,
     root: OwnedFd,
     apply: Apply,
+    threads: usize,
     control: &Control,
 ) -> Result<RestoreSummary, Error> {
-    let tree = Tree::new(root, apply)?;
-    let mut unpacker = Unpacker {
-        tree,
-        apply,
-        control,
-        summary: RestoreSummary::default(),
-    };
-    while let Some(entry) = tape.next_entry()? {
-        control.check()?;
-        unpacker.entry(&entry, tape)?;
-    }
-    unpacker.tree.finish()?;
-    Ok(unpacker.summary)
+    let watched = root
+        .try_clone()
+        .map_err(|error| Error::io("open", Path::new("."), error))?;
+    let umask = umask();
+    thread::scope(|scope| {
+        let problem = Arc::new(Problem::default());
+        let crew = Crew::start(scope, threads, umask, &problem, control);
+        let tree = Tree::new(root, crew, problem)?;
+        let guard = SpaceGuard::new(watched, control);
+        let summary = RestoreSummary::default();
+        let mut unpacker = Unpacker {
+            tree,
+            apply,
+            umask,
+            guard,
+            summary,
+        };
+        while let Some(entry) = tape.next_entry()? {
+            control.check()?;
+            unpacker.entry(entry, tape)?;
+        }
+        unpacker.tree.finish()?;
+        Ok(unpacker.summary)
+    })
+}
+
+/// The bits that the system takes from the mode of a new file; all of them if it does not say.
+fn umask() -> u32 {
+    fs_err::read_to_string("/proc/self/status")
+        .ok()
+        .and_then(|status| {
+            let line = status
+                .lines()
+                .find_map(|line| line.strip_prefix("Umask:"))?;
+            u32::from_str_radix(line.trim(), 8).ok()
+        })
+        .unwrap_or(0o777)
 }
 
 struct Unpacker<'a> {
     tree: Tree,
     apply: Apply,
-    control: &'a Control,
+    umask: u32,
+    guard: SpaceGuard<'a>,
     summary: RestoreSummary,
 }
 
 impl Unpacker<'_> {
-    fn entry<R: BufRead>(&mut self, entry: &Entry, tape: &mut TapeReader<R>) -> Result<(), Error> {
+    fn entry<R: BufRead>(&mut self, entry: Entry, tape: &mut TapeReader<R>) -> Result<(), Error> {
         let parts = parts(&entry.path)?;
         self.summary.entries += 1;
         let Some((&name, parents)) = parts.split_last() else {
@@ -67,32 +97,47 @@ impl Unpacker<'_> {
                 _ => Err(Error::hostile(&entry.path, "it has no name")),
             };
         };
-        let attributes = Attributes::of(entry, self.apply);
+        let attributes = Attributes::of(&entry, self.apply);
         if entry.kind == Kind::Directory {
             return self.tree.folder(&entry.path, &parts, attributes);
         }
         let parent = self.tree.enter(&entry.path, parents)?;
-        match entry.kind {
-            Kind::File => {
-                let written = file::write(&parent, name, entry, &attributes, tape, self.control);
-                self.summary.files += 1;
-                self.summary.bytes += entry.size;
-                self.control.add_file();
-                written
-            }
-            Kind::Symlink => file::symlink(&parent, name, &entry.link, &attributes)
-                .map_err(|error| refused(&entry.path, error)),
-            _ => {
-                self.summary.files += 1;
-                self.control.add_file();
-                self.hard_link(entry, &parent, name)
-            }
+        if entry.kind == Kind::Symlink {
+            return file::symlink(&parent, name, &entry.link, &attributes)
+                .map_err(|error| refused(&entry.path, error));
         }
+        self.summary.files += 1;
+        if entry.kind == Kind::HardLink {
+            self.guard.control.add_file();
+            return self.hard_link(&entry, &parent, name);
+        }
+        self.summary.bytes += entry.size;
+        if entry.segments.is_none() && entry.stored <= SMALL {
+            self.guard.planned(entry.stored)?;
+            return self
+                .tree
+                .crew
+                .add(parent, name, &entry.path, attributes, |bytes| {
+                    loop {
+                        let data = tape.data()?;
+                        if data.is_empty() {
+                            return Ok(());
+                        }
+                        bytes.extend_from_slice(data);
+                    }
+                });
+        }
+        let fail = |error| refused(&entry.path, error);
+        let new = NewFile::create(&parent, name, &attributes, self.umask).map_err(fail)?;
+        new.fill(&entry, tape, &mut self.guard)?;
+        self.guard.control.add_file();
+        new.finish().map_err(fail)
     }
 
     /// Links to a file that this very archive has brought.
     fn hard_link(&mut self, entry: &Entry, parent: &Folder, name: &[u8]) -> Result<(), Error> {
         let target: Parts<'_> = parts(&entry.link)?;
+        self.tree.crew.settle()?;
         let Some((&last, folders)) = target.split_last() else {
             return Err(Error::hostile(&entry.path, "it links to the root"));
         };

@@ -4,4 +4,6 @@
 #[cfg(test)]
 mod round_trip;
 #[cfg(test)]
+mod rules_against_git;
+#[cfg(test)]
 mod support;

@@ -1,7 +1,8 @@
 //! What goes into an archive comes out of it again.
 
 use holdfast_archive::{
-    Control, CreateOptions, Expected, RestoreOptions, Rules, restore, scan, verify,
+    Control, CreateOptions, EntryKind, Error, Listed, RestoreOptions, Rules, list, read_file,
+    restore, scan, verify,
 };
 
 use crate::support::*;
@@ -18,6 +19,74 @@ fn a_server_comes_back_as_it_was() {
     // Nothing is left beside it.
     let beside: Vec<_> = fs_err::read_dir(folder.path()).unwrap().collect();
     assert_eq!(beside.len(), 2, "{beside:?}");
+}
+
+#[test]
+fn the_index_brings_back_the_same_tree() {
+    let folder = folder();
+    let (source, target) = (folder.path().join("source"), folder.path().join("target"));
+    server(&source);
+    let made = make_simply(&source);
+    let expected = made.expected();
+    let options = RestoreOptions {
+        truncate: true,
+        expected,
+        ..Default::default()
+    };
+    let control = Control::new();
+    let index = Some(&made.index);
+    let restored = restore(
+        &made.archive,
+        index,
+        &target,
+        &options,
+        &control,
+        &mut || Ok(()),
+    )
+    .unwrap();
+    similar_asserts(&source, &target);
+    assert_eq!(restored.entries, made.summary.entries);
+    assert_eq!(control.progress().bytes_done, made.summary.source_bytes);
+    assert_eq!(control.progress().files_done, made.summary.files);
+}
+
+#[test]
+fn listing_with_and_without_the_index_agrees_and_every_file_reads_alone() {
+    let folder = folder();
+    server(folder.path());
+    let made = make_simply(folder.path());
+    let mut lists = Vec::new();
+    for index in [None, Some(&made.index)] {
+        let mut found = Vec::new();
+        list(&made.archive, index, &Control::new(), &mut |entry| {
+            found.push(Listed {
+                device: 0,
+                inode: 0,
+                ctime: (0, 0),
+                stored: 0,
+                ..entry.clone()
+            });
+            Ok(())
+        })
+        .unwrap();
+        lists.push(found);
+    }
+    assert_eq!(lists[0], lists[1]);
+    assert_eq!(lists[0].len() as u64, made.summary.entries);
+    for entry in &lists[1] {
+        let mut bytes = Vec::new();
+        let read = read_file(&made.archive, &made.index, &entry.path, &mut bytes);
+        match entry.kind {
+            EntryKind::File | EntryKind::HardLink => {
+                assert!(read.unwrap().is_some());
+                let wanted = fs_err::read(folder.path().join(name(&entry.path))).unwrap();
+                assert!(bytes == wanted, "{}", name(&entry.path).display());
+            }
+            _ => assert!(matches!(read, Err(Error::Hostile { .. }))),
+        }
+    }
+    let none = read_file(&made.archive, &made.index, b"no/such/file", &mut Vec::new()).unwrap();
+    assert_eq!(none, None);
 }
 
 fn similar_asserts(source: &std::path::Path, target: &std::path::Path) {
@@ -65,11 +134,8 @@ fn the_summary_the_scan_and_the_verification_agree() {
     assert_eq!(totals.files, made.summary.files);
     assert_eq!(totals.bytes, made.summary.source_bytes);
     assert_eq!(control.progress().files_total, totals.files);
-    let expected = Expected {
-        sha256: made.summary.sha256,
-        archive_bytes: made.summary.archive_bytes,
-    };
-    let verified = verify(&made.archive, Some(&expected), &Control::new()).unwrap();
+    let expected = made.expected();
+    let verified = verify(&made.archive, expected.as_ref(), &Control::new()).unwrap();
     assert_eq!(verified.sha256, made.summary.sha256);
     assert_eq!(verified.archive_bytes, bytes(&made.archive).len() as u64);
     assert_eq!(

@@ -16,7 +16,8 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use holdfast_archive::{
-    Control, CreateOptions, Error, RestoreOptions, RestoreSummary, Rules, Summary, create, restore,
+    Control, CreateOptions, Error, Expected, RestoreOptions, RestoreSummary, Rules, Summary,
+    create, restore,
 };
 
 /// A folder for one test, removed afterwards.
@@ -172,6 +173,20 @@ pub struct Made {
     pub summary: Summary,
 }
 
+impl Made {
+    pub fn expected(&self) -> Option<Expected> {
+        let Summary {
+            sha256,
+            archive_bytes,
+            ..
+        } = self.summary;
+        Some(Expected {
+            sha256,
+            archive_bytes,
+        })
+    }
+}
+
 pub fn make(source: &Path, patterns: &[&str], options: &CreateOptions) -> Result<Made, Error> {
     let patterns: Vec<String> = patterns.iter().map(|&line| line.to_owned()).collect();
     let rules = Rules::new(&patterns)?;
@@ -228,4 +243,15 @@ pub fn is_root() -> bool {
 /// Says why a test did nothing.
 pub fn skip(reason: &str) {
     println!("skipped: {reason}");
+}
+
+/// The paths in an archive, in its order.
+pub fn entries(made: &Made) -> Vec<String> {
+    let mut paths = Vec::new();
+    holdfast_archive::list(&made.archive, None, &Control::new(), &mut |entry| {
+        paths.push(String::from_utf8_lossy(&entry.path).into_owned());
+        Ok(())
+    })
+    .unwrap();
+    paths
 }

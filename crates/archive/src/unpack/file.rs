@@ -1,7 +1,7 @@
 //! One file or symlink in the staging folder, with its bytes, holes and attributes.
 
 use std::io::BufRead;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
@@ -73,27 +73,82 @@ impl Attributes {
     }
 }
 
-/// Creates a file and writes what `tape` holds for it.
-pub(super) fn write<R: BufRead>(
-    folder: &Folder,
-    name: &[u8],
-    entry: &Entry,
-    attributes: &Attributes,
-    tape: &mut TapeReader<R>,
-    control: &Control,
-) -> Result<(), Error> {
-    let fail = |error| refused(&entry.path, error);
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(folder.as_fd(), name, flags, Mode::RUSR | Mode::WUSR);
-    let file = file.map_err(fail)?;
-    let broken = |error| {
-        Error::io(
-            "write",
-            std::path::Path::new(&crate::error::lossy(&entry.path)),
-            error,
-        )
-    };
-    if let Some(segments) = &entry.segments {
+/// A file being written.
+pub(super) struct NewFile<'a> {
+    handle: OwnedFd,
+    attributes: &'a Attributes,
+    mode_is_set: bool,
+}
+
+impl<'a> NewFile<'a> {
+    /// Creates a file that must not be there yet.
+    pub(super) fn create(
+        folder: &Folder,
+        name: &[u8],
+        attributes: &'a Attributes,
+        umask: u32,
+    ) -> Result<Self, Errno> {
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        // Where the umask takes nothing away, one step less sets the mode.
+        let mode_is_set = attributes.mode & (umask | 0o7000) == 0 && attributes.owner.is_none();
+        let mode = if mode_is_set { attributes.mode } else { 0o600 };
+        let handle = rustix::fs::openat(folder.as_fd(), name, flags, Mode::from_raw_mode(mode))?;
+        Ok(Self {
+            handle,
+            attributes,
+            mode_is_set,
+        })
+    }
+
+    pub(super) fn write_all(&self, mut bytes: &[u8]) -> Result<(), Errno> {
+        while !bytes.is_empty() {
+            match rustix::io::write(&self.handle, bytes) {
+                Ok(written) => bytes = &bytes[written..],
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn write_at(&self, mut bytes: &[u8], mut offset: u64) -> Result<(), Errno> {
+        while !bytes.is_empty() {
+            match rustix::io::pwrite(&self.handle, bytes, offset) {
+                Ok(written) => {
+                    bytes = &bytes[written..];
+                    offset += written as u64;
+                }
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets the file's attributes.
+    pub(super) fn finish(self) -> Result<(), Errno> {
+        self.attributes.apply(self.handle.as_fd(), self.mode_is_set)
+    }
+
+    /// Writes what `tape` holds for the entry, holes as holes.
+    pub(super) fn fill<R: BufRead>(
+        &self,
+        entry: &Entry,
+        tape: &mut TapeReader<R>,
+        guard: &mut SpaceGuard<'_>,
+    ) -> Result<(), Error> {
+        let broken = |error| refused(&entry.path, error);
+        let Some(segments) = &entry.segments else {
+            loop {
+                let bytes = tape.data()?;
+                if bytes.is_empty() {
+                    return Ok(());
+                }
+                self.write_all(bytes).map_err(broken)?;
+                guard.wrote(bytes.len() as u64)?;
+            }
+        };
         for segment in segments {
             let (mut offset, mut left) = (segment.offset, segment.length);
             while left > 0 {
@@ -102,27 +157,62 @@ pub(super) fn write<R: BufRead>(
                     return Err(Error::corrupt("it ends too early"));
                 }
                 let length = bytes.len() as u64;
-                write_at(file.as_fd(), bytes, offset).map_err(broken)?;
+                self.write_at(bytes, offset).map_err(broken)?;
                 offset += length;
                 left -= length;
-                control.add_bytes(length);
-                control.check()?;
+                guard.wrote(length)?;
             }
         }
-        rustix::fs::ftruncate(&file, entry.size).map_err(broken)?;
-        control.add_bytes(entry.size - entry.stored);
-    } else {
-        loop {
-            let bytes = tape.data()?;
-            if bytes.is_empty() {
-                break;
-            }
-            write_all(file.as_fd(), bytes).map_err(broken)?;
-            control.add_bytes(bytes.len() as u64);
-            control.check()?;
+        rustix::fs::ftruncate(&self.handle, entry.size).map_err(broken)?;
+        guard.control.add_bytes(entry.size - entry.stored);
+        Ok(())
+    }
+}
+
+/// Watches over what is written: progress, cancelling, and that the disk is not filled to its end.
+pub(super) struct SpaceGuard<'a> {
+    pub(super) control: &'a Control,
+    root: OwnedFd,
+    unchecked: u64,
+}
+
+impl<'a> SpaceGuard<'a> {
+    /// Bytes between two looks at the disk, and bytes that are always left to others.
+    const STEP: u64 = 64 << 20;
+
+    pub(super) fn new(root: OwnedFd, control: &'a Control) -> Self {
+        Self {
+            control,
+            root,
+            unchecked: 0,
         }
     }
-    attributes.apply(file.as_fd(), false).map_err(broken)
+
+    pub(super) fn wrote(&mut self, bytes: u64) -> Result<(), Error> {
+        self.control.add_bytes(bytes);
+        self.planned(bytes)
+    }
+
+    /// Like `wrote`, for bytes whose progress somebody else counts.
+    pub(super) fn planned(&mut self, bytes: u64) -> Result<(), Error> {
+        self.control.check()?;
+        self.unchecked += bytes;
+        if self.unchecked < Self::STEP {
+            return Ok(());
+        }
+        self.unchecked = 0;
+        let Ok(disk) = rustix::fs::fstatvfs(&self.root) else {
+            return Ok(());
+        };
+        let available = disk.f_bavail.saturating_mul(disk.f_frsize);
+        if available < Self::STEP {
+            return Err(Error::NoSpace {
+                needed: Self::STEP,
+                available,
+            });
+        }
+        Ok(())
+    }
 }
 
 /// Creates a symlink with its target verbatim.
@@ -139,29 +229,4 @@ pub(super) fn symlink(
     }
     let times = attributes.times();
     rustix::fs::utimensat(folder.as_fd(), name, &times, AtFlags::SYMLINK_NOFOLLOW)
-}
-
-fn write_all(file: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
-    while !bytes.is_empty() {
-        match rustix::io::write(file, bytes) {
-            Ok(written) => bytes = &bytes[written..],
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-fn write_at(file: BorrowedFd<'_>, mut bytes: &[u8], mut offset: u64) -> Result<(), Errno> {
-    while !bytes.is_empty() {
-        match rustix::io::pwrite(file, bytes, offset) {
-            Ok(written) => {
-                bytes = &bytes[written..];
-                offset += written as u64;
-            }
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }

@@ -2,24 +2,47 @@
 
 use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rustix::fs::{AtFlags, FileType, Mode};
 use rustix::io::Errno;
 
-use super::{Apply, Attributes, refused};
+use super::crew::Crew;
+use super::{Attributes, refused};
 use crate::Error;
 use crate::directory::{FOLDER, Identity};
 use crate::error::lossy;
 use crate::tape::Time;
 
-/// The first thing that went wrong while folders were finished.
-type Problem = Arc<Mutex<Option<Error>>>;
+/// The first thing that went wrong where nobody could be told at once.
+#[derive(Default)]
+pub(super) struct Problem(Mutex<Option<Error>>);
+
+impl Problem {
+    pub(super) fn set(&self, error: Error) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert(error);
+    }
+
+    pub(super) fn is_set(&self) -> bool {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_some()
+    }
+
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let found = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        found.map_or(Ok(()), Err)
+    }
+}
 
 /// An open folder. Whoever lets go of it last sets its mode and times.
 pub(crate) struct Folder {
     handle: OwnedFd,
-    finish: OnceLock<(Attributes, Vec<u8>, Problem)>,
+    finish: OnceLock<(Attributes, Vec<u8>, Arc<Problem>)>,
 }
 
 impl Folder {
@@ -42,13 +65,13 @@ impl Drop for Folder {
         let Some((attributes, path, problem)) = self.finish.get() else {
             return;
         };
-        if let Err(error) = attributes.apply(self.handle.as_fd(), false)
-            && let Ok(mut first) = problem.lock()
-        {
+        if let Err(error) = attributes.apply(self.handle.as_fd(), false) {
             let path = lossy(path);
-            first.get_or_insert_with(|| {
-                Error::io("set the mode of", std::path::Path::new(&path), error)
-            });
+            problem.set(Error::io(
+                "set the mode of",
+                std::path::Path::new(&path),
+                error,
+            ));
         }
     }
 }
@@ -67,13 +90,15 @@ pub(super) struct Tree {
     levels: Vec<Level>,
     /// Folders that had to be made before the archive said what they are like.
     unannounced: HashSet<Vec<u8>>,
-    problem: Problem,
+    /// Whoever writes the small files; asked to finish before a folder is looked at again.
+    pub(super) crew: Crew,
+    problem: Arc<Problem>,
 }
 
 impl Tree {
     const OPEN: usize = 96;
 
-    pub(super) fn new(root: OwnedFd, _apply: Apply) -> Result<Self, Error> {
+    pub(super) fn new(root: OwnedFd, crew: Crew, problem: Arc<Problem>) -> Result<Self, Error> {
         let identity = rustix::fs::fstat(&root).map(|stat| Identity::from(&stat));
         let identity = identity.map_err(|error| refused(b"", error))?;
         let folder = Some(Arc::new(Folder::plain(root)));
@@ -86,7 +111,8 @@ impl Tree {
         Ok(Self {
             levels: vec![level],
             unannounced: HashSet::new(),
-            problem: Problem::default(),
+            crew,
+            problem,
         })
     }
 
@@ -117,8 +143,7 @@ impl Tree {
             self.leave(path)?;
         }
         for (depth, part) in parts.iter().enumerate().skip(shared) {
-            self.descend(path, &parts[..depth], part)
-                .map_err(|error| refused(path, error))?;
+            self.descend(path, &parts[..depth], part)?;
         }
         self.current().map_err(|error| refused(path, error))
     }
@@ -151,16 +176,12 @@ impl Tree {
 
     /// Finishes every folder and reports what failed on the way.
     pub(super) fn finish(mut self) -> Result<(), Error> {
+        self.crew.settle()?;
         while self.levels.len() > 1 {
             self.leave(b"")?;
         }
         self.levels.clear();
-        self.check()
-    }
-
-    fn check(&self) -> Result<(), Error> {
-        let found = self.problem.lock().ok().and_then(|mut first| first.take());
-        found.map_or(Ok(()), Err)
+        self.problem.check()
     }
 
     fn current(&self) -> Result<Arc<Folder>, Errno> {
@@ -170,23 +191,27 @@ impl Tree {
             .ok_or(Errno::BADF)
     }
 
-    fn descend(&mut self, _path: &[u8], parents: &[&[u8]], name: &[u8]) -> Result<(), Errno> {
-        let parent = self.current()?;
+    fn descend(&mut self, path: &[u8], parents: &[&[u8]], name: &[u8]) -> Result<(), Error> {
+        let fail = |error| refused(path, error);
+        let parent = self.current().map_err(fail)?;
         match rustix::fs::mkdirat(parent.as_fd(), name, Mode::RWXU) {
             Ok(()) => {
                 let mut full = parents.to_vec();
                 full.push(name);
                 self.unannounced.insert(full.join(&b'/'));
-                self.open(parent.as_fd(), name, None)
+                self.open(parent.as_fd(), name, None).map_err(fail)
             }
             Err(Errno::EXIST) => {
-                // Come back to: it was finished already, and must look the same afterwards.
-                let stat = rustix::fs::statat(parent.as_fd(), name, AtFlags::SYMLINK_NOFOLLOW)?;
+                // Come back to: it is finished already, and must look the same afterwards.
+                self.crew.settle()?;
+                let stat = rustix::fs::statat(parent.as_fd(), name, AtFlags::SYMLINK_NOFOLLOW);
+                let stat = stat.map_err(fail)?;
                 if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
-                    return Err(Errno::NOTDIR);
+                    return Err(fail(Errno::NOTDIR));
                 }
                 if stat.st_mode & 0o700 != 0o700 {
-                    rustix::fs::chmodat(parent.as_fd(), name, Mode::RWXU, AtFlags::empty())?;
+                    rustix::fs::chmodat(parent.as_fd(), name, Mode::RWXU, AtFlags::empty())
+                        .map_err(fail)?;
                 }
                 let nanoseconds = u32::try_from(stat.st_mtime_nsec).unwrap_or(0);
                 let attributes = Attributes {
@@ -199,8 +224,9 @@ impl Tree {
                     xattrs: Vec::new(),
                 };
                 self.open(parent.as_fd(), name, Some(attributes))
+                    .map_err(fail)
             }
-            Err(error) => Err(error),
+            Err(error) => Err(fail(error)),
         }
     }
 
@@ -266,6 +292,6 @@ impl Tree {
             let mode = Mode::from_raw_mode(0o755);
             rustix::fs::fchmod(folder.as_fd(), mode).map_err(|error| refused(path, error))?;
         }
-        self.check()
+        self.problem.check()
     }
 }
