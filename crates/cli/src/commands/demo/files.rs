@@ -1,0 +1,168 @@
+//! A small game server's directory: made, looked at, damaged, compared.
+
+use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use fs_err as fs;
+
+use super::story::Story;
+use crate::failure::Failure;
+
+/// What there is to know of one entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    mode: u32,
+    modified: (i64, i64),
+    pub(super) size_bytes: u64,
+    /// SHA-256 of a file's content, or of where a link leads.
+    content: Option<Vec<u8>>,
+}
+
+impl Entry {
+    pub(super) fn is_file(&self) -> bool {
+        // The type's bits of a mode: S_IFMT and S_IFREG.
+        self.mode & 0o170_000 == 0o100_000
+    }
+}
+
+/// Makes a directory as a Minecraft server has it: a world of region files, settings, logs, a link.
+pub(super) fn make(root: &Path) -> Result<(), Failure> {
+    for folder in [
+        "world/region",
+        "world/playerdata",
+        "plugins/Essentials",
+        "logs",
+        "cache",
+        "empty",
+    ] {
+        fs::create_dir_all(root.join(folder))?;
+    }
+    for x in -3..3 {
+        for z in -3..3 {
+            // Regions hold compressed chunks among zeros: half noise, half nothing.
+            let mut region = vec![0_u8; 512 << 10];
+            rand::fill(&mut region[..256 << 10]);
+            fs::write(root.join(format!("world/region/r.{x}.{z}.mca")), region)?;
+        }
+    }
+    for player in 0..200_u32 {
+        let text = format!(
+            "{{\"player\":{player},\"health\":20,\"inventory\":[{}]}}\n",
+            "64,".repeat(200) + "0"
+        );
+        fs::write(
+            root.join(format!("world/playerdata/{player:04}.json")),
+            text,
+        )?;
+    }
+    fs::write(
+        root.join("server.properties"),
+        "motd=Holdfast\nmax-players=20\nlevel-name=world\n",
+    )?;
+    fs::write(
+        root.join("plugins/Essentials/config.yml"),
+        "homes: 3\n".repeat(500),
+    )?;
+    fs::write(root.join("world/level.dat"), [7_u8; 4096])?;
+    fs::write(
+        root.join("logs/latest.log"),
+        "[12:00:00] [Server] left out by a pattern\n".repeat(1000),
+    )?;
+    fs::write(root.join("cache/map.bin"), [0_u8; 65536])?;
+    fs::write(
+        root.join("start.sh"),
+        "#!/bin/sh\nexec java -jar server.jar\n",
+    )?;
+    fs::set_permissions(
+        root.join("start.sh"),
+        std::fs::Permissions::from_mode(0o750),
+    )?;
+    symlink("world/level.dat", root.join("level.dat")).map_err(Failure::from)
+}
+
+/// Says whether the demo's patterns, `*.log` and `cache/`, leave a path out.
+pub(super) fn is_ignored(path: &Path) -> bool {
+    path.starts_with("cache") || path.extension().is_some_and(|extension| extension == "log")
+}
+
+/// Looks at everything below `root`.
+pub(super) fn look(root: &Path) -> Result<BTreeMap<PathBuf, Entry>, Failure> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder)? {
+            let path = entry?.path();
+            let metadata = fs::symlink_metadata(&path)?;
+            let content = if metadata.is_file() {
+                Some(digest(&SHA256, &fs::read(&path)?).as_ref().to_vec())
+            } else if metadata.is_symlink() {
+                let target = fs::read_link(&path)?;
+                Some(
+                    digest(&SHA256, target.as_os_str().as_bytes())
+                        .as_ref()
+                        .to_vec(),
+                )
+            } else {
+                None
+            };
+            if metadata.is_dir() {
+                folders.push(path.clone());
+            }
+            let relative = path.strip_prefix(root).unwrap_or(&path).to_owned();
+            found.insert(
+                relative,
+                Entry {
+                    mode: metadata.mode(),
+                    modified: (metadata.mtime(), metadata.mtime_nsec()),
+                    size_bytes: if metadata.is_file() {
+                        metadata.len()
+                    } else {
+                        0
+                    },
+                    content,
+                },
+            );
+        }
+    }
+    Ok(found)
+}
+
+/// Does what a bad day does.
+pub(super) fn damage(root: &Path, story: &Story) -> Result<(), Failure> {
+    story.typed("rm -r world/playerdata");
+    fs::remove_dir_all(root.join("world/playerdata"))?;
+    story.typed("truncate -s 0 world/level.dat");
+    fs::write(root.join("world/level.dat"), b"")?;
+    story.typed("echo pwned > server.properties");
+    fs::write(root.join("server.properties"), "pwned\n")?;
+    story.typed("touch griefed.txt");
+    fs::write(root.join("griefed.txt"), b"")?;
+    Ok(())
+}
+
+/// Says in words what is missing, new or changed.
+pub(super) fn differences(
+    expected: &BTreeMap<PathBuf, Entry>,
+    found: &BTreeMap<PathBuf, Entry>,
+) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (path, entry) in expected {
+        match found.get(path) {
+            None => lines.push(format!("missing: {}", path.display())),
+            Some(other) if other != entry => {
+                lines.push(format!(
+                    "changed: {} ({other:?} instead of {entry:?})",
+                    path.display()
+                ));
+            }
+            Some(_) => {}
+        }
+    }
+    for path in found.keys().filter(|path| !expected.contains_key(*path)) {
+        lines.push(format!("new: {}", path.display()));
+    }
+    lines
+}
