@@ -9,4 +9,6 @@
 )]
 
 mod backups;
+mod permissions;
 mod support;
+mod worker_dies;

@@ -43,7 +43,8 @@ async fn a_backup_whose_directory_is_missing_fails_and_says_so() {
 #[tokio::test(flavor = "multi_thread")]
 async fn bodies_of_every_form_are_taken() {
     let app = App::without_worker(&[]).await;
-    let given = json!({ "name": "A name", "ignored_files": ["*.log", "cache/"], "is_locked": true });
+    let given =
+        json!({ "name": "A name", "ignored_files": ["*.log", "cache/"], "is_locked": true });
     let none = json!({ "ignored_files": [], "is_locked": false });
     for (content_type, body, expected) in [
         (None, "", &none),
@@ -112,7 +113,11 @@ async fn a_body_that_breaks_rules_is_refused_with_every_rule_named() {
         (json!({ "name": 5 }), "name", "string"),
         (json!({ "name": "a\u{0}b" }), "name", "string"),
         (json!({ "ignored": true }), "ignored", "string"),
-        (json!({ "ignored": "a-pattern-of-21-bytes" }), "ignored", "max"),
+        (
+            json!({ "ignored": "a-pattern-of-21-bytes" }),
+            "ignored",
+            "max",
+        ),
         (json!({ "is_locked": 2 }), "is_locked", "boolean"),
     ] {
         let answer = owner.create(body.clone()).await;
@@ -191,7 +196,10 @@ async fn nothing_is_created_while_the_server_is_not_normal() {
         // The limit of 0 is looked at later, and a bad body earlier.
         let refused = app.as_owner().create(json!({})).await.refusal();
         assert_eq!(refused, (409, BUSY.into(), text.into()));
-        assert_eq!(app.as_owner().create(json!({ "name": 1 })).await.status, 422);
+        assert_eq!(
+            app.as_owner().create(json!({ "name": 1 })).await.status,
+            422
+        );
     }
     app.stop().await;
 }

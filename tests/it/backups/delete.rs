@@ -25,7 +25,10 @@ async fn a_deleted_backup_is_gone_from_the_list_and_from_the_disk() {
     let owner = app.as_owner();
     assert_eq!(owner.show(&uuid).await.status, 404);
     assert_eq!(owner.delete(&uuid).await.status, 404);
-    assert_eq!(owner.list("").await.json()["meta"]["pagination"]["total"], 1);
+    assert_eq!(
+        owner.list("").await.json()["meta"]["pagination"]["total"],
+        1
+    );
     // The folder goes with the last one.
     assert_eq!(owner.delete(&kept).await.status, 204);
     assert_eq!(files::files_below(&app.disk), [".holdfast-disk"]);

@@ -169,7 +169,10 @@ async fn an_interrupted_download_goes_on_where_it_stopped() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_range_of_another_version_gives_the_whole_archive() {
     let (app, _, link, size) = with_link(100).await;
-    let headers = [("range", "bytes=50-"), ("if-range", "\"of-something-else\"")];
+    let headers = [
+        ("range", "bytes=50-"),
+        ("if-range", "\"of-something-else\""),
+    ];
     let answer = fetch(&app.as_nobody(), &link, &headers).await;
     assert_eq!((answer.status, answer.bytes.len()), (200, size));
     app.stop().await;
@@ -228,12 +231,7 @@ async fn a_link_ends_with_the_key_that_asked_for_it() {
     let uuid = app.backup().await;
     let owner = app.server.owner;
     let key = app.key(owner, KeyKind::Client, Profile::Documented).await;
-    let link = app
-        .as_owner()
-        .with_token(&key)
-        .download(&uuid)
-        .await
-        .link();
+    let link = app.as_owner().with_token(&key).download(&uuid).await.link();
     let others = app.as_owner().download(&uuid).await.link();
     assert_eq!(fetch(&app.as_nobody(), &link, &[]).await.status, 200);
     let identifier = KeyIdentifier::parse(&key[..16]).unwrap();
@@ -308,7 +306,11 @@ async fn downloads_go_on_in_every_state_of_the_server_and_while_it_is_backed_up(
     for state in ServerState::ALL {
         app.server.state = state;
         app.save_server().await;
-        assert_eq!(app.as_owner().download(&uuid).await.status, 200, "{state:?}");
+        assert_eq!(
+            app.as_owner().download(&uuid).await.status,
+            200,
+            "{state:?}"
+        );
         assert_eq!(
             fetch(&app.as_nobody(), &link, &[]).await.status,
             200,

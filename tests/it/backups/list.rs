@@ -88,7 +88,8 @@ async fn a_long_list_comes_in_pages_that_are_linked() {
     let past = pagination("?page=9").await;
     insta::assert_json_snapshot!("past_the_end", past);
     // What a link says is there is there.
-    let next = owner.list("?per_page=20").await.json()["meta"]["pagination"]["links"]["next"].clone();
+    let next =
+        owner.list("?per_page=20").await.json()["meta"]["pagination"]["links"]["next"].clone();
     let request = owner.plain(reqwest::Method::GET, next.as_str().unwrap());
     let page = crate::support::client::send(request).await.json();
     assert_eq!(page["meta"]["pagination"]["count"], 10);

@@ -31,7 +31,10 @@ async fn locking_toggles_and_a_body_sets() {
             "{body}"
         );
     }
-    assert_eq!(owner.lock(&uuid, json!({ "is_locked": 7 })).await.status, 422);
+    assert_eq!(
+        owner.lock(&uuid, json!({ "is_locked": 7 })).await.status,
+        422
+    );
     app.stop().await;
 }
 

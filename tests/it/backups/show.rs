@@ -78,7 +78,10 @@ async fn not_found_comes_before_a_missing_permission_and_that_before_the_body() 
     let backup = app.as_owner().create(json!({})).await.uuid();
     let reader = app.as_subuser(&[Permission::Read]).await;
     let gone = Uuid::new_v4().to_string();
-    assert_eq!(reader.restore(&gone, json!({})).await.refusal(), not_found());
+    assert_eq!(
+        reader.restore(&gone, json!({})).await.refusal(),
+        not_found()
+    );
     let forbidden = "This action requires additional permissions.";
     let refused = reader.create_raw(None, "{").await.refusal();
     let expected = (
@@ -123,7 +126,9 @@ async fn credentials_that_are_none_are_refused_the_same_way() {
         assert_eq!(send(request).await.refusal(), expected, "{authorization:?}");
     }
     for good in [format!("bearer {key}"), format!("BEARER  {key} ")] {
-        let request = nobody.request(Method::GET, "").header("authorization", &good);
+        let request = nobody
+            .request(Method::GET, "")
+            .header("authorization", &good);
         assert_eq!(send(request).await.status, 200, "{good}");
     }
     app.stop().await;
@@ -146,10 +151,16 @@ async fn a_key_works_until_it_expires_and_only_from_where_it_may() {
     assert_eq!(set("allowed_ips = '{127.0.0.0/8}'").await.status, 200);
     let text = "This IP address (127.0.0.1) does not have permission to access the API using these credentials.";
     let expected = (403, "AccessDeniedHttpException".into(), text.into());
-    assert_eq!(set("allowed_ips = '{10.0.0.0/8}'").await.refusal(), expected);
+    assert_eq!(
+        set("allowed_ips = '{10.0.0.0/8}'").await.refusal(),
+        expected
+    );
     let later = "allowed_ips = '{}', expires_at = now() + interval '1 hour'";
     assert_eq!(set(later).await.status, 200);
-    assert_eq!(set("expires_at = now() - interval '1 second'").await.status, 401);
+    assert_eq!(
+        set("expires_at = now() - interval '1 second'").await.status,
+        401
+    );
     app.stop().await;
 }
 
@@ -187,8 +198,16 @@ async fn every_path_and_method_is_answered_in_the_one_error_format() {
         (Method::GET, format!("{base}/{id}/nonsense"), 404),
         (Method::GET, format!("{}/api/client", app.base_url), 404),
         (Method::GET, format!("{}/", app.base_url), 404),
-        (Method::POST, format!("{}/download/backup", app.base_url), 405),
-        (Method::GET, format!("{}/download/backup", app.base_url), 403),
+        (
+            Method::POST,
+            format!("{}/download/backup", app.base_url),
+            405,
+        ),
+        (
+            Method::GET,
+            format!("{}/download/backup", app.base_url),
+            403,
+        ),
     ] {
         let request = nobody
             .plain(method.clone(), &url)
@@ -265,7 +284,10 @@ async fn the_pterodactyl_profile_differs_where_the_contract_says_so() {
         .query("UPDATE servers SET state = 'suspended'")
         .await;
     let refused = client.create(json!({})).await.refusal();
-    assert_eq!((refused.0, refused.1.as_str()), (409, "ServerStateConflictException"));
+    assert_eq!(
+        (refused.0, refused.1.as_str()),
+        (409, "ServerStateConflictException")
+    );
     app.stop().await;
 }
 

@@ -218,9 +218,9 @@ fn redact_text(text: &str) -> String {
         let path = rest.find('/').map_or("", |slash| &rest[slash..]);
         let parts: Vec<String> = path.split('/').map(redact_text).collect();
         let path = parts.join("/");
-        let path = path.split_once("token=").map_or(path.clone(), |(path, _)| {
-            format!("{path}token=[token]")
-        });
+        let path = path
+            .split_once("token=")
+            .map_or(path.clone(), |(path, _)| format!("{path}token=[token]"));
         return format!("[service]{path}");
     }
     text.to_owned()
