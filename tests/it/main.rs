@@ -1,1 +1,14 @@
-//! x
+//! Tests of the whole service, in one program so that it is linked once.
+//!
+//! Each test has its own database, disk, server directory, API and worker; they share one private
+//! Postgres. Nothing is a stand-in for something else: requests go through a socket, archives are
+//! files on a disk, processes are really killed.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that panics has failed, as it should"
+)]
+
+mod backups;
+mod permissions;
+mod support;
+mod worker_dies;

@@ -1,0 +1,116 @@
+//! `DELETE …/backups/{backup}`.
+
+use serde_json::json;
+
+use holdfast_domain::{NodeName, Permission};
+
+use crate::support::app::App;
+use crate::support::files;
+
+const BUSY: &str = "ConflictingServerStateException";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_backup_is_gone_from_the_list_and_from_the_disk() {
+    let app = App::start().await;
+    files::make_server(&app.directory);
+    let kept = app.backup().await;
+    let uuid = app.backup().await;
+    assert!(app.archive(&uuid).exists());
+    let deleter = app.as_subuser(&[Permission::Delete]).await;
+    let answer = deleter.delete(&uuid).await;
+    assert_eq!((answer.status, answer.bytes.len()), (204, 0));
+    let left = files::files_below(&app.disk);
+    assert!(left.iter().all(|name| !name.contains(&uuid)), "{left:?}");
+    assert!(app.archive(&kept).exists());
+    let owner = app.as_owner();
+    assert_eq!(owner.show(&uuid).await.status, 404);
+    assert_eq!(owner.delete(&uuid).await.status, 404);
+    assert_eq!(
+        owner.list("").await.json()["meta"]["pagination"]["total"],
+        1
+    );
+    // The folder goes with the last one.
+    assert_eq!(owner.delete(&kept).await.status, 204);
+    assert_eq!(files::files_below(&app.disk), [".holdfast-disk"]);
+    assert!(!app.archive(&kept).parent().unwrap().exists());
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_backup_and_one_whose_archive_is_missing_are_deleted() {
+    let app = App::start().await;
+    let failed = app.failed_backup().await;
+    let uuid = app.backup().await;
+    fs_err::remove_file(app.archive(&uuid)).unwrap();
+    assert_eq!(app.as_owner().delete(&failed).await.status, 204);
+    assert_eq!(app.as_owner().delete(&uuid).await.status, 204);
+    assert_eq!(app.sql().number("SELECT count(*) FROM backups").await, 0);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_locked_backup_is_not_deleted() {
+    let app = App::start().await;
+    let uuid = app.backup().await;
+    let owner = app.as_owner();
+    owner.lock(&uuid, json!({})).await;
+    let answer = owner.delete(&uuid).await;
+    insta::assert_json_snapshot!("locked", answer.redacted());
+    assert!(app.archive(&uuid).exists());
+    owner.unlock(&uuid).await;
+    assert_eq!(owner.delete(&uuid).await.status, 204);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_that_is_being_created_or_restored_is_not_deleted() {
+    let mut app = App::start().await;
+    let uuid = app.backup().await;
+    // From here on no worker comes.
+    app.server.node = NodeName::parse("elsewhere").unwrap();
+    app.save_server().await;
+    let owner = app.as_owner();
+    assert_eq!(owner.restore(&uuid, json!({})).await.status, 202);
+    let restoring = "Cannot delete backup while it is being restored.";
+    let expected = (409, BUSY.into(), restoring.into());
+    assert_eq!(owner.delete(&uuid).await.refusal(), expected);
+    app.sql()
+        .query("DELETE FROM jobs WHERE kind = 'restore_backup'")
+        .await;
+    let creating = owner.create(json!({})).await.uuid();
+    let text = "Cannot delete backup while it is being created.";
+    let expected = (409, BUSY.into(), text.into());
+    assert_eq!(owner.delete(&creating).await.refusal(), expected);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_is_away_keeps_the_backup_and_is_told() {
+    let app = App::start().await;
+    let uuid = app.backup().await;
+    let away = app.beside("away");
+    fs_err::rename(&app.disk, &away).unwrap();
+    let answer = app.as_owner().delete(&uuid).await;
+    insta::assert_json_snapshot!("disk_away", answer.redacted());
+    assert_eq!(answer.header("retry-after"), "5");
+    let shown = app.as_owner().show(&uuid).await.attributes();
+    assert_eq!(shown["status"], "completed");
+    fs_err::rename(&away, &app.disk).unwrap();
+    assert_eq!(app.as_owner().delete(&uuid).await.status, 204);
+    assert!(!app.archive(&uuid).exists());
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_that_delete_at_once_both_hear_that_it_is_gone() {
+    let app = App::start().await;
+    let uuid = app.backup().await;
+    let owner = app.as_owner();
+    let (one, other) = tokio::join!(owner.delete(&uuid), owner.delete(&uuid));
+    let mut statuses = [one.status, other.status];
+    statuses.sort_unstable();
+    // The second either waits for the first one's job, or comes too late.
+    assert!(matches!(statuses, [204, 204 | 404]), "{statuses:?}");
+    assert_eq!(app.sql().number("SELECT count(*) FROM backups").await, 0);
+    app.stop().await;
+}

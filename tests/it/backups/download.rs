@@ -1,0 +1,334 @@
+//! `GET …/backups/{backup}/download`, and what its link gives.
+
+use reqwest::Method;
+use reqwest::header::{IF_RANGE, RANGE};
+use serde_json::json;
+use uuid::Uuid;
+
+use holdfast_db::{keys, subusers};
+use holdfast_domain::key::{KeyIdentifier, KeyKind};
+use holdfast_domain::{Permission, Profile, ServerState};
+
+use crate::support::app::App;
+use crate::support::client::{Answer, Client, send};
+use crate::support::{eventually, files};
+
+/// A service with one backup, the link to it, and the size of its archive.
+async fn with_link(size_bytes: usize) -> (App, String, String, usize) {
+    let app = App::start().await;
+    let noise = files::noise(size_bytes, 3);
+    files::write(&app.directory.join("world.dat"), &noise);
+    let uuid = app.backup().await;
+    let link = app.as_owner().download(&uuid).await.link();
+    let size = app.as_owner().show(&uuid).await.attributes()["bytes"].clone();
+    let size = usize::try_from(size.as_u64().unwrap()).unwrap();
+    (app, uuid, link, size)
+}
+
+async fn fetch(client: &Client, link: &str, headers: &[(&str, &str)]) -> Answer {
+    let mut request = client.plain(Method::GET, link);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    send(request).await
+}
+
+fn invalid() -> (u16, String, String) {
+    let text = "This download link is invalid or has expired.";
+    (403, "InvalidDownloadTokenException".into(), text.into())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_downloaded_unpacks_to_what_was_backed_up() {
+    let app = App::start().await;
+    files::make_server(&app.directory);
+    let uuid = app.backup().await;
+    let granted = app.as_owner().download(&uuid).await;
+    insta::assert_json_snapshot!("link", granted.redacted());
+
+    let archive = fetch(&app.as_nobody(), &granted.link(), &[]).await;
+    assert_eq!(archive.status, 200);
+    let backup = app.as_owner().show(&uuid).await.attributes();
+    assert_eq!(backup["sha256_hash"], files::sha256(&archive.bytes));
+    assert_eq!(backup["bytes"], archive.bytes.len());
+    assert_eq!(archive.header("content-type"), "application/gzip");
+    assert_eq!(
+        archive.header("content-disposition"),
+        format!("attachment; filename=\"{uuid}.tar.gz\"")
+    );
+    assert_eq!(archive.header("content-encoding"), "");
+    assert_eq!(archive.header("cache-control"), "private, no-store");
+
+    let file = app.beside("downloaded.tar.gz");
+    fs_err::write(&file, &archive.bytes).unwrap();
+    let expected = files::tree(&app.directory);
+    let mut names: Vec<String> = files::list(&file)
+        .iter()
+        .map(|name| name.trim_end_matches('/').to_owned())
+        .collect();
+    names.sort();
+    let mut there: Vec<&str> = expected.keys().map(|path| path.to_str().unwrap()).collect();
+    there.sort_unstable();
+    assert_eq!(names, there, "no `./`, and no entry for the root");
+    let unpacked = app.beside("unpacked");
+    files::unpack(&file, &unpacked);
+    assert_eq!(files::tree(&unpacked), expected);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_request_makes_a_link_of_its_own_by_get_and_by_post() {
+    let (app, uuid, link, _) = with_link(100).await;
+    let again = app.as_owner().download(&uuid).await.link();
+    assert_ne!(link, again);
+    let post = app
+        .as_owner()
+        .request(Method::POST, &format!("/{uuid}/download"));
+    let posted = send(post).await.link();
+    for link in [link, again, posted] {
+        assert_eq!(fetch(&app.as_nobody(), &link, &[]).await.status, 200);
+    }
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn head_tells_the_size_and_gives_no_byte() {
+    let (app, _, link, size) = with_link(10_000).await;
+    let head = send(app.as_nobody().plain(Method::HEAD, &link)).await;
+    assert_eq!((head.status, head.bytes.len()), (200, 0));
+    assert_eq!(head.header("content-length"), size.to_string());
+    assert_eq!(head.header("accept-ranges"), "bytes");
+    assert!(head.header("etag").starts_with('"'), "{:?}", head.headers);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ranges_of_an_archive_are_given() {
+    let (app, _, link, size) = with_link(10_000).await;
+    let nobody = app.as_nobody();
+    let whole = fetch(&nobody, &link, &[]).await.bytes;
+    let last = size - 1;
+    for (range, from, to) in [
+        ("bytes=0-0".to_owned(), 0, 0),
+        ("bytes=100-299".to_owned(), 100, 299),
+        ("bytes=5000-".to_owned(), 5000, last),
+        ("bytes=-7".to_owned(), size - 7, last),
+        (format!("bytes={last}-999999999"), last, last),
+    ] {
+        let part = fetch(&nobody, &link, &[("range", &range)]).await;
+        assert_eq!(part.status, 206, "{range}");
+        assert_eq!(
+            part.header("content-range"),
+            format!("bytes {from}-{to}/{size}")
+        );
+        assert_eq!(
+            part.header("content-length"),
+            (to - from + 1).to_string(),
+            "{range}"
+        );
+        assert!(part.bytes == whole[from..=to], "other bytes for {range}");
+    }
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_range_outside_of_the_archive_is_refused_in_json() {
+    let (app, _, link, size) = with_link(100).await;
+    let range = format!("bytes={size}-");
+    let answer = fetch(&app.as_nobody(), &link, &[("range", &range)]).await;
+    let (status, code, _) = answer.refusal();
+    assert_eq!(status, 416, "{code}");
+    assert_eq!(answer.header("content-range"), format!("bytes */{size}"));
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_download_goes_on_where_it_stopped() {
+    let (app, uuid, link, size) = with_link(8_000_000).await;
+    let nobody = app.as_nobody();
+    let mut response = nobody.plain(Method::GET, &link).send().await.unwrap();
+    let etag = response.headers()["etag"].clone();
+    let mut bytes = Vec::new();
+    while bytes.len() < 1_000_000 {
+        bytes.extend_from_slice(&response.chunk().await.unwrap().unwrap());
+    }
+    drop(response);
+    assert!(bytes.len() < size, "nothing was interrupted");
+    let rest = nobody
+        .plain(Method::GET, &link)
+        .header(RANGE, format!("bytes={}-", bytes.len()))
+        .header(IF_RANGE, etag);
+    let rest = send(rest).await;
+    assert_eq!(rest.status, 206);
+    bytes.extend_from_slice(&rest.bytes);
+    let hash = app.as_owner().show(&uuid).await.attributes()["sha256_hash"].clone();
+    assert_eq!(hash, files::sha256(&bytes));
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_range_of_another_version_gives_the_whole_archive() {
+    let (app, _, link, size) = with_link(100).await;
+    let headers = [
+        ("range", "bytes=50-"),
+        ("if-range", "\"of-something-else\""),
+    ];
+    let answer = fetch(&app.as_nobody(), &link, &headers).await;
+    assert_eq!((answer.status, answer.bytes.len()), (200, size));
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_expires() {
+    let app = App::start_with(&[("downloads.ttl_seconds", "1")]).await;
+    let uuid = app.backup().await;
+    let link = app.as_owner().download(&uuid).await.link();
+    let nobody = app.as_nobody();
+    let refused = eventually("the link has expired", async || {
+        let answer = fetch(&nobody, &link, &[]).await;
+        (answer.status != 200).then_some(answer)
+    })
+    .await;
+    assert_eq!(refused.refusal(), invalid());
+    let new = app.as_owner().download(&uuid).await.link();
+    assert_ne!(new, link);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_that_was_tampered_with_is_refused() {
+    let (app, _, link, _) = with_link(100).await;
+    let (base, token) = link.split_once("?token=").unwrap();
+    let parts: Vec<&str> = token.split('.').collect();
+    let [header, claims, signature] = parts[..] else {
+        panic!("no JWT: {token}")
+    };
+    let changed = |text: &str| {
+        let other = if text.starts_with('A') { 'B' } else { 'A' };
+        format!("{other}{}", &text[1..])
+    };
+    for query in [
+        String::new(),
+        "?token=".to_owned(),
+        "?token=x.y.z".to_owned(),
+        format!("?token={}.{claims}.{signature}", changed(header)),
+        format!("?token={header}.{}.{signature}", changed(claims)),
+        format!("?token={header}.{claims}.{}", changed(signature)),
+        format!("?token={header}.{claims}."),
+        // {"alg":"none"}
+        format!("?token=eyJhbGciOiJub25lIn0.{claims}."),
+        format!("?other={token}"),
+    ] {
+        let answer = fetch(&app.as_nobody(), &format!("{base}{query}"), &[]).await;
+        assert_eq!(answer.refusal(), invalid(), "{query}");
+    }
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_ends_with_the_key_that_asked_for_it() {
+    let app = App::start().await;
+    let uuid = app.backup().await;
+    let owner = app.server.owner;
+    let key = app.key(owner, KeyKind::Client, Profile::Documented).await;
+    let link = app.as_owner().with_token(&key).download(&uuid).await.link();
+    let others = app.as_owner().download(&uuid).await.link();
+    assert_eq!(fetch(&app.as_nobody(), &link, &[]).await.status, 200);
+    let identifier = KeyIdentifier::parse(&key[..16]).unwrap();
+    assert!(keys::revoke(&app.database, &identifier).await.unwrap());
+    let refused = fetch(&app.as_nobody(), &link, &[]).await.refusal();
+    assert_eq!(refused, invalid());
+    assert_eq!(fetch(&app.as_nobody(), &others, &[]).await.status, 200);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_ends_with_the_right_to_download() {
+    let app = App::start().await;
+    let uuid = app.backup().await;
+    let downloader = app.as_subuser(&[Permission::Download]).await;
+    let link = downloader.download(&uuid).await.link();
+    assert_eq!(fetch(&app.as_nobody(), &link, &[]).await.status, 200);
+    let subuser = subusers::list(&app.database, app.server.id).await.unwrap();
+    let user = subuser[0].user;
+    subusers::set(&app.database, app.server.id, user, &[Permission::Read])
+        .await
+        .unwrap();
+    let refused = fetch(&app.as_nobody(), &link, &[]).await.refusal();
+    assert_eq!(refused, invalid());
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_ends_with_its_backup() {
+    let (app, uuid, link, _) = with_link(100).await;
+    assert_eq!(app.as_owner().delete(&uuid).await.status, 204);
+    let answer = fetch(&app.as_nobody(), &link, &[]).await;
+    assert_eq!(answer.refusal().0, 404);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_that_can_not_be_read_is_told_without_its_path() {
+    let (app, uuid, link, _) = with_link(100).await;
+    fs_err::remove_file(app.archive(&uuid)).unwrap();
+    let answer = fetch(&app.as_nobody(), &link, &[]).await;
+    insta::assert_json_snapshot!("archive_missing", answer.redacted());
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_completed_backups_are_downloaded() {
+    let app = App::start().await;
+    let failed = app.failed_backup().await;
+    app.sql()
+        .query("UPDATE servers SET node = 'elsewhere'")
+        .await;
+    let creating = app.as_owner().create(json!({})).await.uuid();
+    let refused = app.as_owner().download(&creating).await.refusal();
+    let text = "This backup has not completed yet and cannot be downloaded.";
+    assert_eq!(
+        refused,
+        (400, "BackupNotCompletedException".into(), text.into())
+    );
+    let refused = app.as_owner().download(&failed).await.refusal();
+    let text = "This backup failed and cannot be downloaded.";
+    assert_eq!(refused, (400, "BackupFailedException".into(), text.into()));
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn downloads_go_on_in_every_state_of_the_server_and_while_it_is_backed_up() {
+    let (mut app, uuid, link, _) = with_link(100).await;
+    app.server.node = holdfast_domain::NodeName::parse("elsewhere").unwrap();
+    app.save_server().await;
+    app.as_owner().create(json!({})).await.uuid();
+    for state in ServerState::ALL {
+        app.server.state = state;
+        app.save_server().await;
+        assert_eq!(
+            app.as_owner().download(&uuid).await.status,
+            200,
+            "{state:?}"
+        );
+        assert_eq!(
+            fetch(&app.as_nobody(), &link, &[]).await.status,
+            200,
+            "{state:?}"
+        );
+    }
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn links_lead_where_the_settings_say() {
+    let url = "https://files.example.com/holdfast/";
+    let app = App::start_with(&[("downloads.public_url", url)]).await;
+    let uuid = app.backup().await;
+    let link = app.as_owner().download(&uuid).await.link();
+    let path = link.strip_prefix("https://files.example.com/holdfast/download/backup?token=");
+    assert!(path.is_some(), "{link}");
+    let unknown = Uuid::new_v4().to_string();
+    assert_eq!(app.as_owner().download(&unknown).await.status, 404);
+    app.stop().await;
+}

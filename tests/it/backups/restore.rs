@@ -1,0 +1,216 @@
+//! `POST …/backups/{backup}/restore`.
+
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::Path;
+
+use reqwest::Method;
+use serde_json::json;
+
+use holdfast_domain::{NodeName, ServerState};
+
+use crate::support::app::App;
+use crate::support::client::{redact, send};
+use crate::support::files;
+
+const BUSY: &str = "ConflictingServerStateException";
+
+/// A service with a server in it that was backed up and has been damaged since.
+async fn with_damage() -> (App, String) {
+    let app = App::start().await;
+    files::make_server(&app.directory);
+    let uuid = app.backup().await;
+    damage(&app.directory);
+    (app, uuid)
+}
+
+fn damage(directory: &Path) {
+    fs_err::remove_dir_all(directory.join("world")).unwrap();
+    fs_err::write(directory.join("server.properties"), "motd=Broken\n").unwrap();
+    fs_err::write(directory.join("new.txt"), "made later\n").unwrap();
+    // What was a folder is a file now, and the other way round.
+    fs_err::remove_dir(directory.join("plugins")).unwrap();
+    fs_err::write(directory.join("plugins"), "a file").unwrap();
+    fs_err::remove_file(directory.join("empty.txt")).unwrap();
+    fs_err::create_dir(directory.join("empty.txt")).unwrap();
+}
+
+/// What restores have left beside the server's directory.
+fn leftovers(app: &App) -> Vec<String> {
+    fs_err::read_dir(app.directory.parent().unwrap())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with(".holdfast"))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_brings_back_what_was_and_nothing_else() {
+    let app = App::start().await;
+    files::make_server(&app.directory);
+    let uuid = app.backup().await;
+    let before = files::tree(&app.directory);
+    damage(&app.directory);
+    // The directory itself is the host's, not the backup's.
+    files::set_mode(&app.directory, 0o2751);
+    let answer = app.as_owner().restore(&uuid, json!({})).await;
+    assert_eq!((answer.status, answer.bytes.len()), (202, 0));
+    let restore = app.restored(&uuid).await;
+    insta::assert_json_snapshot!("completed", redact("", &restore));
+    assert_eq!(files::tree(&app.directory), before);
+    assert_eq!(files::mode(&app.directory), 0o2751);
+    assert_eq!(leftovers(&app), [""; 0]);
+    let backup = app.as_owner().show(&uuid).await.attributes();
+    assert_eq!(backup["status"], "completed");
+    assert_eq!(backup["progress"], serde_json::Value::Null);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_without_truncation_keeps_what_the_archive_does_not_have() {
+    for by_query in [false, true] {
+        let app = App::start().await;
+        files::make_server(&app.directory);
+        let uuid = app.backup().await;
+        let mut expected = files::tree(&app.directory);
+        damage(&app.directory);
+        let now = files::tree(&app.directory);
+        let kept = Path::new("new.txt");
+        expected.insert(kept.to_owned(), now[kept].clone());
+        let answer = if by_query {
+            let path = format!("/{uuid}/restore?truncate=0");
+            send(app.as_owner().request(Method::POST, &path)).await
+        } else {
+            let body = json!({ "truncate": "false" });
+            app.as_owner().restore(&uuid, body).await
+        };
+        assert_eq!(answer.status, 202);
+        assert_eq!(app.restored(&uuid).await["status"], "completed");
+        assert_eq!(files::tree(&app.directory), expected);
+        assert_eq!(leftovers(&app), [""; 0]);
+        app.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_is_gone_is_made_again() {
+    let app = App::start().await;
+    files::make_server(&app.directory);
+    let uuid = app.backup().await;
+    let before = files::tree(&app.directory);
+    fs_err::remove_dir_all(&app.directory).unwrap();
+    assert_eq!(app.as_owner().restore(&uuid, json!({})).await.status, 202);
+    assert_eq!(app.restored(&uuid).await["status"], "completed");
+    assert_eq!(files::tree(&app.directory), before);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_archive_is_noticed_and_nothing_is_touched() {
+    let (app, uuid) = with_damage().await;
+    let before = files::tree(&app.directory);
+    let mut archive = fs_err::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(app.archive(&uuid))
+        .unwrap();
+    let middle = archive.metadata().unwrap().len() / 2;
+    let mut byte = [0];
+    archive.seek(SeekFrom::Start(middle)).unwrap();
+    archive.read_exact(&mut byte).unwrap();
+    archive.seek(SeekFrom::Start(middle)).unwrap();
+    archive.write_all(&[byte[0] ^ 1]).unwrap();
+    drop(archive);
+
+    assert_eq!(app.as_owner().restore(&uuid, json!({})).await.status, 202);
+    let restore = app.restored(&uuid).await;
+    insta::assert_json_snapshot!("damaged", redact("", &restore));
+    assert_eq!(files::tree(&app.directory), before);
+    assert_eq!(leftovers(&app), [""; 0]);
+    // A failed restore does not block the next backup.
+    app.backup().await;
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_that_is_missing_or_cut_short_fails_the_restore() {
+    let (app, uuid) = with_damage().await;
+    let before = files::tree(&app.directory);
+    let archive = app.archive(&uuid);
+    let whole = fs_err::read(&archive).unwrap();
+    fs_err::write(&archive, &whole[..whole.len() - 1]).unwrap();
+    assert_eq!(app.as_owner().restore(&uuid, json!({})).await.status, 202);
+    let restore = app.restored(&uuid).await;
+    assert_eq!(restore["status"], "failed");
+    let cut = restore["error"].as_str().unwrap();
+    assert!(cut.contains("damaged"), "{cut}");
+    fs_err::remove_file(&archive).unwrap();
+    assert_eq!(app.as_owner().restore(&uuid, json!({})).await.status, 202);
+    let restore = app.restored(&uuid).await;
+    assert_eq!(restore["error"], "The stored archive is missing.");
+    assert_eq!(files::tree(&app.directory), before);
+    // The archive is whole again, and so is the server.
+    fs_err::write(&archive, whole).unwrap();
+    assert_eq!(app.as_owner().restore(&uuid, json!({})).await.status, 202);
+    assert_eq!(app.restored(&uuid).await["status"], "completed");
+    assert!(app.directory.join("world/level.dat").exists());
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_completed_backups_are_restored() {
+    let mut app = App::start().await;
+    let failed = app.failed_backup().await;
+    app.server.node = NodeName::parse("elsewhere").unwrap();
+    app.save_server().await;
+    let owner = app.as_owner();
+    let creating = owner.create(json!({})).await.uuid();
+    let refused = owner.restore(&creating, json!({})).await.refusal();
+    let text = "This backup has not completed yet and cannot be restored.";
+    assert_eq!(
+        refused,
+        (400, "BackupNotCompletedException".into(), text.into())
+    );
+    let refused = owner.restore(&failed, json!({})).await.refusal();
+    let text = "This backup failed and cannot be restored.";
+    assert_eq!(refused, (400, "BackupFailedException".into(), text.into()));
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_restored_while_the_server_is_busy() {
+    let mut app = App::start().await;
+    let uuid = app.backup().await;
+    app.server.node = NodeName::parse("elsewhere").unwrap();
+    let owner = app.as_owner();
+    for (state, text) in [
+        (ServerState::Installing, "server is installing"),
+        (ServerState::Suspended, "server is suspended"),
+    ] {
+        app.server.state = state;
+        app.save_server().await;
+        let text = format!("Cannot restore backup while {text}.");
+        let refused = owner.restore(&uuid, json!({})).await.refusal();
+        assert_eq!(refused, (409, BUSY.into(), text));
+    }
+    app.server.state = ServerState::Normal;
+    app.save_server().await;
+    owner.create(json!({})).await.uuid();
+    let refused = owner.restore(&uuid, json!({})).await.refusal();
+    let text = "Cannot restore backup while another backup is in progress.";
+    assert_eq!(refused, (409, BUSY.into(), text.into()));
+    app.sql()
+        .query("DELETE FROM jobs WHERE state = 'available'")
+        .await;
+    let both = tokio::join!(
+        owner.restore(&uuid, json!({})),
+        owner.restore(&uuid, json!({}))
+    );
+    let (accepted, refused) = match both {
+        (one, other) if one.status == 202 => (one, other),
+        (one, other) => (other, one),
+    };
+    assert_eq!(accepted.status, 202);
+    let text = "Cannot restore backup while another restore is in progress.";
+    assert_eq!(refused.refusal(), (409, BUSY.into(), text.into()));
+    app.stop().await;
+}

@@ -1,0 +1,127 @@
+//! Who may do what: every route with every kind of caller, as one table.
+
+use std::fmt::Write as _;
+
+use reqwest::{Method, RequestBuilder};
+use serde_json::json;
+use uuid::Uuid;
+
+use holdfast_domain::key::KeyKind;
+use holdfast_domain::{Permission, Profile};
+
+use crate::support::app::App;
+use crate::support::client::{Client, send};
+
+/// A backup that is completed as far as the API can see.
+const BACKUP: &str = "a4962fe6-90c8-4b89-ba62-a5d3b06426c0";
+
+const ROUTES: [(&str, &str); 10] = [
+    ("GET", ""),
+    ("POST", ""),
+    ("GET", "/{backup}"),
+    ("DELETE", "/{backup}"),
+    ("GET", "/{backup}/download"),
+    ("POST", "/{backup}/download"),
+    ("POST", "/{backup}/restore"),
+    ("POST", "/{backup}/lock"),
+    ("POST", "/{backup}/unlock"),
+    ("PUT", "/{backup}/lock"),
+];
+
+/// Puts everything back that a request may have changed. The backup is locked, so that whoever may
+/// delete it is told so (400) and it stays.
+async fn reset(app: &App) {
+    let server = app.server.id;
+    let statements = format!(
+        "DELETE FROM jobs; DELETE FROM backups;
+         INSERT INTO backups (id, server_id, name, disk, state, is_locked, completed_at, sha256,
+                              size_bytes, archive_attempt)
+         VALUES ('{BACKUP}', '{server}', 'kept', 'local', 'completed', true, now(),
+                 decode(repeat('00', 32), 'hex'), 1, 1)"
+    );
+    app.sql().query(&statements).await;
+}
+
+fn request(client: &Client, method: &str, path: &str) -> RequestBuilder {
+    let path = path.replace("{backup}", BACKUP);
+    let method = Method::from_bytes(method.as_bytes()).unwrap();
+    // The body sets the lock, so that it never matters what a request before did.
+    let body = json!({ "is_locked": true });
+    client.request(method, &path).json(&body)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_route_answers_every_caller_as_the_table_says() {
+    let app = App::without_worker(&[]).await;
+    let owner = app.server.owner;
+    let application = app
+        .key(owner, KeyKind::Application, Profile::Documented)
+        .await;
+    let mut callers = vec![
+        ("nobody".to_owned(), app.as_nobody()),
+        ("stranger".to_owned(), app.as_stranger()),
+    ];
+    for permission in Permission::ALL {
+        let name = permission.as_str().replace("backup.", "");
+        callers.push((name, app.as_subuser(&[permission]).await));
+    }
+    callers.push(("owner".to_owned(), app.as_owner()));
+    callers.push(("admin".to_owned(), app.as_admin()));
+    let application = app.as_owner().with_token(&application);
+    callers.push(("app-key".to_owned(), application));
+
+    let mut table = format!("{:26}", "");
+    for (name, _) in &callers {
+        write!(table, "{name:>9}").unwrap();
+    }
+    for (method, path) in ROUTES {
+        write!(table, "\n{:26}", format!("{method} …{path}")).unwrap();
+        for (_, client) in &callers {
+            reset(&app).await;
+            let answer = send(request(client, method, path)).await;
+            write!(table, "{:>9}", answer.status).unwrap();
+        }
+    }
+    insta::assert_snapshot!("table", table);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_not_the_callers_is_not_found_rather_than_forbidden() {
+    let app = App::without_worker(&[]).await;
+    let other = app.another_server("other").await.id.to_string();
+    let subuser = app.as_subuser(&Permission::ALL).await;
+    for (client, server) in [
+        (app.as_stranger(), app.server.id.to_string()),
+        (app.as_stranger(), app.server.id.short()),
+        (subuser.clone(), other),
+        (app.as_owner(), Uuid::new_v4().to_string()),
+        (app.as_admin(), Uuid::new_v4().to_string()),
+    ] {
+        for (method, path) in &ROUTES[..9] {
+            reset(&app).await;
+            let client = client.about(&server);
+            let answer = send(request(&client, method, path)).await;
+            assert_eq!(answer.status, 404, "{method} {path} of {server}");
+        }
+    }
+    // Of its own server it finds everything.
+    assert_eq!(subuser.show(BACKUP).await.status, 200);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subuser_whose_permissions_were_taken_finds_nothing_any_more() {
+    let app = App::without_worker(&[]).await;
+    let subuser = app.as_subuser(&[Permission::Read]).await;
+    assert_eq!(subuser.list("").await.status, 200);
+    let subusers = holdfast_db::subusers::list(&app.database, app.server.id)
+        .await
+        .unwrap();
+    let user = subusers[0].user;
+    holdfast_db::subusers::set(&app.database, app.server.id, user, &[])
+        .await
+        .unwrap();
+    assert_eq!(subuser.list("").await.status, 404);
+    app.stop().await;
+}

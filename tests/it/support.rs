@@ -1,0 +1,33 @@
+//! What whole-service tests share: the service itself, callers, databases, files and processes.
+
+pub(crate) mod app;
+pub(crate) mod client;
+pub(crate) mod database;
+pub(crate) mod files;
+pub(crate) mod process;
+
+use std::time::{Duration, Instant};
+
+/// How long anything may take before a test gives up on it: much more than it should, since the
+/// machine may be busy with other things.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Looks again until there is an answer.
+pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        let patience = PATIENCE.as_secs();
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "{what}: not so within {patience} s"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+pub(crate) fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}

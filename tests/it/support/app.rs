@@ -1,0 +1,292 @@
+//! The service inside of this process: API on a free port, real disk, real database, real worker.
+
+use std::path::{Path, PathBuf};
+
+use chrono::Utc;
+use uuid::Uuid;
+
+use holdfast_cli::service::{self, Part};
+use holdfast_cli::settings::Settings;
+use holdfast_db::{Database, keys, servers, subusers, users};
+use holdfast_domain::key::{ApiKey, KeyKind, KeyToken};
+use holdfast_domain::server::ServerLimits;
+use holdfast_domain::{NodeName, Permission, Profile, Server, ServerId, ServerState, UserId};
+use holdfast_storage::{ArchiveKey, StorageKey};
+use serde_json::{Value, json};
+
+use super::client::Client;
+use super::database::TestDatabase;
+use super::{eventually, files};
+
+/// A setting that a test changes, such as `("limits.backups_per_server", "1")`.
+pub(crate) type Setting<'a> = (&'a str, &'a str);
+
+/// A running service with one server, whose owner, an administrator and a stranger have keys.
+pub(crate) struct App {
+    pub(crate) database: Database,
+    /// The same database, past the service.
+    pub(crate) raw: Option<TestDatabase>,
+    /// The server's record.
+    pub(crate) server: Server,
+    /// The server's directory.
+    pub(crate) directory: PathBuf,
+    /// The folder of the disk `local`.
+    pub(crate) disk: PathBuf,
+    pub(crate) base_url: String,
+    owner: Client,
+    admin: Client,
+    stranger: Client,
+    parts: Vec<Part>,
+    data: tempfile::TempDir,
+    pairs: Vec<(String, String)>,
+}
+
+impl App {
+    /// Starts API and worker on the defaults.
+    pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// Starts API and worker with some settings changed.
+    pub(crate) async fn start_with(changed: &[Setting<'_>]) -> Self {
+        let mut app = Self::without_worker(changed).await;
+        app.add_worker(&[]);
+        app
+    }
+
+    /// Starts the API only: what is asked for waits.
+    pub(crate) async fn without_worker(changed: &[Setting<'_>]) -> Self {
+        let data = files::scratch();
+        let directory = data.path().join("server");
+        fs_err::create_dir(&directory).unwrap();
+        let raw = TestDatabase::create().await;
+        let mut pairs = vec![
+            variable(&("http.listen", "127.0.0.1:0")),
+            variable(&("database.url", &raw.url())),
+            variable(&("database.max_connections", "6")),
+        ];
+        pairs.extend(changed.iter().map(variable));
+        let settings = Settings::load(&[], pairs.clone(), data.path()).unwrap();
+
+        let database = holdfast_cli::database::connect(&settings, data.path())
+            .await
+            .unwrap();
+        let listener = service::listen(&settings).unwrap();
+        let base_url = format!("http://{}", listener.local_addr().unwrap());
+        let disks = service::disks(&settings).unwrap();
+        let api = service::start_api(&settings, data.path(), database.clone(), disks, listener)
+            .await
+            .unwrap();
+
+        let owner = make_user(&database, "owner@example.com", false).await;
+        let server = make_server(&database, owner, &directory).await;
+        let new_client = async |user, profile| {
+            let token = make_key(&database, user, KeyKind::Client, profile).await;
+            Client::new(&base_url, &server.id.to_string(), Some(token))
+        };
+        let admin = make_user(&database, "admin@example.com", true).await;
+        let stranger = make_user(&database, "stranger@example.com", false).await;
+        Self {
+            owner: new_client(owner, Profile::Documented).await,
+            admin: new_client(admin, Profile::Documented).await,
+            stranger: new_client(stranger, Profile::Documented).await,
+            disk: data.path().join("backups"),
+            raw: Some(raw),
+            parts: vec![api],
+            database,
+            server,
+            directory,
+            base_url,
+            data,
+            pairs,
+        }
+    }
+
+    /// Starts one more worker, with some settings changed for it alone.
+    pub(crate) fn add_worker(&mut self, changed: &[Setting<'_>]) {
+        let pairs = self.pairs.iter().cloned();
+        let pairs = pairs.chain(changed.iter().map(variable));
+        let settings = Settings::load(&[], pairs, self.data.path()).unwrap();
+        let disks = service::disks(&settings).unwrap();
+        let worker = service::start_worker(&settings, self.database.clone(), disks).unwrap();
+        // Workers stop before the API, as in `holdfast up`.
+        self.parts.insert(0, worker);
+    }
+
+    /// Stops everything cleanly and drops the database. Every test ends with it.
+    pub(crate) async fn stop(mut self) {
+        for part in self.parts.drain(..) {
+            part.stop().await.unwrap();
+        }
+        service::close(&self.database).await;
+        if let Some(raw) = self.raw.take() {
+            raw.drop().await;
+        }
+    }
+
+    pub(crate) fn as_owner(&self) -> Client {
+        self.owner.clone()
+    }
+
+    pub(crate) fn as_admin(&self) -> Client {
+        self.admin.clone()
+    }
+
+    /// Somebody with a key and no part in the server.
+    pub(crate) fn as_stranger(&self) -> Client {
+        self.stranger.clone()
+    }
+
+    /// Somebody without a key.
+    pub(crate) fn as_nobody(&self) -> Client {
+        Client::new(&self.base_url, &self.server.id.to_string(), None)
+    }
+
+    /// A new subuser of the server with these permissions.
+    pub(crate) async fn as_subuser(&self, permissions: &[Permission]) -> Client {
+        let email = format!("{}@example.com", Uuid::new_v4());
+        let user = make_user(&self.database, &email, false).await;
+        subusers::set(&self.database, self.server.id, user, permissions)
+            .await
+            .unwrap();
+        let token = self.key(user, KeyKind::Client, Profile::Documented).await;
+        self.owner.with_token(&token)
+    }
+
+    /// The owner, with a key whose answers are those of Pterodactyl.
+    pub(crate) async fn as_pterodactyl(&self) -> Client {
+        let owner = self.server.owner;
+        let token = self.key(owner, KeyKind::Client, Profile::Pterodactyl).await;
+        self.owner.with_token(&token)
+    }
+
+    /// Makes a key.
+    pub(crate) async fn key(&self, user: UserId, kind: KeyKind, profile: Profile) -> String {
+        make_key(&self.database, user, kind, profile).await
+    }
+
+    /// The database past the service.
+    pub(crate) fn sql(&self) -> &TestDatabase {
+        self.raw.as_ref().unwrap()
+    }
+
+    /// Registers one more server of the owner, with a directory that is not there unless it is made.
+    pub(crate) async fn another_server(&self, name: &str) -> Server {
+        let directory = self.data.path().join(name);
+        make_server(&self.database, self.server.owner, &directory).await
+    }
+
+    /// Stores the server's record as it is here.
+    pub(crate) async fn save_server(&self) {
+        servers::save(&self.database, &self.server).await.unwrap();
+    }
+
+    /// A folder for what a test makes beside the service.
+    pub(crate) fn beside(&self, name: &str) -> PathBuf {
+        self.data.path().join(name)
+    }
+
+    /// Creates a backup as the owner and waits until it is completed.
+    pub(crate) async fn backup(&self) -> String {
+        let uuid = self.as_owner().create(json!({})).await.uuid();
+        let backup = self.ended(&uuid).await;
+        assert_eq!(backup["status"], "completed", "{backup}");
+        uuid
+    }
+
+    /// Makes a backup that has failed: its server's directory was away.
+    pub(crate) async fn failed_backup(&self) -> String {
+        let hidden = self.data.path().join("hidden");
+        fs_err::rename(&self.directory, &hidden).unwrap();
+        let uuid = self.as_owner().create(json!({})).await.uuid();
+        let backup = self.ended(&uuid).await;
+        assert_eq!(backup["status"], "failed", "{backup}");
+        fs_err::rename(&hidden, &self.directory).unwrap();
+        uuid
+    }
+
+    /// Waits until a backup is no longer being created, and returns its attributes.
+    pub(crate) async fn ended(&self, uuid: &str) -> Value {
+        let owner = self.as_owner();
+        eventually("the backup has ended", async || {
+            let backup = owner.show(uuid).await.attributes();
+            (backup["status"] != "creating").then_some(backup)
+        })
+        .await
+    }
+
+    /// Waits until the latest restore of a backup has ended, and returns what is said of it.
+    pub(crate) async fn restored(&self, uuid: &str) -> Value {
+        let owner = self.as_owner();
+        eventually("the restore has ended", async || {
+            let restore = owner.show(uuid).await.attributes()["restore"].clone();
+            let ended = restore["status"] == "completed" || restore["status"] == "failed";
+            ended.then_some(restore)
+        })
+        .await
+    }
+
+    /// Where the archive of a backup lies that was made at the first attempt.
+    pub(crate) fn archive(&self, uuid: &str) -> PathBuf {
+        let key = ArchiveKey {
+            server: self.server.id,
+            backup: holdfast_domain::BackupId::parse(uuid).unwrap(),
+            attempt: 1,
+        };
+        self.disk.join(StorageKey::Archive(key).path())
+    }
+}
+
+impl Drop for App {
+    fn drop(&mut self) {
+        let forgotten = self.raw.is_some() && !std::thread::panicking();
+        assert!(!forgotten, "the test has to end with `app.stop().await`");
+    }
+}
+
+/// Turns a setting into the environment variable that sets it.
+pub(crate) fn variable((key, value): &Setting<'_>) -> (String, String) {
+    let name = format!("HOLDFAST__{}", key.to_uppercase().replace('.', "__"));
+    (name, (*value).to_owned())
+}
+
+async fn make_user(database: &Database, email: &str, is_admin: bool) -> UserId {
+    let id = UserId(Uuid::new_v4());
+    users::create(database, id, email, is_admin).await.unwrap();
+    id
+}
+
+async fn make_key(database: &Database, user: UserId, kind: KeyKind, profile: Profile) -> String {
+    let mut random = [0; 43];
+    rand::fill(&mut random);
+    let token = KeyToken::generate(kind, &random);
+    let key = ApiKey {
+        identifier: token.identifier().clone(),
+        user,
+        kind,
+        profile,
+        secret_hash: token.secret_hash(),
+        description: String::new(),
+        allowed_ips: Vec::new(),
+        expires_at: None,
+        created_at: Utc::now(),
+    };
+    keys::create(database, &key).await.unwrap();
+    token.reveal()
+}
+
+async fn make_server(database: &Database, owner: UserId, directory: &Path) -> Server {
+    let server = Server {
+        id: ServerId(Uuid::new_v4()),
+        owner,
+        name: "Survival".to_owned(),
+        directory: directory.to_owned(),
+        node: NodeName::parse("local").unwrap(),
+        disk: None,
+        state: ServerState::Normal,
+        limits: ServerLimits::default(),
+        created_at: Utc::now(),
+    };
+    servers::save(database, &server).await.unwrap();
+    server
+}
