@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::admin::AdminCommand;
+use crate::commands::archive::ArchiveCommand;
 
 /// Backups of game servers that can be restored.
 #[derive(Debug, Parser)]
@@ -75,6 +76,12 @@ pub enum Command {
     },
     /// Say everything that is wrong with the settings
     CheckConfig,
+    /// Make, restore, verify and list archives by hand, without a service
+    Archive {
+        /// What to do.
+        #[command(subcommand)]
+        command: ArchiveCommand,
+    },
     /// Manage users, keys, servers and subusers; look at backups and jobs
     Admin {
         /// Print one JSON value and nothing else

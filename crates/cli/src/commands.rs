@@ -1,6 +1,7 @@
 //! One file a command.
 
 pub mod admin;
+pub mod archive;
 mod check_config;
 mod demo;
 mod healthcheck;
@@ -30,6 +31,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Migrate => migrate::run(&load(&global)?, &global.data).await,
         Command::Healthcheck { url } => healthcheck::run(url, || load(&global)).await,
         Command::CheckConfig => check_config::run(&global),
+        Command::Archive { command } => archive::run(command).await,
         Command::Admin { json, command } => {
             admin::run(&load(&global)?, &global.data, json, command).await
         }

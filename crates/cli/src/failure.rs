@@ -50,6 +50,7 @@ macro_rules! failure_from {
 }
 
 failure_from!(
+    holdfast_archive::Error,
     holdfast_db::Error,
     holdfast_postgres::Error,
     holdfast_storage::Error,

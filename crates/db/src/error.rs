@@ -29,6 +29,9 @@ pub enum Error {
         /// What was found.
         value: String,
     },
+    /// The tables are not there: nobody has migrated.
+    #[error("the database has no tables of this version: run `holdfast migrate`")]
+    NotMigrated,
     /// A migration failed.
     #[error("the schema could not be brought up to date")]
     Migrate(#[from] sqlx::migrate::MigrateError),
@@ -50,6 +53,7 @@ impl From<sqlx::Error> for Error {
                 Some("23505") => Self::Conflict {
                     constraint: database.constraint().unwrap_or_default().to_owned(),
                 },
+                Some("42P01") => Self::NotMigrated,
                 Some("23503") => Self::Missing {
                     constraint: database.constraint().unwrap_or_default().to_owned(),
                 },

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use holdfast_db::backups;
-use holdfast_domain::BackupState;
 use holdfast_domain::job::Phase;
 
 use crate::context::Context;
@@ -20,13 +19,6 @@ pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done
     let Some(backup) = backup else {
         return Ok(Done::Nothing);
     };
-    // Locked after the deletion was asked for, and before it was done: the lock wins.
-    if backup.is_locked && matches!(backup.state, BackupState::Completed(_)) {
-        return Err(NotDone::terminal(
-            "The backup was locked before it could be deleted.",
-            format!("backup {} is locked", backup.id),
-        ));
-    }
     let disk = context
         .disks
         .get(&backup.disk)

@@ -2,9 +2,10 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use holdfast_db::backups;
+use holdfast_db::{Transaction, backups, jobs};
 use holdfast_domain::access::Action;
 use holdfast_domain::backup::Purpose;
+use holdfast_domain::{Backup, BackupId, ServerId};
 
 use crate::auth::{Caller, permit};
 use crate::error::ApiError;
@@ -27,9 +28,7 @@ pub(crate) async fn lock(
     fields.check()?;
 
     let mut transaction = state.database.begin().await?;
-    let mut backup = backups::lock(&mut transaction, server.id, backup.id)
-        .await?
-        .ok_or(ApiError::NotFound)?;
+    let mut backup = hold(&mut transaction, server.id, backup.id).await?;
     backup
         .check_completed(Purpose::Lock)
         .map_err(ApiError::NotCompleted)?;
@@ -49,9 +48,7 @@ pub(crate) async fn unlock(
     permit(&standing, Action::Lock)?;
 
     let mut transaction = state.database.begin().await?;
-    let mut backup = backups::lock(&mut transaction, server.id, backup.id)
-        .await?
-        .ok_or(ApiError::NotFound)?;
+    let mut backup = hold(&mut transaction, server.id, backup.id).await?;
     backup
         .check_completed(Purpose::Unlock)
         .map_err(ApiError::NotCompleted)?;
@@ -59,4 +56,20 @@ pub(crate) async fn unlock(
     backups::set_locked(&mut transaction, backup.id, false).await?;
     transaction.commit().await?;
     Ok(views::lock_changed(&backup, caller.profile))
+}
+
+/// Loads a backup for a change. One whose deletion is under way is as good as gone: a lock that came
+/// too late must not look as if it had saved it.
+async fn hold(
+    transaction: &mut Transaction,
+    server: ServerId,
+    backup: BackupId,
+) -> Result<Backup, ApiError> {
+    let held = backups::lock(transaction, server, backup)
+        .await?
+        .ok_or(ApiError::NotFound)?;
+    match jobs::find_deletion(transaction, backup).await? {
+        Some(_) => Err(ApiError::NotFound),
+        None => Ok(held),
+    }
 }
