@@ -34,7 +34,10 @@ impl Compressor {
     pub(crate) fn new(level: u32) -> Self {
         // Level 1 of zlib-rs is hardly faster than 2, and its output a quarter larger.
         let level = Compression::new(level.clamp(2, 9));
-        Self { deflate: Compress::new(level, false), repeats: Repeats::new() }
+        Self {
+            deflate: Compress::new(level, false),
+            repeats: Repeats::new(),
+        }
     }
 
     /// Compresses a block into a run that stands for itself.
@@ -103,7 +106,11 @@ fn is_dense(piece: &[u8]) -> bool {
     if total < LEAST {
         return false;
     }
-    let sum: f64 = (1..256).map(count).filter(|&n| n > 0).map(|n| f64::from(n) * f64::from(n).log2()).sum();
+    let sum: f64 = (1..256)
+        .map(count)
+        .filter(|&n| n > 0)
+        .map(|n| f64::from(n) * f64::from(n).log2())
+        .sum();
     let total = f64::from(total);
     total.log2() - sum / total > ENOUGH_BITS
 }

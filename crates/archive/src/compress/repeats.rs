@@ -21,13 +21,19 @@ pub(super) struct Repeats {
 
 impl Repeats {
     pub(super) fn new() -> Self {
-        Self { table: vec![0; 1 << TABLE_BITS] }
+        Self {
+            table: vec![0; 1 << TABLE_BITS],
+        }
     }
 
     /// Codes `raw[start..]`, which may refer to what stands before; ends at a whole byte.
     pub(super) fn code(&mut self, raw: &[u8], start: usize, out: &mut Vec<u8>) {
         self.table.fill(0);
-        let mut writer = Writer { out, bits: 0, count: 0 };
+        let mut writer = Writer {
+            out,
+            bits: 0,
+            count: 0,
+        };
         let end = raw.len();
         let mut literals = start;
         // What stands before is remembered too.
@@ -72,7 +78,9 @@ impl Repeats {
 }
 
 fn word(raw: &[u8], at: usize) -> u64 {
-    raw.get(at..at + 8).map_or(0, |bytes| bytes.iter().rev().fold(0, |w, &b| w << 8 | u64::from(b)))
+    raw.get(at..at + 8).map_or(0, |bytes| {
+        bytes.iter().rev().fold(0, |w, &b| w << 8 | u64::from(b))
+    })
 }
 
 fn slot(word: u64) -> usize {

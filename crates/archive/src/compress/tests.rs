@@ -29,8 +29,15 @@ fn round_trip(raw: &[u8]) -> usize {
         sizes.push(packed.len());
         packed.extend_from_slice(&FINAL_RUN);
         let mut found = Vec::new();
-        flate2::read::DeflateDecoder::new(packed.as_slice()).read_to_end(&mut found).unwrap();
-        assert!(found == raw, "level {level}: {} bytes of {}", found.len(), raw.len());
+        flate2::read::DeflateDecoder::new(packed.as_slice())
+            .read_to_end(&mut found)
+            .unwrap();
+        assert!(
+            found == raw,
+            "level {level}: {} bytes of {}",
+            found.len(),
+            raw.len()
+        );
     }
     sizes[1]
 }
@@ -62,7 +69,11 @@ fn repeats_and_zeros_between_noise_are_found() {
     raw.truncate(BLOCK);
     let zeros = raw.iter().filter(|&&byte| byte == 0).count();
     let size = round_trip(&raw);
-    assert!(size < raw.len() - zeros + raw.len() / 100, "{size} of {} with {zeros} zeros", raw.len());
+    assert!(
+        size < raw.len() - zeros + raw.len() / 100,
+        "{size} of {} with {zeros} zeros",
+        raw.len()
+    );
 }
 
 #[test]
@@ -78,11 +89,16 @@ fn every_length_and_distance_of_a_repeat_is_coded() {
         Repeats::new().code(&raw, 0, &mut packed);
         packed.extend_from_slice(&FINAL_RUN);
         let mut found = Vec::new();
-        flate2::read::DeflateDecoder::new(packed.as_slice()).read_to_end(&mut found).unwrap();
+        flate2::read::DeflateDecoder::new(packed.as_slice())
+            .read_to_end(&mut found)
+            .unwrap();
         assert!(found == raw, "length {length}, distance {distance}");
         // A repeat of some hundred bytes is found sooner or later, and then widened to its whole.
         if length >= 48 + 64 {
-            assert!(packed.len() < raw.len() - length + 300 + length / 64, "length {length}, distance {distance}");
+            assert!(
+                packed.len() < raw.len() - length + 300 + length / 64,
+                "length {length}, distance {distance}"
+            );
         }
     }
 }
