@@ -6,9 +6,13 @@ mod faults;
 #[cfg(test)]
 mod hostile_archives;
 #[cfg(test)]
+mod interop;
+#[cfg(test)]
 mod round_trip;
 #[cfg(test)]
 mod rules_against_git;
+#[cfg(test)]
+mod scale;
 #[cfg(test)]
 mod support;
 #[cfg(test)]

@@ -298,3 +298,28 @@ impl Drop for Disk {
             .status();
     }
 }
+
+/// The engine by hand, an example that `cargo test` builds beside the tests.
+pub fn engine() -> PathBuf {
+    let mut path = std::env::current_exe().unwrap();
+    path.pop();
+    path.pop();
+    path.push("examples/holdfast-archive");
+    assert!(
+        path.exists(),
+        "run `cargo build -p holdfast-archive --examples` first"
+    );
+    path
+}
+
+/// Compares two trees path by path.
+pub fn assert_same(found: &Path, wanted: &Path) {
+    let (found, wanted) = (describe(found), describe(wanted));
+    for (path, text) in &wanted {
+        assert_eq!(found.get(path), Some(text), "{}", path.display());
+    }
+    assert_eq!(
+        wanted.keys().collect::<Vec<_>>(),
+        found.keys().collect::<Vec<_>>()
+    );
+}

@@ -8,14 +8,6 @@ use holdfast_archive::{Control, Error, Recovered, RestoreOptions, recover, resto
 
 use crate::support::*;
 
-/// The engine by hand, built beside this test.
-fn engine() -> std::path::PathBuf {
-    let mut path = std::env::current_exe().unwrap();
-    path.pop();
-    path.pop();
-    path.join("examples/holdfast-archive")
-}
-
 fn tree(root: &Path, word: &str, files: usize) {
     for number in 0..files {
         write(
