@@ -27,7 +27,14 @@ const USAGE: &str = "usage: holdfast-archive create SRC OUT.tar.gz [--ignore FIL
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match run(&arguments) {
+    let outcome = run(&arguments);
+    if std::env::var_os("HOLDFAST_ARCHIVE_PEAK").is_some()
+        && let Ok(status) = fs_err::read_to_string("/proc/self/status")
+        && let Some(peak) = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))
+    {
+        eprintln!("peak memory: {} KiB", peak.trim().trim_end_matches(" kB"));
+    }
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let mut text = error.to_string();

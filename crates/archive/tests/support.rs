@@ -28,6 +28,14 @@ pub fn folder() -> tempfile::TempDir {
         .unwrap()
 }
 
+/// A folder in memory where there is one: for tests that would wait for the disk again and again.
+pub fn memory_folder() -> tempfile::TempDir {
+    tempfile::Builder::new()
+        .prefix("holdfast-archive-")
+        .tempdir_in("/dev/shm")
+        .unwrap_or_else(|_| folder())
+}
+
 pub fn write(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) {
     let path = path.as_ref();
     fs_err::create_dir_all(path.parent().unwrap()).unwrap();
@@ -254,4 +262,64 @@ pub fn entries(made: &Made) -> Vec<String> {
     })
     .unwrap();
     paths
+}
+
+/// A small disk of its own; needs root.
+pub struct Disk(tempfile::TempDir);
+
+impl Disk {
+    pub fn mount(options: &str) -> Option<Self> {
+        if !is_root() {
+            skip("only root may mount a small disk");
+            return None;
+        }
+        let folder = folder();
+        let mounted = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", options, "tmpfs"])
+            .arg(folder.path())
+            .status();
+        if mounted.is_ok_and(|status| status.success()) {
+            return Some(Self(folder));
+        }
+        skip("mounting is forbidden here");
+        None
+    }
+
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount")
+            .arg("-l")
+            .arg(self.0.path())
+            .status();
+    }
+}
+
+/// The engine by hand, an example that `cargo test` builds beside the tests.
+pub fn engine() -> PathBuf {
+    let mut path = std::env::current_exe().unwrap();
+    path.pop();
+    path.pop();
+    path.push("examples/holdfast-archive");
+    assert!(
+        path.exists(),
+        "run `cargo build -p holdfast-archive --examples` first"
+    );
+    path
+}
+
+/// Compares two trees path by path.
+pub fn assert_same(found: &Path, wanted: &Path) {
+    let (found, wanted) = (describe(found), describe(wanted));
+    for (path, text) in &wanted {
+        assert_eq!(found.get(path), Some(text), "{}", path.display());
+    }
+    assert_eq!(
+        wanted.keys().collect::<Vec<_>>(),
+        found.keys().collect::<Vec<_>>()
+    );
 }
