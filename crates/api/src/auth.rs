@@ -14,6 +14,7 @@ use holdfast_domain::{Backup, BackupId, Profile, Server, ServerRef, Standing, Us
 
 use crate::error::ApiError;
 use crate::origin;
+use crate::rate;
 use crate::state::ApiState;
 
 /// A caller whose client key is good.
@@ -36,9 +37,12 @@ impl FromRequest for Caller {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
         Box::pin(async move {
-            let caller = authenticate(&request).await?;
-            request.extensions_mut().insert(caller.profile);
-            Ok(caller)
+            let caller = authenticate(&request).await;
+            if let Ok(caller) = &caller {
+                request.extensions_mut().insert(caller.profile);
+            }
+            rate::count(&request, caller.as_ref().map(|caller| &caller.key))?;
+            caller
         })
     }
 }

@@ -13,6 +13,7 @@ use actix_web::{Error, HttpMessage};
 use holdfast_domain::Profile;
 
 use crate::error::ApiError;
+use crate::rate;
 use crate::views;
 
 /// Wraps every request.
@@ -25,7 +26,10 @@ pub(crate) async fn edge(
     // The path alone: a query may carry a download token.
     let path = request.path().to_owned();
     let response = next.call(request).await?.map_into_boxed_body();
-    let response = in_our_words(response);
+    let mut response = in_our_words(response);
+    if path.starts_with("/api/") {
+        rate::tell(&mut response);
+    }
     let status = response.status().as_u16();
     let duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     tracing::info!(%method, path, status, duration_ms, "answered a request");

@@ -9,7 +9,7 @@ use actix_web::{HttpResponse, ResponseError};
 
 use holdfast_domain::Profile;
 use holdfast_domain::backup::{DeleteRefused, NotCompleted, Purpose};
-use holdfast_domain::limit::{CreateRefused, ServerBusy};
+use holdfast_domain::limit::{CreateRefused, ServerBusy, Throttle};
 
 use crate::input::Violation;
 use crate::views;
@@ -24,6 +24,8 @@ pub(crate) enum ApiError {
     MethodNotAllowed { method: String },
     /// No key, or a bad one.
     InvalidCredentials,
+    /// Too many requests in this minute.
+    TooManyRequests { retry_after_seconds: u32 },
     /// The key's allow-list doesn't hold the caller's address.
     AddressNotAllowed { address: Option<IpAddr> },
     /// An application key on the client API.
@@ -73,6 +75,10 @@ impl ApiError {
             Self::AddressNotAllowed { .. } | Self::WrongKind => {
                 (StatusCode::FORBIDDEN, "AccessDeniedHttpException")
             }
+            Self::TooManyRequests { .. } | Self::Create(CreateRefused::Throttled(_)) => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "TooManyRequestsHttpException",
+            ),
             Self::Forbidden => (StatusCode::FORBIDDEN, "InsufficientPermissionsException"),
             Self::Malformed | Self::BadRequest => {
                 (StatusCode::BAD_REQUEST, "BadRequestHttpException")
@@ -148,6 +154,12 @@ impl ApiError {
             }
             Self::NotCompleted(NotCompleted::Failed(purpose)) => {
                 format!("This backup failed and cannot be {}.", participle(*purpose))
+            }
+            Self::TooManyRequests { .. } => "Too many requests, please slow down.".into(),
+            Self::Create(CreateRefused::Throttled(Throttle { count, seconds })) => {
+                format!(
+                    "Only {count} backups may be generated within a {seconds} second span of time."
+                )
             }
             Self::Create(CreateRefused::TooMany) => {
                 "This server has reached its backup limit.".into()

@@ -14,6 +14,7 @@ mod handlers;
 mod input;
 mod origin;
 mod page;
+mod rate;
 mod routes;
 mod serve;
 mod sign;
@@ -21,6 +22,7 @@ mod state;
 mod views;
 
 pub use finals::Finals;
+pub use rate::Limiter;
 pub use serve::{ServeError, serve};
 pub use sign::Signer;
 pub use state::{ApiState, Options};

@@ -1,12 +1,16 @@
 //! What every request can reach.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use ipnet::IpNet;
 
 use holdfast_db::Database;
+use holdfast_domain::limit::Throttle;
 use holdfast_storage::Disks;
 
 use crate::finals::Finals;
+use crate::rate::Limiter;
 use crate::sign::Signer;
 
 /// What every request can reach. One for the whole service, shared by its threads.
@@ -20,6 +24,8 @@ pub struct ApiState {
     pub signer: Signer,
     /// Hears of jobs that end.
     pub finals: Finals,
+    /// Counts requests.
+    pub limiter: Arc<Limiter>,
     /// The settings.
     pub options: Options,
     /// The clock.
@@ -39,6 +45,8 @@ pub struct Options {
     pub max_body_bytes: usize,
     /// How many backups a server may have that says nothing of its own.
     pub backups_per_server: u32,
+    /// How many backups a server may ask for in a span of time.
+    pub create_throttle: Throttle,
     /// How long all ignore patterns of a backup may be together, in bytes.
     pub max_ignored_bytes: usize,
     /// How long a download link is good, in seconds.

@@ -6,12 +6,13 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use holdfast_domain::backup::Restore;
+use holdfast_domain::limit::CreateRefused;
 use holdfast_domain::{Backup, BackupState, JobState, Profile, Progress};
 
 use crate::error::ApiError;
 
 /// How long a client should wait when the service is away, in seconds.
-const RETRY_AFTER_SECONDS: &str = "5";
+const RETRY_AFTER_SECONDS: u32 = 5;
 
 /// A backup, wrapped as the reference wraps every object.
 pub(crate) fn backup(backup: &Backup, profile: Profile) -> Value {
@@ -164,10 +165,19 @@ pub(crate) fn error(error: &ApiError, profile: Profile) -> HttpResponse {
         _ => vec![entry(&error.detail())],
     };
     let mut response = HttpResponse::build(status).json(json!({ "errors": entries }));
-    if matches!(error, ApiError::Unavailable | ApiError::DeleteFailed) {
+    let retry_after_seconds = match error {
+        ApiError::Unavailable | ApiError::DeleteFailed => Some(RETRY_AFTER_SECONDS),
+        ApiError::TooManyRequests {
+            retry_after_seconds,
+        } => Some(*retry_after_seconds),
+        // When a place becomes free depends on what was asked for; the whole span is always enough.
+        ApiError::Create(CreateRefused::Throttled(throttle)) => Some(throttle.seconds),
+        _ => None,
+    };
+    if let Some(seconds) = retry_after_seconds {
         response
             .headers_mut()
-            .insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+            .insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
 }

@@ -11,8 +11,9 @@ use chrono::Utc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use holdfast_api::{ApiState, Finals, Signer};
+use holdfast_api::{ApiState, Finals, Limiter, Signer};
 use holdfast_db::Database;
+use holdfast_domain::limit::Throttle;
 use holdfast_domain::{DiskName, NodeName};
 use holdfast_storage::{Disk, Disks, LocalDisk};
 
@@ -113,6 +114,12 @@ pub async fn start_api(
     let stop = CancellationToken::new();
     let state = ApiState {
         finals: Finals::listen(&database, stop.clone()).await?,
+        limiter: Limiter::begin(
+            &database,
+            settings.http.rate_limit_per_minute,
+            Utc::now,
+            stop.clone(),
+        ),
         database,
         disks,
         signer: Signer::new(&signing_key),
@@ -122,6 +129,10 @@ pub async fn start_api(
             trusted_proxies: settings.http.trusted_proxies.clone(),
             max_body_bytes: settings.http.max_body_bytes.get(),
             backups_per_server: settings.limits.backups_per_server,
+            create_throttle: Throttle {
+                count: settings.limits.create_throttle_count,
+                seconds: settings.limits.create_throttle_seconds,
+            },
             max_ignored_bytes: settings.limits.max_ignored_bytes.get(),
             download_ttl_seconds: u32::try_from(settings.downloads.ttl.as_secs())
                 .unwrap_or(u32::MAX),

@@ -53,6 +53,8 @@ pub struct HttpSettings {
     pub trusted_proxies: Vec<IpNet>,
     /// The largest request body that is read, in bytes.
     pub max_body_bytes: NonZeroUsize,
+    /// How many requests one key may make in a minute; 0 for any number.
+    pub rate_limit_per_minute: u32,
 }
 
 /// Which database is used.
@@ -85,6 +87,10 @@ pub struct DownloadSettings {
 pub struct LimitSettings {
     /// How many backups it may have; 0 for none at all.
     pub backups_per_server: u32,
+    /// How many backups it may ask for in `create_throttle_seconds`; 0 for any number.
+    pub create_throttle_count: u32,
+    /// The span of time of that, in seconds.
+    pub create_throttle_seconds: u32,
     /// The largest archive, in bytes.
     pub max_backup_bytes: NonZeroU64,
     /// The longest list of ignored files, in bytes.

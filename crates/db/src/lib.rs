@@ -13,6 +13,7 @@ pub mod jobs;
 pub mod keys;
 mod listen;
 mod migrate;
+pub mod rates;
 pub mod servers;
 pub mod subusers;
 pub mod users;

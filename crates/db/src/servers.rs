@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use holdfast_domain::limit::Load;
 use holdfast_domain::name::{DiskName, NodeName};
 use holdfast_domain::server::ServerLimits;
 use holdfast_domain::{
@@ -210,23 +211,17 @@ pub async fn list_on_node(
         .collect())
 }
 
-/// What decides whether a server can take one more job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Load {
-    /// What its panel says it is doing.
-    pub state: ServerState,
-    /// The backup or restore of it that waits or runs.
-    pub unfinished: Option<JobKind>,
-    /// Its backups that count: creating and completed ones.
-    pub kept: u64,
-}
-
 /// Locks a server until the transaction ends, and reads what decides whether it can take a job: of
-/// two requests for the last free place, the second sees the first.
+/// two requests for the last free place, the second sees the first. `recent_seconds` is the span in
+/// which recent backups are counted.
 ///
 /// # Errors
 /// When the database can't be read; a server that is gone is [`Error::Missing`].
-pub async fn lock(transaction: &mut Transaction, server: ServerId) -> Result<Load, Error> {
+pub async fn lock(
+    transaction: &mut Transaction,
+    server: ServerId,
+    recent_seconds: u32,
+) -> Result<Load, Error> {
     // In a statement of its own: one that waited for the lock would still see
     // the counts from before the wait.
     let state = sqlx::query_scalar!(
@@ -244,8 +239,12 @@ pub async fn lock(transaction: &mut Transaction, server: ServerId) -> Result<Loa
              WHERE server_id = $1 AND kind IN ('create_backup', 'restore_backup')
                  AND state IN ('available', 'scheduled', 'running')) AS unfinished,
             (SELECT count(*) FROM backups
-             WHERE server_id = $1 AND state IN ('creating', 'completed')) AS "kept!""#,
+             WHERE server_id = $1 AND state IN ('creating', 'completed')) AS "kept!",
+            (SELECT count(*) FROM jobs
+             WHERE server_id = $1 AND kind = 'create_backup' AND state NOT IN ('discarded', 'cancelled')
+                 AND created_at > now() - make_interval(secs => $2)) AS "recent!""#,
         server.0,
+        f64::from(recent_seconds),
     )
     .fetch_one(transaction.connection())
     .await?;
@@ -257,5 +256,6 @@ pub async fn lock(transaction: &mut Transaction, server: ServerId) -> Result<Loa
             .map(|kind| JobKind::parse(&kind).ok_or_else(|| Error::unreadable("job kind", &kind)))
             .transpose()?,
         kept: row.kept.unsigned_abs(),
+        recent: row.recent.unsigned_abs(),
     })
 }

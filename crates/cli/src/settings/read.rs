@@ -87,7 +87,9 @@ impl Reader {
         let max_body_bytes = self
             .number("http.max_body_bytes", 1024..=(1 << 30))
             .and_then(NonZeroUsize::new);
+        let rate_limit_per_minute = self.number("http.rate_limit_per_minute", 0..=1_000_000);
         Some(HttpSettings {
+            rate_limit_per_minute: rate_limit_per_minute?,
             listen: listen?,
             public_url: public_url?,
             trusted_proxies: trusted_proxies?,
@@ -105,9 +107,9 @@ impl Reader {
                 Err("must be a URL such as postgres://user:password@host/database".to_owned())
             }
         });
-        // One of them listens for jobs, so a single one would never be free.
+        // Two of them listen, one for the API and one for the worker.
         let max_connections = self
-            .number("database.max_connections", 2..=1000)
+            .number("database.max_connections", 4..=1000)
             .and_then(NonZeroU32::new);
         Some(DatabaseSettings {
             url: url?,
@@ -136,6 +138,9 @@ impl Reader {
 
     fn limits(&mut self) -> Option<LimitSettings> {
         let backups_per_server = self.number("limits.backups_per_server", 0..=10_000);
+        let create_throttle_count = self.number("limits.create_throttle_count", 0..=10_000);
+        let create_throttle_seconds =
+            self.number("limits.create_throttle_seconds", 1..=366 * 24 * 3600);
         let max_backup_bytes = self
             .number("limits.max_backup_bytes", 1..=HUGE)
             .and_then(NonZeroU64::new);
@@ -143,6 +148,8 @@ impl Reader {
             .number("limits.max_ignored_bytes", 1..=(1 << 20))
             .and_then(NonZeroUsize::new);
         Some(LimitSettings {
+            create_throttle_count: create_throttle_count?,
+            create_throttle_seconds: create_throttle_seconds?,
             backups_per_server: backups_per_server?,
             max_backup_bytes: max_backup_bytes?,
             max_ignored_bytes: max_ignored_bytes?,

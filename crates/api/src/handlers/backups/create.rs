@@ -8,7 +8,7 @@ use holdfast_db::backups::NewBackup;
 use holdfast_db::jobs::NewJob;
 use holdfast_db::{backups, jobs, servers};
 use holdfast_domain::access::Action;
-use holdfast_domain::limit::{self, CreateRefused, ServerBusy};
+use holdfast_domain::limit::{self, Allowance, CreateRefused, ServerBusy};
 use holdfast_domain::{BackupId, BackupName, JobKind};
 
 use crate::auth::{Caller, permit};
@@ -39,12 +39,13 @@ pub(crate) async fn create(
     let name = name.unwrap_or_else(|| BackupName::from_time((state.now)()));
 
     let mut transaction = state.database.begin().await?;
-    let load = servers::lock(&mut transaction, server.id).await?;
-    let limit = server
+    let throttle = state.options.create_throttle;
+    let load = servers::lock(&mut transaction, server.id, throttle.seconds).await?;
+    let backups = server
         .limits
         .backups
         .unwrap_or(state.options.backups_per_server);
-    limit::check_create(load.state, load.unfinished, load.kept, limit).map_err(ApiError::Create)?;
+    limit::check_create(&load, &Allowance { backups, throttle }).map_err(ApiError::Create)?;
 
     let id = BackupId(Uuid::new_v4());
     let backup = NewBackup {

@@ -39,7 +39,7 @@ pub(crate) async fn restore(
     fields.check()?;
 
     let mut transaction = state.database.begin().await?;
-    let load = servers::lock(&mut transaction, server.id).await?;
+    let load = servers::lock(&mut transaction, server.id, 0).await?;
     let backup = backups::lock(&mut transaction, server.id, backup.id)
         .await?
         .ok_or(ApiError::NotFound)?;
