@@ -24,6 +24,8 @@ pub(crate) struct Caller {
     pub(crate) user: UserId,
     /// Whether that user administers the service.
     pub(crate) is_admin: bool,
+    /// That user's address.
+    pub(crate) email: String,
     /// The key that was used.
     pub(crate) key: KeyIdentifier,
     /// How answers are shaped.
@@ -70,6 +72,7 @@ async fn authenticate(request: &HttpRequest) -> Result<Caller, ApiError> {
     Ok(Caller {
         user: found.key.user,
         is_admin: found.is_admin,
+        email: found.email,
         key: found.key.identifier,
         profile: found.key.profile,
     })

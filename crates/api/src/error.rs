@@ -48,6 +48,8 @@ pub(crate) enum ApiError {
     Restore(ServerBusy),
     /// The backup can't be deleted.
     Delete(DeleteRefused),
+    /// The backup can't be called off: it has ended.
+    Cancel,
     /// The archive could not be removed; the backup is as it was.
     DeleteFailed,
     /// A download link is expired or tampered with, or its key has ended.
@@ -96,6 +98,7 @@ impl ApiError {
             }
             Self::Create(CreateRefused::Busy(_))
             | Self::Restore(_)
+            | Self::Cancel
             | Self::Delete(DeleteRefused::Creating | DeleteRefused::Restoring) => {
                 (StatusCode::CONFLICT, "ConflictingServerStateException")
             }
@@ -191,6 +194,7 @@ impl ApiError {
             Self::Delete(DeleteRefused::Locked) => {
                 "This backup is locked and cannot be deleted.".into()
             }
+            Self::Cancel => "Cannot cancel a backup that has already ended.".into(),
             Self::DeleteFailed => {
                 "The storage of this backup could not be reached. The backup has been kept; \
                                    please try again later."

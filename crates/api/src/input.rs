@@ -100,6 +100,16 @@ impl Fields {
         }
     }
 
+    /// Takes the backup's name, which must be there.
+    pub(crate) fn required_name(&mut self) -> Option<BackupName> {
+        let violations = self.violations.len();
+        let name = self.name();
+        if name.is_none() && self.violations.len() == violations {
+            return self.violation("name", "required", "The name field is required.");
+        }
+        name
+    }
+
     /// Takes the ignore patterns: a text of lines, or an array of such texts.
     pub(crate) fn ignored(&mut self, max_bytes: usize) -> IgnorePatterns {
         let texts = match self.take(&["ignored", "ignored_files"]) {

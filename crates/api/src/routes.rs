@@ -26,6 +26,8 @@ pub(crate) fn routes(app: &mut web::ServiceConfig) {
             )
             .service(resource("/{backup}/restore").route(web::post().to(backups::restore)))
             .service(resource("/{backup}/lock").route(web::post().to(backups::lock)))
+            .service(resource("/{backup}/rename").route(web::put().to(backups::rename)))
+            .service(resource("/{backup}/cancel").route(web::post().to(backups::cancel)))
             .service(resource("/{backup}/unlock").route(web::post().to(backups::unlock))),
     )
     .service(resource("/download/backup").route(read().to(files::download)))

@@ -316,6 +316,25 @@ pub async fn set_locked(
     Ok(())
 }
 
+/// Gives a backup another name.
+///
+/// # Errors
+/// When the database can't be written.
+pub async fn rename(
+    transaction: &mut Transaction,
+    backup: BackupId,
+    name: &BackupName,
+) -> Result<(), Error> {
+    sqlx::query!(
+        "UPDATE backups SET name = $2 WHERE id = $1",
+        backup.0,
+        name.as_str()
+    )
+    .execute(transaction.connection())
+    .await?;
+    Ok(())
+}
+
 /// Sets which patterns were applied, once the worker has read the server's own.
 ///
 /// # Errors

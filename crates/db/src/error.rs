@@ -57,10 +57,10 @@ impl From<sqlx::Error> for Error {
                 Some("23503") => Self::Missing {
                     constraint: database.constraint().unwrap_or_default().to_owned(),
                 },
-                // Connection trouble, too few resources, shutting down, read-only; and what a
+                // Connection trouble, a deadlock that we lost, too few resources, shutting down, read-only; and what a
                 // database says that is not (yet, or any more) ours.
                 Some(code)
-                    if ["08", "53", "57P", "25006", "28", "3D"]
+                    if ["08", "40", "53", "57P", "25006", "28", "3D"]
                         .iter()
                         .any(|class| code.starts_with(class)) =>
                 {

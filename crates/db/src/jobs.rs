@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::listen::AVAILABLE;
 
 pub use maintenance::{Rescued, promote, rescue};
-pub use settle::{Failure, complete, discard, release, retry};
+pub use settle::{Failure, cancel, complete, discard, release, retry};
 
 /// A job that is asked for.
 #[derive(Clone, Debug)]
@@ -128,8 +128,21 @@ pub async fn claim(
         .collect()
 }
 
-/// Extends a claim's lease and records progress; says whether the claim still holds. A worker that
-/// hears `false` must drop the work at once.
+/// What a worker hears when it says that it is alive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// The claim holds, and its lease was extended.
+    Ours,
+    /// The claim holds, but somebody, named here, wants the job to stop.
+    Cancelled {
+        /// Who asked.
+        by: String,
+    },
+    /// The claim no longer holds: the work must be dropped at once.
+    Lost,
+}
+
+/// Extends a claim's lease, records progress, and says what has become of the claim.
 ///
 /// # Errors
 /// When the database can't be written. Then the claim may still hold: nobody can take it over
@@ -139,24 +152,29 @@ pub async fn heartbeat(
     claim: &Claim,
     lease: Duration,
     progress: Option<&Progress>,
-) -> Result<bool, Error> {
+) -> Result<Hold, Error> {
     let progress = progress
         .map(serde_json::to_value)
         .transpose()
         .unwrap_or_default();
-    let done = sqlx::query!(
+    let row = sqlx::query!(
         "UPDATE jobs SET heartbeat_at = now(), lease_expires_at = now() + make_interval(secs => $4),
                 progress = coalesce($5, progress)
-         WHERE id = $1 AND state = 'running' AND claimed_by = $2 AND attempt = $3",
+         WHERE id = $1 AND state = 'running' AND claimed_by = $2 AND attempt = $3
+         RETURNING cancelled_by",
         claim.id.0,
         claim.worker,
         i32::try_from(claim.attempt).unwrap_or(i32::MAX),
         lease.as_secs_f64(),
         progress,
     )
-    .execute(database.pool())
+    .fetch_optional(database.pool())
     .await?;
-    Ok(done.rows_affected() == 1)
+    Ok(match row.map(|row| row.cancelled_by) {
+        Some(None) => Hold::Ours,
+        Some(Some(by)) => Hold::Cancelled { by },
+        None => Hold::Lost,
+    })
 }
 
 /// Says whether some worker holds this attempt of creating a backup. What an attempt that nobody
@@ -202,6 +220,31 @@ pub async fn state(
         Ok((state, row.sentence))
     })
     .transpose()
+}
+
+/// Calls off the creation of a backup: one that waits ends at once, one that runs is told to stop.
+/// Returns the job and whether it has ended; `None` when there is no unfinished one.
+///
+/// # Errors
+/// When the database can't be written.
+pub async fn cancel_creation(
+    transaction: &mut Transaction,
+    backup: BackupId,
+    by: &str,
+) -> Result<Option<(JobId, bool)>, Error> {
+    let row = sqlx::query!(
+        r#"UPDATE jobs SET
+               cancelled_by = $2,
+               state = CASE state WHEN 'running' THEN state ELSE 'cancelled' END,
+               finalized_at = CASE state WHEN 'running' THEN NULL ELSE now() END
+           WHERE backup_id = $1 AND kind = 'create_backup' AND state IN ('available', 'scheduled', 'running')
+           RETURNING id, state = 'cancelled' AS "ended!""#,
+        backup.0,
+        by,
+    )
+    .fetch_optional(transaction.connection())
+    .await?;
+    Ok(row.map(|row| (JobId(row.id), row.ended)))
 }
 
 /// Calls off a job that no worker has taken up; says whether it did.

@@ -61,11 +61,15 @@ pub enum Action {
     Restore,
     /// Lock or unlock a backup.
     Lock,
+    /// Give a backup another name.
+    Rename,
+    /// Call off a backup that is being created.
+    Cancel,
 }
 
 impl Action {
     /// Every action there is.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::List,
         Self::View,
         Self::Create,
@@ -73,6 +77,8 @@ impl Action {
         Self::Delete,
         Self::Restore,
         Self::Lock,
+        Self::Rename,
+        Self::Cancel,
     ];
 
     /// Returns the permission that the action needs.
@@ -81,7 +87,7 @@ impl Action {
             Self::List | Self::View => Permission::Read,
             Self::Create => Permission::Create,
             Self::Download => Permission::Download,
-            Self::Delete | Self::Lock => Permission::Delete,
+            Self::Delete | Self::Lock | Self::Rename | Self::Cancel => Permission::Delete,
             Self::Restore => Permission::Restore,
         }
     }

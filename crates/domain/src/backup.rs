@@ -119,6 +119,11 @@ pub enum DeleteRefused {
     Restoring,
 }
 
+/// Says, for its owner, why a backup that was called off has failed.
+pub fn cancelled_sentence(by: &str) -> String {
+    format!("This backup was cancelled by {by}.")
+}
+
 impl Backup {
     /// Says whether its latest restore has not ended.
     pub fn is_being_restored(&self) -> bool {

@@ -4,7 +4,7 @@
 //! database that does not answer is no such news: nobody else can have taken
 //! the job over without it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use holdfast_archive::Control;
-use holdfast_db::jobs::{self, Claim};
+use holdfast_db::jobs::{self, Claim, Hold};
 use holdfast_domain::Progress;
 use holdfast_domain::job::Phase;
 
@@ -21,6 +21,8 @@ use crate::end::NotDone;
 
 /// How often progress is written, when there is some.
 const PROGRESS: Duration = Duration::from_millis(500);
+/// How long a worker without progress keeps quiet: as long as somebody who calls a job off may wait.
+const QUIET: Duration = Duration::from_secs(2);
 
 /// A job in hand: the claim, the engine's switch, and the signs to stop.
 #[derive(Debug)]
@@ -30,6 +32,8 @@ pub(crate) struct Work {
     /// The archive engine's switch and counters.
     pub(crate) control: Arc<Control>,
     phase: Mutex<Phase>,
+    /// Who called the job off, once somebody has.
+    cancelled_by: OnceLock<String>,
     /// Set when the claim no longer holds.
     lost: CancellationToken,
     /// Set when the worker is going.
@@ -47,6 +51,7 @@ impl Work {
             claim,
             control: Arc::new(Control::new()),
             phase: Mutex::new(Phase::Queued),
+            cancelled_by: OnceLock::new(),
             lost: CancellationToken::new(),
             leaving,
         });
@@ -64,12 +69,18 @@ impl Work {
         self.lost.is_cancelled()
     }
 
+    /// Says who called the job off, if somebody has.
+    pub(crate) fn cancelled_by(&self) -> Option<&str> {
+        self.cancelled_by.get().map(String::as_str)
+    }
+
     /// Checks that the job is to go on.
     ///
     /// # Errors
     /// [`NotDone::Stopped`].
     pub(crate) fn go_on(&self) -> Result<(), NotDone> {
-        if self.lost.is_cancelled() || self.leaving.is_cancelled() {
+        if self.lost.is_cancelled() || self.leaving.is_cancelled() || self.cancelled_by().is_some()
+        {
             Err(NotDone::Stopped)
         } else {
             Ok(())
@@ -118,15 +129,21 @@ async fn keep(context: Arc<Context>, work: Arc<Work>) {
             }
         }
         let progress = work.progress();
-        if written == Some(progress) && last_beat.elapsed() < lease / 4 {
+        if written == Some(progress) && last_beat.elapsed() < (lease / 4).min(QUIET) {
             continue;
         }
         match jobs::heartbeat(&context.database, &work.claim, lease, Some(&progress)).await {
-            Ok(true) => {
+            Ok(Hold::Ours) => {
                 written = Some(progress);
                 last_beat = Instant::now();
             }
-            Ok(false) => {
+            Ok(Hold::Cancelled { by }) => {
+                last_beat = Instant::now();
+                if work.cancelled_by.set(by).is_ok() {
+                    work.control.cancel();
+                }
+            }
+            Ok(Hold::Lost) => {
                 tracing::warn!(job = %work.claim.id, backup = %work.claim.backup, "the lease is lost; dropping the work");
                 work.lost.cancel();
                 work.control.cancel();

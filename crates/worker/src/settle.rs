@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use holdfast_db::jobs::{self, Claim, Failure};
 use holdfast_db::{Error, backups};
-use holdfast_domain::backup::Completed;
+use holdfast_domain::backup::{self, Completed};
 use holdfast_domain::{BackupState, JobKind, retry};
 use holdfast_storage::{ArchiveKey, StorageKey};
 
@@ -25,7 +25,10 @@ pub(crate) async fn settle(context: &Arc<Context>, work: &Work, end: Result<Done
     match end {
         Ok(done) => persist(claim, || settle_done(context, claim, &done)).await,
         Err(NotDone::Stopped) if work.is_lost() => {}
-        Err(NotDone::Stopped) => release(context, claim).await,
+        Err(NotDone::Stopped) => match work.cancelled_by() {
+            Some(by) => persist(claim, || cancel(context, claim, by)).await,
+            None => release(context, claim).await,
+        },
         Err(NotDone::Retry(failure)) if claim.attempt < claim.max_attempts => {
             tracing::warn!(job = %claim.id, backup = %claim.backup, attempt = claim.attempt, error = failure.detail, "a job failed; it will be tried again");
             let wait = retry::backoff(claim.attempt, (context.jitter)());
@@ -105,6 +108,20 @@ async fn discard(context: &Context, claim: &Claim, failure: &Failure) -> Result<
         backups::fail(&mut transaction, claim.backup, &failure.sentence).await?;
     }
     transaction.commit().await
+}
+
+async fn cancel(context: &Context, claim: &Claim, by: &str) -> Result<(), Error> {
+    let mut transaction = context.database.begin().await?;
+    if !jobs::cancel(&mut transaction, claim).await? {
+        return Ok(());
+    }
+    if claim.kind == JobKind::CreateBackup {
+        let sentence = backup::cancelled_sentence(by);
+        backups::fail(&mut transaction, claim.backup, &sentence).await?;
+    }
+    transaction.commit().await?;
+    tracing::info!(job = %claim.id, backup = %claim.backup, by, "a job was called off");
+    Ok(())
 }
 
 async fn release(context: &Context, claim: &Claim) {

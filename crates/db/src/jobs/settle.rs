@@ -71,6 +71,29 @@ pub async fn discard(
     Ok(done.len() == 1)
 }
 
+/// Ends a job that was told to stop.
+///
+/// # Errors
+/// When the database can't be written.
+pub async fn cancel(transaction: &mut Transaction, claim: &Claim) -> Result<bool, Error> {
+    let done = sqlx::query!(
+        "WITH done AS (
+            UPDATE jobs SET state = 'cancelled', finalized_at = now(), claimed_by = NULL, lease_expires_at = NULL,
+                   progress = NULL
+            WHERE id = $1 AND state = 'running' AND claimed_by = $2 AND attempt = $3
+            RETURNING id
+        )
+        SELECT pg_notify($4, id::text) FROM done",
+        claim.id.0,
+        claim.worker,
+        attempt(claim),
+        FINAL,
+    )
+    .fetch_all(transaction.connection())
+    .await?;
+    Ok(done.len() == 1)
+}
+
 /// Ends an attempt; the job is tried again after `wait`.
 ///
 /// # Errors

@@ -5,7 +5,8 @@
 use std::sync::Arc;
 
 use holdfast_archive::{Expected, RestoreOptions};
-use holdfast_db::{backups, jobs, servers};
+use holdfast_db::jobs::{self, Hold};
+use holdfast_db::{backups, servers};
 use holdfast_domain::backup::Purpose;
 use holdfast_domain::job::{Phase, RestoreArgs};
 use holdfast_domain::{BackupState, ServerRef};
@@ -81,8 +82,8 @@ pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done
                 .map_err(|_| "the job was taken away".to_owned())?;
             let beat = jobs::heartbeat(&context.database, &work.claim, context.options.lease, None);
             match runtime.block_on(beat) {
-                Ok(true) => Ok(()),
-                Ok(false) => Err("the job was taken away".to_owned()),
+                Ok(Hold::Ours) => Ok(()),
+                Ok(Hold::Cancelled { .. } | Hold::Lost) => Err("the job was taken away".to_owned()),
                 Err(error) => Err(chain(&error)),
             }
         };

@@ -1,0 +1,58 @@
+//! `POST …/backups/{backup}/cancel`: calls off a backup that waits or runs. What it had stored goes,
+//! and the backup ends as a failed one that says who called it off.
+
+use std::time::Duration;
+
+use actix_web::{HttpResponse, web};
+use tokio::time::Instant;
+
+use holdfast_db::{backups, jobs};
+use holdfast_domain::JobState;
+use holdfast_domain::access::Action;
+use holdfast_domain::backup::cancelled_sentence;
+
+use crate::auth::{Caller, permit};
+use crate::error::ApiError;
+use crate::state::ApiState;
+
+/// How long the answer waits for a worker to stop. One that is dead is replaced within its lease, and
+/// its successor hears that the job is called off.
+const STOPPED: Duration = Duration::from_secs(60);
+
+pub(crate) async fn cancel(
+    caller: Caller,
+    path: web::Path<(String, String)>,
+    state: web::Data<ApiState>,
+) -> Result<HttpResponse, ApiError> {
+    let (_, standing, backup) = caller.backup(&state, &path.0, &path.1).await?;
+    permit(&standing, Action::Cancel)?;
+
+    // Before the job is told, so that its end can't be missed.
+    let mut ends = state.finals.subscribe();
+    let mut transaction = state.database.begin().await?;
+    // The job's row before the backup's, as everywhere: two that take them in
+    // different orders would wait for each other.
+    let cancelled = jobs::cancel_creation(&mut transaction, backup.id, &caller.email).await?;
+    let (job, has_ended) = cancelled.ok_or(ApiError::Cancel)?;
+    if has_ended {
+        backups::fail(
+            &mut transaction,
+            backup.id,
+            &cancelled_sentence(&caller.email),
+        )
+        .await?;
+    }
+    transaction.commit().await?;
+
+    if has_ended {
+        return Ok(HttpResponse::NoContent().finish());
+    }
+    match ends
+        .wait(&state.database, job, Instant::now() + STOPPED)
+        .await?
+    {
+        Some(JobState::Completed | JobState::Discarded) => Err(ApiError::Cancel),
+        // Cancelled, or about to be: it was told, and will not complete.
+        _ => Ok(HttpResponse::NoContent().finish()),
+    }
+}

@@ -1,0 +1,35 @@
+//! `PUT …/backups/{backup}/rename`: gives a backup another name.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use holdfast_db::backups;
+use holdfast_domain::access::Action;
+
+use crate::auth::{Caller, permit};
+use crate::error::ApiError;
+use crate::input::Fields;
+use crate::state::ApiState;
+use crate::views;
+
+pub(crate) async fn rename(
+    caller: Caller,
+    request: HttpRequest,
+    path: web::Path<(String, String)>,
+    payload: web::Payload,
+    state: web::Data<ApiState>,
+) -> Result<HttpResponse, ApiError> {
+    let (server, standing, backup) = caller.backup(&state, &path.0, &path.1).await?;
+    permit(&standing, Action::Rename)?;
+    let mut fields = Fields::read(&request, payload, state.options.max_body_bytes).await?;
+    let name = fields.required_name();
+    fields.check()?;
+    let name = name.ok_or(ApiError::Internal)?;
+
+    let mut transaction = state.database.begin().await?;
+    backups::rename(&mut transaction, backup.id, &name).await?;
+    let renamed = backups::lock(&mut transaction, server.id, backup.id)
+        .await?
+        .ok_or(ApiError::NotFound)?;
+    transaction.commit().await?;
+    Ok(views::ok(&views::backup(&renamed, caller.profile)))
+}
