@@ -5,6 +5,7 @@ use actix_web::http::header::{CACHE_CONTROL, HeaderValue, RETRY_AFTER};
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
+use holdfast_db::activity::Entry;
 use holdfast_domain::backup::Restore;
 use holdfast_domain::limit::CreateRefused;
 use holdfast_domain::{Backup, BackupState, JobState, Profile, Progress};
@@ -112,6 +113,37 @@ pub(crate) fn backup_list(
         "data": objects,
         "meta": { "pagination": pagination, "backup_count": kept },
     })
+}
+
+/// A page of the audit log.
+pub(crate) fn activity_list(entries: &[Entry], pagination: &Value) -> Value {
+    let objects: Vec<Value> = entries
+        .iter()
+        .map(|entry| {
+            let mut properties = entry.properties.clone();
+            properties["uuid"] = json!(entry.backup);
+            properties["name"] = json!(entry.backup_name);
+            let actor = entry
+                .actor
+                .map(|uuid| json!({ "uuid": uuid, "email": entry.actor_email }));
+            json!({
+                "object": "activity_log",
+                "attributes": {
+                    "id": entry.id.to_string(),
+                    "event": entry.event,
+                    "is_api": entry.key.is_some(),
+                    "ip": entry.address,
+                    "description": null,
+                    "properties": properties,
+                    "has_additional_metadata": false,
+                    "timestamp": date(entry.at),
+                    "actor": actor,
+                    "key": entry.key,
+                }
+            })
+        })
+        .collect();
+    json!({ "object": "list", "data": objects, "meta": { "pagination": pagination } })
 }
 
 /// A link that needs no other credential.

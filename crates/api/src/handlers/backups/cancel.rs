@@ -4,11 +4,13 @@
 use std::time::Duration;
 
 use actix_web::{HttpResponse, web};
+use serde_json::json;
 use tokio::time::Instant;
 
-use holdfast_db::{backups, jobs};
+use holdfast_db::{activity, backups, jobs};
 use holdfast_domain::JobState;
 use holdfast_domain::access::Action;
+use holdfast_domain::activity::Event;
 use holdfast_domain::backup::cancelled_sentence;
 
 use crate::auth::{Caller, permit};
@@ -24,7 +26,7 @@ pub(crate) async fn cancel(
     path: web::Path<(String, String)>,
     state: web::Data<ApiState>,
 ) -> Result<HttpResponse, ApiError> {
-    let (_, standing, backup) = caller.backup(&state, &path.0, &path.1).await?;
+    let (server, standing, backup) = caller.backup(&state, &path.0, &path.1).await?;
     permit(&standing, Action::Cancel)?;
 
     // Before the job is told, so that its end can't be missed.
@@ -34,6 +36,16 @@ pub(crate) async fn cancel(
     // different orders would wait for each other.
     let cancelled = jobs::cancel_creation(&mut transaction, backup.id, &caller.email).await?;
     let (job, has_ended) = cancelled.ok_or(ApiError::Cancel)?;
+    let origin = caller.origin();
+    activity::record(
+        &mut transaction,
+        Event::Cancel,
+        server.id,
+        backup.id,
+        Some(&origin),
+        &json!({}),
+    )
+    .await?;
     if has_ended {
         backups::fail(
             &mut transaction,

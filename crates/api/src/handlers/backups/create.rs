@@ -6,8 +6,9 @@ use uuid::Uuid;
 
 use holdfast_db::backups::NewBackup;
 use holdfast_db::jobs::NewJob;
-use holdfast_db::{backups, jobs, servers};
+use holdfast_db::{activity, backups, jobs, servers};
 use holdfast_domain::access::Action;
+use holdfast_domain::activity::Event;
 use holdfast_domain::limit::{self, Allowance, CreateRefused, ServerBusy};
 use holdfast_domain::{BackupId, BackupName, JobKind};
 
@@ -74,6 +75,16 @@ pub(crate) async fn create(
             }
             other => other.into(),
         })?;
+    let origin = caller.origin();
+    activity::record(
+        &mut transaction,
+        Event::Start,
+        server.id,
+        id,
+        Some(&origin),
+        &json!({ "locked": is_locked }),
+    )
+    .await?;
     // Read before the commit: once it is true, nothing may fail the answer.
     let created = backups::lock(&mut transaction, server.id, id)
         .await?

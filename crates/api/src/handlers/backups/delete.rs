@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use holdfast_db::jobs::NewJob;
 use holdfast_db::{backups, jobs};
 use holdfast_domain::access::Action;
+use holdfast_domain::activity::DeleteArgs;
 use holdfast_domain::{JobKind, JobState};
 
 use crate::auth::{Caller, permit};
@@ -48,7 +49,9 @@ pub(crate) async fn delete(
                 server: server.id,
                 backup: backup.id,
                 node: &server.node,
-                args: json!({}),
+                args: json!(DeleteArgs {
+                    origin: Some(caller.origin())
+                }),
                 max_attempts: MAX_ATTEMPTS,
             };
             jobs::enqueue(&mut transaction, &job).await?

@@ -1,9 +1,12 @@
 //! `GET …/backups/{backup}/download`: makes a link that needs no other credential.
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::json;
 use uuid::Uuid;
 
+use holdfast_db::activity;
 use holdfast_domain::access::Action;
+use holdfast_domain::activity::Event;
 use holdfast_domain::backup::Purpose;
 
 use crate::auth::{Caller, permit};
@@ -32,6 +35,18 @@ pub(crate) async fn download(
         user: caller.user,
         key: caller.key.to_string(),
     })?;
+    let mut transaction = state.database.begin().await?;
+    let origin = caller.origin();
+    activity::record(
+        &mut transaction,
+        Event::Download,
+        server.id,
+        backup.id,
+        Some(&origin),
+        &json!({}),
+    )
+    .await?;
+    transaction.commit().await?;
     let base_url = match &state.options.downloads_public_url {
         Some(url) => url.clone(),
         None => base_url(&request, &state.options),

@@ -1,9 +1,11 @@
 //! `POST …/backups/{backup}/lock` and `/unlock`: keeps a backup from deletion, or no longer.
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::json;
 
-use holdfast_db::{Transaction, backups, jobs};
+use holdfast_db::{Transaction, activity, backups, jobs};
 use holdfast_domain::access::Action;
+use holdfast_domain::activity::Event;
 use holdfast_domain::backup::Purpose;
 use holdfast_domain::{Backup, BackupId, ServerId};
 
@@ -34,6 +36,20 @@ pub(crate) async fn lock(
         .map_err(ApiError::NotCompleted)?;
     backup.is_locked = wanted.unwrap_or(!backup.is_locked);
     backups::set_locked(&mut transaction, backup.id, backup.is_locked).await?;
+    let origin = caller.origin();
+    activity::record(
+        &mut transaction,
+        if backup.is_locked {
+            Event::Lock
+        } else {
+            Event::Unlock
+        },
+        server.id,
+        backup.id,
+        Some(&origin),
+        &json!({}),
+    )
+    .await?;
     transaction.commit().await?;
     Ok(views::lock_changed(&backup, caller.profile))
 }
@@ -54,6 +70,16 @@ pub(crate) async fn unlock(
         .map_err(ApiError::NotCompleted)?;
     backup.is_locked = false;
     backups::set_locked(&mut transaction, backup.id, false).await?;
+    let origin = caller.origin();
+    activity::record(
+        &mut transaction,
+        Event::Unlock,
+        server.id,
+        backup.id,
+        Some(&origin),
+        &json!({}),
+    )
+    .await?;
     transaction.commit().await?;
     Ok(views::lock_changed(&backup, caller.profile))
 }

@@ -1,9 +1,11 @@
 //! `PUT …/backups/{backup}/rename`: gives a backup another name.
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::json;
 
-use holdfast_db::backups;
+use holdfast_db::{activity, backups};
 use holdfast_domain::access::Action;
+use holdfast_domain::activity::Event;
 
 use crate::auth::{Caller, permit};
 use crate::error::ApiError;
@@ -27,6 +29,16 @@ pub(crate) async fn rename(
 
     let mut transaction = state.database.begin().await?;
     backups::rename(&mut transaction, backup.id, &name).await?;
+    let origin = caller.origin();
+    activity::record(
+        &mut transaction,
+        Event::Rename,
+        server.id,
+        backup.id,
+        Some(&origin),
+        &json!({}),
+    )
+    .await?;
     let renamed = backups::lock(&mut transaction, server.id, backup.id)
         .await?
         .ok_or(ApiError::NotFound)?;

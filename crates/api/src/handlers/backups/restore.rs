@@ -4,9 +4,10 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
 
 use holdfast_db::jobs::NewJob;
-use holdfast_db::{backups, jobs, servers};
+use holdfast_db::{activity, backups, jobs, servers};
 use holdfast_domain::JobKind;
 use holdfast_domain::access::Action;
+use holdfast_domain::activity::Event;
 use holdfast_domain::backup::Purpose;
 use holdfast_domain::job::RestoreArgs;
 use holdfast_domain::limit::{self, ServerBusy};
@@ -67,6 +68,16 @@ pub(crate) async fn restore(
             holdfast_db::Error::Conflict { .. } => ApiError::Restore(ServerBusy::Restoring),
             other => other.into(),
         })?;
+    let origin = caller.origin();
+    activity::record(
+        &mut transaction,
+        Event::Restore,
+        server.id,
+        backup.id,
+        Some(&origin),
+        &json!(RestoreArgs { truncate }),
+    )
+    .await?;
     transaction.commit().await?;
     Ok(views::restore_accepted(caller.profile))
 }
