@@ -2,5 +2,6 @@
 
 pub(crate) mod activity;
 pub(crate) mod backups;
+pub(crate) mod docs;
 pub(crate) mod files;
 pub(crate) mod health;

@@ -7,11 +7,27 @@ use holdfast_domain::access::Action;
 
 use crate::auth::{Caller, permit};
 use crate::error::ApiError;
+use crate::openapi::Refusals;
 use crate::origin::base_url;
 use crate::page::Page;
 use crate::state::ApiState;
 use crate::views;
+use crate::views::objects::ActivityList;
 
+/// Lists what was done to a server's backups.
+#[utoipa::path(
+    get,
+    path = "/api/client/servers/{server}/activity",
+    operation_id = "activity",
+    tag = "backups",
+    params(
+        ("server" = String, Path, description = "UUID of the server, or the eight characters before its first dash"),
+        ("page" = Option<String>, Query, description = "From 1; anything else than digits means 1"),
+        ("per_page" = Option<String>, Query, description = "1 to 100; 25 when it is anything else than digits"),
+    ),
+    responses((status = 200, description = "A page of the audit log, newest first", body = ActivityList), Refusals),
+    security(("key" = [])),
+)]
 pub(crate) async fn list(
     caller: Caller,
     request: HttpRequest,
@@ -25,5 +41,5 @@ pub(crate) async fn list(
     let entries = activity::list(&state.database, server.id, page.size, page.offset()).await?;
     let base_url = base_url(&request, &state.options);
     let pagination = page.describe(total, entries.len(), &request, &base_url);
-    Ok(views::ok(&views::activity_list(&entries, &pagination)))
+    Ok(views::ok(&views::activity_list(entries, pagination)))
 }

@@ -15,12 +15,25 @@ use holdfast_domain::backup::cancelled_sentence;
 
 use crate::auth::{Caller, permit};
 use crate::error::ApiError;
+use crate::openapi::Refusals;
 use crate::state::ApiState;
 
 /// How long the answer waits for a worker to stop. One that is dead is replaced within its lease, and
 /// its successor hears that the job is called off.
 const STOPPED: Duration = Duration::from_secs(60);
 
+/// Calls off a backup that waits or runs.
+#[utoipa::path(
+    post,
+    path = "/api/client/servers/{server}/backups/{backup}/cancel",
+    tag = "backups",
+    params(
+        ("server" = String, Path, description = "UUID of the server, or the eight characters before its first dash"),
+        ("backup" = String, Path, description = "UUID of the backup"),
+    ),
+    responses((status = 204, description = "Called off; the backup is now a failed one"), Refusals),
+    security(("key" = [])),
+)]
 pub(crate) async fn cancel(
     caller: Caller,
     path: web::Path<(String, String)>,

@@ -15,12 +15,26 @@ use holdfast_domain::{BackupId, BackupName, JobKind};
 use crate::auth::{Caller, permit};
 use crate::error::ApiError;
 use crate::input::Fields;
+use crate::openapi::{CreateBody, Refusals};
 use crate::state::ApiState;
 use crate::views;
+use crate::views::objects::BackupObject;
 
 /// How often a backup is tried before it has failed.
 const MAX_ATTEMPTS: u32 = 3;
 
+/// Asks for a backup.
+#[utoipa::path(
+    post,
+    path = "/api/client/servers/{server}/backups",
+    tag = "backups",
+    params(
+        ("server" = String, Path, description = "UUID of the server, or the eight characters before its first dash"),
+    ),
+    request_body(content = Option<CreateBody>),
+    responses((status = 200, description = "The backup, which a worker is making", body = BackupObject), Refusals),
+    security(("key" = [])),
+)]
 pub(crate) async fn create(
     caller: Caller,
     request: HttpRequest,

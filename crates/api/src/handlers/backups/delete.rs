@@ -17,6 +17,7 @@ use holdfast_domain::{JobKind, JobState};
 
 use crate::auth::{Caller, permit};
 use crate::error::ApiError;
+use crate::openapi::Refusals;
 use crate::state::ApiState;
 
 /// How often the disk is tried before the caller is told that it is away.
@@ -26,6 +27,18 @@ const UNTAKEN: Duration = Duration::from_secs(25);
 /// How long it waits in all.
 const UNFINISHED: Duration = Duration::from_secs(110);
 
+/// Deletes a backup.
+#[utoipa::path(
+    delete,
+    path = "/api/client/servers/{server}/backups/{backup}",
+    tag = "backups",
+    params(
+        ("server" = String, Path, description = "UUID of the server, or the eight characters before its first dash"),
+        ("backup" = String, Path, description = "UUID of the backup"),
+    ),
+    responses((status = 204, description = "It is gone"), Refusals),
+    security(("key" = [])),
+)]
 pub(crate) async fn delete(
     caller: Caller,
     path: web::Path<(String, String)>,

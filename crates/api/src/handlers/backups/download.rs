@@ -11,11 +11,25 @@ use holdfast_domain::backup::Purpose;
 
 use crate::auth::{Caller, permit};
 use crate::error::ApiError;
+use crate::openapi::Refusals;
 use crate::origin::base_url;
 use crate::sign::Claims;
 use crate::state::ApiState;
 use crate::views;
+use crate::views::objects::SignedUrl;
 
+/// Makes a download link.
+#[utoipa::path(
+    get,
+    path = "/api/client/servers/{server}/backups/{backup}/download",
+    tag = "backups",
+    params(
+        ("server" = String, Path, description = "UUID of the server, or the eight characters before its first dash"),
+        ("backup" = String, Path, description = "UUID of the backup"),
+    ),
+    responses((status = 200, description = "A link that needs no key", body = SignedUrl), Refusals),
+    security(("key" = [])),
+)]
 pub(crate) async fn download(
     caller: Caller,
     request: HttpRequest,
@@ -51,7 +65,6 @@ pub(crate) async fn download(
         Some(url) => url.clone(),
         None => base_url(&request, &state.options),
     };
-    Ok(views::ok(&views::signed_url(&format!(
-        "{base_url}/download/backup?token={token}"
-    ))))
+    let url = format!("{base_url}/download/backup?token={token}");
+    Ok(views::ok(&views::signed_url(url)))
 }

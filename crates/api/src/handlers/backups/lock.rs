@@ -12,10 +12,24 @@ use holdfast_domain::{Backup, BackupId, ServerId};
 use crate::auth::{Caller, permit};
 use crate::error::ApiError;
 use crate::input::Fields;
+use crate::openapi::{LockBody, Refusals};
 use crate::state::ApiState;
 use crate::views;
+use crate::views::objects::BackupObject;
 
 /// Toggles the lock, or sets it to the `is_locked` of the body.
+#[utoipa::path(
+    post,
+    path = "/api/client/servers/{server}/backups/{backup}/lock",
+    tag = "backups",
+    params(
+        ("server" = String, Path, description = "UUID of the server, or the eight characters before its first dash"),
+        ("backup" = String, Path, description = "UUID of the backup"),
+    ),
+    request_body(content = Option<LockBody>),
+    responses((status = 204, description = "Locked or unlocked"), (status = 200, description = "The same, in the profile `pterodactyl`", body = BackupObject), Refusals),
+    security(("key" = [])),
+)]
 pub(crate) async fn lock(
     caller: Caller,
     request: HttpRequest,
@@ -55,6 +69,17 @@ pub(crate) async fn lock(
 }
 
 /// Removes the lock; fine when there is none.
+#[utoipa::path(
+    post,
+    path = "/api/client/servers/{server}/backups/{backup}/unlock",
+    tag = "backups",
+    params(
+        ("server" = String, Path, description = "UUID of the server, or the eight characters before its first dash"),
+        ("backup" = String, Path, description = "UUID of the backup"),
+    ),
+    responses((status = 204, description = "Unlocked"), (status = 200, description = "The same, in the profile `pterodactyl`", body = BackupObject), Refusals),
+    security(("key" = [])),
+)]
 pub(crate) async fn unlock(
     caller: Caller,
     path: web::Path<(String, String)>,

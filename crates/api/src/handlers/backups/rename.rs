@@ -10,9 +10,24 @@ use holdfast_domain::activity::Event;
 use crate::auth::{Caller, permit};
 use crate::error::ApiError;
 use crate::input::Fields;
+use crate::openapi::{Refusals, RenameBody};
 use crate::state::ApiState;
 use crate::views;
+use crate::views::objects::BackupObject;
 
+/// Gives a backup another name.
+#[utoipa::path(
+    put,
+    path = "/api/client/servers/{server}/backups/{backup}/rename",
+    tag = "backups",
+    params(
+        ("server" = String, Path, description = "UUID of the server, or the eight characters before its first dash"),
+        ("backup" = String, Path, description = "UUID of the backup"),
+    ),
+    request_body(content = RenameBody),
+    responses((status = 200, description = "The backup under its new name", body = BackupObject), Refusals),
+    security(("key" = [])),
+)]
 pub(crate) async fn rename(
     caller: Caller,
     request: HttpRequest,
