@@ -9,6 +9,9 @@
 )]
 
 mod backups;
+mod cli;
 mod permissions;
+mod queries;
 mod support;
+mod tidy;
 mod worker_dies;

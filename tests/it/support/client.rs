@@ -46,6 +46,14 @@ impl Client {
         }
     }
 
+    /// The same caller, asking another process of the service.
+    pub(crate) fn at(&self, base_url: &str) -> Self {
+        Self {
+            base_url: base_url.to_owned(),
+            ..self.clone()
+        }
+    }
+
     /// The same caller with another key.
     pub(crate) fn with_token(&self, token: &str) -> Self {
         Self {
