@@ -13,7 +13,7 @@ use crate::support::app::{App, Setting, variable};
 use crate::support::client::redact;
 use crate::support::database::TestDatabase;
 use crate::support::process::{Ended, Process, holdfast, run};
-use crate::support::{files, is_root};
+use crate::support::{files, is_root, skipped};
 
 /// `holdfast admin --json …` on a database.
 struct Admin {
@@ -202,9 +202,7 @@ fn as_ordinary_user(program: &Path) -> Option<Command> {
     if passes.is_ok_and(|status| status.success()) {
         return Some(as_nobody(program));
     }
-    println!(
-        "skipped: root is not bound by modes, and setpriv is missing or the binary is closed to others"
-    );
+    skipped("root is not bound by modes, and setpriv is missing or the binary is closed to others");
     None
 }
 

@@ -10,6 +10,7 @@
 
 mod backups;
 mod cli;
+mod limits;
 mod permissions;
 mod queries;
 mod support;

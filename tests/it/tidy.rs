@@ -36,7 +36,7 @@ fn tracked() -> Vec<String> {
     git.args(["-c", "safe.directory=*", "ls-files", "-z"]);
     let output = git.current_dir(root()).output();
     let Some(output) = output.ok().filter(|output| output.status.success()) else {
-        println!("skipped: this is no checkout of git");
+        crate::support::skipped("this is no checkout of git");
         return Vec::new();
     };
     let text = String::from_utf8(output.stdout).unwrap();
