@@ -1,9 +1,11 @@
 //! The endpoints below `/api/client/servers/{server}/backups`, as built.
 
+mod cancel;
 mod create;
 mod delete;
 mod download;
 mod list;
 mod lock;
+mod rename;
 mod restore;
 mod show;

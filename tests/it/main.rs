@@ -9,6 +9,10 @@
 )]
 
 mod backups;
+mod cli;
+mod limits;
 mod permissions;
+mod queries;
 mod support;
+mod tidy;
 mod worker_dies;

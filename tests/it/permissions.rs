@@ -15,7 +15,7 @@ use crate::support::client::{Client, send};
 /// A backup that is completed as far as the API can see.
 const BACKUP: &str = "a4962fe6-90c8-4b89-ba62-a5d3b06426c0";
 
-const ROUTES: [(&str, &str); 10] = [
+const ROUTES: [(&str, &str); 12] = [
     ("GET", ""),
     ("POST", ""),
     ("GET", "/{backup}"),
@@ -25,11 +25,13 @@ const ROUTES: [(&str, &str); 10] = [
     ("POST", "/{backup}/restore"),
     ("POST", "/{backup}/lock"),
     ("POST", "/{backup}/unlock"),
+    ("PUT", "/{backup}/rename"),
+    ("POST", "/{backup}/cancel"),
     ("PUT", "/{backup}/lock"),
 ];
 
 /// Puts everything back that a request may have changed. The backup is locked, so that whoever may
-/// delete it is told so (400) and it stays.
+/// delete it is told so (400) and it stays; it has ended, so that whoever may cancel is told that (409).
 async fn reset(app: &App) {
     let server = app.server.id;
     let statements = format!(
@@ -45,8 +47,7 @@ async fn reset(app: &App) {
 fn request(client: &Client, method: &str, path: &str) -> RequestBuilder {
     let path = path.replace("{backup}", BACKUP);
     let method = Method::from_bytes(method.as_bytes()).unwrap();
-    // The body sets the lock, so that it never matters what a request before did.
-    let body = json!({ "is_locked": true });
+    let body = json!({ "is_locked": true, "name": "Renamed" });
     client.request(method, &path).json(&body)
 }
 
@@ -98,7 +99,7 @@ async fn a_server_that_is_not_the_callers_is_not_found_rather_than_forbidden() {
         (app.as_owner(), Uuid::new_v4().to_string()),
         (app.as_admin(), Uuid::new_v4().to_string()),
     ] {
-        for (method, path) in &ROUTES[..9] {
+        for (method, path) in &ROUTES[..11] {
             reset(&app).await;
             let client = client.about(&server);
             let answer = send(request(&client, method, path)).await;

@@ -31,3 +31,12 @@ pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Opt
 pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
+
+/// Says why a test, or a part of it, can't be run here.
+#[expect(
+    clippy::print_stdout,
+    reason = "cargo shows it to whoever asks for output"
+)]
+pub(crate) fn skipped(reason: &str) {
+    println!("skipped: {reason}");
+}

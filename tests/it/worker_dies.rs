@@ -288,3 +288,37 @@ async fn keys_and_links_of_before_a_restart_are_good_after_it() {
     service.process.signal(Signal::TERM);
     assert!(service.process.ended().await.success());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_stops_in_time_although_clients_hold_on_to_it() {
+    let mut service = Service::start(&QUICK).await;
+    let big = service.directory().join("world/bigger.mca");
+    files::write(&big, &files::noise(30_000_000, 9));
+    let uuid = service.owner.create(json!({})).await.uuid();
+    completed(&service.owner, &uuid).await;
+    let link = service.owner.download(&uuid).await.link();
+    // One client is in the middle of a download, another has asked and keeps its connection.
+    let request = service.owner.plain(reqwest::Method::GET, &link);
+    let mut download = request.send().await.unwrap();
+    download.chunk().await.unwrap().unwrap();
+    let (_, address) = link.split_once("//").unwrap();
+    let address = address.split('/').next().unwrap();
+    let mut idle = tokio::net::TcpStream::connect(address).await.unwrap();
+    let ask = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    tokio::io::AsyncWriteExt::write_all(&mut idle, ask)
+        .await
+        .unwrap();
+    let mut answered = [0; 12];
+    tokio::io::AsyncReadExt::read_exact(&mut idle, &mut answered)
+        .await
+        .unwrap();
+    assert_eq!(&answered, b"HTTP/1.1 200");
+
+    let begun = Instant::now();
+    service.process.signal(Signal::TERM);
+    let status = service.process.ended().await;
+    let took = begun.elapsed();
+    assert!(status.success(), "{}", service.process.log());
+    assert!(took < Duration::from_secs(10), "it took {took:?}");
+    drop((download, idle));
+}

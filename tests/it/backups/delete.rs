@@ -114,3 +114,38 @@ async fn two_that_delete_at_once_both_hear_that_it_is_gone() {
     assert_eq!(app.sql().number("SELECT count(*) FROM backups").await, 0);
     app.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_that_no_worker_takes_up_is_called_off() {
+    let app = App::start().await;
+    let uuid = app.backup().await;
+    app.sql()
+        .query("UPDATE servers SET node = 'elsewhere'")
+        .await;
+    let answer = app.as_owner().delete(&uuid).await;
+    assert_eq!(answer.refusal().0, 503);
+    let waiting = "SELECT count(*) FROM jobs WHERE state NOT IN ('completed', 'cancelled')";
+    assert_eq!(app.sql().number(waiting).await, 0, "it must not come later");
+    let shown = app.as_owner().show(&uuid).await.attributes();
+    assert_eq!(
+        (&shown["status"], &shown["progress"]),
+        (&json!("completed"), &json!(null))
+    );
+    app.sql().query("UPDATE servers SET node = 'local'").await;
+    assert_eq!(app.as_owner().delete(&uuid).await.status, 204);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deleting_works_in_every_state_of_the_server() {
+    let mut app = App::start().await;
+    for state in holdfast_domain::ServerState::ALL {
+        app.server.state = holdfast_domain::ServerState::Normal;
+        app.save_server().await;
+        let uuid = app.backup().await;
+        app.server.state = state;
+        app.save_server().await;
+        assert_eq!(app.as_owner().delete(&uuid).await.status, 204, "{state:?}");
+    }
+    app.stop().await;
+}

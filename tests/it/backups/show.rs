@@ -306,3 +306,17 @@ async fn a_missing_permission_has_pterodactyls_code_in_its_profile() {
     );
     app.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_away_is_told_without_its_inside() {
+    let mut app = App::without_worker(&[]).await;
+    app.raw.take().unwrap().drop().await;
+    let answer = app.as_owner().list("").await;
+    insta::assert_json_snapshot!("database_away", answer.redacted());
+    assert_eq!(answer.header("retry-after"), "5");
+    let url = format!("{}/readyz", app.base_url);
+    let ready = send(app.as_nobody().plain(Method::GET, &url)).await;
+    assert_eq!(ready.status, 503);
+    assert_eq!(ready.json()["checks"]["database"], "unreachable");
+    app.stop().await;
+}

@@ -64,6 +64,8 @@ impl App {
             variable(&("http.listen", "127.0.0.1:0")),
             variable(&("database.url", &raw.url())),
             variable(&("database.max_connections", "6")),
+            // Tests look more often than people do.
+            variable(&("http.rate_limit_per_minute", "0")),
         ];
         pairs.extend(changed.iter().map(variable));
         let settings = Settings::load(&[], pairs.clone(), data.path()).unwrap();

@@ -1,8 +1,10 @@
 //! Callers, as values, and the answers they get.
 
+use std::collections::BTreeMap;
+
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::{Method, RequestBuilder};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 /// Somebody who calls the client API of one server.
@@ -42,6 +44,14 @@ impl Client {
     pub(crate) fn about(&self, server: &str) -> Self {
         Self {
             server: server.to_owned(),
+            ..self.clone()
+        }
+    }
+
+    /// The same caller, asking another process of the service.
+    pub(crate) fn at(&self, base_url: &str) -> Self {
+        Self {
+            base_url: base_url.to_owned(),
             ..self.clone()
         }
     }
@@ -176,7 +186,7 @@ impl Answer {
 
     /// Status and body with everything that differs from run to run replaced by what it is.
     pub(crate) fn redacted(&self) -> Value {
-        json!({ "status": self.status, "body": redact("", &self.json()) })
+        json!({ "body": redact("", &self.json()), "status": self.status })
     }
 }
 
@@ -184,11 +194,12 @@ impl Answer {
 pub(crate) fn redact(name: &str, value: &Value) -> Value {
     match value {
         Value::Object(fields) => {
-            let redacted: Map<String, Value> = fields
+            // Sorted, whatever order the features of serde_json give this build.
+            let redacted: BTreeMap<&String, Value> = fields
                 .iter()
-                .map(|(name, value)| (name.clone(), redact(name, value)))
+                .map(|(name, value)| (name, redact(name, value)))
                 .collect();
-            Value::Object(redacted)
+            json!(redacted)
         }
         Value::Array(values) => values.iter().map(|value| redact("", value)).collect(),
         Value::Number(number) if name == "bytes" && number.as_u64() != Some(0) => "[bytes]".into(),

@@ -25,9 +25,18 @@ pub(crate) struct TestDatabase {
 impl TestDatabase {
     /// Copies the migrated one.
     pub(crate) async fn create() -> Self {
+        Self::copy(TEMPLATE).await
+    }
+
+    /// Makes one without any table.
+    pub(crate) async fn create_empty() -> Self {
+        Self::copy("template0").await
+    }
+
+    async fn copy(template: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        let create = format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE}");
+        let create = format!("CREATE DATABASE {name} TEMPLATE {template}");
         postgres().query("postgres", &create).await.unwrap();
         Self { name }
     }
@@ -43,7 +52,15 @@ impl TestDatabase {
     /// Runs statements past the service, to make what it would take long to get into, such as a
     /// lease that ran out.
     pub(crate) async fn query(&self, statements: &str) -> Vec<Vec<Option<String>>> {
-        postgres().query(&self.name, statements).await.unwrap()
+        self.try_query(statements).await.unwrap()
+    }
+
+    /// Runs statements that the database may refuse.
+    pub(crate) async fn try_query(
+        &self,
+        statements: &str,
+    ) -> Result<Vec<Vec<Option<String>>>, holdfast_postgres::Error> {
+        postgres().query(&self.name, statements).await
     }
 
     /// Asks for one number.

@@ -32,6 +32,8 @@ pub(crate) fn holdfast(settings: &[Setting<'_>]) -> Command {
             command.env_remove(name);
         }
     }
+    // Tests look more often than people do.
+    command.envs([variable(&("http.rate_limit_per_minute", "0"))]);
     command.envs(settings.iter().map(variable));
     command.stdin(Stdio::null());
     command

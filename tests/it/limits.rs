@@ -1,0 +1,87 @@
+//! How often one may ask: requests in a minute, backups in a span of time.
+
+use reqwest::Method;
+use serde_json::json;
+
+use crate::support::app::App;
+use crate::support::client::{Answer, Client, send};
+
+/// Asks until it is refused: within two minutes' worth of requests, should a minute end meanwhile.
+async fn until_refused(client: &Client) -> (Vec<Answer>, Answer) {
+    let mut allowed = Vec::new();
+    for _ in 0..8 {
+        let answer = client.list("").await;
+        if answer.status == 429 {
+            return (allowed, answer);
+        }
+        allowed.push(answer);
+    }
+    panic!("never refused")
+}
+
+fn number(answer: &Answer, header: &str) -> u64 {
+    let text = answer.header(header);
+    text.parse()
+        .unwrap_or_else(|_| panic!("{header}: {text:?}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_asks_too_often_is_told_when_to_come_again() {
+    let app = App::without_worker(&[("http.rate_limit_per_minute", "3")]).await;
+    let (allowed, refused) = until_refused(&app.as_owner()).await;
+    for answer in &allowed {
+        assert_eq!(answer.status, 200);
+        assert_eq!(number(answer, "x-ratelimit-limit"), 3);
+        assert!(number(answer, "x-ratelimit-remaining") < 3);
+    }
+    let text = "Too many requests, please slow down.";
+    assert_eq!(
+        refused.refusal(),
+        (429, "TooManyRequestsHttpException".into(), text.into())
+    );
+    assert_eq!(number(&refused, "x-ratelimit-remaining"), 0);
+    assert!((1..=60).contains(&number(&refused, "retry-after")));
+    assert_eq!(number(&refused, "x-ratelimit-reset") % 60, 0);
+    // Others have a count of their own, and callers without a key have one too.
+    assert_eq!(app.as_admin().list("").await.status, 200);
+    let (allowed, refused) = until_refused(&app.as_nobody()).await;
+    assert!(allowed.iter().all(|answer| answer.status == 401));
+    assert_eq!(number(&allowed[0], "x-ratelimit-limit"), 3);
+    assert_eq!(number(&refused, "x-ratelimit-limit"), 3);
+    // What is not below /api/ is not counted.
+    for _ in 0..8 {
+        let url = format!("{}/healthz", app.base_url);
+        let answer = send(app.as_nobody().plain(Method::GET, &url)).await;
+        assert_eq!(
+            (answer.status, answer.header("x-ratelimit-limit")),
+            (200, "")
+        );
+    }
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_was_backed_up_too_often_has_to_wait() {
+    let app = App::start_with(&[
+        ("limits.create_throttle_count", "2"),
+        ("limits.create_throttle_seconds", "600"),
+        ("limits.backups_per_server", "2"),
+    ])
+    .await;
+    app.failed_backup().await;
+    app.backup().await;
+    let deleted = app.backup().await;
+    let text = "Only 2 backups may be generated within a 600 second span of time.";
+    let expected = (429, "TooManyRequestsHttpException".into(), text.into());
+    // Before the limit, which is reached as well; and a deletion does not help.
+    let refused = app.as_owner().create(json!({})).await.refusal();
+    assert_eq!(refused, expected);
+    assert_eq!(app.as_owner().delete(&deleted).await.status, 204);
+    let refused = app.as_owner().create(json!({})).await.refusal();
+    assert_eq!(refused, expected);
+    app.sql()
+        .query("UPDATE jobs SET created_at = created_at - interval '601 seconds'")
+        .await;
+    app.backup().await;
+    app.stop().await;
+}

@@ -1,0 +1,305 @@
+//! The rules of the house that a machine can check. See CONTRIBUTING.md for why they are.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The longest source file, in lines without its unit tests.
+const LONGEST: usize = 400;
+
+/// Which crates of ours each may depend on.
+const ARROWS: [(&str, &[&str]); 8] = [
+    ("domain", &[]),
+    ("archive", &[]),
+    ("postgres", &[]),
+    ("storage", &["domain"]),
+    ("db", &["domain"]),
+    ("api", &["domain", "db", "storage"]),
+    ("worker", &["domain", "db", "storage", "archive"]),
+    (
+        "cli",
+        &[
+            "api", "archive", "db", "domain", "postgres", "storage", "worker",
+        ],
+    ),
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// Every file that git has, but for what was deleted in the work tree; none outside of a checkout.
+fn tracked() -> Vec<String> {
+    let mut git = Command::new("git");
+    // The checkout may be another user's, which git minds and we don't.
+    git.args(["-c", "safe.directory=*", "ls-files", "-z"]);
+    let output = git.current_dir(root()).output();
+    let Some(output) = output.ok().filter(|output| output.status.success()) else {
+        crate::support::skipped("this is no checkout of git");
+        return Vec::new();
+    };
+    let text = String::from_utf8(output.stdout).unwrap();
+    let names = text.split_terminator('\0').map(str::to_owned);
+    names.filter(|name| root().join(name).exists()).collect()
+}
+
+fn tracked_sources() -> Vec<(String, String)> {
+    let sources = tracked().into_iter().filter(|name| name.ends_with(".rs"));
+    sources
+        .map(|name| {
+            let text = fs_err::read_to_string(root().join(&name)).unwrap();
+            (name, text)
+        })
+        .collect()
+}
+
+fn manifest(path: &str) -> toml::Table {
+    let text = fs_err::read_to_string(root().join(path)).unwrap();
+    text.parse().unwrap()
+}
+
+/// The names of everything that a crate may use, at run time, in its build or in its tests.
+fn dependencies(krate: &str) -> BTreeSet<String> {
+    let manifest = manifest(&format!("crates/{krate}/Cargo.toml"));
+    ["dependencies", "dev-dependencies", "build-dependencies"]
+        .iter()
+        .filter_map(|section| manifest.get(*section)?.as_table())
+        .flat_map(|section| section.keys().cloned())
+        .collect()
+}
+
+#[track_caller]
+fn nothing(found: &[String], rule: &str) {
+    assert!(found.is_empty(), "{rule}:\n  {}", found.join("\n  "));
+}
+
+#[test]
+fn crates_depend_on_each_other_only_along_the_arrows() {
+    let mut folders: Vec<String> = fs_err::read_dir(root().join("crates"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    folders.sort();
+    let mut known: Vec<&str> = ARROWS.iter().map(|(krate, _)| *krate).collect();
+    known.sort_unstable();
+    assert_eq!(
+        folders, known,
+        "a new crate needs its place among the arrows"
+    );
+    for (krate, allowed) in ARROWS {
+        let found: Vec<String> = dependencies(krate)
+            .iter()
+            .filter_map(|name| name.strip_prefix("holdfast-"))
+            .filter(|name| !allowed.contains(name))
+            .map(str::to_owned)
+            .collect();
+        nothing(&found, &format!("{krate} must not depend on"));
+    }
+}
+
+#[test]
+fn each_technology_is_known_to_one_crate() {
+    for (prefix, owner) in [("sqlx", "db"), ("actix", "api"), ("clap", "cli")] {
+        for (krate, _) in ARROWS {
+            let uses = dependencies(krate)
+                .iter()
+                .any(|name| name.starts_with(prefix));
+            assert_eq!(uses, krate == owner, "{prefix} in {krate}");
+        }
+    }
+    let pure = dependencies("domain");
+    for impure in ["tokio", "fs-err", "rustix", "reqwest"] {
+        assert!(!pure.contains(impure), "domain must not know {impure}");
+    }
+    let mut found = Vec::new();
+    for (name, text) in tracked_sources() {
+        let elsewhere = name.starts_with("crates/") && !name.starts_with("crates/api/");
+        for word in ["StatusCode", "actix_web"] {
+            if elsewhere && text.contains(word) {
+                found.push(format!("{name}: {word}"));
+            }
+        }
+        let outside_db = name.starts_with("crates/") && !name.starts_with("crates/db/");
+        if outside_db && text.contains("sqlx::") {
+            found.push(format!("{name}: sqlx"));
+        }
+    }
+    nothing(&found, "HTTP is the API's business, SQL the database's");
+}
+
+#[test]
+fn every_source_file_says_first_what_it_is() {
+    let found: Vec<String> = tracked_sources()
+        .into_iter()
+        .filter(|(_, text)| {
+            let first = text.lines().next().unwrap_or_default();
+            first.len() <= "//! ".len() || !first.starts_with("//! ")
+        })
+        .map(|(name, _)| name)
+        .collect();
+    nothing(&found, "these do not open with `//! …`");
+}
+
+#[test]
+fn no_source_file_is_longer_than_one_can_read() {
+    let mut found = Vec::new();
+    for (name, text) in tracked_sources() {
+        // Files of tests alone are lists, which may be long.
+        if name.ends_with("tests.rs") || name.contains("tests/") {
+            continue;
+        }
+        let own = text
+            .lines()
+            .take_while(|line| *line != "#[cfg(test)]")
+            .count();
+        if own > LONGEST {
+            found.push(format!("{name}: {own}"));
+        }
+    }
+    nothing(&found, &format!("longer than {LONGEST} lines"));
+}
+
+#[test]
+fn modules_are_named_after_what_they_are() {
+    let found: Vec<String> = tracked()
+        .into_iter()
+        .filter(|name| {
+            let stem = Path::new(name).file_stem().unwrap_or_default();
+            let is_rust = name.ends_with(".rs");
+            let vague = ["mod", "utils", "util", "helpers", "common", "types", "misc"];
+            is_rust && vague.iter().any(|word| stem == *word)
+        })
+        .collect();
+    nothing(&found, "`name.rs` and `name/`, whole words");
+}
+
+#[test]
+fn nothing_is_left_to_do_and_nothing_points_out_of_the_repository() {
+    // Put together, so that this file does not hold what it looks for.
+    let words = [
+        ["todo", "!("],
+        ["unimplemented", "!("],
+        ["FIX", "ME"],
+        ["XX", "X:"],
+        ["../", "shared"],
+        ["/work/", "shared"],
+        [".lib", "rary"],
+    ]
+    .map(|parts| parts.concat());
+    let mut found = Vec::new();
+    for name in tracked() {
+        // What is not text holds no words.
+        let Ok(text) = fs_err::read_to_string(root().join(&name)) else {
+            continue;
+        };
+        for word in &words {
+            if text.contains(word) {
+                found.push(format!("{name}: {word}"));
+            }
+        }
+    }
+    nothing(&found, "left over");
+}
+
+#[test]
+fn lints_are_silenced_with_a_reason() {
+    let mut found = Vec::new();
+    for (name, text) in tracked_sources() {
+        for (index, line) in text.lines().enumerate() {
+            let line = line.trim_start();
+            let silences = ["#[expect(", "#![expect(", "#[allow(", "#![allow("];
+            if !silences.iter().any(|start| line.starts_with(start)) {
+                continue;
+            }
+            let rest: Vec<&str> = text.lines().skip(index).take(6).collect();
+            let whole = rest.join(" ");
+            let attribute = whole.split(")]").next().unwrap_or_default();
+            if !attribute.contains("reason =") {
+                found.push(format!("{name}:{}", index + 1));
+            }
+        }
+    }
+    nothing(&found, "say why");
+}
+
+#[test]
+fn migrations_have_numbers_of_their_own_and_say_what_they_are() {
+    let mut numbers = BTreeSet::new();
+    for path in tracked() {
+        let Some(name) = path.strip_prefix("migrations/") else {
+            continue;
+        };
+        if !name.ends_with(".sql") {
+            continue;
+        }
+        let (number, _) = name.split_once('_').unwrap_or_default();
+        let four_digits = number.len() == 4 && number.bytes().all(|byte| byte.is_ascii_digit());
+        assert!(four_digits, "{name} should begin with four digits");
+        assert!(
+            numbers.insert(number.to_owned()),
+            "{name} has another one's number"
+        );
+        let text = fs_err::read_to_string(root().join(&path)).unwrap();
+        assert!(text.starts_with("-- "), "{name} does not say what it is");
+    }
+}
+
+#[test]
+fn scripts_can_be_run_and_nothing_else_can() {
+    let mut found = Vec::new();
+    for name in tracked() {
+        let path = root().join(&name);
+        let bytes = fs_err::read(&path).unwrap();
+        let is_script = bytes.starts_with(b"#!/");
+        let mode = fs_err::metadata(&path).unwrap().permissions().mode();
+        if is_script != (mode & 0o100 != 0) {
+            found.push(format!("{name}: {mode:o}"));
+        }
+    }
+    nothing(
+        &found,
+        "a script has `#!` and its bit, another file neither",
+    );
+}
+
+#[test]
+fn every_setting_has_its_comment() {
+    let text = fs_err::read_to_string(root().join("config/default.toml")).unwrap();
+    let mut before = "";
+    let mut found = Vec::new();
+    for line in text.lines() {
+        let is_setting = line.contains(" = ") && !line.starts_with('#');
+        if is_setting && !before.starts_with("# ") {
+            found.push(line.to_owned());
+        }
+        before = line;
+    }
+    nothing(&found, "settings without a comment above them");
+}
+
+#[test]
+fn every_crate_keeps_the_lints_and_versions_of_the_workspace() {
+    for (krate, _) in ARROWS {
+        let manifest = manifest(&format!("crates/{krate}/Cargo.toml"));
+        assert_eq!(
+            manifest["package"]["name"].as_str(),
+            Some(format!("holdfast-{krate}").as_str())
+        );
+        let inherits = manifest["lints"]["workspace"].as_bool();
+        assert_eq!(inherits, Some(true), "lints of {krate}");
+        for section in ["dependencies", "dev-dependencies", "build-dependencies"] {
+            let Some(section) = manifest.get(section).and_then(toml::Value::as_table) else {
+                continue;
+            };
+            for (name, value) in section {
+                let inherits = value.get("workspace").and_then(toml::Value::as_bool);
+                assert_eq!(
+                    inherits,
+                    Some(true),
+                    "{name} in {krate} has its own version"
+                );
+            }
+        }
+    }
+}
