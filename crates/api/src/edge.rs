@@ -92,6 +92,7 @@ fn foreign(status: StatusCode, method: &str) -> ApiError {
         StatusCode::NOT_FOUND => ApiError::NotFound,
         StatusCode::METHOD_NOT_ALLOWED => ApiError::MethodNotAllowed {
             method: method.to_owned(),
+            allow: "GET, HEAD",
         },
         StatusCode::PAYLOAD_TOO_LARGE => ApiError::BodyTooLarge,
         StatusCode::RANGE_NOT_SATISFIABLE => ApiError::RangeNotSatisfiable,

@@ -21,7 +21,7 @@ pub(crate) enum ApiError {
     /// No such path, server or backup, or none that the caller has a part in.
     NotFound,
     /// The path exists, the method doesn't.
-    MethodNotAllowed { method: String },
+    MethodNotAllowed { method: String, allow: &'static str },
     /// No key, or a bad one.
     InvalidCredentials,
     /// Too many requests in this minute.
@@ -126,7 +126,7 @@ impl ApiError {
     pub(crate) fn detail(&self) -> String {
         match self {
             Self::NotFound => "The requested resource could not be found.".into(),
-            Self::MethodNotAllowed { method } => {
+            Self::MethodNotAllowed { method, .. } => {
                 format!("The {method} method is not supported for this route.")
             }
             Self::InvalidCredentials => "The credentials provided were invalid.".into(),

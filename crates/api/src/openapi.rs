@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{ContentBuilder, OpenApi as Document, Ref, RefOr, Response, ResponseBuilder};
+use utoipa::openapi::{
+    ContentBuilder, OpenApi as Document, Ref, RefOr, Required, Response, ResponseBuilder,
+};
 use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
 
 use crate::handlers::{activity, backups, files, health};
@@ -23,7 +25,7 @@ use crate::views::objects::{ErrorEntry, Errors};
         activity::list, files::download, health::alive, health::ready,
     ),
     components(schemas(Errors, ErrorEntry)),
-    modifiers(&Key),
+    modifiers(&Key, &NoBodyWillDo),
     tags(
         (name = "backups", description = "A server's backups; any `ptlc_` key of its owner, an administrator or a subuser"),
         (name = "service", description = "Downloads by link, and health; no key"),
@@ -49,6 +51,22 @@ impl Modify for Key {
             .description(Some("A key of 48 characters, `ptlc_…`"))
             .build();
         components.add_security_scheme("key", SecurityScheme::Http(bearer));
+    }
+}
+
+/// Says that a body without required fields need not be there.
+struct NoBodyWillDo;
+
+impl Modify for NoBodyWillDo {
+    fn modify(&self, document: &mut Document) {
+        for item in document.paths.paths.values_mut() {
+            let body = item
+                .post
+                .as_mut()
+                .and_then(|post| post.request_body.as_mut());
+            let Some(RefOr::T(body)) = body else { continue };
+            body.required = Some(Required::False);
+        }
     }
 }
 

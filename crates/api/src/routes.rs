@@ -10,43 +10,47 @@ pub(crate) fn routes(app: &mut web::ServiceConfig) {
     app.service(
         web::scope("/api/client/servers/{server}/backups")
             .service(
-                resource("")
+                resource("", "GET, HEAD, POST")
                     .route(read().to(backups::list))
                     .route(web::post().to(backups::create)),
             )
             .service(
-                resource("/{backup}")
+                resource("/{backup}", "GET, HEAD, DELETE")
                     .route(read().to(backups::show))
                     .route(web::delete().to(backups::delete)),
             )
             .service(
-                resource("/{backup}/download")
+                resource("/{backup}/download", "GET, HEAD, POST")
                     .route(read().to(backups::download))
                     .route(web::post().to(backups::download)),
             )
-            .service(resource("/{backup}/restore").route(web::post().to(backups::restore)))
-            .service(resource("/{backup}/lock").route(web::post().to(backups::lock)))
-            .service(resource("/{backup}/rename").route(web::put().to(backups::rename)))
-            .service(resource("/{backup}/cancel").route(web::post().to(backups::cancel)))
-            .service(resource("/{backup}/unlock").route(web::post().to(backups::unlock))),
+            .service(resource("/{backup}/restore", "POST").route(web::post().to(backups::restore)))
+            .service(resource("/{backup}/lock", "POST").route(web::post().to(backups::lock)))
+            .service(resource("/{backup}/rename", "PUT").route(web::put().to(backups::rename)))
+            .service(resource("/{backup}/cancel", "POST").route(web::post().to(backups::cancel)))
+            .service(resource("/{backup}/unlock", "POST").route(web::post().to(backups::unlock))),
     )
-    .service(resource("/api/client/servers/{server}/activity").route(read().to(activity::list)))
-    .service(resource("/download/backup").route(read().to(files::download)))
-    .service(resource("/api/openapi.json").route(read().to(docs::document_json)))
-    .service(resource("/api/docs").route(read().to(docs::to_page)))
+    .service(
+        resource("/api/client/servers/{server}/activity", "GET, HEAD")
+            .route(read().to(activity::list)),
+    )
+    .service(resource("/download/backup", "GET, HEAD").route(read().to(files::download)))
+    .service(resource("/api/openapi.json", "GET, HEAD").route(read().to(docs::document_json)))
+    .service(resource("/api/docs", "GET, HEAD").route(read().to(docs::to_page)))
     .service(docs::page())
-    .service(resource("/healthz").route(read().to(health::alive)))
-    .service(resource("/readyz").route(read().to(health::ready)))
+    .service(resource("/healthz", "GET, HEAD").route(read().to(health::alive)))
+    .service(resource("/readyz", "GET, HEAD").route(read().to(health::ready)))
     .default_service(web::to(|| async { Err::<&str, _>(ApiError::NotFound) }));
 }
 
-/// A resource whose other methods are answered in the service's own words.
-fn resource(path: &str) -> Resource {
-    web::resource(path).default_service(web::to(|request: actix_web::HttpRequest| async move {
-        Err::<&str, _>(ApiError::MethodNotAllowed {
-            method: request.method().to_string(),
-        })
-    }))
+/// A resource with the methods that it takes; any other is answered in the service's own words.
+fn resource(path: &str, allow: &'static str) -> Resource {
+    web::resource(path).default_service(web::to(
+        move |request: actix_web::HttpRequest| async move {
+            let method = request.method().to_string();
+            Err::<&str, _>(ApiError::MethodNotAllowed { method, allow })
+        },
+    ))
 }
 
 /// GET, and HEAD with it.

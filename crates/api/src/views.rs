@@ -3,7 +3,7 @@
 pub(crate) mod objects;
 
 use actix_web::HttpResponse;
-use actix_web::http::header::{CACHE_CONTROL, HeaderValue, RETRY_AFTER};
+use actix_web::http::header::{ALLOW, CACHE_CONTROL, HeaderValue, RETRY_AFTER};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -218,6 +218,11 @@ pub(crate) fn error(error: &ApiError, profile: Profile) -> HttpResponse {
         _ => vec![entry(&error.detail(), None, None)],
     };
     let mut response = HttpResponse::build(status).json(Errors { errors });
+    if let ApiError::MethodNotAllowed { allow, .. } = error {
+        response
+            .headers_mut()
+            .insert(ALLOW, HeaderValue::from_static(allow));
+    }
     let retry_after_seconds = match error {
         ApiError::Unavailable | ApiError::DeleteFailed => Some(RETRY_AFTER_SECONDS),
         ApiError::TooManyRequests {

@@ -31,7 +31,7 @@ const MAX_ATTEMPTS: u32 = 3;
     params(
         ("server" = String, Path, description = "UUID of the server, or the eight characters before its first dash"),
     ),
-    request_body(content = Option<CreateBody>),
+    request_body(content = CreateBody),
     responses((status = 200, description = "The backup, which a worker is making", body = BackupObject), Refusals),
     security(("key" = [])),
 )]

@@ -20,7 +20,7 @@ use crate::views::objects::SignedUrl;
 
 /// Makes a download link.
 #[utoipa::path(
-    get,
+    method(get, post),
     path = "/api/client/servers/{server}/backups/{backup}/download",
     tag = "backups",
     params(

@@ -26,7 +26,7 @@ use crate::views::objects::BackupObject;
         ("server" = String, Path, description = "UUID of the server, or the eight characters before its first dash"),
         ("backup" = String, Path, description = "UUID of the backup"),
     ),
-    request_body(content = Option<LockBody>),
+    request_body(content = LockBody),
     responses((status = 204, description = "Locked or unlocked"), (status = 200, description = "The same, in the profile `pterodactyl`", body = BackupObject), Refusals),
     security(("key" = [])),
 )]

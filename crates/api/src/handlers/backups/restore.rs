@@ -32,7 +32,7 @@ const MAX_ATTEMPTS: u32 = 3;
         ("backup" = String, Path, description = "UUID of the backup"),
         ("truncate" = Option<String>, Query, description = "As in the body"),
     ),
-    request_body(content = Option<RestoreBody>),
+    request_body(content = RestoreBody),
     responses((status = 202, description = "A worker is restoring it"), (status = 204, description = "The same, in the profile `pterodactyl`"), Refusals),
     security(("key" = [])),
 )]
