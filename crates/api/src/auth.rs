@@ -1,6 +1,7 @@
 //! Who calls: the key in the `Authorization` header, checked.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 
 use actix_web::dev::Payload;
@@ -9,6 +10,7 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 
 use holdfast_db::{backups, keys, servers};
 use holdfast_domain::access::Action;
+use holdfast_domain::activity::Origin;
 use holdfast_domain::key::{KeyIdentifier, KeyKind, KeyRefused, KeyToken};
 use holdfast_domain::{Backup, BackupId, Profile, Server, ServerRef, Standing, UserId};
 
@@ -28,6 +30,8 @@ pub(crate) struct Caller {
     pub(crate) email: String,
     /// The key that was used.
     pub(crate) key: KeyIdentifier,
+    /// Where the request comes from.
+    address: Option<IpAddr>,
     /// How answers are shaped.
     pub(crate) profile: Profile,
 }
@@ -74,6 +78,7 @@ async fn authenticate(request: &HttpRequest) -> Result<Caller, ApiError> {
         is_admin: found.is_admin,
         email: found.email,
         key: found.key.identifier,
+        address,
         profile: found.key.profile,
     })
 }
@@ -88,6 +93,16 @@ fn bearer(request: &HttpRequest) -> Option<KeyToken> {
 }
 
 impl Caller {
+    /// Says who this is, for the audit log.
+    pub(crate) fn origin(&self) -> Origin {
+        Origin {
+            user: self.user,
+            email: self.email.clone(),
+            key: self.key.to_string(),
+            address: self.address,
+        }
+    }
+
     /// Loads the server that a path names, with what the caller is to it.
     ///
     /// # Errors

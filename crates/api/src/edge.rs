@@ -1,6 +1,7 @@
 //! The outermost layer: logs each request once, and makes sure that every
 //! failure leaves in the service's one error format and the caller's profile.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
 use actix_web::body::{BoxBody, MessageBody};
@@ -9,6 +10,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_RANGE, CONTENT_TYPE};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage};
+use futures_util::FutureExt;
 
 use holdfast_domain::Profile;
 
@@ -25,7 +27,15 @@ pub(crate) async fn edge(
     let method = request.method().clone();
     // The path alone: a query may carry a download token.
     let path = request.path().to_owned();
-    let response = next.call(request).await?.map_into_boxed_body();
+    // Caught here, so that even a defect is answered in the one error format.
+    let answered = AssertUnwindSafe(next.call(request)).catch_unwind().await;
+    let response = match answered {
+        Ok(response) => response?.map_into_boxed_body(),
+        Err(_) => {
+            tracing::error!(%method, path, "a handler panicked");
+            return Err(ApiError::Internal.into());
+        }
+    };
     let mut response = in_our_words(response);
     if path.starts_with("/api/") {
         rate::tell(&mut response);

@@ -1,5 +1,7 @@
 //! One function an endpoint.
 
+pub(crate) mod activity;
 pub(crate) mod backups;
+pub(crate) mod docs;
 pub(crate) mod files;
 pub(crate) mod health;

@@ -61,7 +61,7 @@ impl Fields {
             .trim_ascii_start()
             .to_ascii_lowercase()
             .starts_with("application/x-www-form-urlencoded");
-        let values = match serde_json::from_slice(body) {
+        let values = match json(body) {
             Ok(Value::Object(values)) => values,
             // curl calls everything a form that is given no type; what begins
             // like JSON was meant as JSON.
@@ -235,6 +235,39 @@ impl Fields {
     }
 }
 
+/// Reads JSON. Half of a surrogate pair, which no text can hold, is read as a NUL, so that the field
+/// it stands in is refused, and not the whole body as malformed.
+fn json(body: &[u8]) -> Result<Value, serde_json::Error> {
+    serde_json::from_slice(body).or_else(|error| match without_lone_surrogates(body) {
+        Some(mended) => serde_json::from_slice(&mended),
+        None => Err(error),
+    })
+}
+
+fn without_lone_surrogates(body: &[u8]) -> Option<Vec<u8>> {
+    let unit = |at: usize| -> Option<u16> {
+        let digits = body.get(at..at + 6)?.strip_prefix(b"\\u")?;
+        u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+    };
+    let mut mended = body.to_vec();
+    let mut found = false;
+    let mut at = 0;
+    while at < body.len() {
+        at += match (body[at], unit(at)) {
+            (b'\\', Some(0xD800..=0xDBFF)) if matches!(unit(at + 6), Some(0xDC00..=0xDFFF)) => 12,
+            (b'\\', Some(0xD800..=0xDFFF)) => {
+                mended[at + 2..at + 6].copy_from_slice(b"0000");
+                found = true;
+                6
+            }
+            // An escaped backslash must not be taken for the start of an escape.
+            (b'\\', _) => 2,
+            _ => 1,
+        };
+    }
+    found.then_some(mended)
+}
+
 /// Reads a form; `name[]` and `name[0]` make arrays.
 fn form(body: &[u8]) -> Result<Map<String, Value>, ApiError> {
     let pairs: Vec<(String, String)> =
@@ -313,6 +346,26 @@ mod tests {
             assert_eq!(fields.is_locked(), Some(true), "{body}");
             assert_eq!(fields.check(), Ok(()), "{body}");
         }
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_breaks_its_field_and_not_the_body() {
+        for (body, name) in [
+            (r#"{"name":"a\ud83d\ude00"}"#, Some("a😀")),
+            (r#"{"name":"a\\ud83d"}"#, Some("a\\ud83d")),
+            (r#"{"name":"\ud83d"}"#, None),
+            (r#"{"name":"\ude00x"}"#, None),
+            (r#"{"name":"\ud83d\u0041"}"#, None),
+        ] {
+            let mut fields = fields(body, "");
+            assert_eq!(
+                fields.name().as_ref().map(BackupName::as_str),
+                name,
+                "{body}"
+            );
+            assert_eq!(fields.check().is_ok(), name.is_some(), "{body}");
+        }
+        assert!(Fields::parse(br#"{"name":"\ud83d"#, "").is_err());
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod error;
 mod finals;
 mod handlers;
 mod input;
+mod openapi;
 mod origin;
 mod page;
 mod rate;
@@ -22,6 +23,7 @@ mod state;
 mod views;
 
 pub use finals::Finals;
+pub use openapi::openapi;
 pub use rate::Limiter;
 pub use serve::{ServeError, serve};
 pub use sign::Signer;

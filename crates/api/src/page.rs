@@ -1,7 +1,8 @@
 //! Pages of a list: what was asked for, and what is said about it.
 
 use actix_web::HttpRequest;
-use serde_json::{Map, Value, json};
+
+use crate::views::objects::{Links, Pagination};
 
 const PER_PAGE_DEFAULT: u64 = 25;
 const PER_PAGE_MAX: u64 = 100;
@@ -48,30 +49,26 @@ impl Page {
         count: usize,
         request: &HttpRequest,
         base_url: &str,
-    ) -> Value {
+    ) -> Pagination {
         let pages = total.div_ceil(u64::from(self.size)).max(1);
         let url = |number: u64| {
-            json!(format!(
+            format!(
                 "{base_url}{}?page={number}&per_page={}",
                 request.path(),
                 self.size
-            ))
+            )
         };
-        let mut links = Map::new();
-        if self.number > 1 {
-            links.insert("previous".into(), url((self.number - 1).min(pages)));
+        Pagination {
+            total,
+            count,
+            per_page: self.size,
+            current_page: self.number,
+            total_pages: pages,
+            links: Links {
+                previous: (self.number > 1).then(|| url((self.number - 1).min(pages))),
+                next: (self.number < pages).then(|| url(self.number + 1)),
+            },
         }
-        if self.number < pages {
-            links.insert("next".into(), url(self.number + 1));
-        }
-        json!({
-            "total": total,
-            "count": count,
-            "per_page": self.size,
-            "current_page": self.number,
-            "total_pages": pages,
-            "links": links,
-        })
     }
 }
 

@@ -3,7 +3,7 @@
 use actix_web::{Resource, Route, guard, web};
 
 use crate::error::ApiError;
-use crate::handlers::{backups, files, health};
+use crate::handlers::{activity, backups, docs, files, health};
 
 /// Registers every route.
 pub(crate) fn routes(app: &mut web::ServiceConfig) {
@@ -30,7 +30,11 @@ pub(crate) fn routes(app: &mut web::ServiceConfig) {
             .service(resource("/{backup}/cancel").route(web::post().to(backups::cancel)))
             .service(resource("/{backup}/unlock").route(web::post().to(backups::unlock))),
     )
+    .service(resource("/api/client/servers/{server}/activity").route(read().to(activity::list)))
     .service(resource("/download/backup").route(read().to(files::download)))
+    .service(resource("/api/openapi.json").route(read().to(docs::document_json)))
+    .service(resource("/api/docs").route(read().to(docs::to_page)))
+    .service(docs::page())
     .service(resource("/healthz").route(read().to(health::alive)))
     .service(resource("/readyz").route(read().to(health::ready)))
     .default_service(web::to(|| async { Err::<&str, _>(ApiError::NotFound) }));

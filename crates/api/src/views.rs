@@ -1,126 +1,175 @@
 //! The shapes of answers, and the only place that knows the two profiles.
 
+pub(crate) mod objects;
+
 use actix_web::HttpResponse;
 use actix_web::http::header::{CACHE_CONTROL, HeaderValue, RETRY_AFTER};
 use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
 
-use holdfast_domain::backup::Restore;
+use holdfast_db::activity::Entry;
+use holdfast_domain::backup::{Notes, Restore};
 use holdfast_domain::limit::CreateRefused;
 use holdfast_domain::{Backup, BackupState, JobState, Profile, Progress};
 
+use self::objects::{
+    ActivityActor, ActivityAttributes, ActivityList, ActivityObject, BackupAttributes, BackupList,
+    BackupListMeta, BackupObject, ErrorEntry, Errors, ListMeta, NotesView, Pagination,
+    ProgressView, RestoreStatus, RestoreView, SignedUrl, SignedUrlAttributes, Status,
+};
 use crate::error::ApiError;
 
 /// How long a client should wait when the service is away, in seconds.
 const RETRY_AFTER_SECONDS: u32 = 5;
 
 /// A backup, wrapped as the reference wraps every object.
-pub(crate) fn backup(backup: &Backup, profile: Profile) -> Value {
-    let mut is_successful = Some(false);
-    let mut completed_at = None;
-    let mut failed_at = None;
-    let mut sha256 = None;
-    let mut bytes = 0;
-    let mut notes = json!({ "count": 0, "first": [] });
-    let mut error = None;
-    let status = match &backup.state {
+pub(crate) fn backup(backup: &Backup, profile: Profile) -> BackupObject {
+    let mut attributes = BackupAttributes {
+        uuid: backup.id.0,
+        name: backup.name.clone(),
+        ignored_files: backup.ignored_files.clone(),
+        sha256_hash: None,
+        bytes: 0,
+        created_at: date(backup.created_at),
+        completed_at: None,
+        is_successful: Some(false),
+        is_locked: backup.is_locked,
+        checksum: None,
+        status: Status::Creating,
+        failed_at: None,
+        error: None,
+        is_scheduled: backup.is_scheduled,
+        progress: backup.progress.as_ref().map(progress),
+        restore: backup.restore.as_ref().map(restore),
+        notes: notes(&Notes::default()),
+        disk: backup.disk.to_string(),
+    };
+    match &backup.state {
         BackupState::Creating => {
-            is_successful = match profile {
+            attributes.is_successful = match profile {
                 Profile::Documented => None,
                 Profile::Pterodactyl => Some(false),
             };
-            "creating"
         }
         BackupState::Completed(completed) => {
-            is_successful = Some(true);
-            completed_at = Some(completed.at);
-            sha256 = Some(hex(&completed.sha256));
-            bytes = completed.size_bytes;
-            notes = json!({ "count": completed.notes.count, "first": completed.notes.first });
-            "completed"
+            let hash = hex(&completed.sha256);
+            attributes.status = Status::Completed;
+            attributes.is_successful = Some(true);
+            attributes.completed_at = Some(date(completed.at));
+            attributes.checksum = Some(format!("sha256:{hash}"));
+            attributes.sha256_hash = Some(hash);
+            attributes.bytes = completed.size_bytes;
+            attributes.notes = notes(&completed.notes);
         }
-        BackupState::Failed { at, error: why } => {
-            failed_at = Some(*at);
-            completed_at = match profile {
+        BackupState::Failed { at, error } => {
+            attributes.status = Status::Failed;
+            attributes.failed_at = Some(date(*at));
+            attributes.completed_at = match profile {
                 Profile::Documented => None,
-                Profile::Pterodactyl => Some(*at),
+                Profile::Pterodactyl => Some(date(*at)),
             };
-            error = Some(why);
-            "failed"
+            attributes.error = Some(error.clone());
         }
-    };
-    json!({
-        "object": "backup",
-        "attributes": {
-            "uuid": backup.id,
-            "name": backup.name,
-            "ignored_files": backup.ignored_files,
-            "sha256_hash": sha256,
-            "bytes": bytes,
-            "created_at": date(backup.created_at),
-            "completed_at": completed_at.map(date),
-            "is_successful": is_successful,
-            "is_locked": backup.is_locked,
-            "checksum": sha256.as_ref().map(|hash| format!("sha256:{hash}")),
-            "status": status,
-            "failed_at": failed_at.map(date),
-            "error": error,
-            "is_scheduled": backup.is_scheduled,
-            "progress": backup.progress.as_ref().map(progress),
-            "restore": backup.restore.as_ref().map(restore),
-            "notes": notes,
-            "disk": backup.disk,
-        }
-    })
+    }
+    BackupObject {
+        object: "backup",
+        attributes,
+    }
 }
 
-fn progress(progress: &Progress) -> Value {
-    json!({
-        "phase": progress.phase,
-        "bytes_done": progress.bytes_done,
-        "bytes_total": progress.bytes_total,
-        "files_done": progress.files_done,
-        "files_total": progress.files_total,
-        "percent": progress.percent(),
-    })
+fn progress(progress: &Progress) -> ProgressView {
+    ProgressView {
+        phase: progress.phase,
+        bytes_done: progress.bytes_done,
+        bytes_total: progress.bytes_total,
+        files_done: progress.files_done,
+        files_total: progress.files_total,
+        percent: progress.percent(),
+    }
 }
 
-fn restore(restore: &Restore) -> Value {
-    json!({
-        "status": match restore.state {
-            JobState::Available | JobState::Scheduled => "queued",
-            JobState::Running => "running",
-            JobState::Completed => "completed",
-            JobState::Cancelled | JobState::Discarded => "failed",
+fn restore(restore: &Restore) -> RestoreView {
+    RestoreView {
+        status: match restore.state {
+            JobState::Available | JobState::Scheduled => RestoreStatus::Queued,
+            JobState::Running => RestoreStatus::Running,
+            JobState::Completed => RestoreStatus::Completed,
+            JobState::Cancelled | JobState::Discarded => RestoreStatus::Failed,
         },
-        "started_at": restore.started_at.map(date),
-        "finished_at": restore.finished_at.map(date),
-        "error": restore.error,
-    })
+        started_at: restore.started_at.map(date),
+        finished_at: restore.finished_at.map(date),
+        error: restore.error.clone(),
+    }
+}
+
+fn notes(notes: &Notes) -> NotesView {
+    NotesView {
+        count: notes.count,
+        first: notes.first.clone(),
+    }
 }
 
 /// A page of backups.
 pub(crate) fn backup_list(
     backups: &[Backup],
     profile: Profile,
-    pagination: Value,
+    pagination: Pagination,
     kept: u64,
-) -> Value {
-    let objects: Vec<Value> = backups.iter().map(|b| backup(b, profile)).collect();
-    json!({
-        "object": "list",
-        "data": objects,
-        "meta": { "pagination": pagination, "backup_count": kept },
-    })
+) -> BackupList {
+    BackupList {
+        object: "list",
+        data: backups.iter().map(|b| backup(b, profile)).collect(),
+        meta: BackupListMeta {
+            pagination,
+            backup_count: kept,
+        },
+    }
+}
+
+/// A page of the audit log.
+pub(crate) fn activity_list(entries: Vec<Entry>, pagination: Pagination) -> ActivityList {
+    let data = entries
+        .into_iter()
+        .map(|entry| {
+            let mut properties = entry.properties;
+            properties["uuid"] = json!(entry.backup);
+            properties["name"] = json!(entry.backup_name);
+            let email = entry.actor_email;
+            ActivityObject {
+                object: "activity_log",
+                attributes: ActivityAttributes {
+                    id: entry.id.to_string(),
+                    event: entry.event,
+                    is_api: entry.key.is_some(),
+                    ip: entry.address,
+                    description: None,
+                    properties,
+                    has_additional_metadata: false,
+                    timestamp: date(entry.at),
+                    actor: entry.actor.map(|uuid| ActivityActor { uuid, email }),
+                    key: entry.key,
+                },
+            }
+        })
+        .collect();
+    ActivityList {
+        object: "list",
+        data,
+        meta: ListMeta { pagination },
+    }
 }
 
 /// A link that needs no other credential.
-pub(crate) fn signed_url(url: &str) -> Value {
-    json!({ "object": "signed_url", "attributes": { "url": url } })
+pub(crate) fn signed_url(url: String) -> SignedUrl {
+    SignedUrl {
+        object: "signed_url",
+        attributes: SignedUrlAttributes { url },
+    }
 }
 
 /// An object, as a whole answer.
-pub(crate) fn ok(object: &Value) -> HttpResponse {
+pub(crate) fn ok(object: &impl Serialize) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((CACHE_CONTROL, "no-store"))
         .json(object)
@@ -150,21 +199,25 @@ pub(crate) fn restore_requires_truncate(profile: Profile) -> bool {
 /// A refusal or failure, in the one format there is.
 pub(crate) fn error(error: &ApiError, profile: Profile) -> HttpResponse {
     let (status, code) = error.status_and_code();
-    let code = code_in(profile, code);
-    let entry = |detail: &str| json!({ "code": code, "status": status.as_str(), "detail": detail });
-    let entries: Vec<Value> = match error {
+    let entry = |detail: &str, meta: Option<Value>, source: Option<Value>| ErrorEntry {
+        code: code_in(profile, code),
+        status: status.as_str().to_owned(),
+        detail: detail.to_owned(),
+        meta: meta.and_then(fields),
+        source: source.and_then(fields),
+    };
+    let errors: Vec<ErrorEntry> = match error {
         ApiError::Invalid(violations) => violations
             .iter()
             .map(|violation| {
-                let mut entry = entry(&violation.detail);
-                entry["meta"] = json!({ "source_field": violation.field, "rule": violation.rule });
-                entry["source"] = json!({ "field": violation.field });
-                entry
+                let meta = json!({ "source_field": violation.field, "rule": violation.rule });
+                let source = json!({ "field": violation.field });
+                entry(&violation.detail, Some(meta), Some(source))
             })
             .collect(),
-        _ => vec![entry(&error.detail())],
+        _ => vec![entry(&error.detail(), None, None)],
     };
-    let mut response = HttpResponse::build(status).json(json!({ "errors": entries }));
+    let mut response = HttpResponse::build(status).json(Errors { errors });
     let retry_after_seconds = match error {
         ApiError::Unavailable | ApiError::DeleteFailed => Some(RETRY_AFTER_SECONDS),
         ApiError::TooManyRequests {
@@ -180,6 +233,13 @@ pub(crate) fn error(error: &ApiError, profile: Profile) -> HttpResponse {
             .insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
+}
+
+fn fields(value: Value) -> Option<Map<String, Value>> {
+    match value {
+        Value::Object(fields) => Some(fields),
+        _ => None,
+    }
 }
 
 fn code_in(profile: Profile, code: &'static str) -> &'static str {

@@ -74,6 +74,8 @@ pub enum Command {
         #[arg(long, value_name = "URL")]
         url: Option<String>,
     },
+    /// Print the OpenAPI 3.1 document of the API
+    Openapi,
     /// Say everything that is wrong with the settings
     CheckConfig,
     /// Make, restore, verify and list archives by hand, without a service

@@ -13,7 +13,7 @@ mod worker;
 use crate::args::{Cli, Command, Global};
 use crate::failure::Failure;
 use crate::settings::{Settings, environment};
-use crate::telemetry;
+use crate::{output, telemetry};
 
 /// Runs the command that was typed.
 ///
@@ -30,6 +30,10 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Worker => worker::run(load(&global)?, &global.data).await,
         Command::Migrate => migrate::run(&load(&global)?, &global.data).await,
         Command::Healthcheck { url } => healthcheck::run(url, || load(&global)).await,
+        Command::Openapi => {
+            output::text(&holdfast_api::openapi());
+            Ok(())
+        }
         Command::CheckConfig => check_config::run(&global),
         Command::Archive { command } => archive::run(command).await,
         Command::Admin { json, command } => {

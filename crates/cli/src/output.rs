@@ -9,6 +9,11 @@ pub fn line(text: &str) {
     let _closed = writeln!(io::stdout().lock(), "{text}");
 }
 
+/// Writes a text as it is to stdout.
+pub fn text(text: &str) {
+    let _closed = io::stdout().lock().write_all(text.as_bytes());
+}
+
 /// Writes a command's failure to stderr.
 pub fn problem(text: &str) {
     let _closed = writeln!(io::stderr().lock(), "holdfast: {text}");

@@ -6,6 +6,7 @@
 //!
 //! This crate must never decide: rules are in `holdfast_domain`.
 
+pub mod activity;
 pub mod backups;
 mod connect;
 mod error;

@@ -6,6 +6,7 @@
 //! arguments. That is why the rules can be tested as tables.
 
 pub mod access;
+pub mod activity;
 pub mod backup;
 pub mod id;
 pub mod ignore;

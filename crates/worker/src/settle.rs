@@ -7,8 +7,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use holdfast_db::jobs::{self, Claim, Failure};
-use holdfast_db::{Error, backups};
+use holdfast_db::{Error, Transaction, activity, backups};
+use holdfast_domain::activity::{DeleteArgs, Event, Origin};
 use holdfast_domain::backup::{self, Completed};
 use holdfast_domain::{BackupState, JobKind, retry};
 use holdfast_storage::{ArchiveKey, StorageKey};
@@ -51,13 +54,35 @@ async fn settle_done(context: &Context, claim: &Claim, done: &Done) -> Result<()
     let ours = match done {
         _ if !ours => false,
         Done::Created(completed) => {
+            record(&mut transaction, claim, Event::Complete, None, json!({})).await?;
             backups::complete(&mut transaction, claim.backup, completed).await?
         }
         Done::Deleted => {
+            let args: Option<DeleteArgs> = serde_json::from_value(claim.args.clone()).ok();
+            let origin = args.and_then(|args| args.origin);
+            record(
+                &mut transaction,
+                claim,
+                Event::Delete,
+                origin.as_ref(),
+                json!({}),
+            )
+            .await?;
             backups::delete(&mut transaction, claim.backup).await?;
             true
         }
-        Done::Restored | Done::Nothing => true,
+        Done::Restored => {
+            record(
+                &mut transaction,
+                claim,
+                Event::RestoreComplete,
+                None,
+                json!({}),
+            )
+            .await?;
+            true
+        }
+        Done::Nothing => true,
     };
     if ours {
         transaction.commit().await?;
@@ -104,10 +129,37 @@ async fn discard(context: &Context, claim: &Claim, failure: &Failure) -> Result<
     if !jobs::discard(&mut transaction, claim, failure).await? {
         return Ok(());
     }
-    if claim.kind == JobKind::CreateBackup {
-        backups::fail(&mut transaction, claim.backup, &failure.sentence).await?;
+    let why = json!({ "error": failure.sentence });
+    match claim.kind {
+        JobKind::CreateBackup => {
+            backups::fail(&mut transaction, claim.backup, &failure.sentence).await?;
+            record(&mut transaction, claim, Event::Fail, None, why).await?;
+        }
+        JobKind::RestoreBackup => {
+            record(&mut transaction, claim, Event::RestoreFailed, None, why).await?;
+        }
+        // Nothing was done to the backup.
+        JobKind::DeleteBackup => {}
     }
     transaction.commit().await
+}
+
+async fn record(
+    transaction: &mut Transaction,
+    claim: &Claim,
+    event: Event,
+    origin: Option<&Origin>,
+    properties: Value,
+) -> Result<(), Error> {
+    activity::record(
+        transaction,
+        event,
+        claim.server,
+        claim.backup,
+        origin,
+        &properties,
+    )
+    .await
 }
 
 async fn cancel(context: &Context, claim: &Claim, by: &str) -> Result<(), Error> {

@@ -15,9 +15,22 @@ use holdfast_domain::{Backup, ServerRef};
 use holdfast_storage::{ArchiveKey, StorageKey};
 
 use crate::error::{ApiError, chain};
+use crate::openapi::LinkRefusals;
 use crate::sign::Claims;
 use crate::state::ApiState;
 
+/// Downloads an archive by link.
+#[utoipa::path(
+    get,
+    path = "/download/backup",
+    operation_id = "archive",
+    tag = "service",
+    params(
+        ("token" = String, Query, description = "From the link"),
+    ),
+    responses((status = 200, description = "The archive", content_type = "application/gzip", body = String), (status = 206, description = "A range of the archive", content_type = "application/gzip", body = String), LinkRefusals),
+    security(()),
+)]
 pub(crate) async fn download(
     request: HttpRequest,
     state: web::Data<ApiState>,

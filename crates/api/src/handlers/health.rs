@@ -6,10 +6,26 @@ use serde_json::{Map, Value, json};
 use crate::error::chain;
 use crate::state::ApiState;
 
+/// Says that the process is alive.
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    tag = "service",
+    responses((status = 200, description = "The process is alive", body = Value)),
+    security(()),
+)]
 pub(crate) async fn alive() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "status": "ok" }))
 }
 
+/// Says whether database and disks can be reached.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    tag = "service",
+    responses((status = 200, description = "Database and disks can be reached", body = Value), (status = 503, description = "Some can't, and which", body = Value)),
+    security(()),
+)]
 pub(crate) async fn ready(state: web::Data<ApiState>) -> HttpResponse {
     let mut parts = Map::new();
     let mut all = true;

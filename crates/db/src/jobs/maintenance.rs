@@ -1,6 +1,7 @@
 //! What nobody asks for but somebody must do: promote jobs whose time has come,
 //! rescue those whose worker is gone. Any number of workers may do so at once.
 
+use holdfast_domain::activity::Event;
 use holdfast_domain::{BackupId, JobId, JobKind, JobState};
 
 use crate::connect::Database;
@@ -66,19 +67,27 @@ pub async fn rescue(database: &Database) -> Result<Vec<Rescued>, Error> {
                     'sentence', 'The process that worked on it stopped responding.',
                     'detail', format('the lease of worker %s ran out', expired.claimed_by)))
             FROM expired WHERE j.id = expired.id
-            RETURNING j.id, j.kind, j.backup_id, j.node, j.state, j.attempt, expired.claimed_by
+            RETURNING j.id, j.kind, j.server_id, j.backup_id, j.node, j.state, j.attempt, expired.claimed_by
         ), failed AS (
             UPDATE backups b SET state = 'failed', failed_at = now(), is_locked = false,
                    error = format('The process that worked on it stopped responding, %s times.', rescued.attempt)
             FROM rescued
             WHERE b.id = rescued.backup_id AND b.state = 'creating'
                 AND rescued.state = 'discarded' AND rescued.kind = 'create_backup'
+        ), told AS (
+            INSERT INTO activity (event, server_id, backup_id, backup_name, properties)
+            SELECT CASE kind WHEN 'create_backup' THEN $3 ELSE $4 END, server_id, backup_id,
+                   (SELECT name FROM backups WHERE id = backup_id),
+                   jsonb_build_object('error', 'The process that worked on it stopped responding.')
+            FROM rescued WHERE state = 'discarded' AND kind IN ('create_backup', 'restore_backup')
         )
         SELECT id, kind, backup_id, state, attempt, claimed_by AS "worker!",
                CASE WHEN state = 'available' THEN pg_notify($1, node) ELSE pg_notify($2, id::text) END AS notified
         FROM rescued"#,
         AVAILABLE,
         FINAL,
+        Event::Fail.as_str(),
+        Event::RestoreFailed.as_str(),
     )
     .fetch_all(database.pool())
     .await?;

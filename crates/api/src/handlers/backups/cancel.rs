@@ -4,27 +4,42 @@
 use std::time::Duration;
 
 use actix_web::{HttpResponse, web};
+use serde_json::json;
 use tokio::time::Instant;
 
-use holdfast_db::{backups, jobs};
+use holdfast_db::{activity, backups, jobs};
 use holdfast_domain::JobState;
 use holdfast_domain::access::Action;
+use holdfast_domain::activity::Event;
 use holdfast_domain::backup::cancelled_sentence;
 
 use crate::auth::{Caller, permit};
 use crate::error::ApiError;
+use crate::openapi::Refusals;
 use crate::state::ApiState;
 
 /// How long the answer waits for a worker to stop. One that is dead is replaced within its lease, and
 /// its successor hears that the job is called off.
 const STOPPED: Duration = Duration::from_secs(60);
 
+/// Calls off a backup that waits or runs.
+#[utoipa::path(
+    post,
+    path = "/api/client/servers/{server}/backups/{backup}/cancel",
+    tag = "backups",
+    params(
+        ("server" = String, Path, description = "UUID of the server, or the eight characters before its first dash"),
+        ("backup" = String, Path, description = "UUID of the backup"),
+    ),
+    responses((status = 204, description = "Called off; the backup is now a failed one"), Refusals),
+    security(("key" = [])),
+)]
 pub(crate) async fn cancel(
     caller: Caller,
     path: web::Path<(String, String)>,
     state: web::Data<ApiState>,
 ) -> Result<HttpResponse, ApiError> {
-    let (_, standing, backup) = caller.backup(&state, &path.0, &path.1).await?;
+    let (server, standing, backup) = caller.backup(&state, &path.0, &path.1).await?;
     permit(&standing, Action::Cancel)?;
 
     // Before the job is told, so that its end can't be missed.
@@ -34,6 +49,16 @@ pub(crate) async fn cancel(
     // different orders would wait for each other.
     let cancelled = jobs::cancel_creation(&mut transaction, backup.id, &caller.email).await?;
     let (job, has_ended) = cancelled.ok_or(ApiError::Cancel)?;
+    let origin = caller.origin();
+    activity::record(
+        &mut transaction,
+        Event::Cancel,
+        server.id,
+        backup.id,
+        Some(&origin),
+        &json!({}),
+    )
+    .await?;
     if has_ended {
         backups::fail(
             &mut transaction,

@@ -6,20 +6,35 @@ use uuid::Uuid;
 
 use holdfast_db::backups::NewBackup;
 use holdfast_db::jobs::NewJob;
-use holdfast_db::{backups, jobs, servers};
+use holdfast_db::{activity, backups, jobs, servers};
 use holdfast_domain::access::Action;
+use holdfast_domain::activity::Event;
 use holdfast_domain::limit::{self, Allowance, CreateRefused, ServerBusy};
 use holdfast_domain::{BackupId, BackupName, JobKind};
 
 use crate::auth::{Caller, permit};
 use crate::error::ApiError;
 use crate::input::Fields;
+use crate::openapi::{CreateBody, Refusals};
 use crate::state::ApiState;
 use crate::views;
+use crate::views::objects::BackupObject;
 
 /// How often a backup is tried before it has failed.
 const MAX_ATTEMPTS: u32 = 3;
 
+/// Asks for a backup.
+#[utoipa::path(
+    post,
+    path = "/api/client/servers/{server}/backups",
+    tag = "backups",
+    params(
+        ("server" = String, Path, description = "UUID of the server, or the eight characters before its first dash"),
+    ),
+    request_body(content = Option<CreateBody>),
+    responses((status = 200, description = "The backup, which a worker is making", body = BackupObject), Refusals),
+    security(("key" = [])),
+)]
 pub(crate) async fn create(
     caller: Caller,
     request: HttpRequest,
@@ -74,6 +89,16 @@ pub(crate) async fn create(
             }
             other => other.into(),
         })?;
+    let origin = caller.origin();
+    activity::record(
+        &mut transaction,
+        Event::Start,
+        server.id,
+        id,
+        Some(&origin),
+        &json!({ "locked": is_locked }),
+    )
+    .await?;
     // Read before the commit: once it is true, nothing may fail the answer.
     let created = backups::lock(&mut transaction, server.id, id)
         .await?

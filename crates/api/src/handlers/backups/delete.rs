@@ -12,10 +12,12 @@ use tokio::time::Instant;
 use holdfast_db::jobs::NewJob;
 use holdfast_db::{backups, jobs};
 use holdfast_domain::access::Action;
+use holdfast_domain::activity::DeleteArgs;
 use holdfast_domain::{JobKind, JobState};
 
 use crate::auth::{Caller, permit};
 use crate::error::ApiError;
+use crate::openapi::Refusals;
 use crate::state::ApiState;
 
 /// How often the disk is tried before the caller is told that it is away.
@@ -25,6 +27,18 @@ const UNTAKEN: Duration = Duration::from_secs(25);
 /// How long it waits in all.
 const UNFINISHED: Duration = Duration::from_secs(110);
 
+/// Deletes a backup.
+#[utoipa::path(
+    delete,
+    path = "/api/client/servers/{server}/backups/{backup}",
+    tag = "backups",
+    params(
+        ("server" = String, Path, description = "UUID of the server, or the eight characters before its first dash"),
+        ("backup" = String, Path, description = "UUID of the backup"),
+    ),
+    responses((status = 204, description = "It is gone"), Refusals),
+    security(("key" = [])),
+)]
 pub(crate) async fn delete(
     caller: Caller,
     path: web::Path<(String, String)>,
@@ -48,7 +62,9 @@ pub(crate) async fn delete(
                 server: server.id,
                 backup: backup.id,
                 node: &server.node,
-                args: json!({}),
+                args: json!(DeleteArgs {
+                    origin: Some(caller.origin())
+                }),
                 max_attempts: MAX_ATTEMPTS,
             };
             jobs::enqueue(&mut transaction, &job).await?

@@ -1,18 +1,35 @@
 //! `GET …/backups/{backup}/download`: makes a link that needs no other credential.
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::json;
 use uuid::Uuid;
 
+use holdfast_db::activity;
 use holdfast_domain::access::Action;
+use holdfast_domain::activity::Event;
 use holdfast_domain::backup::Purpose;
 
 use crate::auth::{Caller, permit};
 use crate::error::ApiError;
+use crate::openapi::Refusals;
 use crate::origin::base_url;
 use crate::sign::Claims;
 use crate::state::ApiState;
 use crate::views;
+use crate::views::objects::SignedUrl;
 
+/// Makes a download link.
+#[utoipa::path(
+    get,
+    path = "/api/client/servers/{server}/backups/{backup}/download",
+    tag = "backups",
+    params(
+        ("server" = String, Path, description = "UUID of the server, or the eight characters before its first dash"),
+        ("backup" = String, Path, description = "UUID of the backup"),
+    ),
+    responses((status = 200, description = "A link that needs no key", body = SignedUrl), Refusals),
+    security(("key" = [])),
+)]
 pub(crate) async fn download(
     caller: Caller,
     request: HttpRequest,
@@ -32,11 +49,22 @@ pub(crate) async fn download(
         user: caller.user,
         key: caller.key.to_string(),
     })?;
+    let mut transaction = state.database.begin().await?;
+    let origin = caller.origin();
+    activity::record(
+        &mut transaction,
+        Event::Download,
+        server.id,
+        backup.id,
+        Some(&origin),
+        &json!({}),
+    )
+    .await?;
+    transaction.commit().await?;
     let base_url = match &state.options.downloads_public_url {
         Some(url) => url.clone(),
         None => base_url(&request, &state.options),
     };
-    Ok(views::ok(&views::signed_url(&format!(
-        "{base_url}/download/backup?token={token}"
-    ))))
+    let url = format!("{base_url}/download/backup?token={token}");
+    Ok(views::ok(&views::signed_url(url)))
 }

@@ -7,11 +7,26 @@ use holdfast_domain::access::Action;
 
 use crate::auth::{Caller, permit};
 use crate::error::ApiError;
+use crate::openapi::Refusals;
 use crate::origin::base_url;
 use crate::page::Page;
 use crate::state::ApiState;
 use crate::views;
+use crate::views::objects::BackupList;
 
+/// Lists a server's backups.
+#[utoipa::path(
+    get,
+    path = "/api/client/servers/{server}/backups",
+    tag = "backups",
+    params(
+        ("server" = String, Path, description = "UUID of the server, or the eight characters before its first dash"),
+        ("page" = Option<String>, Query, description = "From 1; anything else than digits means 1"),
+        ("per_page" = Option<String>, Query, description = "1 to 100; 25 when it is anything else than digits"),
+    ),
+    responses((status = 200, description = "A page of backups, newest first", body = BackupList), Refusals),
+    security(("key" = [])),
+)]
 pub(crate) async fn list(
     caller: Caller,
     request: HttpRequest,

@@ -1,19 +1,35 @@
 //! `POST …/backups/{backup}/lock` and `/unlock`: keeps a backup from deletion, or no longer.
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::json;
 
-use holdfast_db::{Transaction, backups, jobs};
+use holdfast_db::{Transaction, activity, backups, jobs};
 use holdfast_domain::access::Action;
+use holdfast_domain::activity::Event;
 use holdfast_domain::backup::Purpose;
 use holdfast_domain::{Backup, BackupId, ServerId};
 
 use crate::auth::{Caller, permit};
 use crate::error::ApiError;
 use crate::input::Fields;
+use crate::openapi::{LockBody, Refusals};
 use crate::state::ApiState;
 use crate::views;
+use crate::views::objects::BackupObject;
 
 /// Toggles the lock, or sets it to the `is_locked` of the body.
+#[utoipa::path(
+    post,
+    path = "/api/client/servers/{server}/backups/{backup}/lock",
+    tag = "backups",
+    params(
+        ("server" = String, Path, description = "UUID of the server, or the eight characters before its first dash"),
+        ("backup" = String, Path, description = "UUID of the backup"),
+    ),
+    request_body(content = Option<LockBody>),
+    responses((status = 204, description = "Locked or unlocked"), (status = 200, description = "The same, in the profile `pterodactyl`", body = BackupObject), Refusals),
+    security(("key" = [])),
+)]
 pub(crate) async fn lock(
     caller: Caller,
     request: HttpRequest,
@@ -34,11 +50,36 @@ pub(crate) async fn lock(
         .map_err(ApiError::NotCompleted)?;
     backup.is_locked = wanted.unwrap_or(!backup.is_locked);
     backups::set_locked(&mut transaction, backup.id, backup.is_locked).await?;
+    let origin = caller.origin();
+    activity::record(
+        &mut transaction,
+        if backup.is_locked {
+            Event::Lock
+        } else {
+            Event::Unlock
+        },
+        server.id,
+        backup.id,
+        Some(&origin),
+        &json!({}),
+    )
+    .await?;
     transaction.commit().await?;
     Ok(views::lock_changed(&backup, caller.profile))
 }
 
 /// Removes the lock; fine when there is none.
+#[utoipa::path(
+    post,
+    path = "/api/client/servers/{server}/backups/{backup}/unlock",
+    tag = "backups",
+    params(
+        ("server" = String, Path, description = "UUID of the server, or the eight characters before its first dash"),
+        ("backup" = String, Path, description = "UUID of the backup"),
+    ),
+    responses((status = 204, description = "Unlocked"), (status = 200, description = "The same, in the profile `pterodactyl`", body = BackupObject), Refusals),
+    security(("key" = [])),
+)]
 pub(crate) async fn unlock(
     caller: Caller,
     path: web::Path<(String, String)>,
@@ -54,6 +95,16 @@ pub(crate) async fn unlock(
         .map_err(ApiError::NotCompleted)?;
     backup.is_locked = false;
     backups::set_locked(&mut transaction, backup.id, false).await?;
+    let origin = caller.origin();
+    activity::record(
+        &mut transaction,
+        Event::Unlock,
+        server.id,
+        backup.id,
+        Some(&origin),
+        &json!({}),
+    )
+    .await?;
     transaction.commit().await?;
     Ok(views::lock_changed(&backup, caller.profile))
 }

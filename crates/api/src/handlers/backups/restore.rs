@@ -4,9 +4,10 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
 
 use holdfast_db::jobs::NewJob;
-use holdfast_db::{backups, jobs, servers};
+use holdfast_db::{activity, backups, jobs, servers};
 use holdfast_domain::JobKind;
 use holdfast_domain::access::Action;
+use holdfast_domain::activity::Event;
 use holdfast_domain::backup::Purpose;
 use holdfast_domain::job::RestoreArgs;
 use holdfast_domain::limit::{self, ServerBusy};
@@ -14,12 +15,27 @@ use holdfast_domain::limit::{self, ServerBusy};
 use crate::auth::{Caller, permit};
 use crate::error::ApiError;
 use crate::input::Fields;
+use crate::openapi::{Refusals, RestoreBody};
 use crate::state::ApiState;
 use crate::views;
 
 /// How often a restore is tried before it has failed.
 const MAX_ATTEMPTS: u32 = 3;
 
+/// Puts the server's files back as they were.
+#[utoipa::path(
+    post,
+    path = "/api/client/servers/{server}/backups/{backup}/restore",
+    tag = "backups",
+    params(
+        ("server" = String, Path, description = "UUID of the server, or the eight characters before its first dash"),
+        ("backup" = String, Path, description = "UUID of the backup"),
+        ("truncate" = Option<String>, Query, description = "As in the body"),
+    ),
+    request_body(content = Option<RestoreBody>),
+    responses((status = 202, description = "A worker is restoring it"), (status = 204, description = "The same, in the profile `pterodactyl`"), Refusals),
+    security(("key" = [])),
+)]
 pub(crate) async fn restore(
     caller: Caller,
     request: HttpRequest,
@@ -67,6 +83,16 @@ pub(crate) async fn restore(
             holdfast_db::Error::Conflict { .. } => ApiError::Restore(ServerBusy::Restoring),
             other => other.into(),
         })?;
+    let origin = caller.origin();
+    activity::record(
+        &mut transaction,
+        Event::Restore,
+        server.id,
+        backup.id,
+        Some(&origin),
+        &json!(RestoreArgs { truncate }),
+    )
+    .await?;
     transaction.commit().await?;
     Ok(views::restore_accepted(caller.profile))
 }

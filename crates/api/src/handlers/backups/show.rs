@@ -6,9 +6,23 @@ use holdfast_domain::access::Action;
 
 use crate::auth::{Caller, permit};
 use crate::error::ApiError;
+use crate::openapi::Refusals;
 use crate::state::ApiState;
 use crate::views;
+use crate::views::objects::BackupObject;
 
+/// Shows a backup.
+#[utoipa::path(
+    get,
+    path = "/api/client/servers/{server}/backups/{backup}",
+    tag = "backups",
+    params(
+        ("server" = String, Path, description = "UUID of the server, or the eight characters before its first dash"),
+        ("backup" = String, Path, description = "UUID of the backup"),
+    ),
+    responses((status = 200, description = "The backup", body = BackupObject), Refusals),
+    security(("key" = [])),
+)]
 pub(crate) async fn show(
     caller: Caller,
     path: web::Path<(String, String)>,

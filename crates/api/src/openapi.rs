@@ -1,0 +1,165 @@
+//! The OpenAPI document, generated from the handlers and the objects that they answer with.
+
+use std::collections::BTreeMap;
+
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, OpenApi as Document, Ref, RefOr, Response, ResponseBuilder};
+use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
+
+use crate::handlers::{activity, backups, files, health};
+use crate::views::objects::{ErrorEntry, Errors};
+
+/// Every documented endpoint.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Holdfast",
+        description = "Backups of game servers that can be restored. Speaks the Pterodactyl-style client API \
+                       for backups."
+    ),
+    paths(
+        backups::list, backups::create, backups::show, backups::delete, backups::download,
+        backups::restore, backups::lock, backups::unlock, backups::rename, backups::cancel,
+        activity::list, files::download, health::alive, health::ready,
+    ),
+    components(schemas(Errors, ErrorEntry)),
+    modifiers(&Key),
+    tags(
+        (name = "backups", description = "A server's backups; any `ptlc_` key of its owner, an administrator or a subuser"),
+        (name = "service", description = "Downloads by link, and health; no key"),
+    )
+)]
+struct Api;
+
+/// Returns the OpenAPI 3.1 document as JSON of several lines, ending with a line break.
+pub fn openapi() -> String {
+    let mut text = Api::openapi().to_pretty_json().unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// How callers say who they are.
+struct Key;
+
+impl Modify for Key {
+    fn modify(&self, document: &mut Document) {
+        let components = document.components.get_or_insert_default();
+        let bearer = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("A key of 48 characters, `ptlc_…`"))
+            .build();
+        components.add_security_scheme("key", SecurityScheme::Http(bearer));
+    }
+}
+
+/// The body of a request for a backup. Every field may be left out.
+#[derive(ToSchema)]
+#[expect(
+    dead_code,
+    reason = "only its shape is used: bodies are read field by field, generously"
+)]
+pub(crate) struct CreateBody {
+    /// At most 191 characters; made from the time when there is none.
+    #[schema(max_length = 191, example = "Before the update")]
+    name: Option<String>,
+    /// Patterns as in `.gitignore`, one a line, or an array of them.
+    #[schema(example = "*.log\ncache/*")]
+    ignored: Option<String>,
+    /// Whether it is locked from the first; needs `backup.delete`.
+    is_locked: Option<bool>,
+}
+
+/// The body of a request for a restore.
+#[derive(ToSchema)]
+#[expect(
+    dead_code,
+    reason = "only its shape is used: bodies are read field by field, generously"
+)]
+pub(crate) struct RestoreBody {
+    /// Whether files that are not in the backup are removed; true when nothing is said.
+    truncate: Option<bool>,
+}
+
+/// The body of a request to lock.
+#[derive(ToSchema)]
+#[expect(
+    dead_code,
+    reason = "only its shape is used: bodies are read field by field, generously"
+)]
+pub(crate) struct LockBody {
+    /// Sets the lock instead of toggling it.
+    is_locked: Option<bool>,
+}
+
+/// The body of a request for another name.
+#[derive(ToSchema)]
+#[expect(
+    dead_code,
+    reason = "only its shape is used: bodies are read field by field, generously"
+)]
+pub(crate) struct RenameBody {
+    /// At most 191 characters, not blank.
+    #[schema(min_length = 1, max_length = 191)]
+    name: String,
+}
+
+/// What every endpoint that needs a key may answer.
+pub(crate) struct Refusals;
+
+impl IntoResponses for Refusals {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        responses(&[
+            (
+                "400",
+                "The request, or the state of the backup, does not allow it",
+            ),
+            ("401", "No key, or a bad one"),
+            ("403", "The key may not do this"),
+            ("404", "No such server or backup for this key"),
+            ("405", "The path has no such method"),
+            ("409", "The state of the server does not allow it"),
+            ("413", "The body is too large"),
+            ("422", "Fields break rules, each named"),
+            ("429", "Too many requests, or backups, in too short a time"),
+            ("500", "A defect of the service"),
+            (
+                "503",
+                "The database or a disk is away; `Retry-After` says when to try again",
+            ),
+        ])
+    }
+}
+
+/// What a download by link may answer instead of the archive.
+pub(crate) struct LinkRefusals;
+
+impl IntoResponses for LinkRefusals {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        responses(&[
+            ("403", "The link is invalid, expired, or its key has ended"),
+            ("404", "The backup is gone"),
+            ("405", "The path has no such method"),
+            ("412", "An `If-…` header does not hold"),
+            ("416", "The range lies outside of the archive"),
+            ("500", "A defect of the service"),
+            ("503", "The database or the disk is away"),
+        ])
+    }
+}
+
+fn responses(list: &[(&str, &str)]) -> BTreeMap<String, RefOr<Response>> {
+    let content = || {
+        ContentBuilder::new()
+            .schema(Some(Ref::from_schema_name("Errors")))
+            .build()
+    };
+    list.iter()
+        .map(|(status, description)| {
+            let response = ResponseBuilder::new()
+                .description(*description)
+                .content("application/json", content())
+                .build();
+            ((*status).to_owned(), RefOr::T(response))
+        })
+        .collect()
+}

@@ -1,0 +1,25 @@
+//! Any list of patterns: compiled or refused, and matched in bounded time.
+//!
+//! `cargo +nightly fuzz run rules` in `crates/archive`.
+#![no_main]
+
+use holdfast_archive::{Control, Rules, scan};
+use libfuzzer_sys::fuzz_target;
+
+thread_local! {
+    static TREE: tempfile::TempDir = {
+        let folder = tempfile::Builder::new().tempdir_in("/dev/shm").unwrap();
+        for path in ["a/b/c", "keep/sub/x.log", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"] {
+            let path = folder.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "x").unwrap();
+        }
+        folder
+    };
+}
+
+fuzz_target!(|text: &str| {
+    let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let Ok(rules) = Rules::new(&lines) else { return };
+    TREE.with(|tree| scan(tree.path(), &rules, &Control::new()).unwrap());
+});

@@ -1,0 +1,38 @@
+//! Any bytes as a tar stream: never a panic, never anything outside of the destination.
+//!
+//! `cargo +nightly fuzz run unpack` in `crates/archive`. A restore that succeeds must be archivable again.
+#![no_main]
+
+use std::fs;
+use std::io::Write;
+
+use holdfast_archive::{Control, CreateOptions, RestoreOptions, Rules, create, restore, verify};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|tape: &[u8]| {
+    let folder = tempfile::Builder::new().tempdir_in("/dev/shm").unwrap();
+    let target = folder.path().join("server");
+    fs::create_dir(&target).unwrap();
+    fs::write(target.join("precious"), "precious").unwrap();
+    fs::write(folder.path().join("outside"), "outside").unwrap();
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
+    packed.write_all(tape).unwrap();
+    let mut archive = tempfile::tempfile_in("/dev/shm").unwrap();
+    archive.write_all(&packed.finish().unwrap()).unwrap();
+    let control = Control::new();
+    let truncate = tape.first().is_some_and(|byte| byte & 1 == 0);
+    let options = RestoreOptions { truncate, threads: 1, ..Default::default() };
+    let restored = restore(&archive, None, &target, &options, &control, &mut || Ok(()));
+    if let Ok(summary) = &restored {
+        let verified = verify(&archive, None, &control).expect("what can be restored is whole");
+        assert_eq!(verified.entries, summary.entries);
+        let sink = std::io::sink;
+        let _ = create(&target, &Rules::none(), &CreateOptions::default(), sink(), sink(), &control)
+            .expect("what was restored can be archived");
+    } else {
+        assert_eq!(fs::read(target.join("precious")).unwrap(), b"precious");
+        assert_eq!(fs::read_dir(&target).unwrap().count(), 1);
+    }
+    assert_eq!(fs::read(folder.path().join("outside")).unwrap(), b"outside");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+});
