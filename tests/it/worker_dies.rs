@@ -219,6 +219,8 @@ async fn a_worker_that_wakes_up_after_its_lease_ran_out_changes_nothing() {
     let uuid = owner.create(json!({})).await.uuid();
     let mut paused = start(&SLOW);
     under_way(&owner, &app.disk, &uuid).await;
+    let below = |path: &PathBuf| path.starts_with(&app.disk);
+    assert!(paused.open_files().iter().any(below), "it writes");
     paused.signal(Signal::STOP);
 
     let mut quick = start(&QUICK);
@@ -228,6 +230,13 @@ async fn a_worker_that_wakes_up_after_its_lease_ran_out_changes_nothing() {
     paused.signal(Signal::CONT);
     eventually("the paused worker has noticed", async || {
         paused.log().contains("the lease is lost").then_some(())
+    })
+    .await;
+    // It does not go on with what nobody wants, which would take it a minute.
+    eventually("the paused worker lets go of its files", async || {
+        let open = paused.open_files();
+        assert!(!open.is_empty(), "nothing can be seen of the process");
+        (!open.iter().any(below)).then_some(())
     })
     .await;
     // Once it has ended, nothing of it can come any more.

@@ -132,6 +132,25 @@ async fn a_damaged_archive_is_noticed_and_nothing_is_touched() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn another_archive_in_its_place_is_noticed_although_it_is_whole() {
+    let (app, uuid) = with_damage().await;
+    let other = app.backup().await;
+    let before = files::tree(&app.directory);
+    for suffix in ["tar.gz", "index"] {
+        let place = |uuid| {
+            let archive = app.archive(uuid);
+            archive.with_file_name(format!("{uuid}.{suffix}"))
+        };
+        fs_err::copy(place(&other), place(&uuid)).unwrap();
+    }
+    assert_eq!(app.as_owner().restore(&uuid, json!({})).await.status, 202);
+    let restore = app.restored(&uuid).await;
+    assert_eq!(restore["status"], "failed", "{restore}");
+    assert_eq!(files::tree(&app.directory), before);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_archive_that_is_missing_or_cut_short_fails_the_restore() {
     let (app, uuid) = with_damage().await;
     let before = files::tree(&app.directory);

@@ -125,6 +125,16 @@ impl Process {
         self.child.id()
     }
 
+    /// What it holds open now, by path; a file that was removed has ` (deleted)` behind it.
+    pub(crate) fn open_files(&self) -> Vec<PathBuf> {
+        let folder = format!("/proc/{}/fd", self.child.id());
+        fs_err::read_dir(folder)
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| fs_err::read_link(entry.ok()?.path()).ok())
+            .collect()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         rustix::process::kill_process(pid.unwrap(), signal).unwrap();
