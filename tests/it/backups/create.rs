@@ -112,6 +112,8 @@ async fn a_body_that_breaks_rules_is_refused_with_every_rule_named() {
     for (body, field, rule) in [
         (json!({ "name": 5 }), "name", "string"),
         (json!({ "name": "a\u{0}b" }), "name", "string"),
+        // Half a pair, which no text can hold.
+        (json!({ "name": "HALF" }), "name", "string"),
         (json!({ "ignored": true }), "ignored", "string"),
         (
             json!({ "ignored": "a-pattern-of-21-bytes" }),
@@ -120,7 +122,8 @@ async fn a_body_that_breaks_rules_is_refused_with_every_rule_named() {
         ),
         (json!({ "is_locked": 2 }), "is_locked", "boolean"),
     ] {
-        let answer = owner.create(body.clone()).await;
+        let text = body.to_string().replace("HALF", "\\ud800");
+        let answer = owner.create_raw(Some("application/json"), &text).await;
         let (status, code, _) = answer.refusal();
         assert_eq!((status, code.as_str()), (422, "ValidationException"));
         let source = &answer.json()["errors"][0]["meta"];
