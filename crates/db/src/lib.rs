@@ -15,7 +15,9 @@ mod listen;
 mod migrate;
 pub mod servers;
 pub mod subusers;
+pub mod usage;
 pub mod users;
+pub mod workers;
 
 pub use connect::{Database, Transaction};
 pub use error::Error;

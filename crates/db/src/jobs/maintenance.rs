@@ -47,7 +47,8 @@ pub struct Rescued {
 }
 
 /// Takes jobs away from workers that have stopped responding: each is tried again, or, after its
-/// last attempt, discarded, and its backup failed in the same statement.
+/// last attempt, discarded, and its backup failed, or the server it was to delete given back, in the
+/// same statement.
 ///
 /// # Errors
 /// When the database can't be written.
@@ -66,13 +67,17 @@ pub async fn rescue(database: &Database) -> Result<Vec<Rescued>, Error> {
                     'sentence', 'The process that worked on it stopped responding.',
                     'detail', format('the lease of worker %s ran out', expired.claimed_by)))
             FROM expired WHERE j.id = expired.id
-            RETURNING j.id, j.kind, j.backup_id, j.node, j.state, j.attempt, expired.claimed_by
+            RETURNING j.id, j.kind, j.server_id, j.backup_id, j.node, j.state, j.attempt, expired.claimed_by
         ), failed AS (
             UPDATE backups b SET state = 'failed', failed_at = now(), is_locked = false,
                    error = format('The process that worked on it stopped responding, %s times.', rescued.attempt)
             FROM rescued
             WHERE b.id = rescued.backup_id AND b.state = 'creating'
                 AND rescued.state = 'discarded' AND rescued.kind = 'create_backup'
+        ), given_back AS (
+            UPDATE servers s SET deleting_at = NULL
+            FROM rescued
+            WHERE s.id = rescued.server_id AND rescued.state = 'discarded' AND rescued.kind = 'delete_server'
         )
         SELECT id, kind, backup_id, state, attempt, claimed_by AS "worker!",
                CASE WHEN state = 'available' THEN pg_notify($1, node) ELSE pg_notify($2, id::text) END AS notified
