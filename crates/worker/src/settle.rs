@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_db::jobs::{self, Claim, Failure};
-use holdfast_db::{Error, backups};
+use holdfast_db::{Error, backups, servers};
 use holdfast_domain::backup::Completed;
 use holdfast_domain::{BackupState, JobKind, retry};
 use holdfast_storage::{ArchiveKey, StorageKey};
@@ -54,6 +54,10 @@ async fn settle_done(context: &Context, claim: &Claim, done: &Done) -> Result<()
             backups::delete(&mut transaction, claim.backup).await?;
             true
         }
+        Done::ServerDeleted => {
+            servers::end_deletion(&mut transaction, claim.server).await?;
+            true
+        }
         Done::Restored | Done::Nothing => true,
     };
     if ours {
@@ -64,7 +68,7 @@ async fn settle_done(context: &Context, claim: &Claim, done: &Done) -> Result<()
     drop(transaction);
     match done {
         Done::Created(completed) => drop_orphan(context, claim, completed).await,
-        Done::Restored | Done::Deleted | Done::Nothing => Ok(()),
+        Done::Restored | Done::Deleted | Done::ServerDeleted | Done::Nothing => Ok(()),
     }
 }
 
@@ -101,8 +105,14 @@ async fn discard(context: &Context, claim: &Claim, failure: &Failure) -> Result<
     if !jobs::discard(&mut transaction, claim, failure).await? {
         return Ok(());
     }
-    if claim.kind == JobKind::CreateBackup {
-        backups::fail(&mut transaction, claim.backup, &failure.sentence).await?;
+    match claim.kind {
+        JobKind::CreateBackup => {
+            backups::fail(&mut transaction, claim.backup, &failure.sentence).await?;
+        }
+        JobKind::DeleteServer => {
+            servers::undo_deletion(&mut transaction, claim.server).await?;
+        }
+        JobKind::RestoreBackup | JobKind::DeleteBackup => {}
     }
     transaction.commit().await
 }
