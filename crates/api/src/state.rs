@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use ipnet::IpNet;
 
 use holdfast_db::Database;
+use holdfast_domain::{NodeName, PlaceRules};
 use holdfast_storage::Disks;
 
 use crate::finals::Finals;
@@ -43,4 +44,8 @@ pub struct Options {
     pub max_ignored_bytes: usize,
     /// How long a download link is good, in seconds.
     pub download_ttl_seconds: u32,
+    /// The node of servers that are registered without one.
+    pub node: NodeName,
+    /// Where servers' directories may lie.
+    pub places: PlaceRules,
 }

@@ -1,5 +1,7 @@
 //! The shapes of answers, and the only place that knows the two profiles.
 
+pub(crate) mod application;
+
 use actix_web::HttpResponse;
 use actix_web::http::header::{CACHE_CONTROL, HeaderValue, RETRY_AFTER};
 use chrono::{DateTime, Utc};
@@ -121,6 +123,20 @@ pub(crate) fn signed_url(url: &str) -> Value {
 /// An object, as a whole answer.
 pub(crate) fn ok(object: &Value) -> HttpResponse {
     HttpResponse::Ok()
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .json(object)
+}
+
+/// An object that was made, as a whole answer.
+pub(crate) fn created(object: &Value) -> HttpResponse {
+    HttpResponse::Created()
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .json(object)
+}
+
+/// What was asked for and will be done, as a whole answer.
+pub(crate) fn accepted(object: &Value) -> HttpResponse {
+    HttpResponse::Accepted()
         .insert_header((CACHE_CONTROL, "no-store"))
         .json(object)
 }
