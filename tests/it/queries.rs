@@ -15,7 +15,7 @@ use holdfast_domain::key::{ApiKey, KeyKind, KeyToken};
 use holdfast_domain::server::ServerLimits;
 use holdfast_domain::{
     BackupId, BackupName, BackupState, DiskName, JobId, JobKind, JobState, NodeName, Permission,
-    Profile, Progress, Server, ServerId, ServerRef, ServerState, Standing, UserId,
+    PlacedBy, Profile, Progress, Server, ServerId, ServerRef, ServerState, Standing, UserId,
 };
 
 use crate::support::database::TestDatabase;
@@ -56,6 +56,7 @@ impl Fixture {
             owner: self.owner,
             name: "Survival".to_owned(),
             directory: "/srv/survival".into(),
+            placed_by: PlacedBy::Admin,
             node: node(),
             disk: None,
             state: ServerState::Normal,

@@ -1,4 +1,5 @@
-//! Who calls: the key in the `Authorization` header, checked.
+//! Who calls: the key in the `Authorization` header, checked, for the client API ([`Caller`]) and the
+//! application API ([`Operator`]).
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -8,13 +9,15 @@ use actix_web::dev::Payload;
 use actix_web::http::header::AUTHORIZATION;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 
-use holdfast_db::{backups, keys, servers};
+use holdfast_db::keys::KeyOfUser;
+use holdfast_db::{backups, keys, servers, users};
 use holdfast_domain::access::Action;
 use holdfast_domain::activity::Origin;
 use holdfast_domain::key::{KeyIdentifier, KeyKind, KeyRefused, KeyToken};
-use holdfast_domain::{Backup, BackupId, Profile, Server, ServerRef, Standing, UserId};
+use holdfast_domain::{Backup, BackupId, Profile, Server, ServerRef, Standing, UserId, UserRef};
 
 use crate::error::ApiError;
+use crate::input::Fields;
 use crate::origin;
 use crate::rate;
 use crate::state::ApiState;
@@ -43,17 +46,50 @@ impl FromRequest for Caller {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
         Box::pin(async move {
-            let caller = authenticate(&request).await;
-            if let Ok(caller) = &caller {
-                request.extensions_mut().insert(caller.profile);
-            }
-            rate::count(&request, caller.as_ref().map(|caller| &caller.key))?;
-            caller
+            let found = authenticate(&request, KeyKind::Client).await?;
+            Ok(Self {
+                user: found.key.user,
+                is_admin: found.is_admin,
+                email: found.email,
+                key: found.key.identifier,
+                address: origin::caller_address(&request),
+                profile: found.key.profile,
+            })
         })
     }
 }
 
-async fn authenticate(request: &HttpRequest) -> Result<Caller, ApiError> {
+/// A caller of the application API: an administrator, with an application key that is good.
+#[derive(Clone, Debug)]
+pub(crate) struct Operator;
+
+impl FromRequest for Operator {
+    type Error = ApiError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move {
+            let found = authenticate(&request, KeyKind::Application).await?;
+            if found.is_admin {
+                Ok(Self)
+            } else {
+                Err(ApiError::Forbidden)
+            }
+        })
+    }
+}
+
+/// Checks the key of a request to the API that keys of kind `needed` open, and counts the request.
+async fn authenticate(request: &HttpRequest, needed: KeyKind) -> Result<KeyOfUser, ApiError> {
+    let found = find_key(request, needed).await;
+    rate::count(request, found.as_ref().map(|found| &found.key.identifier))?;
+    found
+}
+
+/// Finds the key of a request, and checks it. From then on answers are in that key's profile,
+/// refusals too.
+async fn find_key(request: &HttpRequest, needed: KeyKind) -> Result<KeyOfUser, ApiError> {
     let state = request
         .app_data::<web::Data<ApiState>>()
         .ok_or(ApiError::Internal)?;
@@ -61,7 +97,7 @@ async fn authenticate(request: &HttpRequest) -> Result<Caller, ApiError> {
     let found = keys::find(&state.database, token.identifier())
         .await?
         .ok_or(ApiError::InvalidCredentials)?;
-    let address = origin::client_address(request, &state.options.trusted_proxies);
+    let address = origin::caller_address(request);
     found
         .key
         .check(&token, (state.now)(), address)
@@ -69,18 +105,12 @@ async fn authenticate(request: &HttpRequest) -> Result<Caller, ApiError> {
             KeyRefused::Invalid => ApiError::InvalidCredentials,
             KeyRefused::AddressNotAllowed => ApiError::AddressNotAllowed { address },
         })?;
-    match found.key.kind {
-        KeyKind::Client => {}
-        KeyKind::Application => return Err(ApiError::WrongKind),
+    request.extensions_mut().insert(found.key.profile);
+    if found.key.kind == needed {
+        Ok(found)
+    } else {
+        Err(ApiError::WrongKind { needed })
     }
-    Ok(Caller {
-        user: found.key.user,
-        is_admin: found.is_admin,
-        email: found.email,
-        key: found.key.identifier,
-        address,
-        profile: found.key.profile,
-    })
 }
 
 fn bearer(request: &HttpRequest) -> Option<KeyToken> {
@@ -134,6 +164,51 @@ impl Caller {
             .await?
             .ok_or(ApiError::NotFound)?;
         Ok((server, standing, backup))
+    }
+}
+
+impl Operator {
+    /// Loads the server that a path names.
+    ///
+    /// # Errors
+    /// [`ApiError::NotFound`] when there is none, or it is being deleted.
+    pub(crate) async fn server(&self, state: &ApiState, server: &str) -> Result<Server, ApiError> {
+        let server = ServerRef::parse(server).ok_or(ApiError::NotFound)?;
+        servers::find(&state.database, &server)
+            .await?
+            .ok_or(ApiError::NotFound)
+    }
+
+    /// Takes the field that names a user, by UUID or address; one that names nobody is noted.
+    ///
+    /// # Errors
+    /// When the database can't be read.
+    pub(crate) async fn owner(
+        &self,
+        state: &ApiState,
+        fields: &mut Fields,
+        field: &str,
+    ) -> Result<Option<UserId>, ApiError> {
+        let says = "a user's UUID or email address";
+        let Some(user) = fields.parsed(field, "exists", says, UserRef::parse) else {
+            return Ok(None);
+        };
+        let found = users::find(&state.database, &user).await?;
+        if found.is_none() {
+            fields.refuse(field, "exists", format!("The {field} is no user."));
+        }
+        Ok(found.map(|user| user.id))
+    }
+
+    /// Loads the user that a path names, by UUID or address.
+    ///
+    /// # Errors
+    /// [`ApiError::NotFound`] when there is none.
+    pub(crate) async fn user(&self, state: &ApiState, user: &str) -> Result<users::User, ApiError> {
+        let user = UserRef::parse(user).ok_or(ApiError::NotFound)?;
+        users::find(&state.database, &user)
+            .await?
+            .ok_or(ApiError::NotFound)
     }
 }
 

@@ -9,6 +9,7 @@ use actix_web::{HttpResponse, ResponseError};
 
 use holdfast_domain::Profile;
 use holdfast_domain::backup::{DeleteRefused, NotCompleted, Purpose};
+use holdfast_domain::key::KeyKind;
 use holdfast_domain::limit::{CreateRefused, ServerBusy, Throttle};
 
 use crate::input::Violation;
@@ -28,8 +29,8 @@ pub(crate) enum ApiError {
     TooManyRequests { retry_after_seconds: u32 },
     /// The key's allow-list doesn't hold the caller's address.
     AddressNotAllowed { address: Option<IpAddr> },
-    /// An application key on the client API.
-    WrongKind,
+    /// A key of one API on the other.
+    WrongKind { needed: KeyKind },
     /// The caller lacks a permission.
     Forbidden,
     /// The body is not what its type says.
@@ -50,6 +51,16 @@ pub(crate) enum ApiError {
     Delete(DeleteRefused),
     /// The backup can't be called off: it has ended.
     Cancel,
+    /// The server can't be deleted.
+    DeleteServer(ServerBusy),
+    /// The server can't get another node or directory.
+    MoveServer(ServerBusy),
+    /// The user owns servers.
+    OwnsServers,
+    /// A worker has taken the job up.
+    JobRuns,
+    /// The job has ended.
+    JobEnded,
     /// The archive could not be removed; the backup is as it was.
     DeleteFailed,
     /// A download link is expired or tampered with, or its key has ended.
@@ -74,7 +85,7 @@ impl ApiError {
                 "MethodNotAllowedHttpException",
             ),
             Self::InvalidCredentials => (StatusCode::UNAUTHORIZED, "InvalidCredentialsException"),
-            Self::AddressNotAllowed { .. } | Self::WrongKind => {
+            Self::AddressNotAllowed { .. } | Self::WrongKind { .. } => {
                 (StatusCode::FORBIDDEN, "AccessDeniedHttpException")
             }
             Self::TooManyRequests { .. } | Self::Create(CreateRefused::Throttled(_)) => (
@@ -99,11 +110,16 @@ impl ApiError {
             Self::Create(CreateRefused::Busy(_))
             | Self::Restore(_)
             | Self::Cancel
+            | Self::DeleteServer(_)
+            | Self::MoveServer(_)
             | Self::Delete(DeleteRefused::Creating | DeleteRefused::Restoring) => {
                 (StatusCode::CONFLICT, "ConflictingServerStateException")
             }
             Self::Delete(DeleteRefused::Locked) => {
                 (StatusCode::BAD_REQUEST, "BackupIsLockedException")
+            }
+            Self::OwnsServers | Self::JobRuns | Self::JobEnded => {
+                (StatusCode::CONFLICT, "ConflictHttpException")
             }
             Self::DeleteFailed | Self::Unavailable => (
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -137,10 +153,14 @@ impl ApiError {
                     "This IP address ({address}) does not have permission to access the API using these credentials."
                 )
             }
-            Self::WrongKind => {
-                "You are attempting to use an application API key on an endpoint that requires a \
-                                client API key."
-                    .into()
+            Self::WrongKind { needed } => {
+                let (used, needed) = match needed {
+                    KeyKind::Client => ("an application", "a client"),
+                    KeyKind::Application => ("a client", "an application"),
+                };
+                format!(
+                    "You are attempting to use {used} API key on an endpoint that requires {needed} API key."
+                )
             }
             Self::Forbidden => "This action requires additional permissions.".into(),
             Self::Malformed => {
@@ -206,10 +226,31 @@ impl ApiError {
             Self::Unavailable => {
                 "The service is not available right now. Please try again in a few seconds.".into()
             }
+            Self::DeleteServer(busy) => format!("Cannot delete server while {}.", doing(*busy)),
+            Self::MoveServer(busy) => format!(
+                "Cannot change the server's node or directory while {}.",
+                doing(*busy)
+            ),
+            Self::OwnsServers => {
+                "This user owns servers and cannot be deleted. Delete the servers first, or give them to another owner.".into()
+            }
+            Self::JobRuns => {
+                "This job is being worked on and cannot be cancelled.".into()
+            }
+            Self::JobEnded => "This job has ended and cannot be cancelled.".into(),
             Self::Internal => {
                 "An unexpected error was encountered while processing this request.".into()
             }
         }
+    }
+}
+
+fn doing(busy: ServerBusy) -> &'static str {
+    match busy {
+        ServerBusy::Installing => "it is installing",
+        ServerBusy::Suspended => "it is suspended",
+        ServerBusy::BackingUp => "a backup of it is in progress",
+        ServerBusy::Restoring => "a restore of it is in progress",
     }
 }
 
@@ -234,7 +275,11 @@ impl ResponseError for ApiError {
 
 impl From<holdfast_db::Error> for ApiError {
     fn from(error: holdfast_db::Error) -> Self {
-        if error.may_pass() {
+        if let holdfast_db::Error::Missing { constraint } = &error {
+            // Somebody was faster: what the request is about has just gone.
+            tracing::debug!(constraint, "what a request is about has gone");
+            Self::NotFound
+        } else if error.may_pass() {
             tracing::warn!(error = chain(&error), "the database is away");
             Self::Unavailable
         } else {

@@ -1,6 +1,7 @@
 //! One function an endpoint.
 
 pub(crate) mod activity;
+pub(crate) mod application;
 pub(crate) mod backups;
 pub(crate) mod docs;
 pub(crate) mod files;

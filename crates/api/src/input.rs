@@ -2,6 +2,8 @@
 //! nothing counts as `{}`; unknown fields are ignored. What is wrong with the
 //! fields is collected, each broken rule by name.
 
+mod typed;
+
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{HttpRequest, web};
 use serde_json::{Map, Value};
@@ -17,7 +19,8 @@ use crate::error::ApiError;
 pub(crate) struct Violation {
     /// The canonical name of the field, whatever alias was sent.
     pub(crate) field: String,
-    /// The rule's name: `required`, `string`, `boolean`, `max`, `array`.
+    /// The rule's name: `required`, `string`, `boolean`, `max`, `array`; in the application API also
+    /// `integer`, `min`, `email`, `in`, `uuid`, `date`, `ip`, `exists`, `unique`, `directory`.
     pub(crate) rule: &'static str,
     /// What a person reads.
     pub(crate) detail: String,
@@ -72,6 +75,11 @@ impl Fields {
             values,
             violations: Vec::new(),
         })
+    }
+
+    /// Takes the query alone, for a request whose body says nothing.
+    pub(crate) fn of_query(query: &str) -> Self {
+        Self::default().with_query(query)
     }
 
     /// Adds fields of the query that the body does not have.

@@ -3,15 +3,24 @@
 
 use std::net::IpAddr;
 
-use actix_web::HttpRequest;
 use actix_web::http::header::HOST;
+use actix_web::{HttpRequest, web};
 use ipnet::IpNet;
 
-use crate::state::Options;
+use crate::state::{ApiState, Options};
+
+/// Returns the caller's address, by the settings of the service.
+pub(crate) fn caller_address(request: &HttpRequest) -> Option<IpAddr> {
+    let state = request.app_data::<web::Data<ApiState>>();
+    client_address(
+        request,
+        state.map_or(&[], |state| &state.options.trusted_proxies),
+    )
+}
 
 /// Returns the caller's address: the peer's, or, behind trusted proxies, the nearest one in
 /// `X-Forwarded-For` that is no trusted proxy itself.
-pub(crate) fn client_address(request: &HttpRequest, trusted: &[IpNet]) -> Option<IpAddr> {
+fn client_address(request: &HttpRequest, trusted: &[IpNet]) -> Option<IpAddr> {
     let peer = request.peer_addr()?.ip().to_canonical();
     if !is_trusted(peer, trusted) {
         return Some(peer);

@@ -41,6 +41,13 @@ impl Page {
         (self.number - 1).saturating_mul(u64::from(self.size))
     }
 
+    /// Cuts the page out of a list that is small enough to be there as a whole.
+    pub(crate) fn cut<T>(self, all: &[T]) -> &[T] {
+        let from = usize::try_from(self.offset()).unwrap_or(usize::MAX);
+        let rest = all.get(from..).unwrap_or_default();
+        rest.get(..self.size as usize).unwrap_or(rest)
+    }
+
     /// Returns the `pagination` object of a list with `total` entries, of which `count` are shown.
     /// `links` holds absolute URLs of the pages beside this one, or nothing.
     pub(crate) fn describe(
@@ -51,9 +58,10 @@ impl Page {
         base_url: &str,
     ) -> Pagination {
         let pages = total.div_ceil(u64::from(self.size)).max(1);
+        let filter = filter(request.query_string());
         let url = |number: u64| {
             format!(
-                "{base_url}{}?page={number}&per_page={}",
+                "{base_url}{}?{filter}page={number}&per_page={}",
                 request.path(),
                 self.size
             )
@@ -69,6 +77,17 @@ impl Page {
                 next: (self.number < pages).then(|| url(self.number + 1)),
             },
         }
+    }
+}
+
+/// Returns the rest of a query, so that the pages of a choice are pages of the same choice.
+fn filter(query: &str) -> String {
+    let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query).unwrap_or_default();
+    let rest = |(name, _): &(String, String)| !matches!(name.as_str(), "page" | "per_page");
+    let rest: Vec<_> = pairs.into_iter().filter(rest).collect();
+    match serde_urlencoded::to_string(rest) {
+        Ok(rest) if !rest.is_empty() => format!("{rest}&"),
+        _ => String::new(),
     }
 }
 

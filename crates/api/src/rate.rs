@@ -206,10 +206,7 @@ fn count_subject(request: &HttpRequest, subject: &str) -> Option<Verdict> {
 /// Names the caller's address; of IPv6 the network that one customer gets, since its holder has
 /// 2⁶⁴ addresses to choose from.
 fn by_address(request: &HttpRequest) -> String {
-    let trusted = request
-        .app_data::<web::Data<ApiState>>()
-        .map_or(&[][..], |state| &state.options.trusted_proxies);
-    match origin::client_address(request, trusted) {
+    match origin::caller_address(request) {
         Some(IpAddr::V6(address)) => {
             let [a, b, c, d, ..] = address.segments();
             format!("address:{a:x}:{b:x}:{c:x}:{d:x}::/64")

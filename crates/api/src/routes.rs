@@ -3,6 +3,7 @@
 use actix_web::{Resource, Route, guard, web};
 
 use crate::error::ApiError;
+use crate::handlers::application::{jobs, keys, nodes, servers, storage, subusers, users};
 use crate::handlers::{activity, backups, docs, files, health};
 
 /// Registers every route.
@@ -29,6 +30,59 @@ pub(crate) fn routes(app: &mut web::ServiceConfig) {
             .service(resource("/{backup}/rename", "PUT").route(web::put().to(backups::rename)))
             .service(resource("/{backup}/cancel", "POST").route(web::post().to(backups::cancel)))
             .service(resource("/{backup}/unlock", "POST").route(web::post().to(backups::unlock))),
+    )
+    .service(
+        web::scope("/api/application")
+            .service(
+                resource("/users", "GET, HEAD, POST")
+                    .route(read().to(users::list))
+                    .route(web::post().to(users::create)),
+            )
+            .service(
+                resource("/users/{user}", "GET, HEAD, PATCH, DELETE")
+                    .route(read().to(users::show))
+                    .route(web::patch().to(users::change))
+                    .route(web::delete().to(users::delete)),
+            )
+            .service(
+                resource("/keys", "GET, HEAD, POST")
+                    .route(read().to(keys::list))
+                    .route(web::post().to(keys::create)),
+            )
+            .service(resource("/keys/{key}", "DELETE").route(web::delete().to(keys::revoke)))
+            .service(
+                resource("/servers", "GET, HEAD, POST")
+                    .route(read().to(servers::list))
+                    .route(web::post().to(servers::create)),
+            )
+            .service(
+                resource("/servers/{server}", "GET, HEAD, PATCH, DELETE")
+                    .route(read().to(servers::show))
+                    .route(web::patch().to(servers::change))
+                    .route(web::delete().to(servers::delete)),
+            )
+            .service(
+                resource("/servers/{server}/state", "PUT, POST")
+                    .route(web::put().to(servers::set_state))
+                    .route(web::post().to(servers::set_state)),
+            )
+            .service(
+                resource("/servers/{server}/subusers", "GET, HEAD")
+                    .route(read().to(subusers::list)),
+            )
+            .service(
+                resource("/servers/{server}/subusers/{user}", "PUT, DELETE")
+                    .route(web::put().to(subusers::set))
+                    .route(web::delete().to(subusers::remove)),
+            )
+            .service(resource("/nodes", "GET, HEAD").route(read().to(nodes::list)))
+            .service(resource("/jobs", "GET, HEAD").route(read().to(jobs::list)))
+            .service(resource("/jobs/{job}", "GET, HEAD").route(read().to(jobs::show)))
+            .service(resource("/jobs/{job}/cancel", "POST").route(web::post().to(jobs::cancel)))
+            .service(resource("/storage", "GET, HEAD").route(read().to(storage::by_disk)))
+            .service(
+                resource("/storage/servers", "GET, HEAD").route(read().to(storage::by_server)),
+            ),
     )
     .service(
         resource("/api/client/servers/{server}/activity", "GET, HEAD")

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 
 use holdfast_db::Database;
 use holdfast_domain::limit::Throttle;
+use holdfast_domain::{NodeName, PlaceRules};
 use holdfast_storage::Disks;
 
 use crate::finals::Finals;
@@ -51,4 +52,8 @@ pub struct Options {
     pub max_ignored_bytes: usize,
     /// How long a download link is good, in seconds.
     pub download_ttl_seconds: u32,
+    /// The node of servers that are registered without one.
+    pub node: NodeName,
+    /// Where servers' directories may lie.
+    pub places: PlaceRules,
 }

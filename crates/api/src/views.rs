@@ -1,5 +1,6 @@
 //! The shapes of answers, and the only place that knows the two profiles.
 
+pub(crate) mod application;
 pub(crate) mod objects;
 
 use actix_web::HttpResponse;
@@ -171,6 +172,20 @@ pub(crate) fn signed_url(url: String) -> SignedUrl {
 /// An object, as a whole answer.
 pub(crate) fn ok(object: &impl Serialize) -> HttpResponse {
     HttpResponse::Ok()
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .json(object)
+}
+
+/// An object that was made, as a whole answer.
+pub(crate) fn created(object: &Value) -> HttpResponse {
+    HttpResponse::Created()
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .json(object)
+}
+
+/// What was asked for and will be done, as a whole answer.
+pub(crate) fn accepted(object: &Value) -> HttpResponse {
+    HttpResponse::Accepted()
         .insert_header((CACHE_CONTROL, "no-store"))
         .json(object)
 }

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use holdfast_api::{ApiState, Finals, Limiter, Signer};
 use holdfast_db::Database;
 use holdfast_domain::limit::Throttle;
-use holdfast_domain::{DiskName, NodeName};
+use holdfast_domain::{DiskName, NodeName, PlaceRules};
 use holdfast_storage::{Disk, Disks, LocalDisk};
 
 use crate::data;
@@ -56,6 +56,22 @@ pub fn listen(settings: &Settings) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).map_err(|error| {
         let advice = "choose another with --listen or http.listen (HOLDFAST__HTTP__LISTEN)";
         Failure::new(format!("cannot listen on {address}: {error}: {advice}"))
+    })
+}
+
+/// Says where servers' directories may lie.
+///
+/// # Errors
+/// When a disk's name is none.
+pub fn place_rules(settings: &Settings) -> Result<PlaceRules, Failure> {
+    let mut disks = BTreeMap::new();
+    for (name, disk) in &settings.storage.disks {
+        let DiskDriver::Local { root } = &disk.driver;
+        disks.insert(DiskName::parse(name).map_err(Failure::new)?, root.clone());
+    }
+    Ok(PlaceRules {
+        roots: settings.worker.roots.clone(),
+        disks,
     })
 }
 
@@ -136,6 +152,8 @@ pub async fn start_api(
             max_ignored_bytes: settings.limits.max_ignored_bytes.get(),
             download_ttl_seconds: u32::try_from(settings.downloads.ttl.as_secs())
                 .unwrap_or(u32::MAX),
+            node: NodeName::parse(&settings.worker.node).map_err(Failure::new)?,
+            places: place_rules(settings)?,
         },
         now: Utc::now,
     };
@@ -166,6 +184,7 @@ pub fn start_worker(
             rand::random::<u32>()
         ),
         node,
+        host: host(),
         concurrency: settings.worker.concurrency.get(),
         lease: settings.worker.lease,
         compression_level: settings.worker.compression_level,
@@ -173,6 +192,7 @@ pub fn start_worker(
         read_limit_bytes_per_second: settings.worker.read_limit_bytes_per_second.map(Into::into),
         max_backup_bytes: settings.limits.max_backup_bytes.get(),
         staging_dir: settings.worker.staging_dir.clone(),
+        places: place_rules(settings)?,
     };
     let context = Arc::new(holdfast_worker::Context {
         database,
@@ -192,6 +212,15 @@ pub fn start_worker(
         stop,
         task: Some(task),
     })
+}
+
+/// The name of this machine, for people's eyes.
+fn host() -> String {
+    let name = fs_err::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    match name.trim() {
+        "" => "unknown".to_owned(),
+        name => name.to_owned(),
+    }
 }
 
 /// Closes the database's connections, but waits for no stubborn one.

@@ -11,6 +11,15 @@ use crate::error::Error;
 /// How long a caller waits for a connection before it is told that there is none.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Up to how many rows a list is counted, so that asking stays cheap when there are millions.
+pub(crate) const COUNT_MAX: i64 = 100_000;
+
+/// Turns a list's offset into what Postgres takes. What lies behind the last row that is counted
+/// is not shown either.
+pub(crate) fn skip(offset: u64) -> i64 {
+    i64::try_from(offset).unwrap_or(COUNT_MAX).min(COUNT_MAX)
+}
+
 /// The database: a pool of connections. Cloning it is cheap and shares the pool.
 #[derive(Clone, Debug)]
 pub struct Database {

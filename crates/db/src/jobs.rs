@@ -4,14 +4,13 @@
 //! worker names the claim that it works under, so that one who has lost its
 //! lease changes nothing.
 
+mod look;
 mod maintenance;
 mod settle;
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use serde_json::Value;
-use uuid::Uuid;
 
 use holdfast_domain::{BackupId, JobId, JobKind, JobState, NodeName, Progress, ServerId};
 
@@ -19,6 +18,7 @@ use crate::connect::{Database, Transaction};
 use crate::error::Error;
 use crate::listen::AVAILABLE;
 
+pub use look::{Job, Wanted, call_off, count, find, list, page};
 pub use maintenance::{Rescued, promote, rescue};
 pub use settle::{Failure, cancel, complete, discard, release, retry};
 
@@ -29,7 +29,7 @@ pub struct NewJob<'a> {
     pub kind: JobKind,
     /// With which server.
     pub server: ServerId,
-    /// With which backup.
+    /// With which backup; [`BackupId::NONE`] when it is about none.
     pub backup: BackupId,
     /// On which node.
     pub node: &'a NodeName,
@@ -277,80 +277,4 @@ pub async fn find_deletion(
     .fetch_optional(transaction.connection())
     .await?;
     Ok(id.map(JobId))
-}
-
-/// A job as an operator sees it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Job {
-    /// The job.
-    pub id: JobId,
-    /// What it does.
-    pub kind: JobKind,
-    /// With which server.
-    pub server: ServerId,
-    /// With which backup.
-    pub backup: BackupId,
-    /// On which node.
-    pub node: String,
-    /// Where it stands.
-    pub state: JobState,
-    /// How often it was tried.
-    pub attempt: u32,
-    /// How often it may be.
-    pub max_attempts: u32,
-    /// The worker that holds it.
-    pub claimed_by: Option<String>,
-    /// How far it is: JSON of [`Progress`].
-    pub progress: Option<Value>,
-    /// What went wrong with each attempt that failed: JSON.
-    pub errors: Value,
-    /// When it was put in.
-    pub created_at: DateTime<Utc>,
-    /// When it ended.
-    pub finalized_at: Option<DateTime<Utc>>,
-}
-
-/// Lists the newest jobs of all servers, or of one; all, or those in one state.
-///
-/// # Errors
-/// When the database can't be read.
-pub async fn list(
-    database: &Database,
-    server: Option<ServerId>,
-    state: Option<JobState>,
-    limit: u32,
-) -> Result<Vec<Job>, Error> {
-    let rows = sqlx::query!(
-        "SELECT id, kind, server_id, backup_id, node, state, attempt, max_attempts, claimed_by, progress, errors,
-                created_at, finalized_at
-         FROM jobs
-         WHERE ($1::uuid IS NULL OR server_id = $1) AND ($2::text IS NULL OR state = $2)
-         ORDER BY id DESC LIMIT $3",
-        server.map(|id| id.0) as Option<Uuid>,
-        state.map(JobState::as_str),
-        i64::from(limit),
-    )
-    .fetch_all(database.pool())
-    .await?;
-    rows.into_iter()
-        .map(|row| {
-            Ok(Job {
-                id: JobId(row.id),
-                kind: JobKind::parse(&row.kind)
-                    .ok_or_else(|| Error::unreadable("job kind", &row.kind))?,
-                server: ServerId(row.server_id),
-                backup: BackupId(row.backup_id),
-                node: row.node,
-                state: JobState::parse(&row.state)
-                    .ok_or_else(|| Error::unreadable("job state", &row.state))?,
-                attempt: row.attempt.unsigned_abs(),
-                max_attempts: row.max_attempts.unsigned_abs(),
-                claimed_by: row.claimed_by,
-                progress: row.progress,
-                errors: row.errors,
-                created_at: row.created_at,
-                finalized_at: row.finalized_at,
-            })
-        })
-        .collect()
 }

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use holdfast_domain::key::{ApiKey, KeyIdentifier, KeyKind};
 use holdfast_domain::{Profile, UserId};
 
-use crate::connect::Database;
+use crate::connect::{COUNT_MAX, Database, skip};
 use crate::error::Error;
 
 /// A key and what its check needs to know of its user.
@@ -112,6 +112,77 @@ pub async fn find(
     .await?
     .map(KeyOfUser::try_from)
     .transpose()
+}
+
+/// Lists a page of keys, oldest first: all of them, or those of one user.
+///
+/// # Errors
+/// When the database can't be read.
+pub async fn page(
+    database: &Database,
+    user: Option<UserId>,
+    limit: u32,
+    offset: u64,
+) -> Result<Vec<KeyOfUser>, Error> {
+    let (limit, offset) = (i64::from(limit), skip(offset));
+    let rows = match user {
+        Some(user) => {
+            sqlx::query_as!(
+                Row,
+                "SELECT k.identifier, k.user_id, k.kind, k.profile, k.secret_hash, k.description, k.allowed_ips,
+                        k.expires_at, k.created_at, u.is_admin, u.email
+                 FROM api_keys k JOIN users u ON u.id = k.user_id
+                 WHERE k.user_id = $1
+                 ORDER BY k.created_at, k.identifier LIMIT $2 OFFSET $3",
+                user.0,
+                limit,
+                offset,
+            )
+            .fetch_all(database.pool())
+            .await?
+        }
+        None => {
+            sqlx::query_as!(
+                Row,
+                "SELECT k.identifier, k.user_id, k.kind, k.profile, k.secret_hash, k.description, k.allowed_ips,
+                        k.expires_at, k.created_at, u.is_admin, u.email
+                 FROM api_keys k JOIN users u ON u.id = k.user_id
+                 ORDER BY k.created_at, k.identifier LIMIT $1 OFFSET $2",
+                limit,
+                offset,
+            )
+            .fetch_all(database.pool())
+            .await?
+        }
+    };
+    rows.into_iter().map(KeyOfUser::try_from).collect()
+}
+
+/// Counts keys, up to a hundred thousand: all of them, or those of one user.
+///
+/// # Errors
+/// When the database can't be read.
+pub async fn count(database: &Database, user: Option<UserId>) -> Result<u64, Error> {
+    let count = match user {
+        Some(user) => {
+            sqlx::query_scalar!(
+                r#"SELECT count(*) AS "count!" FROM (SELECT 1 FROM api_keys WHERE user_id = $1 LIMIT $2) rows"#,
+                user.0,
+                COUNT_MAX,
+            )
+            .fetch_one(database.pool())
+            .await?
+        }
+        None => {
+            sqlx::query_scalar!(
+                r#"SELECT count(*) AS "count!" FROM (SELECT 1 FROM api_keys LIMIT $1) rows"#,
+                COUNT_MAX
+            )
+            .fetch_one(database.pool())
+            .await?
+        }
+    };
+    Ok(count.unsigned_abs())
 }
 
 /// Lists keys, oldest first: all of them, or those of the user with this address.

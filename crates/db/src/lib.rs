@@ -17,7 +17,9 @@ mod migrate;
 pub mod rates;
 pub mod servers;
 pub mod subusers;
+pub mod usage;
 pub mod users;
+pub mod workers;
 
 pub use connect::{Database, Transaction};
 pub use error::Error;

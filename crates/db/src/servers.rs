@@ -9,11 +9,17 @@ use holdfast_domain::limit::Load;
 use holdfast_domain::name::{DiskName, NodeName};
 use holdfast_domain::server::ServerLimits;
 use holdfast_domain::{
-    JobKind, Permission, Server, ServerId, ServerRef, ServerState, Standing, UserId,
+    JobKind, Permission, PlacedBy, Server, ServerId, ServerRef, ServerState, Standing, UserId,
 };
 
-use crate::connect::{Database, Transaction};
+use crate::connect::{COUNT_MAX, Database, Transaction, skip};
 use crate::error::Error;
+
+mod deletion;
+mod save;
+
+pub use deletion::{begin_deletion, end_deletion, remove_backup, some_backups, undo_deletion};
+pub use save::{PLACE_TAKEN, insert_in, save, save_in};
 
 struct Row {
     id: Uuid,
@@ -28,6 +34,7 @@ struct Row {
     quota_bytes: Option<i64>,
     retention_days: Option<i32>,
     created_at: DateTime<Utc>,
+    placed_by: String,
     permissions: Option<Vec<String>>,
 }
 
@@ -58,43 +65,10 @@ impl TryFrom<Row> for Server {
                 retention_days: row.retention_days.and_then(|n| n.try_into().ok()),
             },
             created_at: row.created_at,
+            placed_by: PlacedBy::parse(&row.placed_by)
+                .ok_or_else(|| Error::unreadable("placer of a server", &row.placed_by))?,
         })
     }
-}
-
-/// Stores a new server, or the changed settings of one that is there.
-///
-/// # Errors
-/// [`Error::Conflict`] when another server begins with the same eight digits, [`Error::Missing`]
-/// when its owner is not there.
-pub async fn save(database: &Database, server: &Server) -> Result<(), Error> {
-    let limits = &server.limits;
-    let directory = server.directory.to_string_lossy();
-    sqlx::query!(
-        "INSERT INTO servers (id, owner_id, name, directory, node, disk, state, backup_limit, max_backup_bytes,
-                              quota_bytes, retention_days, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-         ON CONFLICT (id) DO UPDATE SET
-             owner_id = EXCLUDED.owner_id, name = EXCLUDED.name, directory = EXCLUDED.directory,
-             node = EXCLUDED.node, disk = EXCLUDED.disk, state = EXCLUDED.state,
-             backup_limit = EXCLUDED.backup_limit, max_backup_bytes = EXCLUDED.max_backup_bytes,
-             quota_bytes = EXCLUDED.quota_bytes, retention_days = EXCLUDED.retention_days",
-        server.id.0,
-        server.owner.0,
-        server.name,
-        directory.as_ref(),
-        server.node.as_str(),
-        server.disk.as_ref().map(DiskName::as_str),
-        server.state.as_str(),
-        limits.backups.map(|n| i32::try_from(n).unwrap_or(i32::MAX)),
-        limits.max_backup_bytes.map(|n| i64::try_from(n).unwrap_or(i64::MAX)),
-        limits.quota_bytes.map(|n| i64::try_from(n).unwrap_or(i64::MAX)),
-        limits.retention_days.map(|n| i32::try_from(n).unwrap_or(i32::MAX)),
-        server.created_at,
-    )
-    .execute(database.pool())
-    .await?;
-    Ok(())
 }
 
 macro_rules! select_servers {
@@ -102,9 +76,10 @@ macro_rules! select_servers {
         sqlx::query_as!(
             Row,
             "SELECT s.id, s.owner_id, s.name, s.directory, s.node, s.disk, s.state, s.backup_limit,
-                    s.max_backup_bytes, s.quota_bytes, s.retention_days, s.created_at,
+                    s.max_backup_bytes, s.quota_bytes, s.retention_days, s.created_at, s.placed_by,
                     u.permissions AS \"permissions?\"
-             FROM servers s LEFT JOIN subusers u ON u.server_id = s.id AND u.user_id = $1 "
+             FROM servers s LEFT JOIN subusers u ON u.server_id = s.id AND u.user_id = $1
+             WHERE s.deleting_at IS NULL "
                 + $tail,
             $($argument),*
         )
@@ -126,15 +101,9 @@ pub async fn find_for(
 ) -> Result<Option<(Server, Standing)>, Error> {
     let pool = database.pool();
     let row = match server {
-        ServerRef::Id(id) => select_servers!(pool, fetch_optional, "WHERE s.id = $2", user.0, id.0),
+        ServerRef::Id(id) => select_servers!(pool, fetch_optional, "AND s.id = $2", user.0, id.0),
         ServerRef::Short(text) => {
-            select_servers!(
-                pool,
-                fetch_optional,
-                "WHERE s.identifier = $2",
-                user.0,
-                text
-            )
+            select_servers!(pool, fetch_optional, "AND s.identifier = $2", user.0, text)
         }
     }?;
     let Some(mut row) = row else { return Ok(None) };
@@ -157,7 +126,7 @@ pub async fn find_for(
     Ok(Some((server, standing)))
 }
 
-/// Finds a server.
+/// Finds a server; one that is being deleted is not found.
 ///
 /// # Errors
 /// When the database can't be read.
@@ -165,16 +134,77 @@ pub async fn find(database: &Database, server: &ServerRef) -> Result<Option<Serv
     let nobody = Uuid::nil();
     let pool = database.pool();
     let row = match server {
-        ServerRef::Id(id) => select_servers!(pool, fetch_optional, "WHERE s.id = $2", nobody, id.0),
-        ServerRef::Short(text) => select_servers!(
-            pool,
-            fetch_optional,
-            "WHERE s.identifier = $2",
-            nobody,
-            text
-        ),
+        ServerRef::Id(id) => select_servers!(pool, fetch_optional, "AND s.id = $2", nobody, id.0),
+        ServerRef::Short(text) => {
+            select_servers!(pool, fetch_optional, "AND s.identifier = $2", nobody, text)
+        }
     }?;
     row.map(Server::try_from).transpose()
+}
+
+/// Lists a page of servers, oldest first: all of them, or those of one owner.
+///
+/// # Errors
+/// When the database can't be read.
+pub async fn page(
+    database: &Database,
+    owner: Option<UserId>,
+    limit: u32,
+    offset: u64,
+) -> Result<Vec<Server>, Error> {
+    let pool = database.pool();
+    let (nobody, limit, offset) = (Uuid::nil(), i64::from(limit), skip(offset));
+    let rows = match owner {
+        Some(owner) => select_servers!(
+            pool,
+            fetch_all,
+            "AND s.owner_id = $2 ORDER BY s.created_at, s.id LIMIT $3 OFFSET $4",
+            nobody,
+            owner.0,
+            limit,
+            offset
+        ),
+        None => select_servers!(
+            pool,
+            fetch_all,
+            "ORDER BY s.created_at, s.id LIMIT $2 OFFSET $3",
+            nobody,
+            limit,
+            offset
+        ),
+    }?;
+    rows.into_iter().map(Server::try_from).collect()
+}
+
+/// Counts servers, up to a hundred thousand: all of them, or those of one owner.
+///
+/// # Errors
+/// When the database can't be read.
+pub async fn count(database: &Database, owner: Option<UserId>) -> Result<u64, Error> {
+    let count = match owner {
+        Some(owner) => {
+            sqlx::query_scalar!(
+                r#"SELECT count(*) AS "count!" FROM (
+                       SELECT 1 FROM servers WHERE owner_id = $1 AND deleting_at IS NULL LIMIT $2
+                   ) rows"#,
+                owner.0,
+                COUNT_MAX,
+            )
+            .fetch_one(database.pool())
+            .await?
+        }
+        None => {
+            sqlx::query_scalar!(
+                r#"SELECT count(*) AS "count!" FROM (
+                       SELECT 1 FROM servers WHERE deleting_at IS NULL LIMIT $1
+                   ) rows"#,
+                COUNT_MAX,
+            )
+            .fetch_one(database.pool())
+            .await?
+        }
+    };
+    Ok(count.unsigned_abs())
 }
 
 /// Lists all servers, oldest first.
@@ -198,17 +228,44 @@ pub async fn list(database: &Database) -> Result<Vec<Server>, Error> {
 pub async fn list_on_node(
     database: &Database,
     node: &NodeName,
-) -> Result<Vec<(ServerId, PathBuf)>, Error> {
+) -> Result<Vec<(ServerId, PathBuf, PlacedBy)>, Error> {
     let rows = sqlx::query!(
-        "SELECT id, directory FROM servers WHERE node = $1",
+        "SELECT id, directory, placed_by FROM servers WHERE node = $1",
         node.as_str()
     )
     .fetch_all(database.pool())
     .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| (ServerId(row.id), PathBuf::from(row.directory)))
-        .collect())
+    rows.into_iter()
+        .map(|row| {
+            let placed_by = PlacedBy::parse(&row.placed_by)
+                .ok_or_else(|| Error::unreadable("placer of a server", &row.placed_by))?;
+            Ok((ServerId(row.id), PathBuf::from(row.directory), placed_by))
+        })
+        .collect()
+}
+
+/// Finds a server and locks it until the transaction ends, with what decides whether it may change.
+///
+/// # Errors
+/// When the database can't be read.
+pub async fn hold(
+    transaction: &mut Transaction,
+    server: ServerId,
+) -> Result<Option<(Server, Load)>, Error> {
+    let load = match lock(transaction, server, 0).await {
+        Ok(load) => load,
+        Err(Error::Missing { .. }) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let row = select_servers!(
+        transaction.connection(),
+        fetch_optional,
+        "AND s.id = $2",
+        Uuid::nil(),
+        server.0
+    )?;
+    let server = row.map(Server::try_from).transpose()?;
+    Ok(server.map(|server| (server, load)))
 }
 
 /// Locks a server until the transaction ends, and reads what decides whether it can take a job: of
@@ -216,7 +273,7 @@ pub async fn list_on_node(
 /// which recent backups are counted.
 ///
 /// # Errors
-/// When the database can't be read; a server that is gone is [`Error::Missing`].
+/// When the database can't be read; a server that is gone, or is being deleted, is [`Error::Missing`].
 pub async fn lock(
     transaction: &mut Transaction,
     server: ServerId,
@@ -225,7 +282,7 @@ pub async fn lock(
     // In a statement of its own: one that waited for the lock would still see
     // the counts from before the wait.
     let state = sqlx::query_scalar!(
-        "SELECT state FROM servers WHERE id = $1 FOR NO KEY UPDATE",
+        "SELECT state FROM servers WHERE id = $1 AND deleting_at IS NULL FOR NO KEY UPDATE",
         server.0
     )
     .fetch_optional(transaction.connection())

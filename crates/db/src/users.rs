@@ -3,9 +3,9 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use holdfast_domain::UserId;
+use holdfast_domain::{EmailAddress, UserId, UserRef};
 
-use crate::connect::Database;
+use crate::connect::{COUNT_MAX, Database, skip};
 use crate::error::Error;
 
 /// A user as the database holds it.
@@ -54,6 +54,89 @@ pub async fn find_by_email(database: &Database, email: &str) -> Result<Option<Us
     .fetch_optional(database.pool())
     .await?;
     Ok(row.map(|row| user(row.id, row.email, row.is_admin, row.created_at)))
+}
+
+/// Finds a user by UUID or address.
+///
+/// # Errors
+/// When the database can't be read.
+pub async fn find(database: &Database, who: &UserRef) -> Result<Option<User>, Error> {
+    let id = match who {
+        UserRef::Id(id) => id,
+        UserRef::Email(email) => return find_by_email(database, email.as_str()).await,
+    };
+    let row = sqlx::query!(
+        "SELECT id, email, is_admin, created_at FROM users WHERE id = $1",
+        id.0
+    )
+    .fetch_optional(database.pool())
+    .await?;
+    Ok(row.map(|row| user(row.id, row.email, row.is_admin, row.created_at)))
+}
+
+/// Changes what is given, leaves the rest, and returns the user; `None` when there is none.
+///
+/// # Errors
+/// [`Error::Conflict`] when somebody else has that address, in any spelling.
+pub async fn change(
+    database: &Database,
+    id: UserId,
+    email: Option<&EmailAddress>,
+    is_admin: Option<bool>,
+) -> Result<Option<User>, Error> {
+    let row = sqlx::query!(
+        "UPDATE users SET email = coalesce($2, email), is_admin = coalesce($3, is_admin) WHERE id = $1
+         RETURNING id, email, is_admin, created_at",
+        id.0,
+        email.map(EmailAddress::as_str),
+        is_admin,
+    )
+    .fetch_optional(database.pool())
+    .await?;
+    Ok(row.map(|row| user(row.id, row.email, row.is_admin, row.created_at)))
+}
+
+/// Removes a user with all keys and permissions; says whether there was one.
+///
+/// # Errors
+/// [`Error::Missing`] while the user owns servers: those would have no owner.
+pub async fn delete(database: &Database, id: UserId) -> Result<bool, Error> {
+    let done = sqlx::query!("DELETE FROM users WHERE id = $1", id.0)
+        .execute(database.pool())
+        .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Lists a page of users, oldest first.
+///
+/// # Errors
+/// When the database can't be read.
+pub async fn page(database: &Database, limit: u32, offset: u64) -> Result<Vec<User>, Error> {
+    let rows = sqlx::query!(
+        "SELECT id, email, is_admin, created_at FROM users ORDER BY created_at, id LIMIT $1 OFFSET $2",
+        i64::from(limit),
+        skip(offset),
+    )
+    .fetch_all(database.pool())
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| user(row.id, row.email, row.is_admin, row.created_at))
+        .collect())
+}
+
+/// Counts users, up to a hundred thousand.
+///
+/// # Errors
+/// When the database can't be read.
+pub async fn count(database: &Database) -> Result<u64, Error> {
+    let count = sqlx::query_scalar!(
+        r#"SELECT count(*) AS "count!" FROM (SELECT 1 FROM users LIMIT $1) rows"#,
+        COUNT_MAX
+    )
+    .fetch_one(database.pool())
+    .await?;
+    Ok(count.unsigned_abs())
 }
 
 /// Lists all users, by address.

@@ -6,6 +6,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::name::EmailAddress;
+
 macro_rules! uuid_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -55,6 +57,16 @@ impl fmt::Display for JobId {
     }
 }
 
+impl BackupId {
+    /// Stands in the row of a job that is about no backup.
+    pub const NONE: Self = Self(Uuid::nil());
+
+    /// Returns the backup, unless it is [`BackupId::NONE`].
+    pub fn some(self) -> Option<Self> {
+        (self != Self::NONE).then_some(self)
+    }
+}
+
 impl ServerId {
     /// Returns the short identifier: the eight characters before the first dash.
     pub fn short(self) -> String {
@@ -78,6 +90,23 @@ impl ServerRef {
             return Some(Self::Short(text.to_ascii_lowercase()));
         }
         ServerId::parse(text).map(Self::Id)
+    }
+}
+
+/// A user as a caller names one: by UUID or by address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UserRef {
+    /// The UUID.
+    Id(UserId),
+    /// The address, in any spelling.
+    Email(EmailAddress),
+}
+
+impl UserRef {
+    /// Reads either form; anything else is `None`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let id = UserId::parse(text).map(Self::Id);
+        id.or_else(|| EmailAddress::parse(text).ok().map(Self::Email))
     }
 }
 

@@ -12,11 +12,18 @@ pub enum JobKind {
     RestoreBackup,
     /// Removes an archive from its disk, then the backup's row.
     DeleteBackup,
+    /// Removes a server, and its archives or only what is known of them.
+    DeleteServer,
 }
 
 impl JobKind {
     /// Every kind there is.
-    pub const ALL: [Self; 3] = [Self::CreateBackup, Self::RestoreBackup, Self::DeleteBackup];
+    pub const ALL: [Self; 4] = [
+        Self::CreateBackup,
+        Self::RestoreBackup,
+        Self::DeleteBackup,
+        Self::DeleteServer,
+    ];
 
     /// Returns the kind's name in the job table.
     pub fn as_str(self) -> &'static str {
@@ -24,6 +31,7 @@ impl JobKind {
             Self::CreateBackup => "create_backup",
             Self::RestoreBackup => "restore_backup",
             Self::DeleteBackup => "delete_backup",
+            Self::DeleteServer => "delete_server",
         }
     }
 
@@ -89,6 +97,41 @@ impl JobState {
 pub struct RestoreArgs {
     /// Whether everything that was there is removed first.
     pub truncate: bool,
+}
+
+/// What becomes of a server's archives when the server is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BackupsFate {
+    /// They are removed from their disks.
+    Delete,
+    /// They stay on their disks, but the service forgets them.
+    Keep,
+}
+
+impl BackupsFate {
+    /// Every fate there is.
+    pub const ALL: [Self; 2] = [Self::Delete, Self::Keep];
+
+    /// Returns its name, as in the job's row.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Delete => "delete",
+            Self::Keep => "keep",
+        }
+    }
+
+    /// Reads a name.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|f| f.as_str() == text)
+    }
+}
+
+/// The arguments of a server's deletion, kept as JSON in the job's row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeleteServerArgs {
+    /// What becomes of its archives.
+    pub backups: BackupsFate,
 }
 
 /// What a running job is busy with.

@@ -14,14 +14,16 @@ pub mod job;
 pub mod key;
 pub mod limit;
 pub mod name;
+pub mod place;
 pub mod profile;
 pub mod retry;
 pub mod server;
 
 pub use access::{Permission, Standing};
 pub use backup::{Backup, BackupState};
-pub use id::{BackupId, JobId, ServerId, ServerRef, UserId};
+pub use id::{BackupId, JobId, ServerId, ServerRef, UserId, UserRef};
 pub use job::{JobKind, JobState, Progress};
-pub use name::{BackupName, DiskName, NodeName};
+pub use name::{BackupName, DiskName, EmailAddress, NodeName};
+pub use place::{PlaceRules, PlacedBy};
 pub use profile::Profile;
 pub use server::{Server, ServerState};

@@ -73,9 +73,18 @@ pub fn check_idle(state: ServerState, unfinished: Option<JobKind>) -> Result<(),
     match unfinished {
         Some(JobKind::CreateBackup) => Err(ServerBusy::BackingUp),
         Some(JobKind::RestoreBackup) => Err(ServerBusy::Restoring),
-        // A deletion touches an archive, never the server's files.
-        Some(JobKind::DeleteBackup) | None => Ok(()),
+        // A deletion touches archives, never the server's files.
+        Some(JobKind::DeleteBackup | JobKind::DeleteServer) | None => Ok(()),
     }
+}
+
+/// Checks that nothing touches a server's files, so that it can be deleted or moved, whatever its
+/// panel says.
+///
+/// # Errors
+/// [`ServerBusy`].
+pub fn check_untouched(unfinished: Option<JobKind>) -> Result<(), ServerBusy> {
+    check_idle(ServerState::Normal, unfinished)
 }
 
 /// Checks that a server may get one more backup.

@@ -50,6 +50,37 @@ impl BackupName {
     }
 }
 
+/// The greatest length of an address, in bytes.
+const EMAIL_MAX: usize = 254;
+
+/// An e-mail address as far as one can tell by looking: something, an `@`, something, no blanks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EmailAddress(String);
+
+impl EmailAddress {
+    /// Reads an address as a person typed it.
+    ///
+    /// # Errors
+    /// The text, when it is none.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let email = text.trim();
+        let parts = email.split_once('@');
+        let plausible = parts.is_some_and(|(name, host)| !name.is_empty() && !host.is_empty())
+            && email.len() <= EMAIL_MAX
+            && !email.chars().any(|c| c.is_whitespace() || c.is_control());
+        if plausible {
+            Ok(Self(email.to_owned()))
+        } else {
+            Err(format!("`{email}` is no e-mail address"))
+        }
+    }
+
+    /// Returns the address as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 macro_rules! slug {
     ($(#[$doc:meta])* $name:ident, $max:literal, $extra:pat, $says:literal) => {
         $(#[$doc])*
@@ -137,6 +168,23 @@ mod tests {
             BackupName::from_time(now).as_str(),
             "Backup at 2026-01-01 00:00:00"
         );
+    }
+
+    #[test]
+    fn an_address_has_a_name_and_a_host_and_no_blanks() {
+        for (text, expected) in [
+            (" me@example.com ", Ok("me@example.com")),
+            ("me", Err(())),
+            ("@example.com", Err(())),
+            ("me@", Err(())),
+            ("m e@example.com", Err(())),
+            ("me@exam\0ple.com", Err(())),
+        ] {
+            let parsed = EmailAddress::parse(text);
+            let found = parsed.as_ref().map(EmailAddress::as_str).map_err(|_| ());
+            assert_eq!(found, expected, "{text:?}");
+        }
+        assert!(EmailAddress::parse(&format!("{}@example.com", "a".repeat(254))).is_err());
     }
 
     #[test]

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 
 use crate::id::{ServerId, UserId};
 use crate::name::{DiskName, NodeName};
+use crate::place::PlacedBy;
 
 /// A server as the database holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub struct Server {
     pub directory: PathBuf,
     /// The node on which a worker sees that directory.
     pub node: NodeName,
+    /// Who said so.
+    pub placed_by: PlacedBy,
     /// The disk for its new backups; `None` takes the default disk.
     pub disk: Option<DiskName>,
     /// What the panel says it is doing.

@@ -109,6 +109,16 @@ impl Disk {
         }
     }
 
+    /// Returns how many bytes can still be written, where the disk knows.
+    ///
+    /// # Errors
+    /// When it can't be asked.
+    pub async fn free_bytes(&self) -> Result<Option<u64>, Error> {
+        match self {
+            Self::Local(disk) => disk.free_bytes().await.map(Some),
+        }
+    }
+
     /// Checks that the disk can be written to.
     ///
     /// # Errors

@@ -23,4 +23,4 @@ mod local;
 pub use disk::{Disk, Disks, Partial, Upload};
 pub use error::Error;
 pub use key::{ArchiveKey, StorageKey};
-pub use local::LocalDisk;
+pub use local::{LocalDisk, free_bytes};

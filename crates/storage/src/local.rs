@@ -205,6 +205,14 @@ impl LocalDisk {
             .await
     }
 
+    pub(crate) async fn free_bytes(self: &Arc<Self>) -> Result<u64, Error> {
+        self.blocking(self.root.display(), |disk| {
+            fs::metadata(disk.root.join(MARKER))?;
+            free_bytes(&disk.root)
+        })
+        .await
+    }
+
     pub(crate) async fn check(self: &Arc<Self>) -> Result<(), Error> {
         self.blocking(self.root.display(), |disk| {
             fs::metadata(disk.root.join(MARKER))?;
@@ -273,6 +281,15 @@ impl LocalDisk {
             other => other,
         }
     }
+}
+
+/// Returns how many bytes whoever is not root can still write to the file system of `folder`.
+///
+/// # Errors
+/// When the file system does not say.
+pub fn free_bytes(folder: &Path) -> io::Result<u64> {
+    let found = rustix::fs::statvfs(folder)?;
+    Ok(found.f_bavail.saturating_mul(found.f_frsize))
 }
 
 /// Renames, but refuses a name that is taken.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use holdfast_db::Database;
-use holdfast_domain::NodeName;
+use holdfast_domain::{NodeName, PlaceRules};
 use holdfast_storage::Disks;
 
 /// What every job can reach. One for the whole worker.
@@ -31,6 +31,8 @@ pub struct Options {
     pub node: NodeName,
     /// This worker's own name, never used by another one, not even after a restart.
     pub worker: String,
+    /// The name of the machine, for people's eyes.
+    pub host: String,
     /// How many jobs it runs at once.
     pub concurrency: usize,
     /// How long a job is its own without a sign of life.
@@ -46,4 +48,6 @@ pub struct Options {
     /// Where restores are unpacked before they take their place; `None` is beside the server's
     /// directory.
     pub staging_dir: Option<PathBuf>,
+    /// Where servers' directories may lie.
+    pub places: PlaceRules,
 }

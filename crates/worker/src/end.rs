@@ -12,6 +12,8 @@ pub(crate) enum Done {
     Restored,
     /// Removed the archives.
     Deleted,
+    /// Removed a server's archives, or left them as it was told.
+    ServerDeleted,
     /// Found nothing left to do.
     Nothing,
 }

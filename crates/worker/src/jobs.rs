@@ -2,6 +2,7 @@
 
 mod create_backup;
 mod delete_backup;
+mod delete_server;
 mod restore_backup;
 
 use std::sync::Arc;
@@ -18,11 +19,12 @@ pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done
         JobKind::CreateBackup => create_backup::run(context, work).await,
         JobKind::RestoreBackup => restore_backup::run(context, work).await,
         JobKind::DeleteBackup => delete_backup::run(context, work).await,
+        JobKind::DeleteServer => delete_server::run(context, work).await,
     }
 }
 
 /// What a panic of the engine means for a job.
-fn panicked(error: &tokio::task::JoinError) -> NotDone {
+pub(crate) fn panicked(error: &tokio::task::JoinError) -> NotDone {
     NotDone::retry(
         "An unexpected error was encountered.",
         format!("the archive engine panicked: {error}"),

@@ -13,6 +13,8 @@ mod jobs;
 mod lease;
 mod maintenance;
 mod pipe;
+mod place;
+mod presence;
 mod runner;
 mod settle;
 

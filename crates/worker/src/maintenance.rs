@@ -13,16 +13,20 @@ use holdfast_storage::StorageKey;
 
 use crate::context::Context;
 use crate::end::chain;
+use crate::{place, presence};
 
 /// How often jobs whose time has come are looked for.
 const PROMOTE: Duration = Duration::from_secs(1);
 /// After how many of those looks leases are looked at.
 const RESCUE_EVERY: u32 = 3;
+/// After how many of those looks this worker says that it is there.
+const ANNOUNCE_EVERY: u32 = 5;
 /// After how many of those looks disks are swept.
 const SWEEP_EVERY: u32 = 600;
 
 /// Maintains until `shutdown`.
 pub(crate) async fn maintain(context: Arc<Context>, shutdown: CancellationToken) {
+    presence::announce(&context).await;
     recover(&context).await;
     let mut round: u32 = 0;
     while !shutdown.is_cancelled() {
@@ -34,6 +38,9 @@ pub(crate) async fn maintain(context: Arc<Context>, shutdown: CancellationToken)
         }
         if round.is_multiple_of(RESCUE_EVERY) {
             rescue(&context).await;
+        }
+        if round.is_multiple_of(ANNOUNCE_EVERY) {
+            presence::announce(&context).await;
         }
         if round.is_multiple_of(SWEEP_EVERY) {
             sweep(&context).await;
@@ -117,8 +124,17 @@ async fn recover(context: &Arc<Context>) {
         }
     };
     let staging_dir = context.options.staging_dir.clone();
+    let rules = context.options.places.clone();
     let done = tokio::task::spawn_blocking(move || {
-        for (server, directory) in servers {
+        for (server, directory, placed_by) in servers {
+            // Where no restore may have been, there is nothing to put right.
+            let directory = match place::resolve(&rules, &directory, placed_by) {
+                Ok(directory) => directory,
+                Err(error) => {
+                    tracing::warn!(%server, error = chain(&error), "a server is left alone");
+                    continue;
+                }
+            };
             match holdfast_archive::recover(&directory, staging_dir.as_deref()) {
                 Ok(Recovered::Nothing) => {}
                 Ok(recovered) => {

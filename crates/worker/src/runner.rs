@@ -14,6 +14,7 @@ use crate::end::chain;
 use crate::jobs as work_of;
 use crate::lease::Work;
 use crate::maintenance::maintain;
+use crate::presence;
 use crate::settle::settle;
 
 /// How often the table is looked at although nobody called.
@@ -54,6 +55,7 @@ pub async fn run(context: Arc<Context>, shutdown: CancellationToken) {
     if let Err(error) = maintenance.await {
         tracing::error!(%error, "maintenance panicked");
     }
+    presence::leave(&context).await;
 }
 
 async fn take_jobs(

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use holdfast_db::jobs::{self, Claim, Failure};
-use holdfast_db::{Error, Transaction, activity, backups};
+use holdfast_db::{Error, Transaction, activity, backups, servers};
 use holdfast_domain::activity::{DeleteArgs, Event, Origin};
 use holdfast_domain::backup::{self, Completed};
 use holdfast_domain::{BackupState, JobKind, retry};
@@ -71,6 +71,10 @@ async fn settle_done(context: &Context, claim: &Claim, done: &Done) -> Result<()
             backups::delete(&mut transaction, claim.backup).await?;
             true
         }
+        Done::ServerDeleted => {
+            servers::end_deletion(&mut transaction, claim.server).await?;
+            true
+        }
         Done::Restored => {
             record(
                 &mut transaction,
@@ -92,7 +96,7 @@ async fn settle_done(context: &Context, claim: &Claim, done: &Done) -> Result<()
     drop(transaction);
     match done {
         Done::Created(completed) => drop_orphan(context, claim, completed).await,
-        Done::Restored | Done::Deleted | Done::Nothing => Ok(()),
+        Done::Restored | Done::Deleted | Done::ServerDeleted | Done::Nothing => Ok(()),
     }
 }
 
@@ -140,6 +144,9 @@ async fn discard(context: &Context, claim: &Claim, failure: &Failure) -> Result<
         }
         // Nothing was done to the backup.
         JobKind::DeleteBackup => {}
+        JobKind::DeleteServer => {
+            servers::undo_deletion(&mut transaction, claim.server).await?;
+        }
     }
     transaction.commit().await
 }

@@ -10,7 +10,9 @@ use holdfast_cli::settings::Settings;
 use holdfast_db::{Database, keys, servers, subusers, users};
 use holdfast_domain::key::{ApiKey, KeyKind, KeyToken};
 use holdfast_domain::server::ServerLimits;
-use holdfast_domain::{NodeName, Permission, Profile, Server, ServerId, ServerState, UserId};
+use holdfast_domain::{
+    NodeName, Permission, PlacedBy, Profile, Server, ServerId, ServerState, UserId,
+};
 use holdfast_storage::{ArchiveKey, StorageKey};
 use serde_json::{Value, json};
 
@@ -284,6 +286,7 @@ async fn make_server(database: &Database, owner: UserId, directory: &Path) -> Se
         name: "Survival".to_owned(),
         directory: directory.to_owned(),
         node: NodeName::parse("local").unwrap(),
+        placed_by: PlacedBy::Admin,
         disk: None,
         state: ServerState::Normal,
         limits: ServerLimits::default(),

@@ -48,7 +48,8 @@ pub struct Rescued {
 }
 
 /// Takes jobs away from workers that have stopped responding: each is tried again, or, after its
-/// last attempt, discarded, and its backup failed in the same statement.
+/// last attempt, discarded, and its backup failed, or the server it was to delete given back, in the
+/// same statement.
 ///
 /// # Errors
 /// When the database can't be written.
@@ -80,6 +81,10 @@ pub async fn rescue(database: &Database) -> Result<Vec<Rescued>, Error> {
                    (SELECT name FROM backups WHERE id = backup_id),
                    jsonb_build_object('error', 'The process that worked on it stopped responding.')
             FROM rescued WHERE state = 'discarded' AND kind IN ('create_backup', 'restore_backup')
+        ), given_back AS (
+            UPDATE servers s SET deleting_at = NULL
+            FROM rescued
+            WHERE s.id = rescued.server_id AND rescued.state = 'discarded' AND rescued.kind = 'delete_server'
         )
         SELECT id, kind, backup_id, state, attempt, claimed_by AS "worker!",
                CASE WHEN state = 'available' THEN pg_notify($1, node) ELSE pg_notify($2, id::text) END AS notified

@@ -17,6 +17,7 @@ use crate::end::{Done, NotDone, chain};
 use crate::jobs::panicked;
 use crate::lease::Work;
 use crate::pipe::pipe;
+use crate::place;
 
 /// The greatest `.pteroignore`, in bytes.
 const PTEROIGNORE_BYTES_MAX: usize = 32 * 1024;
@@ -29,7 +30,7 @@ pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done
     let backup = backups::find(&context.database, claim.server, claim.backup)
         .await
         .map_err(|error| NotDone::database(&error))?;
-    let (Some(server), Some(backup)) = (server, backup) else {
+    let (Some(mut server), Some(backup)) = (server, backup) else {
         return Ok(Done::Nothing);
     };
     if backup.state != BackupState::Creating {
@@ -47,6 +48,7 @@ pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done
         .map_err(|error| NotDone::disk(&error))?;
 
     work.enter(Phase::Scanning);
+    server.directory = place::of_server(context, &server).await?;
     let rules = Arc::new(rules(context, &server, &backup).await?);
     scan(work, &server, &rules).await?;
     work.go_on()?;

@@ -16,6 +16,7 @@ use crate::context::Context;
 use crate::end::{Done, NotDone, chain};
 use crate::jobs::panicked;
 use crate::lease::Work;
+use crate::place;
 
 pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done, NotDone> {
     work.enter(Phase::Verifying);
@@ -61,6 +62,7 @@ pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done
     // Without its index an archive is only slower to restore.
     let index = disk.open(StorageKey::Index(key)).await.ok();
 
+    let directory = place::of_server(context, &server).await?;
     let options = RestoreOptions {
         truncate: args.truncate,
         expected: Some(Expected {
@@ -88,11 +90,11 @@ pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done
             }
         };
         // What a killed attempt has left is put right first.
-        holdfast_archive::recover(&server.directory, options.staging_dir.as_deref())?;
+        holdfast_archive::recover(&directory, options.staging_dir.as_deref())?;
         holdfast_archive::restore(
             &archive,
             index.as_ref(),
-            &server.directory,
+            &directory,
             &options,
             &work.control,
             &mut still_ours,

@@ -104,7 +104,7 @@ pub(super) async fn jobs(database: &Database, command: JobCommand) -> Result<Val
                 "kind": job.kind.as_str(),
                 "state": job.state.as_str(),
                 "server": job.server,
-                "backup": job.backup,
+                "backup": job.backup.some(),
                 "node": job.node,
                 "attempt": job.attempt,
                 "max_attempts": job.max_attempts,

@@ -1,4 +1,6 @@
-//! `holdfast admin server create|set|list`.
+//! `holdfast admin server create|set|list|delete`.
+
+mod delete;
 
 use std::path::{Path, PathBuf};
 
@@ -7,12 +9,17 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use holdfast_db::servers::PLACE_TAKEN;
 use holdfast_db::{Database, Error, servers};
-use holdfast_domain::{DiskName, NodeName, Server, ServerId, ServerRef, ServerState};
+use holdfast_domain::job::BackupsFate;
+use holdfast_domain::{
+    DiskName, NodeName, PlacedBy, Server, ServerId, ServerRef, ServerState, place,
+};
 
 use super::{date, find_server, find_user};
 use crate::failure::Failure;
-use crate::settings::{DiskDriver, Settings};
+use crate::service;
+use crate::settings::Settings;
 
 /// What can be done with servers.
 #[derive(Debug, Subcommand)]
@@ -39,6 +46,18 @@ pub enum ServerCommand {
     },
     /// List servers
     List,
+    /// Delete a server, and wait until that is done; its directory is never touched
+    #[command(group = clap::ArgGroup::new("backups").required(true))]
+    Delete {
+        /// Its UUID, or the first eight characters of it
+        server: String,
+        /// Remove its archives from their disks
+        #[arg(long, group = "backups")]
+        delete_backups: bool,
+        /// Leave its archives on their disks, and forget them
+        #[arg(long, group = "backups")]
+        keep_backups: bool,
+    },
 }
 
 /// What can be said of a server.
@@ -90,8 +109,22 @@ pub(super) async fn run(
                 server.state = ServerState::parse(&state).unwrap_or_default();
             }
             apply(settings, database, &mut server, options).await?;
-            servers::save(database, &server).await?;
+            servers::save(database, &server)
+                .await
+                .map_err(|error| taken(error, &server))?;
             Ok(view(&server))
+        }
+        ServerCommand::Delete {
+            server,
+            delete_backups,
+            ..
+        } => {
+            let backups = if delete_backups {
+                BackupsFate::Delete
+            } else {
+                BackupsFate::Keep
+            };
+            delete::run(database, &server, backups).await
         }
         ServerCommand::List => Ok(servers::list(database).await?.iter().map(view).collect()),
     }
@@ -123,6 +156,7 @@ async fn create(
         name,
         directory: PathBuf::new(),
         node: NodeName::parse(&settings.worker.node).map_err(Failure::new)?,
+        placed_by: PlacedBy::Admin,
         disk: None,
         state: ServerState::Normal,
         limits: holdfast_domain::server::ServerLimits::default(),
@@ -131,13 +165,25 @@ async fn create(
     apply(settings, database, &mut server, options).await?;
     servers::save(database, &server)
         .await
-        .map_err(|error| match error {
-            Error::Conflict { .. } => {
-                Failure::new(format!("a server named `{}` is there already", id.short()))
-            }
-            other => other.into(),
-        })?;
+        .map_err(|error| taken(error, &server))?;
     Ok(view(&server))
+}
+
+/// What a database's refusal to store a server means.
+fn taken(error: Error, server: &Server) -> Failure {
+    match error {
+        Error::Conflict { constraint } if constraint == PLACE_TAKEN => Failure::new(format!(
+            "--dir `{}` is the directory of another server on node `{}`, or one of them lies in the other: \
+             a restore of one would replace the other",
+            server.directory.display(),
+            server.node
+        )),
+        Error::Conflict { .. } => Failure::new(format!(
+            "a server named `{}` is there already",
+            server.id.short()
+        )),
+        other => other.into(),
+    }
 }
 
 async fn apply(
@@ -161,6 +207,7 @@ async fn apply(
     }
     if let Some(dir) = options.dir {
         server.directory = directory(settings, &server.node, &dir)?;
+        server.placed_by = PlacedBy::Admin;
     }
     server.disk = options.disk.or(server.disk.take());
     let limits = &mut server.limits;
@@ -175,9 +222,9 @@ async fn apply(
 /// links; of another node only the form can be checked.
 fn directory(settings: &Settings, node: &NodeName, dir: &Path) -> Result<PathBuf, Failure> {
     let refuse = |why: &str| Failure::new(format!("--dir `{}` {why}", dir.display()));
-    if dir.to_str().is_none_or(|text| text.contains('\0')) {
+    let Some(text) = dir.to_str().filter(|text| !text.contains('\0')) else {
         return Err(refuse("is not a name in UTF-8"));
-    }
+    };
     let here = node.as_str() == settings.worker.node;
     let dir_path = if here {
         let path = fs_err::canonicalize(dir).map_err(|_| refuse("does not exist on this node"))?;
@@ -185,30 +232,17 @@ fn directory(settings: &Settings, node: &NodeName, dir: &Path) -> Result<PathBuf
             return Err(refuse("is not a directory"));
         }
         path
-    } else if dir.is_absolute() {
-        dir.to_owned()
     } else {
-        return Err(refuse(
-            "must be an absolute path, since its node is another one",
-        ));
+        place::parse(text).map_err(|refused| refuse(&refused.to_string()))?
     };
-    if dir_path.parent().is_none() {
-        return Err(refuse(
-            "is the root of the file system, which can't be put in place by a restore",
-        ));
+    let mut rules = service::place_rules(settings)?;
+    if !here {
+        // Another machine's folder of the same name.
+        rules.disks.clear();
     }
-    let roots = &settings.worker.roots;
-    if !roots.is_empty() && !roots.iter().any(|root| dir_path.starts_with(root)) {
-        return Err(refuse("lies in none of the folders of worker.roots"));
-    }
-    for (name, disk) in &settings.storage.disks {
-        let DiskDriver::Local { root } = &disk.driver;
-        if here && (root.starts_with(&dir_path) || dir_path.starts_with(root)) {
-            return Err(refuse(&format!(
-                "shares its place with disk `{name}`: a backup would hold itself"
-            )));
-        }
-    }
+    rules
+        .check(&dir_path, PlacedBy::Admin)
+        .map_err(|refused| refuse(&refused.to_string()))?;
     Ok(dir_path)
 }
 

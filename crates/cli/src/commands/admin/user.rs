@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use holdfast_db::{Database, Error, users};
-use holdfast_domain::UserId;
+use holdfast_domain::{EmailAddress, UserId};
 
 use super::date;
 use crate::failure::Failure;
@@ -29,14 +29,8 @@ pub enum UserCommand {
 pub(super) async fn run(database: &Database, command: UserCommand) -> Result<Value, Failure> {
     match command {
         UserCommand::Create { email, admin } => {
-            let email = email.trim();
-            let parts = email.split_once('@');
-            let plausible = parts.is_some_and(|(name, host)| !name.is_empty() && !host.is_empty())
-                && email.len() <= 254
-                && !email.chars().any(|c| c.is_whitespace() || c.is_control());
-            if !plausible {
-                return Err(Failure::new(format!("`{email}` is no e-mail address")));
-            }
+            let email = EmailAddress::parse(&email).map_err(Failure::new)?;
+            let email = email.as_str();
             let id = UserId(Uuid::new_v4());
             users::create(database, id, email, admin)
                 .await

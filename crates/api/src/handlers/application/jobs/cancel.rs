@@ -1,0 +1,33 @@
+//! `POST /jobs/{job}/cancel`: calls off a job that no worker has taken up. A backup that was to be
+//! created is then a failed one; a server that was to be deleted is back.
+
+use actix_web::{HttpResponse, web};
+
+use holdfast_db::jobs;
+
+use super::load;
+use crate::auth::Operator;
+use crate::error::ApiError;
+use crate::state::ApiState;
+use crate::views;
+
+/// What the owner of a backup reads.
+const SENTENCE: &str = "It was cancelled by an administrator before it began.";
+
+pub(crate) async fn cancel(
+    _operator: Operator,
+    path: web::Path<String>,
+    state: web::Data<ApiState>,
+) -> Result<HttpResponse, ApiError> {
+    let job = load(&state, &path).await?;
+    // The statement decides, not the look before it.
+    let is_called_off = jobs::call_off(&state.database, job.id, SENTENCE).await?;
+    let job = load(&state, &path).await?;
+    if is_called_off {
+        Ok(views::ok(&views::application::job(&job)))
+    } else if job.state.is_final() {
+        Err(ApiError::JobEnded)
+    } else {
+        Err(ApiError::JobRuns)
+    }
+}

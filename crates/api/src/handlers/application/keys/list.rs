@@ -1,0 +1,34 @@
+//! `GET /keys`: a page of keys, oldest first, without their secrets; `?user=` those of one user.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::Value;
+
+use holdfast_db::keys;
+
+use crate::auth::Operator;
+use crate::error::ApiError;
+use crate::input::Fields;
+use crate::origin::base_url;
+use crate::page::Page;
+use crate::state::ApiState;
+use crate::views;
+
+pub(crate) async fn list(
+    operator: Operator,
+    request: HttpRequest,
+    state: web::Data<ApiState>,
+) -> Result<HttpResponse, ApiError> {
+    let mut filter = Fields::of_query(request.query_string());
+    let user = operator.owner(&state, &mut filter, "user").await?;
+    filter.check()?;
+    let page = Page::read(request.query_string());
+    let total = keys::count(&state.database, user).await?;
+    let keys = keys::page(&state.database, user, page.size, page.offset()).await?;
+    let base_url = base_url(&request, &state.options);
+    let pagination = page.describe(total, keys.len(), &request, &base_url);
+    let objects: Vec<Value> = keys
+        .iter()
+        .map(|key| views::application::key(key, None))
+        .collect();
+    Ok(views::ok(&views::application::list(&objects, &pagination)))
+}

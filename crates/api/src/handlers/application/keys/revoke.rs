@@ -1,0 +1,23 @@
+//! `DELETE /keys/{key}`: removes a key for ever, by its first sixteen characters.
+
+use actix_web::{HttpResponse, web};
+
+use holdfast_db::keys;
+use holdfast_domain::key::KeyIdentifier;
+
+use crate::auth::Operator;
+use crate::error::ApiError;
+use crate::state::ApiState;
+
+pub(crate) async fn revoke(
+    _operator: Operator,
+    path: web::Path<String>,
+    state: web::Data<ApiState>,
+) -> Result<HttpResponse, ApiError> {
+    let identifier = KeyIdentifier::parse(&path).ok_or(ApiError::NotFound)?;
+    if keys::revoke(&state.database, &identifier).await? {
+        Ok(HttpResponse::NoContent().finish())
+    } else {
+        Err(ApiError::NotFound)
+    }
+}

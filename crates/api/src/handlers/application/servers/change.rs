@@ -1,0 +1,40 @@
+//! `PATCH /servers/{server}`: changes what is given; null takes the setting again.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use holdfast_db::servers;
+use holdfast_domain::limit;
+
+use super::fields::{ServerFields, check_place, refused};
+use crate::auth::Operator;
+use crate::error::ApiError;
+use crate::input::Fields;
+use crate::state::ApiState;
+use crate::views;
+
+pub(crate) async fn change(
+    operator: Operator,
+    request: HttpRequest,
+    path: web::Path<String>,
+    payload: web::Payload,
+    state: web::Data<ApiState>,
+) -> Result<HttpResponse, ApiError> {
+    let server = operator.server(&state, &path).await?;
+    let mut fields = Fields::read(&request, payload, state.options.max_body_bytes).await?;
+    let wanted = ServerFields::take(&operator, &state, &mut fields).await?;
+    fields.check()?;
+
+    let mut transaction = state.database.begin().await?;
+    let (mut server, load) = servers::hold(&mut transaction, server.id)
+        .await?
+        .ok_or(ApiError::NotFound)?;
+    if wanted.apply(&mut server, &state.options) {
+        check_place(&server, &state.options)?;
+        limit::check_untouched(load.unfinished).map_err(ApiError::MoveServer)?;
+    }
+    servers::save_in(&mut transaction, &server)
+        .await
+        .map_err(|error| refused(error, server.id))?;
+    transaction.commit().await?;
+    Ok(views::ok(&views::application::server(&server)))
+}

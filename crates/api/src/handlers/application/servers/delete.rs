@@ -1,0 +1,48 @@
+//! `DELETE /servers/{server}?backups=delete|keep`: removes a server, with its archives or without.
+//!
+//! From the answer on nobody finds the server; the worker of its node does the
+//! rest. The answer is the job, so that the caller can see it end.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use holdfast_db::{jobs, servers};
+use holdfast_domain::job::{BackupsFate, DeleteServerArgs};
+use holdfast_domain::limit::{self, ServerBusy};
+
+use crate::auth::Operator;
+use crate::error::ApiError;
+use crate::input::Fields;
+use crate::state::ApiState;
+use crate::views;
+
+pub(crate) async fn delete(
+    operator: Operator,
+    request: HttpRequest,
+    path: web::Path<String>,
+    state: web::Data<ApiState>,
+) -> Result<HttpResponse, ApiError> {
+    let server = operator.server(&state, &path).await?;
+    let mut fields = Fields::of_query(request.query_string());
+    let words = BackupsFate::ALL.map(BackupsFate::as_str);
+    let backups = fields.one_of("backups", &words, BackupsFate::parse);
+    fields.require("backups", backups.as_ref());
+    fields.check()?;
+    let backups = backups.ok_or(ApiError::Internal)?;
+
+    let mut transaction = state.database.begin().await?;
+    let (server, load) = servers::hold(&mut transaction, server.id)
+        .await?
+        .ok_or(ApiError::NotFound)?;
+    limit::check_untouched(load.unfinished).map_err(ApiError::DeleteServer)?;
+    let job = servers::begin_deletion(&mut transaction, &server, DeleteServerArgs { backups })
+        .await
+        .map_err(|error| match error {
+            holdfast_db::Error::Conflict { .. } => ApiError::DeleteServer(ServerBusy::BackingUp),
+            other => other.into(),
+        })?;
+    transaction.commit().await?;
+    let job = jobs::find(&state.database, job)
+        .await?
+        .ok_or(ApiError::Internal)?;
+    Ok(views::accepted(&views::application::job(&job)))
+}

@@ -1,0 +1,36 @@
+//! `PUT /servers/{server}/state`: what the panel says the server is doing. A job that runs already
+//! goes on.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use holdfast_db::servers;
+
+use super::fields::state_of;
+use crate::auth::Operator;
+use crate::error::ApiError;
+use crate::input::Fields;
+use crate::state::ApiState;
+use crate::views;
+
+pub(crate) async fn set_state(
+    operator: Operator,
+    request: HttpRequest,
+    path: web::Path<String>,
+    payload: web::Payload,
+    state: web::Data<ApiState>,
+) -> Result<HttpResponse, ApiError> {
+    let server = operator.server(&state, &path).await?;
+    let mut fields = Fields::read(&request, payload, state.options.max_body_bytes).await?;
+    let wanted = state_of(&mut fields);
+    fields.require("state", wanted.as_ref());
+    fields.check()?;
+
+    let mut transaction = state.database.begin().await?;
+    let (mut server, _) = servers::hold(&mut transaction, server.id)
+        .await?
+        .ok_or(ApiError::NotFound)?;
+    server.state = wanted.ok_or(ApiError::Internal)?;
+    servers::save_in(&mut transaction, &server).await?;
+    transaction.commit().await?;
+    Ok(views::ok(&views::application::server(&server)))
+}

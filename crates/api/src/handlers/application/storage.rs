@@ -1,0 +1,7 @@
+//! The endpoints under `/api/application/storage`.
+
+mod by_disk;
+mod by_server;
+
+pub(crate) use by_disk::by_disk;
+pub(crate) use by_server::by_server;

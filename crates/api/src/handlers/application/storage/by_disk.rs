@@ -1,0 +1,52 @@
+//! `GET /storage`: every disk that is configured or holds something, with what it holds and what is free.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::Value;
+
+use holdfast_db::usage::{self, Stored};
+use holdfast_domain::DiskName;
+
+use crate::auth::Operator;
+use crate::error::ApiError;
+use crate::origin::base_url;
+use crate::page::Page;
+use crate::state::ApiState;
+use crate::views;
+
+/// How long a disk may take to say how much is free.
+const ASK: Duration = Duration::from_secs(2);
+
+pub(crate) async fn by_disk(
+    _operator: Operator,
+    request: HttpRequest,
+    state: web::Data<ApiState>,
+) -> Result<HttpResponse, ApiError> {
+    let mut disks: BTreeMap<String, Stored> = state
+        .disks
+        .iter()
+        .map(|(name, _)| (name.to_string(), Stored::default()))
+        .collect();
+    disks.extend(usage::by_disk(&state.database).await?);
+    let mut objects: Vec<Value> = Vec::with_capacity(disks.len());
+    for (name, stored) in &disks {
+        let is_default = state.disks.default_name().as_str() == name;
+        let free = free_bytes(&state, name).await;
+        objects.push(views::application::disk(name, *stored, free, is_default));
+    }
+    let page = Page::read(request.query_string());
+    let shown = page.cut(&objects);
+    let base_url = base_url(&request, &state.options);
+    let pagination = page.describe(objects.len() as u64, shown.len(), &request, &base_url);
+    Ok(views::ok(&views::application::list(shown, &pagination)))
+}
+
+/// What this process can see of a disk; `None` when it is away, or of another machine.
+async fn free_bytes(state: &ApiState, name: &str) -> Option<u64> {
+    let name = DiskName::parse(name).ok()?;
+    let disk = state.disks.get(&name).ok()?;
+    let asked = tokio::time::timeout(ASK, disk.free_bytes()).await;
+    asked.ok()?.ok()?
+}

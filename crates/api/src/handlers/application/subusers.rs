@@ -1,0 +1,9 @@
+//! The endpoints under `/api/application/servers/{server}/subusers`.
+
+mod list;
+mod remove;
+mod set;
+
+pub(crate) use list::list;
+pub(crate) use remove::remove;
+pub(crate) use set::set;

@@ -1,0 +1,44 @@
+//! `PUT …/subusers/{user}`: what a user may do with a server. The list replaces the one before; an
+//! empty one removes the subuser.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use holdfast_db::subusers::{self, Subuser};
+use holdfast_domain::Permission;
+
+use crate::auth::Operator;
+use crate::error::ApiError;
+use crate::input::Fields;
+use crate::state::ApiState;
+use crate::views;
+
+pub(crate) async fn set(
+    operator: Operator,
+    request: HttpRequest,
+    path: web::Path<(String, String)>,
+    payload: web::Payload,
+    state: web::Data<ApiState>,
+) -> Result<HttpResponse, ApiError> {
+    let server = operator.server(&state, &path.0).await?;
+    let user = operator.user(&state, &path.1).await?;
+    let mut fields = Fields::read(&request, payload, state.options.max_body_bytes).await?;
+    let says = format!(
+        "one of {}",
+        Permission::ALL.map(Permission::as_str).join(", ")
+    );
+    let permissions = fields.list("permissions", "in", &says, Permission::parse);
+    // Nothing said must not mean everything taken away.
+    fields.require("permissions", permissions.as_ref());
+    fields.check()?;
+
+    let mut permissions = permissions.ok_or(ApiError::Internal)?;
+    permissions.sort();
+    permissions.dedup();
+    subusers::set(&state.database, server.id, user.id, &permissions).await?;
+    let subuser = Subuser {
+        user: user.id,
+        email: user.email,
+        permissions,
+    };
+    Ok(views::ok(&views::application::subuser(&subuser)))
+}

@@ -1,0 +1,32 @@
+//! `PATCH /users/{user}`: changes a user's address, or whether the user is an administrator.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use holdfast_db::users;
+
+use super::refused;
+use crate::auth::Operator;
+use crate::error::ApiError;
+use crate::input::Fields;
+use crate::state::ApiState;
+use crate::views;
+
+pub(crate) async fn change(
+    operator: Operator,
+    request: HttpRequest,
+    path: web::Path<String>,
+    payload: web::Payload,
+    state: web::Data<ApiState>,
+) -> Result<HttpResponse, ApiError> {
+    let user = operator.user(&state, &path).await?;
+    let mut fields = Fields::read(&request, payload, state.options.max_body_bytes).await?;
+    let email = fields.email("email");
+    let is_admin = fields.flag("admin");
+    fields.check()?;
+
+    let changed = users::change(&state.database, user.id, email.as_ref(), is_admin)
+        .await
+        .map_err(refused)?
+        .ok_or(ApiError::NotFound)?;
+    Ok(views::ok(&views::application::user(&changed)))
+}

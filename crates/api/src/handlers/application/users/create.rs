@@ -1,0 +1,37 @@
+//! `POST /users`: makes a user.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use uuid::Uuid;
+
+use holdfast_db::users;
+use holdfast_domain::{UserId, UserRef};
+
+use super::refused;
+use crate::auth::Operator;
+use crate::error::ApiError;
+use crate::input::Fields;
+use crate::state::ApiState;
+use crate::views;
+
+pub(crate) async fn create(
+    _operator: Operator,
+    request: HttpRequest,
+    payload: web::Payload,
+    state: web::Data<ApiState>,
+) -> Result<HttpResponse, ApiError> {
+    let mut fields = Fields::read(&request, payload, state.options.max_body_bytes).await?;
+    let email = fields.email("email");
+    fields.require("email", email.as_ref());
+    let is_admin = fields.flag("admin").unwrap_or(false);
+    fields.check()?;
+    let email = email.ok_or(ApiError::Internal)?;
+
+    let id = UserId(Uuid::new_v4());
+    users::create(&state.database, id, email.as_str(), is_admin)
+        .await
+        .map_err(refused)?;
+    let user = users::find(&state.database, &UserRef::Id(id))
+        .await?
+        .ok_or(ApiError::NotFound)?;
+    Ok(views::created(&views::application::user(&user)))
+}

@@ -1,0 +1,24 @@
+//! `DELETE /users/{user}`: removes a user who owns no servers, with all keys and permissions.
+
+use actix_web::{HttpResponse, web};
+
+use holdfast_db::users;
+
+use crate::auth::Operator;
+use crate::error::ApiError;
+use crate::state::ApiState;
+
+pub(crate) async fn delete(
+    operator: Operator,
+    path: web::Path<String>,
+    state: web::Data<ApiState>,
+) -> Result<HttpResponse, ApiError> {
+    let user = operator.user(&state, &path).await?;
+    match users::delete(&state.database, user.id).await {
+        Ok(true) => Ok(HttpResponse::NoContent().finish()),
+        Ok(false) => Err(ApiError::NotFound),
+        // The schema decides, so that no server can slip in between.
+        Err(holdfast_db::Error::Missing { .. }) => Err(ApiError::OwnsServers),
+        Err(error) => Err(error.into()),
+    }
+}

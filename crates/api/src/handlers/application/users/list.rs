@@ -1,0 +1,27 @@
+//! `GET /users`: a page of users, oldest first.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::Value;
+
+use holdfast_db::users;
+
+use crate::auth::Operator;
+use crate::error::ApiError;
+use crate::origin::base_url;
+use crate::page::Page;
+use crate::state::ApiState;
+use crate::views;
+
+pub(crate) async fn list(
+    _operator: Operator,
+    request: HttpRequest,
+    state: web::Data<ApiState>,
+) -> Result<HttpResponse, ApiError> {
+    let page = Page::read(request.query_string());
+    let total = users::count(&state.database).await?;
+    let users = users::page(&state.database, page.size, page.offset()).await?;
+    let base_url = base_url(&request, &state.options);
+    let pagination = page.describe(total, users.len(), &request, &base_url);
+    let objects: Vec<Value> = users.iter().map(views::application::user).collect();
+    Ok(views::ok(&views::application::list(&objects, &pagination)))
+}

@@ -1,0 +1,267 @@
+//! Takers of fields by type. Each takes null, `""` and nothing as absent, and notes the rules that
+//! anything else breaks.
+
+use std::ops::RangeInclusive;
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use uuid::Uuid;
+
+use holdfast_domain::EmailAddress;
+
+use super::{Fields, Violation};
+use crate::error::ApiError;
+
+impl Fields {
+    /// Takes a text: trimmed, at most `max` characters, no NUL; a blank one is absent.
+    pub(crate) fn text(&mut self, field: &str, max: usize) -> Option<String> {
+        let text = match self.take(&[field])? {
+            Value::String(text) => text,
+            _ => return self.no_string(field),
+        };
+        let text = text.trim();
+        if text.contains('\0') {
+            return self.no_string(field);
+        }
+        if text.chars().count() > max {
+            let detail = format!("The {field} may not be greater than {max} characters.");
+            return self.violation(field, "max", detail);
+        }
+        (!text.is_empty()).then(|| text.to_owned())
+    }
+
+    /// Takes a text as it is: blanks may be a part of it.
+    pub(crate) fn untrimmed(&mut self, field: &str) -> Option<String> {
+        match self.take(&[field])? {
+            Value::String(text) => Some(text),
+            _ => self.no_string(field),
+        }
+    }
+
+    /// Takes what a parser reads out of a text; `rule` and `says` tell what was expected.
+    pub(crate) fn parsed<T>(
+        &mut self,
+        field: &str,
+        rule: &'static str,
+        says: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        let text = match self.take(&[field])? {
+            Value::String(text) => text,
+            _ => return self.no_string(field),
+        };
+        parse(text.trim())
+            .or_else(|| self.violation(field, rule, format!("The {field} must be {says}.")))
+    }
+
+    /// Takes one of a few words.
+    pub(crate) fn one_of<T>(
+        &mut self,
+        field: &str,
+        words: &[&str],
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        let says = format!("one of {}", words.join(", "));
+        self.parsed(field, "in", &says, parse)
+    }
+
+    /// Takes an e-mail address.
+    pub(crate) fn email(&mut self, field: &str) -> Option<EmailAddress> {
+        self.parsed(field, "email", "a valid email address", |text| {
+            EmailAddress::parse(text).ok()
+        })
+    }
+
+    /// Takes a hyphenated UUID.
+    pub(crate) fn uuid(&mut self, field: &str) -> Option<Uuid> {
+        self.parsed(field, "uuid", "a valid UUID", |text| {
+            holdfast_domain::ServerId::parse(text).map(|id| id.0)
+        })
+    }
+
+    /// Takes a time as RFC 3339 has it.
+    pub(crate) fn time(&mut self, field: &str) -> Option<DateTime<Utc>> {
+        let says = "a date and time such as 2030-01-31T12:00:00Z";
+        self.parsed(field, "date", says, |text| {
+            let time = DateTime::parse_from_rfc3339(text).ok()?;
+            Some(time.with_timezone(&Utc))
+        })
+    }
+
+    /// Takes whether something is so.
+    pub(crate) fn flag(&mut self, field: &str) -> Option<bool> {
+        self.boolean(field, &[field])
+    }
+
+    /// Takes a whole number, as a number or in digits.
+    pub(crate) fn integer(&mut self, field: &str, range: RangeInclusive<u64>) -> Option<u64> {
+        let value = self.take(&[field])?;
+        let number = match &value {
+            Value::Number(number) => number
+                .as_i64()
+                .map(i128::from)
+                .or_else(|| number.as_u64().map(i128::from)),
+            Value::String(text) => text.trim().parse().ok(),
+            _ => None,
+        };
+        let Some(number) = number else {
+            return self.violation(field, "integer", format!("The {field} must be an integer."));
+        };
+        let (min, max) = (*range.start(), *range.end());
+        if number < i128::from(min) {
+            return self.violation(field, "min", format!("The {field} must be at least {min}."));
+        }
+        if number > i128::from(max) {
+            let detail = format!("The {field} may not be greater than {max}.");
+            return self.violation(field, "max", detail);
+        }
+        u64::try_from(number).ok()
+    }
+
+    /// Takes a list of what a parser reads out of texts; one text counts as a list of one.
+    pub(crate) fn list<T>(
+        &mut self,
+        field: &str,
+        rule: &'static str,
+        says: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        let values = match self.take(&[field])? {
+            Value::Array(values) => values,
+            text @ Value::String(_) => vec![text],
+            _ => return self.violation(field, "array", format!("The {field} must be an array.")),
+        };
+        let mut taken = Vec::with_capacity(values.len());
+        for (i, value) in values.iter().enumerate() {
+            let field = format!("{field}.{i}");
+            match value.as_str().map(|text| parse(text.trim())) {
+                Some(Some(value)) => taken.push(value),
+                Some(None) => self.refuse(&field, rule, format!("The {field} must be {says}.")),
+                None => self.refuse(&field, "string", format!("The {field} must be a string.")),
+            }
+        }
+        Some(taken)
+    }
+
+    /// Takes a field that null resets: `None` when it was not sent, `Some(None)` when it was null.
+    pub(crate) fn nullable<T>(
+        &mut self,
+        field: &str,
+        take: impl FnOnce(&mut Self) -> Option<T>,
+    ) -> Option<Option<T>> {
+        let is_sent = self.values.contains_key(field);
+        let violations = self.violations.len();
+        let value = take(self);
+        (is_sent && self.violations.len() == violations).then_some(value)
+    }
+
+    /// Notes that a field is missing, unless it was sent and is wrong.
+    pub(crate) fn require<T>(&mut self, field: &str, value: Option<&T>) {
+        let is_noted = self
+            .violations
+            .iter()
+            .any(|violation| violation.field == field);
+        if value.is_none() && !is_noted {
+            self.refuse(field, "required", format!("The {field} field is required."));
+        }
+    }
+
+    /// Notes a rule that a field breaks.
+    pub(crate) fn refuse(&mut self, field: &str, rule: &'static str, detail: impl Into<String>) {
+        self.violations.push(Violation::new(field, rule, detail));
+    }
+
+    fn no_string<T>(&mut self, field: &str) -> Option<T> {
+        self.violation(field, "string", format!("The {field} must be a string."))
+    }
+}
+
+impl Violation {
+    /// One rule that one field breaks.
+    pub(crate) fn new(field: &str, rule: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            field: field.to_owned(),
+            rule,
+            detail: detail.into(),
+        }
+    }
+
+    /// The refusal of a request that breaks this rule alone, found only when it was done.
+    pub(crate) fn alone(field: &str, rule: &'static str, detail: impl Into<String>) -> ApiError {
+        ApiError::Invalid(vec![Self::new(field, rule, detail)])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(body: &str) -> Fields {
+        Fields::parse(body.as_bytes(), "").expect("fields")
+    }
+
+    fn rules(fields: Fields) -> Vec<(String, &'static str)> {
+        match fields.check() {
+            Err(ApiError::Invalid(found)) => found.into_iter().map(|v| (v.field, v.rule)).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    #[test]
+    fn numbers_are_taken_as_numbers_or_digits_within_bounds() {
+        for (body, number, rule) in [
+            (r#"{"n":5}"#, Some(5), None),
+            (r#"{"n":" 5 "}"#, Some(5), None),
+            (r#"{"n":""}"#, None, None),
+            (r#"{}"#, None, None),
+            (r#"{"n":0}"#, None, Some("min")),
+            (r#"{"n":-3}"#, None, Some("min")),
+            (r#"{"n":11}"#, None, Some("max")),
+            (r#"{"n":18446744073709551615}"#, None, Some("max")),
+            (r#"{"n":1.5}"#, None, Some("integer")),
+            (r#"{"n":true}"#, None, Some("integer")),
+            (r#"{"n":"x"}"#, None, Some("integer")),
+        ] {
+            let mut fields = fields(body);
+            assert_eq!(fields.integer("n", 1..=10), number, "{body}");
+            let found = rules(fields);
+            assert_eq!(found.first().map(|(_, rule)| *rule), rule, "{body}");
+        }
+    }
+
+    #[test]
+    fn null_resets_what_was_sent_and_nothing_leaves_it() {
+        let take = |body: &str| {
+            let mut fields = fields(body);
+            fields.nullable("n", |fields| fields.integer("n", 1..=10))
+        };
+        assert_eq!(take("{}"), None);
+        assert_eq!(take(r#"{"n":null}"#), Some(None));
+        assert_eq!(take(r#"{"n":""}"#), Some(None));
+        assert_eq!(take(r#"{"n":3}"#), Some(Some(3)));
+        assert_eq!(take(r#"{"n":"x"}"#), None);
+    }
+
+    #[test]
+    fn what_is_missing_is_named_once_and_entries_of_lists_by_their_place() {
+        let mut fields = fields(r#"{"name":7,"list":["10","x",5],"email":"nobody"}"#);
+        let name = fields.text("name", 10);
+        fields.require("name", name.as_ref());
+        let other = fields.text("other", 10);
+        fields.require("other", other.as_ref());
+        fields.list("list", "ip", "a number", |text| text.parse::<u8>().ok());
+        fields.email("email");
+        let found = rules(fields);
+        let found: Vec<(&str, &str)> = found.iter().map(|(f, r)| (f.as_str(), *r)).collect();
+        assert_eq!(
+            found,
+            [
+                ("name", "string"),
+                ("other", "required"),
+                ("list.1", "ip"),
+                ("list.2", "string"),
+                ("email", "email"),
+            ]
+        );
+    }
+}

@@ -1,0 +1,106 @@
+//! A backup as a query returns it, and how it is read.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use uuid::Uuid;
+
+use holdfast_domain::backup::{Completed, Notes, Restore};
+use holdfast_domain::job::{Phase, Progress};
+use holdfast_domain::{Backup, BackupId, BackupState, DiskName, JobState, ServerId};
+
+use crate::error::Error;
+
+pub(super) struct Row {
+    pub(super) id: Uuid,
+    pub(super) server_id: Uuid,
+    pub(super) name: String,
+    pub(super) ignored_files: Vec<String>,
+    pub(super) disk: String,
+    pub(super) state: String,
+    pub(super) is_locked: bool,
+    pub(super) is_scheduled: bool,
+    pub(super) size_bytes: i64,
+    pub(super) sha256: Option<Vec<u8>>,
+    pub(super) archive_attempt: Option<i32>,
+    pub(super) notes_count: i64,
+    pub(super) notes: Vec<String>,
+    pub(super) error: Option<String>,
+    pub(super) created_at: DateTime<Utc>,
+    pub(super) completed_at: Option<DateTime<Utc>>,
+    pub(super) failed_at: Option<DateTime<Utc>>,
+    pub(super) unfinished_state: Option<String>,
+    pub(super) unfinished_progress: Option<Value>,
+    pub(super) restore_state: Option<String>,
+    pub(super) restore_started_at: Option<DateTime<Utc>>,
+    pub(super) restore_finalized_at: Option<DateTime<Utc>>,
+    pub(super) restore_error: Option<String>,
+}
+
+impl TryFrom<Row> for Backup {
+    type Error = Error;
+
+    fn try_from(row: Row) -> Result<Self, Error> {
+        let state = state(&row)?;
+        let restore = restore(&row)?;
+        let progress = row.unfinished_state.as_ref().map(|_| {
+            // A job that waits has no progress of its own yet.
+            row.unfinished_progress
+                .and_then(|value| serde_json::from_value(value).ok())
+                .unwrap_or(Progress::begin(Phase::Queued))
+        });
+        Ok(Self {
+            id: BackupId(row.id),
+            server: ServerId(row.server_id),
+            name: row.name,
+            ignored_files: row.ignored_files,
+            disk: DiskName::parse(&row.disk)
+                .map_err(|_| Error::unreadable("disk name", &row.disk))?,
+            state,
+            is_locked: row.is_locked,
+            is_scheduled: row.is_scheduled,
+            created_at: row.created_at,
+            progress,
+            restore,
+        })
+    }
+}
+
+fn state(row: &Row) -> Result<BackupState, Error> {
+    let unreadable = || Error::unreadable("backup state", &row.state);
+    Ok(match row.state.as_str() {
+        "creating" => BackupState::Creating,
+        "completed" => BackupState::Completed(Completed {
+            at: row.completed_at.ok_or_else(unreadable)?,
+            sha256: row
+                .sha256
+                .as_deref()
+                .and_then(|hash| hash.try_into().ok())
+                .ok_or_else(unreadable)?,
+            size_bytes: row.size_bytes.unsigned_abs(),
+            attempt: row.archive_attempt.ok_or_else(unreadable)?.unsigned_abs(),
+            notes: Notes {
+                count: row.notes_count.unsigned_abs(),
+                first: row.notes.clone(),
+            },
+        }),
+        "failed" => BackupState::Failed {
+            at: row.failed_at.ok_or_else(unreadable)?,
+            error: row.error.clone().unwrap_or_default(),
+        },
+        _ => return Err(unreadable()),
+    })
+}
+
+fn restore(row: &Row) -> Result<Option<Restore>, Error> {
+    let Some(text) = &row.restore_state else {
+        return Ok(None);
+    };
+    let state = JobState::parse(text).ok_or_else(|| Error::unreadable("job state", text))?;
+    let failed = matches!(state, JobState::Discarded | JobState::Cancelled);
+    Ok(Some(Restore {
+        state,
+        started_at: row.restore_started_at,
+        finished_at: row.restore_finalized_at,
+        error: row.restore_error.clone().filter(|_| failed),
+    }))
+}

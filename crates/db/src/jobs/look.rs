@@ -1,0 +1,271 @@
+//! The job table as an operator sees it, and the one thing that an operator may do about it: call
+//! off what nobody has begun.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use uuid::Uuid;
+
+use holdfast_domain::{BackupId, JobId, JobKind, JobState, ServerId};
+
+use crate::connect::{COUNT_MAX, Database, skip};
+use crate::error::Error;
+use crate::listen::FINAL;
+
+/// A job as an operator sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Job {
+    /// The job.
+    pub id: JobId,
+    /// What it does.
+    pub kind: JobKind,
+    /// With which server.
+    pub server: ServerId,
+    /// With which backup.
+    pub backup: BackupId,
+    /// On which node.
+    pub node: String,
+    /// Where it stands.
+    pub state: JobState,
+    /// How: JSON that the kind defines.
+    pub args: Value,
+    /// How often it was tried.
+    pub attempt: u32,
+    /// How often it may be.
+    pub max_attempts: u32,
+    /// The worker that holds it.
+    pub claimed_by: Option<String>,
+    /// How far it is: JSON of [`Progress`].
+    pub progress: Option<Value>,
+    /// What went wrong with each attempt that failed: JSON.
+    pub errors: Value,
+    /// When it was put in.
+    pub created_at: DateTime<Utc>,
+    /// When it was first taken up.
+    pub started_at: Option<DateTime<Utc>>,
+    /// When it ended.
+    pub finalized_at: Option<DateTime<Utc>>,
+}
+
+struct Row {
+    id: i64,
+    kind: String,
+    server_id: Uuid,
+    backup_id: Uuid,
+    node: String,
+    args: Value,
+    state: String,
+    attempt: i32,
+    max_attempts: i32,
+    claimed_by: Option<String>,
+    progress: Option<Value>,
+    errors: Value,
+    created_at: DateTime<Utc>,
+    started_at: Option<DateTime<Utc>>,
+    finalized_at: Option<DateTime<Utc>>,
+}
+
+impl TryFrom<Row> for Job {
+    type Error = Error;
+
+    fn try_from(row: Row) -> Result<Self, Error> {
+        Ok(Self {
+            id: JobId(row.id),
+            kind: JobKind::parse(&row.kind)
+                .ok_or_else(|| Error::unreadable("job kind", &row.kind))?,
+            server: ServerId(row.server_id),
+            backup: BackupId(row.backup_id),
+            node: row.node,
+            args: row.args,
+            state: JobState::parse(&row.state)
+                .ok_or_else(|| Error::unreadable("job state", &row.state))?,
+            attempt: row.attempt.unsigned_abs(),
+            max_attempts: row.max_attempts.unsigned_abs(),
+            claimed_by: row.claimed_by,
+            progress: row.progress,
+            errors: row.errors,
+            created_at: row.created_at,
+            started_at: row.started_at,
+            finalized_at: row.finalized_at,
+        })
+    }
+}
+
+macro_rules! select_jobs {
+    ($executor:expr, $fetch:ident, $tail:tt $(, $argument:expr)* $(,)?) => {
+        sqlx::query_as!(
+            Row,
+            "SELECT j.id, j.kind, j.server_id, j.backup_id, j.node, j.args, j.state, j.attempt, j.max_attempts,
+                    j.claimed_by, j.progress, j.errors, j.created_at, j.started_at, j.finalized_at "
+                + $tail,
+            $($argument),*
+        )
+        .$fetch($executor)
+        .await
+    };
+}
+
+/// Which jobs are looked at; `None` takes all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Those of this server.
+    pub server: Option<ServerId>,
+    /// Those of this kind.
+    pub kind: Option<JobKind>,
+    /// Those in this state.
+    pub state: Option<JobState>,
+}
+
+impl Wanted {
+    fn kinds(self) -> Vec<String> {
+        let kinds = JobKind::ALL.into_iter();
+        let wanted = kinds.filter(|kind| self.kind.is_none_or(|only| only == *kind));
+        wanted.map(|kind| kind.as_str().to_owned()).collect()
+    }
+
+    fn states(self) -> Vec<String> {
+        let states = JobState::ALL.into_iter();
+        let wanted = states.filter(|state| self.state.is_none_or(|only| only == *state));
+        wanted.map(|state| state.as_str().to_owned()).collect()
+    }
+}
+
+/// Lists a page of jobs, newest first.
+///
+/// # Errors
+/// When the database can't be read.
+pub async fn page(
+    database: &Database,
+    wanted: Wanted,
+    limit: u32,
+    offset: u64,
+) -> Result<Vec<Job>, Error> {
+    let (kinds, states) = (wanted.kinds(), wanted.states());
+    let (limit, offset) = (i64::from(limit), skip(offset));
+    let pool = database.pool();
+    let rows = match wanted.server {
+        Some(server) => select_jobs!(
+            pool,
+            fetch_all,
+            "FROM jobs j WHERE j.server_id = $1 AND j.kind = ANY ($2) AND j.state = ANY ($3)
+             ORDER BY j.id DESC LIMIT $4 OFFSET $5",
+            server.0,
+            &kinds,
+            &states,
+            limit,
+            offset
+        ),
+        // A few steps down one index for each kind and state, however many jobs there are.
+        None => select_jobs!(
+            pool,
+            fetch_all,
+            "FROM unnest($1::text[]) k (kind), unnest($2::text[]) s (state), LATERAL (
+                 SELECT * FROM jobs WHERE kind = k.kind AND state = s.state ORDER BY id DESC LIMIT $3::bigint + $4::bigint
+             ) j
+             ORDER BY j.id DESC LIMIT $3 OFFSET $4",
+            &kinds,
+            &states,
+            limit,
+            offset
+        ),
+    }?;
+    rows.into_iter().map(Job::try_from).collect()
+}
+
+/// Counts jobs, up to a hundred thousand.
+///
+/// # Errors
+/// When the database can't be read.
+pub async fn count(database: &Database, wanted: Wanted) -> Result<u64, Error> {
+    let (kinds, states) = (wanted.kinds(), wanted.states());
+    let count = match wanted.server {
+        Some(server) => {
+            sqlx::query_scalar!(
+                r#"SELECT count(*) AS "count!" FROM (
+                       SELECT 1 FROM jobs WHERE server_id = $1 AND kind = ANY ($2) AND state = ANY ($3) LIMIT $4
+                   ) rows"#,
+                server.0,
+                &kinds,
+                &states,
+                COUNT_MAX,
+            )
+            .fetch_one(database.pool())
+            .await?
+        }
+        None => {
+            sqlx::query_scalar!(
+                r#"SELECT count(*) AS "count!" FROM (
+                       SELECT 1 FROM jobs WHERE kind = ANY ($1) AND state = ANY ($2) LIMIT $3
+                   ) rows"#,
+                &kinds,
+                &states,
+                COUNT_MAX,
+            )
+            .fetch_one(database.pool())
+            .await?
+        }
+    };
+    Ok(count.unsigned_abs())
+}
+
+/// Finds a job.
+///
+/// # Errors
+/// When the database can't be read.
+pub async fn find(database: &Database, job: JobId) -> Result<Option<Job>, Error> {
+    select_jobs!(
+        database.pool(),
+        fetch_optional,
+        "FROM jobs j WHERE j.id = $1",
+        job.0
+    )?
+    .map(Job::try_from)
+    .transpose()
+}
+
+/// Calls off a job that no worker has taken up, with what follows from it: a backup that was to be
+/// created fails with `sentence`, a server that was to be deleted is back. Says whether it did.
+///
+/// # Errors
+/// When the database can't be written.
+pub async fn call_off(database: &Database, job: JobId, sentence: &str) -> Result<bool, Error> {
+    let done = sqlx::query!(
+        "WITH called_off AS (
+            UPDATE jobs SET state = 'cancelled', finalized_at = now(),
+                   errors = errors || jsonb_build_array(jsonb_build_object(
+                       'attempt', attempt, 'at', now(), 'sentence', $2::text, 'detail', 'called off before it was claimed'))
+            WHERE id = $1 AND state IN ('available', 'scheduled')
+            RETURNING id, kind, server_id, backup_id
+        ), failed AS (
+            UPDATE backups b SET state = 'failed', failed_at = now(), is_locked = false, error = $2
+            FROM called_off c WHERE b.id = c.backup_id AND b.state = 'creating' AND c.kind = 'create_backup'
+        ), given_back AS (
+            UPDATE servers s SET deleting_at = NULL
+            FROM called_off c WHERE s.id = c.server_id AND c.kind = 'delete_server'
+        )
+        SELECT pg_notify($3, id::text) FROM called_off",
+        job.0,
+        sentence,
+        FINAL,
+    )
+    .fetch_all(database.pool())
+    .await?;
+    Ok(done.len() == 1)
+}
+
+/// Lists the newest jobs of all servers, or of one; all, or those in one state.
+///
+/// # Errors
+/// When the database can't be read.
+pub async fn list(
+    database: &Database,
+    server: Option<ServerId>,
+    state: Option<JobState>,
+    limit: u32,
+) -> Result<Vec<Job>, Error> {
+    let wanted = Wanted {
+        server,
+        state,
+        kind: None,
+    };
+    page(database, wanted, limit, 0).await
+}
