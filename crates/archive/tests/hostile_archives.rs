@@ -15,7 +15,7 @@ impl Tape {
     fn header(mut self, kind: u8, name: &str, link: &str, size: u64) -> Self {
         let mut header = [0_u8; 512];
         header[..name.len()].copy_from_slice(name.as_bytes());
-        header[100..107].copy_from_slice(b"0000644");
+        header[100..107].copy_from_slice(if kind == b'5' { b"0000755" } else { b"0000644" });
         header[108..115].copy_from_slice(b"0000000");
         header[116..123].copy_from_slice(b"0000000");
         header[124..135].copy_from_slice(format!("{size:011o}").as_bytes());
@@ -90,7 +90,7 @@ fn outcome(archive: &std::fs::File) -> Result<(), Error> {
     for truncate in [true, false] {
         let options = RestoreOptions {
             truncate,
-            apply_owner: true,
+            apply_owner: is_root(),
             special_modes: true,
             ..Default::default()
         };
@@ -406,7 +406,7 @@ fn a_folder_announced_late_or_never_is_made() {
         .collect();
     assert_eq!(found, ["a", "a/b", "a/b/c", "a/b/d", "z"]);
     let text = &describe(folder.path())[Path::new("a")];
-    assert_eq!(text, "folder 644 at 0.000000000");
+    assert_eq!(text, "folder 755 at 0.000000000");
 }
 
 #[test]

@@ -8,6 +8,22 @@ use holdfast_archive::{Control, Error, Recovered, RestoreOptions, recover, resto
 
 use crate::support::*;
 
+/// A child that does not outlive the test, however that ends.
+struct Killed(std::process::Child);
+
+impl Killed {
+    fn kill(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
 fn tree(root: &Path, word: &str, files: usize) {
     for number in 0..files {
         write(
@@ -225,17 +241,19 @@ fn a_paused_restore_keeps_its_lock_and_a_dead_one_loses_it() {
     let target = folder.path().join("server");
     tree(&target, "old", 3);
     let archive = archive_of(folder.path(), 3000);
-    let mut child = Command::new(engine())
+    let child = Command::new(engine())
         .arg("restore")
         .args([&archive, &target])
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    let lock = folder.path().join(".holdfast-lock-server");
-    while !lock.exists() {
+    let mut child = Killed(child);
+    let staging = folder.path().join(".holdfast-restore-server");
+    // It is made once the lock is held.
+    while !staging.exists() {
         std::thread::sleep(Duration::from_millis(1));
     }
-    let pid = rustix::process::Pid::from_child(&child);
+    let pid = rustix::process::Pid::from_child(&child.0);
     rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
     let file = fs_err::File::open(&archive).unwrap().into_parts().0;
     let options = RestoreOptions {
@@ -247,8 +265,7 @@ fn a_paused_restore_keeps_its_lock_and_a_dead_one_loses_it() {
     });
     assert!(matches!(outcome, Err(Error::Busy { .. })), "{outcome:?}");
     assert_eq!(recover(&target, None).unwrap(), Recovered::Busy);
-    child.kill().unwrap();
-    child.wait().unwrap();
+    child.kill();
     restore(&file, None, &target, &options, &Control::new(), &mut || {
         Ok(())
     })
