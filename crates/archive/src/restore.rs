@@ -40,7 +40,7 @@ use swap::TREE;
 /// Whatever it is, the server's files are as they were before: [`Error::HashMismatch`],
 /// [`Error::Corrupt`], [`Error::Hostile`] for what the archive is; [`Error::NoSpace`] (bytes);
 /// [`Error::Busy`] while another process restores the directory; [`Error::Refused`] from `before_swap`;
-/// [`Error::StagingElsewhere`]; [`Error::Cancelled`]; [`Error::Io`].
+/// [`Error::StagingElsewhere`]; [`Error::MountedInside`]; [`Error::Cancelled`]; [`Error::Io`].
 pub fn restore(
     archive: &File,
     index: Option<&File>,
@@ -61,6 +61,7 @@ pub fn restore(
             check_size(size, expected)?;
             check_hash(&sha256(archive, control)?, expected)?;
         }
+        site.refuse_mounts_inside()?;
         let index = index.and_then(|index| usable_index(index, size, options));
         let needed = space_needed(archive, size, index.as_ref())?;
         let available = site.available();

@@ -400,3 +400,55 @@ fn without_truncate_a_failure_leaves_every_file_as_it_was() {
         assert_eq!(describe(&target), before);
     }
 }
+
+#[test]
+fn a_disk_mounted_inside_of_the_server_is_never_carried_off_or_emptied() {
+    let Some(_probe) = Disk::mount("size=1m") else {
+        return;
+    };
+    let folder = folder();
+    let target = folder.path().join("server");
+    tree(&target, "old", 3);
+    let (elsewhere, inside) = (folder.path().join("elsewhere"), target.join("with blank"));
+    write(elsewhere.join("precious"), "precious");
+    fs_err::create_dir(&inside).unwrap();
+    // A bind mount: the same device, so only the mount itself tells.
+    let mount = |arguments: &[&Path]| Command::new("mount").arg("--bind").args(arguments).status();
+    assert!(mount(&[&elsewhere, &inside]).unwrap().success());
+    let archive = archive_of(folder.path(), 3);
+    let archive = fs_err::File::open(archive).unwrap().into_parts().0;
+    let outcome = put_back(&archive, &target);
+    let umount = || Command::new("umount").arg(&inside).status().unwrap();
+    let refused = matches!(outcome, Err(Error::MountedInside { .. }));
+    let whole = inside.join("precious").exists() && target.join("both").exists();
+    // One that comes after the check stops the removal of the old tree.
+    assert!(umount().success());
+    let options = RestoreOptions {
+        truncate: true,
+        ..Default::default()
+    };
+    let late = restore(
+        &archive,
+        None,
+        &target,
+        &options,
+        &Control::new(),
+        &mut || {
+            assert!(mount(&[&elsewhere, &inside]).unwrap().success());
+            Ok(())
+        },
+    );
+    let noted = late.as_ref().is_ok_and(|summary| summary.notes.count == 1);
+    let carried = folder
+        .path()
+        .join(".holdfast-restore-server/tree/with blank");
+    let unmounted = Command::new("umount")
+        .arg(&carried)
+        .status()
+        .unwrap()
+        .success();
+    assert!(refused && whole, "{outcome:?}");
+    assert!(noted && unmounted, "{late:?}");
+    assert!(elsewhere.join("precious").exists());
+    assert_eq!(recover(&target, None).unwrap(), Recovered::Cleaned);
+}
