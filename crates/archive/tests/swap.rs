@@ -302,3 +302,50 @@ fn a_disk_mounted_inside_of_the_server_is_never_carried_off_or_emptied() {
     assert!(elsewhere.join("precious").exists());
     assert_eq!(recover(&target, None).unwrap(), Recovered::Cleaned);
 }
+
+#[test]
+fn a_swap_of_children_that_fails_half_way_is_taken_back() {
+    let Some(disk) = Disk::mount("size=16m") else {
+        return;
+    };
+    let folder = folder();
+    let target = disk.path();
+    for number in 0..40 {
+        write(target.join(format!("old-{number}/file")), "old");
+    }
+    let archive = archive_of(folder.path(), 30);
+    let archive = fs_err::File::open(archive).unwrap().into_parts().0;
+    let before = describe(target);
+    let busy = target.join("old-20");
+    let options = RestoreOptions {
+        truncate: true,
+        ..Default::default()
+    };
+    let outcome = restore(
+        &archive,
+        None,
+        target,
+        &options,
+        &Control::new(),
+        &mut || {
+            // A mount point cannot be moved: some children are out by the time it is met.
+            let mounted = Command::new("mount")
+                .args(["-t", "tmpfs", "tmpfs"])
+                .arg(&busy)
+                .status();
+            assert!(mounted.unwrap().success());
+            Ok(())
+        },
+    );
+    let unmounted = Command::new("umount")
+        .arg(&busy)
+        .status()
+        .unwrap()
+        .success();
+    assert!(
+        matches!(outcome, Err(Error::Io { .. })) && unmounted,
+        "{outcome:?}"
+    );
+    assert_eq!(describe(target), before);
+    assert_eq!(recover(target, None).unwrap(), Recovered::Nothing);
+}
