@@ -8,6 +8,7 @@
     reason = "a test that panics has failed, as it should"
 )]
 
+mod application;
 mod backups;
 mod cli;
 mod limits;
