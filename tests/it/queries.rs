@@ -51,11 +51,12 @@ impl Fixture {
     }
 
     fn new_server(&self) -> Server {
+        let id = ServerId(Uuid::new_v4());
         Server {
-            id: ServerId(Uuid::new_v4()),
+            id,
             owner: self.owner,
             name: "Survival".to_owned(),
-            directory: "/srv/survival".into(),
+            directory: format!("/srv/{id}").into(),
             placed_by: PlacedBy::Admin,
             node: node(),
             disk: None,
