@@ -34,7 +34,8 @@ use swap::TREE;
 /// that is damaged) the archive is read from its front. `before_swap` runs once everything is verified,
 /// staged and durable, right before the first existing file is touched. A destination that is missing is
 /// made. Progress counts bytes of the archive while its hash is checked, then bytes of the files; totals
-/// of those are known through the index only. Hard-linked copies of what stays are used for `truncate: false`, so that this too is one swap.
+/// of those are known through the index only. With `truncate: false` what stays joins the staged tree as
+/// hard links, so that this too is one swap.
 ///
 /// # Errors
 ///

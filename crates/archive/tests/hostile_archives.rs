@@ -206,6 +206,11 @@ fn row_13_devices_pipes_and_duplicates_are_refused() {
 #[test]
 fn row_13_absurd_sizes_and_counts_cost_nothing() {
     let t = Tape::default;
+    let deep = "d/".repeat(600_000);
+    assert_eq!(
+        hostile(t().pax(&record("path", &deep)).file("a", b"x")),
+        "its name is too long"
+    );
     let absurd = [record("size", "18446744073709551615"), record("mtime", "1")].concat();
     assert_eq!(
         hostile(t().pax(&absurd).file("a", b"x")),
