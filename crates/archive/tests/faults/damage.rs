@@ -1,0 +1,210 @@
+//! Rows 1 to 3: archives that are not what they were, and disks that are full.
+
+use super::*;
+
+#[test]
+fn row_1_nothing_of_the_server_is_gone_if_the_archive_is_not_what_it_should_be() {
+    let folder = folder();
+    let (source, target) = (folder.path().join("source"), folder.path().join("target"));
+    server(&source);
+    precious(&target);
+    let before = describe(&target);
+    let made = make_simply(&source);
+    let good = bytes(&made.archive);
+    let mut flipped = good.clone();
+    let middle = flipped.len() / 2;
+    flipped[middle] ^= 1;
+    let truncate = RestoreOptions {
+        truncate: true,
+        ..Default::default()
+    };
+    let expecting = RestoreOptions {
+        expected: made.expected(),
+        ..truncate.clone()
+    };
+    for (bad, what) in [
+        (Vec::new(), "empty"),
+        (b"<html>404 not found</html>".to_vec(), "a page"),
+        (good[..good.len() - 9].to_vec(), "cut"),
+        (good[..good.len() / 2].to_vec(), "half"),
+        (flipped, "flipped"),
+    ] {
+        let archive = file_of(&bad);
+        for options in [&truncate, &expecting] {
+            let error = restored(&archive, &target, options).unwrap_err();
+            let told = matches!(error, Error::Corrupt { .. } | Error::HashMismatch { .. });
+            assert!(told, "{what}: {error}");
+            assert_eq!(describe(&target), before, "{what}");
+            assert_eq!(
+                fs_err::read_dir(folder.path()).unwrap().count(),
+                2,
+                "{what}"
+            );
+        }
+    }
+    restored(&made.archive, &target, &expecting).unwrap();
+    assert_eq!(describe(&target).len(), describe(&source).len());
+}
+
+#[test]
+fn row_1_a_full_disk_is_refused_before_anything_is_touched() {
+    let Some(disk) = Disk::mount("size=4m") else {
+        return;
+    };
+    let folder = folder();
+    let source = folder.path().join("source");
+    write(source.join("large.bin"), noise(6 << 20, 1));
+    let target = disk.path().join("server");
+    precious(&target);
+    let before = describe(&target);
+    let made = make_simply(&source);
+    for index in [None, Some(&made.index)] {
+        let options = RestoreOptions {
+            truncate: true,
+            ..Default::default()
+        };
+        let error = restore(
+            &made.archive,
+            index,
+            &target,
+            &options,
+            &Control::new(),
+            &mut || Ok(()),
+        )
+        .unwrap_err();
+        assert!(matches!(error, Error::NoSpace { needed, available } if needed > available));
+        assert!(error.is_no_space());
+        assert_eq!(describe(&target), before);
+        assert_eq!(fs_err::read_dir(disk.path()).unwrap().count(), 1);
+    }
+    // Found out only on the way: many small files take more than their bytes.
+    let many = folder.path().join("many");
+    for number in 0..1500 {
+        write(many.join(number.to_string()), "x");
+    }
+    let made = make_simply(&many);
+    let options = RestoreOptions {
+        truncate: true,
+        ..Default::default()
+    };
+    let error = restored(&made.archive, &target, &options).unwrap_err();
+    assert!(error.is_no_space(), "{error}");
+    assert_eq!(describe(&target), before);
+    assert_eq!(fs_err::read_dir(disk.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn row_2_a_wrong_trailer_or_hash_is_an_error() {
+    let folder = folder();
+    server(folder.path());
+    let made = make_simply(folder.path());
+    let good = bytes(&made.archive);
+    for from_end in 1..=8 {
+        let mut bad = good.clone();
+        let place = bad.len() - from_end;
+        bad[place] ^= 0x10;
+        let error = verify(&file_of(&bad), None, &Control::new()).unwrap_err();
+        assert!(matches!(error, Error::Corrupt { .. }), "{error}");
+        let error = verify(&file_of(&bad), made.expected().as_ref(), &Control::new()).unwrap_err();
+        assert!(matches!(error, Error::HashMismatch { .. }), "{error}");
+    }
+    // The trailer of a first member among several counts as well.
+    let mut two = good.clone();
+    let place = two.len() - 1;
+    two[place] ^= 1;
+    two.extend_from_slice(&good);
+    assert!(verify(&file_of(&two), None, &Control::new()).is_err());
+}
+
+#[test]
+fn row_3_every_flipped_byte_is_found_and_no_half_restore_succeeds() {
+    let folder = folder();
+    let (source, target) = (folder.path().join("source"), folder.path().join("target"));
+    for number in 0..12 {
+        write(
+            source.join(format!("file-{number}.txt")),
+            format!("number {number}\n").repeat(20),
+        );
+    }
+    write(source.join("noise.bin"), noise(5000, 3));
+    precious(&target);
+    let before = describe(&target);
+    let made = make_simply(&source);
+    let good = bytes(&made.archive);
+    let verified = |bytes: &[u8]| verify(&file_of(bytes), None, &Control::new());
+    assert!(verified(&good).is_ok());
+    for place in 0..good.len() {
+        let mut bad = good.clone();
+        bad[place] = !bad[place];
+        let file = file_of(&bad);
+        let error = verify(&file, made.expected().as_ref(), &Control::new()).unwrap_err();
+        assert!(
+            matches!(error, Error::HashMismatch { .. }),
+            "byte {place}: {error}"
+        );
+        // Time, flags and system of the gzip header (4 to 9) say nothing of the contents.
+        if !(4..10).contains(&place) {
+            assert!(verified(&bad).is_err(), "byte {place} of {}", good.len());
+        }
+        if place % 97 == 0 && !(4..10).contains(&place) {
+            let truncate = RestoreOptions {
+                truncate: true,
+                ..Default::default()
+            };
+            for index in [None, Some(&made.index)] {
+                let outcome = restore(
+                    &file,
+                    index,
+                    &target,
+                    &truncate,
+                    &Control::new(),
+                    &mut || Ok(()),
+                );
+                assert!(outcome.is_err(), "byte {place}");
+            }
+            assert_eq!(describe(&target), before, "byte {place}");
+        }
+    }
+    for length in 0..good.len() {
+        assert!(verified(&good[..length]).is_err(), "cut to {length} bytes");
+    }
+}
+
+#[test]
+fn row_3_an_index_that_is_damaged_is_not_believed() {
+    let folder = folder();
+    let (source, target) = (folder.path().join("source"), folder.path().join("target"));
+    server(&source);
+    let made = make_simply(&source);
+    let good = bytes(&made.index);
+    let other = folder.path().join("other");
+    write(other.join("file"), "other");
+    let foreign = make_simply(&other);
+    for place in (0..good.len()).step_by(7) {
+        let mut bad = good.clone();
+        bad[place] = !bad[place];
+        let bad = file_of(&bad);
+        let listed =
+            holdfast_archive::list(&made.archive, Some(&bad), &Control::new(), &mut |_| Ok(()));
+        assert!(matches!(listed, Err(Error::Corrupt { .. })), "byte {place}");
+    }
+    let mut bad = good.clone();
+    bad[20] ^= 4;
+    // The archive itself is whole: it is restored without its index.
+    for index in [file_of(&bad), file_of(b""), foreign.index] {
+        let options = RestoreOptions {
+            truncate: true,
+            ..Default::default()
+        };
+        restore(
+            &made.archive,
+            Some(&index),
+            &target,
+            &options,
+            &Control::new(),
+            &mut || Ok(()),
+        )
+        .unwrap();
+        assert_eq!(describe(&target), describe(&source));
+    }
+}
