@@ -54,11 +54,13 @@ impl Fixture {
     }
 
     fn new_server(&self) -> Server {
+        let id = ServerId(Uuid::new_v4());
         Server {
-            id: ServerId(Uuid::new_v4()),
+            id,
             owner: self.owner,
             name: "Survival".to_owned(),
-            directory: "/srv/survival".into(),
+            // Each has its own: no two servers share a directory.
+            directory: format!("/srv/{id}").into(),
             placed_by: PlacedBy::Admin,
             node: node(),
             disk: None,

@@ -122,7 +122,7 @@ async fn servers_are_found_by_either_name_and_seen_by_who_has_a_part_in_them() {
     };
     let refused = servers::save(database, &twin).await;
     assert!(
-        matches!(refused, Err(Error::Conflict { .. })),
+        matches!(&refused, Err(Error::Conflict { constraint }) if constraint == "servers_identifier"),
         "{refused:?}"
     );
     let orphan = Server {
@@ -178,5 +178,42 @@ async fn servers_are_found_by_either_name_and_seen_by_who_has_a_part_in_them() {
     let elsewhere = NodeName::parse("elsewhere").unwrap();
     let there = servers::list_on_node(database, &elsewhere).await.unwrap();
     assert_eq!(there, []);
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_two_servers_of_a_node_share_a_directory_or_lie_in_each_other() {
+    let fixture = Fixture::new().await;
+    let save = async |directory: &str, node: NodeName| {
+        let server = Server {
+            directory: directory.into(),
+            node,
+            ..fixture.new_server()
+        };
+        servers::save(&fixture.database, &server).await
+    };
+    save("/srv/games/one", node()).await.unwrap();
+    for taken in [
+        "/srv/games/one",
+        "/srv/games/one/world",
+        "/srv/games",
+        "/srv",
+    ] {
+        let refused = save(taken, node()).await;
+        assert!(
+            matches!(&refused, Err(Error::Conflict { constraint }) if constraint == servers::PLACE_TAKEN),
+            "{taken}: {refused:?}"
+        );
+        let elsewhere = NodeName::parse(&format!("n{}", taken.len())).unwrap();
+        save(taken, elsewhere).await.unwrap();
+    }
+    for free in [
+        "/srv/games/one2",
+        "/srv/games/on",
+        "/srv/games/one-old",
+        "/srv/game",
+    ] {
+        save(free, node()).await.unwrap();
+    }
     fixture.end().await;
 }
