@@ -10,6 +10,7 @@
 
 mod backups;
 mod cli;
+mod docs;
 mod limits;
 mod permissions;
 mod queries;
