@@ -4,6 +4,7 @@ mod backups_of_servers;
 mod claims;
 mod leases;
 mod people;
+mod plans;
 mod schema;
 
 use std::time::Duration;
