@@ -2,6 +2,7 @@
 
 mod admin;
 mod admin_refusals;
+mod archive;
 mod command_line;
 mod processes;
 
