@@ -8,12 +8,14 @@
     reason = "a test that panics has failed, as it should"
 )]
 
+mod activity;
 mod backups;
 mod cli;
 mod docs;
 mod limits;
 mod permissions;
 mod queries;
+mod refusals;
 mod support;
 mod tidy;
 mod worker_dies;
