@@ -63,6 +63,8 @@ pub(crate) enum ApiError {
     JobEnded,
     /// The archive could not be removed; the backup is as it was.
     DeleteFailed,
+    /// The disk is well, but the archive is not there.
+    ArchiveMissing,
     /// A download link is expired or tampered with, or its key has ended.
     InvalidDownload,
     /// The range lies outside of the file.
@@ -79,7 +81,9 @@ impl ApiError {
     /// Returns status and code as the reference document has them.
     pub(crate) fn status_and_code(&self) -> (StatusCode, &'static str) {
         match self {
-            Self::NotFound => (StatusCode::NOT_FOUND, "NotFoundHttpException"),
+            Self::NotFound | Self::ArchiveMissing => {
+                (StatusCode::NOT_FOUND, "NotFoundHttpException")
+            }
             Self::MethodNotAllowed { .. } => (
                 StatusCode::METHOD_NOT_ALLOWED,
                 "MethodNotAllowedHttpException",
@@ -220,6 +224,7 @@ impl ApiError {
                                    please try again later."
                     .into()
             }
+            Self::ArchiveMissing => "The archive of this backup is missing from its storage.".into(),
             Self::InvalidDownload => "This download link is invalid or has expired.".into(),
             Self::RangeNotSatisfiable => "The requested range lies outside of the file.".into(),
             Self::PreconditionFailed => "A precondition of the request does not hold.".into(),

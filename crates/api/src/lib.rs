@@ -1,6 +1,6 @@
 //! The HTTP service. The only crate that knows actix-web and HTTP status codes.
 //!
-//! Every URL stands in [`routes`]. A handler is one function, read from top to
+//! Every URL stands in `routes`. A handler is one function, read from top to
 //! bottom: who → load → may they → parse → decide → one transaction → answer.
 //!
 //! This crate must never run a job: it puts jobs into the table, and waits for

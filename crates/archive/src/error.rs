@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 
 /// What can stop the engine.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum Error {
     /// [`Control::cancel`](crate::Control::cancel) was called.
     #[error("cancelled")]
@@ -102,6 +101,13 @@ pub enum Error {
         pattern: String,
         /// Which limit it breaks.
         reason: String,
+    },
+
+    /// Another disk is mounted inside of the directory to restore.
+    #[error("a disk is mounted at {}, inside of the directory to restore", path.display())]
+    MountedInside {
+        /// Where it is mounted.
+        path: PathBuf,
     },
 
     /// The staging folder lies on another file system than the directory to restore.

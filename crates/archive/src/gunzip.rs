@@ -69,7 +69,7 @@ impl Read for Front<'_> {
     }
 }
 
-/// Hashes a whole file.
+/// Hashes a whole file; progress counts its bytes.
 pub(crate) fn sha256(file: &File, control: &Control) -> Result<[u8; 32], Error> {
     const CHUNK: usize = 512 << 10;
     let mut hash = Sha256::new();
@@ -78,7 +78,10 @@ pub(crate) fn sha256(file: &File, control: &Control) -> Result<[u8; 32], Error> 
     loop {
         match front.read(&mut buffer).map_err(crate::tape::read_error)? {
             0 => return Ok(hash.finish()),
-            read => hash.update(&buffer[..read]),
+            read => {
+                hash.update(&buffer[..read]);
+                control.add_bytes(read as u64);
+            }
         }
     }
 }

@@ -22,7 +22,7 @@ pub(crate) const ENTRY_RECORD: u8 = 2;
 /// Bytes of the trailer: six totals and two hashes.
 pub(crate) const TRAILER: usize = 6 * 8 + 2 * 32;
 /// The most bytes of records in a frame before compression.
-pub(crate) const LARGEST_FRAME: usize = 256 << 20;
+pub(crate) const LARGEST_FRAME: usize = 16 << 20;
 
 /// What an index says of the whole archive.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

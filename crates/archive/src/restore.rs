@@ -33,14 +33,16 @@ use swap::TREE;
 /// The index, if it is the archive's own, lets blocks be unpacked side by side; without it (or with one
 /// that is damaged) the archive is read from its front. `before_swap` runs once everything is verified,
 /// staged and durable, right before the first existing file is touched. A destination that is missing is
-/// made. Hard-linked copies of what stays are used for `truncate: false`, so that this too is one swap.
+/// made. Progress counts bytes of the archive while its hash is checked, then bytes of the files; totals
+/// of those are known through the index only. With `truncate: false` what stays joins the staged tree as
+/// hard links, so that this too is one swap.
 ///
 /// # Errors
 ///
 /// Whatever it is, the server's files are as they were before: [`Error::HashMismatch`],
 /// [`Error::Corrupt`], [`Error::Hostile`] for what the archive is; [`Error::NoSpace`] (bytes);
 /// [`Error::Busy`] while another process restores the directory; [`Error::Refused`] from `before_swap`;
-/// [`Error::StagingElsewhere`]; [`Error::Cancelled`]; [`Error::Io`].
+/// [`Error::StagingElsewhere`]; [`Error::MountedInside`]; [`Error::Cancelled`]; [`Error::Io`].
 pub fn restore(
     archive: &File,
     index: Option<&File>,
@@ -59,8 +61,10 @@ pub fn restore(
     let outcome = (|| {
         if let Some(expected) = &options.expected {
             check_size(size, expected)?;
+            control.set_totals(0, size);
             check_hash(&sha256(archive, control)?, expected)?;
         }
+        site.refuse_mounts_inside()?;
         let index = index.and_then(|index| usable_index(index, size, options));
         let needed = space_needed(archive, size, index.as_ref())?;
         let available = site.available();
@@ -92,8 +96,9 @@ pub fn restore(
         Ok(summary)
     })();
     if outcome.is_err() {
-        // The error that is on its way counts; leftovers are swept by the next restore or `recover`.
-        let _ = site.remove_staging();
+        // The error that is on its way counts. Staging may hold the server's own files if a swap of
+        // children could not be taken back: only `recover` knows, and leaves them if it fails too.
+        let _ = swap::recover(&site);
         site.remove_destination_if_made();
     }
     site.unlock(lock);
@@ -161,6 +166,7 @@ fn stage(
 ) -> Result<RestoreSummary, Error> {
     let root = site.make_staging()?;
     control.restart();
+    control.set_totals(0, 0);
     let apply = Apply {
         owner: options.apply_owner,
         special_modes: options.special_modes,

@@ -119,13 +119,6 @@ impl Rules {
                 }),
             };
         }
-        if last == swept.last && !parent.left_out {
-            // Cannot happen: a kept parent's last pattern is a negation.
-            return Verdict {
-                left_out: true,
-                swept: None,
-            };
-        }
         self.left_out(path, is_directory, last)
     }
 

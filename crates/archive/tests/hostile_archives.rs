@@ -1,84 +1,12 @@
 //! Archives made to do harm: refused, with nothing outside of the destination touched.
 
-mod form;
-
 use std::io::Write as _;
 use std::path::Path;
 
 use holdfast_archive::{Control, Error, RestoreOptions, restore, verify};
 
 use crate::support::*;
-
-/// Builds tar archives that no honest writer makes.
-#[derive(Default)]
-struct Tape(Vec<u8>);
-
-impl Tape {
-    fn header(mut self, kind: u8, name: &str, link: &str, size: u64) -> Self {
-        let mut header = [0_u8; 512];
-        header[..name.len()].copy_from_slice(name.as_bytes());
-        header[100..107].copy_from_slice(b"0000644");
-        header[108..115].copy_from_slice(b"0000000");
-        header[116..123].copy_from_slice(b"0000000");
-        header[124..135].copy_from_slice(format!("{size:011o}").as_bytes());
-        header[136..147].copy_from_slice(b"00000000000");
-        header[148..156].fill(b' ');
-        header[156] = kind;
-        header[157..157 + link.len()].copy_from_slice(link.as_bytes());
-        header[257..265].copy_from_slice(b"ustar\x0000");
-        let sum: u32 = header.iter().map(|&byte| u32::from(byte)).sum();
-        header[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
-        self.0.extend_from_slice(&header);
-        self
-    }
-
-    fn bytes(mut self, bytes: &[u8]) -> Self {
-        self.0.extend_from_slice(bytes);
-        self.0.resize(self.0.len().next_multiple_of(512), 0);
-        self
-    }
-
-    fn file(self, name: &str, bytes: &[u8]) -> Self {
-        self.header(b'0', name, "", bytes.len() as u64).bytes(bytes)
-    }
-
-    fn folder(self, name: &str) -> Self {
-        self.header(b'5', name, "", 0)
-    }
-
-    fn symlink(self, name: &str, target: &str) -> Self {
-        self.header(b'2', name, target, 0)
-    }
-
-    fn hard_link(self, name: &str, target: &str) -> Self {
-        self.header(b'1', name, target, 0)
-    }
-
-    fn pax(self, records: &[u8]) -> Self {
-        self.header(b'x', "PaxHeader", "", records.len() as u64)
-            .bytes(records)
-    }
-
-    fn packed(mut self) -> std::fs::File {
-        self.0.resize(self.0.len() + 1024, 0);
-        self.packed_as_it_is()
-    }
-
-    fn packed_as_it_is(self) -> std::fs::File {
-        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        packed.write_all(&self.0).unwrap();
-        file_of(&packed.finish().unwrap())
-    }
-}
-
-fn record(key: &str, value: &str) -> Vec<u8> {
-    let bare = key.len() + value.len() + 3;
-    let mut length = bare + 1;
-    while length.to_string().len() + bare != length {
-        length += 1;
-    }
-    format!("{length} {key}={value}\n").into_bytes()
-}
+use crate::tape::{Tape, record};
 
 /// Restores into a server with neighbours, and says what came of it.
 fn outcome(archive: &std::fs::File) -> Result<(), Error> {
@@ -92,7 +20,7 @@ fn outcome(archive: &std::fs::File) -> Result<(), Error> {
     for truncate in [true, false] {
         let options = RestoreOptions {
             truncate,
-            apply_owner: true,
+            apply_owner: is_root(),
             special_modes: true,
             ..Default::default()
         };
@@ -278,6 +206,11 @@ fn row_13_devices_pipes_and_duplicates_are_refused() {
 #[test]
 fn row_13_absurd_sizes_and_counts_cost_nothing() {
     let t = Tape::default;
+    let deep = "d/".repeat(600_000);
+    assert_eq!(
+        hostile(t().pax(&record("path", &deep)).file("a", b"x")),
+        "its name is too long"
+    );
     let absurd = [record("size", "18446744073709551615"), record("mtime", "1")].concat();
     assert_eq!(
         hostile(t().pax(&absurd).file("a", b"x")),
@@ -348,4 +281,98 @@ fn row_13_absurd_sizes_and_counts_cost_nothing() {
         "its map does not fit its size"
     );
     outcome(&sparse("1\n10\n4\n", "100").packed()).unwrap();
+}
+
+#[test]
+fn an_archive_must_be_well_formed_to_its_last_byte() {
+    let t = Tape::default;
+    assert_eq!(
+        corrupt(t().file("a", b"x").bytes(&[7; 512])),
+        "a tar header has a malformed number"
+    );
+    let mut flipped = t().file("a", b"x");
+    flipped.0[0] = b'b';
+    assert_eq!(corrupt(flipped), "a tar header's checksum is wrong");
+    let trailing = t().file("a", b"x").bytes(&[0; 1024]).file("late", b"x");
+    assert_eq!(
+        corrupt(trailing),
+        "something follows the end of the tar archive"
+    );
+    let lone = t().file("a", b"x").bytes(&[0; 512]).file("late", b"x");
+    assert_eq!(
+        corrupt(lone),
+        "there is a lone empty record between entries"
+    );
+    assert_eq!(
+        corrupt(t().pax(&record("mtime", "1"))),
+        "it ends after an extended header"
+    );
+    for cut in [512, 513, 1024] {
+        let mut tape = t().file("a", b"x");
+        tape.0.truncate(cut);
+        assert!(
+            matches!(outcome(&tape.packed_as_it_is()), Err(Error::Corrupt { .. })),
+            "{cut}"
+        );
+    }
+    // Filling up to whole tapes is what GNU tar does.
+    outcome(&t().file("a", b"x").bytes(&[0; 10 * 512]).packed()).unwrap();
+    let mut trailing = bytes(&t().file("a", b"x").packed());
+    trailing.extend_from_slice(b"rubbish");
+    assert!(matches!(
+        outcome(&file_of(&trailing)),
+        Err(Error::Corrupt { .. })
+    ));
+}
+
+#[test]
+fn a_folder_announced_late_or_never_is_made() {
+    let folder = folder();
+    let archive = Tape::default()
+        .file("a/b/c", b"x")
+        .folder("a/")
+        .file("z", b"")
+        .file("a/b/d", b"y")
+        .packed();
+    put_back(&archive, folder.path()).unwrap();
+    let found: Vec<String> = describe(folder.path())
+        .into_keys()
+        .map(|path| path.display().to_string())
+        .collect();
+    assert_eq!(found, ["a", "a/b", "a/b/c", "a/b/d", "z"]);
+    let text = &describe(folder.path())[Path::new("a")];
+    assert_eq!(text, "folder 755 at 0.000000000");
+}
+
+#[test]
+fn row_13_a_bomb_stops_before_the_disk_is_full() {
+    let Some(disk) = Disk::mount("size=200m") else {
+        return;
+    };
+    let target = disk.path().join("server");
+    write(target.join("precious"), "precious");
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let tape = Tape::default().header(b'0', "bomb", "", 5 << 30);
+    packed.write_all(&tape.0).unwrap();
+    let zeros = vec![0; 1 << 20];
+    for _ in 0..5 << 10 {
+        packed.write_all(&zeros).unwrap();
+    }
+    packed.write_all(&[0; 1024]).unwrap();
+    let mut bomb = packed.finish().unwrap();
+    // Its trailer lies about the length, so that only unpacking can tell.
+    let place = bomb.len() - 4;
+    bomb[place..].fill(0);
+    let error = put_back(&file_of(&bomb), &target).unwrap_err();
+    assert!(matches!(error, Error::NoSpace { .. }), "{error}");
+    assert_eq!(fs_err::read_dir(disk.path()).unwrap().count(), 1);
+    assert_eq!(describe(&target).len(), 1);
+}
+
+#[test]
+fn verify_takes_archives_of_others_and_refuses_damaged_ones() {
+    let archive = Tape::default().folder("a/").file("a/b", b"hello").packed();
+    let found = verify(&archive, None, &Control::new()).unwrap();
+    assert_eq!((found.entries, found.files, found.source_bytes), (2, 1, 5));
+    assert!(verify(&file_of(b""), None, &Control::new()).is_err());
 }

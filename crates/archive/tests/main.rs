@@ -2,11 +2,17 @@
 #![cfg(test)]
 
 #[cfg(test)]
-mod faults;
+mod faults_of_archives;
+#[cfg(test)]
+mod faults_of_attributes;
+#[cfg(test)]
+mod faults_of_backups;
 #[cfg(test)]
 mod hostile_archives;
 #[cfg(test)]
 mod interop;
+#[cfg(test)]
+mod kills;
 #[cfg(test)]
 mod round_trip;
 #[cfg(test)]
@@ -17,3 +23,5 @@ mod scale;
 mod support;
 #[cfg(test)]
 mod swap;
+#[cfg(test)]
+mod tape;

@@ -144,13 +144,16 @@ impl LocalDisk {
     }
 
     pub(crate) async fn size(self: &Arc<Self>, key: StorageKey) -> Result<u64, Error> {
-        self.blocking(key, move |disk| Ok(fs::metadata(disk.path(key))?.len()))
-            .await
+        self.blocking(key, move |disk| {
+            Ok(disk.or_gone(fs::metadata(disk.path(key)))?.len())
+        })
+        .await
     }
 
     pub(crate) async fn open(self: &Arc<Self>, key: StorageKey) -> Result<File, Error> {
         self.blocking(key, move |disk| {
-            fs::File::open(disk.path(key)).map(fs::File::into_file)
+            disk.or_gone(fs::File::open(disk.path(key)))
+                .map(fs::File::into_file)
         })
         .await
     }
@@ -229,10 +232,26 @@ impl LocalDisk {
         })
     }
 
+    fn is_there(&self) -> io::Result<()> {
+        match fs::metadata(self.root.join(MARKER)) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(io::Error::other(format!("the disk is not there: {error}"))),
+        }
+    }
+
+    /// Tells an object that is not there from a disk that is not there.
+    fn or_gone<T>(&self, found: io::Result<T>) -> io::Result<T> {
+        found.or_else(|error| {
+            if error.kind() == io::ErrorKind::NotFound {
+                self.is_there()?;
+            }
+            Err(error)
+        })
+    }
+
     /// Lists a server's whole objects and partial ones; a disk that has lost its root is an error.
     fn objects_of(&self, server: ServerId) -> io::Result<Vec<(StorageKey, PathBuf)>> {
-        fs::metadata(self.root.join(MARKER))
-            .map_err(|error| io::Error::other(format!("the disk is not there: {error}")))?;
+        self.is_there()?;
         let folder = self.root.join(server.to_string());
         let entries = match fs::read_dir(&folder) {
             Ok(entries) => entries,
@@ -274,9 +293,7 @@ impl LocalDisk {
         match fs::remove_file(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 // Gone is fine; a whole disk that is gone is not.
-                fs::metadata(self.root.join(MARKER))
-                    .map_err(|error| io::Error::other(format!("the disk is not there: {error}")))?;
-                Ok(())
+                self.is_there()
             }
             other => other,
         }

@@ -187,6 +187,12 @@ async fn a_disk_that_is_gone_is_an_error_and_never_a_success() {
         disk.begin(key(1)).await.is_err(),
         "an unmounted disk must not be made anew"
     );
+    for missing in [disk.open(key(1)).await.err(), disk.size(key(1)).await.err()] {
+        assert!(
+            matches!(missing, Some(Error::Unavailable { .. })),
+            "{missing:?}"
+        );
+    }
     assert!(disk.delete(key(1)).await.is_err());
     assert!(disk.delete_backup(server(), backup()).await.is_err());
     assert!(!root.exists());

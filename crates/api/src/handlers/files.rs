@@ -103,5 +103,9 @@ async fn load(state: &ApiState, claims: &Claims) -> Result<Backup, ApiError> {
 
 fn unavailable(error: holdfast_storage::Error) -> ApiError {
     tracing::error!(error = chain(&error), "an archive can't be opened");
-    ApiError::Unavailable
+    match error {
+        // The disk is well, the archive is not there: trying again would not help.
+        holdfast_storage::Error::NotFound { .. } => ApiError::ArchiveMissing,
+        _ => ApiError::Unavailable,
+    }
 }

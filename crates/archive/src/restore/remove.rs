@@ -1,8 +1,8 @@
 //! Removes a tree of any depth, relative to folder handles, without leaving its file system.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, StatxFlags};
 use rustix::io::Errno;
 
 use crate::directory::{Folders, Identity, open_folder};
@@ -13,7 +13,7 @@ pub(super) fn remove_tree(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), Err
         Err(Errno::NOENT) => return Ok(()),
         other => other?,
     };
-    let device = rustix::fs::fstat(&root)?.st_dev;
+    let mount = mount_of(&root)?;
     let mut pending: Vec<Vec<Vec<u8>>> = vec![clear_files(root.as_fd())?];
     let mut names: Vec<Vec<u8>> = Vec::new();
     let mut folders = Folders::new(root)?;
@@ -25,7 +25,7 @@ pub(super) fn remove_tree(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), Err
                 other => other?,
             };
             let stat = rustix::fs::fstat(&child)?;
-            if stat.st_dev != device {
+            if mount_of(&child)? != mount {
                 // Somebody mounted a disk here: what is on it is not ours to remove.
                 return Err(Errno::XDEV);
             }
@@ -46,8 +46,16 @@ pub(super) fn remove_tree(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), Err
     gone(rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR))
 }
 
+/// Which mount a folder lies on; its device where the kernel does not know mounts by number.
+fn mount_of(folder: &OwnedFd) -> Result<(u64, u64), Errno> {
+    let stat = rustix::fs::statx(folder, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?;
+    let known = stat.stx_mask & StatxFlags::MNT_ID.bits() != 0;
+    let device = u64::from(stat.stx_dev_major) << 32 | u64::from(stat.stx_dev_minor);
+    Ok((device, if known { stat.stx_mnt_id } else { 0 }))
+}
+
 /// Opens a folder to empty it, although its mode may forbid that even to its owner.
-fn open_writable(parent: BorrowedFd<'_>, name: &[u8]) -> Result<std::os::fd::OwnedFd, Errno> {
+fn open_writable(parent: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno> {
     let folder = match open_folder(parent, name) {
         Err(Errno::ACCESS) => {
             let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;

@@ -125,8 +125,33 @@ impl Site {
 
     /// Bytes that may still be written where staging lies.
     pub(super) fn available(&self) -> u64 {
-        rustix::fs::fstatvfs(&self.home)
-            .map_or(0, |disk| disk.f_bavail.saturating_mul(disk.f_frsize))
+        match rustix::fs::fstatvfs(&self.home) {
+            Ok(disk) if disk.f_blocks > 0 => disk.f_bavail.saturating_mul(disk.f_frsize),
+            // A file system that does not count: the first write that fails will tell.
+            _ => u64::MAX,
+        }
+    }
+
+    /// Refuses a directory with another disk mounted somewhere inside.
+    ///
+    /// It would be carried off with the old tree, and what is on it be removed.
+    pub(super) fn refuse_mounts_inside(&self) -> Result<(), Error> {
+        let Ok(table) = fs_err::read("/proc/self/mountinfo") else {
+            return Ok(());
+        };
+        for line in table.split(|&byte| byte == b'\n') {
+            let Some(field) = line.split(|&byte| byte == b' ').nth(4) else {
+                continue;
+            };
+            let mounted = unescaped(field);
+            let path = Path::new(std::ffi::OsStr::from_bytes(&mounted));
+            if path != self.destination && path.starts_with(&self.destination) {
+                return Err(Error::MountedInside {
+                    path: path.to_path_buf(),
+                });
+            }
+        }
+        Ok(())
     }
 
     /// Takes the lock; none if another process has it.
@@ -212,6 +237,24 @@ fn beside(prefix: &[u8], name: &[u8]) -> Vec<u8> {
         full.extend_from_slice(&hex::encode(hash.finish()).as_bytes()[..32]);
     }
     full
+}
+
+/// A path of the mount table, where blanks and the like are octal.
+fn unescaped(field: &[u8]) -> Vec<u8> {
+    let mut path = Vec::new();
+    let mut rest = field;
+    while let Some((&byte, after)) = rest.split_first() {
+        let code = after.get(..3).filter(|_| byte == b'\\');
+        let code = code.and_then(|digits| std::str::from_utf8(digits).ok());
+        if let Some(code) = code.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            path.push(code);
+            rest = &after[3..];
+        } else {
+            path.push(byte);
+            rest = after;
+        }
+    }
+    path
 }
 
 fn is_mount_point(folder: &OwnedFd) -> Result<bool, Errno> {

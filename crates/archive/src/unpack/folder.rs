@@ -97,6 +97,8 @@ pub(super) struct Tree {
 
 impl Tree {
     const OPEN: usize = 96;
+    /// Each is remembered until its entry comes, so a hostile archive must not have too many.
+    const MOST_UNANNOUNCED: usize = 50_000;
 
     pub(super) fn new(root: OwnedFd, crew: Crew, problem: Arc<Problem>) -> Result<Self, Error> {
         let identity = rustix::fs::fstat(&root).map(|stat| Identity::from(&stat));
@@ -196,6 +198,9 @@ impl Tree {
         let parent = self.current().map_err(fail)?;
         match rustix::fs::mkdirat(parent.as_fd(), name, Mode::RWXU) {
             Ok(()) => {
+                if self.unannounced.len() >= Self::MOST_UNANNOUNCED {
+                    return Err(Error::hostile(path, "too many folders have no entry"));
+                }
                 let mut full = parents.to_vec();
                 full.push(name);
                 self.unannounced.insert(full.join(&b'/'));

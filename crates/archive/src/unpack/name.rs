@@ -5,10 +5,16 @@ use crate::Error;
 /// The parts of a name, from the root down.
 pub(super) type Parts<'a> = Vec<&'a [u8]>;
 
-/// Splits a name; a leading slash, `..` and NUL are refused, `.` and doubled slashes are dropped.
+/// The longest name, as long as the longest that is archived.
+const LONGEST: usize = 1 << 20;
+
+/// Splits a name; one of more than 1 MiB, a leading slash, `..` and NUL are refused, `.` and doubled slashes are dropped.
 pub(super) fn parts(path: &[u8]) -> Result<Parts<'_>, Error> {
     if path.starts_with(b"/") {
         return Err(Error::hostile(path, "its name is absolute"));
+    }
+    if path.len() > LONGEST {
+        return Err(Error::hostile(path, "its name is too long"));
     }
     if path.contains(&0) {
         return Err(Error::hostile(path, "its name holds a NUL byte"));

@@ -34,7 +34,7 @@ pub struct Job {
     pub max_attempts: u32,
     /// The worker that holds it.
     pub claimed_by: Option<String>,
-    /// How far it is: JSON of [`Progress`].
+    /// How far it is: JSON of `holdfast_domain::Progress`.
     pub progress: Option<Value>,
     /// What went wrong with each attempt that failed: JSON.
     pub errors: Value,

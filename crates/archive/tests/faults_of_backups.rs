@@ -1,6 +1,14 @@
-//! Rows 4 to 6, and 12: writers that fail, files that change meanwhile, work that is called off.
+//! Rows 4 to 6, 12 and 13: full disks, changing files, unreadable ones, cancelling, links.
 
-use super::*;
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use holdfast_archive::{
+    Control, CreateOptions, Error, RestoreOptions, Rules, create, restore, verify,
+};
+
+use crate::support::*;
 
 /// Takes a number of bytes, and then says that the disk is full.
 struct FullAfter(usize);
@@ -273,7 +281,7 @@ fn row_12_work_can_be_cancelled_at_any_time_and_leaves_nothing_behind() {
     let folder = folder();
     let (source, target) = (folder.path().join("source"), folder.path().join("target"));
     server(&source);
-    precious(&target);
+    write(target.join("world/level.dat"), "precious");
     let before = describe(&target);
     let control = Control::new();
     let output = Meanwhile {
@@ -328,4 +336,42 @@ fn row_12_a_read_limit_holds() {
         "{:?}",
         started.elapsed()
     );
+}
+
+#[test]
+fn row_13_the_source_is_never_left_through_a_link() {
+    let folder = folder();
+    let (source, outside) = (folder.path().join("source"), folder.path().join("outside"));
+    write(outside.join("secret"), "secret");
+    write(source.join("file"), "x");
+    std::os::unix::fs::symlink(&outside, source.join("folder-link")).unwrap();
+    let made = make_simply(&source);
+    assert_eq!(entries(&made), ["file", "folder-link"]);
+    // A folder swapped for a link under a running walk: whatever it meets, the secret stays outside.
+    write(source.join("swap/inner/secret"), "harmless");
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let (real, link) = (source.join("swap/inner"), source.join("swap/link"));
+            std::os::unix::fs::symlink(&outside, &link).unwrap();
+            while !stop.load(Ordering::Relaxed) {
+                let flags = rustix::fs::RenameFlags::EXCHANGE;
+                let cwd = rustix::fs::CWD;
+                rustix::fs::renameat_with(cwd, &real, cwd, &link, flags).unwrap();
+            }
+        });
+        for _ in 0..200 {
+            let made = make_simply(&source);
+            holdfast_archive::list(&made.archive, None, &Control::new(), &mut |entry| {
+                assert!(
+                    entry.size != 6,
+                    "{:?}",
+                    String::from_utf8_lossy(&entry.path)
+                );
+                Ok(())
+            })
+            .unwrap();
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
 }
