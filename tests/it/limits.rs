@@ -1,10 +1,13 @@
 //! How often one may ask: requests in a minute, backups in a span of time.
 
+use std::time::{Duration, Instant};
+
 use reqwest::Method;
 use serde_json::json;
 
 use crate::support::app::App;
 use crate::support::client::{Answer, Client, send};
+use crate::support::eventually;
 
 /// Asks until it is refused: within two minutes' worth of requests, should a minute end meanwhile.
 async fn until_refused(client: &Client) -> (Vec<Answer>, Answer) {
@@ -57,6 +60,47 @@ async fn a_key_that_asks_too_often_is_told_when_to_come_again() {
             (200, "")
         );
     }
+    app.stop().await;
+}
+
+/// Asks until it is refused, and says how often it was not, and until when the refusal holds.
+async fn exhaust(client: &Client) -> (u64, u64) {
+    let mut allowed = 0;
+    let refused = eventually("a refusal", async || {
+        let answer = client.list("").await;
+        allowed += u64::from(answer.status == 200);
+        (answer.status == 429).then_some(answer)
+    })
+    .await;
+    (allowed, number(&refused, "x-ratelimit-reset"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_processes_share_the_limit_within_about_a_second() {
+    const LIMIT: u64 = 300;
+    let mut app = App::without_worker(&[("http.rate_limit_per_minute", "300")]).await;
+    let one = app.as_owner();
+    let other = app.as_owner().at(&app.add_api().await);
+    // Once more should the minute end meanwhile, with which everything begins anew.
+    for round in 0.. {
+        while one.list("").await.status == 200 {}
+        let reset = number(&one.list("").await, "x-ratelimit-reset");
+        let begun = Instant::now();
+        // Alone it would take all of its own.
+        let (allowed, until) = exhaust(&other).await;
+        if until == reset {
+            assert!(allowed < LIMIT, "{allowed} at the other");
+            assert!(
+                begun.elapsed() < Duration::from_secs(10),
+                "{:?}",
+                begun.elapsed()
+            );
+            break;
+        }
+        assert!(round < 3, "the minute always ended");
+    }
+    // Another key has a count of its own at both.
+    assert_eq!(app.as_admin().list("").await.status, 200);
     app.stop().await;
 }
 

@@ -8,12 +8,15 @@
     reason = "a test that panics has failed, as it should"
 )]
 
+mod activity;
 mod application;
 mod backups;
 mod cli;
+mod docs;
 mod limits;
 mod permissions;
 mod queries;
+mod refusals;
 mod support;
 mod tidy;
 mod worker_dies;

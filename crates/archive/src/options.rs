@@ -47,7 +47,8 @@ pub struct RestoreOptions {
     pub expected: Option<Expected>,
     /// Where to unpack before the trees change places; none: beside the destination.
     pub staging_dir: Option<PathBuf>,
-    /// Whether files get the owner numbers of the archive; otherwise the process's own.
+    /// Whether files get the owner numbers of the archive; otherwise, when the process
+    /// is root, they belong to whom the destination belongs to, and else to the process.
     pub apply_owner: bool,
     /// Whether setuid, setgid and sticky bits are restored.
     pub special_modes: bool,

@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use rustix::fs::Mode;
+use rustix::fs::{Gid, Mode, Uid};
 use rustix::io::Errno;
 
 use crate::blocks::unpack_blocks;
@@ -169,6 +169,7 @@ fn stage(
     control.set_totals(0, 0);
     let apply = Apply {
         owner: options.apply_owner,
+        heir: site.heir()?,
         special_modes: options.special_modes,
     };
     let threads = thread_count(options.threads);
@@ -191,6 +192,20 @@ fn stage(
 }
 
 impl Site {
+    /// Whose the restored files are when the archive's numbers do not count: the directory's owner, if
+    /// the process may give files away. A game server must be able to write what was put back.
+    fn heir(&self) -> Result<Option<(Uid, Gid)>, Error> {
+        if !rustix::process::geteuid().is_root() {
+            return Ok(None);
+        }
+        let stat = rustix::fs::fstat(&self.target)
+            .map_err(|error| Error::io("look at", &self.destination, error))?;
+        Ok(Some((
+            Uid::from_raw(stat.st_uid),
+            Gid::from_raw(stat.st_gid),
+        )))
+    }
+
     /// Makes the staging folder with an empty tree in it, and opens the tree.
     fn make_staging(&self) -> Result<OwnedFd, Error> {
         let fail = |error: Errno| Error::io("make", &self.staging_path(), error);

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
-use rustix::fs::{AtFlags, FileType};
+use rustix::fs::{AtFlags, FileType, Gid, Uid};
 use rustix::io::Errno;
 
 use crate::tape::{Entry, Kind, TapeReader};
@@ -27,7 +27,10 @@ use name::{Parts, parts};
 /// What of an entry's attributes is applied.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Apply {
+    /// Whether the archive's owner numbers count.
     pub(crate) owner: bool,
+    /// Whose everything is otherwise; none: the process's own.
+    pub(crate) heir: Option<(Uid, Gid)>,
     pub(crate) special_modes: bool,
 }
 

@@ -201,6 +201,13 @@ fn row_8_owner_numbers_are_applied_only_if_asked() {
     };
     restored(&made.archive, &target, &options).unwrap();
     assert_eq!(owners(&target), [(0, 0); 3]);
+    // A game server must be able to write what root has put back for it.
+    std::os::unix::fs::lchown(&target, Some(2000), Some(2001)).unwrap();
+    for truncate in [true, false] {
+        options.truncate = truncate;
+        restored(&made.archive, &target, &options).unwrap();
+        assert_eq!(owners(&target), [(2000, 2001); 3]);
+    }
     options.apply_owner = true;
     restored(&made.archive, &target, &options).unwrap();
     assert_eq!(owners(&target), [(12_345, 3_000_000); 3]);

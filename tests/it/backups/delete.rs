@@ -85,6 +85,17 @@ async fn a_backup_that_is_being_created_or_restored_is_not_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_locked_backup_that_is_being_created_is_busy_rather_than_locked() {
+    let app = App::without_worker(&[]).await;
+    let owner = app.as_owner();
+    let uuid = owner.create(json!({ "is_locked": true })).await.uuid();
+    let text = "Cannot delete backup while it is being created.";
+    let expected = (409, BUSY.into(), text.into());
+    assert_eq!(owner.delete(&uuid).await.refusal(), expected);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_disk_that_is_away_keeps_the_backup_and_is_told() {
     let app = App::start().await;
     let uuid = app.backup().await;

@@ -97,3 +97,17 @@ async fn two_that_lock_at_once_end_where_they_began() {
     }
     app.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn locking_works_in_every_state_of_the_server() {
+    let mut app = App::start().await;
+    let uuid = app.backup().await;
+    let owner = app.as_owner();
+    for state in holdfast_domain::ServerState::ALL {
+        app.server.state = state;
+        app.save_server().await;
+        assert_eq!(owner.lock(&uuid, json!({})).await.status, 204, "{state:?}");
+        assert_eq!(owner.unlock(&uuid).await.status, 204, "{state:?}");
+    }
+    app.stop().await;
+}

@@ -196,6 +196,24 @@ async fn only_completed_backups_are_restored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_state_of_the_backup_is_looked_at_before_that_of_the_server() {
+    let mut app = App::start().await;
+    let failed = app.failed_backup().await;
+    let completed = app.backup().await;
+    app.server.state = ServerState::Suspended;
+    app.save_server().await;
+    let owner = app.as_owner();
+    let refused = owner.restore(&failed, json!({})).await.refusal();
+    assert_eq!(
+        (refused.0, refused.1.as_str()),
+        (400, "BackupFailedException")
+    );
+    let refused = owner.restore(&completed, json!({})).await.refusal();
+    assert_eq!((refused.0, refused.1.as_str()), (409, BUSY));
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_restored_while_the_server_is_busy() {
     let mut app = App::start().await;
     let uuid = app.backup().await;

@@ -124,6 +124,21 @@ impl App {
         }
     }
 
+    /// Starts one more API on the same database, as another process would be, and returns its URL.
+    pub(crate) async fn add_api(&mut self) -> String {
+        let pairs = self.pairs.iter().cloned();
+        let settings = Settings::load(&[], pairs, self.data.path()).unwrap();
+        let listener = service::listen(&settings).unwrap();
+        let base_url = format!("http://{}", listener.local_addr().unwrap());
+        let disks = service::disks(&settings).unwrap();
+        let data = self.data.path();
+        let api = service::start_api(&settings, data, self.database.clone(), disks, listener)
+            .await
+            .unwrap();
+        self.parts.push(api);
+        base_url
+    }
+
     /// Stops everything cleanly and drops the database. Every test ends with it.
     pub(crate) async fn stop(mut self) {
         for part in self.parts.drain(..) {

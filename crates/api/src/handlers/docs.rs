@@ -14,7 +14,9 @@ pub(crate) async fn document_json() -> HttpResponse {
 
 /// The page, with its scripts and styles.
 pub(crate) fn page() -> SwaggerUi {
-    SwaggerUi::new("/api/docs/{_:.*}").config(Config::from("/api/openapi.json"))
+    // By default the page would send its address to a validator on the internet.
+    let config = Config::from("/api/openapi.json").validator_url("none");
+    SwaggerUi::new("/api/docs/{_:.*}").config(config)
 }
 
 /// Leads to the page, whose files are named relative to it.

@@ -24,9 +24,9 @@ impl Attributes {
         let mask = if apply.special_modes { 0o7777 } else { 0o777 };
         // Numbers that no system has (or "no change") are as good as none.
         let number = |id: u64| u32::try_from(id).ok().filter(|&id| id != u32::MAX);
-        let owner = number(entry.uid)
-            .zip(number(entry.gid))
-            .filter(|_| apply.owner);
+        let archived = number(entry.uid).zip(number(entry.gid));
+        let archived = archived.map(|(uid, gid)| (Uid::from_raw(uid), Gid::from_raw(gid)));
+        let owner = if apply.owner { archived } else { apply.heir };
         // What could hand out privileges comes back only together with the owner.
         let wanted = |name: &[u8]| apply.owner || name.starts_with(b"user.");
         let xattrs = entry
@@ -37,7 +37,7 @@ impl Attributes {
             .collect();
         Self {
             mode: entry.mode & mask,
-            owner: owner.map(|(uid, gid)| (Uid::from_raw(uid), Gid::from_raw(gid))),
+            owner,
             mtime: entry.mtime,
             xattrs,
         }

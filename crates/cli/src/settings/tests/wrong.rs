@@ -1,0 +1,234 @@
+//! Settings that are wrong, and how that is told.
+
+use super::*;
+
+#[test]
+fn whatever_is_wrong_with_one_setting_is_said_in_one_line() {
+    let table = [
+        (
+            "WORKER__CONCURRENCY",
+            "0",
+            "must be between 1 and 64, not 0",
+        ),
+        (
+            "WORKER__CONCURRENCY",
+            "-1",
+            "must be between 1 and 64, not -1",
+        ),
+        (
+            "WORKER__CONCURRENCY",
+            "two",
+            "must be a whole number, not `two`",
+        ),
+        (
+            "WORKER__CONCURENCY",
+            "2",
+            "is no setting: did you mean HOLDFAST__WORKER__CONCURRENCY?",
+        ),
+        (
+            "DATABASE__URL_FIEL",
+            "x",
+            "is no setting: did you mean HOLDFAST__DATABASE__URL_FILE?",
+        ),
+        ("COFFEE__STRENGTH", "9", "is no setting"),
+        ("HTTP", "x", "is a section, not a setting"),
+        (
+            "HTTP__LISTEN",
+            "8080",
+            "must be an address and a port such as 127.0.0.1:8080, not `8080`",
+        ),
+        (
+            "HTTP__PUBLIC_URL",
+            "ftp://x",
+            "must begin with http:// or https://, not `ftp://x`",
+        ),
+        (
+            "HTTP__PUBLIC_URL",
+            "x",
+            "must be a URL such as https://backups.example.com, not `x`",
+        ),
+        (
+            "DOWNLOADS__PUBLIC_URL",
+            "http://x/?a",
+            "must not have ? or #, not `http://x/?a`",
+        ),
+        (
+            "DOWNLOADS__PUBLIC_URL",
+            "http://me:pw@x",
+            "must not hold a user or password",
+        ),
+        (
+            "HTTP__TRUSTED_PROXIES",
+            "10.0.0.1,ten",
+            "must hold addresses or networks such as 10.0.0.0/8, not `ten`",
+        ),
+        (
+            "HTTP__MAX_BODY_BYTES",
+            "5",
+            "must be between 1024 and 1073741824, not 5",
+        ),
+        (
+            "DATABASE__MAX_CONNECTIONS",
+            "1",
+            "must be between 2 and 1000, not 1",
+        ),
+        (
+            "DATABASE__URL",
+            "mysql://root:hunter2@x/y",
+            "must be a URL such as postgres://user:password@host/database",
+        ),
+        (
+            "AUTH__SIGNING_KEY",
+            "hunter2",
+            "must have at least 32 bytes, not 7",
+        ),
+        (
+            "DOWNLOADS__TTL_SECONDS",
+            "86401",
+            "must be between 1 and 86400, not 86401",
+        ),
+        (
+            "STORAGE__DEFAULT",
+            "main",
+            "names no disk: there is local, not `main`",
+        ),
+        (
+            "STORAGE__DISKS__LOCAL__DRIVER",
+            "s3",
+            "`s3` is not built into this version: there is local",
+        ),
+        (
+            "STORAGE__DISKS__MAIN__ROTO",
+            "/x",
+            "is no setting: did you mean HOLDFAST__STORAGE__DISKS__MAIN__ROOT?",
+        ),
+        (
+            "WORKER__NODE",
+            "a b",
+            "must have 1 to 64 characters out of A-Z, a-z, 0-9, ., _ and -, not `a b`",
+        ),
+        (
+            "WORKER__COMPRESSION_LEVEL",
+            "10",
+            "must be between 0 and 9, not 10",
+        ),
+        (
+            "WORKER__LEASE_SECONDS",
+            "4",
+            "must be between 5 and 600, not 4",
+        ),
+        (
+            "WORKER__STAGING_DIR",
+            "/data/backups/staging",
+            "must not lie in /data/backups, the folder of disk local",
+        ),
+        ("LOG__FORMAT", "xml", "must be human or json, not `xml`"),
+        ("LOG__FILTER", "", "must be set, for example to info"),
+    ];
+    for (name, value, expected) in table {
+        let name = format!("HOLDFAST__{name}");
+        let key = name["HOLDFAST__".len()..].to_lowercase().replace("__", ".");
+        let found = problems(&[], &[(&name, value)]);
+        assert_eq!(
+            found,
+            [format!("{key} ({name}): {expected}")],
+            "{name}={value}"
+        );
+    }
+    let found = problems(&[], &[("HOLDFAST__LOG__FILTER", "holdfast=loud")]);
+    assert!(
+        found[0].contains("`holdfast=loud` is no log filter: "),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn whatever_is_wrong_in_a_file_is_said_with_its_name() {
+    let table = [
+        (
+            "worker.concurrency = '2'",
+            "worker.concurrency (HOLDFAST__WORKER__CONCURRENCY) in 0.toml: must be a whole number, not a text",
+        ),
+        (
+            "[htpt]\nlisten = 'x'",
+            "htpt.listen (HOLDFAST__HTPT__LISTEN) in 0.toml: is no setting: did you mean http.listen?",
+        ),
+        (
+            "http = 3",
+            "http (HOLDFAST__HTTP) in 0.toml: is a section, not a setting",
+        ),
+        (
+            "worker.roots = [1]",
+            "worker.roots (HOLDFAST__WORKER__ROOTS) in 0.toml: must be a list of texts",
+        ),
+        (
+            "worker.node = ''",
+            "worker.node (HOLDFAST__WORKER__NODE) in 0.toml: must have 1 to 64 characters out of A-Z, a-z, 0-9, ., _ and -, not ``",
+        ),
+        (
+            "\nauth.signing_key = 'hunter2",
+            "0.toml, line 2: invalid literal string, expected `'`",
+        ),
+        (
+            "storage.disks.'Main!'.root = '/x'",
+            "storage.disks.Main!.root (HOLDFAST__STORAGE__DISKS__MAIN!__ROOT) in 0.toml: a disk's name has 1 to 32 characters out of a-z, 0-9, _ and -",
+        ),
+        (
+            "storage.disks.main.driver = 'local'",
+            "storage.disks.main.root (HOLDFAST__STORAGE__DISKS__MAIN__ROOT): must be set to the disk's folder",
+        ),
+        (
+            "storage.disks.main.root = '/x'",
+            "storage.disks.main.driver (HOLDFAST__STORAGE__DISKS__MAIN__DRIVER): must be set: there is local",
+        ),
+        (
+            "[storage.disks.main]\ndriver = 'local'\nroot = '/data/backups'",
+            "storage.disks.main.root (HOLDFAST__STORAGE__DISKS__MAIN__ROOT) in 0.toml: is the folder of disk local already",
+        ),
+        (
+            "[storage.disks.far]\ndriver = 's3'\nbucket = 'x'",
+            "storage.disks.far.driver (HOLDFAST__STORAGE__DISKS__FAR__DRIVER) in 0.toml: `s3` is not built into this version: there is local",
+        ),
+    ];
+    for (text, expected) in table {
+        assert_eq!(problems(&[text], &[]), [expected], "{text}");
+    }
+}
+
+#[test]
+fn everything_wrong_is_told_at_once() {
+    let found = problems(
+        &[
+            "worker.concurrency = 0\nworker.nod = 'x'\nhttp.listen = 'here'",
+            "log.format = 'xml'",
+        ],
+        &[
+            ("HOLDFAST__WORKER__LEASE_SECONDS", "soon"),
+            ("HOLDFAST__AUTH__SIGNING_KEY", "short"),
+        ],
+    );
+    let keys: BTreeSet<&str> = found
+        .iter()
+        .filter_map(|line| line.split(' ').next())
+        .collect();
+    let expected = [
+        "auth.signing_key",
+        "http.listen",
+        "log.format",
+        "worker.concurrency",
+        "worker.lease_seconds",
+        "worker.nod",
+    ];
+    assert_eq!(keys, BTreeSet::from(expected), "{found:?}");
+    assert_eq!(found.len(), expected.len());
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let missing = [PathBuf::from("/nowhere/holdfast.toml")];
+    let problems = Settings::load(&missing, [], Path::new(DATA))
+        .unwrap_err()
+        .to_string();
+    let expected = "failed to open file `/nowhere/holdfast.toml`: No such file or directory";
+    assert!(problems.starts_with(expected), "{problems}");
+}

@@ -1,0 +1,220 @@
+//! How a claim is kept, lost and settled.
+
+use std::time::Duration;
+
+use holdfast_db::jobs::{self, Claim, Hold};
+use holdfast_db::{Listener, Signal, backups};
+use holdfast_domain::job::Phase;
+use holdfast_domain::{BackupState, JobState, Progress};
+
+use super::{Fixture, LEASE, completed, failure, heard, node};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_lost_its_lease_is_told_so_and_changes_nothing() {
+    let fixture = Fixture::new().await;
+    let (server, backup, job) = fixture.backup().await;
+    let lost = fixture.claim("slow").await;
+    let heard = jobs::heartbeat(&fixture.database, &lost, LEASE, None).await;
+    assert_eq!(heard.unwrap(), Hold::Ours);
+    fixture.expire().await;
+    assert_eq!(jobs::rescue(&fixture.database).await.unwrap().len(), 1);
+    let held = fixture.claim("quick").await;
+    assert_eq!((lost.attempt, held.attempt), (1, 2));
+
+    let all = "SELECT row_to_json(j)::text, row_to_json(b)::text FROM jobs j, backups b";
+    let before = fixture.raw.query(all).await;
+    let progress = Progress::begin(Phase::Archiving);
+    let database = &fixture.database;
+    let heard = jobs::heartbeat(database, &lost, LEASE, Some(&progress)).await;
+    assert_eq!(heard.unwrap(), Hold::Lost);
+    let heard = [
+        jobs::retry(database, &lost, &failure(), LEASE).await,
+        jobs::release(database, &lost).await,
+    ];
+    for outcome in heard {
+        assert!(!outcome.unwrap());
+    }
+    let mut transaction = database.begin().await.unwrap();
+    assert!(!jobs::complete(&mut transaction, &lost).await.unwrap());
+    assert!(
+        !jobs::discard(&mut transaction, &lost, &failure())
+            .await
+            .unwrap()
+    );
+    assert!(!jobs::cancel(&mut transaction, &lost).await.unwrap());
+    transaction.commit().await.unwrap();
+    assert_eq!(fixture.raw.query(all).await, before);
+
+    // The same worker's name with the old attempt is no claim either.
+    let reused = Claim {
+        worker: held.worker.clone(),
+        ..lost
+    };
+    assert!(!jobs::release(database, &reused).await.unwrap());
+
+    let heard = jobs::heartbeat(database, &held, LEASE, Some(&progress)).await;
+    assert_eq!(heard.unwrap(), Hold::Ours);
+    let mut transaction = database.begin().await.unwrap();
+    assert!(jobs::complete(&mut transaction, &held).await.unwrap());
+    assert!(
+        backups::complete(&mut transaction, backup, &completed(2))
+            .await
+            .unwrap()
+    );
+    transaction.commit().await.unwrap();
+    assert_eq!(fixture.state(job).await.0, JobState::Completed);
+    let found = backups::find(database, server, backup).await.unwrap();
+    assert_eq!(
+        found.unwrap().state,
+        BackupState::Completed(completed(2)),
+        "as it was stored"
+    );
+    // Once settled, a claim is over.
+    let heard = jobs::heartbeat(database, &held, LEASE, None).await;
+    assert_eq!(heard.unwrap(), Hold::Lost);
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_that_ran_out_is_tried_again_and_after_the_last_attempt_the_backup_failed() {
+    let fixture = Fixture::new().await;
+    let (server, backup, job) = fixture.backup().await;
+    for attempt in 1..=3 {
+        let claim = fixture.claim("w").await;
+        assert_eq!((claim.attempt, claim.max_attempts), (attempt, 3));
+        let nothing = jobs::rescue(&fixture.database).await.unwrap();
+        assert_eq!(nothing, [], "its lease is good");
+        let running = jobs::is_attempt_running(&fixture.database, backup, attempt);
+        assert!(running.await.unwrap());
+        fixture.expire().await;
+        let rescued = jobs::rescue(&fixture.database).await.unwrap();
+        let state = if attempt < 3 {
+            JobState::Available
+        } else {
+            JobState::Discarded
+        };
+        let found = (rescued[0].id, rescued[0].attempt, rescued[0].state);
+        assert_eq!((rescued.len(), found), (1, (job, attempt, state)));
+        assert_eq!(rescued[0].worker, "w");
+        let running = jobs::is_attempt_running(&fixture.database, backup, attempt);
+        assert!(!running.await.unwrap());
+    }
+    let sentence = "The process that worked on it stopped responding.";
+    assert_eq!(
+        fixture.state(job).await,
+        (JobState::Discarded, Some(sentence.to_owned()))
+    );
+    let listed = jobs::list(
+        &fixture.database,
+        Some(server),
+        Some(JobState::Discarded),
+        9,
+    )
+    .await;
+    let errors = listed.unwrap()[0].errors.clone();
+    assert_eq!(errors.as_array().unwrap().len(), 3, "one for each attempt");
+    let found = backups::find(&fixture.database, server, backup)
+        .await
+        .unwrap()
+        .unwrap();
+    let BackupState::Failed { error, .. } = &found.state else {
+        panic!("{found:?}")
+    };
+    assert_eq!(
+        error,
+        "The process that worked on it stopped responding, 3 times."
+    );
+    assert!(!found.is_locked, "there is nothing to protect");
+    assert_eq!(found.progress, None);
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_given_back_does_not_count_the_attempt() {
+    let fixture = Fixture::new().await;
+    let (_, _, job) = fixture.backup().await;
+    for _ in 0..5 {
+        let claim = fixture.claim("w").await;
+        assert_eq!(claim.attempt, 1);
+        assert!(jobs::release(&fixture.database, &claim).await.unwrap());
+        assert_eq!(fixture.state(job).await, (JobState::Available, None));
+        assert_eq!(fixture.attempt(job).await, 0);
+    }
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_failed_waits_for_its_time_and_is_promoted_then() {
+    let fixture = Fixture::new().await;
+    let (_, _, job) = fixture.backup().await;
+    let claim = fixture.claim("w").await;
+    let wait = Duration::from_secs(3600);
+    assert!(
+        jobs::retry(&fixture.database, &claim, &failure(), wait)
+            .await
+            .unwrap()
+    );
+    jobs::promote(&fixture.database).await.unwrap();
+    let scheduled = (JobState::Scheduled, Some("It rained.".to_owned()));
+    assert_eq!(fixture.state(job).await, scheduled);
+    let claims = jobs::claim(&fixture.database, &node(), "w", LEASE, 1).await;
+    assert_eq!(claims.unwrap(), []);
+    let waits = "SELECT round(extract(epoch FROM scheduled_at - now()) / 60)::int FROM jobs";
+    assert_eq!(fixture.raw.number(waits).await, 60);
+
+    fixture
+        .raw
+        .query("UPDATE jobs SET scheduled_at = now()")
+        .await;
+    let mut listener = Listener::new(&fixture.database).await.unwrap();
+    jobs::promote(&fixture.database).await.unwrap();
+    let called = Signal::Available {
+        node: "local".to_owned(),
+    };
+    assert_eq!(heard(&mut listener).await, called);
+    assert_eq!(fixture.claim("w").await.attempt, 2);
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_is_discarded_keeps_its_last_error_and_tells_whoever_listens() {
+    let fixture = Fixture::new().await;
+    let (server, backup, job) = fixture.backup().await;
+    let claim = fixture.claim("w").await;
+    let mut listener = Listener::new(&fixture.database).await.unwrap();
+    let mut transaction = fixture.database.begin().await.unwrap();
+    assert!(
+        jobs::discard(&mut transaction, &claim, &failure())
+            .await
+            .unwrap()
+    );
+    backups::fail(&mut transaction, backup, "It rained.")
+        .await
+        .unwrap();
+    transaction.commit().await.unwrap();
+    assert_eq!(heard(&mut listener).await, Signal::Final(job));
+    let discarded = (JobState::Discarded, Some("It rained.".to_owned()));
+    assert_eq!(fixture.state(job).await, discarded);
+
+    // What has failed is neither completed nor failed once more.
+    let mut transaction = fixture.database.begin().await.unwrap();
+    let late = backups::complete(&mut transaction, backup, &completed(1)).await;
+    assert!(!late.unwrap());
+    backups::fail(&mut transaction, backup, "Another reason.")
+        .await
+        .unwrap();
+    transaction.commit().await.unwrap();
+    backups::set_ignored_files(&fixture.database, backup, &["late".to_owned()])
+        .await
+        .unwrap();
+    let found = backups::find(&fixture.database, server, backup)
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(
+        matches!(&found.state, BackupState::Failed { error, .. } if error == "It rained."),
+        "{found:?}"
+    );
+    assert_eq!(found.ignored_files, [""; 0]);
+    fixture.end().await;
+}

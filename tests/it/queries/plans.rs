@@ -1,0 +1,224 @@
+//! No query that clients or workers repeat reads a whole table.
+//!
+//! The proof is Postgres' own count of such reads (`seq_scan`) around the real function, not a copy
+//! of its text: it holds whatever the query becomes, and for the general plan that Postgres chooses
+//! once a prepared statement was used a few times.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use holdfast_db::jobs::{self, Wanted};
+use holdfast_db::{Database, activity, backups, keys, servers, usage};
+use holdfast_domain::key::KeyIdentifier;
+use holdfast_domain::{BackupId, JobId, JobKind, JobState, ServerId, ServerRef, UserId};
+
+use super::{LEASE, node};
+use crate::support::database::TestDatabase;
+use crate::support::eventually;
+
+/// 2 000 servers with 20 000 backups, half of them one server's, and as many jobs, of which a few
+/// have not ended.
+const SEED: &str = "
+    INSERT INTO users (id, email, is_admin)
+    SELECT gen_random_uuid(), 'u' || n || '@example.com', false FROM generate_series(1, 2000) n;
+    INSERT INTO api_keys (identifier, user_id, kind, profile, secret_hash, description)
+    SELECT 'ptlc_' || lpad(row_number() OVER ()::text, 11, 'a'), id, 'client', 'documented',
+           decode(repeat('00', 32), 'hex'), ''
+    FROM users;
+    INSERT INTO servers (id, owner_id, name, directory, node)
+    SELECT gen_random_uuid(), id, 'S', '/srv/' || id, 'local' FROM users;
+    INSERT INTO backups (id, server_id, name, disk, state, completed_at, sha256, size_bytes, archive_attempt,
+                         created_at)
+    SELECT gen_random_uuid(), s.id, 'b', 'local', 'completed', now(), decode(repeat('00', 32), 'hex'), 1, 1,
+           now() - n * interval '1 minute'
+    FROM (SELECT id, row_number() OVER (ORDER BY id) AS number FROM servers) s,
+         LATERAL generate_series(1, CASE number WHEN 1 THEN 10000 ELSE 5 END) n;
+    INSERT INTO jobs (kind, server_id, backup_id, node, state, finalized_at, started_at, attempt)
+    SELECT 'create_backup', server_id, id, 'local', 'completed', now(), now(), 1 FROM backups;
+    INSERT INTO jobs (kind, server_id, backup_id, node, state, claimed_by, lease_expires_at, attempt, scheduled_at)
+    SELECT 'create_backup', id, gen_random_uuid(), 'local',
+           CASE number % 3 WHEN 0 THEN 'available' WHEN 1 THEN 'scheduled' ELSE 'running' END,
+           CASE number % 3 WHEN 2 THEN 'gone' END,
+           CASE number % 3 WHEN 2 THEN now() - interval '1 minute' END, 1, now() - interval '1 minute'
+    FROM (SELECT id, row_number() OVER (ORDER BY id DESC) AS number FROM servers) s WHERE number <= 30;
+    INSERT INTO activity (event, server_id, backup_id, properties)
+    SELECT 'server:backup.start', server_id, id, '{}' FROM backups";
+
+/// The tables that grow.
+const TABLES: [&str; 5] = ["backups", "jobs", "servers", "api_keys", "activity"];
+
+/// How often each table was read as a whole so far.
+async fn whole_reads(raw: &TestDatabase) -> Vec<(String, i64)> {
+    // A connection tells its counts before it ends.
+    let others = "SELECT count(*) FROM pg_stat_activity
+                  WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'";
+    eventually("the other connections have ended", async || {
+        (raw.number(others).await == 0).then_some(())
+    })
+    .await;
+    let rows = raw
+        .query("SELECT relname, seq_scan FROM pg_stat_user_tables ORDER BY relname")
+        .await;
+    rows.into_iter()
+        .map(|row| {
+            let count = row[1].as_deref().unwrap().parse().unwrap();
+            (row[0].clone().unwrap(), count)
+        })
+        .filter(|(table, _)| TABLES.contains(&table.as_str()))
+        .collect()
+}
+
+/// Calls a query eight times on one connection, and fails if that read a table as a whole.
+async fn walks_an_index(raw: &TestDatabase, what: &str, query: impl AsyncFn(&Database)) {
+    let before = whole_reads(raw).await;
+    let database = Database::connect(&raw.url(), 1).await.unwrap();
+    for _ in 0..8 {
+        query(&database).await;
+    }
+    database.close().await;
+    assert_eq!(whole_reads(raw).await, before, "{what} reads a whole table");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_query_that_is_repeated_reads_a_whole_table() {
+    let raw = TestDatabase::create().await;
+    raw.query(SEED).await;
+    raw.query("VACUUM ANALYZE").await;
+    let one = async |select: &str| {
+        let rows = raw.query(select).await;
+        rows[0][0].clone().unwrap()
+    };
+    let uuid = async |select: &str| Uuid::parse_str(&one(select).await).unwrap();
+    let large = ServerId(
+        uuid("SELECT server_id FROM backups GROUP BY server_id ORDER BY count(*) DESC LIMIT 1")
+            .await,
+    );
+    let select = format!("SELECT id FROM backups WHERE server_id = '{large}' LIMIT 1");
+    let backup = BackupId(uuid(&select).await);
+    let select = format!("SELECT owner_id FROM servers WHERE id = '{large}'");
+    let owner = UserId(uuid(&select).await);
+    let key = one("SELECT identifier FROM api_keys ORDER BY identifier LIMIT 1").await;
+    let key = KeyIdentifier::parse(&key).unwrap();
+    let job = JobId(raw.number("SELECT min(id) FROM jobs").await);
+
+    // That a whole read would be noticed at all.
+    let before = whole_reads(&raw).await;
+    raw.query("SELECT count(*) FROM jobs WHERE args = '[]'")
+        .await;
+    assert_ne!(whole_reads(&raw).await, before);
+
+    walks_an_index(&raw, "the lookup of a key", async |database| {
+        assert!(keys::find(database, &key).await.unwrap().is_some());
+    })
+    .await;
+    for named in [
+        ServerRef::Id(large),
+        ServerRef::parse(&large.short()).unwrap(),
+    ] {
+        walks_an_index(&raw, "the lookup of a server", async |database| {
+            let found = servers::find_for(database, &named, owner, false).await;
+            assert!(found.unwrap().is_some());
+        })
+        .await;
+    }
+    for (what, server, offset) in [
+        ("the first page of a list", large, 0),
+        ("a later page of a list", large, 100),
+    ] {
+        walks_an_index(&raw, what, async |database| {
+            let found = backups::list(database, server, 25, offset).await.unwrap();
+            assert_eq!(found.len(), 25);
+        })
+        .await;
+    }
+    walks_an_index(&raw, "the view of a backup", async |database| {
+        let found = backups::find(database, large, backup).await;
+        assert!(found.unwrap().is_some());
+    })
+    .await;
+    walks_an_index(&raw, "the lock on a backup", async |database| {
+        let mut transaction = database.begin().await.unwrap();
+        let found = backups::lock(&mut transaction, large, backup).await;
+        assert!(found.unwrap().is_some());
+    })
+    .await;
+    let small =
+        ServerId(uuid("SELECT server_id FROM jobs WHERE state = 'available' LIMIT 1").await);
+    walks_an_index(&raw, "the count for the limit", async |database| {
+        let mut transaction = database.begin().await.unwrap();
+        let load = servers::lock(&mut transaction, small, 600).await.unwrap();
+        assert_eq!(
+            (load.kept, load.unfinished),
+            (5, Some(JobKind::CreateBackup))
+        );
+    })
+    .await;
+    walks_an_index(&raw, "the count of a small server", async |database| {
+        assert_eq!(backups::count(database, small).await.unwrap().total, 5);
+    })
+    .await;
+    walks_an_index(&raw, "the audit log", async |database| {
+        activity::count(database, small).await.unwrap();
+        let found = activity::list(database, large, 25, 0).await.unwrap();
+        assert_eq!(found.len(), 25);
+    })
+    .await;
+    walks_an_index(&raw, "the state of a job", async |database| {
+        assert!(jobs::state(database, job).await.unwrap().is_some());
+        let running = jobs::is_attempt_running(database, backup, 1).await;
+        assert!(!running.unwrap());
+    })
+    .await;
+    let pages = [
+        Wanted {
+            server: Some(large),
+            kind: None,
+            state: None,
+        },
+        Wanted {
+            server: None,
+            kind: None,
+            state: None,
+        },
+        Wanted {
+            server: None,
+            kind: None,
+            state: Some(JobState::Running),
+        },
+    ];
+    for wanted in pages {
+        walks_an_index(&raw, "a page of jobs", async |database| {
+            let found = jobs::page(database, wanted, 5, 0).await.unwrap();
+            assert_eq!(found.len(), 5);
+        })
+        .await;
+    }
+    walks_an_index(&raw, "a page of what servers hold", async |database| {
+        let found = usage::by_server(database, 25, 0).await.unwrap();
+        assert_eq!(found.len(), 25);
+    })
+    .await;
+
+    // What workers ask, busy and idle.
+    walks_an_index(&raw, "rescue", async |database| {
+        jobs::rescue(database).await.unwrap();
+    })
+    .await;
+    walks_an_index(&raw, "promote", async |database| {
+        jobs::promote(database).await.unwrap();
+    })
+    .await;
+    let available = "SELECT count(*) FROM jobs WHERE state = 'available'";
+    assert_eq!(raw.number(available).await, 30);
+    walks_an_index(&raw, "claim and heartbeat", async |database| {
+        let claims = jobs::claim(database, &node(), "w", LEASE, 5).await.unwrap();
+        for claim in &claims {
+            let lease = Duration::from_secs(60);
+            jobs::heartbeat(database, claim, lease, None).await.unwrap();
+        }
+    })
+    .await;
+    assert_eq!(raw.number(available).await, 0);
+    raw.drop().await;
+}
