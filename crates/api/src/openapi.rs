@@ -1,13 +1,17 @@
 //! The OpenAPI document, generated from the handlers and the objects that they answer with.
 
+pub(crate) mod application;
+pub(crate) mod words;
+
 use std::collections::BTreeMap;
 
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
-    ContentBuilder, OpenApi as Document, Ref, RefOr, Required, Response, ResponseBuilder,
+    ContentBuilder, OpenApi as Document, Ref, RefOr, Required, Response, ResponseBuilder, Schema,
 };
 use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
 
+use crate::handlers::application::{jobs, keys, nodes, servers, storage, subusers, users};
 use crate::handlers::{activity, backups, files, health};
 use crate::views::objects::{ErrorEntry, Errors};
 
@@ -17,17 +21,23 @@ use crate::views::objects::{ErrorEntry, Errors};
     info(
         title = "Holdfast",
         description = "Backups of game servers that can be restored. Speaks the Pterodactyl-style client API \
-                       for backups."
+                       for backups, and an application API for panels."
     ),
     paths(
         backups::list, backups::create, backups::show, backups::delete, backups::download,
         backups::restore, backups::lock, backups::unlock, backups::rename, backups::cancel,
         activity::list, files::download, health::alive, health::ready,
+        users::list, users::create, users::show, users::change, users::delete,
+        keys::list, keys::create, keys::revoke,
+        servers::list, servers::create, servers::show, servers::change, servers::delete, servers::set_state,
+        subusers::list, subusers::set, subusers::remove,
+        nodes::list, jobs::list, jobs::show, jobs::cancel, storage::by_disk, storage::by_server,
     ),
     components(schemas(Errors, ErrorEntry)),
-    modifiers(&Key, &NoBodyWillDo),
+    modifiers(&Key, &NoBodyWillDo, &OneName),
     tags(
         (name = "backups", description = "A server's backups; any `ptlc_` key of its owner, an administrator or a subuser"),
+        (name = "application", description = "Users, keys, servers, nodes, jobs and storage; a `ptla_` key of an administrator"),
         (name = "service", description = "Downloads by link, and health; no key"),
     )
 )]
@@ -48,7 +58,7 @@ impl Modify for Key {
         let components = document.components.get_or_insert_default();
         let bearer = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
-            .description(Some("A key of 48 characters, `ptlc_…`"))
+            .description(Some("A key of 48 characters: `ptlc_…` for the client API, `ptla_…` for the application API"))
             .build();
         components.add_security_scheme("key", SecurityScheme::Http(bearer));
     }
@@ -59,13 +69,48 @@ struct NoBodyWillDo;
 
 impl Modify for NoBodyWillDo {
     fn modify(&self, document: &mut Document) {
+        let schemas = document.components.as_ref().map(|parts| &parts.schemas);
         for item in document.paths.paths.values_mut() {
-            let body = item
-                .post
-                .as_mut()
-                .and_then(|post| post.request_body.as_mut());
-            let Some(RefOr::T(body)) = body else { continue };
-            body.required = Some(Required::False);
+            let operations = [&mut item.post, &mut item.put, &mut item.patch];
+            let bodies = operations.into_iter().flatten();
+            for body in bodies.filter_map(|operation| operation.request_body.as_mut()) {
+                let RefOr::T(body) = body else { continue };
+                let mut contents = body.content.values();
+                let needs_any = contents.any(|content| {
+                    let RefOr::T(content) = content else {
+                        return true;
+                    };
+                    let Some(RefOr::Ref(schema)) = &content.schema else {
+                        return true;
+                    };
+                    let name = schema.ref_location.rsplit('/').next().unwrap_or_default();
+                    match schemas.and_then(|schemas| schemas.get(name)) {
+                        Some(RefOr::T(Schema::Object(object))) => !object.required.is_empty(),
+                        _ => true,
+                    }
+                });
+                if !needs_any {
+                    body.required = Some(Required::False);
+                }
+            }
+        }
+    }
+}
+
+/// Gives an operation that a path takes with POST, too, a name of its own there.
+struct OneName;
+
+impl Modify for OneName {
+    fn modify(&self, document: &mut Document) {
+        for item in document.paths.paths.values_mut() {
+            let others = [&item.get, &item.put].into_iter().flatten();
+            let taken: Vec<_> = others.map(|other| other.operation_id.clone()).collect();
+            let Some(post) = &mut item.post else { continue };
+            if taken.contains(&post.operation_id)
+                && let Some(name) = &mut post.operation_id
+            {
+                name.push_str("_by_post");
+            }
         }
     }
 }
@@ -129,13 +174,16 @@ impl IntoResponses for Refusals {
         responses(&[
             (
                 "400",
-                "The request, or the state of the backup, does not allow it",
+                "The request makes no sense, or the state of the backup does not allow it",
             ),
             ("401", "No key, or a bad one"),
             ("403", "The key may not do this"),
-            ("404", "No such server or backup for this key"),
+            ("404", "Nothing of this name, or not for this key"),
             ("405", "The path has no such method"),
-            ("409", "The state of the server does not allow it"),
+            (
+                "409",
+                "The state of the server, or what depends on it, does not allow it",
+            ),
             ("413", "The body is too large"),
             ("422", "Fields break rules, each named"),
             ("429", "Too many requests, or backups, in too short a time"),

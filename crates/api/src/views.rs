@@ -177,14 +177,14 @@ pub(crate) fn ok(object: &impl Serialize) -> HttpResponse {
 }
 
 /// An object that was made, as a whole answer.
-pub(crate) fn created(object: &Value) -> HttpResponse {
+pub(crate) fn created(object: &impl Serialize) -> HttpResponse {
     HttpResponse::Created()
         .insert_header((CACHE_CONTROL, "no-store"))
         .json(object)
 }
 
 /// What was asked for and will be done, as a whole answer.
-pub(crate) fn accepted(object: &Value) -> HttpResponse {
+pub(crate) fn accepted(object: &impl Serialize) -> HttpResponse {
     HttpResponse::Accepted()
         .insert_header((CACHE_CONTROL, "no-store"))
         .json(object)

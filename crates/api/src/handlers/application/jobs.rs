@@ -4,9 +4,9 @@ mod cancel;
 mod list;
 mod show;
 
-pub(crate) use cancel::cancel;
-pub(crate) use list::list;
-pub(crate) use show::show;
+pub(crate) use cancel::*;
+pub(crate) use list::*;
+pub(crate) use show::*;
 
 use actix_web::web;
 

@@ -4,6 +4,6 @@ mod create;
 mod list;
 mod revoke;
 
-pub(crate) use create::create;
-pub(crate) use list::list;
-pub(crate) use revoke::revoke;
+pub(crate) use create::*;
+pub(crate) use list::*;
+pub(crate) use revoke::*;

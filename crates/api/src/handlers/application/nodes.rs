@@ -3,17 +3,31 @@
 use std::collections::BTreeMap;
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use serde_json::Value;
 
 use holdfast_db::workers::{self, Worker};
 
 use crate::auth::Operator;
 use crate::error::ApiError;
+use crate::openapi::Refusals;
+use crate::openapi::application::PageQuery;
 use crate::origin::base_url;
 use crate::page::Page;
 use crate::state::ApiState;
 use crate::views;
+use crate::views::application::objects::{NodeObject, ObjectList};
 
+/// Lists nodes, with their workers.
+#[utoipa::path(
+    get,
+    path = "/api/application/nodes",
+    operation_id = "list_nodes",
+    tag = "application",
+    params(
+        PageQuery,
+    ),
+    responses((status = 200, description = "A page of nodes, by name", body = ObjectList<NodeObject>), Refusals),
+    security(("key" = [])),
+)]
 pub(crate) async fn list(
     _operator: Operator,
     request: HttpRequest,
@@ -27,16 +41,17 @@ pub(crate) async fn list(
     for worker in workers::list(&state.database).await? {
         nodes.entry(worker.node.clone()).or_default().push(worker);
     }
-    let objects: Vec<Value> = nodes
+    let nodes: Vec<_> = nodes.into_iter().collect();
+    let page = Page::read(request.query_string());
+    let shown = page.cut(&nodes);
+    let base_url = base_url(&request, &state.options);
+    let pagination = page.describe(nodes.len() as u64, shown.len(), &request, &base_url);
+    let objects = shown
         .iter()
         .map(|(name, workers)| {
             let servers = servers.get(name).copied().unwrap_or_default();
             views::application::node(name, workers, servers)
         })
         .collect();
-    let page = Page::read(request.query_string());
-    let shown = page.cut(&objects);
-    let base_url = base_url(&request, &state.options);
-    let pagination = page.describe(objects.len() as u64, shown.len(), &request, &base_url);
-    Ok(views::ok(&views::application::list(shown, &pagination)))
+    Ok(views::ok(&views::application::list(objects, pagination)))
 }

@@ -8,9 +8,9 @@ mod list;
 mod show;
 mod state;
 
-pub(crate) use change::change;
-pub(crate) use create::create;
-pub(crate) use delete::delete;
-pub(crate) use list::list;
-pub(crate) use show::show;
-pub(crate) use state::set_state;
+pub(crate) use change::*;
+pub(crate) use create::*;
+pub(crate) use delete::*;
+pub(crate) use list::*;
+pub(crate) use show::*;
+pub(crate) use state::*;

@@ -3,5 +3,5 @@
 mod by_disk;
 mod by_server;
 
-pub(crate) use by_disk::by_disk;
-pub(crate) use by_server::by_server;
+pub(crate) use by_disk::*;
+pub(crate) use by_server::*;

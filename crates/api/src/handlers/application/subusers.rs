@@ -4,6 +4,6 @@ mod list;
 mod remove;
 mod set;
 
-pub(crate) use list::list;
-pub(crate) use remove::remove;
-pub(crate) use set::set;
+pub(crate) use list::*;
+pub(crate) use remove::*;
+pub(crate) use set::*;

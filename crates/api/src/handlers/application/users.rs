@@ -6,11 +6,11 @@ mod delete;
 mod list;
 mod show;
 
-pub(crate) use change::change;
-pub(crate) use create::create;
-pub(crate) use delete::delete;
-pub(crate) use list::list;
-pub(crate) use show::show;
+pub(crate) use change::*;
+pub(crate) use create::*;
+pub(crate) use delete::*;
+pub(crate) use list::*;
+pub(crate) use show::*;
 
 use crate::error::ApiError;
 use crate::input::Violation;

@@ -8,12 +8,26 @@ use holdfast_db::jobs;
 use super::load;
 use crate::auth::Operator;
 use crate::error::ApiError;
+use crate::openapi::Refusals;
 use crate::state::ApiState;
 use crate::views;
+use crate::views::application::objects::JobObject;
 
 /// What the owner of a backup reads.
 const SENTENCE: &str = "It was cancelled by an administrator before it began.";
 
+/// Calls off a job that no worker has taken up.
+#[utoipa::path(
+    post,
+    path = "/api/application/jobs/{job}/cancel",
+    operation_id = "cancel_job",
+    tag = "application",
+    params(
+        ("job" = i64, Path, minimum = 1, description = "Number of the job"),
+    ),
+    responses((status = 200, description = "The job, called off", body = JobObject), Refusals),
+    security(("key" = [])),
+)]
 pub(crate) async fn cancel(
     _operator: Operator,
     path: web::Path<String>,

@@ -1,7 +1,6 @@
 //! `GET /jobs`: a page of jobs, newest first; `?server=`, `?kind=` and `?state=` choose among them.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use serde_json::Value;
 
 use holdfast_db::jobs::{self, Wanted};
 use holdfast_db::servers;
@@ -10,11 +9,27 @@ use holdfast_domain::{JobKind, JobState, ServerRef};
 use crate::auth::Operator;
 use crate::error::ApiError;
 use crate::input::Fields;
+use crate::openapi::Refusals;
+use crate::openapi::application::{JobQuery, PageQuery};
 use crate::origin::base_url;
 use crate::page::Page;
 use crate::state::ApiState;
 use crate::views;
+use crate::views::application::objects::{JobObject, ObjectList};
 
+/// Lists jobs.
+#[utoipa::path(
+    get,
+    path = "/api/application/jobs",
+    operation_id = "list_jobs",
+    tag = "application",
+    params(
+        JobQuery,
+        PageQuery,
+    ),
+    responses((status = 200, description = "A page of jobs, newest first", body = ObjectList<JobObject>), Refusals),
+    security(("key" = [])),
+)]
 pub(crate) async fn list(
     _operator: Operator,
     request: HttpRequest,
@@ -52,6 +67,6 @@ pub(crate) async fn list(
     let jobs = jobs::page(&state.database, wanted, page.size, page.offset()).await?;
     let base_url = base_url(&request, &state.options);
     let pagination = page.describe(total, jobs.len(), &request, &base_url);
-    let objects: Vec<Value> = jobs.iter().map(views::application::job).collect();
-    Ok(views::ok(&views::application::list(&objects, &pagination)))
+    let objects: Vec<_> = jobs.iter().map(views::application::job).collect();
+    Ok(views::ok(&views::application::list(objects, pagination)))
 }

@@ -11,12 +11,25 @@ use holdfast_domain::{Profile, UserRef};
 use crate::auth::Operator;
 use crate::error::ApiError;
 use crate::input::Fields;
+use crate::openapi::Refusals;
+use crate::openapi::application::CreateKeyBody;
 use crate::state::ApiState;
 use crate::views;
+use crate::views::application::objects::KeyObject;
 
 /// The longest note about a key, in characters.
 const DESCRIPTION_MAX: usize = 500;
 
+/// Makes a key.
+#[utoipa::path(
+    post,
+    path = "/api/application/keys",
+    operation_id = "create_key",
+    tag = "application",
+    request_body(content = CreateKeyBody),
+    responses((status = 201, description = "The key, with its token, which is shown this once", body = KeyObject), Refusals),
+    security(("key" = [])),
+)]
 pub(crate) async fn create(
     operator: Operator,
     request: HttpRequest,
@@ -69,7 +82,7 @@ pub(crate) async fn create(
     let shown_once = token.reveal();
     Ok(views::created(&views::application::key(
         &found,
-        Some(&shown_once),
+        Some(shown_once),
     )))
 }
 

@@ -1,18 +1,33 @@
 //! `GET /keys`: a page of keys, oldest first, without their secrets; `?user=` those of one user.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use serde_json::Value;
 
 use holdfast_db::keys;
 
 use crate::auth::Operator;
 use crate::error::ApiError;
 use crate::input::Fields;
+use crate::openapi::Refusals;
+use crate::openapi::application::PageQuery;
 use crate::origin::base_url;
 use crate::page::Page;
 use crate::state::ApiState;
 use crate::views;
+use crate::views::application::objects::{KeyObject, ObjectList};
 
+/// Lists keys.
+#[utoipa::path(
+    get,
+    path = "/api/application/keys",
+    operation_id = "list_keys",
+    tag = "application",
+    params(
+        PageQuery,
+        ("user" = Option<String>, Query, description = "UUID or email address of a user: only that one's keys"),
+    ),
+    responses((status = 200, description = "A page of keys, oldest first, without their secrets", body = ObjectList<KeyObject>), Refusals),
+    security(("key" = [])),
+)]
 pub(crate) async fn list(
     operator: Operator,
     request: HttpRequest,
@@ -26,9 +41,9 @@ pub(crate) async fn list(
     let keys = keys::page(&state.database, user, page.size, page.offset()).await?;
     let base_url = base_url(&request, &state.options);
     let pagination = page.describe(total, keys.len(), &request, &base_url);
-    let objects: Vec<Value> = keys
+    let objects = keys
         .iter()
         .map(|key| views::application::key(key, None))
         .collect();
-    Ok(views::ok(&views::application::list(&objects, &pagination)))
+    Ok(views::ok(&views::application::list(objects, pagination)))
 }

@@ -7,8 +7,21 @@ use holdfast_domain::key::KeyIdentifier;
 
 use crate::auth::Operator;
 use crate::error::ApiError;
+use crate::openapi::Refusals;
 use crate::state::ApiState;
 
+/// Removes a key for ever.
+#[utoipa::path(
+    delete,
+    path = "/api/application/keys/{key}",
+    operation_id = "revoke_key",
+    tag = "application",
+    params(
+        ("key" = String, Path, description = "The first sixteen characters of the key"),
+    ),
+    responses((status = 204, description = "Removed"), Refusals),
+    security(("key" = [])),
+)]
 pub(crate) async fn revoke(
     _operator: Operator,
     path: web::Path<String>,

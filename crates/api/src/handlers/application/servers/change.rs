@@ -9,9 +9,25 @@ use super::fields::{ServerFields, check_place, refused};
 use crate::auth::Operator;
 use crate::error::ApiError;
 use crate::input::Fields;
+use crate::openapi::Refusals;
+use crate::openapi::application::ChangeServerBody;
 use crate::state::ApiState;
 use crate::views;
+use crate::views::application::objects::ServerObject;
 
+/// Changes a server.
+#[utoipa::path(
+    patch,
+    path = "/api/application/servers/{server}",
+    operation_id = "change_server",
+    tag = "application",
+    params(
+        ("server" = String, Path, description = "UUID of the server, or the eight characters before its first dash"),
+    ),
+    request_body(content = ChangeServerBody),
+    responses((status = 200, description = "The server as it is now", body = ServerObject), Refusals),
+    security(("key" = [])),
+)]
 pub(crate) async fn change(
     operator: Operator,
     request: HttpRequest,

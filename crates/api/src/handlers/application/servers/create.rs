@@ -11,9 +11,22 @@ use super::fields::{ServerFields, refused};
 use crate::auth::Operator;
 use crate::error::ApiError;
 use crate::input::Fields;
+use crate::openapi::Refusals;
+use crate::openapi::application::CreateServerBody;
 use crate::state::ApiState;
 use crate::views;
+use crate::views::application::objects::ServerObject;
 
+/// Registers a server.
+#[utoipa::path(
+    post,
+    path = "/api/application/servers",
+    operation_id = "create_server",
+    tag = "application",
+    request_body(content = CreateServerBody),
+    responses((status = 201, description = "The server", body = ServerObject), Refusals),
+    security(("key" = [])),
+)]
 pub(crate) async fn create(
     operator: Operator,
     request: HttpRequest,

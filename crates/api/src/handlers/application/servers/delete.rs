@@ -12,9 +12,25 @@ use holdfast_domain::limit::{self, ServerBusy};
 use crate::auth::Operator;
 use crate::error::ApiError;
 use crate::input::Fields;
+use crate::openapi::Refusals;
+use crate::openapi::application::DeleteServerQuery;
 use crate::state::ApiState;
 use crate::views;
+use crate::views::application::objects::JobObject;
 
+/// Removes a server.
+#[utoipa::path(
+    delete,
+    path = "/api/application/servers/{server}",
+    operation_id = "delete_server",
+    tag = "application",
+    params(
+        ("server" = String, Path, description = "UUID of the server, or the eight characters before its first dash"),
+        DeleteServerQuery,
+    ),
+    responses((status = 202, description = "The job that removes it", body = JobObject), Refusals),
+    security(("key" = [])),
+)]
 pub(crate) async fn delete(
     operator: Operator,
     request: HttpRequest,

@@ -1,18 +1,33 @@
 //! `GET /servers`: a page of servers, oldest first; `?owner=` those of one user.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use serde_json::Value;
 
 use holdfast_db::servers;
 
 use crate::auth::Operator;
 use crate::error::ApiError;
 use crate::input::Fields;
+use crate::openapi::Refusals;
+use crate::openapi::application::PageQuery;
 use crate::origin::base_url;
 use crate::page::Page;
 use crate::state::ApiState;
 use crate::views;
+use crate::views::application::objects::{ObjectList, ServerObject};
 
+/// Lists servers.
+#[utoipa::path(
+    get,
+    path = "/api/application/servers",
+    operation_id = "list_servers",
+    tag = "application",
+    params(
+        PageQuery,
+        ("owner" = Option<String>, Query, description = "UUID or email address of a user: only that one's servers"),
+    ),
+    responses((status = 200, description = "A page of servers, oldest first", body = ObjectList<ServerObject>), Refusals),
+    security(("key" = [])),
+)]
 pub(crate) async fn list(
     operator: Operator,
     request: HttpRequest,
@@ -26,6 +41,6 @@ pub(crate) async fn list(
     let servers = servers::page(&state.database, owner, page.size, page.offset()).await?;
     let base_url = base_url(&request, &state.options);
     let pagination = page.describe(total, servers.len(), &request, &base_url);
-    let objects: Vec<Value> = servers.iter().map(views::application::server).collect();
-    Ok(views::ok(&views::application::list(&objects, &pagination)))
+    let objects = servers.iter().map(views::application::server).collect();
+    Ok(views::ok(&views::application::list(objects, pagination)))
 }

@@ -4,9 +4,23 @@ use actix_web::{HttpResponse, web};
 
 use crate::auth::Operator;
 use crate::error::ApiError;
+use crate::openapi::Refusals;
 use crate::state::ApiState;
 use crate::views;
+use crate::views::application::objects::ServerObject;
 
+/// Shows a server.
+#[utoipa::path(
+    get,
+    path = "/api/application/servers/{server}",
+    operation_id = "show_server",
+    tag = "application",
+    params(
+        ("server" = String, Path, description = "UUID of the server, or the eight characters before its first dash"),
+    ),
+    responses((status = 200, description = "The server", body = ServerObject), Refusals),
+    security(("key" = [])),
+)]
 pub(crate) async fn show(
     operator: Operator,
     path: web::Path<String>,

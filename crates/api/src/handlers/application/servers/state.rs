@@ -9,9 +9,25 @@ use super::fields::state_of;
 use crate::auth::Operator;
 use crate::error::ApiError;
 use crate::input::Fields;
+use crate::openapi::Refusals;
+use crate::openapi::application::StateBody;
 use crate::state::ApiState;
 use crate::views;
+use crate::views::application::objects::ServerObject;
 
+/// Says what a server is doing.
+#[utoipa::path(
+    method(put, post),
+    path = "/api/application/servers/{server}/state",
+    operation_id = "set_server_state",
+    tag = "application",
+    params(
+        ("server" = String, Path, description = "UUID of the server, or the eight characters before its first dash"),
+    ),
+    request_body(content = StateBody),
+    responses((status = 200, description = "The server as it is now", body = ServerObject), Refusals),
+    security(("key" = [])),
+)]
 pub(crate) async fn set_state(
     operator: Operator,
     request: HttpRequest,

@@ -4,21 +4,35 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use serde_json::Value;
 
 use holdfast_db::usage::{self, Stored};
 use holdfast_domain::DiskName;
 
 use crate::auth::Operator;
 use crate::error::ApiError;
+use crate::openapi::Refusals;
+use crate::openapi::application::PageQuery;
 use crate::origin::base_url;
 use crate::page::Page;
 use crate::state::ApiState;
 use crate::views;
+use crate::views::application::objects::{DiskObject, ObjectList};
 
 /// How long a disk may take to say how much is free.
 const ASK: Duration = Duration::from_secs(2);
 
+/// Says what every disk holds.
+#[utoipa::path(
+    get,
+    path = "/api/application/storage",
+    operation_id = "storage_by_disk",
+    tag = "application",
+    params(
+        PageQuery,
+    ),
+    responses((status = 200, description = "A page of disks, by name", body = ObjectList<DiskObject>), Refusals),
+    security(("key" = [])),
+)]
 pub(crate) async fn by_disk(
     _operator: Operator,
     request: HttpRequest,
@@ -30,17 +44,18 @@ pub(crate) async fn by_disk(
         .map(|(name, _)| (name.to_string(), Stored::default()))
         .collect();
     disks.extend(usage::by_disk(&state.database).await?);
-    let mut objects: Vec<Value> = Vec::with_capacity(disks.len());
-    for (name, stored) in &disks {
+    let disks: Vec<(String, Stored)> = disks.into_iter().collect();
+    let page = Page::read(request.query_string());
+    let shown = page.cut(&disks);
+    let base_url = base_url(&request, &state.options);
+    let pagination = page.describe(disks.len() as u64, shown.len(), &request, &base_url);
+    let mut objects = Vec::with_capacity(shown.len());
+    for (name, stored) in shown {
         let is_default = state.disks.default_name().as_str() == name;
         let free = free_bytes(&state, name).await;
         objects.push(views::application::disk(name, *stored, free, is_default));
     }
-    let page = Page::read(request.query_string());
-    let shown = page.cut(&objects);
-    let base_url = base_url(&request, &state.options);
-    let pagination = page.describe(objects.len() as u64, shown.len(), &request, &base_url);
-    Ok(views::ok(&views::application::list(shown, &pagination)))
+    Ok(views::ok(&views::application::list(objects, pagination)))
 }
 
 /// What this process can see of a disk; `None` when it is away, or of another machine.

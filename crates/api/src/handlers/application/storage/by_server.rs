@@ -1,17 +1,31 @@
 //! `GET /storage/servers`: a page of servers, oldest first, with what their completed backups take.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use serde_json::Value;
 
 use holdfast_db::{servers, usage};
 
 use crate::auth::Operator;
 use crate::error::ApiError;
+use crate::openapi::Refusals;
+use crate::openapi::application::PageQuery;
 use crate::origin::base_url;
 use crate::page::Page;
 use crate::state::ApiState;
 use crate::views;
+use crate::views::application::objects::{ObjectList, ServerUseObject};
 
+/// Says what every server takes.
+#[utoipa::path(
+    get,
+    path = "/api/application/storage/servers",
+    operation_id = "storage_by_server",
+    tag = "application",
+    params(
+        PageQuery,
+    ),
+    responses((status = 200, description = "A page of servers, oldest first, with what they take", body = ObjectList<ServerUseObject>), Refusals),
+    security(("key" = [])),
+)]
 pub(crate) async fn by_server(
     _operator: Operator,
     request: HttpRequest,
@@ -22,6 +36,6 @@ pub(crate) async fn by_server(
     let found = usage::by_server(&state.database, page.size, page.offset()).await?;
     let base_url = base_url(&request, &state.options);
     let pagination = page.describe(total, found.len(), &request, &base_url);
-    let objects: Vec<Value> = found.iter().map(views::application::server_use).collect();
-    Ok(views::ok(&views::application::list(&objects, &pagination)))
+    let objects = found.iter().map(views::application::server_use).collect();
+    Ok(views::ok(&views::application::list(objects, pagination)))
 }

@@ -6,8 +6,22 @@ use holdfast_db::subusers;
 
 use crate::auth::Operator;
 use crate::error::ApiError;
+use crate::openapi::Refusals;
 use crate::state::ApiState;
 
+/// Takes all permissions away.
+#[utoipa::path(
+    delete,
+    path = "/api/application/servers/{server}/subusers/{user}",
+    operation_id = "remove_subuser",
+    tag = "application",
+    params(
+        ("server" = String, Path, description = "UUID of the server, or the eight characters before its first dash"),
+        ("user" = String, Path, description = "UUID of the user, or the email address"),
+    ),
+    responses((status = 204, description = "The user may do nothing with the server"), Refusals),
+    security(("key" = [])),
+)]
 pub(crate) async fn remove(
     operator: Operator,
     path: web::Path<(String, String)>,

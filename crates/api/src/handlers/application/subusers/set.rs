@@ -9,9 +9,26 @@ use holdfast_domain::Permission;
 use crate::auth::Operator;
 use crate::error::ApiError;
 use crate::input::Fields;
+use crate::openapi::Refusals;
+use crate::openapi::application::SubuserBody;
 use crate::state::ApiState;
 use crate::views;
+use crate::views::application::objects::SubuserObject;
 
+/// Says what a user may do with a server.
+#[utoipa::path(
+    put,
+    path = "/api/application/servers/{server}/subusers/{user}",
+    operation_id = "set_subuser",
+    tag = "application",
+    params(
+        ("server" = String, Path, description = "UUID of the server, or the eight characters before its first dash"),
+        ("user" = String, Path, description = "UUID of the user, or the email address"),
+    ),
+    request_body(content = SubuserBody),
+    responses((status = 200, description = "The subuser as it is now", body = SubuserObject), Refusals),
+    security(("key" = [])),
+)]
 pub(crate) async fn set(
     operator: Operator,
     request: HttpRequest,

@@ -8,9 +8,25 @@ use super::refused;
 use crate::auth::Operator;
 use crate::error::ApiError;
 use crate::input::Fields;
+use crate::openapi::Refusals;
+use crate::openapi::application::ChangeUserBody;
 use crate::state::ApiState;
 use crate::views;
+use crate::views::application::objects::UserObject;
 
+/// Changes a user.
+#[utoipa::path(
+    patch,
+    path = "/api/application/users/{user}",
+    operation_id = "change_user",
+    tag = "application",
+    params(
+        ("user" = String, Path, description = "UUID of the user, or the email address"),
+    ),
+    request_body(content = ChangeUserBody),
+    responses((status = 200, description = "The user as it is now", body = UserObject), Refusals),
+    security(("key" = [])),
+)]
 pub(crate) async fn change(
     operator: Operator,
     request: HttpRequest,

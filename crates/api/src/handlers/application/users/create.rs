@@ -10,9 +10,22 @@ use super::refused;
 use crate::auth::Operator;
 use crate::error::ApiError;
 use crate::input::Fields;
+use crate::openapi::Refusals;
+use crate::openapi::application::CreateUserBody;
 use crate::state::ApiState;
 use crate::views;
+use crate::views::application::objects::UserObject;
 
+/// Makes a user.
+#[utoipa::path(
+    post,
+    path = "/api/application/users",
+    operation_id = "create_user",
+    tag = "application",
+    request_body(content = CreateUserBody),
+    responses((status = 201, description = "The user", body = UserObject), Refusals),
+    security(("key" = [])),
+)]
 pub(crate) async fn create(
     _operator: Operator,
     request: HttpRequest,

@@ -6,8 +6,21 @@ use holdfast_db::users;
 
 use crate::auth::Operator;
 use crate::error::ApiError;
+use crate::openapi::Refusals;
 use crate::state::ApiState;
 
+/// Removes a user who owns no servers.
+#[utoipa::path(
+    delete,
+    path = "/api/application/users/{user}",
+    operation_id = "delete_user",
+    tag = "application",
+    params(
+        ("user" = String, Path, description = "UUID of the user, or the email address"),
+    ),
+    responses((status = 204, description = "Removed, with all keys and permissions"), Refusals),
+    security(("key" = [])),
+)]
 pub(crate) async fn delete(
     operator: Operator,
     path: web::Path<String>,

@@ -1,17 +1,31 @@
 //! `GET /users`: a page of users, oldest first.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use serde_json::Value;
 
 use holdfast_db::users;
 
 use crate::auth::Operator;
 use crate::error::ApiError;
+use crate::openapi::Refusals;
+use crate::openapi::application::PageQuery;
 use crate::origin::base_url;
 use crate::page::Page;
 use crate::state::ApiState;
 use crate::views;
+use crate::views::application::objects::{ObjectList, UserObject};
 
+/// Lists users.
+#[utoipa::path(
+    get,
+    path = "/api/application/users",
+    operation_id = "list_users",
+    tag = "application",
+    params(
+        PageQuery,
+    ),
+    responses((status = 200, description = "A page of users, oldest first", body = ObjectList<UserObject>), Refusals),
+    security(("key" = [])),
+)]
 pub(crate) async fn list(
     _operator: Operator,
     request: HttpRequest,
@@ -22,6 +36,6 @@ pub(crate) async fn list(
     let users = users::page(&state.database, page.size, page.offset()).await?;
     let base_url = base_url(&request, &state.options);
     let pagination = page.describe(total, users.len(), &request, &base_url);
-    let objects: Vec<Value> = users.iter().map(views::application::user).collect();
-    Ok(views::ok(&views::application::list(&objects, &pagination)))
+    let objects = users.iter().map(views::application::user).collect();
+    Ok(views::ok(&views::application::list(objects, pagination)))
 }

@@ -4,9 +4,23 @@ use actix_web::{HttpResponse, web};
 
 use crate::auth::Operator;
 use crate::error::ApiError;
+use crate::openapi::Refusals;
 use crate::state::ApiState;
 use crate::views;
+use crate::views::application::objects::UserObject;
 
+/// Shows a user.
+#[utoipa::path(
+    get,
+    path = "/api/application/users/{user}",
+    operation_id = "show_user",
+    tag = "application",
+    params(
+        ("user" = String, Path, description = "UUID of the user, or the email address"),
+    ),
+    responses((status = 200, description = "The user", body = UserObject), Refusals),
+    security(("key" = [])),
+)]
 pub(crate) async fn show(
     operator: Operator,
     path: web::Path<String>,
