@@ -9,6 +9,7 @@
 )]
 
 mod activity;
+mod application;
 mod backups;
 mod cli;
 mod docs;

@@ -6,6 +6,8 @@ use crate::views::objects::{Links, Pagination};
 
 const PER_PAGE_DEFAULT: u64 = 25;
 const PER_PAGE_MAX: u64 = 100;
+/// The fields of a query by which lists choose.
+const CHOICES: [&str; 5] = ["user", "owner", "server", "kind", "state"];
 
 /// The page that a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,13 +82,13 @@ impl Page {
     }
 }
 
-/// Returns the rest of a query, so that the pages of a choice are pages of the same choice.
+/// Returns what a query chooses, so that the pages of a choice are pages of the same choice.
 fn filter(query: &str) -> String {
     let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query).unwrap_or_default();
-    let rest = |(name, _): &(String, String)| !matches!(name.as_str(), "page" | "per_page");
-    let rest: Vec<_> = pairs.into_iter().filter(rest).collect();
-    match serde_urlencoded::to_string(rest) {
-        Ok(rest) if !rest.is_empty() => format!("{rest}&"),
+    let chooses = |(name, _): &(String, String)| CHOICES.contains(&name.as_str());
+    let choice: Vec<_> = pairs.into_iter().filter(chooses).collect();
+    match serde_urlencoded::to_string(choice) {
+        Ok(choice) if !choice.is_empty() => format!("{choice}&"),
         _ => String::new(),
     }
 }

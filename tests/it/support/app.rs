@@ -132,6 +132,13 @@ impl App {
         base_url
     }
 
+    /// Stops all workers cleanly; the API goes on.
+    pub(crate) async fn stop_workers(&mut self) {
+        while self.parts.len() > 1 {
+            self.parts.remove(0).stop().await.unwrap();
+        }
+    }
+
     /// Stops everything cleanly and drops the database. Every test ends with it.
     pub(crate) async fn stop(mut self) {
         for part in self.parts.drain(..) {

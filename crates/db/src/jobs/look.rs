@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
+use holdfast_domain::activity::Event;
 use holdfast_domain::{BackupId, JobId, JobKind, JobState, ServerId};
 
 use crate::connect::{COUNT_MAX, Database, skip};
@@ -241,11 +242,18 @@ pub async fn call_off(database: &Database, job: JobId, sentence: &str) -> Result
         ), given_back AS (
             UPDATE servers s SET deleting_at = NULL
             FROM called_off c WHERE s.id = c.server_id AND c.kind = 'delete_server'
+        ), told AS (
+            INSERT INTO activity (event, server_id, backup_id, backup_name, properties)
+            SELECT CASE kind WHEN 'create_backup' THEN $4 ELSE $5 END, server_id, backup_id,
+                   (SELECT name FROM backups WHERE id = backup_id), jsonb_build_object('error', $2::text)
+            FROM called_off WHERE kind IN ('create_backup', 'restore_backup')
         )
         SELECT pg_notify($3, id::text) FROM called_off",
         job.0,
         sentence,
         FINAL,
+        Event::Fail.as_str(),
+        Event::RestoreFailed.as_str(),
     )
     .fetch_all(database.pool())
     .await?;

@@ -1,0 +1,195 @@
+//! What operators look at: nodes, jobs and storage.
+
+use serde_json::{Value, json};
+
+use super::servers::ended;
+use super::{Hosting, broken};
+use crate::support::eventually;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_are_shown_with_their_workers_until_those_stop() {
+    let mut hosting = Hosting::without_worker().await;
+    let alone = hosting.panel.list("/nodes").await;
+    assert_eq!(
+        alone,
+        [json!({ "name": "local", "servers": 1, "workers": [] })]
+    );
+    hosting.app.add_worker(&[("worker.concurrency", "3")]);
+    hosting.app.add_worker(&[("worker.node", "far")]);
+    let panel = &hosting.panel;
+    let nodes = eventually("both workers are there", async || {
+        let nodes = panel.list("/nodes").await;
+        let workers = |node: &Value| node["workers"].as_array().unwrap().len();
+        (nodes.iter().map(workers).sum::<usize>() == 2).then_some(nodes)
+    })
+    .await;
+    assert_eq!(
+        (&nodes[0]["name"], &nodes[0]["servers"]),
+        (&json!("far"), &json!(0))
+    );
+    let worker = &nodes[1]["workers"][0];
+    assert_eq!(worker["concurrency"], 3);
+    assert_eq!(worker["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(worker["pid"], std::process::id());
+    assert!(
+        worker["disk_free_bytes"]["local"].as_u64() > Some(0),
+        "{worker}"
+    );
+    assert_eq!(worker["staging_free_bytes"], json!(null));
+    assert_ne!(worker["host"], "");
+
+    // One that was not heard of for an hour is forgotten by the others.
+    let gone =
+        "INSERT INTO workers (name, node, version, host, pid, concurrency, last_heartbeat_at)
+                VALUES ('gone', 'gone', '0', 'gone', 1, 1, now() - interval '61 minutes')";
+    hosting.app.sql().query(gone).await;
+    eventually("the stale worker is forgotten", async || {
+        let nodes = panel.list("/nodes").await;
+        nodes
+            .iter()
+            .all(|node| node["name"] != "gone")
+            .then_some(())
+    })
+    .await;
+    hosting.app.stop_workers().await;
+    let left = hosting.panel.list("/nodes").await;
+    assert_eq!(left, alone);
+    hosting.app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_are_listed_newest_first_and_chosen() {
+    let hosting = Hosting::start().await;
+    let panel = &hosting.panel;
+    let (uuid, owner) = hosting.server_with_files("one").await;
+    let backup = owner.create(json!({})).await.uuid();
+    ended(&owner, &backup).await;
+    assert_eq!(owner.delete(&backup).await.status, 204);
+    let backup = owner.create(json!({})).await.uuid();
+    ended(&owner, &backup).await;
+    let kinds = async |query: &str| {
+        let jobs = panel.list(&format!("/jobs{query}")).await;
+        let kinds: Vec<&str> = jobs
+            .iter()
+            .map(|job| job["kind"].as_str().unwrap())
+            .collect();
+        kinds.join(" ")
+    };
+    let all = "create_backup delete_backup create_backup";
+    assert_eq!(kinds("").await, all);
+    assert_eq!(kinds(&format!("?server={uuid}")).await, all);
+    assert_eq!(
+        kinds(&format!("?server={}&kind=delete_backup", &uuid[..8])).await,
+        "delete_backup"
+    );
+    assert_eq!(
+        kinds("?kind=create_backup").await,
+        "create_backup create_backup"
+    );
+    assert_eq!(kinds("?state=completed").await, all);
+    assert_eq!(kinds("?state=running&kind=create_backup").await, "");
+    assert_eq!(kinds("?per_page=1&page=2").await, "delete_backup");
+    assert_eq!(
+        kinds(&format!("?server={}", hosting.app.server.id)).await,
+        ""
+    );
+    let total = panel.get("/jobs?kind=create_backup").await.json();
+    assert_eq!(total["meta"]["pagination"]["total"], 2);
+    for query in [
+        "?state=done",
+        "?kind=dance",
+        "?server=rubbish",
+        "?server=00000000",
+    ] {
+        assert_eq!(
+            broken(&panel.get(&format!("/jobs{query}")).await).len(),
+            1,
+            "{query}"
+        );
+    }
+    let job = panel.list("/jobs?kind=delete_backup").await.remove(0);
+    let path = format!("/jobs/{}", job["id"]);
+    assert_eq!(panel.get(&path).await.attributes(), job);
+    for id in ["0", "999999", "-1", "+1", "x", "99999999999999999999"] {
+        assert_eq!(panel.get(&format!("/jobs/{id}")).await.status, 404, "{id}");
+    }
+    hosting.app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_nobody_has_begun_is_called_off_and_no_other() {
+    let hosting = Hosting::without_worker().await;
+    let (app, panel) = (&hosting.app, &hosting.panel);
+    let (_, owner) = hosting.server_with_files("one").await;
+    let backup = owner.create(json!({})).await.uuid();
+    let job = panel.list("/jobs").await.remove(0);
+    assert_eq!(job["state"], "available");
+    let path = format!("/jobs/{}/cancel", job["id"]);
+    let cancelled = panel.post(&path, json!({})).await.attributes();
+    assert_eq!(cancelled["state"], "cancelled");
+    let failed = owner.show(&backup).await.attributes();
+    assert_eq!(failed["status"], "failed");
+    assert_eq!(
+        failed["error"],
+        "It was cancelled by an administrator before it began."
+    );
+    let code = || "ConflictHttpException".to_owned();
+    let text = "This job has ended and cannot be cancelled.";
+    assert_eq!(
+        panel.post(&path, json!({})).await.refusal(),
+        (409, code(), text.into())
+    );
+
+    // The server is free for the next one.
+    owner.create(json!({})).await.uuid();
+    let claim = "UPDATE jobs SET state = 'running', attempt = 1, claimed_by = 'someone',
+                 lease_expires_at = now() + interval '1 hour' WHERE state = 'available'";
+    app.sql().query(claim).await;
+    let job = panel.list("/jobs?state=running").await.remove(0);
+    let path = format!("/jobs/{}/cancel", job["id"]);
+    let text = "This job is being worked on and cannot be cancelled.";
+    assert_eq!(
+        panel.post(&path, json!({})).await.refusal(),
+        (409, code(), text.into())
+    );
+    hosting.app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn storage_tells_what_disks_and_servers_hold() {
+    let hosting = Hosting::start().await;
+    let panel = &hosting.panel;
+    let (uuid, owner) = hosting.server_with_files("one").await;
+    let mut bytes = 0;
+    for _ in 0..2 {
+        let backup = owner.create(json!({})).await.uuid();
+        bytes += ended(&owner, &backup).await["bytes"].as_u64().unwrap();
+    }
+    let disks = panel.list("/storage").await;
+    assert_eq!(disks.len(), 1);
+    let disk = &disks[0];
+    assert_eq!(
+        (&disk["name"], &disk["is_default"]),
+        (&json!("local"), &json!(true))
+    );
+    assert_eq!(
+        (&disk["backups"], &disk["bytes"]),
+        (&json!(2), &json!(bytes))
+    );
+    assert!(disk["free_bytes"].as_u64() > Some(0), "{disk}");
+    let servers = panel.list("/storage/servers").await;
+    assert_eq!(servers.len(), 2);
+    assert_eq!(
+        (&servers[0]["backups"], &servers[0]["disks"]),
+        (&json!(0), &json!({}))
+    );
+    assert_eq!(servers[1]["server"], uuid);
+    assert_eq!(
+        (&servers[1]["backups"], &servers[1]["bytes"]),
+        (&json!(2), &json!(bytes))
+    );
+    assert_eq!(servers[1]["disks"]["local"]["backups"], 2);
+    let second = panel.list("/storage/servers?per_page=1&page=2").await;
+    assert_eq!(second, servers[1..]);
+    hosting.app.stop().await;
+}
