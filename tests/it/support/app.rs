@@ -117,13 +117,6 @@ impl App {
         self.parts.insert(0, worker);
     }
 
-    /// Stops all workers cleanly; the API goes on.
-    pub(crate) async fn stop_workers(&mut self) {
-        while self.parts.len() > 1 {
-            self.parts.remove(0).stop().await.unwrap();
-        }
-    }
-
     /// Starts one more API on the same database, as another process would be, and returns its URL.
     pub(crate) async fn add_api(&mut self) -> String {
         let pairs = self.pairs.iter().cloned();
@@ -137,6 +130,13 @@ impl App {
             .unwrap();
         self.parts.push(api);
         base_url
+    }
+
+    /// Stops all workers cleanly; the API goes on.
+    pub(crate) async fn stop_workers(&mut self) {
+        while self.parts.len() > 1 {
+            self.parts.remove(0).stop().await.unwrap();
+        }
     }
 
     /// Stops everything cleanly and drops the database. Every test ends with it.

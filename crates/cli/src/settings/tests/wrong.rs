@@ -70,7 +70,7 @@ fn whatever_is_wrong_with_one_setting_is_said_in_one_line() {
         (
             "DATABASE__MAX_CONNECTIONS",
             "1",
-            "must be between 2 and 1000, not 1",
+            "must be between 4 and 1000, not 1",
         ),
         (
             "DATABASE__URL",
