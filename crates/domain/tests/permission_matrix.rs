@@ -1,0 +1,129 @@
+//! Who may do what, as a table that a person can read: a change of a rule is a change of the snapshot.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use chrono::DateTime;
+use holdfast_domain::access::Action;
+use holdfast_domain::backup::{Completed, Notes, Purpose};
+use holdfast_domain::limit::{Allowance, Load, Throttle, check_create, check_idle};
+use holdfast_domain::{
+    Backup, BackupId, BackupState, DiskName, JobKind, Permission, ServerId, ServerState, Standing,
+};
+use uuid::Uuid;
+
+#[test]
+fn each_standing_may_do_exactly_what_it_was_given() {
+    let mut standings = vec![
+        ("owner".to_owned(), Standing::Owner),
+        ("admin".to_owned(), Standing::Admin),
+        (
+            "subuser without any".to_owned(),
+            Standing::Subuser(BTreeSet::new()),
+        ),
+    ];
+    for permission in Permission::ALL {
+        let name = format!("subuser with {}", permission.as_str());
+        standings.push((name, Standing::Subuser(BTreeSet::from([permission]))));
+    }
+    let mut table = format!("{:30}", "");
+    for action in Action::ALL {
+        write!(table, "{:>10}", format!("{action:?}").to_lowercase()).unwrap();
+    }
+    for (name, standing) in standings {
+        write!(table, "\n{name:30}").unwrap();
+        for action in Action::ALL {
+            write!(
+                table,
+                "{:>10}",
+                if standing.may(action) { "yes" } else { "-" }
+            )
+            .unwrap();
+        }
+    }
+    insta::assert_snapshot!(table);
+}
+
+#[test]
+fn each_state_of_a_backup_and_its_server_allows_exactly_this() {
+    let at = DateTime::from_timestamp(0, 0).unwrap();
+    let completed = BackupState::Completed(Completed {
+        at,
+        sha256: [0; 32],
+        size_bytes: 1,
+        attempt: 1,
+        notes: Notes::default(),
+    });
+    let failed = BackupState::Failed {
+        at,
+        error: "why".into(),
+    };
+    let states = [
+        ("creating", BackupState::Creating),
+        ("completed", completed),
+        ("failed", failed),
+    ];
+    let mut table = String::from("backup\n");
+    for (name, state) in states {
+        for is_locked in [false, true] {
+            let backup = Backup {
+                id: BackupId(Uuid::nil()),
+                server: ServerId(Uuid::nil()),
+                name: "b".into(),
+                ignored_files: Vec::new(),
+                disk: DiskName::parse("local").unwrap(),
+                state: state.clone(),
+                is_locked,
+                is_scheduled: false,
+                created_at: at,
+                progress: None,
+                restore: None,
+            };
+            let locked = if is_locked { "locked" } else { "" };
+            let delete = backup.check_delete();
+            let download = backup.check_completed(Purpose::Download).map(|_| ());
+            writeln!(
+                table,
+                "{name:12}{locked:8} delete {delete:?}, download, restore, lock {download:?}"
+            )
+            .unwrap();
+        }
+    }
+    table.push_str("server\n");
+    let unfinished = [
+        None,
+        Some(JobKind::CreateBackup),
+        Some(JobKind::RestoreBackup),
+        Some(JobKind::DeleteBackup),
+    ];
+    for state in ServerState::ALL {
+        for job in unfinished {
+            let load = Load {
+                state,
+                unfinished: job,
+                kept: 0,
+                recent: 0,
+            };
+            let throttle = Throttle {
+                count: 0,
+                seconds: 1,
+            };
+            let create = check_create(
+                &load,
+                &Allowance {
+                    backups: 1,
+                    throttle,
+                },
+            );
+            let restore = check_idle(state, job);
+            let job = job.map_or("nothing runs", JobKind::as_str);
+            writeln!(
+                table,
+                "{:12}{job:16} create {create:?}, restore {restore:?}",
+                state.as_str()
+            )
+            .unwrap();
+        }
+    }
+    insta::assert_snapshot!(table);
+}
