@@ -25,7 +25,8 @@ use crate::{data, database, service, shutdown};
 
 /// How long one step may take before the demo has failed.
 const PATIENCE: Duration = Duration::from_secs(120);
-const POLL: Duration = Duration::from_millis(100);
+/// Slow enough for the default rate limit of 240 requests in a minute.
+const POLL: Duration = Duration::from_millis(300);
 
 pub(super) async fn run(keep: bool) -> Result<(), Failure> {
     let story = Story::begin();
