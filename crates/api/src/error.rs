@@ -11,6 +11,7 @@ use holdfast_domain::Profile;
 use holdfast_domain::backup::{DeleteRefused, NotCompleted, Purpose};
 use holdfast_domain::key::KeyKind;
 use holdfast_domain::limit::{CreateRefused, ServerBusy, Throttle};
+use holdfast_domain::report::chain;
 
 use crate::input::Violation;
 use crate::views;
@@ -292,16 +293,4 @@ impl From<holdfast_db::Error> for ApiError {
             Self::Internal
         }
     }
-}
-
-/// Writes an error with all its sources, since each names only its own part.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }

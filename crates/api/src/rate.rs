@@ -20,7 +20,9 @@ use tokio_util::sync::CancellationToken;
 use holdfast_db::{Database, rates};
 use holdfast_domain::key::KeyIdentifier;
 
-use crate::error::{ApiError, chain};
+use holdfast_domain::report::chain;
+
+use crate::error::ApiError;
 use crate::origin;
 use crate::state::ApiState;
 

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use holdfast_domain::report::chain;
+
 /// Why a command failed. It says what failed, on what, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure(String);
@@ -60,19 +62,3 @@ failure_from!(
     std::io::Error,
     tokio::task::JoinError,
 );
-
-/// Writes an error with all its sources, since each names only its own part. A source that is
-/// already in the text is left out.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let part = error.to_string();
-        if !text.contains(&part) {
-            text.push_str(": ");
-            text.push_str(&part);
-        }
-        source = error.source();
-    }
-    text
-}

@@ -16,6 +16,7 @@ pub mod limit;
 pub mod name;
 pub mod place;
 pub mod profile;
+pub mod report;
 pub mod retry;
 pub mod server;
 

@@ -2,6 +2,7 @@
 
 use holdfast_db::jobs::Failure;
 use holdfast_domain::backup::Completed;
+use holdfast_domain::report::chain;
 
 /// What a job has done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,16 +71,4 @@ impl NotDone {
             Self::terminal(sentence, chain(error))
         }
     }
-}
-
-/// Writes an error with all its sources, since each names only its own part.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }

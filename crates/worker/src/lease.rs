@@ -150,7 +150,7 @@ async fn keep(context: Arc<Context>, work: Arc<Work>) {
                 return;
             }
             Err(error) => {
-                tracing::warn!(job = %work.claim.id, error = crate::end::chain(&error), "no heartbeat could be sent");
+                tracing::warn!(job = %work.claim.id, error = holdfast_domain::report::chain(&error), "no heartbeat could be sent");
             }
         }
     }

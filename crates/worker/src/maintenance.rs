@@ -12,8 +12,8 @@ use holdfast_db::{jobs, servers};
 use holdfast_storage::StorageKey;
 
 use crate::context::Context;
-use crate::end::chain;
 use crate::{place, presence};
+use holdfast_domain::report::chain;
 
 /// How often jobs whose time has come are looked for.
 const PROMOTE: Duration = Duration::from_secs(1);

@@ -97,7 +97,7 @@ pub(crate) async fn of_server(context: &Context, server: &Server) -> Result<Path
         .await
         .map_err(|error| crate::jobs::panicked(&error))?
         .map_err(|misplaced| {
-            let detail = crate::end::chain(&misplaced);
+            let detail = holdfast_domain::report::chain(&misplaced);
             match misplaced {
                 Misplaced::Refused { .. } => NotDone::terminal(
                     "The server's directory does not lie where its node allows servers to be. \

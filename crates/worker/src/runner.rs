@@ -10,12 +10,12 @@ use holdfast_db::jobs::{self, Claim};
 use holdfast_db::{Listener, Signal};
 
 use crate::context::Context;
-use crate::end::chain;
 use crate::jobs as work_of;
 use crate::lease::Work;
 use crate::maintenance::maintain;
 use crate::presence;
 use crate::settle::settle;
+use holdfast_domain::report::chain;
 
 /// How often the table is looked at although nobody called.
 const POLL: Duration = Duration::from_secs(1);

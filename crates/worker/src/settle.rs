@@ -17,7 +17,9 @@ use holdfast_domain::{BackupState, JobKind, retry};
 use holdfast_storage::{ArchiveKey, StorageKey};
 
 use crate::context::Context;
-use crate::end::{Done, NotDone, chain};
+use holdfast_domain::report::chain;
+
+use crate::end::{Done, NotDone};
 use crate::lease::Work;
 
 /// How long a job is offered back before the lease is left to run out instead.

@@ -14,7 +14,9 @@ use holdfast_domain::key::KeyIdentifier;
 use holdfast_domain::{Backup, ServerRef};
 use holdfast_storage::{ArchiveKey, StorageKey};
 
-use crate::error::{ApiError, chain};
+use holdfast_domain::report::chain;
+
+use crate::error::ApiError;
 use crate::openapi::LinkRefusals;
 use crate::sign::Claims;
 use crate::state::ApiState;

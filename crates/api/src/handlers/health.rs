@@ -3,8 +3,8 @@
 use actix_web::{HttpResponse, web};
 use serde_json::{Map, Value, json};
 
-use crate::error::chain;
 use crate::state::ApiState;
+use holdfast_domain::report::chain;
 
 /// Says that the process is alive.
 #[utoipa::path(

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use holdfast_domain::JobState;
+
 use crate::connect::{Database, Transaction};
 use crate::error::Error;
 use crate::jobs::Claim;
@@ -22,22 +24,7 @@ pub struct Failure {
 /// # Errors
 /// When the database can't be written.
 pub async fn complete(transaction: &mut Transaction, claim: &Claim) -> Result<bool, Error> {
-    let done = sqlx::query!(
-        "WITH done AS (
-            UPDATE jobs SET state = 'completed', finalized_at = now(), claimed_by = NULL, lease_expires_at = NULL,
-                   progress = NULL
-            WHERE id = $1 AND state = 'running' AND claimed_by = $2 AND attempt = $3
-            RETURNING id
-        )
-        SELECT pg_notify($4, id::text) FROM done",
-        claim.id.0,
-        claim.worker,
-        attempt(claim),
-        FINAL,
-    )
-    .fetch_all(transaction.connection())
-    .await?;
-    Ok(done.len() == 1)
+    finalize(transaction, claim, JobState::Completed, None).await
 }
 
 /// Ends a job for good, with its last failure.
@@ -49,26 +36,7 @@ pub async fn discard(
     claim: &Claim,
     failure: &Failure,
 ) -> Result<bool, Error> {
-    let done = sqlx::query!(
-        "WITH done AS (
-            UPDATE jobs SET state = 'discarded', finalized_at = now(), claimed_by = NULL, lease_expires_at = NULL,
-                   progress = NULL,
-                   errors = errors || jsonb_build_array(jsonb_build_object(
-                       'attempt', attempt, 'at', now(), 'sentence', $4::text, 'detail', $5::text))
-            WHERE id = $1 AND state = 'running' AND claimed_by = $2 AND attempt = $3
-            RETURNING id
-        )
-        SELECT pg_notify($6, id::text) FROM done",
-        claim.id.0,
-        claim.worker,
-        attempt(claim),
-        failure.sentence,
-        failure.detail,
-        FINAL,
-    )
-    .fetch_all(transaction.connection())
-    .await?;
-    Ok(done.len() == 1)
+    finalize(transaction, claim, JobState::Discarded, Some(failure)).await
 }
 
 /// Ends a job that was told to stop.
@@ -76,17 +44,32 @@ pub async fn discard(
 /// # Errors
 /// When the database can't be written.
 pub async fn cancel(transaction: &mut Transaction, claim: &Claim) -> Result<bool, Error> {
+    finalize(transaction, claim, JobState::Cancelled, None).await
+}
+
+async fn finalize(
+    transaction: &mut Transaction,
+    claim: &Claim,
+    state: JobState,
+    failure: Option<&Failure>,
+) -> Result<bool, Error> {
     let done = sqlx::query!(
         "WITH done AS (
-            UPDATE jobs SET state = 'cancelled', finalized_at = now(), claimed_by = NULL, lease_expires_at = NULL,
-                   progress = NULL
+            UPDATE jobs SET state = $4, finalized_at = now(), claimed_by = NULL, lease_expires_at = NULL,
+                   progress = NULL,
+                   errors = CASE WHEN $5::text IS NULL THEN errors
+                       ELSE errors || jsonb_build_array(jsonb_build_object(
+                           'attempt', attempt, 'at', now(), 'sentence', $5::text, 'detail', $6::text)) END
             WHERE id = $1 AND state = 'running' AND claimed_by = $2 AND attempt = $3
             RETURNING id
         )
-        SELECT pg_notify($4, id::text) FROM done",
+        SELECT pg_notify($7, id::text) FROM done",
         claim.id.0,
         claim.worker,
         attempt(claim),
+        state.as_str(),
+        failure.map(|failure| failure.sentence.as_str()),
+        failure.map(|failure| failure.detail.as_str()),
         FINAL,
     )
     .fetch_all(transaction.connection())

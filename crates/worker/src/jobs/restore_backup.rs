@@ -13,7 +13,9 @@ use holdfast_domain::{BackupState, ServerRef};
 use holdfast_storage::{ArchiveKey, StorageKey};
 
 use crate::context::Context;
-use crate::end::{Done, NotDone, chain};
+use holdfast_domain::report::chain;
+
+use crate::end::{Done, NotDone};
 use crate::jobs::panicked;
 use crate::lease::Work;
 use crate::place;
