@@ -14,12 +14,14 @@ use uuid::Uuid;
 
 use holdfast_db::backups::{self, NewBackup};
 use holdfast_db::jobs::{self, Claim, Failure, NewJob};
-use holdfast_db::{Database, Listener, Signal, servers, users};
+use holdfast_db::visits::{Named, Visit, Visits};
+use holdfast_db::{Database, Listener, Signal, keys, servers, users};
 use holdfast_domain::backup::{Completed, Notes};
+use holdfast_domain::key::{ApiKey, KeyIdentifier, KeyKind, KeyToken};
 use holdfast_domain::server::ServerLimits;
 use holdfast_domain::{
-    BackupId, BackupName, DiskName, JobId, JobKind, JobState, NodeName, PlacedBy, Server, ServerId,
-    ServerState, UserId,
+    BackupId, BackupName, DiskName, JobId, JobKind, JobState, NodeName, PlacedBy, Profile, Server,
+    ServerId, ServerRef, ServerState, UserId,
 };
 
 use crate::support::database::TestDatabase;
@@ -46,6 +48,36 @@ impl Fixture {
             database,
             owner,
         }
+    }
+
+    /// Makes a key of a user.
+    async fn key_of(&self, user: UserId) -> KeyIdentifier {
+        let random: Vec<u8> = (0..3).flat_map(|_| Uuid::new_v4().into_bytes()).collect();
+        let token = KeyToken::generate(KeyKind::Client, random[..43].try_into().unwrap());
+        let key = ApiKey {
+            identifier: token.identifier().clone(),
+            user,
+            kind: KeyKind::Client,
+            profile: Profile::Documented,
+            secret_hash: token.secret_hash(),
+            description: String::new(),
+            allowed_ips: Vec::new(),
+            expires_at: None,
+            created_at: chrono::Utc::now(),
+        };
+        keys::create(&self.database, &key).await.unwrap();
+        key.identifier
+    }
+
+    /// What a request names that brings this key.
+    async fn visit(&self, key: &KeyIdentifier, server: Option<&ServerRef>) -> Option<Visit> {
+        let named = Named {
+            key: key.clone(),
+            server: server.cloned(),
+            backup: None,
+        };
+        let visits = Visits::begin(&self.database);
+        visits.find(named).await.unwrap()
     }
 
     async fn end(self) {

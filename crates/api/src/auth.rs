@@ -9,8 +9,8 @@ use actix_web::dev::Payload;
 use actix_web::http::header::AUTHORIZATION;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 
-use holdfast_db::keys::KeyOfUser;
-use holdfast_db::{backups, keys, servers, users};
+use holdfast_db::visits::{Named, Visit};
+use holdfast_db::{servers, users};
 use holdfast_domain::access::Action;
 use holdfast_domain::activity::Origin;
 use holdfast_domain::key::{KeyIdentifier, KeyKind, KeyRefused, KeyToken};
@@ -27,8 +27,6 @@ use crate::state::ApiState;
 pub(crate) struct Caller {
     /// Who.
     pub(crate) user: UserId,
-    /// Whether that user administers the service.
-    pub(crate) is_admin: bool,
     /// That user's address.
     pub(crate) email: String,
     /// The key that was used.
@@ -37,6 +35,10 @@ pub(crate) struct Caller {
     address: Option<IpAddr>,
     /// How answers are shaped.
     pub(crate) profile: Profile,
+    /// The server that the path names, if the caller has a part in it, and which.
+    server: Option<(Server, Standing)>,
+    /// The backup that the path names, if it is that server's.
+    backup: Option<Backup>,
 }
 
 impl FromRequest for Caller {
@@ -46,14 +48,19 @@ impl FromRequest for Caller {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
         Box::pin(async move {
-            let found = authenticate(&request, KeyKind::Client).await?;
+            let Visit {
+                key: found,
+                server,
+                backup,
+            } = authenticate(&request, KeyKind::Client).await?;
             Ok(Self {
                 user: found.key.user,
-                is_admin: found.is_admin,
                 email: found.email,
                 key: found.key.identifier,
                 address: origin::caller_address(&request),
                 profile: found.key.profile,
+                server,
+                backup,
             })
         })
     }
@@ -71,7 +78,7 @@ impl FromRequest for Operator {
         let request = request.clone();
         Box::pin(async move {
             let found = authenticate(&request, KeyKind::Application).await?;
-            if found.is_admin {
+            if found.key.is_admin {
                 Ok(Self)
             } else {
                 Err(ApiError::Forbidden)
@@ -81,22 +88,34 @@ impl FromRequest for Operator {
 }
 
 /// Checks the key of a request to the API that keys of kind `needed` open, and counts the request.
-async fn authenticate(request: &HttpRequest, needed: KeyKind) -> Result<KeyOfUser, ApiError> {
+async fn authenticate(request: &HttpRequest, needed: KeyKind) -> Result<Visit, ApiError> {
     let found = find_key(request, needed).await;
-    rate::count(request, found.as_ref().map(|found| &found.key.identifier))?;
+    rate::count(
+        request,
+        found.as_ref().map(|found| &found.key.key.identifier),
+    )?;
     found
 }
 
-/// Finds the key of a request, and checks it. From then on answers are in that key's profile,
-/// refusals too.
-async fn find_key(request: &HttpRequest, needed: KeyKind) -> Result<KeyOfUser, ApiError> {
+/// Finds the key of a request with what a client's path names, in one round trip, and checks the key. From
+/// then on answers are in that key's profile, refusals too.
+async fn find_key(request: &HttpRequest, needed: KeyKind) -> Result<Visit, ApiError> {
     let state = request
         .app_data::<web::Data<ApiState>>()
         .ok_or(ApiError::Internal)?;
     let token = bearer(request).ok_or(ApiError::InvalidCredentials)?;
-    let found = keys::find(&state.database, token.identifier())
-        .await?
-        .ok_or(ApiError::InvalidCredentials)?;
+    let of_client = |name| match needed {
+        KeyKind::Client => request.match_info().get(name),
+        KeyKind::Application => None,
+    };
+    let named = Named {
+        key: token.identifier().clone(),
+        server: of_client("server").and_then(ServerRef::parse),
+        backup: of_client("backup").and_then(BackupId::parse),
+    };
+    let visit = state.visits.find(named).await?;
+    let visit = visit.ok_or(ApiError::InvalidCredentials)?;
+    let found = &visit.key;
     let address = origin::caller_address(request);
     found
         .key
@@ -107,7 +126,7 @@ async fn find_key(request: &HttpRequest, needed: KeyKind) -> Result<KeyOfUser, A
         })?;
     request.extensions_mut().insert(found.key.profile);
     if found.key.kind == needed {
-        Ok(found)
+        Ok(visit)
     } else {
         Err(ApiError::WrongKind { needed })
     }
@@ -133,36 +152,22 @@ impl Caller {
         }
     }
 
-    /// Loads the server that a path names, with what the caller is to it.
+    /// Returns the server that the path names, with what the caller is to it.
     ///
     /// # Errors
     /// [`ApiError::NotFound`] when there is none that the caller has a part in.
-    pub(crate) async fn server(
-        &self,
-        state: &ApiState,
-        server: &str,
-    ) -> Result<(Server, Standing), ApiError> {
-        let server = ServerRef::parse(server).ok_or(ApiError::NotFound)?;
-        servers::find_for(&state.database, &server, self.user, self.is_admin)
-            .await?
-            .ok_or(ApiError::NotFound)
+    pub(crate) fn server(&self) -> Result<(&Server, &Standing), ApiError> {
+        let (server, standing) = self.server.as_ref().ok_or(ApiError::NotFound)?;
+        Ok((server, standing))
     }
 
-    /// Loads the server and the backup that a path names.
+    /// Returns the server and the backup that the path names.
     ///
     /// # Errors
     /// [`ApiError::NotFound`] when either is not there for the caller.
-    pub(crate) async fn backup(
-        &self,
-        state: &ApiState,
-        server: &str,
-        backup: &str,
-    ) -> Result<(Server, Standing, Backup), ApiError> {
-        let (server, standing) = self.server(state, server).await?;
-        let backup = BackupId::parse(backup).ok_or(ApiError::NotFound)?;
-        let backup = backups::find(&state.database, server.id, backup)
-            .await?
-            .ok_or(ApiError::NotFound)?;
+    pub(crate) fn backup(&self) -> Result<(&Server, &Standing, &Backup), ApiError> {
+        let (server, standing) = self.server()?;
+        let backup = self.backup.as_ref().ok_or(ApiError::NotFound)?;
         Ok((server, standing, backup))
     }
 }

@@ -6,6 +6,8 @@ use chrono::{DateTime, Utc};
 use ipnet::IpNet;
 
 use holdfast_db::Database;
+use holdfast_db::backups::Pages;
+use holdfast_db::visits::Visits;
 use holdfast_domain::limit::Throttle;
 use holdfast_domain::{NodeName, PlaceRules};
 use holdfast_storage::Disks;
@@ -19,6 +21,10 @@ use crate::sign::Signer;
 pub struct ApiState {
     /// The database.
     pub database: Database,
+    /// Finds what requests name.
+    pub visits: Visits,
+    /// Finds what lists show.
+    pub pages: Pages,
     /// The disks that this process can read from.
     pub disks: Disks,
     /// Signs and checks download links.

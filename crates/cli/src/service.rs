@@ -13,6 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use holdfast_api::{ApiState, Finals, Limiter, Signer};
 use holdfast_db::Database;
+use holdfast_db::backups::Pages;
+use holdfast_db::visits::Visits;
 use holdfast_domain::limit::Throttle;
 use holdfast_domain::{DiskName, NodeName, PlaceRules};
 use holdfast_storage::{Disk, Disks, LocalDisk};
@@ -136,6 +138,8 @@ pub async fn start_api(
             Utc::now,
             stop.clone(),
         ),
+        visits: Visits::begin(&database),
+        pages: Pages::begin(&database),
         database,
         disks,
         signer: Signer::new(&signing_key),

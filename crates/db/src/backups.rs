@@ -1,26 +1,30 @@
 //! Backups, with what their jobs are doing.
 
+mod pages;
 mod row;
 
 use holdfast_domain::backup::Completed;
 use holdfast_domain::{Backup, BackupId, BackupName, DiskName, ServerId, UserId};
 
-use self::row::Row;
+pub use self::pages::{Page, Pages, Wanted};
+pub(crate) use self::row::Row;
 use crate::connect::{Database, Transaction};
 use crate::error::Error;
 
+/// Selects backups `b` of `$from`, each with the job that runs for it and its latest restore. `$place` tells
+/// apart whom a row is for, where there are several.
 macro_rules! select_backups {
-    ($executor:expr, $fetch:ident, $tail:tt $(, $argument:expr)* $(,)?) => {
+    ($executor:expr, $fetch:ident, $place:tt, $from:tt, $tail:tt $(, $argument:expr)* $(,)?) => {
         sqlx::query_as!(
             Row,
-            "SELECT b.id, b.server_id, b.name, b.ignored_files, b.disk, b.state, b.is_locked, b.is_scheduled,
+            "SELECT " + $place + " AS \"place!\", b.id, b.server_id, b.name, b.ignored_files, b.disk, b.state, b.is_locked, b.is_scheduled,
                     b.size_bytes, b.sha256, b.archive_attempt, b.notes_count, b.notes, b.error, b.created_at,
                     b.completed_at, b.failed_at,
                     u.state AS \"unfinished_state?\", u.progress AS \"unfinished_progress?\",
                     r.state AS \"restore_state?\", r.started_at AS \"restore_started_at?\",
                     r.finalized_at AS \"restore_finalized_at?\",
                     r.errors -> -1 ->> 'sentence' AS \"restore_error?\"
-             FROM backups b
+             FROM " + $from + "
              LEFT JOIN LATERAL (
                  SELECT j.state, j.progress FROM jobs j
                  WHERE j.backup_id = b.id AND j.state IN ('available', 'scheduled', 'running')
@@ -38,6 +42,7 @@ macro_rules! select_backups {
         .await
     };
 }
+pub(crate) use select_backups;
 
 /// A backup that is asked for.
 #[derive(Clone, Debug)]
@@ -79,54 +84,6 @@ pub async fn insert(transaction: &mut Transaction, backup: &NewBackup<'_>) -> Re
     Ok(())
 }
 
-/// How many backups a server has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Counts {
-    /// All of them.
-    pub total: u64,
-    /// Those that count against the limit: creating and completed ones.
-    pub kept: u64,
-}
-
-/// Counts a server's backups.
-///
-/// # Errors
-/// When the database can't be read.
-pub async fn count(database: &Database, server: ServerId) -> Result<Counts, Error> {
-    let row = sqlx::query!(
-        r#"SELECT count(*) AS "total!", count(*) FILTER (WHERE state IN ('creating', 'completed')) AS "kept!"
-           FROM backups WHERE server_id = $1"#,
-        server.0,
-    )
-    .fetch_one(database.pool())
-    .await?;
-    Ok(Counts {
-        total: row.total.unsigned_abs(),
-        kept: row.kept.unsigned_abs(),
-    })
-}
-
-/// Lists a server's backups, newest first, from `offset` on, at most `limit`.
-///
-/// # Errors
-/// When the database can't be read.
-pub async fn list(
-    database: &Database,
-    server: ServerId,
-    limit: u32,
-    offset: u64,
-) -> Result<Vec<Backup>, Error> {
-    let rows = select_backups!(
-        database.pool(),
-        fetch_all,
-        "WHERE b.server_id = $1 ORDER BY b.created_at DESC, b.id DESC LIMIT $2 OFFSET $3",
-        server.0,
-        i64::from(limit),
-        i64::try_from(offset).unwrap_or(i64::MAX),
-    )?;
-    rows.into_iter().map(Backup::try_from).collect()
-}
-
 /// Lists the newest backups of all servers, or of one; all, or those in one state.
 ///
 /// # Errors
@@ -140,6 +97,8 @@ pub async fn list_all(
     let rows = select_backups!(
         database.pool(),
         fetch_all,
+        "0::bigint",
+        "backups b",
         "WHERE ($1::uuid IS NULL OR b.server_id = $1) AND ($2::text IS NULL OR b.state = $2)
          ORDER BY b.created_at DESC, b.id DESC LIMIT $3",
         server.map(|id| id.0),
@@ -161,6 +120,8 @@ pub async fn find(
     select_backups!(
         database.pool(),
         fetch_optional,
+        "0::bigint",
+        "backups b",
         "WHERE b.id = $1 AND b.server_id = $2",
         backup.0,
         server.0
@@ -190,6 +151,8 @@ pub async fn lock(
     select_backups!(
         transaction.connection(),
         fetch_optional,
+        "0::bigint",
+        "backups b",
         "WHERE b.id = $1 AND b.server_id = $2",
         backup.0,
         server.0

@@ -1,5 +1,7 @@
 //! What can go wrong with the database, told apart by what the caller can do.
 
+use std::sync::Arc;
+
 /// Why the database did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -35,6 +37,9 @@ pub enum Error {
     /// A migration failed.
     #[error("the schema could not be brought up to date")]
     Migrate(#[from] sqlx::migrate::MigrateError),
+    /// What went wrong with a query that answers others as well.
+    #[error(transparent)]
+    Shared(Arc<Error>),
     /// Anything else: a defect of ours.
     #[error("a query failed")]
     Query(#[source] sqlx::Error),
@@ -76,7 +81,11 @@ impl From<sqlx::Error> for Error {
 impl Error {
     /// Says whether the same call may succeed a little later.
     pub fn may_pass(&self) -> bool {
-        matches!(self, Self::Unavailable(_))
+        match self {
+            Self::Unavailable(_) => true,
+            Self::Shared(error) => error.may_pass(),
+            _ => false,
+        }
     }
 
     pub(crate) fn unreadable(what: &'static str, value: impl ToString) -> Self {

@@ -20,18 +20,18 @@ pub struct KeyOfUser {
     pub email: String,
 }
 
-struct Row {
-    identifier: String,
-    user_id: Uuid,
-    kind: String,
-    profile: String,
-    secret_hash: Vec<u8>,
-    description: String,
-    allowed_ips: Vec<String>,
-    expires_at: Option<DateTime<Utc>>,
-    created_at: DateTime<Utc>,
-    is_admin: bool,
-    email: String,
+pub(crate) struct Row {
+    pub(crate) identifier: String,
+    pub(crate) user_id: Uuid,
+    pub(crate) kind: String,
+    pub(crate) profile: String,
+    pub(crate) secret_hash: Vec<u8>,
+    pub(crate) description: String,
+    pub(crate) allowed_ips: Vec<String>,
+    pub(crate) expires_at: Option<DateTime<Utc>>,
+    pub(crate) created_at: DateTime<Utc>,
+    pub(crate) is_admin: bool,
+    pub(crate) email: String,
 }
 
 impl TryFrom<Row> for KeyOfUser {
@@ -90,28 +90,6 @@ pub async fn create(database: &Database, key: &ApiKey) -> Result<(), Error> {
     .execute(database.pool())
     .await?;
     Ok(())
-}
-
-/// Finds a key by its public part. Whether it may be used, [`ApiKey::check`] says.
-///
-/// # Errors
-/// When the database can't be read.
-pub async fn find(
-    database: &Database,
-    identifier: &KeyIdentifier,
-) -> Result<Option<KeyOfUser>, Error> {
-    sqlx::query_as!(
-        Row,
-        "SELECT k.identifier, k.user_id, k.kind, k.profile, k.secret_hash, k.description, k.allowed_ips,
-                k.expires_at, k.created_at, u.is_admin, u.email
-         FROM api_keys k JOIN users u ON u.id = k.user_id
-         WHERE k.identifier = $1",
-        identifier.as_str(),
-    )
-    .fetch_optional(database.pool())
-    .await?
-    .map(KeyOfUser::try_from)
-    .transpose()
 }
 
 /// Lists a page of keys, oldest first: all of them, or those of one user.

@@ -10,6 +10,7 @@ pub mod activity;
 pub mod backups;
 mod connect;
 mod error;
+mod gather;
 pub mod jobs;
 pub mod keys;
 mod listen;
@@ -19,6 +20,7 @@ pub mod servers;
 pub mod subusers;
 pub mod usage;
 pub mod users;
+pub mod visits;
 pub mod workers;
 
 pub use connect::{Database, Transaction};

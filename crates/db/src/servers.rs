@@ -1,4 +1,4 @@
-//! Servers, and what a caller is to one.
+//! Servers.
 
 use std::path::PathBuf;
 
@@ -8,9 +8,7 @@ use uuid::Uuid;
 use holdfast_domain::limit::Load;
 use holdfast_domain::name::{DiskName, NodeName};
 use holdfast_domain::server::ServerLimits;
-use holdfast_domain::{
-    JobKind, Permission, PlacedBy, Server, ServerId, ServerRef, ServerState, Standing, UserId,
-};
+use holdfast_domain::{JobKind, PlacedBy, Server, ServerId, ServerRef, ServerState, UserId};
 
 use crate::connect::{COUNT_MAX, Database, Transaction, skip};
 use crate::error::Error;
@@ -21,21 +19,20 @@ mod save;
 pub use deletion::{begin_deletion, end_deletion, remove_backup, some_backups, undo_deletion};
 pub use save::{PLACE_TAKEN, insert_in, save, save_in};
 
-struct Row {
-    id: Uuid,
-    owner_id: Uuid,
-    name: String,
-    directory: String,
-    node: String,
-    disk: Option<String>,
-    state: String,
-    backup_limit: Option<i32>,
-    max_backup_bytes: Option<i64>,
-    quota_bytes: Option<i64>,
-    retention_days: Option<i32>,
-    created_at: DateTime<Utc>,
-    placed_by: String,
-    permissions: Option<Vec<String>>,
+pub(crate) struct Row {
+    pub(crate) id: Uuid,
+    pub(crate) owner_id: Uuid,
+    pub(crate) name: String,
+    pub(crate) directory: String,
+    pub(crate) node: String,
+    pub(crate) disk: Option<String>,
+    pub(crate) state: String,
+    pub(crate) backup_limit: Option<i32>,
+    pub(crate) max_backup_bytes: Option<i64>,
+    pub(crate) quota_bytes: Option<i64>,
+    pub(crate) retention_days: Option<i32>,
+    pub(crate) created_at: DateTime<Utc>,
+    pub(crate) placed_by: String,
 }
 
 impl TryFrom<Row> for Server {
@@ -76,9 +73,8 @@ macro_rules! select_servers {
         sqlx::query_as!(
             Row,
             "SELECT s.id, s.owner_id, s.name, s.directory, s.node, s.disk, s.state, s.backup_limit,
-                    s.max_backup_bytes, s.quota_bytes, s.retention_days, s.created_at, s.placed_by,
-                    u.permissions AS \"permissions?\"
-             FROM servers s LEFT JOIN subusers u ON u.server_id = s.id AND u.user_id = $1
+                    s.max_backup_bytes, s.quota_bytes, s.retention_days, s.created_at, s.placed_by
+             FROM servers s
              WHERE s.deleting_at IS NULL "
                 + $tail,
             $($argument),*
@@ -88,55 +84,16 @@ macro_rules! select_servers {
     };
 }
 
-/// Finds a server as one user sees it, with what that user is to it. A server that the user has no
-/// part in is not found.
-///
-/// # Errors
-/// When the database can't be read.
-pub async fn find_for(
-    database: &Database,
-    server: &ServerRef,
-    user: UserId,
-    is_admin: bool,
-) -> Result<Option<(Server, Standing)>, Error> {
-    let pool = database.pool();
-    let row = match server {
-        ServerRef::Id(id) => select_servers!(pool, fetch_optional, "AND s.id = $2", user.0, id.0),
-        ServerRef::Short(text) => {
-            select_servers!(pool, fetch_optional, "AND s.identifier = $2", user.0, text)
-        }
-    }?;
-    let Some(mut row) = row else { return Ok(None) };
-    let permissions = row.permissions.take();
-    let server = Server::try_from(row)?;
-    let standing = if server.owner == user {
-        Standing::Owner
-    } else if is_admin {
-        Standing::Admin
-    } else if let Some(permissions) = permissions {
-        Standing::Subuser(
-            permissions
-                .iter()
-                .filter_map(|name| Permission::parse(name))
-                .collect(),
-        )
-    } else {
-        return Ok(None);
-    };
-    Ok(Some((server, standing)))
-}
-
 /// Finds a server; one that is being deleted is not found.
 ///
 /// # Errors
 /// When the database can't be read.
 pub async fn find(database: &Database, server: &ServerRef) -> Result<Option<Server>, Error> {
-    let nobody = Uuid::nil();
     let pool = database.pool();
     let row = match server {
-        ServerRef::Id(id) => select_servers!(pool, fetch_optional, "AND s.id = $2", nobody, id.0),
+        ServerRef::Id(id) => select_servers!(pool, fetch_optional, "AND s.id = $1", id.0),
         ServerRef::Short(text) => {
-            select_servers!(pool, fetch_optional, "AND s.identifier = $2", nobody, text)
+            select_servers!(pool, fetch_optional, "AND s.identifier = $1", text)
         }
     }?;
     row.map(Server::try_from).transpose()
@@ -153,13 +110,12 @@ pub async fn page(
     offset: u64,
 ) -> Result<Vec<Server>, Error> {
     let pool = database.pool();
-    let (nobody, limit, offset) = (Uuid::nil(), i64::from(limit), skip(offset));
+    let (limit, offset) = (i64::from(limit), skip(offset));
     let rows = match owner {
         Some(owner) => select_servers!(
             pool,
             fetch_all,
-            "AND s.owner_id = $2 ORDER BY s.created_at, s.id LIMIT $3 OFFSET $4",
-            nobody,
+            "AND s.owner_id = $1 ORDER BY s.created_at, s.id LIMIT $2 OFFSET $3",
             owner.0,
             limit,
             offset
@@ -167,8 +123,7 @@ pub async fn page(
         None => select_servers!(
             pool,
             fetch_all,
-            "ORDER BY s.created_at, s.id LIMIT $2 OFFSET $3",
-            nobody,
+            "ORDER BY s.created_at, s.id LIMIT $1 OFFSET $2",
             limit,
             offset
         ),
@@ -212,12 +167,7 @@ pub async fn count(database: &Database, owner: Option<UserId>) -> Result<u64, Er
 /// # Errors
 /// When the database can't be read.
 pub async fn list(database: &Database) -> Result<Vec<Server>, Error> {
-    let rows = select_servers!(
-        database.pool(),
-        fetch_all,
-        "ORDER BY s.created_at, s.id",
-        Uuid::nil()
-    )?;
+    let rows = select_servers!(database.pool(), fetch_all, "ORDER BY s.created_at, s.id")?;
     rows.into_iter().map(Server::try_from).collect()
 }
 
@@ -260,8 +210,7 @@ pub async fn hold(
     let row = select_servers!(
         transaction.connection(),
         fetch_optional,
-        "AND s.id = $2",
-        Uuid::nil(),
+        "AND s.id = $1",
         server.0
     )?;
     let server = row.map(Server::try_from).transpose()?;

@@ -1,8 +1,9 @@
 //! Backups, and what a server already has of them.
 
+use futures_util::future::join_all;
 use uuid::Uuid;
 
-use holdfast_db::backups::{self, NewBackup};
+use holdfast_db::backups::{self, NewBackup, Pages, Wanted};
 use holdfast_db::{Error, jobs, servers};
 use holdfast_domain::{BackupId, BackupName, DiskName, JobKind, ServerId};
 
@@ -66,8 +67,14 @@ async fn backups_are_listed_over_all_servers_counted_locked_and_deleted() {
     assert_eq!(ids(None, None, 1).await, [second]);
     assert_eq!(ids(Some(one), Some("creating"), 9).await, [first]);
     assert_eq!(ids(None, Some("completed"), 9).await, []);
-    let counts = backups::count(&fixture.database, one).await.unwrap();
-    assert_eq!((counts.total, counts.kept), (1, 1));
+    let pages = Pages::begin(&fixture.database);
+    let wanted = Wanted {
+        server: one,
+        limit: 25,
+        offset: 0,
+    };
+    let page = pages.find(wanted).await.unwrap();
+    assert_eq!((page.total, page.kept, page.backups.len()), (1, 1, 1));
 
     let patterns = ["*.log".to_owned()];
     backups::set_ignored_files(&fixture.database, first, &patterns)
@@ -89,12 +96,55 @@ async fn backups_are_listed_over_all_servers_counted_locked_and_deleted() {
         .await
         .unwrap();
     transaction.commit().await.unwrap();
-    let counts = backups::count(&fixture.database, one).await.unwrap();
-    assert_eq!((counts.total, counts.kept), (1, 0));
+    let page = pages.find(wanted).await.unwrap();
+    assert_eq!((page.total, page.kept), (1, 0));
     let mut transaction = fixture.database.begin().await.unwrap();
     backups::delete(&mut transaction, first).await.unwrap();
     let gone = backups::lock(&mut transaction, one, first).await.unwrap();
     assert_eq!(gone, None);
     transaction.commit().await.unwrap();
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_that_are_asked_for_at_once_are_each_their_own() {
+    let fixture = Fixture::new().await;
+    let (full, _, _) = fixture.backup().await;
+    let empty = fixture.server().await;
+    let more =
+        "INSERT INTO backups (id, server_id, name, disk, state, failed_at, error, created_at)
+                SELECT gen_random_uuid(), s.id, 'b' || n, 'local', 'failed', now(), 'It rained.',
+                       now() - n * interval '1 hour'
+                FROM servers s, generate_series(1, 60) n WHERE s.id = ";
+    fixture.raw.query(&format!("{more} '{}'", full.0)).await;
+    let pages = Pages::begin(&fixture.database);
+    let mut wanted = vec![(empty, 25, 0), (ServerId(Uuid::new_v4()), 25, 0)];
+    for offset in [0, 1, 25, 50, 61, u64::MAX] {
+        wanted.extend([(full, 25, offset), (full, 100, offset), (empty, 1, offset)]);
+    }
+    let asked = wanted.iter().map(|&(server, limit, offset)| {
+        pages.find(Wanted {
+            server,
+            limit,
+            offset,
+        })
+    });
+    for (page, (server, limit, offset)) in join_all(asked).await.into_iter().zip(&wanted) {
+        let page = page.unwrap();
+        let total: u64 = if *server == full { 61 } else { 0 };
+        assert_eq!((page.total, page.kept), (total, total.min(1)));
+        let names: Vec<String> = page.backups.into_iter().map(|b| b.name).collect();
+        let expected: Vec<String> = (*offset..total)
+            .take(*limit as usize)
+            .map(|n| {
+                if n == 0 {
+                    "A backup".to_owned()
+                } else {
+                    format!("b{n}")
+                }
+            })
+            .collect();
+        assert_eq!(names, expected, "{limit} from {offset}");
+    }
     fixture.end().await;
 }

@@ -66,8 +66,7 @@ async fn keys_are_stored_as_hashes_and_come_back_as_they_were() {
         .await;
     let secret = &token.reveal()[16..];
     assert!(!stored[0][0].as_deref().unwrap().contains(secret));
-    let found = keys::find(database, &key.identifier).await.unwrap();
-    let found = found.unwrap();
+    let found = fixture.visit(&key.identifier, None).await.unwrap().key;
     assert_eq!((&found.key, found.is_admin), (&key, false));
     assert_eq!(found.email, "Owner@example.com");
     for (email, count) in [
@@ -80,7 +79,7 @@ async fn keys_are_stored_as_hashes_and_come_back_as_they_were() {
     }
     assert!(keys::revoke(database, &key.identifier).await.unwrap());
     assert!(!keys::revoke(database, &key.identifier).await.unwrap());
-    assert_eq!(keys::find(database, &key.identifier).await.unwrap(), None);
+    assert!(fixture.visit(&key.identifier, None).await.is_none());
     fixture.end().await;
 }
 
@@ -137,9 +136,15 @@ async fn servers_are_found_by_either_name_and_seen_by_who_has_a_part_in_them() {
     users::create(database, someone, "someone@example.com", false)
         .await
         .unwrap();
-    let standing = async |user, is_admin| {
-        let found = servers::find_for(database, &named, user, is_admin).await;
-        found.unwrap().map(|(_, standing)| standing)
+    let standing = async |user: UserId, is_admin: bool| {
+        let admin = format!(
+            "UPDATE users SET is_admin = {is_admin} WHERE id = '{}'",
+            user.0
+        );
+        fixture.raw.query(&admin).await;
+        let key = fixture.key_of(user).await;
+        let visit = fixture.visit(&key, Some(&named)).await.unwrap();
+        visit.server.map(|(_, standing)| standing)
     };
     assert_eq!(standing(fixture.owner, false).await, Some(Standing::Owner));
     assert_eq!(standing(someone, false).await, None);

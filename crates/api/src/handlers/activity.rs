@@ -31,11 +31,10 @@ use crate::views::objects::ActivityList;
 pub(crate) async fn list(
     caller: Caller,
     request: HttpRequest,
-    path: web::Path<String>,
     state: web::Data<ApiState>,
 ) -> Result<HttpResponse, ApiError> {
-    let (server, standing) = caller.server(&state, &path).await?;
-    permit(&standing, Action::List)?;
+    let (server, standing) = caller.server()?;
+    permit(standing, Action::List)?;
     let page = Page::read(request.query_string());
     let total = activity::count(&state.database, server.id).await?;
     let entries = activity::list(&state.database, server.id, page.size, page.offset()).await?;

@@ -7,7 +7,7 @@ use actix_web::http::header::{
 };
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use holdfast_db::{backups, keys, servers};
+use holdfast_db::visits::Named;
 use holdfast_domain::access::Action;
 use holdfast_domain::backup::Purpose;
 use holdfast_domain::key::KeyIdentifier;
@@ -86,21 +86,20 @@ fn token(query: &str) -> Result<String, ApiError> {
 /// Loads what a link is for. The link ends with the key that asked for it, and with that user's
 /// right to download.
 async fn load(state: &ApiState, claims: &Claims) -> Result<Backup, ApiError> {
-    let identifier = KeyIdentifier::parse(&claims.key).ok_or(ApiError::InvalidDownload)?;
-    let key = keys::find(&state.database, &identifier)
-        .await?
-        .filter(|found| found.key.is_live((state.now)()))
+    let named = Named {
+        key: KeyIdentifier::parse(&claims.key).ok_or(ApiError::InvalidDownload)?,
+        server: Some(ServerRef::Id(claims.server)),
+        backup: Some(claims.backup),
+    };
+    let visit = state.visits.find(named).await?;
+    let visit = visit
+        .filter(|visit| visit.key.key.is_live((state.now)()))
         .ok_or(ApiError::InvalidDownload)?;
-    let server = ServerRef::Id(claims.server);
-    let (_, standing) = servers::find_for(&state.database, &server, claims.user, key.is_admin)
-        .await?
-        .ok_or(ApiError::NotFound)?;
+    let (_, standing) = visit.server.ok_or(ApiError::NotFound)?;
     if !standing.may(Action::Download) {
         return Err(ApiError::InvalidDownload);
     }
-    backups::find(&state.database, claims.server, claims.backup)
-        .await?
-        .ok_or(ApiError::NotFound)
+    visit.backup.ok_or(ApiError::NotFound)
 }
 
 fn unavailable(error: holdfast_storage::Error) -> ApiError {

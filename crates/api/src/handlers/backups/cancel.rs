@@ -36,11 +36,10 @@ const STOPPED: Duration = Duration::from_secs(60);
 )]
 pub(crate) async fn cancel(
     caller: Caller,
-    path: web::Path<(String, String)>,
     state: web::Data<ApiState>,
 ) -> Result<HttpResponse, ApiError> {
-    let (server, standing, backup) = caller.backup(&state, &path.0, &path.1).await?;
-    permit(&standing, Action::Cancel)?;
+    let (server, standing, backup) = caller.backup()?;
+    permit(standing, Action::Cancel)?;
 
     // Before the job is told, so that its end can't be missed.
     let mut ends = state.finals.subscribe();

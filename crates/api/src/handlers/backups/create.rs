@@ -38,12 +38,11 @@ const MAX_ATTEMPTS: u32 = 3;
 pub(crate) async fn create(
     caller: Caller,
     request: HttpRequest,
-    path: web::Path<String>,
     payload: web::Payload,
     state: web::Data<ApiState>,
 ) -> Result<HttpResponse, ApiError> {
-    let (server, standing) = caller.server(&state, &path).await?;
-    permit(&standing, Action::Create)?;
+    let (server, standing) = caller.server()?;
+    permit(standing, Action::Create)?;
 
     let mut fields = Fields::read(&request, payload, state.options.max_body_bytes).await?;
     let name = fields.name();

@@ -41,11 +41,10 @@ const UNFINISHED: Duration = Duration::from_secs(110);
 )]
 pub(crate) async fn delete(
     caller: Caller,
-    path: web::Path<(String, String)>,
     state: web::Data<ApiState>,
 ) -> Result<HttpResponse, ApiError> {
-    let (server, standing, backup) = caller.backup(&state, &path.0, &path.1).await?;
-    permit(&standing, Action::Delete)?;
+    let (server, standing, backup) = caller.backup()?;
+    permit(standing, Action::Delete)?;
 
     // Before the job exists, so that its end can't be missed.
     let mut ends = state.finals.subscribe();

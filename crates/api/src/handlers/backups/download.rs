@@ -33,11 +33,10 @@ use crate::views::objects::SignedUrl;
 pub(crate) async fn download(
     caller: Caller,
     request: HttpRequest,
-    path: web::Path<(String, String)>,
     state: web::Data<ApiState>,
 ) -> Result<HttpResponse, ApiError> {
-    let (server, standing, backup) = caller.backup(&state, &path.0, &path.1).await?;
-    permit(&standing, Action::Download)?;
+    let (server, standing, backup) = caller.backup()?;
+    permit(standing, Action::Download)?;
     backup
         .check_completed(Purpose::Download)
         .map_err(ApiError::NotCompleted)?;

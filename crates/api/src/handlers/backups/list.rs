@@ -2,7 +2,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use holdfast_db::backups;
+use holdfast_db::backups::Wanted;
 use holdfast_domain::access::Action;
 
 use crate::auth::{Caller, permit};
@@ -30,20 +30,23 @@ use crate::views::objects::BackupList;
 pub(crate) async fn list(
     caller: Caller,
     request: HttpRequest,
-    path: web::Path<String>,
     state: web::Data<ApiState>,
 ) -> Result<HttpResponse, ApiError> {
-    let (server, standing) = caller.server(&state, &path).await?;
-    permit(&standing, Action::List)?;
+    let (server, standing) = caller.server()?;
+    permit(standing, Action::List)?;
     let page = Page::read(request.query_string());
-    let counts = backups::count(&state.database, server.id).await?;
-    let backups = backups::list(&state.database, server.id, page.size, page.offset()).await?;
+    let wanted = Wanted {
+        server: server.id,
+        limit: page.size,
+        offset: page.offset(),
+    };
+    let found = state.pages.find(wanted).await?;
     let base_url = base_url(&request, &state.options);
-    let pagination = page.describe(counts.total, backups.len(), &request, &base_url);
+    let pagination = page.describe(found.total, found.backups.len(), &request, &base_url);
     Ok(views::ok(&views::backup_list(
-        &backups,
+        &found.backups,
         caller.profile,
         pagination,
-        counts.kept,
+        found.kept,
     )))
 }

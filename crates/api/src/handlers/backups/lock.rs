@@ -33,12 +33,11 @@ use crate::views::objects::BackupObject;
 pub(crate) async fn lock(
     caller: Caller,
     request: HttpRequest,
-    path: web::Path<(String, String)>,
     payload: web::Payload,
     state: web::Data<ApiState>,
 ) -> Result<HttpResponse, ApiError> {
-    let (server, standing, backup) = caller.backup(&state, &path.0, &path.1).await?;
-    permit(&standing, Action::Lock)?;
+    let (server, standing, backup) = caller.backup()?;
+    permit(standing, Action::Lock)?;
     let mut fields = Fields::read(&request, payload, state.options.max_body_bytes).await?;
     let wanted = fields.is_locked();
     fields.check()?;
@@ -82,11 +81,10 @@ pub(crate) async fn lock(
 )]
 pub(crate) async fn unlock(
     caller: Caller,
-    path: web::Path<(String, String)>,
     state: web::Data<ApiState>,
 ) -> Result<HttpResponse, ApiError> {
-    let (server, standing, backup) = caller.backup(&state, &path.0, &path.1).await?;
-    permit(&standing, Action::Lock)?;
+    let (server, standing, backup) = caller.backup()?;
+    permit(standing, Action::Lock)?;
 
     let mut transaction = state.database.begin().await?;
     let mut backup = hold(&mut transaction, server.id, backup.id).await?;

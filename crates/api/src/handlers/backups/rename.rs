@@ -31,12 +31,11 @@ use crate::views::objects::BackupObject;
 pub(crate) async fn rename(
     caller: Caller,
     request: HttpRequest,
-    path: web::Path<(String, String)>,
     payload: web::Payload,
     state: web::Data<ApiState>,
 ) -> Result<HttpResponse, ApiError> {
-    let (server, standing, backup) = caller.backup(&state, &path.0, &path.1).await?;
-    permit(&standing, Action::Rename)?;
+    let (server, standing, backup) = caller.backup()?;
+    permit(standing, Action::Rename)?;
     let mut fields = Fields::read(&request, payload, state.options.max_body_bytes).await?;
     let name = fields.required_name();
     fields.check()?;

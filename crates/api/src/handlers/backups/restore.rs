@@ -39,12 +39,11 @@ const MAX_ATTEMPTS: u32 = 3;
 pub(crate) async fn restore(
     caller: Caller,
     request: HttpRequest,
-    path: web::Path<(String, String)>,
     payload: web::Payload,
     state: web::Data<ApiState>,
 ) -> Result<HttpResponse, ApiError> {
-    let (server, standing, backup) = caller.backup(&state, &path.0, &path.1).await?;
-    permit(&standing, Action::Restore)?;
+    let (server, standing, backup) = caller.backup()?;
+    permit(standing, Action::Restore)?;
 
     let mut fields = Fields::read(&request, payload, state.options.max_body_bytes)
         .await?

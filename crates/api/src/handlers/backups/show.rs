@@ -1,13 +1,12 @@
 //! `GET …/backups/{backup}`: one backup.
 
-use actix_web::{HttpResponse, web};
+use actix_web::HttpResponse;
 
 use holdfast_domain::access::Action;
 
 use crate::auth::{Caller, permit};
 use crate::error::ApiError;
 use crate::openapi::Refusals;
-use crate::state::ApiState;
 use crate::views;
 use crate::views::objects::BackupObject;
 
@@ -23,12 +22,8 @@ use crate::views::objects::BackupObject;
     responses((status = 200, description = "The backup", body = BackupObject), Refusals),
     security(("key" = [])),
 )]
-pub(crate) async fn show(
-    caller: Caller,
-    path: web::Path<(String, String)>,
-    state: web::Data<ApiState>,
-) -> Result<HttpResponse, ApiError> {
-    let (_, standing, backup) = caller.backup(&state, &path.0, &path.1).await?;
-    permit(&standing, Action::View)?;
-    Ok(views::ok(&views::backup(&backup, caller.profile)))
+pub(crate) async fn show(caller: Caller) -> Result<HttpResponse, ApiError> {
+    let (_, standing, backup) = caller.backup()?;
+    permit(standing, Action::View)?;
+    Ok(views::ok(&views::backup(backup, caller.profile)))
 }

@@ -1,0 +1,109 @@
+//! Pages of servers' backups, many with one query: what clients poll while they wait.
+
+use uuid::Uuid;
+
+use holdfast_domain::{Backup, ServerId};
+
+use super::{Row, select_backups};
+use crate::connect::{Database, skip};
+use crate::error::Error;
+use crate::gather::Gather;
+
+/// A page that somebody wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Whose backups.
+    pub server: ServerId,
+    /// How many at most.
+    pub limit: u32,
+    /// How many newer ones come before.
+    pub offset: u64,
+}
+
+/// A page of a server's backups.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Page {
+    /// The backups of the page, newest first.
+    pub backups: Vec<Backup>,
+    /// How many the server has, those of other pages among them.
+    pub total: u64,
+    /// How many of them count against its limit: creating and completed ones.
+    pub kept: u64,
+}
+
+/// Answers which backups servers have.
+#[derive(Debug)]
+pub struct Pages(Gather<Wanted, Page>);
+
+impl Pages {
+    /// Begins to answer.
+    pub fn begin(database: &Database) -> Self {
+        let database = database.clone();
+        Self(Gather::begin(move |wanted| find(database.clone(), wanted)))
+    }
+
+    /// Finds a page. One behind the end is empty.
+    ///
+    /// # Errors
+    /// When the database can't be read.
+    pub async fn find(&self, wanted: Wanted) -> Result<Page, Error> {
+        self.0.ask(wanted).await
+    }
+}
+
+async fn find(database: Database, wanted: Vec<Wanted>) -> Result<Vec<Result<Page, Error>>, Error> {
+    let servers: Vec<Uuid> = wanted.iter().map(|page| page.server.0).collect();
+    let limits: Vec<i64> = wanted.iter().map(|page| i64::from(page.limit)).collect();
+    let offsets: Vec<i64> = wanted.iter().map(|page| skip(page.offset)).collect();
+    let mut connection = database.pool().acquire().await?;
+    let counts = sqlx::query!(
+        r#"SELECT q.place AS "place!", c.total AS "total!", c.kept AS "kept!"
+           FROM unnest($1::uuid[]) WITH ORDINALITY AS q (server, place)
+           CROSS JOIN LATERAL (
+               SELECT count(*) AS total, count(*) FILTER (WHERE b.state IN ('creating', 'completed')) AS kept
+               FROM backups b WHERE b.server_id = q.server
+           ) c"#,
+        &servers,
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    let rows = select_backups!(
+        &mut *connection,
+        fetch_all,
+        "q.place",
+        "unnest($1::uuid[], $2::bigint[], $3::bigint[]) WITH ORDINALITY AS q (server, count, skip, place)
+         CROSS JOIN LATERAL (
+             SELECT * FROM backups WHERE server_id = q.server
+             ORDER BY created_at DESC, id DESC LIMIT q.count OFFSET q.skip
+         ) b",
+        "ORDER BY q.place, b.created_at DESC, b.id DESC",
+        &servers,
+        &limits,
+        &offsets,
+    )?;
+    drop(connection);
+
+    let mut pages: Vec<Result<Page, Error>> = wanted.iter().map(|_| Ok(Page::default())).collect();
+    for count in counts {
+        if let Some(Ok(page)) = pages.get_mut(at(count.place)) {
+            page.total = count.total.unsigned_abs();
+            page.kept = count.kept.unsigned_abs();
+        }
+    }
+    for row in rows {
+        let Some(page) = pages.get_mut(at(row.place)) else {
+            continue;
+        };
+        match (page.as_mut(), Backup::try_from(row)) {
+            (Ok(page), Ok(backup)) => page.backups.push(backup),
+            (Ok(_), Err(error)) => *page = Err(error),
+            (Err(_), _) => {}
+        }
+    }
+    Ok(pages)
+}
+
+/// Turns an ordinal, from 1, into an index.
+fn at(place: i64) -> usize {
+    usize::try_from(place - 1).unwrap_or(usize::MAX)
+}

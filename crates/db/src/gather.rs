@@ -1,0 +1,161 @@
+//! Answers many questions with one query.
+//!
+//! What clients poll is asked by many at once, and a query costs far more than the row it returns: a
+//! round trip, the start of a plan, three wake-ups. Questions that come while a query is under way are
+//! therefore gathered, and asked together as soon as there is a free lane. A question that comes alone
+//! is asked at once. Nothing is kept: each answer was read after its question came.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+use crate::error::Error;
+
+/// How many queries run side by side. More would only make each of them carry less.
+const LANES: usize = 2;
+/// How many questions one query carries at most.
+const TOGETHER: usize = 64;
+/// How many questions wait before the next one waits to be heard.
+const WAITING: usize = 1024;
+
+/// Gathers questions `Q` and hands out answers `A`.
+#[derive(Debug)]
+pub(crate) struct Gather<Q, A> {
+    questions: mpsc::Sender<Waiting<Q, A>>,
+}
+
+#[derive(Debug)]
+struct Waiting<Q, A> {
+    question: Q,
+    answer: oneshot::Sender<Result<A, Error>>,
+}
+
+impl<Q: Send + 'static, A: Send + 'static> Gather<Q, A> {
+    /// Begins to answer, until this is dropped. `ask` returns one answer for each question, in order.
+    pub(crate) fn begin<F, Asked>(ask: F) -> Self
+    where
+        F: Fn(Vec<Q>) -> Asked + Send + Sync + 'static,
+        Asked: Future<Output = Result<Vec<Result<A, Error>>, Error>> + Send + 'static,
+    {
+        let (questions, heard) = mpsc::channel(WAITING);
+        let heard = Arc::new(Mutex::new(heard));
+        let ask = Arc::new(ask);
+        for _ in 0..LANES {
+            tokio::spawn(lane(Arc::clone(&heard), Arc::clone(&ask)));
+        }
+        Self { questions }
+    }
+
+    /// Asks one question.
+    ///
+    /// # Errors
+    /// Whatever the query that carried it ran into.
+    pub(crate) async fn ask(&self, question: Q) -> Result<A, Error> {
+        let (answer, answered) = oneshot::channel();
+        let waiting = Waiting { question, answer };
+        if self.questions.send(waiting).await.is_err() {
+            return Err(closed());
+        }
+        answered.await.unwrap_or_else(|_| Err(closed()))
+    }
+}
+
+/// A lane ends only with its runtime: then the database is closed as well.
+fn closed() -> Error {
+    Error::Unavailable(sqlx::Error::PoolClosed)
+}
+
+async fn lane<Q, A, F, Asked>(heard: Arc<Mutex<mpsc::Receiver<Waiting<Q, A>>>>, ask: Arc<F>)
+where
+    F: Fn(Vec<Q>) -> Asked,
+    Asked: Future<Output = Result<Vec<Result<A, Error>>, Error>>,
+{
+    let mut waiting = Vec::new();
+    loop {
+        if heard.lock().await.recv_many(&mut waiting, TOGETHER).await == 0 {
+            return;
+        }
+        let (questions, answers): (Vec<Q>, Vec<_>) = waiting
+            .drain(..)
+            .map(|waiting| (waiting.question, waiting.answer))
+            .unzip();
+        // Somebody who no longer waits for an answer is no failure.
+        match ask(questions).await {
+            Ok(found) => {
+                for (answer, found) in answers.into_iter().zip(found) {
+                    let _gone = answer.send(found);
+                }
+            }
+            Err(error) => {
+                let error = Arc::new(error);
+                for answer in answers {
+                    let _gone = answer.send(Err(Error::Shared(Arc::clone(&error))));
+                }
+                // Whoever has come meanwhile would wait as long again, and hear the same.
+                if error.may_pass() {
+                    let mut heard = heard.lock().await;
+                    while let Ok(next) = heard.try_recv() {
+                        let _gone = next.answer.send(Err(Error::Shared(Arc::clone(&error))));
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn questions_that_come_during_a_query_share_the_next_and_each_gets_its_own_answer() {
+        let queries = Arc::new(AtomicUsize::new(0));
+        let gate = Arc::new(Semaphore::new(0));
+        let (counted, passed) = (Arc::clone(&queries), Arc::clone(&gate));
+        let gather = Arc::new(Gather::begin(move |questions: Vec<u32>| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            let passed = Arc::clone(&passed);
+            async move {
+                passed.acquire().await.expect("open").forget();
+                Ok(questions.into_iter().map(|q| Ok(q * 2)).collect())
+            }
+        }));
+        let mut asked: Vec<_> = (0..40_u32)
+            .map(|question| {
+                let gather = Arc::clone(&gather);
+                tokio::spawn(async move { (question, gather.ask(question).await) })
+            })
+            .collect();
+        // All are heard before the first answer.
+        tokio::task::yield_now().await;
+        gate.add_permits(40);
+        for asked in asked.drain(..) {
+            let (question, answer) = asked.await.expect("it ends");
+            assert_eq!(answer.expect("an answer"), question * 2);
+        }
+        assert!(queries.load(Ordering::SeqCst) < 10, "{queries:?}");
+    }
+
+    #[tokio::test]
+    async fn a_failure_reaches_everybody_and_the_next_question_is_asked_again() {
+        let broken = Arc::new(AtomicUsize::new(1));
+        let left = Arc::clone(&broken);
+        let gather = Gather::begin(move |questions: Vec<u32>| {
+            let fails = left.swap(0, Ordering::SeqCst) == 1;
+            async move {
+                if fails {
+                    return Err(Error::Unavailable(sqlx::Error::PoolTimedOut));
+                }
+                Ok(questions.into_iter().map(Ok).collect())
+            }
+        });
+        let failed = gather.ask(1).await;
+        assert!(failed.is_err_and(|error| error.may_pass()));
+        assert_eq!(gather.ask(2).await.expect("an answer"), 2);
+    }
+}
