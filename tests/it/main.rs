@@ -17,6 +17,7 @@ mod limits;
 mod permissions;
 mod queries;
 mod refusals;
+mod space;
 mod support;
 mod tidy;
 mod worker_dies;

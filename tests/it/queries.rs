@@ -119,6 +119,8 @@ impl Fixture {
             name: &BackupName::parse("A backup").unwrap().unwrap(),
             ignored_files: &[],
             disk: &DiskName::parse("local").unwrap(),
+            node: &node(),
+            reserved_bytes: 0,
             is_locked: true,
             created_by: self.owner,
         };

@@ -112,6 +112,10 @@ impl ApiError {
             Self::Create(CreateRefused::TooMany) => {
                 (StatusCode::BAD_REQUEST, "TooManyBackupsException")
             }
+            Self::Create(CreateRefused::NoSpace) => (
+                StatusCode::INSUFFICIENT_STORAGE,
+                "InsufficientStorageException",
+            ),
             Self::Create(CreateRefused::Busy(_))
             | Self::Restore(_)
             | Self::Cancel
@@ -191,6 +195,9 @@ impl ApiError {
             }
             Self::Create(CreateRefused::TooMany) => {
                 "This server has reached its backup limit.".into()
+            }
+            Self::Create(CreateRefused::NoSpace) => {
+                "Not enough storage space available for backup.".into()
             }
             Self::Create(CreateRefused::Busy(busy)) => {
                 let why = match busy {

@@ -27,4 +27,4 @@ pub use openapi::openapi;
 pub use rate::Limiter;
 pub use serve::{ServeError, serve};
 pub use sign::Signer;
-pub use state::{ApiState, Options};
+pub use state::{ApiState, Measure, Options};

@@ -192,6 +192,10 @@ impl IntoResponses for Refusals {
                 "503",
                 "The database or a disk is away; `Retry-After` says when to try again",
             ),
+            (
+                "507",
+                "There is no room for a backup, on its disk or in the server's quota",
+            ),
         ])
     }
 }

@@ -1,5 +1,7 @@
 //! What every request can reach.
 
+use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -9,15 +11,20 @@ use holdfast_db::Database;
 use holdfast_db::backups::Pages;
 use holdfast_db::visits::Visits;
 use holdfast_domain::limit::Throttle;
-use holdfast_domain::{NodeName, PlaceRules};
+use holdfast_domain::{NodeName, PlaceRules, Server};
 use holdfast_storage::Disks;
 
 use crate::finals::Finals;
 use crate::rate::Limiter;
 use crate::sign::Signer;
 
+/// Says how many bytes a backup of a server would have to read, with these patterns, where this process sees the
+/// server's files and they can be counted quickly.
+pub type Measure = Box<
+    dyn Fn(Server, Vec<String>) -> Pin<Box<dyn Future<Output = Option<u64>> + Send>> + Send + Sync,
+>;
+
 /// What every request can reach. One for the whole service, shared by its threads.
-#[derive(Debug)]
 pub struct ApiState {
     /// The database.
     pub database: Database,
@@ -33,6 +40,8 @@ pub struct ApiState {
     pub finals: Finals,
     /// Counts requests.
     pub limiter: Arc<Limiter>,
+    /// Measures a server that has no backup yet.
+    pub measure: Measure,
     /// The settings.
     pub options: Options,
     /// The clock.
@@ -54,6 +63,12 @@ pub struct Options {
     pub backups_per_server: u32,
     /// How many backups a server may ask for in a span of time.
     pub create_throttle: Throttle,
+    /// The greatest archive of a server that says nothing of its own, in bytes.
+    pub max_backup_bytes: u64,
+    /// What all archives of such a server may take together, in bytes; 0 for no quota.
+    pub quota_bytes_per_server: u64,
+    /// What is kept free on a disk, in bytes.
+    pub disk_reserve_bytes: u64,
     /// How long all ignore patterns of a backup may be together, in bytes.
     pub max_ignored_bytes: usize,
     /// How long a download link is good, in seconds.
@@ -62,4 +77,10 @@ pub struct Options {
     pub node: NodeName,
     /// Where servers' directories may lie.
     pub places: PlaceRules,
+}
+
+impl fmt::Debug for ApiState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiState").finish_non_exhaustive()
+    }
 }

@@ -11,7 +11,7 @@ use chrono::Utc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use holdfast_api::{ApiState, Finals, Limiter, Signer};
+use holdfast_api::{ApiState, Finals, Limiter, Measure, Signer};
 use holdfast_db::Database;
 use holdfast_db::backups::Pages;
 use holdfast_db::visits::Visits;
@@ -130,7 +130,10 @@ pub async fn start_api(
         None => data::signing_key(data)?,
     };
     let stop = CancellationToken::new();
+    let node = NodeName::parse(&settings.worker.node).map_err(Failure::new)?;
+    let places = place_rules(settings)?;
     let state = ApiState {
+        measure: measure(node.clone(), places.clone()),
         finals: Finals::listen(&database, stop.clone()).await?,
         limiter: Limiter::begin(
             &database,
@@ -156,8 +159,11 @@ pub async fn start_api(
             max_ignored_bytes: settings.limits.max_ignored_bytes.get(),
             download_ttl_seconds: u32::try_from(settings.downloads.ttl.as_secs())
                 .unwrap_or(u32::MAX),
-            node: NodeName::parse(&settings.worker.node).map_err(Failure::new)?,
-            places: place_rules(settings)?,
+            max_backup_bytes: settings.limits.max_backup_bytes.get(),
+            quota_bytes_per_server: settings.limits.quota_bytes_per_server,
+            disk_reserve_bytes: settings.limits.disk_reserve_bytes,
+            node,
+            places,
         },
         now: Utc::now,
     };
@@ -167,6 +173,20 @@ pub async fn start_api(
         name: "API",
         stop,
         task: Some(task),
+    })
+}
+
+/// Measures the servers of this process's own node: only their files can be here.
+fn measure(node: NodeName, places: PlaceRules) -> Measure {
+    Box::new(move |server, patterns| {
+        let is_here = server.node == node;
+        let places = places.clone();
+        Box::pin(async move {
+            match is_here {
+                true => holdfast_worker::measure(places, server, patterns).await,
+                false => None,
+            }
+        })
     })
 }
 

@@ -93,6 +93,10 @@ pub struct LimitSettings {
     pub create_throttle_seconds: u32,
     /// The largest archive, in bytes.
     pub max_backup_bytes: NonZeroU64,
+    /// All its archives together, in bytes; 0 for no quota.
+    pub quota_bytes_per_server: u64,
+    /// What is kept free on a disk, in bytes.
+    pub disk_reserve_bytes: u64,
     /// The longest list of ignored files, in bytes.
     pub max_ignored_bytes: NonZeroUsize,
 }

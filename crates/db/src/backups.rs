@@ -2,12 +2,14 @@
 
 mod pages;
 mod row;
+mod space;
 
 use holdfast_domain::backup::Completed;
-use holdfast_domain::{Backup, BackupId, BackupName, DiskName, ServerId, UserId};
+use holdfast_domain::{Backup, BackupId, BackupName, DiskName, NodeName, ServerId, UserId};
 
 pub use self::pages::{Page, Pages, Wanted};
 pub(crate) use self::row::Row;
+pub use self::space::{expected_bytes, free_and_promised};
 use crate::connect::{Database, Transaction};
 use crate::error::Error;
 
@@ -57,6 +59,10 @@ pub struct NewBackup<'a> {
     pub ignored_files: &'a [String],
     /// The disk that will hold it.
     pub disk: &'a DiskName,
+    /// The node that makes it.
+    pub node: &'a NodeName,
+    /// How much of the disk it is expected to take, in bytes.
+    pub reserved_bytes: u64,
     /// Whether it is locked from the first.
     pub is_locked: bool,
     /// Who asks.
@@ -69,8 +75,8 @@ pub struct NewBackup<'a> {
 /// When the database can't be written.
 pub async fn insert(transaction: &mut Transaction, backup: &NewBackup<'_>) -> Result<(), Error> {
     sqlx::query!(
-        "INSERT INTO backups (id, server_id, name, ignored_files, disk, is_locked, created_by)
-         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        "INSERT INTO backups (id, server_id, name, ignored_files, disk, is_locked, created_by, node, reserved_bytes)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         backup.id.0,
         backup.server.0,
         backup.name.as_str(),
@@ -78,6 +84,8 @@ pub async fn insert(transaction: &mut Transaction, backup: &NewBackup<'_>) -> Re
         backup.disk.as_str(),
         backup.is_locked,
         backup.created_by.0,
+        backup.node.as_str(),
+        i64::try_from(backup.reserved_bytes).unwrap_or(i64::MAX),
     )
     .execute(transaction.connection())
     .await?;

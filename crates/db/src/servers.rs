@@ -246,6 +246,8 @@ pub async fn lock(
                  AND state IN ('available', 'scheduled', 'running')) AS unfinished,
             (SELECT count(*) FROM backups
              WHERE server_id = $1 AND state IN ('creating', 'completed')) AS "kept!",
+            (SELECT coalesce(sum(size_bytes), 0)::bigint FROM backups
+             WHERE server_id = $1 AND state = 'completed') AS "archived_bytes!",
             (SELECT count(*) FROM jobs
              WHERE server_id = $1 AND kind = 'create_backup' AND state NOT IN ('discarded', 'cancelled')
                  AND created_at > now() - make_interval(secs => $2)) AS "recent!""#,
@@ -262,6 +264,7 @@ pub async fn lock(
             .map(|kind| JobKind::parse(&kind).ok_or_else(|| Error::unreadable("job kind", &kind)))
             .transpose()?,
         kept: row.kept.unsigned_abs(),
+        archived_bytes: row.archived_bytes.unsigned_abs(),
         recent: row.recent.unsigned_abs(),
     })
 }

@@ -25,6 +25,8 @@ pub enum CreateRefused {
     Throttled(Throttle),
     /// It has as many backups as it may have.
     TooMany,
+    /// There is no room for one more: on its disk, or in its quota.
+    NoSpace,
 }
 
 /// How many backups a server may ask for in a span of time.
@@ -54,6 +56,8 @@ pub struct Load {
     pub unfinished: Option<JobKind>,
     /// Its backups that count: creating and completed ones; failed ones do not.
     pub kept: u64,
+    /// The size of its archives together, in bytes.
+    pub archived_bytes: u64,
     /// The backups it was asked for within the throttle's span: creating and completed ones count,
     /// deleted ones too, failed ones not.
     pub recent: u64,
@@ -99,6 +103,40 @@ pub fn check_create(load: &Load, allowance: &Allowance) -> Result<(), CreateRefu
     }
     if load.kept >= u64::from(allowance.backups) {
         return Err(CreateRefused::TooMany);
+    }
+    Ok(())
+}
+
+/// What room there is for a backup.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes that its disk has free; `None` where nobody knows.
+    pub free_bytes: Option<u64>,
+    /// Bytes of that disk which are never used.
+    pub reserve_bytes: u64,
+    /// Bytes that backups which are being made are expected to take.
+    pub promised_bytes: u64,
+    /// What all archives of the server may take together, in bytes; 0 means that there is no quota.
+    pub quota_bytes: u64,
+    /// What they take.
+    pub archived_bytes: u64,
+}
+
+/// Checks that there is room for a backup that is expected to take `expected_bytes`: no archive is empty, so
+/// one of which nothing is known needs some room as well.
+///
+/// # Errors
+/// [`CreateRefused::NoSpace`].
+pub fn check_space(expected_bytes: u64, space: &Space) -> Result<(), CreateRefused> {
+    let needed = expected_bytes.max(1);
+    let taken = space.reserve_bytes.saturating_add(space.promised_bytes);
+    if let Some(free) = space.free_bytes
+        && taken.saturating_add(needed) > free
+    {
+        return Err(CreateRefused::NoSpace);
+    }
+    if space.quota_bytes > 0 && space.archived_bytes.saturating_add(needed) > space.quota_bytes {
+        return Err(CreateRefused::NoSpace);
     }
     Ok(())
 }
@@ -171,10 +209,56 @@ mod tests {
                 state,
                 unfinished,
                 kept,
+                archived_bytes: 0,
                 recent,
             };
             let found = check_create(&load, &Allowance { backups, throttle });
             assert_eq!(found, expected, "{load:?} {throttle:?} {backups}");
         }
+    }
+
+    #[test]
+    fn space_is_refused_at_the_byte_that_is_too_many() {
+        let disk = |free_bytes| Space {
+            free_bytes: Some(free_bytes),
+            reserve_bytes: 100,
+            promised_bytes: 30,
+            ..Space::default()
+        };
+        let quota = |archived_bytes| Space {
+            quota_bytes: 1000,
+            archived_bytes,
+            ..Space::default()
+        };
+        let fits = |expected, space| check_space(expected, &space).is_ok();
+        for (expected, free, answer) in [
+            (20, 149, false),
+            (20, 150, true),
+            (20, 151, true),
+            (0, 130, false),
+            (0, 131, true),
+            (u64::MAX, u64::MAX, false),
+        ] {
+            assert_eq!(fits(expected, disk(free)), answer, "{expected} in {free}");
+        }
+        for (expected, archived, answer) in [
+            (400, 599, true),
+            (400, 600, true),
+            (400, 601, false),
+            (0, 999, true),
+            (0, 1000, false),
+            (1, u64::MAX, false),
+        ] {
+            assert_eq!(
+                fits(expected, quota(archived)),
+                answer,
+                "{expected} after {archived}"
+            );
+        }
+        let nothing_known = Space {
+            promised_bytes: u64::MAX,
+            ..Space::default()
+        };
+        assert!(fits(u64::MAX, nothing_known));
     }
 }

@@ -12,6 +12,7 @@ mod end;
 mod jobs;
 mod lease;
 mod maintenance;
+mod measure;
 mod pipe;
 mod place;
 mod presence;
@@ -19,4 +20,5 @@ mod runner;
 mod settle;
 
 pub use context::{Context, Options};
+pub use measure::measure;
 pub use runner::run;

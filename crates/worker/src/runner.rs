@@ -133,4 +133,6 @@ async fn handle(context: Arc<Context>, claim: Claim, leaving: CancellationToken)
     let end = work_of::run(&context, &work).await;
     settle(&context, &work, end).await;
     lease.end();
+    // What the job wrote or removed counts for the next one at once.
+    presence::announce(&context).await;
 }

@@ -7,7 +7,7 @@ use holdfast_db::backups::{self, NewBackup, Pages, Wanted};
 use holdfast_db::{Error, jobs, servers};
 use holdfast_domain::{BackupId, BackupName, DiskName, JobKind, ServerId};
 
-use super::{Fixture, new_job};
+use super::{Fixture, new_job, node};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_locked_server_shows_its_load_to_the_one_who_waited() {
@@ -34,6 +34,8 @@ async fn a_locked_server_shows_its_load_to_the_one_who_waited() {
             name: &BackupName::parse("first").unwrap().unwrap(),
             ignored_files: &[],
             disk: &DiskName::parse("local").unwrap(),
+            node: &node(),
+            reserved_bytes: 0,
             is_locked: false,
             created_by: fixture.owner,
         };

@@ -147,7 +147,11 @@ impl Reader {
         let max_ignored_bytes = self
             .number("limits.max_ignored_bytes", 1..=(1 << 20))
             .and_then(NonZeroUsize::new);
+        let quota_bytes_per_server = self.number("limits.quota_bytes_per_server", 0..=HUGE);
+        let disk_reserve_bytes = self.number("limits.disk_reserve_bytes", 0..=HUGE);
         Some(LimitSettings {
+            quota_bytes_per_server: quota_bytes_per_server?,
+            disk_reserve_bytes: disk_reserve_bytes?,
             create_throttle_count: create_throttle_count?,
             create_throttle_seconds: create_throttle_seconds?,
             backups_per_server: backups_per_server?,

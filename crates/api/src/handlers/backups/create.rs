@@ -9,8 +9,8 @@ use holdfast_db::jobs::NewJob;
 use holdfast_db::{activity, backups, jobs, servers};
 use holdfast_domain::access::Action;
 use holdfast_domain::activity::Event;
-use holdfast_domain::limit::{self, Allowance, CreateRefused, ServerBusy};
-use holdfast_domain::{BackupId, BackupName, JobKind};
+use holdfast_domain::limit::{self, Allowance, CreateRefused, ServerBusy, Space};
+use holdfast_domain::{BackupId, BackupName, JobKind, Server};
 
 use crate::auth::{Caller, permit};
 use crate::error::ApiError;
@@ -52,6 +52,9 @@ pub(crate) async fn create(
     fields.check()?;
     let name = name.unwrap_or_else(|| BackupName::from_time((state.now)()));
 
+    let disk = server.disk.as_ref().unwrap_or(state.disks.default_name());
+    let expected_bytes = expected_bytes(&state, server, ignored.lines()).await?;
+
     let mut transaction = state.database.begin().await?;
     let throttle = state.options.create_throttle;
     let load = servers::lock(&mut transaction, server.id, throttle.seconds).await?;
@@ -60,6 +63,19 @@ pub(crate) async fn create(
         .backups
         .unwrap_or(state.options.backups_per_server);
     limit::check_create(&load, &Allowance { backups, throttle }).map_err(ApiError::Create)?;
+    let (free_bytes, promised_bytes) =
+        backups::free_and_promised(&mut transaction, &server.node, disk).await?;
+    let space = Space {
+        free_bytes,
+        promised_bytes,
+        reserve_bytes: state.options.disk_reserve_bytes,
+        quota_bytes: server
+            .limits
+            .quota_bytes
+            .unwrap_or(state.options.quota_bytes_per_server),
+        archived_bytes: load.archived_bytes,
+    };
+    limit::check_space(expected_bytes, &space).map_err(ApiError::Create)?;
 
     let id = BackupId(Uuid::new_v4());
     let backup = NewBackup {
@@ -67,7 +83,9 @@ pub(crate) async fn create(
         server: server.id,
         name: &name,
         ignored_files: ignored.lines(),
-        disk: server.disk.as_ref().unwrap_or(state.disks.default_name()),
+        disk,
+        node: &server.node,
+        reserved_bytes: expected_bytes,
         is_locked,
         created_by: caller.user,
     };
@@ -104,4 +122,21 @@ pub(crate) async fn create(
         .ok_or(ApiError::Internal)?;
     transaction.commit().await?;
     Ok(views::ok(&views::backup(&created, caller.profile)))
+}
+
+/// Returns how many bytes an archive of a server is expected to take: as many as the last one, or at most as
+/// many as there are to read, and no more than it may have. 0 when nothing is known.
+async fn expected_bytes(
+    state: &ApiState,
+    server: &Server,
+    patterns: &[String],
+) -> Result<u64, ApiError> {
+    let known = match backups::expected_bytes(&state.database, server.id).await? {
+        Some(last) => Some(last),
+        None => (state.measure)(server.clone(), patterns.to_vec()).await,
+    };
+    let limit = server.limits.max_backup_bytes;
+    Ok(known
+        .unwrap_or_default()
+        .min(limit.unwrap_or(state.options.max_backup_bytes)))
 }

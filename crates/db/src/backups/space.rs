@@ -1,0 +1,63 @@
+//! How much room there is for one more backup.
+
+use holdfast_domain::{DiskName, NodeName, ServerId};
+
+use crate::connect::{Database, Transaction};
+use crate::error::Error;
+
+/// Returns the size of a server's latest archive, in bytes: what the next one is expected to take.
+///
+/// # Errors
+/// When the database can't be read.
+pub async fn expected_bytes(database: &Database, server: ServerId) -> Result<Option<u64>, Error> {
+    let size = sqlx::query_scalar!(
+        "SELECT size_bytes FROM backups WHERE server_id = $1 AND state = 'completed'
+         ORDER BY created_at DESC, id DESC LIMIT 1",
+        server.0,
+    )
+    .fetch_optional(database.pool())
+    .await?;
+    Ok(size.map(i64::unsigned_abs))
+}
+
+/// Returns how many bytes a node's disk has free, as one of its workers has said within the last minute, and
+/// how many of them backups that are being made are expected to take. Until the transaction ends, nobody else
+/// gets an answer about that disk: of two requests for the last room, the second sees the first.
+///
+/// # Errors
+/// When the database can't be read.
+pub async fn free_and_promised(
+    transaction: &mut Transaction,
+    node: &NodeName,
+    disk: &DiskName,
+) -> Result<(Option<u64>, u64), Error> {
+    let free = sqlx::query_scalar!(
+        r#"SELECT (disk_free_bytes ->> $2)::bigint AS "free!" FROM workers
+           WHERE node = $1 AND last_heartbeat_at > now() - interval '1 minute' AND disk_free_bytes ? $2
+           ORDER BY last_heartbeat_at DESC LIMIT 1"#,
+        node.as_str(),
+        disk.as_str(),
+    )
+    .fetch_optional(transaction.connection())
+    .await?;
+    let Some(free) = free else {
+        return Ok((None, 0));
+    };
+    // In a statement of its own: one that waited for the lock would still see the sum from before the wait.
+    sqlx::query!(
+        "SELECT pg_advisory_xact_lock(hashtextextended($1 || '/' || $2, 0))",
+        node.as_str(),
+        disk.as_str(),
+    )
+    .execute(transaction.connection())
+    .await?;
+    let promised = sqlx::query_scalar!(
+        r#"SELECT coalesce(sum(reserved_bytes), 0)::bigint AS "sum!" FROM backups
+           WHERE node = $1 AND disk = $2 AND state = 'creating'"#,
+        node.as_str(),
+        disk.as_str(),
+    )
+    .fetch_one(transaction.connection())
+    .await?;
+    Ok((Some(free.unsigned_abs()), promised.unsigned_abs()))
+}

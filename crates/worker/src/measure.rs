@@ -1,0 +1,32 @@
+//! How much there is to back up, counted before a backup exists.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast_archive::{Control, Rules};
+use holdfast_domain::{PlaceRules, Server};
+
+use crate::place;
+
+/// How long counting may take: somebody waits for it.
+const QUICK: Duration = Duration::from_secs(2);
+
+/// Counts the bytes that a backup of a server would read. Nothing when that takes too long, or the files can't
+/// be seen from here: the backup itself will say why.
+pub async fn measure(rules: PlaceRules, server: Server, patterns: Vec<String>) -> Option<u64> {
+    let control = Arc::new(Control::new());
+    let watched = Arc::clone(&control);
+    let counting = tokio::task::spawn_blocking(move || {
+        let directory = place::resolve(&rules, &server.directory, server.placed_by).ok()?;
+        let own = match patterns.is_empty() {
+            true => holdfast_archive::read_pteroignore(&directory).ok()?,
+            false => None,
+        };
+        let rules = Rules::new(&own.unwrap_or(patterns)).ok()?;
+        let totals = holdfast_archive::scan(&directory, &rules, &watched).ok()?;
+        Some(totals.bytes)
+    });
+    let counted = tokio::time::timeout(QUICK, counting).await;
+    control.cancel();
+    counted.ok()?.ok()?
+}

@@ -1,0 +1,163 @@
+//! Room for backups: 507 before anything exists, by quota, by disk, and when many ask at once.
+
+use serde_json::{Value, json};
+
+use crate::support::app::App;
+use crate::support::client::Answer;
+use crate::support::files;
+
+/// A request whose size is known to the byte.
+fn only_the_world() -> Value {
+    json!({"ignored": ["*", "!world.bin"]})
+}
+
+fn assert_no_space(answer: &Answer) {
+    let text = "Not enough storage space available for backup.";
+    let expected = (507, "InsufficientStorageException".into(), text.into());
+    assert_eq!(answer.refusal(), expected);
+}
+
+async fn assert_nothing_is_left(app: &App) {
+    for table in ["backups", "jobs", "activity"] {
+        let rows = format!("SELECT count(*) FROM {table}");
+        assert_eq!(app.sql().number(&rows).await, 0, "{table}");
+    }
+}
+
+/// A worker's word about the disk, for an app without one.
+async fn say_free(app: &App, bytes: u64) {
+    app.sql()
+        .query(&format!(
+            "INSERT INTO workers (name, node, version, host, pid, concurrency, disk_free_bytes)
+             VALUES ('told', 'local', '0', 'here', 1, 1, '{{\"local\": {bytes}}}')
+             ON CONFLICT (name) DO UPDATE SET disk_free_bytes = EXCLUDED.disk_free_bytes, last_heartbeat_at = now()"
+        ))
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn create_507_when_a_first_backup_may_not_fit_into_the_quota() {
+    let mut app = App::start().await;
+    files::write(&app.directory.join("world.bin"), &files::noise(200_000, 1));
+    app.server.limits.quota_bytes = Some(150_000);
+    app.save_server().await;
+    assert_no_space(&app.as_owner().create(json!({})).await);
+    assert_nothing_is_left(&app).await;
+    // What is not backed up needs no room.
+    let answer = app
+        .as_owner()
+        .create(json!({"ignored": ["world.bin", "*.jar"]}))
+        .await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    app.ended(&answer.uuid()).await;
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn create_507_when_one_more_like_the_last_would_pass_the_quota_to_the_byte() {
+    let mut app = App::start().await;
+    let first = app.backup().await;
+    let shown = app.as_owner().show(&first).await.attributes();
+    let bytes = shown["bytes"].as_u64().unwrap();
+    app.server.limits.quota_bytes = Some(2 * bytes - 1);
+    app.save_server().await;
+    assert_no_space(&app.as_owner().create(json!({})).await);
+    assert_eq!(
+        app.as_owner().list("").await.json()["meta"]["backup_count"],
+        1
+    );
+    app.server.limits.quota_bytes = Some(2 * bytes);
+    app.save_server().await;
+    app.backup().await;
+    assert_no_space(&app.as_owner().create(json!({})).await);
+    // Deleting one makes room again.
+    assert_eq!(app.as_owner().delete(&first).await.status, 204);
+    app.backup().await;
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn create_507_by_the_quota_of_the_settings_unless_the_server_has_its_own() {
+    let mut app = App::start_with(&[("limits.quota_bytes_per_server", "1")]).await;
+    files::write(&app.directory.join("world.bin"), b"two bytes or more");
+    assert_no_space(&app.as_owner().create(json!({})).await);
+    assert_nothing_is_left(&app).await;
+    app.server.limits.quota_bytes = Some(0);
+    app.save_server().await;
+    app.backup().await;
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn create_507_when_the_disk_is_full() {
+    // No disk has that much left to keep free.
+    let reserve = ("limits.disk_reserve_bytes", "9000000000000000000");
+    let app = App::start_with(&[reserve]).await;
+    let workers = "SELECT count(*) FROM workers";
+    crate::support::eventually("the worker has told what is free", async || {
+        (app.sql().number(workers).await == 1).then_some(())
+    })
+    .await;
+    assert_no_space(&app.as_owner().create(json!({})).await);
+    assert_nothing_is_left(&app).await;
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_has_room_to_the_byte_and_none_beyond_what_running_backups_will_take() {
+    let app = App::without_worker(&[("limits.disk_reserve_bytes", "1000")]).await;
+    let size: u64 = 1 << 20;
+    let mut servers = Vec::new();
+    for n in 0..2 {
+        let server = app.another_server(&format!("Server {n}")).await;
+        files::write(
+            &server.directory.join("world.bin"),
+            &files::noise(1 << 20, n),
+        );
+        servers.push(server);
+    }
+    let as_first = app.as_owner().about(&servers[0].id.to_string());
+    say_free(&app, size + 999).await;
+    assert_no_space(&as_first.create(only_the_world()).await);
+    assert_nothing_is_left(&app).await;
+    say_free(&app, size + 1000).await;
+    assert_eq!(as_first.create(only_the_world()).await.status, 200);
+    // It has written nothing yet, but the room is its own.
+    let as_second = app.as_owner().about(&servers[1].id.to_string());
+    assert_no_space(&as_second.create(only_the_world()).await);
+    say_free(&app, 2 * size + 1000).await;
+    assert_eq!(as_second.create(only_the_world()).await.status, 200);
+    // A word that is too old counts no more: then the backup itself finds out.
+    say_free(&app, 1).await;
+    app.sql()
+        .query("UPDATE workers SET last_heartbeat_at = now() - interval '61 seconds'; UPDATE backups SET state = 'failed', failed_at = now(), error = 'x'; DELETE FROM jobs")
+        .await;
+    assert_eq!(as_first.create(only_the_world()).await.status, 200);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_servers_at_once_only_as_many_get_room_as_there_is() {
+    let app = App::without_worker(&[("limits.disk_reserve_bytes", "0")]).await;
+    let mut clients = Vec::new();
+    for n in 0..20 {
+        let server = app.another_server(&format!("Server {n}")).await;
+        files::write(
+            &server.directory.join("world.bin"),
+            &files::noise(100_000, n),
+        );
+        clients.push(app.as_owner().about(&server.id.to_string()));
+    }
+    say_free(&app, 350_000).await;
+    let asked = clients.iter().map(|client| client.create(only_the_world()));
+    let answers = futures_util::future::join_all(asked).await;
+    let count = |status| {
+        answers
+            .iter()
+            .filter(|answer| answer.status == status)
+            .count()
+    };
+    assert_eq!((count(200), count(507)), (3, 17));
+    assert_eq!(app.sql().number("SELECT count(*) FROM backups").await, 3);
+    app.stop().await;
+}
