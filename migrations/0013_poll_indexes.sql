@@ -6,6 +6,6 @@ CREATE INDEX backups_newest ON backups (server_id, created_at DESC, id DESC) INC
 
 -- Of the jobs of a backup only these two kinds are ever asked for. Both indexes stay small, while
 -- every backup there ever was has a job that has ended.
-CREATE INDEX jobs_unfinished ON jobs (backup_id, id DESC) WHERE state IN ('available', 'scheduled', 'running');
-CREATE INDEX jobs_restores ON jobs (backup_id, id DESC) WHERE kind = 'restore_backup';
+CREATE INDEX jobs_unfinished ON jobs (server_id, backup_id) WHERE state IN ('available', 'scheduled', 'running');
+CREATE INDEX jobs_restores ON jobs (server_id, backup_id, id DESC) WHERE kind = 'restore_backup';
 DROP INDEX jobs_of_backup;

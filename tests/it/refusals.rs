@@ -79,6 +79,7 @@ async fn every_refusal_of_the_reference_has_its_status_code_and_text() {
     for (state, when) in [
         (ServerState::Installing, "server installing"),
         (ServerState::Suspended, "server suspended"),
+        (ServerState::Restoring, "server restoring"),
     ] {
         app.server.state = state;
         app.save_server().await;

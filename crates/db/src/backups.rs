@@ -13,38 +13,52 @@ pub use self::space::{expected_bytes, free_and_promised};
 use crate::connect::{Database, Transaction};
 use crate::error::Error;
 
-/// Selects backups `b` of `$from`, each with the job that runs for it and its latest restore. `$place` tells
-/// apart whom a row is for, where there are several.
-macro_rules! select_backups {
+/// Selects backups `b` of `$from`, each with the job that is unfinished `u` and its latest restore `r`. `$place`
+/// tells apart whom a row is for, where there are several.
+macro_rules! select_backups_of {
     ($executor:expr, $fetch:ident, $place:tt, $from:tt, $tail:tt $(, $argument:expr)* $(,)?) => {
         sqlx::query_as!(
             Row,
-            "SELECT " + $place + " AS \"place!\", b.id, b.server_id, b.name, b.ignored_files, b.disk, b.state, b.is_locked, b.is_scheduled,
-                    b.size_bytes, b.sha256, b.archive_attempt, b.notes_count, b.notes, b.error, b.created_at,
-                    b.completed_at, b.failed_at,
+            "SELECT " + $place + " AS \"place!\", b.id, b.server_id, b.name, b.ignored_files, b.disk, b.state, b.is_locked,
+                    b.is_scheduled, b.size_bytes, b.sha256, b.archive_attempt, b.notes_count, b.notes, b.error,
+                    b.created_at, b.completed_at, b.failed_at,
                     u.state AS \"unfinished_state?\", u.progress AS \"unfinished_progress?\",
                     r.state AS \"restore_state?\", r.started_at AS \"restore_started_at?\",
                     r.finalized_at AS \"restore_finalized_at?\",
                     r.errors -> -1 ->> 'sentence' AS \"restore_error?\"
-             FROM " + $from + "
-             LEFT JOIN LATERAL (
-                 SELECT j.state, j.progress FROM jobs j
-                 WHERE j.backup_id = b.id AND j.state IN ('available', 'scheduled', 'running')
-                 ORDER BY j.id DESC LIMIT 1
-             ) u ON true
-             LEFT JOIN LATERAL (
-                 SELECT j.state, j.started_at, j.finalized_at, j.errors FROM jobs j
-                 WHERE j.backup_id = b.id AND j.kind = 'restore_backup'
-                 ORDER BY j.id DESC LIMIT 1
-             ) r ON true "
-                + $tail,
+             FROM " + $from + " " + $tail,
             $($argument),*
         )
         .$fetch($executor)
         .await
     };
 }
-pub(crate) use select_backups;
+pub(crate) use select_backups_of;
+
+/// Selects single backups: their jobs are looked up one by one.
+macro_rules! select_backups {
+    ($executor:expr, $fetch:ident, $tail:tt $(, $argument:expr)* $(,)?) => {
+        select_backups_of!(
+            $executor,
+            $fetch,
+            "0::bigint",
+            "backups b
+             LEFT JOIN LATERAL (
+                 SELECT j.state, j.progress FROM jobs j
+                 WHERE j.server_id = b.server_id AND j.backup_id = b.id
+                     AND j.state IN ('available', 'scheduled', 'running')
+                 ORDER BY j.id DESC LIMIT 1
+             ) u ON true
+             LEFT JOIN LATERAL (
+                 SELECT j.state, j.started_at, j.finalized_at, j.errors FROM jobs j
+                 WHERE j.server_id = b.server_id AND j.backup_id = b.id AND j.kind = 'restore_backup'
+                 ORDER BY j.id DESC LIMIT 1
+             ) r ON true",
+            $tail
+            $(, $argument)*
+        )
+    };
+}
 
 /// A backup that is asked for.
 #[derive(Clone, Debug)]
@@ -105,8 +119,6 @@ pub async fn list_all(
     let rows = select_backups!(
         database.pool(),
         fetch_all,
-        "0::bigint",
-        "backups b",
         "WHERE ($1::uuid IS NULL OR b.server_id = $1) AND ($2::text IS NULL OR b.state = $2)
          ORDER BY b.created_at DESC, b.id DESC LIMIT $3",
         server.map(|id| id.0),
@@ -128,8 +140,6 @@ pub async fn find(
     select_backups!(
         database.pool(),
         fetch_optional,
-        "0::bigint",
-        "backups b",
         "WHERE b.id = $1 AND b.server_id = $2",
         backup.0,
         server.0
@@ -159,8 +169,6 @@ pub async fn lock(
     select_backups!(
         transaction.connection(),
         fetch_optional,
-        "0::bigint",
-        "backups b",
         "WHERE b.id = $1 AND b.server_id = $2",
         backup.0,
         server.0

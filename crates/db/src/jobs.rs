@@ -184,14 +184,17 @@ pub async fn heartbeat(
 /// When the database can't be read.
 pub async fn is_attempt_running(
     database: &Database,
+    server: ServerId,
     backup: BackupId,
     attempt: u32,
 ) -> Result<bool, Error> {
     let found = sqlx::query_scalar!(
         r#"SELECT EXISTS (
             SELECT 1 FROM jobs
-            WHERE backup_id = $1 AND kind = 'create_backup' AND state = 'running' AND attempt = $2
+            WHERE server_id = $1 AND backup_id = $2 AND kind = 'create_backup' AND state = 'running'
+                AND attempt = $3
         ) AS "found!""#,
+        server.0,
         backup.0,
         i32::try_from(attempt).unwrap_or(i32::MAX),
     )
@@ -229,16 +232,19 @@ pub async fn state(
 /// When the database can't be written.
 pub async fn cancel_creation(
     transaction: &mut Transaction,
+    server: ServerId,
     backup: BackupId,
     by: &str,
 ) -> Result<Option<(JobId, bool)>, Error> {
     let row = sqlx::query!(
         r#"UPDATE jobs SET
-               cancelled_by = $2,
+               cancelled_by = $3,
                state = CASE state WHEN 'running' THEN state ELSE 'cancelled' END,
                finalized_at = CASE state WHEN 'running' THEN NULL ELSE now() END
-           WHERE backup_id = $1 AND kind = 'create_backup' AND state IN ('available', 'scheduled', 'running')
+           WHERE server_id = $1 AND backup_id = $2 AND kind = 'create_backup'
+               AND state IN ('available', 'scheduled', 'running')
            RETURNING id, state = 'cancelled' AS "ended!""#,
+        server.0,
         backup.0,
         by,
     )

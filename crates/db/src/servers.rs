@@ -1,5 +1,6 @@
 //! Servers.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
@@ -129,6 +130,25 @@ pub async fn page(
         ),
     }?;
     rows.into_iter().map(Server::try_from).collect()
+}
+
+/// Says which of some servers are being restored, or wait for it.
+///
+/// # Errors
+/// When the database can't be read.
+pub async fn restoring(
+    database: &Database,
+    servers: &[ServerId],
+) -> Result<BTreeSet<ServerId>, Error> {
+    let servers: Vec<Uuid> = servers.iter().map(|server| server.0).collect();
+    let found = sqlx::query_scalar!(
+        "SELECT server_id FROM jobs WHERE server_id = ANY ($1) AND kind = 'restore_backup'
+             AND state IN ('available', 'scheduled', 'running')",
+        &servers,
+    )
+    .fetch_all(database.pool())
+    .await?;
+    Ok(found.into_iter().map(ServerId).collect())
 }
 
 /// Counts servers, up to a hundred thousand: all of them, or those of one owner.

@@ -168,12 +168,12 @@ async fn find(
            LEFT JOIN LATERAL (SELECT * FROM backups WHERE id = q.backup AND server_id = s.id LIMIT 1) b ON true
            LEFT JOIN LATERAL (
                SELECT j.state, j.progress FROM jobs j
-               WHERE j.backup_id = b.id AND j.state IN ('available', 'scheduled', 'running')
+               WHERE j.server_id = s.id AND j.backup_id = b.id AND j.state IN ('available', 'scheduled', 'running')
                ORDER BY j.id DESC LIMIT 1
            ) u ON true
            LEFT JOIN LATERAL (
                SELECT j.state, j.started_at, j.finalized_at, j.errors FROM jobs j
-               WHERE j.backup_id = b.id AND j.kind = 'restore_backup'
+               WHERE j.server_id = s.id AND j.backup_id = b.id AND j.kind = 'restore_backup'
                ORDER BY j.id DESC LIMIT 1
            ) r ON true"#,
         &keys,

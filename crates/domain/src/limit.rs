@@ -72,6 +72,7 @@ pub fn check_idle(state: ServerState, unfinished: Option<JobKind>) -> Result<(),
     match state {
         ServerState::Installing => return Err(ServerBusy::Installing),
         ServerState::Suspended => return Err(ServerBusy::Suspended),
+        ServerState::Restoring => return Err(ServerBusy::Restoring),
         ServerState::Normal => {}
     }
     match unfinished {
@@ -203,6 +204,15 @@ mod tests {
                 0,
                 10,
                 Err(Busy(ServerBusy::Suspended)),
+            ),
+            (
+                ServerState::Restoring,
+                None,
+                0,
+                off,
+                0,
+                10,
+                Err(Busy(ServerBusy::Restoring)),
             ),
         ] {
             let load = Load {

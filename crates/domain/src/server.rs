@@ -46,8 +46,8 @@ pub struct ServerLimits {
     pub retention_days: Option<u32>,
 }
 
-/// What the panel says a server is doing. That a restore runs is not a state of
-/// its own: the job table knows, and only it.
+/// What the panel says a server is doing. That a restore of ours runs is not stored here: the job table knows,
+/// and only it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ServerState {
     /// Nothing special.
@@ -57,11 +57,18 @@ pub enum ServerState {
     Installing,
     /// Suspended by its host.
     Suspended,
+    /// Being restored by its panel, by other means than ours.
+    Restoring,
 }
 
 impl ServerState {
     /// Every state there is.
-    pub const ALL: [Self; 3] = [Self::Normal, Self::Installing, Self::Suspended];
+    pub const ALL: [Self; 4] = [
+        Self::Normal,
+        Self::Installing,
+        Self::Suspended,
+        Self::Restoring,
+    ];
 
     /// Returns the state's name.
     pub fn as_str(self) -> &'static str {
@@ -69,6 +76,7 @@ impl ServerState {
             Self::Normal => "normal",
             Self::Installing => "installing",
             Self::Suspended => "suspended",
+            Self::Restoring => "restoring",
         }
     }
 

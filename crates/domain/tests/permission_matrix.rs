@@ -102,6 +102,7 @@ fn each_state_of_a_backup_and_its_server_allows_exactly_this() {
                 state,
                 unfinished: job,
                 kept: 0,
+                archived_bytes: 0,
                 recent: 0,
             };
             let throttle = Throttle {

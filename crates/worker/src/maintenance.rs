@@ -89,7 +89,9 @@ async fn sweep(context: &Context) {
             let (StorageKey::Archive(key) | StorageKey::Index(key)) = partial.key;
             // A job is claimed before its first byte is written: what is not
             // running now was left by somebody who is gone.
-            match jobs::is_attempt_running(&context.database, key.backup, key.attempt).await {
+            match jobs::is_attempt_running(&context.database, key.server, key.backup, key.attempt)
+                .await
+            {
                 Ok(true) => {}
                 Ok(false) => match disk.remove_partial(&partial).await {
                     Ok(()) => {

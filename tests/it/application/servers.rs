@@ -158,7 +158,7 @@ async fn the_state_that_a_panel_sets_decides_what_can_be_done() {
     assert_eq!(owner.create(json!({})).await.status, 200);
     for (body, rule) in [
         (json!({}), "required"),
-        (json!({ "state": "restoring" }), "in"),
+        (json!({ "state": "starting" }), "in"),
     ] {
         let answer = panel.put(&path, body).await;
         assert_eq!(broken(&answer), [("state".to_owned(), rule.to_owned())]);
@@ -243,5 +243,35 @@ async fn subusers_are_set_replaced_and_removed() {
     assert!(panel.list(&path).await.is_empty());
     let nobody = format!("{path}/nobody@example.com");
     assert_eq!(panel.delete(&nobody).await.status, 404);
+    hosting.app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_restored_says_so_until_the_restore_has_ended() {
+    let hosting = Hosting::without_worker().await;
+    let server = hosting.app.server.id;
+    let path = format!("/servers/{server}");
+    let state = async || {
+        let shown = hosting.panel.get(&path).await.attributes()["state"].clone();
+        let listed = hosting.panel.get("/servers").await.json();
+        assert_eq!(listed["data"][0]["attributes"]["state"], shown);
+        shown
+    };
+    assert_eq!(state().await, "normal");
+    let job = format!(
+        "INSERT INTO jobs (kind, server_id, backup_id, node) VALUES ('restore_backup', '{server}', gen_random_uuid(), 'x')"
+    );
+    hosting.app.sql().query(&job).await;
+    assert_eq!(state().await, "restoring");
+    let ended = "UPDATE jobs SET state = 'completed', finalized_at = now()";
+    hosting.app.sql().query(ended).await;
+    assert_eq!(state().await, "normal");
+    // A panel that restores by other means says so itself.
+    let said = hosting
+        .panel
+        .put(&format!("{path}/state"), json!({"state": "restoring"}))
+        .await;
+    assert_eq!(said.status, 200);
+    assert_eq!(state().await, "restoring");
     hosting.app.stop().await;
 }

@@ -194,6 +194,10 @@ async fn nothing_is_created_while_the_server_is_not_normal() {
             ServerState::Suspended,
             "Cannot create backup while server is suspended.",
         ),
+        (
+            ServerState::Restoring,
+            "Cannot create backup while a restore is in progress.",
+        ),
     ] {
         app.server.state = state;
         app.save_server().await;

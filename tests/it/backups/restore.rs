@@ -222,6 +222,7 @@ async fn nothing_is_restored_while_the_server_is_busy() {
     for (state, text) in [
         (ServerState::Installing, "server is installing"),
         (ServerState::Suspended, "server is suspended"),
+        (ServerState::Restoring, "another restore is in progress"),
     ] {
         app.server.state = state;
         app.save_server().await;

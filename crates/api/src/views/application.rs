@@ -8,7 +8,7 @@ use holdfast_db::subusers::Subuser;
 use holdfast_db::usage::{ServerUse, Stored};
 use holdfast_db::users::User;
 use holdfast_db::workers::Worker;
-use holdfast_domain::{Progress, Server};
+use holdfast_domain::{Progress, Server, ServerState};
 
 use self::objects::{
     DiskAttributes, DiskObject, JobAttributes, JobObject, KeyAttributes, KeyObject, NodeAttributes,
@@ -60,8 +60,12 @@ pub(crate) fn key(found: &KeyOfUser, token: Option<String>) -> KeyObject {
     }
 }
 
-/// A server. A null takes the setting.
-pub(crate) fn server(server: &Server) -> ServerObject {
+/// A server. A null takes the setting; one that is being restored says so, whatever its panel said before.
+pub(crate) fn server(server: &Server, is_restoring: bool) -> ServerObject {
+    let state = match is_restoring {
+        true => ServerState::Restoring,
+        false => server.state,
+    };
     ServerObject {
         object: "server",
         attributes: ServerAttributes {
@@ -72,7 +76,7 @@ pub(crate) fn server(server: &Server) -> ServerObject {
             dir: server.directory.to_string_lossy().into_owned(),
             node: server.node.to_string(),
             disk: server.disk.as_ref().map(ToString::to_string),
-            state: server.state.as_str(),
+            state: state.as_str(),
             backup_limit: server.limits.backups,
             max_backup_bytes: server.limits.max_backup_bytes,
             quota_bytes: server.limits.quota_bytes,

@@ -46,7 +46,8 @@ pub(crate) async fn cancel(
     let mut transaction = state.database.begin().await?;
     // The job's row before the backup's, as everywhere: two that take them in
     // different orders would wait for each other.
-    let cancelled = jobs::cancel_creation(&mut transaction, backup.id, &caller.email).await?;
+    let cancelled =
+        jobs::cancel_creation(&mut transaction, server.id, backup.id, &caller.email).await?;
     let (job, has_ended) = cancelled.ok_or(ApiError::Cancel)?;
     let origin = caller.origin();
     activity::record(

@@ -38,7 +38,7 @@ pub enum ServerCommand {
         /// Its UUID, or the first eight characters of it
         server: String,
         /// What the panel says it is doing
-        #[arg(long, value_name = "STATE", value_parser = ["normal", "installing", "suspended"])]
+        #[arg(long, value_name = "STATE", value_parser = ["normal", "installing", "suspended", "restoring"])]
         state: Option<String>,
         /// What changes
         #[command(flatten)]

@@ -52,5 +52,5 @@ pub(crate) async fn change(
         .await
         .map_err(|error| refused(error, server.id))?;
     transaction.commit().await?;
-    Ok(views::ok(&views::application::server(&server)))
+    Ok(views::ok(&super::shown(&state, &server).await?))
 }

@@ -59,5 +59,5 @@ pub(crate) async fn create(
         .await
         .map_err(|error| refused(error, id))?;
     transaction.commit().await?;
-    Ok(views::created(&views::application::server(&server)))
+    Ok(views::created(&views::application::server(&server, false)))
 }

@@ -38,9 +38,14 @@ pub(crate) async fn list(
     filter.check()?;
     let page = Page::read(request.query_string());
     let total = servers::count(&state.database, owner).await?;
-    let servers = servers::page(&state.database, owner, page.size, page.offset()).await?;
+    let found = servers::page(&state.database, owner, page.size, page.offset()).await?;
     let base_url = base_url(&request, &state.options);
-    let pagination = page.describe(total, servers.len(), &request, &base_url);
-    let objects = servers.iter().map(views::application::server).collect();
+    let pagination = page.describe(total, found.len(), &request, &base_url);
+    let ids: Vec<_> = found.iter().map(|server| server.id).collect();
+    let restoring = servers::restoring(&state.database, &ids).await?;
+    let objects = found
+        .iter()
+        .map(|server| views::application::server(server, restoring.contains(&server.id)))
+        .collect();
     Ok(views::ok(&views::application::list(objects, pagination)))
 }

@@ -27,5 +27,5 @@ pub(crate) async fn show(
     state: web::Data<ApiState>,
 ) -> Result<HttpResponse, ApiError> {
     let server = operator.server(&state, &path).await?;
-    Ok(views::ok(&views::application::server(&server)))
+    Ok(views::ok(&super::shown(&state, &server).await?))
 }

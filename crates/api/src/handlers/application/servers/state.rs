@@ -48,5 +48,5 @@ pub(crate) async fn set_state(
     server.state = wanted.ok_or(ApiError::Internal)?;
     servers::save_in(&mut transaction, &server).await?;
     transaction.commit().await?;
-    Ok(views::ok(&views::application::server(&server)))
+    Ok(views::ok(&super::shown(&state, &server).await?))
 }
