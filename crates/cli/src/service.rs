@@ -17,7 +17,7 @@ use holdfast_db::backups::Pages;
 use holdfast_db::visits::Visits;
 use holdfast_domain::limit::Throttle;
 use holdfast_domain::{DiskName, NodeName, PlaceRules};
-use holdfast_storage::{Disk, Disks, LocalDisk};
+use holdfast_storage::{Disk, Disks, S3Options};
 
 use crate::data;
 use crate::failure::Failure;
@@ -29,13 +29,15 @@ const CLOSE: Duration = Duration::from_secs(2);
 /// Opens every disk of the settings.
 ///
 /// # Errors
-/// When one can't be used; the text names it.
+/// When a local one can't be used; the text names it. Those in buckets are not asked, so that a
+/// server that is down keeps nobody from starting.
 pub fn disks(settings: &Settings) -> Result<Disks, Failure> {
     let mut disks = BTreeMap::new();
     for (name, disk) in &settings.storage.disks {
         let name = DiskName::parse(name).map_err(Failure::new)?;
         let opened = match &disk.driver {
-            DiskDriver::Local { root } => LocalDisk::open_root(name.clone(), root).map(Disk::Local),
+            DiskDriver::Local { root } => Disk::local(name.clone(), root),
+            DiskDriver::S3(options) => Ok(Disk::s3(name.clone(), S3Options::clone(options))),
         };
         let opened = opened.map_err(|error| {
             Failure::of(
@@ -68,8 +70,9 @@ pub fn listen(settings: &Settings) -> Result<TcpListener, Failure> {
 pub fn place_rules(settings: &Settings) -> Result<PlaceRules, Failure> {
     let mut disks = BTreeMap::new();
     for (name, disk) in &settings.storage.disks {
-        let DiskDriver::Local { root } = &disk.driver;
-        disks.insert(DiskName::parse(name).map_err(Failure::new)?, root.clone());
+        if let DiskDriver::Local { root } = &disk.driver {
+            disks.insert(DiskName::parse(name).map_err(Failure::new)?, root.clone());
+        }
     }
     Ok(PlaceRules {
         roots: settings.worker.roots.clone(),

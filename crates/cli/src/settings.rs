@@ -3,6 +3,7 @@
 //! Nothing else in the project reads settings or environment variables. Whatever is wrong with them
 //! is collected and told at once, with the names that the reader would change: see [`Problems`].
 
+mod disks;
 mod layers;
 mod problem;
 mod read;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use holdfast_storage::S3Options;
 pub use layers::Origin;
 pub use problem::{Problem, Problems};
 pub use secret::Secret;
@@ -125,6 +127,8 @@ pub enum DiskDriver {
         /// Its absolute path.
         root: PathBuf,
     },
+    /// A bucket of a server that speaks S3.
+    S3(Box<S3Options>),
 }
 
 /// How jobs run.

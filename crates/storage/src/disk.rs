@@ -1,31 +1,38 @@
-//! A disk, whatever it is made of, and the set of those that a process knows.
+//! A disk, whatever it is made of: one name, and one match for each thing it can be asked.
 //!
-//! A closed enum and no trait object: the list of drivers is short, each is
-//! ours, and a new one should break every `match` that has to think about it.
+//! A closed enum and no trait object: the list of drivers is short, each is ours, and a new one
+//! should break every `match` that has to think about it.
 
-use std::collections::BTreeMap;
 use std::fs::File;
+use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use bytes::Bytes;
 use holdfast_domain::{BackupId, DiskName, ServerId};
 
 use crate::error::Error;
 use crate::key::StorageKey;
-use crate::local::{LocalDisk, LocalUpload};
+use crate::listing::Listing;
+use crate::local::LocalDisk;
+use crate::reader::Reader;
+use crate::s3::{S3Disk, S3Options};
+use crate::upload::Upload;
 
-/// A place where archives live.
+/// A place where archives live. Copies of it are the same place.
 #[derive(Clone, Debug)]
-pub enum Disk {
-    /// A folder on this machine.
-    Local(Arc<LocalDisk>),
+pub struct Disk {
+    name: DiskName,
+    backend: Backend,
 }
 
-/// An object on its way to a disk: not visible, and gone when dropped.
-#[derive(Debug)]
-pub enum Upload {
-    /// To a folder on this machine.
-    Local(LocalUpload),
+/// What a disk is made of.
+#[derive(Clone, Debug)]
+enum Backend {
+    /// A folder on this machine.
+    Local(Arc<LocalDisk>),
+    /// A bucket of a server that speaks S3.
+    S3(Arc<S3Disk>),
 }
 
 /// What an upload that never ended has left behind.
@@ -38,13 +45,36 @@ pub struct Partial {
 }
 
 impl Disk {
-    /// Begins an upload. Nothing is visible under `key` before [`Upload::finish`].
+    /// Opens a disk in the folder `root` of this machine, which is made when it is not there.
     ///
     /// # Errors
-    /// When the disk can't be written to.
-    pub async fn begin(&self, key: StorageKey) -> Result<Upload, Error> {
-        match self {
-            Self::Local(disk) => disk.begin(key).await.map(Upload::Local),
+    /// When `root` is no directory, can't be written to, or belongs to a disk of another name.
+    pub fn local(name: DiskName, root: &Path) -> Result<Self, Error> {
+        let backend = Backend::Local(LocalDisk::open_root(name.clone(), root)?);
+        Ok(Self { name, backend })
+    }
+
+    /// Describes a disk in a bucket. Nothing is sent before the disk is used, so that a server that
+    /// is down keeps nobody from starting; [`Disk::check`] asks it.
+    pub fn s3(name: DiskName, options: S3Options) -> Self {
+        let backend = Backend::S3(S3Disk::new(name.clone(), options));
+        Self { name, backend }
+    }
+
+    /// Returns the disk's name.
+    pub fn name(&self) -> &DiskName {
+        &self.name
+    }
+
+    /// Begins an upload of at most `most_bytes`, by which a bucket's parts are measured. Nothing is
+    /// visible under `key` before [`Upload::finish`].
+    ///
+    /// # Errors
+    /// When the disk can't be written to, or can't hold an object of that size.
+    pub async fn begin(&self, key: StorageKey, most_bytes: u64) -> Result<Upload, Error> {
+        match &self.backend {
+            Backend::Local(disk) => disk.begin(key).await.map(Upload::from),
+            Backend::S3(disk) => disk.begin(key, most_bytes).map(Upload::from),
         }
     }
 
@@ -53,28 +83,62 @@ impl Disk {
     /// # Errors
     /// [`Error::NotFound`] when it is not there.
     pub async fn size(&self, key: StorageKey) -> Result<u64, Error> {
-        match self {
-            Self::Local(disk) => disk.size(key).await,
+        match &self.backend {
+            Backend::Local(disk) => disk.size(key).await,
+            Backend::S3(disk) => disk.size(key).await,
         }
     }
 
-    /// Opens the object as a file of this machine: positioned reads, no copy.
+    /// Reads the part of an object that lies in `range`, piece by piece. A range that reaches
+    /// beyond the object ends where the object does; one that begins there is empty.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when it is not there.
-    pub async fn open(&self, key: StorageKey) -> Result<File, Error> {
-        match self {
-            Self::Local(disk) => disk.open(key).await,
+    /// [`Error::NotFound`] when the object is not there.
+    pub async fn read(&self, key: StorageKey, range: Range<u64>) -> Result<Reader, Error> {
+        match &self.backend {
+            Backend::Local(disk) => disk.read(key, range).await.map(Reader::from),
+            Backend::S3(disk) => disk.read(key, range).await.map(Reader::from),
         }
     }
 
-    /// Removes every object of a backup, of any attempt. What is not there is removed already.
+    /// Opens the object as a file of this machine, for positioned reads without a copy; `None` on a
+    /// disk whose objects are none: those are read with [`Disk::read`].
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when it is not there; a disk without files is not asked.
+    pub async fn open(&self, key: StorageKey) -> Result<Option<File>, Error> {
+        match &self.backend {
+            Backend::Local(disk) => disk.open(key).await.map(Some),
+            Backend::S3(_) => Ok(None),
+        }
+    }
+
+    /// Makes a URL by which anybody can GET the object for `ttl`, as a download named `file_name`;
+    /// `None` on a disk whose objects the service has to hand out itself. The object is not looked at.
+    ///
+    /// # Errors
+    /// When there are no credentials to sign with.
+    pub async fn link(
+        &self,
+        key: StorageKey,
+        file_name: &str,
+        ttl: Duration,
+    ) -> Result<Option<String>, Error> {
+        match &self.backend {
+            Backend::Local(_) => Ok(None),
+            Backend::S3(disk) => disk.link(key, file_name, ttl).await.map(Some),
+        }
+    }
+
+    /// Removes every object of a backup, of any attempt, and what its uploads have left behind.
+    /// What is not there is removed already.
     ///
     /// # Errors
     /// When the disk can't be reached or refuses; then some objects may still be there.
     pub async fn delete_backup(&self, server: ServerId, backup: BackupId) -> Result<(), Error> {
-        match self {
-            Self::Local(disk) => disk.delete_backup(server, backup).await,
+        match &self.backend {
+            Backend::Local(disk) => disk.delete_backup(server, backup).await,
+            Backend::S3(disk) => disk.delete_backup(server, backup).await,
         }
     }
 
@@ -83,19 +147,29 @@ impl Disk {
     /// # Errors
     /// When the disk can't be reached or refuses.
     pub async fn delete(&self, key: StorageKey) -> Result<(), Error> {
-        match self {
-            Self::Local(disk) => disk.delete(key).await,
+        match &self.backend {
+            Backend::Local(disk) => disk.delete(key).await,
+            Backend::S3(disk) => disk.delete(key).await,
+        }
+    }
+
+    /// Lists the whole objects of one server, or of all, page by page. What is not ours is passed over.
+    pub fn list(&self, server: Option<ServerId>) -> Listing {
+        match &self.backend {
+            Backend::Local(disk) => disk.list(server).into(),
+            Backend::S3(disk) => disk.list(server).into(),
         }
     }
 
     /// Lists what unfinished uploads have left behind, running ones among them: only the caller
-    /// knows which those are.
+    /// knows which those are. A server that can't tell has none to tell of.
     ///
     /// # Errors
     /// When the disk can't be read.
     pub async fn partials(&self) -> Result<Vec<Partial>, Error> {
-        match self {
-            Self::Local(disk) => disk.partials().await,
+        match &self.backend {
+            Backend::Local(disk) => disk.partials().await,
+            Backend::S3(disk) => disk.partials(None).await,
         }
     }
 
@@ -104,8 +178,9 @@ impl Disk {
     /// # Errors
     /// When the disk refuses.
     pub async fn remove_partial(&self, partial: &Partial) -> Result<(), Error> {
-        match self {
-            Self::Local(disk) => disk.remove_partial(partial).await,
+        match &self.backend {
+            Backend::Local(disk) => disk.remove_partial(partial).await,
+            Backend::S3(disk) => disk.remove_partial(partial).await,
         }
     }
 
@@ -114,92 +189,21 @@ impl Disk {
     /// # Errors
     /// When it can't be asked.
     pub async fn free_bytes(&self) -> Result<Option<u64>, Error> {
-        match self {
-            Self::Local(disk) => disk.free_bytes().await.map(Some),
+        match &self.backend {
+            Backend::Local(disk) => disk.free_bytes().await.map(Some),
+            Backend::S3(_) => Ok(None),
         }
     }
 
-    /// Checks that the disk can be written to.
+    /// Checks that the disk can be used: a folder by writing to it, a bucket by listing it, which
+    /// proves address, region, clock and credentials.
     ///
     /// # Errors
     /// Why it can't.
     pub async fn check(&self) -> Result<(), Error> {
-        match self {
-            Self::Local(disk) => disk.check().await,
+        match &self.backend {
+            Backend::Local(disk) => disk.check().await,
+            Backend::S3(disk) => disk.check().await,
         }
-    }
-}
-
-impl Upload {
-    /// Adds bytes to the end.
-    ///
-    /// # Errors
-    /// When the disk is full, refuses or fails; the upload is then of no more use.
-    pub async fn write(&mut self, chunk: Bytes) -> Result<(), Error> {
-        match self {
-            Self::Local(upload) => upload.write(chunk).await,
-        }
-    }
-
-    /// Makes the object durable, then visible under its key.
-    ///
-    /// # Errors
-    /// When it can't be made either; then nothing is visible.
-    pub async fn finish(self) -> Result<(), Error> {
-        match self {
-            Self::Local(upload) => upload.finish().await,
-        }
-    }
-
-    /// Gives the upload up and removes what it has written.
-    ///
-    /// # Errors
-    /// When that can't be removed; nothing is visible all the same.
-    pub async fn abort(self) -> Result<(), Error> {
-        match self {
-            Self::Local(upload) => upload.abort().await,
-        }
-    }
-}
-
-/// The disks that this process knows, and the one that new backups go to.
-#[derive(Clone, Debug)]
-pub struct Disks {
-    disks: BTreeMap<DiskName, Disk>,
-    default: DiskName,
-}
-
-impl Disks {
-    /// Puts disks together; `default` is where new backups go.
-    ///
-    /// # Errors
-    /// [`Error::UnknownDisk`] when the default is none of them.
-    pub fn new(disks: BTreeMap<DiskName, Disk>, default: DiskName) -> Result<Self, Error> {
-        if !disks.contains_key(&default) {
-            return Err(Error::UnknownDisk {
-                disk: default.to_string(),
-            });
-        }
-        Ok(Self { disks, default })
-    }
-
-    /// Returns the name of the disk for new backups.
-    pub fn default_name(&self) -> &DiskName {
-        &self.default
-    }
-
-    /// Returns a disk by name.
-    ///
-    /// # Errors
-    /// [`Error::UnknownDisk`].
-    pub fn get(&self, name: &DiskName) -> Result<&Disk, Error> {
-        self.disks.get(name).ok_or_else(|| Error::UnknownDisk {
-            disk: name.to_string(),
-        })
-    }
-
-    /// Goes through all disks.
-    pub fn iter(&self) -> impl Iterator<Item = (&DiskName, &Disk)> {
-        self.disks.iter()
     }
 }

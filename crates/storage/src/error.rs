@@ -2,6 +2,9 @@
 
 use std::io;
 
+/// What lies behind an error: the system's word, or a server's.
+type Source = Box<dyn std::error::Error + Send + Sync>;
+
 /// Why a disk could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -19,15 +22,27 @@ pub enum Error {
         /// What was written.
         object: String,
     },
-    /// The disk refuses: permissions, a read-only file system.
-    #[error("disk `{disk}` refuses access to {object}")]
+    /// The disk refuses: permissions, a read-only file system, credentials.
+    #[error("disk `{disk}` refuses access to {object}: {advice}")]
     Denied {
         /// The disk's name.
         disk: String,
         /// What was touched.
         object: String,
+        /// What whoever runs the service should look at.
+        advice: String,
         /// The system's word.
-        source: io::Error,
+        source: Source,
+    },
+    /// The disk's settings can't be right: no such bucket, another region, a wrong clock.
+    #[error("disk `{disk}` is set up wrongly: {advice}")]
+    Misconfigured {
+        /// The disk's name.
+        disk: String,
+        /// What is wrong, and what to look at.
+        advice: String,
+        /// The server's word.
+        source: Source,
     },
     /// The disk can't be used now: gone, broken, out of reach.
     #[error("disk `{disk}` failed on {object}")]
@@ -37,7 +52,7 @@ pub enum Error {
         /// What was touched.
         object: String,
         /// The system's word.
-        source: io::Error,
+        source: Source,
     },
     /// No disk of that name is configured here.
     #[error("no disk named `{disk}` is configured on this node")]
@@ -72,12 +87,13 @@ impl Error {
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Self::Denied {
                 disk,
                 object,
-                source,
+                advice: "the service's user must be able to write there".to_owned(),
+                source: source.into(),
             },
             _ => Self::Unavailable {
                 disk,
                 object,
-                source,
+                source: source.into(),
             },
         }
     }

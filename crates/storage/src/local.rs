@@ -6,37 +6,33 @@
 //! tokio's blocking threads; the caller hands over chunks of about a megabyte,
 //! so that the hand-over costs nothing.
 
+mod upload;
+
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use fs_err as fs;
 use holdfast_domain::{BackupId, DiskName, ServerId};
 
 use crate::disk::Partial;
 use crate::error::Error;
 use crate::key::StorageKey;
+use crate::listing::{LocalListing, Object};
+use crate::reader::LocalReader;
+
+pub(crate) use upload::LocalUpload;
 
 /// Names the disk that a root belongs to, so that two disks can't share one by mistake.
 const MARKER: &str = ".holdfast-disk";
 
 /// A disk in a folder.
 #[derive(Debug)]
-pub struct LocalDisk {
+pub(crate) struct LocalDisk {
     name: DiskName,
     root: PathBuf,
-}
-
-/// An upload to a [`LocalDisk`].
-#[derive(Debug)]
-pub struct LocalUpload {
-    disk: Arc<LocalDisk>,
-    key: StorageKey,
-    /// `None` while a write is under way on another thread, and after the end.
-    file: Option<File>,
-    partial: PathBuf,
 }
 
 impl LocalDisk {
@@ -44,7 +40,7 @@ impl LocalDisk {
     ///
     /// # Errors
     /// When `root` is no directory, can't be written to, or belongs to a disk of another name.
-    pub fn open_root(name: DiskName, root: &Path) -> Result<Arc<Self>, Error> {
+    pub(crate) fn open_root(name: DiskName, root: &Path) -> Result<Arc<Self>, Error> {
         let disk = Self {
             name,
             root: root.to_owned(),
@@ -158,6 +154,28 @@ impl LocalDisk {
         .await
     }
 
+    pub(crate) async fn read(
+        self: &Arc<Self>,
+        key: StorageKey,
+        range: Range<u64>,
+    ) -> Result<LocalReader, Error> {
+        let opened = self.blocking(key, move |disk| {
+            let mut file = disk.or_gone(fs::File::open(disk.path(key)))?.into_file();
+            let object_bytes = file.metadata()?.len();
+            file.seek(SeekFrom::Start(range.start.min(object_bytes)))?;
+            let left_bytes = range.end.min(object_bytes).saturating_sub(range.start);
+            Ok((file, object_bytes, left_bytes))
+        });
+        let (file, object_bytes, left_bytes) = opened.await?;
+        Ok(LocalReader {
+            file: Some(file),
+            object_bytes,
+            left_bytes,
+            disk: self.name.to_string(),
+            object: key.to_string(),
+        })
+    }
+
     pub(crate) async fn delete(self: &Arc<Self>, key: StorageKey) -> Result<(), Error> {
         self.blocking(key, move |disk| disk.remove(&disk.path(key)))
             .await
@@ -187,14 +205,47 @@ impl LocalDisk {
         .await
     }
 
+    /// Lists the servers that have a folder here.
+    pub(crate) async fn servers(self: &Arc<Self>) -> Result<Vec<ServerId>, Error> {
+        self.blocking(self.root.display(), |disk| disk.server_folders())
+            .await
+    }
+
+    /// Lists a server's whole objects.
+    pub(crate) async fn objects(self: &Arc<Self>, server: ServerId) -> Result<Vec<Object>, Error> {
+        self.blocking(self.root.display(), move |disk| {
+            let mut found = Vec::new();
+            for (key, path) in disk.objects_of(server)? {
+                if path == disk.partial_path(key) {
+                    continue;
+                }
+                match fs::metadata(&path) {
+                    Ok(metadata) => found.push(Object {
+                        key,
+                        size_bytes: metadata.len(),
+                        written_at: metadata.modified().ok(),
+                    }),
+                    // Deleted since the folder was read.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(found)
+        })
+        .await
+    }
+
+    pub(crate) fn list(self: &Arc<Self>, server: Option<ServerId>) -> LocalListing {
+        LocalListing {
+            disk: Arc::clone(self),
+            servers: server.map(|server| [server].into()),
+        }
+    }
+
     pub(crate) async fn partials(self: &Arc<Self>) -> Result<Vec<Partial>, Error> {
         self.blocking(self.root.display(), move |disk| {
             let mut found = Vec::new();
-            for entry in fs::read_dir(&disk.root)? {
-                let entry = entry?;
-                let Some(server) = entry.file_name().to_str().and_then(ServerId::parse) else {
-                    continue;
-                };
+            for server in disk.server_folders()? {
                 found.extend(disk.partials_of(server)?);
             }
             Ok(found)
@@ -226,7 +277,7 @@ impl LocalDisk {
             Error::NotFound { object } => Error::Unavailable {
                 disk: self.name.to_string(),
                 object,
-                source: io::Error::new(io::ErrorKind::NotFound, format!("`{MARKER}` is missing")),
+                source: format!("`{MARKER}` is missing").into(),
             },
             other => other,
         })
@@ -247,6 +298,16 @@ impl LocalDisk {
             }
             Err(error)
         })
+    }
+
+    fn server_folders(&self) -> io::Result<Vec<ServerId>> {
+        self.is_there()?;
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.root)? {
+            let name = entry?.file_name();
+            found.extend(name.to_str().and_then(ServerId::parse));
+        }
+        Ok(found)
     }
 
     /// Lists a server's whole objects and partial ones; a disk that has lost its root is an error.
@@ -307,78 +368,4 @@ impl LocalDisk {
 pub fn free_bytes(folder: &Path) -> io::Result<u64> {
     let found = rustix::fs::statvfs(folder)?;
     Ok(found.f_bavail.saturating_mul(found.f_frsize))
-}
-
-/// Renames, but refuses a name that is taken.
-fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
-    use rustix::fs::{CWD, RenameFlags, renameat_with};
-    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // Not every file system can (NFS, some FUSE ones); a link refuses as well.
-        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
-            fs::hard_link(from, to)?;
-            fs::remove_file(from)
-        }
-        other => Ok(other?),
-    }
-}
-
-impl LocalUpload {
-    pub(crate) async fn write(&mut self, chunk: Bytes) -> Result<(), Error> {
-        let Some(mut file) = self.file.take() else {
-            return Err(self
-                .disk
-                .failed(self.key, io::Error::other("the upload has failed before")));
-        };
-        let file = self
-            .disk
-            .blocking(self.key, move |_| {
-                file.write_all(&chunk)?;
-                Ok(file)
-            })
-            .await?;
-        self.file = Some(file);
-        Ok(())
-    }
-
-    pub(crate) async fn finish(mut self) -> Result<(), Error> {
-        let Some(file) = self.file.take() else {
-            return Err(self
-                .disk
-                .failed(self.key, io::Error::other("the upload has failed before")));
-        };
-        let (key, partial) = (self.key, self.partial.clone());
-        self.disk
-            .blocking(key, move |disk| {
-                file.sync_all()?;
-                drop(file);
-                let path = disk.path(key);
-                rename_new(&partial, &path)?;
-                let folder = path.parent().unwrap_or(&disk.root);
-                fs::File::open(folder)?.sync_all()?;
-                fs::File::open(&disk.root)?.sync_all()
-            })
-            .await
-    }
-
-    pub(crate) async fn abort(mut self) -> Result<(), Error> {
-        self.file = None;
-        let partial = self.partial.clone();
-        self.disk
-            .blocking(self.key, move |disk| disk.remove(&partial))
-            .await
-    }
-}
-
-impl Drop for LocalUpload {
-    /// Removes the partial file of an upload that was neither finished nor aborted. After either
-    /// there is nothing left to remove.
-    fn drop(&mut self) {
-        match fs::remove_file(&self.partial) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => {
-                tracing::warn!(%error, "could not remove a partial upload; the sweep will")
-            }
-        }
-    }
 }

@@ -56,14 +56,27 @@ impl NotDone {
     pub(crate) fn disk(error: &holdfast_storage::Error) -> Self {
         use holdfast_storage::Error;
         let sentence = match error {
-            Error::Full { .. } => "The storage has no space left for this backup.",
-            Error::NotFound { .. } => "The stored archive is missing.",
-            Error::Denied { .. } => "The storage refused access.",
-            Error::UnknownDisk { .. } => {
-                "The storage of this backup is not known to the server's node."
+            Error::Full { disk, .. } => {
+                format!("The storage `{disk}` has no space left for this backup.")
             }
-            Error::Exists { .. } => "The storage holds an archive of this name already.",
-            Error::Unavailable { .. } => "The storage could not be reached.",
+            Error::NotFound { .. } => "The stored archive is missing.".to_owned(),
+            Error::Denied { disk, .. } => format!(
+                "The storage `{disk}` refused access. Whoever runs the service has to look at its \
+                 credentials and permissions."
+            ),
+            Error::Misconfigured { disk, .. } => format!(
+                "The storage `{disk}` is set up wrongly. Whoever runs the service has to look at \
+                 its settings; the log says which."
+            ),
+            Error::UnknownDisk { disk } => {
+                format!("The storage `{disk}` is not known to the server's node.")
+            }
+            Error::Exists { disk, .. } => {
+                format!("The storage `{disk}` holds an archive of this name already.")
+            }
+            Error::Unavailable { disk, .. } => {
+                format!("The storage `{disk}` could not be reached.")
+            }
         };
         if error.may_pass() {
             Self::retry(sentence, chain(error))

@@ -38,6 +38,8 @@ pub(crate) struct Work {
     lost: CancellationToken,
     /// Set when the worker is going.
     leaving: CancellationToken,
+    /// Set when the work is to stop, whatever the reason.
+    stop: CancellationToken,
 }
 
 impl Work {
@@ -54,6 +56,7 @@ impl Work {
             cancelled_by: OnceLock::new(),
             lost: CancellationToken::new(),
             leaving,
+            stop: CancellationToken::new(),
         });
         let task = tokio::spawn(keep(Arc::clone(context), Arc::clone(&work)));
         (work, Lease(task))
@@ -85,6 +88,18 @@ impl Work {
         } else {
             Ok(())
         }
+    }
+
+    /// Waits until the job is not to go on.
+    pub(crate) async fn stopped(&self) -> NotDone {
+        self.stop.cancelled().await;
+        NotDone::Stopped
+    }
+
+    /// Stops whatever the job is busy with.
+    fn halt(&self) {
+        self.control.cancel();
+        self.stop.cancel();
     }
 
     fn progress(&self) -> Progress {
@@ -124,7 +139,7 @@ async fn keep(context: Arc<Context>, work: Arc<Work>) {
         tokio::select! {
             () = tokio::time::sleep(PROGRESS) => {}
             () = work.leaving.cancelled(), if !work.control.is_cancelled() => {
-                work.control.cancel();
+                work.halt();
                 continue;
             }
         }
@@ -140,13 +155,13 @@ async fn keep(context: Arc<Context>, work: Arc<Work>) {
             Ok(Hold::Cancelled { by }) => {
                 last_beat = Instant::now();
                 if work.cancelled_by.set(by).is_ok() {
-                    work.control.cancel();
+                    work.halt();
                 }
             }
             Ok(Hold::Lost) => {
                 tracing::warn!(job = %work.claim.id, backup = %work.claim.backup, "the lease is lost; dropping the work");
                 work.lost.cancel();
-                work.control.cancel();
+                work.halt();
                 return;
             }
             Err(error) => {

@@ -9,6 +9,7 @@
 
 mod context;
 mod end;
+mod fetch;
 mod jobs;
 mod lease;
 mod maintenance;

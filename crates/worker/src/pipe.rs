@@ -6,7 +6,10 @@ use std::io::{self, Write};
 use bytes::{Bytes, BytesMut};
 use tokio::sync::mpsc;
 
-use holdfast_storage::{Error, Upload};
+use holdfast_storage::Upload;
+
+use crate::end::NotDone;
+use crate::lease::Work;
 
 /// The size of a piece. Large enough that handing it over costs nothing.
 const PIECE_BYTES: usize = 1 << 20;
@@ -77,14 +80,28 @@ impl Write for PipeWriter {
 
 impl PipeReader {
     /// Carries everything to `upload`, until the writer's end is dropped. It does not finish the
-    /// upload: only who knows that the engine ended well may do so.
+    /// upload: only who knows that the engine ended well may do so. It stops when the work is to
+    /// stop, however long a disk that is away may be tried.
     ///
     /// # Errors
-    /// The upload's; the writer's end then fails too.
-    pub(crate) async fn carry(mut self, mut upload: Upload) -> Result<Upload, Error> {
-        while let Some(piece) = self.0.recv().await {
-            upload.write(piece).await?;
+    /// The upload's, or that the work is to stop; the writer's end then fails too.
+    pub(crate) async fn carry(
+        mut self,
+        mut upload: Upload,
+        work: &Work,
+    ) -> Result<Upload, NotDone> {
+        let carried = async {
+            while let Some(piece) = self.0.recv().await {
+                upload
+                    .write(piece)
+                    .await
+                    .map_err(|error| NotDone::disk(&error))?;
+            }
+            Ok(upload)
+        };
+        tokio::select! {
+            carried = carried => carried,
+            stopped = work.stopped() => Err(stopped),
         }
-        Ok(upload)
     }
 }

@@ -55,7 +55,9 @@ pub(crate) async fn download(
         .map_err(unavailable)?
         .open(StorageKey::Archive(key))
         .await
-        .map_err(unavailable)?;
+        .map_err(unavailable)?
+        // Links of other disks lead to their own servers.
+        .ok_or(ApiError::NotFound)?;
     let name = format!("{}.tar.gz", backup.id);
     let file = NamedFile::from_file(file, &name)
         .map_err(|error| {

@@ -1,10 +1,16 @@
 //! `/healthz` (alive) and `/readyz` (database and disks reachable).
 
+use std::time::Duration;
+
 use actix_web::{HttpResponse, web};
+use futures_util::future::join_all;
 use serde_json::{Map, Value, json};
 
 use crate::state::ApiState;
 use holdfast_domain::report::chain;
+
+/// How long a disk may take to say that it is well.
+const ASK: Duration = Duration::from_secs(5);
 
 /// Says that the process is alive.
 #[utoipa::path(
@@ -48,11 +54,16 @@ pub(crate) async fn ready(state: web::Data<ApiState>) -> HttpResponse {
         "database".into(),
         state.database.ping().await.err().map(|error| chain(&error)),
     );
-    for (name, disk) in state.disks.iter() {
-        report(
-            format!("disk:{name}"),
-            disk.check().await.err().map(|error| chain(&error)),
-        );
+    // All at once, and none for long: one that hangs must not hide how the others are.
+    let checks = state.disks.iter().map(async |(name, disk)| {
+        let problem = match tokio::time::timeout(ASK, disk.check()).await {
+            Ok(checked) => checked.err().map(|error| chain(&error)),
+            Err(_) => Some(format!("no answer within {} s", ASK.as_secs())),
+        };
+        (format!("disk:{name}"), problem)
+    });
+    for (name, problem) in join_all(checks).await {
+        report(name, problem);
     }
     let status = if all { "ok" } else { "unavailable" };
     let body = json!({ "status": status, "checks": parts });

@@ -1,7 +1,8 @@
 //! Lays defaults, files and environment over each other, without knowing what the settings mean.
 //!
 //! `config/default.toml` is the list of keys and of their types. A disk has the keys of the disk
-//! `local` there, and a secret has one more key with `_file` behind it.
+//! `local` there and those of the disks that stand in comments, and a secret has one more key with
+//! `_file` behind it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,8 @@ pub(crate) const SECRETS: [&str; 2] = ["auth.signing_key", "database.url"];
 /// Where disks are described; the next part of a key is the name of the disk.
 pub(crate) const DISKS: &str = "storage.disks.";
 const DEFAULT_DISK: &str = "storage.disks.local.";
+/// Settings of disks that must not be seen, and may be given as the path of a file.
+pub(crate) const DISK_SECRETS: [&str; 2] = ["access_key_id", "secret_access_key"];
 
 const DEFAULTS: &str = include_str!("../../../../config/default.toml");
 
@@ -45,6 +48,8 @@ pub(super) struct Entry {
 pub(super) struct Layers {
     pub(super) entries: BTreeMap<String, Entry>,
     defaults: BTreeMap<String, Value>,
+    /// What any disk can have: a value of each key, which says of which type it is.
+    pub(super) disk_fields: BTreeMap<String, Value>,
     pub(super) problems: Vec<Problem>,
 }
 
@@ -61,6 +66,28 @@ impl Layers {
                 &error,
             )),
         }
+        let mut disk_fields = BTreeMap::new();
+        let local = defaults
+            .iter()
+            .filter_map(|(key, value)| Some((key.strip_prefix(DEFAULT_DISK)?, value)));
+        disk_fields.extend(local.map(|(field, value)| (field.to_owned(), value.clone())));
+        match examples(DEFAULTS).parse() {
+            Ok(table) => {
+                let mut found = BTreeMap::new();
+                flatten(String::new(), table, &mut found);
+                for (key, value) in found {
+                    let field = key
+                        .strip_prefix(DISKS)
+                        .and_then(|rest| rest.split_once('.'));
+                    disk_fields.extend(field.map(|(_, field)| (field.to_owned(), value)));
+                }
+            }
+            Err(error) => problems.push(syntax_problem(
+                Path::new("config/default.toml, in comments"),
+                DEFAULTS,
+                &error,
+            )),
+        }
         let entry = |value: &Value| Entry {
             value: value.clone(),
             origin: Origin::Default,
@@ -72,6 +99,7 @@ impl Layers {
         Self {
             entries,
             defaults,
+            disk_fields,
             problems,
         }
     }
@@ -136,7 +164,11 @@ impl Layers {
     fn default_of(&self, key: &str) -> Option<&Value> {
         if let Some(rest) = key.strip_prefix(DISKS) {
             let (_, field) = rest.split_once('.')?;
-            return self.defaults.get(&format!("{DEFAULT_DISK}{field}"));
+            let field = match field.strip_suffix("_file") {
+                Some(secret) if DISK_SECRETS.contains(&secret) => secret,
+                _ => field,
+            };
+            return self.disk_fields.get(field);
         }
         let key = match key.strip_suffix("_file") {
             Some(secret) if SECRETS.contains(&secret) => secret,
@@ -182,8 +214,7 @@ impl Layers {
             let files = SECRETS.iter().map(|secret| format!("{secret}_file"));
             self.defaults.keys().cloned().chain(files).collect()
         } else {
-            let own = |key: &String| key.strip_prefix(DEFAULT_DISK).map(str::to_owned);
-            self.defaults.keys().filter_map(own).collect()
+            self.disk_fields.keys().cloned().collect()
         };
         let (distance, known) = fields
             .into_iter()
@@ -191,6 +222,27 @@ impl Layers {
             .min()?;
         (distance <= (field.len() / 3).max(2)).then(|| format!("{prefix}{known}"))
     }
+}
+
+/// The tables of disks that stand in comments, without the sign before each line.
+fn examples(text: &str) -> String {
+    let mut found = String::new();
+    let mut is_inside = false;
+    for line in text.lines() {
+        let line = match line.strip_prefix("# ") {
+            Some(line) => line,
+            None => {
+                is_inside = false;
+                continue;
+            }
+        };
+        is_inside |= line.starts_with(&format!("[{DISKS}"));
+        if is_inside {
+            found.push_str(line);
+            found.push('\n');
+        }
+    }
+    found
 }
 
 /// The environment variable of a key.

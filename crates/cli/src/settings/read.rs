@@ -8,14 +8,12 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
 use super::layers::{DISKS, Layers};
-use super::values::Reader;
+use super::values::{Reader, is_name};
 use super::{
-    AuthSettings, DatabaseSettings, DiskDriver, DiskSettings, DownloadSettings, HttpSettings,
-    LimitSettings, LogFormat, LogSettings, Problems, Settings, StorageSettings, WorkerSettings,
+    AuthSettings, DatabaseSettings, DiskDriver, DownloadSettings, HttpSettings, LimitSettings,
+    LogFormat, LogSettings, Problems, Settings, StorageSettings, WorkerSettings,
 };
 
-/// The drivers that are built into this program.
-const DRIVERS: [&str; 1] = ["local"];
 /// The greatest size, in bytes, that the database can hold.
 const HUGE: u64 = i64::MAX.unsigned_abs();
 
@@ -172,7 +170,7 @@ impl Reader {
                 disks.insert(name.clone(), disk);
             }
         }
-        self.refuse_shared_roots(&disks);
+        self.refuse_shared_places(&disks);
         let default = self.text("storage.default").and_then(|default| {
             if names.contains(&default) {
                 return Some(default);
@@ -189,61 +187,6 @@ impl Reader {
             default: default?,
             disks,
         })
-    }
-
-    fn disk(&mut self, name: &str, data: &Path) -> Option<DiskSettings> {
-        let [driver_key, root_key] =
-            ["driver", "root"].map(|field| format!("{DISKS}{name}.{field}"));
-        if !is_name(
-            name,
-            32,
-            |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'),
-        ) {
-            let message =
-                "a disk's name has 1 to 32 characters out of a-z, 0-9, _ and -".to_owned();
-            let given = [&driver_key, &root_key]
-                .into_iter()
-                .find(|key| self.entries.contains_key(*key));
-            return self.wrong(given.unwrap_or(&driver_key), message);
-        }
-        let driver = self.text(&driver_key).unwrap_or_default();
-        let root = self.text(&root_key).unwrap_or_default();
-        if !DRIVERS.contains(&driver.as_str()) {
-            // Keys of a driver that is not there are no news.
-            let own = format!("{DISKS}{name}.");
-            self.problems
-                .retain(|problem| !problem.key.starts_with(&own));
-            let there_is = DRIVERS.join(", ");
-            return self.wrong(
-                &driver_key,
-                match driver.as_str() {
-                    "" => format!("must be set: there is {there_is}"),
-                    other => {
-                        format!("`{other}` is not built into this version: there is {there_is}")
-                    }
-                },
-            );
-        }
-        let root = match root.as_str() {
-            "" if name == "local" => self.absolute(&root_key, &data.join("backups"))?,
-            "" => return self.wrong(&root_key, "must be set to the disk's folder".to_owned()),
-            root => self.absolute(&root_key, Path::new(root))?,
-        };
-        Some(DiskSettings {
-            driver: DiskDriver::Local { root },
-        })
-    }
-
-    /// Each disk clears away what it does not know, so no two may share a folder.
-    fn refuse_shared_roots(&mut self, disks: &BTreeMap<String, DiskSettings>) {
-        let mut owners = BTreeMap::new();
-        for (name, disk) in disks {
-            let DiskDriver::Local { root } = &disk.driver;
-            if let Some(other) = owners.insert(root, name) {
-                let key = format!("{DISKS}{name}.root");
-                self.note(&key, format!("is the folder of disk {other} already"));
-            }
-        }
     }
 
     fn worker(&mut self, storage: Option<&StorageSettings>) -> Option<WorkerSettings> {
@@ -293,7 +236,9 @@ impl Reader {
         }
         let path = self.absolute(key, Path::new(&text))?;
         for (name, disk) in storage.iter().flat_map(|storage| &storage.disks) {
-            let DiskDriver::Local { root } = &disk.driver;
+            let DiskDriver::Local { root } = &disk.driver else {
+                continue;
+            };
             if path.starts_with(root) {
                 let root = root.display();
                 return self.wrong(
@@ -329,8 +274,4 @@ impl Reader {
             filter: filter?,
         })
     }
-}
-
-fn is_name(text: &str, longest: usize, allowed: impl Fn(u8) -> bool) -> bool {
-    (1..=longest).contains(&text.len()) && text.bytes().all(allowed)
 }

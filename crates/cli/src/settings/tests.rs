@@ -183,6 +183,39 @@ fn a_secret_may_stand_in_a_file_of_its_own() {
 }
 
 #[test]
+fn a_disk_in_a_bucket_takes_the_keys_of_its_example() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("secret");
+    fs_err::write(&path, "hunter2\n").unwrap();
+    let variables = [
+        ("HOLDFAST__STORAGE__DISKS__OFFSITE__DRIVER", "s3"),
+        ("HOLDFAST__STORAGE__DISKS__OFFSITE__BUCKET", "backups"),
+        (
+            "HOLDFAST__STORAGE__DISKS__OFFSITE__ENDPOINT",
+            "https://s3.example.com/",
+        ),
+        ("HOLDFAST__STORAGE__DISKS__OFFSITE__PREFIX", "/one/two"),
+        ("HOLDFAST__STORAGE__DISKS__OFFSITE__ACCESS_KEY_ID", "AKID"),
+        (
+            "HOLDFAST__STORAGE__DISKS__OFFSITE__SECRET_ACCESS_KEY_FILE",
+            path.to_str().unwrap(),
+        ),
+        ("HOLDFAST__STORAGE__DISKS__OFFSITE__SSE", "aws:kms"),
+    ];
+    let settings = load(&[], &variables).unwrap();
+    let DiskDriver::S3(options) = &settings.storage.disks["offsite"].driver else {
+        panic!("{settings:?}");
+    };
+    assert_eq!(options.region, "us-east-1");
+    assert_eq!(options.endpoint.as_deref(), Some("https://s3.example.com"));
+    assert_eq!(options.prefix, "one/two/");
+    assert_eq!(options.keys.as_ref().unwrap().secret_access_key, "hunter2");
+    assert!(options.is_path_style);
+    assert_eq!(options.part_size_bytes, 8 << 20);
+    assert!(!format!("{settings:?}").contains("hunter2"));
+}
+
+#[test]
 fn a_secret_shows_nowhere() {
     let secret = "postgres://me:hunter2@host/database";
     let key = "hunter2".repeat(8);

@@ -76,6 +76,27 @@ impl Reader {
         }
     }
 
+    /// A number that nothing has to give.
+    pub(super) fn number_if_given<T: TryFrom<u64>>(
+        &mut self,
+        key: &str,
+        range: RangeInclusive<u64>,
+    ) -> Option<Option<T>> {
+        match self.value(key) {
+            None => Some(None),
+            Some(_) => self.number(key, range).map(Some),
+        }
+    }
+
+    /// A truth that nothing has to give.
+    pub(super) fn truth_if_given(&mut self, key: &str) -> Option<Option<bool>> {
+        match self.value(key) {
+            None => Some(None),
+            Some(Value::Boolean(truth)) => Some(Some(truth)),
+            Some(_) => self.wrong(key, "must be true or false".to_owned()),
+        }
+    }
+
     pub(super) fn list(&mut self, key: &str) -> Option<Vec<String>> {
         let Some(Value::Array(values)) = self.value(key) else {
             return self.wrong(key, "must be a list".to_owned());
@@ -162,4 +183,9 @@ impl Reader {
             Err(error) => self.wrong(key, format!("`{}` is no path: {error}", path.display())),
         }
     }
+}
+
+/// Says whether a name is made of what is allowed, and no longer than it may be.
+pub(super) fn is_name(text: &str, longest: usize, allowed: impl Fn(u8) -> bool) -> bool {
+    (1..=longest).contains(&text.len()) && text.bytes().all(allowed)
 }

@@ -141,12 +141,16 @@ async fn store(
     disk: &Disk,
     key: ArchiveKey,
 ) -> Result<(Summary, Upload, Upload), NotDone> {
+    let most_bytes = server
+        .limits
+        .max_backup_bytes
+        .unwrap_or(context.options.max_backup_bytes);
     let archive = disk
-        .begin(StorageKey::Archive(key))
+        .begin(StorageKey::Archive(key), most_bytes)
         .await
         .map_err(|error| NotDone::disk(&error))?;
     let index = disk
-        .begin(StorageKey::Index(key))
+        .begin(StorageKey::Index(key), most_bytes)
         .await
         .map_err(|error| NotDone::disk(&error))?;
     let (mut archive_writer, archive_reader) = pipe();
@@ -155,12 +159,7 @@ async fn store(
         level: context.options.compression_level,
         threads: context.options.compression_threads,
         read_limit_bytes_per_second: context.options.read_limit_bytes_per_second,
-        max_archive_bytes: Some(
-            server
-                .limits
-                .max_backup_bytes
-                .unwrap_or(context.options.max_backup_bytes),
-        ),
+        max_archive_bytes: Some(most_bytes),
         ..CreateOptions::default()
     };
     let (control, directory, rules) = (
@@ -185,12 +184,12 @@ async fn store(
     });
     let (ended, archive, index) = tokio::join!(
         engine_thread,
-        archive_reader.carry(archive),
-        index_reader.carry(index)
+        archive_reader.carry(archive, work),
+        index_reader.carry(index, work)
     );
     // An upload that failed is the reason why the engine failed, not the other way round.
-    let archive = archive.map_err(|error| NotDone::disk(&error))?;
-    let index = index.map_err(|error| NotDone::disk(&error))?;
+    let archive = archive?;
+    let index = index?;
     let summary = ended
         .map_err(|error| panicked(&error))?
         .map_err(|error| engine(&error))?;

@@ -16,6 +16,7 @@ use crate::context::Context;
 use holdfast_domain::report::chain;
 
 use crate::end::{Done, NotDone};
+use crate::fetch;
 use crate::jobs::panicked;
 use crate::lease::Work;
 use crate::place;
@@ -57,14 +58,14 @@ pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done
         backup: claim.backup,
         attempt: completed.attempt,
     };
-    let archive = disk
-        .open(StorageKey::Archive(key))
-        .await
-        .map_err(|error| NotDone::disk(&error))?;
-    // Without its index an archive is only slower to restore.
-    let index = disk.open(StorageKey::Index(key)).await.ok();
-
     let directory = place::of_server(context, &server).await?;
+    let staging = fetch::staging(context, &directory);
+    let archive = fetch::object(work, disk, StorageKey::Archive(key), &staging).await?;
+    // Without its index an archive is only slower to restore.
+    let index = fetch::object(work, disk, StorageKey::Index(key), &staging)
+        .await
+        .ok();
+    work.go_on()?;
     let options = RestoreOptions {
         truncate: args.truncate,
         expected: Some(Expected {

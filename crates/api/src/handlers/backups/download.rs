@@ -1,13 +1,18 @@
 //! `GET …/backups/{backup}/download`: makes a link that needs no other credential.
 
+use std::time::Duration;
+
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
 use uuid::Uuid;
 
 use holdfast_db::activity;
+use holdfast_domain::Backup;
 use holdfast_domain::access::Action;
 use holdfast_domain::activity::Event;
 use holdfast_domain::backup::Purpose;
+use holdfast_domain::report::chain;
+use holdfast_storage::{ArchiveKey, StorageKey};
 
 use crate::auth::{Caller, permit};
 use crate::error::ApiError;
@@ -37,17 +42,33 @@ pub(crate) async fn download(
 ) -> Result<HttpResponse, ApiError> {
     let (server, standing, backup) = caller.backup()?;
     permit(standing, Action::Download)?;
-    backup
+    let completed = backup
         .check_completed(Purpose::Download)
         .map_err(ApiError::NotCompleted)?;
-    let token = state.signer.sign(&Claims {
-        jti: Uuid::new_v4(),
-        exp: (state.now)().timestamp() + i64::from(state.options.download_ttl_seconds),
-        backup: backup.id,
+    let archive = StorageKey::Archive(ArchiveKey {
         server: server.id,
-        user: caller.user,
-        key: caller.key.to_string(),
-    })?;
+        backup: backup.id,
+        attempt: completed.attempt,
+    });
+    // A bucket's server hands out its objects itself; a folder's, this service does.
+    let url = match link(&state, backup, archive).await? {
+        Some(url) => url,
+        None => {
+            let token = state.signer.sign(&Claims {
+                jti: Uuid::new_v4(),
+                exp: (state.now)().timestamp() + i64::from(state.options.download_ttl_seconds),
+                backup: backup.id,
+                server: server.id,
+                user: caller.user,
+                key: caller.key.to_string(),
+            })?;
+            let base_url = match &state.options.downloads_public_url {
+                Some(url) => url.clone(),
+                None => base_url(&request, &state.options),
+            };
+            format!("{base_url}/download/backup?token={token}")
+        }
+    };
     let mut transaction = state.database.begin().await?;
     let origin = caller.origin();
     activity::record(
@@ -60,10 +81,23 @@ pub(crate) async fn download(
     )
     .await?;
     transaction.commit().await?;
-    let base_url = match &state.options.downloads_public_url {
-        Some(url) => url.clone(),
-        None => base_url(&request, &state.options),
-    };
-    let url = format!("{base_url}/download/backup?token={token}");
     Ok(views::ok(&views::signed_url(url)))
+}
+
+/// The disk's own link to an archive, where it makes some.
+async fn link(
+    state: &ApiState,
+    backup: &Backup,
+    archive: StorageKey,
+) -> Result<Option<String>, ApiError> {
+    // A local disk of another process's node is none of ours, but its link is made here.
+    let Ok(disk) = state.disks.get(&backup.disk) else {
+        return Ok(None);
+    };
+    let file_name = format!("{}.tar.gz", backup.id);
+    let ttl = Duration::from_secs(state.options.download_ttl_seconds.into());
+    disk.link(archive, &file_name, ttl).await.map_err(|error| {
+        tracing::error!(error = chain(&error), backup = %backup.id, "a download link can't be signed");
+        ApiError::Unavailable
+    })
 }

@@ -179,15 +179,43 @@ fn whatever_is_wrong_in_a_file_is_said_with_its_name() {
         ),
         (
             "storage.disks.main.root = '/x'",
-            "storage.disks.main.driver (HOLDFAST__STORAGE__DISKS__MAIN__DRIVER): must be set: there is local",
+            "storage.disks.main.driver (HOLDFAST__STORAGE__DISKS__MAIN__DRIVER): must be set: there is local, s3",
         ),
         (
             "[storage.disks.main]\ndriver = 'local'\nroot = '/data/backups'",
             "storage.disks.main.root (HOLDFAST__STORAGE__DISKS__MAIN__ROOT) in 0.toml: is the folder of disk local already",
         ),
         (
+            "[storage.disks.far]\ndriver = 'ftp'\nbucket = 'x'",
+            "storage.disks.far.driver (HOLDFAST__STORAGE__DISKS__FAR__DRIVER) in 0.toml: `ftp` is not built into this version: there is local, s3",
+        ),
+        (
             "[storage.disks.far]\ndriver = 's3'\nbucket = 'x'",
-            "storage.disks.far.driver (HOLDFAST__STORAGE__DISKS__FAR__DRIVER) in 0.toml: `s3` is not built into this version: there is local",
+            "storage.disks.far.bucket (HOLDFAST__STORAGE__DISKS__FAR__BUCKET) in 0.toml: must be the name of a bucket, not `x`",
+        ),
+        (
+            "[storage.disks.far]\ndriver = 's3'\nbucket = 'xyz'\nbukcet = 'xyz'",
+            "storage.disks.far.bukcet (HOLDFAST__STORAGE__DISKS__FAR__BUKCET) in 0.toml: is no setting: did you mean storage.disks.far.bucket?",
+        ),
+        (
+            "[storage.disks.far]\ndriver = 's3'\nbucket = 'xyz'\nroot = '/x'",
+            "storage.disks.far.root (HOLDFAST__STORAGE__DISKS__FAR__ROOT) in 0.toml: is no setting of a disk with driver s3",
+        ),
+        (
+            "[storage.disks.far]\ndriver = 's3'\nbucket = 'xyz'\nsecret_access_key = 'hunter2'",
+            "storage.disks.far.access_key_id (HOLDFAST__STORAGE__DISKS__FAR__ACCESS_KEY_ID): must be set, since storage.disks.far.secret_access_key is",
+        ),
+        (
+            "[storage.disks.far]\ndriver = 's3'\nbucket = 'xyz'\nsse = 'AES256'\nsse_kms_key_id = 'x'",
+            "storage.disks.far.sse_kms_key_id (HOLDFAST__STORAGE__DISKS__FAR__SSE_KMS_KEY_ID) in 0.toml: needs storage.disks.far.sse to be aws:kms",
+        ),
+        (
+            "[storage.disks.far]\ndriver = 's3'\nbucket = 'xyz'\npart_size_bytes = 1",
+            "storage.disks.far.part_size_bytes (HOLDFAST__STORAGE__DISKS__FAR__PART_SIZE_BYTES) in 0.toml: must be between 5242880 and 5368709120, not 1",
+        ),
+        (
+            "[storage.disks.far]\ndriver = 's3'\nbucket = 'xyz'\n[storage.disks.near]\ndriver = 's3'\nbucket = 'xyz'\nprefix = '/'",
+            "storage.disks.near.bucket (HOLDFAST__STORAGE__DISKS__NEAR__BUCKET) in 0.toml: is the place of disk far already",
         ),
     ];
     for (text, expected) in table {

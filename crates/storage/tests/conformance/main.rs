@@ -1,0 +1,22 @@
+//! The promises of `holdfast_storage`, held by every disk against the real thing: a folder, the S3
+//! server s3s-fs in this process, and one that is running already, such as `scripts/with-ceph` starts.
+//!
+//! `HOLDFAST_TEST_S3_ENDPOINT`, `…_ACCESS_KEY`, `…_SECRET_KEY`, `…_BUCKET` and `…_REGION` name the
+//! latter; without them its tests are passed over, and say so. `HOLDFAST_TEST_LARGE=1` adds an object
+//! of three gigabytes.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that panics has failed, as it should"
+)]
+
+mod faults;
+mod local;
+mod objects;
+mod places;
+mod promises;
+#[path = "../../../../tests/it/support/proxy.rs"]
+mod proxy;
+mod refusals;
+#[path = "../../../../tests/it/support/s3.rs"]
+mod s3;
+mod s3_only;

@@ -1,0 +1,103 @@
+//! Keys and contents that tests write and read.
+
+use bytes::Bytes;
+use holdfast_domain::{BackupId, ServerId};
+use holdfast_storage::{ArchiveKey, Disk, Error, Reader, StorageKey};
+use uuid::Uuid;
+
+/// What uploads are announced as, where nothing depends on it.
+pub(crate) const MOST: u64 = 1 << 30;
+
+pub(crate) fn server(n: u128) -> ServerId {
+    ServerId(Uuid::from_u128(
+        0xd3aa_c109_45e1_4c23_9a84_0000_0000_0000 + n,
+    ))
+}
+
+pub(crate) fn backup(n: u128) -> BackupId {
+    BackupId(Uuid::from_u128(
+        0xa496_2fe6_90c8_4b89_ba62_0000_0000_0000 + n,
+    ))
+}
+
+/// An attempt at backup `n` of the first server.
+pub(crate) fn archive_key(n: u128, attempt: u32) -> ArchiveKey {
+    ArchiveKey {
+        server: server(1),
+        backup: backup(n),
+        attempt,
+    }
+}
+
+pub(crate) fn key(n: u128) -> StorageKey {
+    StorageKey::Archive(archive_key(n, 1))
+}
+
+/// Bytes of which no two stretches are alike.
+pub(crate) fn noise(length: usize) -> Bytes {
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64 ^ length as u64 | 1;
+    let mut bytes = Vec::with_capacity(length + 8);
+    while bytes.len() < length {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(length);
+    bytes.into()
+}
+
+/// Writes an object in pieces of a size that fits into nothing.
+pub(crate) async fn put(disk: &Disk, key: StorageKey, content: &Bytes) -> Result<(), Error> {
+    let mut upload = disk.begin(key, MOST).await?;
+    for piece in content.chunks(999_983) {
+        upload.write(content.slice_ref(piece)).await?;
+    }
+    upload.finish().await
+}
+
+pub(crate) async fn read_all(disk: &Disk, key: StorageKey) -> Bytes {
+    collect(disk.read(key, 0..u64::MAX).await.unwrap())
+        .await
+        .unwrap()
+}
+
+pub(crate) async fn collect(mut reader: Reader) -> Result<Bytes, Error> {
+    let mut found = Vec::new();
+    while let Some(piece) = reader.next().await? {
+        assert!(!piece.is_empty(), "a piece has bytes");
+        found.extend_from_slice(&piece);
+    }
+    assert_eq!(reader.left_bytes(), 0);
+    Ok(found.into())
+}
+
+/// Says that nothing can be read, sized or listed under a key.
+pub(crate) async fn assert_invisible(disk: &Disk, key: StorageKey) {
+    for missing in [
+        disk.size(key).await.err(),
+        disk.read(key, 0..1).await.err(),
+        disk.read(key, 0..0).await.err(),
+    ] {
+        assert!(
+            matches!(missing, Some(Error::NotFound { .. })),
+            "{missing:?}"
+        );
+    }
+    let listed = list(disk, Some(key.archive().server)).await;
+    assert!(!listed.contains(&key), "{listed:?}");
+}
+
+pub(crate) async fn list(disk: &Disk, server: Option<ServerId>) -> Vec<StorageKey> {
+    let mut listing = disk.list(server);
+    let mut found = Vec::new();
+    while let Some(page) = listing.next_page().await.unwrap() {
+        found.extend(page.into_iter().map(|object| object.key));
+    }
+    found
+}
+
+/// An error with what lies behind it, as logs tell it.
+pub(crate) fn told(error: &Error) -> String {
+    holdfast_domain::report::chain(error)
+}

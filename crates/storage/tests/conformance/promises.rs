@@ -1,0 +1,284 @@
+//! One suite, held by every disk.
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use holdfast_storage::{Error, StorageKey};
+
+use crate::objects::{
+    MOST, archive_key, assert_invisible, backup, collect, key, list, noise, put, read_all, server,
+};
+use crate::places::{self, PART_BYTES, Place, skipped};
+
+/// Makes a test of each promise at each place.
+macro_rules! promises {
+    ($($promise:ident)*) => {
+        promises!(@ local $($promise)*);
+        promises!(@ s3s $($promise)*);
+        promises!(@ outside $($promise)*);
+    };
+    (@ $place:ident $($promise:ident)*) => {
+        mod $place {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $promise() {
+                    if let Some(place) = super::places::$place().await {
+                        super::$promise(place).await;
+                    }
+                }
+            )*
+        }
+    };
+}
+
+promises! {
+    nothing_is_visible_before_finish_and_everything_after
+    an_upload_that_is_aborted_or_dropped_leaves_nothing
+    what_a_killed_upload_left_is_found_and_removed
+    of_two_writers_the_second_is_refused
+    ranges_are_right_at_every_edge
+    deleting_takes_every_attempt_of_one_backup_and_is_idempotent
+    thousands_of_objects_are_listed
+    objects_of_any_size_come_back_as_they_were
+    every_kind_of_name_is_kept_apart
+    a_healthy_disk_is_found_healthy
+    a_large_object_is_kept
+}
+
+async fn nothing_is_visible_before_finish_and_everything_after(place: Place) {
+    let disk = &place.disk;
+    for (n, length) in [(1, 11), (2, usize::try_from(2 * PART_BYTES).unwrap() + 7)] {
+        let content = noise(length);
+        let mut upload = disk.begin(key(n), MOST).await.unwrap();
+        for piece in content.chunks(1 << 20) {
+            upload.write(content.slice_ref(piece)).await.unwrap();
+        }
+        assert_invisible(disk, key(n)).await;
+        let partials = disk.partials().await.unwrap();
+        // A small object is sent in one go, at its end.
+        let expected = usize::from(place.lists_partials && !(place.is_remote && n == 1));
+        assert_eq!(partials.len(), expected, "{partials:?}");
+        upload.finish().await.unwrap();
+        assert_eq!(disk.size(key(n)).await.unwrap(), length as u64);
+        assert_eq!(read_all(disk, key(n)).await, content);
+        assert!(list(disk, None).await.contains(&key(n)));
+        assert_eq!(disk.partials().await.unwrap(), []);
+    }
+}
+
+async fn an_upload_that_is_aborted_or_dropped_leaves_nothing(place: Place) {
+    let disk = &place.disk;
+    for length in [1, usize::try_from(3 * PART_BYTES).unwrap()] {
+        for is_aborted in [true, false] {
+            let mut upload = disk.begin(key(1), MOST).await.unwrap();
+            upload.write(noise(length)).await.unwrap();
+            if is_aborted {
+                upload.abort().await.unwrap();
+            } else {
+                drop(upload);
+                // A bucket is told in the background.
+                let begun = std::time::Instant::now();
+                while !disk.partials().await.unwrap().is_empty() {
+                    assert!(begun.elapsed().as_secs() < 30, "the upload is still there");
+                    tokio::task::yield_now().await;
+                }
+            }
+            assert_invisible(disk, key(1)).await;
+            assert_eq!(disk.partials().await.unwrap(), []);
+        }
+    }
+}
+
+async fn what_a_killed_upload_left_is_found_and_removed(place: Place) {
+    let disk = &place.disk;
+    let key = StorageKey::Archive(archive_key(1, 2));
+    let mut upload = disk.begin(key, MOST).await.unwrap();
+    let length = usize::try_from(PART_BYTES).unwrap() + 1;
+    upload.write(noise(length)).await.unwrap();
+    std::mem::forget(upload);
+    let partials = disk.partials().await.unwrap();
+    if place.lists_partials {
+        let keys: Vec<_> = partials.iter().map(|partial| partial.key).collect();
+        assert_eq!(keys, [key]);
+        for _ in 0..2 {
+            disk.remove_partial(&partials[0]).await.unwrap();
+        }
+    } else {
+        skipped("this server can't list multipart uploads");
+    }
+    assert_eq!(disk.partials().await.unwrap(), []);
+    assert_invisible(disk, key).await;
+}
+
+async fn of_two_writers_the_second_is_refused(place: Place) {
+    let disk = &place.disk;
+    let large = usize::try_from(PART_BYTES).unwrap() + 1;
+    for (n, length) in [(1, 1), (2, large)] {
+        let content = noise(length);
+        put(disk, key(n), &content).await.unwrap();
+        for other in [1, large] {
+            let refused = put(disk, key(n), &noise(other)).await;
+            assert!(matches!(refused, Err(Error::Exists { .. })), "{refused:?}");
+        }
+        assert_eq!(read_all(disk, key(n)).await, content);
+    }
+    // Both begun before either has ended. On a folder the second finds its file taken away.
+    if place.is_remote {
+        let mut first = disk.begin(key(3), MOST).await.unwrap();
+        let mut second = disk.begin(key(3), MOST).await.unwrap();
+        first.write(noise(large)).await.unwrap();
+        second.write(noise(large + 1)).await.unwrap();
+        first.finish().await.unwrap();
+        let refused = second.finish().await;
+        assert!(matches!(refused, Err(Error::Exists { .. })), "{refused:?}");
+        assert_eq!(disk.size(key(3)).await.unwrap(), large as u64);
+    }
+    assert_eq!(disk.partials().await.unwrap(), []);
+}
+
+async fn ranges_are_right_at_every_edge(place: Place) {
+    let disk = &place.disk;
+    let content = noise(1_000_003);
+    let length = content.len() as u64;
+    put(disk, key(1), &content).await.unwrap();
+    put(disk, key(2), &Bytes::new()).await.unwrap();
+    for range in [
+        0..0,
+        0..1,
+        0..length,
+        0..length + 1,
+        0..u64::MAX,
+        1..2,
+        262_143..262_145,
+        length - 1..length,
+        length - 1..length + 5,
+        length..length,
+        length..length + 1,
+        length + 10..length + 20,
+        u64::MAX - 1..u64::MAX,
+    ] {
+        let reader = disk.read(key(1), range.clone()).await.unwrap();
+        assert_eq!(reader.object_bytes(), length);
+        let start = range.start.min(length);
+        let expected = start..range.end.min(length).max(start);
+        assert_eq!(reader.left_bytes(), expected.end - expected.start);
+        let expected =
+            usize::try_from(expected.start).unwrap()..usize::try_from(expected.end).unwrap();
+        assert!(
+            collect(reader).await.unwrap() == content[expected],
+            "{range:?}"
+        );
+        let nothing = disk.read(key(2), range).await.unwrap();
+        assert_eq!(collect(nothing).await.unwrap(), Bytes::new());
+    }
+}
+
+async fn deleting_takes_every_attempt_of_one_backup_and_is_idempotent(place: Place) {
+    let disk = &place.disk;
+    let of_first = [
+        key(1),
+        StorageKey::Index(archive_key(1, 1)),
+        StorageKey::Archive(archive_key(1, 2)),
+        StorageKey::Archive(archive_key(1, 10)),
+    ];
+    for key in of_first.into_iter().chain([key(2)]) {
+        put(disk, key, &noise(3)).await.unwrap();
+    }
+    // What an attempt has left that was killed goes with the backup.
+    let mut upload = disk
+        .begin(StorageKey::Archive(archive_key(1, 11)), MOST)
+        .await
+        .unwrap();
+    let large = usize::try_from(PART_BYTES).unwrap() + 1;
+    upload.write(noise(large)).await.unwrap();
+    std::mem::forget(upload);
+    for _ in 0..2 {
+        disk.delete_backup(server(1), backup(1)).await.unwrap();
+    }
+    for key in of_first {
+        assert_invisible(disk, key).await;
+    }
+    assert_eq!(disk.partials().await.unwrap(), []);
+    assert_eq!(disk.size(key(2)).await.unwrap(), 3);
+    for _ in 0..2 {
+        disk.delete(key(2)).await.unwrap();
+    }
+    disk.delete_backup(server(1), backup(1)).await.unwrap();
+    assert_eq!(list(disk, None).await, []);
+}
+
+async fn thousands_of_objects_are_listed(place: Place) {
+    const OBJECTS: u128 = 1_500;
+    let disk = &place.disk;
+    let keys = |n| {
+        let mut key = archive_key(n, 1);
+        key.server = server(n % 3);
+        StorageKey::Archive(key)
+    };
+    let mut puts = futures_util::stream::iter(0..OBJECTS)
+        .map(|n| async move { put(disk, keys(n), &Bytes::from_static(b"x")).await })
+        .buffer_unordered(16);
+    while let Some(done) = puts.next().await {
+        done.unwrap();
+    }
+    let mut found = list(disk, None).await;
+    let mut expected: Vec<_> = (0..OBJECTS).map(keys).collect();
+    found.sort_by_key(StorageKey::path);
+    expected.sort_by_key(StorageKey::path);
+    assert!(found == expected, "{} listed", found.len());
+    let of_one = list(disk, Some(server(1))).await;
+    assert_eq!(of_one.len(), 500);
+    assert_eq!(list(disk, Some(server(99))).await, []);
+}
+
+async fn objects_of_any_size_come_back_as_they_were(place: Place) {
+    let disk = &place.disk;
+    let part = usize::try_from(PART_BYTES).unwrap();
+    for (n, length) in (0..).zip([0, 1, part - 1, part, part + 1, 2 * part, 7 * part + 3]) {
+        let content = noise(length);
+        put(disk, key(n), &content).await.unwrap();
+        assert_eq!(disk.size(key(n)).await.unwrap(), length as u64);
+        assert!(read_all(disk, key(n)).await == content, "{length}");
+    }
+}
+
+async fn every_kind_of_name_is_kept_apart(place: Place) {
+    let disk = &place.disk;
+    let mut keys = Vec::new();
+    for attempt in [1, 2, 10] {
+        let of = archive_key(1, attempt);
+        keys.extend([StorageKey::Archive(of), StorageKey::Index(of)]);
+    }
+    for (length, key) in keys.iter().enumerate() {
+        put(disk, *key, &noise(length)).await.unwrap();
+    }
+    for (length, key) in keys.iter().enumerate() {
+        assert!(read_all(disk, *key).await == noise(length), "{key}");
+    }
+    assert_eq!(list(disk, None).await.len(), keys.len());
+}
+
+async fn a_healthy_disk_is_found_healthy(place: Place) {
+    place.disk.check().await.unwrap();
+    let free = place.disk.free_bytes().await.unwrap();
+    assert_eq!(free.is_none(), place.is_remote);
+    let file = place.disk.open(key(1)).await;
+    assert!(matches!(file, Ok(None)) == place.is_remote, "{file:?}");
+}
+
+async fn a_large_object_is_kept(place: Place) {
+    const PIECES: u64 = 3_000;
+    if std::env::var_os("HOLDFAST_TEST_LARGE").is_none() {
+        return skipped("HOLDFAST_TEST_LARGE is not set");
+    }
+    let disk = &place.disk;
+    let piece = noise(1 << 20);
+    let mut upload = disk.begin(key(1), PIECES << 20).await.unwrap();
+    for _ in 0..PIECES {
+        upload.write(piece.clone()).await.unwrap();
+    }
+    upload.finish().await.unwrap();
+    assert_eq!(disk.size(key(1)).await.unwrap(), PIECES << 20);
+    let last = disk.read(key(1), (PIECES - 1) << 20..u64::MAX).await;
+    assert!(collect(last.unwrap()).await.unwrap() == piece);
+    disk.delete(key(1)).await.unwrap();
+}

@@ -1,0 +1,96 @@
+//! A real S3 server in this process: s3s-fs, which checks signatures, over a folder of its own. It
+//! can be killed, with every connection, and come back at the same address.
+
+use std::net::SocketAddr;
+
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto::Builder;
+use s3s::auth::SimpleAuth;
+use s3s::service::{S3Service, S3ServiceBuilder};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+/// The key pair that the server knows.
+pub(crate) const ACCESS_KEY: &str = "AKTESTHOLDFAST";
+pub(crate) const SECRET_KEY: &str = "a-secret-that-shows-nowhere";
+/// The bucket that it has.
+pub(crate) const BUCKET: &str = "backups";
+
+/// The server. It ends when dropped.
+pub(crate) struct S3Server {
+    pub(crate) address: SocketAddr,
+    folder: tempfile::TempDir,
+    running: Option<tokio::task::JoinHandle<()>>,
+}
+
+impl S3Server {
+    /// Starts it on a free port.
+    pub(crate) async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs_err::create_dir(folder.path().join(BUCKET)).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let running = Some(tokio::spawn(serve(listener, service(&folder))));
+        Self {
+            address,
+            folder,
+            running,
+        }
+    }
+
+    pub(crate) fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The files that it keeps, parts of unfinished uploads among them.
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    /// Kills it in the middle of whatever it does.
+    pub(crate) async fn kill(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.abort();
+            let _ended = running.await;
+        }
+    }
+
+    /// Starts it again after [`S3Server::kill`], with what it had kept.
+    pub(crate) async fn come_back(&mut self) {
+        let listener = TcpListener::bind(self.address).await.unwrap();
+        self.running = Some(tokio::spawn(serve(listener, service(&self.folder))));
+    }
+}
+
+impl Drop for S3Server {
+    fn drop(&mut self) {
+        if let Some(running) = &self.running {
+            running.abort();
+        }
+    }
+}
+
+fn service(folder: &tempfile::TempDir) -> S3Service {
+    let files = s3s_fs::FileSystem::new(folder.path()).unwrap();
+    let mut builder = S3ServiceBuilder::new(files);
+    builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
+    builder.build()
+}
+
+async fn serve(listener: TcpListener, service: S3Service) {
+    // Dropped with this future, so that a killed server leaves no connection open.
+    let mut connections = JoinSet::new();
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let service = service.clone();
+        connections.spawn(async move {
+            let builder = Builder::new(TokioExecutor::new());
+            // A client that goes away is none of the server's business.
+            let _ended = builder
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+        });
+        while connections.try_join_next().is_some() {}
+    }
+}
