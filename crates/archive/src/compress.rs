@@ -5,14 +5,15 @@
 //! that look compressed already are stored with only their repeats coded: trying harder costs half of a
 //! backup's time and gains nothing.
 
+mod codes;
 mod repeats;
+mod seal;
 
-use std::ops::Range;
-
-use flate2::{Compress, Compression, FlushCompress, Status};
+use libdeflater::{CompressionLvl, Compressor as Deflate};
 
 use crate::Error;
 use repeats::Repeats;
+use seal::Seal;
 
 /// Bytes of the tar stream in one block, at the most.
 pub(crate) const BLOCK: usize = 1 << 20;
@@ -26,16 +27,20 @@ pub(crate) const FINAL_RUN: [u8; 2] = [0x03, 0x00];
 
 /// Compresses one block after the other.
 pub(crate) struct Compressor {
-    deflate: Compress,
+    deflate: Deflate,
+    seal: Seal,
     repeats: Repeats,
 }
 
 impl Compressor {
     pub(crate) fn new(level: u32) -> Self {
-        // Level 1 of zlib-rs is hardly faster than 2, and its output a quarter larger.
-        let level = Compression::new(level.clamp(2, 9));
+        let level = i32::try_from(level.clamp(1, 9))
+            .ok()
+            .and_then(|level| CompressionLvl::new(level).ok())
+            .unwrap_or_default();
         Self {
-            deflate: Compress::new(level, false),
+            deflate: Deflate::new(level),
+            seal: Seal::new(),
             repeats: Repeats::new(),
         }
     }
@@ -54,7 +59,7 @@ impl Compressor {
             if dense {
                 self.repeats.code(&raw[..end], at, out);
             } else {
-                self.deflate(raw, at..end, out)?;
+                self.deflate(&raw[at..end], out)?;
             }
             at = end;
         }
@@ -62,24 +67,15 @@ impl Compressor {
     }
 
     /// Compresses a stretch of the block with an empty window.
-    fn deflate(&mut self, raw: &[u8], range: Range<usize>, out: &mut Vec<u8>) -> Result<(), Error> {
-        let raw = &raw[range];
-        self.deflate.reset();
-        loop {
-            let read = usize::try_from(self.deflate.total_in()).unwrap_or(usize::MAX);
-            let status = self
-                .deflate
-                .compress_vec(&raw[read.min(raw.len())..], out, FlushCompress::Sync)
-                .map_err(|error| Error::corrupt(format!("deflate failed: {error}")))?;
-            // A flush is complete once there is room left behind it.
-            if self.deflate.total_in() == raw.len() as u64 && out.len() < out.capacity() {
-                return Ok(());
-            }
-            if status == Status::StreamEnd {
-                return Err(Error::corrupt("deflate ended too early"));
-            }
-            out.reserve(raw.len() / 4 + 1024);
-        }
+    fn deflate(&mut self, raw: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+        let start = out.len();
+        out.resize(start + self.deflate.deflate_compress_bound(raw.len()), 0);
+        let length = self
+            .deflate
+            .deflate_compress(raw, &mut out[start..])
+            .map_err(|error| Error::corrupt(format!("deflate failed: {error}")))?;
+        out.truncate(start + length);
+        self.seal.open(out, start)
     }
 }
 
@@ -91,28 +87,42 @@ fn piece(raw: &[u8], at: usize) -> &[u8] {
 fn is_dense(piece: &[u8]) -> bool {
     const LEAST: u32 = 4096;
     const ENOUGH_BITS: f64 = 7.8;
-    let mut counts = [[0_u32; 256]; 4];
-    let mut quads = piece.chunks_exact(4);
-    for quad in quads.by_ref() {
-        for (table, &byte) in counts.iter_mut().zip(quad) {
-            table[usize::from(byte)] += 1;
-        }
+    // Most pieces are far from it, and a few short stretches show that.
+    const SAMPLED: usize = 512;
+    const ONE_IN: usize = 8;
+    const WORTH_COUNTING: f64 = 7.5;
+    let sample = piece.chunks(SAMPLED).step_by(ONE_IN);
+    let (_, bits) = entropy(sample);
+    if bits < WORTH_COUNTING {
+        return false;
     }
-    for &byte in quads.remainder() {
-        counts[0][usize::from(byte)] += 1;
+    let (total, bits) = entropy([piece].into_iter());
+    total >= LEAST && bits > ENOUGH_BITS
+}
+
+/// Counts the bytes that are no zeros, and says how many bits each of them holds.
+fn entropy<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (u32, f64) {
+    let mut counts = [[0_u32; 256]; 4];
+    for piece in pieces {
+        let mut quads = piece.chunks_exact(4);
+        for quad in quads.by_ref() {
+            for (table, &byte) in counts.iter_mut().zip(quad) {
+                table[usize::from(byte)] += 1;
+            }
+        }
+        for &byte in quads.remainder() {
+            counts[0][usize::from(byte)] += 1;
+        }
     }
     let count = |byte: usize| counts.iter().map(|table| table[byte]).sum::<u32>();
     let total: u32 = (1..256).map(count).sum();
-    if total < LEAST {
-        return false;
-    }
     let sum: f64 = (1..256)
         .map(count)
         .filter(|&n| n > 0)
         .map(|n| f64::from(n) * f64::from(n).log2())
         .sum();
-    let total = f64::from(total);
-    total.log2() - sum / total > ENOUGH_BITS
+    let bits = f64::from(total).log2() - sum / f64::from(total.max(1));
+    (total, bits)
 }
 
 #[cfg(test)]

@@ -46,6 +46,9 @@ pub fn create(
 ) -> Result<Summary, Error> {
     let (packed, written) = pipeline::run(options, archive, index, |sink| {
         let mut packer = Packer::new(options, control, sink);
+        if let Some(reason) = rules.unused_list() {
+            packer.note(b".pteroignore", format!("it was not used: {reason}"));
+        }
         walk(source, rules, control, &mut packer)?;
         packer.finish()
     })?;

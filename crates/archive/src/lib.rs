@@ -32,6 +32,6 @@ pub use error::Error;
 pub use list::{EntryKind, Listed, list, read_file};
 pub use options::{CreateOptions, Expected, RestoreOptions};
 pub use restore::{recover, restore};
-pub use rules::{Rules, read_pteroignore};
+pub use rules::{Pteroignore, Rules, read_pteroignore};
 pub use summary::{Note, Notes, Recovered, RestoreSummary, Summary, Totals, Verified};
 pub use verify::verify;

@@ -9,7 +9,7 @@ mod glob;
 mod pattern;
 mod pteroignore;
 
-pub use pteroignore::read_pteroignore;
+pub use pteroignore::{Pteroignore, read_pteroignore};
 
 use pattern::Pattern;
 
@@ -23,6 +23,7 @@ const MOST_PATTERNS: usize = 256;
 #[derive(Debug, Default)]
 pub struct Rules {
     patterns: Vec<Pattern>,
+    unused_list: Option<String>,
 }
 
 /// What the rules say of one entry, and what its children have to know.
@@ -74,13 +75,28 @@ impl Rules {
             }
             compiled.push(pattern);
         }
-        Ok(Self { patterns: compiled })
+        Ok(Self {
+            patterns: compiled,
+            unused_list: None,
+        })
     }
 
     /// Makes rules that leave nothing out.
     #[must_use]
     pub fn none() -> Self {
         Self::default()
+    }
+
+    /// Lets the notes of an archive tell why the `.pteroignore` of its source was not used, if so.
+    #[must_use]
+    pub fn noting(mut self, unused: Option<String>) -> Self {
+        self.unused_list = unused;
+        self
+    }
+
+    /// Why the source's own list was not used.
+    pub(crate) fn unused_list(&self) -> Option<&str> {
+        self.unused_list.as_deref()
     }
 
     /// Decides about an entry below a folder with the verdict `parent`.

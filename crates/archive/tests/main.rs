@@ -24,4 +24,6 @@ mod support;
 #[cfg(test)]
 mod swap;
 #[cfg(test)]
+mod swap_of_children;
+#[cfg(test)]
 mod tape;

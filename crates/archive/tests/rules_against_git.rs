@@ -4,7 +4,9 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use holdfast_archive::{CreateOptions, Error, Rules, read_pteroignore};
+use holdfast_archive::{
+    Control, CreateOptions, Error, Pteroignore, Rules, create, read_pteroignore,
+};
 
 use crate::support::*;
 
@@ -252,28 +254,51 @@ fn row_13_hostile_patterns_are_refused_or_cheap() {
 }
 
 #[test]
-fn a_pteroignore_is_read_without_ever_following_a_link() {
+fn a_pteroignore_is_read_without_ever_following_a_link_and_never_dropped_in_silence() {
     let folder = folder();
     let path = folder.path().join(".pteroignore");
-    assert_eq!(read_pteroignore(folder.path()).unwrap(), None);
+    let read = || read_pteroignore(folder.path()).unwrap();
+    let noted = || {
+        let own = read();
+        assert!(own.lines.is_empty());
+        let rules = Rules::new(&own.lines).unwrap().noting(own.unused);
+        let (options, control) = (CreateOptions::default(), Control::new());
+        let summary = create(
+            folder.path(),
+            &rules,
+            &options,
+            std::io::sink(),
+            std::io::sink(),
+            &control,
+        )
+        .unwrap();
+        let notes = summary.notes.first.iter();
+        notes.map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(read(), Pteroignore::default());
+    assert!(noted().is_empty());
     write(&path, "*.log\r\n\n  \n# comment\n!keep.log\n");
-    assert_eq!(
-        read_pteroignore(folder.path()).unwrap().unwrap(),
-        ["*.log", "# comment", "!keep.log"]
-    );
+    assert_eq!(read().lines, ["*.log", "# comment", "!keep.log"]);
+    assert_eq!(read().unused, None);
     write(&path, "a\n".repeat(16 << 10));
-    assert_eq!(
-        read_pteroignore(folder.path()).unwrap().unwrap().len(),
-        16 << 10
-    );
+    assert_eq!(read().lines.len(), 16 << 10);
     write(&path, "a\n".repeat(16 << 10) + "b");
-    assert_eq!(read_pteroignore(folder.path()).unwrap(), None);
+    assert_eq!(
+        noted(),
+        [".pteroignore: it was not used: it is larger than 32 KiB"]
+    );
     fs_err::rename(&path, folder.path().join("real")).unwrap();
     std::os::unix::fs::symlink("real", &path).unwrap();
-    assert_eq!(read_pteroignore(folder.path()).unwrap(), None);
+    assert_eq!(
+        noted(),
+        [".pteroignore: it was not used: it is a symbolic link"]
+    );
     fs_err::remove_file(&path).unwrap();
     fs_err::create_dir(&path).unwrap();
-    assert_eq!(read_pteroignore(folder.path()).unwrap(), None);
+    assert_eq!(
+        noted(),
+        [".pteroignore: it was not used: it is no regular file"]
+    );
     let missing = read_pteroignore(&folder.path().join("missing"));
     assert!(matches!(missing, Err(Error::SourceMissing { .. })));
 }

@@ -20,7 +20,7 @@ fn noise(length: usize, seed: u64) -> Vec<u8> {
 /// Compresses, unpacks with an independent run behind it, and returns the compressed size.
 fn round_trip(raw: &[u8]) -> usize {
     let mut sizes = Vec::new();
-    for level in [1, 6, 9] {
+    for level in [1, 2, 5, 6, 9] {
         let mut compressor = Compressor::new(level);
         let mut packed = Vec::new();
         // What was compressed before must not show.
@@ -39,7 +39,7 @@ fn round_trip(raw: &[u8]) -> usize {
             raw.len()
         );
     }
-    sizes[1]
+    sizes[3]
 }
 
 #[test]
@@ -107,4 +107,101 @@ fn every_length_and_distance_of_a_repeat_is_coded() {
 fn noise_grows_by_next_to_nothing() {
     let raw = noise(BLOCK, 5);
     assert!(round_trip(&raw) < raw.len() + raw.len() / 1000);
+}
+
+/// Text of words that come again, some numbers, and some noise.
+fn mixture(length: usize, seed: u64) -> Vec<u8> {
+    let random = noise(length + 8, seed);
+    let mut bytes = Vec::new();
+    for (number, &byte) in random.iter().enumerate() {
+        match byte {
+            ..160 => bytes.extend_from_slice(
+                &b"the quick brown fox jumps over it all"[byte as usize % 29..][..8],
+            ),
+            160..250 => bytes.extend_from_slice(number.to_string().as_bytes()),
+            _ => bytes.extend_from_slice(&random[number.min(length)..][..8]),
+        }
+        if bytes.len() >= length {
+            break;
+        }
+    }
+    bytes.truncate(length);
+    bytes
+}
+
+fn whole_streams(raw: &[u8]) -> Vec<Vec<u8>> {
+    use std::io::Write as _;
+    let mut streams = Vec::new();
+    for level in CompressionLvl::iter() {
+        let mut deflate = Deflate::new(level);
+        let mut stream = vec![0; deflate.deflate_compress_bound(raw.len())];
+        let length = deflate.deflate_compress(raw, &mut stream).unwrap();
+        stream.truncate(length);
+        streams.push(stream);
+    }
+    // Another compressor with its own habits; its level 0 stores, and short streams use fixed codes.
+    for level in [0, 1, 4, 9] {
+        let level = flate2::Compression::new(level);
+        let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), level);
+        encoder.write_all(raw).unwrap();
+        streams.push(encoder.finish().unwrap());
+    }
+    streams
+}
+
+#[test]
+fn whole_streams_are_opened_for_another_whatever_wrote_them() {
+    let mut seal = Seal::new();
+    let mut padding_seen = [false; 8];
+    for length in (0..40).chain([99, 5000, 20_000, 70_001, 400_000]) {
+        for raw in [
+            mixture(length, length as u64),
+            noise(length, 3),
+            vec![7; length],
+        ] {
+            for (number, stream) in whole_streams(&raw).into_iter().enumerate() {
+                let mut out = b"before".to_vec();
+                out.extend_from_slice(&stream);
+                seal.open(&mut out, 6).unwrap();
+                assert!(out.len() <= 6 + stream.len() + 5);
+                padding_seen[out.len() - stream.len() - 10] = true;
+                // Twice, to see that the second begins where the first ends.
+                let mut twice = out[6..].to_vec();
+                twice.extend_from_slice(&out[6..]);
+                twice.extend_from_slice(&FINAL_RUN);
+                let mut found = Vec::new();
+                flate2::read::DeflateDecoder::new(twice.as_slice())
+                    .read_to_end(&mut found)
+                    .unwrap();
+                assert!(
+                    found == [raw.as_slice(), &raw].concat(),
+                    "stream {number} of {length} bytes"
+                );
+            }
+        }
+    }
+    assert!(padding_seen[0] && padding_seen[1]);
+}
+
+#[test]
+fn what_is_no_whole_stream_is_refused() {
+    let mut seal = Seal::new();
+    let raw = mixture(3000, 4);
+    for stream in whole_streams(&raw) {
+        for cut in 0..stream.len() {
+            assert!(seal.open(&mut stream[..cut].to_vec(), 0).is_err(), "{cut}");
+        }
+        let mut longer = stream.clone();
+        longer.push(0);
+        assert!(seal.open(&mut longer, 0).is_err());
+    }
+    // Damage is found or not, but never more than an error.
+    for stream in whole_streams(&mixture(900, 5)) {
+        for bit in 0..stream.len() * 8 {
+            let mut damaged = stream.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            let _ = seal.open(&mut damaged, 0);
+        }
+        let _ = seal.open(&mut noise(stream.len(), stream.len() as u64), 0);
+    }
 }

@@ -110,14 +110,14 @@ fn create(
     ignore: Option<&Path>,
     options: &CreateOptions,
 ) -> Result<(), Failure> {
-    let patterns = match ignore {
-        Some(file) => fs::read_to_string(file)?
-            .lines()
-            .map(str::to_owned)
-            .collect(),
-        None => holdfast_archive::read_pteroignore(source)?.unwrap_or_default(),
+    let rules = if let Some(file) = ignore {
+        let text = fs::read_to_string(file)?;
+        let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        Rules::new(&lines)?
+    } else {
+        let own = holdfast_archive::read_pteroignore(source)?;
+        Rules::new(&own.lines)?.noting(own.unused)
     };
-    let rules = Rules::new(&patterns)?;
     // Under other names until all of it is there.
     let (new, new_index) = (
         beside(archive, ".partial"),

@@ -94,6 +94,7 @@ pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done
 /// Compiles the request's patterns, or the server's own when it brought none.
 async fn rules(context: &Context, server: &Server, backup: &Backup) -> Result<Rules, NotDone> {
     let mut lines = backup.ignored_files.clone();
+    let mut unused = None;
     if lines.is_empty() {
         let directory = server.directory.clone();
         let own =
@@ -101,10 +102,10 @@ async fn rules(context: &Context, server: &Server, backup: &Backup) -> Result<Ru
                 .await
                 .map_err(|error| panicked(&error))?
                 .map_err(|error| engine(&error))?;
-        if let Some(own) = own {
-            let bounded =
-                IgnorePatterns::parse(own.iter().map(String::as_str), PTEROIGNORE_BYTES_MAX);
-            let bounded = bounded.map_err(|refused| {
+        unused = own.unused;
+        if !own.lines.is_empty() {
+            let own = own.lines.iter().map(String::as_str);
+            let bounded = IgnorePatterns::parse(own, PTEROIGNORE_BYTES_MAX).map_err(|refused| {
                 NotDone::terminal(
                     format!("The server's .pteroignore can't be used: {refused}."),
                     refused.to_string(),
@@ -116,7 +117,8 @@ async fn rules(context: &Context, server: &Server, backup: &Backup) -> Result<Ru
                 .map_err(|error| NotDone::database(&error))?;
         }
     }
-    Rules::new(&lines).map_err(|error| engine(&error))
+    let rules = Rules::new(&lines).map_err(|error| engine(&error))?;
+    Ok(rules.noting(unused))
 }
 
 async fn scan(work: &Arc<Work>, server: &Server, rules: &Arc<Rules>) -> Result<(), NotDone> {

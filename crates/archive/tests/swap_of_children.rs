@@ -1,0 +1,168 @@
+//! Where the two trees can't change places in one step, their children do, with the same promise.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use holdfast_archive::{Control, RestoreOptions, restore};
+
+use crate::support::*;
+use crate::swap::{archive_of, tree};
+
+const NOBODY: u32 = 65_534;
+
+/// Runs a restore as somebody who may do little; returns whether it succeeded, and what it said.
+fn restore_as_nobody(archive: &Path, target: &Path) -> (bool, String) {
+    // Where the build lies nobody may look.
+    let own_engine = archive.with_file_name("engine");
+    fs_err::copy(engine(), &own_engine).unwrap();
+    let output = Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .arg(own_engine)
+        .arg("restore")
+        .args([archive, target])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.success(), said)
+}
+
+/// A folder that others may look into, with an archive in it, and what the archive holds.
+fn prepared() -> Option<(tempfile::TempDir, PathBuf, BTreeMap<PathBuf, Vec<u8>>)> {
+    if !is_root() || Command::new("setpriv").arg("--version").output().is_err() {
+        skip("only root may become somebody else");
+        return None;
+    }
+    let folder = folder();
+    open_to_all(folder.path(), 0o755);
+    let archive = archive_of(folder.path(), 30);
+    for file in [&archive, &folder.path().join("archive.tar.gz.index")] {
+        open_to_all(file, 0o644);
+    }
+    let wanted = contents(&folder.path().join("source"));
+    Some((folder, archive, wanted))
+}
+
+fn open_to_all(path: &Path, mode: u32) {
+    fs_err::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// Every file below, with what it holds.
+fn contents(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![root.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs_err::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let name = path.strip_prefix(root).unwrap().to_path_buf();
+                found.insert(name, fs_err::read(path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+fn give_to_nobody(root: &Path) {
+    let status = Command::new("chown")
+        .args(["-R", "65534:65534"])
+        .arg(root)
+        .status();
+    assert!(status.unwrap().success());
+}
+
+#[test]
+fn a_directory_whose_parent_may_not_be_written_is_swapped_child_by_child() {
+    let Some((folder, archive, wanted)) = prepared() else {
+        return;
+    };
+    let target = folder.path().join("server");
+    tree(&target, "old", 20);
+    give_to_nobody(&target);
+    let inode = fs_err::metadata(&target).unwrap().ino();
+    let (restored, said) = restore_as_nobody(&archive, &target);
+    assert!(restored, "{said}");
+    assert_eq!(contents(&target), wanted);
+    let after = fs_err::metadata(&target).unwrap();
+    assert_eq!((after.ino(), after.uid()), (inode, NOBODY));
+}
+
+#[test]
+fn a_directory_of_another_owner_keeps_its_owner_and_has_its_children_swapped() {
+    let Some((folder, archive, wanted)) = prepared() else {
+        return;
+    };
+    let home = folder.path().join("home");
+    let target = home.join("server");
+    tree(&target, "old", 20);
+    give_to_nobody(&target);
+    for shared in [&home, &target] {
+        chown(shared, Some(0), Some(0)).unwrap();
+        open_to_all(shared, 0o777);
+    }
+    let before = fs_err::metadata(&target).unwrap();
+    let (restored, said) = restore_as_nobody(&archive, &target);
+    assert!(restored, "{said}");
+    assert_eq!(contents(&target), wanted);
+    let after = fs_err::metadata(&target).unwrap();
+    assert_eq!(
+        (after.ino(), after.uid(), after.mode()),
+        (before.ino(), 0, before.mode())
+    );
+    assert_eq!(fs_err::read_dir(&home).unwrap().count(), 1, "leftovers");
+}
+
+#[test]
+fn where_the_exchange_is_refused_children_are_swapped_and_a_failure_is_taken_back() {
+    let Some(_probe) = Disk::mount("size=1m") else {
+        return;
+    };
+    for fails in [false, true] {
+        let folder = folder();
+        let target = folder.path().join("server");
+        tree(&target, "old", 20);
+        let archive = archive_of(folder.path(), 30);
+        let archive = fs_err::File::open(archive).unwrap().into_parts().0;
+        let before = contents(&target);
+        let inode = fs_err::metadata(&target).unwrap().ino();
+        let busy = target.join("old-7");
+        let mount = |what: &Path| {
+            let mut mount = Command::new("mount");
+            mount.arg("--bind").args([what, what]).status()
+        };
+        let options = RestoreOptions {
+            truncate: true,
+            ..Default::default()
+        };
+        let outcome = restore(
+            &archive,
+            None,
+            &target,
+            &options,
+            &Control::new(),
+            &mut || {
+                // A mount point, though the very same folder: the kernel does not exchange it.
+                let what = if fails { &busy } else { &target };
+                assert!(mount(what).unwrap().success());
+                if fails {
+                    assert!(mount(&target).unwrap().success());
+                }
+                Ok(())
+            },
+        );
+        let umount = |what: &Path| Command::new("umount").arg(what).status().unwrap();
+        assert!(umount(&target).success());
+        if fails {
+            assert!(umount(&busy).success());
+            assert!(outcome.is_err());
+            assert_eq!(contents(&target), before);
+        } else {
+            assert!(outcome.is_ok(), "{outcome:?}");
+            assert_eq!(contents(&target), contents(&folder.path().join("source")));
+        }
+        assert_eq!(fs_err::metadata(&target).unwrap().ino(), inode);
+    }
+}
