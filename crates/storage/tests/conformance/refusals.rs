@@ -10,17 +10,22 @@ use crate::s3::{self, S3Server};
 
 /// Everything that a disk is asked, and how each is told.
 async fn refusals(options: S3Options) -> Vec<Error> {
+    let is_there = options.bucket == s3::BUCKET;
     let disk = Disk::s3(name("offsite"), options);
-    vec![
+    let mut found = vec![
         disk.check().await.unwrap_err(),
         disk.size(key(1)).await.unwrap_err(),
         disk.read(key(1), 0..1).await.unwrap_err(),
         disk.delete_backup(key(1).archive().server, key(1).archive().backup)
             .await
             .unwrap_err(),
-        put(&disk, key(1), &noise(3)).await.unwrap_err(),
-        put(&disk, key(1), &noise(6 << 20)).await.unwrap_err(),
-    ]
+    ];
+    // s3s-fs makes a bucket that is not there when something is put in it.
+    if is_there {
+        found.push(put(&disk, key(1), &noise(3)).await.unwrap_err());
+        found.push(put(&disk, key(1), &noise(6 << 20)).await.unwrap_err());
+    }
+    found
 }
 
 #[tokio::test]
