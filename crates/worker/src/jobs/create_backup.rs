@@ -3,6 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use holdfast_archive::{CreateOptions, Rules, Summary};
@@ -22,6 +23,8 @@ use crate::lease::Work;
 use crate::pipe::pipe;
 use crate::place;
 
+/// How long removing what a failed attempt had stored may take.
+const TAKE_BACK: Duration = Duration::from_secs(10);
 /// The greatest `.pteroignore`, in bytes.
 const PTEROIGNORE_BYTES_MAX: usize = 32 * 1024;
 
@@ -66,19 +69,16 @@ pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done
 
     work.enter(Phase::Uploading);
     work.go_on()?;
-    // The index first: whoever sees the archive sees all of it. The manifest last: whoever sees it
-    // sees its archive.
-    index
-        .finish()
-        .await
-        .map_err(|error| NotDone::disk(&error))?;
-    archive
-        .finish()
-        .await
-        .map_err(|error| NotDone::disk(&error))?;
     let completed_at = (context.now)();
     let manifest = manifest(&server, &backup, &summary, claim.attempt, completed_at);
-    write_manifest(disk, key, &manifest).await?;
+    let published = tokio::select! {
+        published = publish(disk, key, archive, index, &manifest) => published,
+        stopped = work.stopped() => Err(stopped),
+    };
+    if let Err(not_done) = published {
+        take_back(disk, key).await;
+        return Err(not_done);
+    }
     Ok(Done::Created(Completed {
         at: completed_at,
         sha256: summary.sha256,
@@ -125,18 +125,45 @@ fn manifest(
     }
 }
 
-async fn write_manifest(disk: &Disk, key: ArchiveKey, manifest: &Manifest) -> Result<(), NotDone> {
+/// Makes everything visible. The index first: whoever sees the archive sees all of it. The manifest
+/// last: whoever sees it sees its archive.
+async fn publish(
+    disk: &Disk,
+    key: ArchiveKey,
+    archive: Upload,
+    index: Upload,
+    manifest: &Manifest,
+) -> Result<(), NotDone> {
     let text = manifest
         .to_json()
         .map_err(|error| NotDone::retry("An unexpected error was encountered.", chain(&error)))?;
-    let written = async {
+    let finished = async {
+        index.finish().await?;
+        archive.finish().await?;
         let mut upload = disk
             .begin(StorageKey::Manifest(key), Manifest::BYTES_MAX)
             .await?;
         upload.write(text).await?;
         upload.finish().await
     };
-    written.await.map_err(|error| NotDone::disk(&error))
+    finished.await.map_err(|error| NotDone::disk(&error))
+}
+
+/// Removes what became visible of an attempt that has failed after all. What can't be removed now goes
+/// with the next attempt, or with the backup.
+async fn take_back(disk: &Disk, key: ArchiveKey) {
+    let removed = tokio::time::timeout(TAKE_BACK, async {
+        for key in StorageKey::all(key) {
+            disk.delete(key).await?;
+        }
+        Ok::<(), holdfast_storage::Error>(())
+    });
+    let why = match removed.await {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => chain(&error),
+        Err(_) => "it took too long".to_owned(),
+    };
+    tracing::warn!(backup = %key.backup, attempt = key.attempt, error = why, "what a failed attempt had stored could not be removed");
 }
 
 /// Compiles the request's patterns, or the server's own when it brought none.
