@@ -12,6 +12,7 @@ mod activity;
 mod application;
 mod backups;
 mod cli;
+mod disks;
 mod docs;
 mod limits;
 mod permissions;

@@ -5,6 +5,8 @@ pub(crate) mod client;
 pub(crate) mod database;
 pub(crate) mod files;
 pub(crate) mod process;
+pub(crate) mod proxy;
+pub(crate) mod s3;
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! A bucket of a server that speaks S3: AWS, Ceph, Garage, MinIO, R2 and their like.
+//! A bucket of a server that speaks S3: AWS, Ceph, Garage, `MinIO`, R2 and their like.
 //!
 //! The client is aws-sdk-s3, which signs, repeats what may pass with growing, jittered waits, and
 //! gives up on connections that stall. What is here: parts and their order, what makes an upload

@@ -207,6 +207,11 @@ impl App {
         servers::save(&self.database, &self.server).await.unwrap();
     }
 
+    /// The URL of something that does not belong to a server, such as `/readyz`.
+    pub(crate) fn base_url_of(&self, path: &str) -> String {
+        format!("{}{path}", self.base_url)
+    }
+
     /// A folder for what a test makes beside the service.
     pub(crate) fn beside(&self, name: &str) -> PathBuf {
         self.data.path().join(name)

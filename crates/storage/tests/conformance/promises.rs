@@ -246,7 +246,7 @@ async fn every_kind_of_name_is_kept_apart(place: Place) {
     let mut keys = Vec::new();
     for attempt in [1, 2, 10] {
         let of = archive_key(1, attempt);
-        keys.extend([StorageKey::Archive(of), StorageKey::Index(of)]);
+        keys.extend(StorageKey::all(of));
     }
     for (length, key) in keys.iter().enumerate() {
         put(disk, *key, &noise(length)).await.unwrap();
