@@ -66,6 +66,14 @@ impl Disk {
         &self.name
     }
 
+    /// Says whether it is a folder of one node, which no other node can reach.
+    pub fn is_of_one_node(&self) -> bool {
+        match &self.backend {
+            Backend::Local(_) => true,
+            Backend::S3(_) => false,
+        }
+    }
+
     /// Begins an upload of at most `most_bytes`, by which a bucket's parts are measured. Nothing is
     /// visible under `key` before [`Upload::finish`].
     ///

@@ -22,6 +22,7 @@ use crate::jobs::panicked;
 use crate::lease::Work;
 use crate::pipe::pipe;
 use crate::place;
+use crate::reach;
 
 /// How long removing what a failed attempt had stored may take.
 const TAKE_BACK: Duration = Duration::from_secs(10);
@@ -43,10 +44,7 @@ pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done
         // An earlier attempt ended well, but its answer from the database was lost.
         return Ok(Done::Nothing);
     }
-    let disk = context
-        .disks
-        .get(&backup.disk)
-        .map_err(|error| NotDone::disk(&error))?;
+    let disk = reach::disk(context, &backup.disk, backup.node.as_ref())?;
     // What earlier attempts have left. Each attempt has keys of its own, so a
     // late one can't be hit by this, nor hit us.
     disk.delete_backup(claim.server, claim.backup)
