@@ -204,7 +204,8 @@ impl Disk {
     }
 
     /// Checks that the disk can be used: a folder by writing to it, a bucket by listing it, which
-    /// proves address, region, clock and credentials.
+    /// proves address, region, clock and credentials. A bucket that was well is asked again after
+    /// five seconds.
     ///
     /// # Errors
     /// Why it can't.

@@ -4,21 +4,12 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{objects, open_proxy, parts, with_bucket};
+use super::{Bucket, make_server, objects, open_proxy, parts};
 use crate::support::app::App;
 use crate::support::client::send;
 use crate::support::proxy::Fault;
 use crate::support::s3::S3Server;
 use crate::support::{eventually, files};
-
-/// A server's directory whose archive has several parts.
-fn make_server(app: &App) {
-    files::make_server(&app.directory);
-    files::write(
-        &app.directory.join("world/region/r.1.1.mca"),
-        &files::noise(16_000_000, 7),
-    );
-}
 
 /// Asks for a backup, and returns how it ended.
 async fn backup(app: &App) -> Value {
@@ -29,7 +20,7 @@ async fn backup(app: &App) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_dies_in_the_middle_of_an_upload_and_comes_back_has_the_backup() {
     let mut server = S3Server::start().await;
-    let mut app = with_bucket(&server.endpoint(), &[]).await;
+    let mut app = Bucket::at(server.endpoint()).service().await;
     make_server(&app);
     app.add_worker(&[("worker.read_limit_bytes_per_second", "8000000")]);
     let uuid = app.as_owner().create(json!({})).await.uuid();
@@ -54,7 +45,7 @@ async fn a_server_that_dies_in_the_middle_of_an_upload_and_comes_back_has_the_ba
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_stays_away_fails_the_backup_and_nothing_else() {
     let mut server = S3Server::start().await;
-    let mut app = with_bucket(&server.endpoint(), &[]).await;
+    let mut app = Bucket::at(server.endpoint()).service().await;
     make_server(&app);
     server.kill().await;
     app.add_worker(&[]);
@@ -88,7 +79,7 @@ async fn a_server_that_stays_away_fails_the_backup_and_nothing_else() {
 async fn a_storm_of_refusals_is_outlasted() {
     let server = S3Server::start().await;
     let proxy = open_proxy(&server).await;
-    let mut app = with_bucket(&proxy.endpoint(), &[]).await;
+    let mut app = Bucket::at(proxy.endpoint()).service().await;
     make_server(&app);
     proxy.plan(|number, _| match number % 2 {
         0 => Fault::None,
@@ -135,7 +126,7 @@ async fn what_will_not_pass_fails_the_backup_with_a_sentence_that_helps() {
     ];
     let server = S3Server::start().await;
     let proxy = open_proxy(&server).await;
-    let mut app = with_bucket(&proxy.endpoint(), &[]).await;
+    let mut app = Bucket::at(proxy.endpoint()).service().await;
     make_server(&app);
     app.add_worker(&[]);
     for (status, code, expected) in table {
@@ -162,7 +153,7 @@ async fn what_will_not_pass_fails_the_backup_with_a_sentence_that_helps() {
 async fn a_damaged_or_missing_object_leaves_the_servers_files_alone() {
     let server = S3Server::start().await;
     let proxy = open_proxy(&server).await;
-    let mut app = with_bucket(&proxy.endpoint(), &[]).await;
+    let mut app = Bucket::at(proxy.endpoint()).service().await;
     make_server(&app);
     app.add_worker(&[]);
     let uuid = app.backup().await;

@@ -5,42 +5,33 @@ use reqwest::Method;
 use reqwest::header::RANGE;
 use serde_json::json;
 
-use holdfast_storage::Manifest;
+use holdfast_domain::DiskName;
+use holdfast_storage::{Disk, Manifest, StorageKey};
 
-use super::{objects, parts, with_bucket};
+use super::{Bucket, make_server, objects, parts, read, stored};
 use crate::support::app::App;
 use crate::support::client::send;
 use crate::support::files;
-use crate::support::s3::{BUCKET, S3Server};
+use crate::support::s3::S3Server;
 
-/// Lives the life on the service's default disk. `stored` lists the disk's objects, and `read` reads one.
-async fn live(
-    app: &App,
-    disk: &str,
-    stored: impl Fn() -> Vec<String>,
-    read: impl Fn(&str) -> Vec<u8>,
-) {
-    files::make_server(&app.directory);
-    // Several parts.
-    files::write(
-        &app.directory.join("world/region/r.1.1.mca"),
-        &files::noise(12_000_000, 7),
-    );
+/// Lives the life on the service's default disk, which `disk` shows past the service.
+async fn live(app: &App, name: &str, disk: &Disk) {
+    make_server(app);
     files::write(&app.directory.join("logs/old.log"), b"left out");
     let body = json!({ "name": "Before the update", "ignored": "logs/old.log", "is_locked": true });
     let owner = app.as_owner();
     let uuid = owner.create(body).await.uuid();
     let backup = app.ended(&uuid).await;
     assert_eq!(backup["status"], "completed", "{backup}");
-    assert_eq!(backup["disk"], disk);
+    assert_eq!(backup["disk"], name);
 
-    let all = stored();
-    let of = |extension: &str| all.iter().find(|name| name.ends_with(extension)).unwrap();
+    let all = stored(disk).await;
     assert_eq!(all.len(), 3, "{all:?}");
-    let archive = read(of(".tar.gz"));
-    assert!(archive.len() > 12_000_000);
+    let [manifest, archive, _] = StorageKey::all(all[0].archive());
+    let archive = read(disk, archive).await;
+    assert!(archive.len() > 16_000_000);
     assert_eq!(backup["sha256_hash"], files::sha256(&archive));
-    let manifest = Manifest::from_json(&read(of(".json"))).unwrap();
+    let manifest = Manifest::from_json(&read(disk, manifest).await).unwrap();
     assert_eq!(manifest.server, app.server.id);
     assert_eq!(manifest.server_name, app.server.name);
     assert_eq!(manifest.backup.to_string(), uuid);
@@ -79,8 +70,11 @@ async fn live(
     assert_eq!(files::tree(&app.directory), before);
     let beside = fs_err::read_dir(app.directory.parent().unwrap()).unwrap();
     for entry in beside {
-        let name = entry.unwrap().file_name();
-        assert!(!name.to_string_lossy().starts_with(".holdfast"), "{name:?}");
+        let found = entry.unwrap().file_name();
+        assert!(
+            !found.to_string_lossy().starts_with(".holdfast"),
+            "{found:?}"
+        );
     }
 
     let ready = send(
@@ -88,11 +82,12 @@ async fn live(
             .plain(Method::GET, &app.base_url_of("/readyz")),
     )
     .await;
-    assert_eq!(ready.json()["checks"][format!("disk:{disk}")], "ok");
+    assert_eq!(ready.json()["checks"][format!("disk:{name}")], "ok");
 
     assert_eq!(owner.unlock(&uuid).await.status, 204);
     assert_eq!(owner.delete(&uuid).await.status, 204);
-    assert_eq!(stored(), [""; 0]);
+    assert_eq!(stored(disk).await, []);
+    assert_eq!(disk.partials().await.unwrap(), []);
     let gone = send(reqwest::Client::new().get(&link)).await;
     assert_eq!(gone.status, 404);
 }
@@ -100,41 +95,42 @@ async fn live(
 #[tokio::test(flavor = "multi_thread")]
 async fn on_a_folder() {
     let app = App::start().await;
-    let stored = || {
-        let all = files::files_below(&app.disk).into_iter();
-        all.filter(|name| name != ".holdfast-disk").collect()
-    };
-    live(&app, "local", stored, |name| {
-        fs_err::read(app.disk.join(name)).unwrap()
-    })
-    .await;
+    let disk = Disk::local(DiskName::parse("local").unwrap(), &app.disk).unwrap();
+    live(&app, "local", &disk).await;
     app.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn in_an_s3_bucket() {
+async fn in_a_bucket_of_s3s() {
     let server = S3Server::start().await;
-    let mut app = with_bucket(&server.endpoint(), &[]).await;
+    let bucket = Bucket::at(server.endpoint());
+    let mut app = bucket.service().await;
     app.add_worker(&[]);
-    let stored = || objects(&server);
-    live(&app, "offsite", stored, |name| {
-        assert!(name.starts_with("panel/"), "{name}");
-        fs_err::read(server.folder().join(BUCKET).join(name)).unwrap()
-    })
-    .await;
+    live(&app, "offsite", &bucket.disk()).await;
     assert_eq!(parts(&server), 0);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_a_bucket_of_a_server_outside() {
+    let Some(bucket) = Bucket::outside() else {
+        return;
+    };
+    let mut app = bucket.service().await;
+    app.add_worker(&[]);
+    live(&app, "offsite", &bucket.disk()).await;
     app.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_stays_on_its_disk_whatever_the_default_becomes() {
     let server = S3Server::start().await;
-    let mut app = with_bucket(&server.endpoint(), &[]).await;
+    let mut app = Bucket::at(server.endpoint()).service().await;
     app.add_worker(&[]);
     files::make_server(&app.directory);
     let far = app.backup().await;
     // The server is given another disk, which new backups go to.
-    app.server.disk = Some(holdfast_domain::DiskName::parse("local").unwrap());
+    app.server.disk = Some(DiskName::parse("local").unwrap());
     app.save_server().await;
     let near = app.backup().await;
     assert!(app.archive(&near).exists());
