@@ -45,6 +45,10 @@ pub fn disks(settings: &Settings) -> Result<Disks, Failure> {
                 &error,
             )
         })?;
+        let opened = match &disk.encryption {
+            Some(keys) => opened.with_encryption(keys.clone()),
+            None => opened,
+        };
         disks.insert(name, opened);
     }
     let default = DiskName::parse(&settings.storage.default).map_err(Failure::new)?;

@@ -22,6 +22,7 @@
 
 mod disk;
 mod disks;
+mod encryption;
 mod error;
 mod key;
 mod listing;
@@ -33,6 +34,7 @@ mod upload;
 
 pub use disk::{Disk, Partial};
 pub use disks::Disks;
+pub use encryption::{Encryption, KeysRefused};
 pub use error::Error;
 pub use key::{ArchiveKey, StorageKey};
 pub use listing::{Listing, Object};

@@ -6,7 +6,7 @@ use reqwest::header::RANGE;
 use serde_json::json;
 
 use holdfast_domain::DiskName;
-use holdfast_storage::{Disk, Manifest, StorageKey};
+use holdfast_storage::{Disk, Encryption, Manifest, StorageKey};
 
 use super::{Bucket, make_server, objects, parts, read, stored};
 use crate::support::app::App;
@@ -98,6 +98,37 @@ async fn on_a_folder() {
     let disk = Disk::local(DiskName::parse("local").unwrap(), &app.disk).unwrap();
     live(&app, "local", &disk).await;
     app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_an_encrypted_folder() {
+    let app = App::start_with(&ENCRYPTED_FOLDER).await;
+    let disk = Disk::local(DiskName::parse("local").unwrap(), &app.disk).unwrap();
+    live(&app, "local", &disk.with_encryption(keys())).await;
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_an_encrypted_bucket_of_s3s() {
+    let server = S3Server::start().await;
+    let bucket = Bucket::at(server.endpoint());
+    let mut settings = bucket.settings().to_vec();
+    settings.push(("storage.disks.offsite.encryption", "age"));
+    settings.push(("storage.disks.offsite.age_identity", IDENTITY));
+    let app = App::start_with(&settings).await;
+    live(&app, "offsite", &bucket.disk().with_encryption(keys())).await;
+    app.stop().await;
+}
+
+/// A private key that protects nothing: it stands here.
+const IDENTITY: &str = "AGE-SECRET-KEY-1GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPQ4EGAEX";
+const ENCRYPTED_FOLDER: [(&str, &str); 2] = [
+    ("storage.disks.local.encryption", "age"),
+    ("storage.disks.local.age_identity", IDENTITY),
+];
+
+fn keys() -> Encryption {
+    Encryption::new(true, &[], Some(IDENTITY)).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

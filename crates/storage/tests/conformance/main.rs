@@ -9,6 +9,7 @@
     reason = "a test that panics has failed, as it should"
 )]
 
+mod encryption;
 mod faults;
 mod local;
 mod objects;
