@@ -15,6 +15,9 @@ use crate::end::NotDone;
 use crate::jobs::panicked;
 use crate::lease::Work;
 
+/// How much is written at once.
+const WRITE_BYTES: usize = 1 << 20;
+
 /// Where objects are fetched to before a restore of `directory`.
 pub(crate) fn staging(context: &Context, directory: &Path) -> PathBuf {
     let beside = || directory.parent().unwrap_or(directory).to_owned();
@@ -52,9 +55,25 @@ async fn fetch(disk: &Disk, key: StorageKey, staging: &Path) -> Result<File, Not
         tempfile::tempfile_in(&folder)
     })
     .await?;
-    while let Some(piece) = reader.next().await.map_err(|error| NotDone::disk(&error))? {
+    loop {
+        // Networks bring little at a time; a file takes more at once for the same trouble.
+        let mut pieces = Vec::new();
+        let mut length = 0;
+        while length < WRITE_BYTES {
+            let next = reader.next().await;
+            let Some(piece) = next.map_err(|error| NotDone::disk(&error))? else {
+                break;
+            };
+            length += piece.len();
+            pieces.push(piece);
+        }
+        if pieces.is_empty() {
+            break;
+        }
         file = blocking(staging, move || {
-            file.write_all(&piece)?;
+            for piece in &pieces {
+                file.write_all(piece)?;
+            }
             Ok(file)
         })
         .await?;

@@ -39,6 +39,7 @@ async fn a_killed_upload_is_swept_and_its_backup_made_again() {
         ("database.url", url.as_str()),
         ("worker.lease_seconds", "5"),
         ("worker.read_limit_bytes_per_second", "2000000"),
+        ("log.filter", "trace"),
     ]);
     let mut command = holdfast(&settings);
     let mut worker = Process::start(command.args(["worker", "--data"]).arg(data), data);
@@ -51,6 +52,12 @@ async fn a_killed_upload_is_swept_and_its_backup_made_again() {
     .await;
     worker.signal(Signal::KILL);
     worker.ended().await;
+    let log = worker.log();
+    assert!(
+        log.contains("CreateMultipartUpload"),
+        "it logs all there is"
+    );
+    assert!(!log.contains(&bucket.secret_key), "the secret is logged");
     assert_eq!(
         disk.partials().await.unwrap().len(),
         1,

@@ -35,6 +35,9 @@ pub(crate) struct S3Upload {
     part_bytes: usize,
     /// What does not fill a part yet.
     buffer: BytesMut,
+    /// Buffers of parts that have arrived, to be filled again: fresh ones of this size would
+    /// scatter over the heap.
+    spare: Vec<BytesMut>,
     sent_bytes: u64,
     has_failed: bool,
     parts: Parts,
@@ -49,7 +52,7 @@ struct Parts {
     /// Whether the server keeps the checksums of parts, and so wants them again at the end.
     has_checksums: bool,
     begun: i32,
-    on_their_way: JoinSet<Result<CompletedPart, Error>>,
+    on_their_way: JoinSet<Result<(CompletedPart, Bytes), Error>>,
     done: Vec<CompletedPart>,
 }
 
@@ -71,6 +74,7 @@ impl S3Disk {
             mark: format!("{:032x}", rand::random::<u128>()),
             part_bytes,
             buffer: BytesMut::new(),
+            spare: Vec::new(),
             sent_bytes: 0,
             has_failed: false,
             parts: Parts::default(),
@@ -112,6 +116,7 @@ impl S3Upload {
             }
         }
         if self.buffer.capacity() == 0 && !chunk.is_empty() {
+            self.buffer = self.spare.pop().unwrap_or_default();
             self.buffer.reserve(self.part_bytes);
         }
         self.buffer.extend_from_slice(&chunk);
@@ -163,7 +168,15 @@ impl S3Upload {
     /// Waits until one of the parts has arrived.
     async fn await_part(&mut self) -> Result<(), Error> {
         match self.parts.on_their_way.join_next().await {
-            Some(Ok(part)) => self.parts.done.push(part?),
+            Some(Ok(sent)) => {
+                let (part, body) = sent?;
+                self.parts.done.push(part);
+                // Unless the client still holds it.
+                if let Ok(mut buffer) = body.try_into_mut() {
+                    buffer.clear();
+                    self.spare.push(buffer);
+                }
+            }
             Some(Err(panic)) => return Err(self.disk.broken(self.key, panic)),
             None => {}
         }
@@ -352,7 +365,7 @@ async fn send(
     upload: String,
     number: i32,
     body: Bytes,
-) -> Result<CompletedPart, Error> {
+) -> Result<(CompletedPart, Bytes), Error> {
     let settings = client::for_part(body.len());
     let request = disk.client().await.upload_part();
     let request = request
@@ -361,16 +374,17 @@ async fn send(
         .upload_id(upload)
         .part_number(number)
         .checksum_algorithm(ChecksumAlgorithm::Crc32)
-        .body(ByteStream::from(body))
+        .body(ByteStream::from(body.clone()))
         .customize();
     let sent = request.config_override(settings).send().await;
     let sent = sent.map_err(|error| match disk.failed(key, error) {
         Error::NotFound { .. } => disk.broken(key, "the server has lost the parts of the upload"),
         error => error,
     })?;
-    Ok(CompletedPart::builder()
+    let part = CompletedPart::builder()
         .part_number(number)
         .set_e_tag(sent.e_tag)
         .set_checksum_crc32(sent.checksum_crc32)
-        .build())
+        .build();
+    Ok((part, body))
 }

@@ -25,7 +25,7 @@ use crate::place;
 use crate::reach;
 
 /// How long removing what a failed attempt had stored may take.
-const TAKE_BACK: Duration = Duration::from_secs(10);
+const TAKE_BACK: Duration = Duration::from_secs(4);
 /// The greatest `.pteroignore`, in bytes.
 const PTEROIGNORE_BYTES_MAX: usize = 32 * 1024;
 
