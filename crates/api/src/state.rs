@@ -55,6 +55,8 @@ pub struct Options {
     pub public_url: Option<String>,
     /// How clients reach downloads; `None` takes `public_url`.
     pub downloads_public_url: Option<String>,
+    /// Below which path a proxy in front hands out the files of local disks; `None` when the service does.
+    pub downloads_accel_path: Option<String>,
     /// Proxies whose `X-Forwarded-*` headers are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// The greatest request body, in bytes.

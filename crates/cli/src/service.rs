@@ -156,6 +156,7 @@ pub async fn start_api(
         options: holdfast_api::Options {
             public_url: settings.http.public_url.clone(),
             downloads_public_url: settings.downloads.public_url.clone(),
+            downloads_accel_path: settings.downloads.accel_path.clone(),
             trusted_proxies: settings.http.trusted_proxies.clone(),
             max_body_bytes: settings.http.max_body_bytes.get(),
             backups_per_server: settings.limits.backups_per_server,

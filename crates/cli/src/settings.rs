@@ -82,6 +82,9 @@ pub struct DownloadSettings {
     pub ttl: Duration,
     /// Base URL of links, without a slash at its end; `None` for that of the API.
     pub public_url: Option<String>,
+    /// Below which path a proxy hands out the files of local disks, without a slash at its end; `None` when none
+    /// does.
+    pub accel_path: Option<String>,
 }
 
 /// What a server may use when its own record does not say.

@@ -72,6 +72,7 @@ fn each_state_of_a_backup_and_its_server_allows_exactly_this() {
                 name: "b".into(),
                 ignored_files: Vec::new(),
                 disk: DiskName::parse("local").unwrap(),
+                node: None,
                 state: state.clone(),
                 is_locked,
                 is_scheduled: false,

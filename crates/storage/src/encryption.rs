@@ -145,7 +145,8 @@ mod tests {
         let refused = Encryption::new(true, &["age1x".to_owned()], None);
         assert_eq!(refused.expect_err("no key"), KeysRefused::Recipient);
         // A private key in the wrong place is no recipient, and must not get into a log.
-        let refused = Encryption::new(true, std::slice::from_ref(&secret), None).expect_err("no key");
+        let refused =
+            Encryption::new(true, std::slice::from_ref(&secret), None).expect_err("no key");
         assert!(!refused.to_string().contains(&secret), "{refused}");
     }
 }

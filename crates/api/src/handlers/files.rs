@@ -6,8 +6,8 @@ use std::fs::File;
 
 use actix_files::NamedFile;
 use actix_web::http::header::{
-    CACHE_CONTROL, ContentDisposition, DispositionParam, DispositionType, HeaderValue,
-    REFERRER_POLICY,
+    CACHE_CONTROL, CONTENT_TYPE, ContentDisposition, DispositionParam, DispositionType,
+    HeaderValue, REFERRER_POLICY,
 };
 use actix_web::{HttpRequest, HttpResponse, web};
 
@@ -16,7 +16,7 @@ use holdfast_domain::access::Action;
 use holdfast_domain::backup::Purpose;
 use holdfast_domain::key::KeyIdentifier;
 use holdfast_domain::{Backup, ServerRef};
-use holdfast_storage::{ArchiveKey, StorageKey};
+use holdfast_storage::{ArchiveKey, Disk, StorageKey};
 
 use holdfast_domain::report::chain;
 
@@ -57,13 +57,29 @@ pub(crate) async fn download(
     let disk = state.disks.get(&backup.disk).map_err(unavailable)?;
     let name = format!("{}.tar.gz", backup.id);
     let mut response = match disk.open(key).await.map_err(unavailable)? {
-        Some(file) => from_file(&request, file, name)?,
+        Some(file) => match &state.options.downloads_accel_path {
+            // It was opened, so that what is missing is said here and not by the proxy.
+            Some(path) => by_proxy(path, disk, key, name),
+            None => from_file(&request, file, name)?,
+        },
         None => stream::archive(&request, disk, key, completed, name).await?,
     };
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     Ok(response)
+}
+
+/// Tells the proxy in front which file to send. It adds the length, the ranges and the conditions.
+fn by_proxy(path: &str, disk: &Disk, key: StorageKey, name: String) -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header(("X-Accel-Redirect", format!("{path}/{}/{key}", disk.name())))
+        .insert_header((CONTENT_TYPE, "application/gzip"))
+        .insert_header(ContentDisposition {
+            disposition: DispositionType::Attachment,
+            parameters: vec![DispositionParam::Filename(name)],
+        })
+        .finish()
 }
 
 fn from_file(request: &HttpRequest, file: File, name: String) -> Result<HttpResponse, ApiError> {

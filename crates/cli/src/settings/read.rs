@@ -128,9 +128,21 @@ impl Reader {
     fn downloads(&mut self) -> Option<DownloadSettings> {
         let ttl = self.number::<u64>("downloads.ttl_seconds", 1..=86_400);
         let public_url = self.web_url("downloads.public_url");
+        let accel_path = self.text("downloads.accel_path").and_then(|path| {
+            let path = path.trim_end_matches('/').to_owned();
+            if path.is_empty() {
+                return Some(None);
+            }
+            if path.starts_with('/') && !path.contains(['?', '#', ' ', '\r', '\n']) {
+                return Some(Some(path));
+            }
+            let message = format!("must be a path such as /archives, not `{path}`");
+            self.wrong("downloads.accel_path", message)
+        });
         Some(DownloadSettings {
             ttl: Duration::from_secs(ttl?),
             public_url: public_url?,
+            accel_path: accel_path?,
         })
     }
 
