@@ -12,6 +12,7 @@ use std::time::Duration;
 use holdfast_domain::{BackupId, DiskName, ServerId};
 
 use crate::error::Error;
+use crate::gcs::{GcsDisk, GcsOptions};
 use crate::key::StorageKey;
 use crate::listing::Listing;
 use crate::local::LocalDisk;
@@ -33,6 +34,8 @@ enum Backend {
     Local(Arc<LocalDisk>),
     /// A bucket of a server that speaks S3.
     S3(Arc<S3Disk>),
+    /// A bucket at Google.
+    Gcs(Arc<GcsDisk>),
 }
 
 /// What an upload that never ended has left behind.
@@ -61,6 +64,15 @@ impl Disk {
         Self { name, backend }
     }
 
+    /// Describes a disk in a bucket at Google. Nothing is sent before the disk is used.
+    ///
+    /// # Errors
+    /// When this machine knows no authorities whose certificates to trust.
+    pub fn gcs(name: DiskName, options: GcsOptions) -> Result<Self, Error> {
+        let backend = Backend::Gcs(GcsDisk::new(name.clone(), options)?);
+        Ok(Self { name, backend })
+    }
+
     /// Returns the disk's name.
     pub fn name(&self) -> &DiskName {
         &self.name
@@ -75,6 +87,7 @@ impl Disk {
         match &self.backend {
             Backend::Local(disk) => disk.begin(key).await.map(Upload::from),
             Backend::S3(disk) => disk.begin(key, most_bytes).map(Upload::from),
+            Backend::Gcs(disk) => disk.begin(key, most_bytes).map(Upload::from),
         }
     }
 
@@ -86,6 +99,7 @@ impl Disk {
         match &self.backend {
             Backend::Local(disk) => disk.size(key).await,
             Backend::S3(disk) => disk.size(key).await,
+            Backend::Gcs(disk) => disk.size(key).await,
         }
     }
 
@@ -98,6 +112,7 @@ impl Disk {
         match &self.backend {
             Backend::Local(disk) => disk.read(key, range).await.map(Reader::from),
             Backend::S3(disk) => disk.read(key, range).await.map(Reader::from),
+            Backend::Gcs(disk) => disk.read(key, range).await.map(Reader::from),
         }
     }
 
@@ -109,7 +124,7 @@ impl Disk {
     pub async fn open(&self, key: StorageKey) -> Result<Option<File>, Error> {
         match &self.backend {
             Backend::Local(disk) => disk.open(key).await.map(Some),
-            Backend::S3(_) => Ok(None),
+            Backend::S3(_) | Backend::Gcs(_) => Ok(None),
         }
     }
 
@@ -127,6 +142,7 @@ impl Disk {
         match &self.backend {
             Backend::Local(_) => Ok(None),
             Backend::S3(disk) => disk.link(key, file_name, ttl).await.map(Some),
+            Backend::Gcs(disk) => disk.link(key, file_name, ttl).map(Some),
         }
     }
 
@@ -139,6 +155,7 @@ impl Disk {
         match &self.backend {
             Backend::Local(disk) => disk.delete_backup(server, backup).await,
             Backend::S3(disk) => disk.delete_backup(server, backup).await,
+            Backend::Gcs(disk) => disk.delete_backup(server, backup).await,
         }
     }
 
@@ -150,6 +167,7 @@ impl Disk {
         match &self.backend {
             Backend::Local(disk) => disk.delete(key).await,
             Backend::S3(disk) => disk.delete(key).await,
+            Backend::Gcs(disk) => disk.delete(key).await,
         }
     }
 
@@ -158,6 +176,7 @@ impl Disk {
         match &self.backend {
             Backend::Local(disk) => disk.list(server).into(),
             Backend::S3(disk) => disk.list(server).into(),
+            Backend::Gcs(disk) => disk.list(server).into(),
         }
     }
 
@@ -170,6 +189,8 @@ impl Disk {
         match &self.backend {
             Backend::Local(disk) => disk.partials().await,
             Backend::S3(disk) => disk.partials(None).await,
+            // Sessions can't be listed, and end by themselves.
+            Backend::Gcs(_) => Ok(Vec::new()),
         }
     }
 
@@ -181,6 +202,7 @@ impl Disk {
         match &self.backend {
             Backend::Local(disk) => disk.remove_partial(partial).await,
             Backend::S3(disk) => disk.remove_partial(partial).await,
+            Backend::Gcs(_) => Ok(()),
         }
     }
 
@@ -191,7 +213,7 @@ impl Disk {
     pub async fn free_bytes(&self) -> Result<Option<u64>, Error> {
         match &self.backend {
             Backend::Local(disk) => disk.free_bytes().await.map(Some),
-            Backend::S3(_) => Ok(None),
+            Backend::S3(_) | Backend::Gcs(_) => Ok(None),
         }
     }
 
@@ -204,6 +226,7 @@ impl Disk {
         match &self.backend {
             Backend::Local(disk) => disk.check().await,
             Backend::S3(disk) => disk.check().await,
+            Backend::Gcs(disk) => disk.check().await,
         }
     }
 }

@@ -6,6 +6,7 @@ use std::io::Read;
 use bytes::{Bytes, BytesMut};
 
 use crate::error::Error;
+use crate::gcs::GcsReader;
 use crate::s3::S3Reader;
 
 /// The size of a piece that is read from a file.
@@ -21,6 +22,7 @@ pub struct Reader(Source);
 enum Source {
     Local(LocalReader),
     S3(S3Reader),
+    Gcs(GcsReader),
 }
 
 /// The bytes of a file.
@@ -46,12 +48,19 @@ impl From<S3Reader> for Reader {
     }
 }
 
+impl From<GcsReader> for Reader {
+    fn from(reader: GcsReader) -> Self {
+        Self(Source::Gcs(reader))
+    }
+}
+
 impl Reader {
     /// Returns the size of the whole object in bytes.
     pub fn object_bytes(&self) -> u64 {
         match &self.0 {
             Source::Local(reader) => reader.object_bytes,
             Source::S3(reader) => reader.object_bytes(),
+            Source::Gcs(reader) => reader.object_bytes(),
         }
     }
 
@@ -60,6 +69,7 @@ impl Reader {
         match &self.0 {
             Source::Local(reader) => reader.left_bytes,
             Source::S3(reader) => reader.left_bytes(),
+            Source::Gcs(reader) => reader.left_bytes(),
         }
     }
 
@@ -71,6 +81,7 @@ impl Reader {
         match &mut self.0 {
             Source::Local(reader) => reader.next().await,
             Source::S3(reader) => reader.next().await,
+            Source::Gcs(reader) => reader.next().await,
         }
     }
 }

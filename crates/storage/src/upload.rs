@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::error::Error;
+use crate::gcs::GcsUpload;
 use crate::local::LocalUpload;
 use crate::s3::S3Upload;
 
@@ -15,6 +16,7 @@ pub struct Upload(To);
 enum To {
     Local(LocalUpload),
     S3(S3Upload),
+    Gcs(GcsUpload),
 }
 
 impl From<LocalUpload> for Upload {
@@ -29,6 +31,12 @@ impl From<S3Upload> for Upload {
     }
 }
 
+impl From<GcsUpload> for Upload {
+    fn from(upload: GcsUpload) -> Self {
+        Self(To::Gcs(upload))
+    }
+}
+
 impl Upload {
     /// Adds bytes to the end.
     ///
@@ -38,6 +46,7 @@ impl Upload {
         match &mut self.0 {
             To::Local(upload) => upload.write(chunk).await,
             To::S3(upload) => upload.write(chunk).await,
+            To::Gcs(upload) => upload.write(chunk).await,
         }
     }
 
@@ -50,6 +59,7 @@ impl Upload {
         match self.0 {
             To::Local(upload) => upload.finish().await,
             To::S3(upload) => upload.finish().await,
+            To::Gcs(upload) => upload.finish().await,
         }
     }
 
@@ -61,6 +71,7 @@ impl Upload {
         match self.0 {
             To::Local(upload) => upload.abort().await,
             To::S3(upload) => upload.abort().await,
+            To::Gcs(upload) => upload.abort().await,
         }
     }
 }
