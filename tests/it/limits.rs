@@ -80,7 +80,7 @@ async fn two_processes_share_the_limit_within_about_a_second() {
     const LIMIT: u64 = 300;
     let mut app = App::without_worker(&[("http.rate_limit_per_minute", "300")]).await;
     let one = app.as_owner();
-    let other = app.as_owner().at(&app.add_api().await);
+    let other = app.as_owner().at(&app.add_api(&[]).await);
     // Once more should the minute end meanwhile, with which everything begins anew.
     for round in 0.. {
         while one.list("").await.status == 200 {}

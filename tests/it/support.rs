@@ -5,6 +5,12 @@ pub(crate) mod client;
 pub(crate) mod database;
 pub(crate) mod files;
 pub(crate) mod process;
+#[expect(
+    dead_code,
+    reason = "the tests of crates/storage need more faults than these do"
+)]
+pub(crate) mod proxy;
+pub(crate) mod s3;
 
 use std::time::{Duration, Instant};
 

@@ -119,7 +119,7 @@ async fn completed(owner: &Client, uuid: &str) -> Value {
     .await
 }
 
-/// The two objects of an attempt, and nothing else, lie in the server's folder; the archive is the
+/// The three objects of an attempt, and nothing else, lie in the server's folder; the archive is the
 /// one that is told of.
 fn check_disk(disk: &Path, server: ServerId, backup: &Value, attempt: u32) {
     let key = ArchiveKey {
@@ -128,11 +128,8 @@ fn check_disk(disk: &Path, server: ServerId, backup: &Value, attempt: u32) {
         attempt,
     };
     let archive = StorageKey::Archive(key).path();
-    let mut expected = vec![
-        ".holdfast-disk".to_owned(),
-        archive.clone(),
-        StorageKey::Index(key).path(),
-    ];
+    let mut expected = vec![".holdfast-disk".to_owned()];
+    expected.extend(StorageKey::all(key).map(|key| key.path()));
     expected.sort();
     assert_eq!(files::files_below(disk), expected);
     let bytes = fs_err::read(disk.join(archive)).unwrap();

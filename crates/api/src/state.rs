@@ -11,8 +11,8 @@ use holdfast_db::Database;
 use holdfast_db::backups::Pages;
 use holdfast_db::visits::Visits;
 use holdfast_domain::limit::Throttle;
-use holdfast_domain::{NodeName, PlaceRules, Server};
-use holdfast_storage::Disks;
+use holdfast_domain::{DiskName, NodeName, PlaceRules, Server};
+use holdfast_storage::{Disk, Disks};
 
 use crate::finals::Finals;
 use crate::rate::Limiter;
@@ -77,6 +77,14 @@ pub struct Options {
     pub node: NodeName,
     /// Where servers' directories may lie.
     pub places: PlaceRules,
+}
+
+impl ApiState {
+    /// Says whether a disk is a folder that only the node can reach that writes to it. One that is not known here
+    /// is another node's.
+    pub(crate) fn is_of_one_node(&self, disk: &DiskName) -> bool {
+        self.disks.get(disk).map_or(true, Disk::is_of_one_node)
+    }
 }
 
 impl fmt::Debug for ApiState {

@@ -45,6 +45,10 @@ pub fn disks(settings: &Settings) -> Result<Disks, Failure> {
                 &error,
             )
         })?;
+        let opened = match &disk.encryption {
+            Some(keys) => opened.with_encryption(keys.clone()),
+            None => opened,
+        };
         disks.insert(name, opened);
     }
     let default = DiskName::parse(&settings.storage.default).map_err(Failure::new)?;
@@ -212,6 +216,7 @@ pub fn start_worker(
         ),
         node,
         host: host(),
+        downloads_url: downloads_url(settings),
         concurrency: settings.worker.concurrency.get(),
         lease: settings.worker.lease,
         compression_level: settings.worker.compression_level,
@@ -239,6 +244,12 @@ pub fn start_worker(
         stop,
         task: Some(task),
     })
+}
+
+/// Where this node's own process is reached for downloads, where the settings say.
+fn downloads_url(settings: &Settings) -> Option<String> {
+    let url = settings.downloads.public_url.as_ref();
+    url.or(settings.http.public_url.as_ref()).cloned()
 }
 
 /// The name of this machine, for people's eyes.

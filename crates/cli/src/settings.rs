@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use holdfast_storage::S3Options;
+use holdfast_storage::{Encryption, S3Options};
 pub use layers::Origin;
 pub use problem::{Problem, Problems};
 pub use secret::Secret;
@@ -113,10 +113,12 @@ pub struct StorageSettings {
 }
 
 /// One place for archives.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct DiskSettings {
     /// What kind of place it is.
     pub driver: DiskDriver,
+    /// The keys of what is encrypted there; `None` when nothing is.
+    pub encryption: Option<Encryption>,
 }
 
 /// The kinds of places for archives.

@@ -19,7 +19,7 @@ macro_rules! select_backups_of {
     ($executor:expr, $fetch:ident, $place:tt, $from:tt, $tail:tt $(, $argument:expr)* $(,)?) => {
         sqlx::query_as!(
             Row,
-            "SELECT " + $place + " AS \"place!\", b.id, b.server_id, b.name, b.ignored_files, b.disk, b.state, b.is_locked,
+            "SELECT " + $place + " AS \"place!\", b.id, b.server_id, b.name, b.ignored_files, b.disk, b.node, b.state, b.is_locked,
                     b.is_scheduled, b.size_bytes, b.sha256, b.archive_attempt, b.notes_count, b.notes, b.error,
                     b.created_at, b.completed_at, b.failed_at,
                     u.state AS \"unfinished_state?\", u.progress AS \"unfinished_progress?\",

@@ -54,6 +54,8 @@ pub struct Presence<'a> {
     pub disk_free_bytes: BTreeMap<DiskName, u64>,
     /// The same of the folder that restores are unpacked in, where there is one.
     pub staging_free_bytes: Option<u64>,
+    /// Where the node's own process hands out what lies on its local disks.
+    pub downloads_url: Option<&'a str>,
 }
 
 /// Records that a worker is there.
@@ -63,8 +65,9 @@ pub struct Presence<'a> {
 pub async fn announce(database: &Database, presence: &Presence<'_>) -> Result<(), Error> {
     let disks = serde_json::to_value(&presence.disk_free_bytes).unwrap_or_default();
     sqlx::query!(
-        "INSERT INTO workers (name, node, version, host, pid, concurrency, disk_free_bytes, staging_free_bytes)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+        "INSERT INTO workers (name, node, version, host, pid, concurrency, disk_free_bytes, staging_free_bytes,
+                              downloads_url)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
          ON CONFLICT (name) DO UPDATE SET
              disk_free_bytes = EXCLUDED.disk_free_bytes, staging_free_bytes = EXCLUDED.staging_free_bytes,
              last_heartbeat_at = now()",
@@ -76,10 +79,27 @@ pub async fn announce(database: &Database, presence: &Presence<'_>) -> Result<()
         i32::try_from(presence.concurrency).unwrap_or(i32::MAX),
         disks,
         presence.staging_free_bytes.map(|n| i64::try_from(n).unwrap_or(i64::MAX)),
+        presence.downloads_url,
     )
     .execute(database.pool())
     .await?;
     Ok(())
+}
+
+/// Returns where a node hands out what lies on its local disks, as the worker of it has said that was heard of
+/// last.
+///
+/// # Errors
+/// When the database can't be read.
+pub async fn downloads_url(database: &Database, node: &NodeName) -> Result<Option<String>, Error> {
+    let url = sqlx::query_scalar!(
+        r#"SELECT downloads_url AS "url!" FROM workers WHERE node = $1 AND downloads_url IS NOT NULL
+           ORDER BY last_heartbeat_at DESC LIMIT 1"#,
+        node.as_str(),
+    )
+    .fetch_optional(database.pool())
+    .await?;
+    Ok(url)
 }
 
 /// Removes a worker that stops.

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use crate::id::{BackupId, ServerId};
 use crate::job::{JobState, Progress};
-use crate::name::DiskName;
+use crate::name::{DiskName, NodeName};
 
 /// A backup as the database holds it, with what its jobs are doing.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,6 +19,9 @@ pub struct Backup {
     pub ignored_files: Vec<String>,
     /// The disk that holds its archive, for ever.
     pub disk: DiskName,
+    /// The node that made it, whose disk that is where it is a folder; `None` for those made before nodes were
+    /// written down.
+    pub node: Option<NodeName>,
     /// Where it stands.
     pub state: BackupState,
     /// Whether it is kept from deletion.

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use holdfast_domain::{BackupId, DiskName, ServerId};
 
+use crate::encryption::{self, Encryption, sealed_bytes};
 use crate::error::Error;
 use crate::gcs::{GcsDisk, GcsOptions};
 use crate::key::StorageKey;
@@ -25,11 +26,12 @@ use crate::upload::Upload;
 pub struct Disk {
     name: DiskName,
     backend: Backend,
+    encryption: Option<Encryption>,
 }
 
 /// What a disk is made of.
 #[derive(Clone, Debug)]
-enum Backend {
+pub(crate) enum Backend {
     /// A folder on this machine.
     Local(Arc<LocalDisk>),
     /// A bucket of a server that speaks S3.
@@ -54,14 +56,29 @@ impl Disk {
     /// When `root` is no directory, can't be written to, or belongs to a disk of another name.
     pub fn local(name: DiskName, root: &Path) -> Result<Self, Error> {
         let backend = Backend::Local(LocalDisk::open_root(name.clone(), root)?);
-        Ok(Self { name, backend })
+        Ok(Self::new(name, backend))
     }
 
     /// Describes a disk in a bucket. Nothing is sent before the disk is used, so that a server that
     /// is down keeps nobody from starting; [`Disk::check`] asks it.
     pub fn s3(name: DiskName, options: S3Options) -> Self {
         let backend = Backend::S3(S3Disk::new(name.clone(), options));
-        Self { name, backend }
+        Self::new(name, backend)
+    }
+
+    fn new(name: DiskName, backend: Backend) -> Self {
+        Self {
+            name,
+            backend,
+            encryption: None,
+        }
+    }
+
+    /// The same disk, whose objects are encrypted or can be decrypted with these keys.
+    #[must_use]
+    pub fn with_encryption(self, encryption: Encryption) -> Self {
+        let encryption = Some(encryption);
+        Self { encryption, ..self }
     }
 
     /// Describes a disk in a bucket at Google. Nothing is sent before the disk is used.
@@ -70,12 +87,20 @@ impl Disk {
     /// When this machine knows no authorities whose certificates to trust.
     pub fn gcs(name: DiskName, options: GcsOptions) -> Result<Self, Error> {
         let backend = Backend::Gcs(GcsDisk::new(name.clone(), options)?);
-        Ok(Self { name, backend })
+        Ok(Self::new(name, backend))
     }
 
     /// Returns the disk's name.
     pub fn name(&self) -> &DiskName {
         &self.name
+    }
+
+    /// Says whether it is a folder of one node, which no other node can reach.
+    pub fn is_of_one_node(&self) -> bool {
+        match &self.backend {
+            Backend::Local(_) => true,
+            Backend::S3(_) | Backend::Gcs(_) => false,
+        }
     }
 
     /// Begins an upload of at most `most_bytes`, by which a bucket's parts are measured. Nothing is
@@ -84,19 +109,21 @@ impl Disk {
     /// # Errors
     /// When the disk can't be written to, or can't hold an object of that size.
     pub async fn begin(&self, key: StorageKey, most_bytes: u64) -> Result<Upload, Error> {
-        match &self.backend {
-            Backend::Local(disk) => disk.begin(key).await.map(Upload::from),
-            Backend::S3(disk) => disk.begin(key, most_bytes).map(Upload::from),
-            Backend::Gcs(disk) => disk.begin(key, most_bytes).map(Upload::from),
-        }
+        let Some(keys) = self.encryption.as_ref().filter(|keys| keys.seals()) else {
+            return self.backend.begin(key, most_bytes).await;
+        };
+        let upload = self.backend.begin(key, sealed_bytes(most_bytes)).await?;
+        let sealed = upload.sealed(keys, self.name.as_str(), key);
+        sealed.map_err(|error| Error::from_io(self.name.as_str(), key, error))
     }
 
-    /// Returns the object's size in bytes.
+    /// Returns the object's size in bytes, before it was encrypted.
     ///
     /// # Errors
     /// [`Error::NotFound`] when it is not there.
     pub async fn size(&self, key: StorageKey) -> Result<u64, Error> {
         match &self.backend {
+            _ if self.encryption.is_some() => Ok(self.read(key, 0..0).await?.object_bytes()),
             Backend::Local(disk) => disk.size(key).await,
             Backend::S3(disk) => disk.size(key).await,
             Backend::Gcs(disk) => disk.size(key).await,
@@ -109,20 +136,22 @@ impl Disk {
     /// # Errors
     /// [`Error::NotFound`] when the object is not there.
     pub async fn read(&self, key: StorageKey, range: Range<u64>) -> Result<Reader, Error> {
-        match &self.backend {
-            Backend::Local(disk) => disk.read(key, range).await.map(Reader::from),
-            Backend::S3(disk) => disk.read(key, range).await.map(Reader::from),
-            Backend::Gcs(disk) => disk.read(key, range).await.map(Reader::from),
+        match &self.encryption {
+            None => self.backend.read(key, range).await,
+            Some(keys) => {
+                encryption::open(&self.backend, self.name.as_str(), keys, key, range).await
+            }
         }
     }
 
     /// Opens the object as a file of this machine, for positioned reads without a copy; `None` on a
-    /// disk whose objects are none: those are read with [`Disk::read`].
+    /// disk whose objects are none, or are encrypted: those are read with [`Disk::read`].
     ///
     /// # Errors
     /// [`Error::NotFound`] when it is not there; a disk without files is not asked.
     pub async fn open(&self, key: StorageKey) -> Result<Option<File>, Error> {
         match &self.backend {
+            _ if self.encryption.is_some() => Ok(None),
             Backend::Local(disk) => disk.open(key).await.map(Some),
             Backend::S3(_) | Backend::Gcs(_) => Ok(None),
         }
@@ -140,6 +169,7 @@ impl Disk {
         ttl: Duration,
     ) -> Result<Option<String>, Error> {
         match &self.backend {
+            _ if self.encryption.is_some() => Ok(None),
             Backend::Local(_) => Ok(None),
             Backend::S3(disk) => disk.link(key, file_name, ttl).await.map(Some),
             Backend::Gcs(disk) => disk.link(key, file_name, ttl).map(Some),
@@ -218,7 +248,8 @@ impl Disk {
     }
 
     /// Checks that the disk can be used: a folder by writing to it, a bucket by listing it, which
-    /// proves address, region, clock and credentials.
+    /// proves address, region, clock and credentials. A bucket that was well is asked again after
+    /// five seconds.
     ///
     /// # Errors
     /// Why it can't.
@@ -227,6 +258,25 @@ impl Disk {
             Backend::Local(disk) => disk.check().await,
             Backend::S3(disk) => disk.check().await,
             Backend::Gcs(disk) => disk.check().await,
+        }
+    }
+}
+
+impl Backend {
+    async fn begin(&self, key: StorageKey, most_bytes: u64) -> Result<Upload, Error> {
+        match self {
+            Self::Local(disk) => disk.begin(key).await.map(Upload::from),
+            Self::S3(disk) => disk.begin(key, most_bytes).map(Upload::from),
+            Self::Gcs(disk) => disk.begin(key, most_bytes).map(Upload::from),
+        }
+    }
+
+    /// Reads what lies on the disk, as it lies there.
+    pub(crate) async fn read(&self, key: StorageKey, range: Range<u64>) -> Result<Reader, Error> {
+        match self {
+            Self::Local(disk) => disk.read(key, range).await.map(Reader::from),
+            Self::S3(disk) => disk.read(key, range).await.map(Reader::from),
+            Self::Gcs(disk) => disk.read(key, range).await.map(Reader::from),
         }
     }
 }

@@ -54,6 +54,16 @@ pub enum Error {
         /// The system's word.
         source: Source,
     },
+    /// The object is there, but not as it was written.
+    #[error("{object} on disk `{disk}` is damaged")]
+    Damaged {
+        /// The disk's name.
+        disk: String,
+        /// What was read.
+        object: String,
+        /// What is wrong with it.
+        source: Source,
+    },
     /// No disk of that name is configured here.
     #[error("no disk named `{disk}` is configured on this node")]
     UnknownDisk {

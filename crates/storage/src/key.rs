@@ -25,15 +25,19 @@ pub enum StorageKey {
     Archive(ArchiveKey),
     /// The archive's index: where each entry and each restart point lies.
     Index(ArchiveKey),
+    /// What is known of the archive, so that a disk can be read without the database: a
+    /// [`Manifest`](crate::Manifest).
+    Manifest(ArchiveKey),
 }
 
 impl StorageKey {
     /// Returns the name below a disk's root: `<server>/<backup>.tar.gz` for the first attempt,
-    /// `<server>/<backup>.2.tar.gz` for the second, and so on; `.index` for indexes.
+    /// `<server>/<backup>.2.tar.gz` for the second, and so on; `.index` for indexes, `.json` for manifests.
     pub fn path(&self) -> String {
         let (key, extension) = match self {
             Self::Archive(key) => (key, "tar.gz"),
             Self::Index(key) => (key, "index"),
+            Self::Manifest(key) => (key, "json"),
         };
         if key.attempt == 1 {
             format!("{}/{}.{extension}", key.server, key.backup)
@@ -45,11 +49,15 @@ impl StorageKey {
     /// Reads what [`StorageKey::path`] writes; any other name is `None`.
     pub fn parse(path: &str) -> Option<Self> {
         let (server, name) = path.split_once('/')?;
-        let (stem, is_archive) = match (name.strip_suffix(".tar.gz"), name.strip_suffix(".index")) {
-            (Some(stem), _) => (stem, true),
-            (None, Some(stem)) => (stem, false),
-            (None, None) => return None,
-        };
+        type Of = fn(ArchiveKey) -> StorageKey;
+        let kinds: [(&str, Of); 3] = [
+            (".tar.gz", Self::Archive),
+            (".index", Self::Index),
+            (".json", Self::Manifest),
+        ];
+        let (stem, of) = kinds
+            .into_iter()
+            .find_map(|(extension, of)| Some((name.strip_suffix(extension)?, of)))?;
         let (backup, attempt) = match stem.split_once('.') {
             Some((backup, attempt)) => (backup, attempt.parse().ok()?),
             None => (stem, 1),
@@ -59,19 +67,20 @@ impl StorageKey {
             backup: BackupId::parse(backup)?,
             attempt,
         };
-        let parsed = if is_archive {
-            Self::Archive(key)
-        } else {
-            Self::Index(key)
-        };
+        let parsed = of(key);
         // One key, one name: `.1.tar.gz` or capitals are somebody else's files.
         (parsed.path() == path).then_some(parsed)
+    }
+
+    /// Returns everything that lies on a disk for one attempt.
+    pub fn all(key: ArchiveKey) -> [Self; 3] {
+        [Self::Manifest(key), Self::Archive(key), Self::Index(key)]
     }
 
     /// Returns the archive that the object is, or belongs to.
     pub fn archive(&self) -> ArchiveKey {
         match self {
-            Self::Archive(key) | Self::Index(key) => *key,
+            Self::Archive(key) | Self::Index(key) | Self::Manifest(key) => *key,
         }
     }
 }
@@ -99,7 +108,7 @@ mod tests {
                 backup,
                 attempt,
             };
-            for key in [StorageKey::Archive(key), StorageKey::Index(key)] {
+            for key in StorageKey::all(key) {
                 assert_eq!(StorageKey::parse(&key.path()), Some(key));
             }
         }

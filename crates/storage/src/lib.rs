@@ -23,22 +23,26 @@
 mod disk;
 mod disks;
 mod disposition;
+mod encryption;
 mod error;
 mod gcs;
 mod key;
 mod listing;
 mod local;
+mod manifest;
 mod reader;
 mod s3;
 mod upload;
 
 pub use disk::{Disk, Partial};
 pub use disks::Disks;
+pub use encryption::{Encryption, KeysRefused};
 pub use error::Error;
 pub use gcs::{GcsOptions, ServiceAccount};
 pub use key::{ArchiveKey, StorageKey};
 pub use listing::{Listing, Object};
 pub use local::free_bytes;
+pub use manifest::Manifest;
 pub use reader::Reader;
 pub use s3::{S3Keys, S3Options, ServerSideEncryption};
 pub use upload::Upload;

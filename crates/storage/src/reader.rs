@@ -5,6 +5,7 @@ use std::io::Read;
 
 use bytes::{Bytes, BytesMut};
 
+use crate::encryption::OpenedReader;
 use crate::error::Error;
 use crate::gcs::GcsReader;
 use crate::s3::S3Reader;
@@ -23,6 +24,7 @@ enum Source {
     Local(LocalReader),
     S3(S3Reader),
     Gcs(GcsReader),
+    Opened(OpenedReader),
 }
 
 /// The bytes of a file.
@@ -54,6 +56,12 @@ impl From<GcsReader> for Reader {
     }
 }
 
+impl From<OpenedReader> for Reader {
+    fn from(reader: OpenedReader) -> Self {
+        Self(Source::Opened(reader))
+    }
+}
+
 impl Reader {
     /// Returns the size of the whole object in bytes.
     pub fn object_bytes(&self) -> u64 {
@@ -61,6 +69,7 @@ impl Reader {
             Source::Local(reader) => reader.object_bytes,
             Source::S3(reader) => reader.object_bytes(),
             Source::Gcs(reader) => reader.object_bytes(),
+            Source::Opened(reader) => reader.object_bytes(),
         }
     }
 
@@ -70,6 +79,7 @@ impl Reader {
             Source::Local(reader) => reader.left_bytes,
             Source::S3(reader) => reader.left_bytes(),
             Source::Gcs(reader) => reader.left_bytes(),
+            Source::Opened(reader) => reader.left_bytes(),
         }
     }
 
@@ -82,6 +92,7 @@ impl Reader {
             Source::Local(reader) => reader.next().await,
             Source::S3(reader) => reader.next().await,
             Source::Gcs(reader) => reader.next().await,
+            Source::Opened(reader) => reader.next().await,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A bucket of a server that speaks S3: AWS, Ceph, Garage, MinIO, R2 and their like.
+//! A bucket of a server that speaks S3: AWS, Ceph, Garage, `MinIO`, R2 and their like.
 //!
 //! The client is aws-sdk-s3, which signs, repeats what may pass with growing, jittered waits, and
 //! gives up on connections that stall. What is here: parts and their order, what makes an upload
@@ -13,9 +13,9 @@ mod reader;
 mod upload;
 
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::presigning::PresigningConfig;
@@ -35,6 +35,10 @@ pub(crate) use upload::S3Upload;
 /// What archives are, for browsers.
 const ARCHIVE_TYPE: &str = "application/gzip";
 
+/// How long a server that was found well is taken to be: whoever may ask for the service's health must
+/// not be able to make it ask a server that charges for it.
+const CHECKED: Duration = Duration::from_secs(5);
+
 /// A disk in a bucket.
 #[derive(Debug)]
 pub(crate) struct S3Disk {
@@ -44,6 +48,8 @@ pub(crate) struct S3Disk {
     client: OnceCell<Client>,
     /// Signs links, when those lead elsewhere than requests go.
     link_client: OnceCell<Client>,
+    /// When the server was last found well.
+    checked: Mutex<Option<Instant>>,
     /// Whether the server has not yet said that it knows no `If-None-Match`.
     is_conditional: AtomicBool,
 }
@@ -55,6 +61,7 @@ impl S3Disk {
             options,
             client: OnceCell::new(),
             link_client: OnceCell::new(),
+            checked: Mutex::new(None),
             is_conditional: AtomicBool::new(true),
         })
     }
@@ -102,7 +109,7 @@ impl S3Disk {
         if error.may_pass() {
             return error;
         }
-        self.check().await.err().unwrap_or(error)
+        self.probe().await.err().unwrap_or(error)
     }
 
     /// Asks for an object's size and for the upload that wrote it.
@@ -234,6 +241,17 @@ impl S3Disk {
     }
 
     pub(crate) async fn check(&self) -> Result<(), Error> {
+        let last = *self.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_some_and(|last| last.elapsed() < CHECKED) {
+            return Ok(());
+        }
+        self.probe().await?;
+        let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        *checked = Some(Instant::now());
+        Ok(())
+    }
+
+    async fn probe(&self) -> Result<(), Error> {
         let request = self.client().await.list_objects_v2().bucket(self.bucket());
         let request = request.prefix(&self.options.prefix).max_keys(1);
         match request.send().await {

@@ -33,6 +33,8 @@ pub struct Options {
     pub worker: String,
     /// The name of the machine, for people's eyes.
     pub host: String,
+    /// Where this node hands out what lies on its local disks; `None` when it does not say.
+    pub downloads_url: Option<String>,
     /// How many jobs it runs at once.
     pub concurrency: usize,
     /// How long a job is its own without a sign of life.

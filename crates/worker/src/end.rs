@@ -68,6 +68,9 @@ impl NotDone {
                 "The storage `{disk}` is set up wrongly. Whoever runs the service has to look at \
                  its settings; the log says which."
             ),
+            Error::Damaged { disk, .. } => {
+                format!("What the storage `{disk}` holds of this backup is damaged.")
+            }
             Error::UnknownDisk { disk } => {
                 format!("The storage `{disk}` is not known to the server's node.")
             }

@@ -17,6 +17,7 @@ mod measure;
 mod pipe;
 mod place;
 mod presence;
+mod reach;
 mod runner;
 mod settle;
 

@@ -9,7 +9,6 @@ use tokio_util::sync::CancellationToken;
 
 use holdfast_archive::Recovered;
 use holdfast_db::{jobs, servers};
-use holdfast_storage::StorageKey;
 
 use crate::context::Context;
 use crate::{place, presence};
@@ -86,7 +85,7 @@ async fn sweep(context: &Context) {
             }
         };
         for partial in partials {
-            let (StorageKey::Archive(key) | StorageKey::Index(key)) = partial.key;
+            let key = partial.key.archive();
             // A job is claimed before its first byte is written: what is not
             // running now was left by somebody who is gone.
             match jobs::is_attempt_running(&context.database, key.server, key.backup, key.attempt)

@@ -18,11 +18,11 @@ pub async fn measure(rules: PlaceRules, server: Server, patterns: Vec<String>) -
     let watched = Arc::clone(&control);
     let counting = tokio::task::spawn_blocking(move || {
         let directory = place::resolve(&rules, &server.directory, server.placed_by).ok()?;
-        let own = match patterns.is_empty() {
-            true => holdfast_archive::read_pteroignore(&directory).ok()?,
-            false => None,
+        let lines = match patterns.is_empty() {
+            true => holdfast_archive::read_pteroignore(&directory).ok()?.lines,
+            false => patterns,
         };
-        let rules = Rules::new(&own.unwrap_or(patterns)).ok()?;
+        let rules = Rules::new(&lines).ok()?;
         let totals = holdfast_archive::scan(&directory, &rules, &watched).ok()?;
         Some(totals.bytes)
     });

@@ -31,6 +31,7 @@ pub(crate) async fn announce(context: &Context) {
         concurrency: options.concurrency,
         disk_free_bytes,
         staging_free_bytes: staging(context).await,
+        downloads_url: options.downloads_url.as_deref(),
     };
     let announced = async {
         workers::announce(&context.database, &presence).await?;

@@ -122,7 +122,7 @@ async fn drop_orphan(context: &Context, claim: &Claim, completed: &Completed) ->
         backup: claim.backup,
         attempt: claim.attempt,
     };
-    for key in [StorageKey::Archive(key), StorageKey::Index(key)] {
+    for key in StorageKey::all(key) {
         if let Err(error) = disk.delete(key).await {
             tracing::warn!(%key, error = chain(&error), "an orphaned object could not be removed");
         }

@@ -44,7 +44,7 @@ async fn rows(app: &App, table: &str, server: &str) -> i64 {
 async fn a_server_goes_with_its_archives_or_without_them_and_its_directory_stays() {
     let hosting = Hosting::start().await;
     let app = &hosting.app;
-    for (name, backups, left) in [("one", "delete", 0), ("two", "keep", 2)] {
+    for (name, backups, left) in [("one", "delete", 0), ("two", "keep", 3)] {
         let (uuid, owner) = hosting.server_with_files(name).await;
         let before = files::tree(&hosting.root.join(name));
         let backup = owner.create(json!({ "is_locked": true })).await.uuid();

@@ -117,9 +117,11 @@ impl App {
         self.parts.insert(0, worker);
     }
 
-    /// Starts one more API on the same database, as another process would be, and returns its URL.
-    pub(crate) async fn add_api(&mut self) -> String {
+    /// Starts one more API on the same database, as another process would be, with some settings changed for it
+    /// alone, and returns its URL.
+    pub(crate) async fn add_api(&mut self, changed: &[Setting<'_>]) -> String {
         let pairs = self.pairs.iter().cloned();
+        let pairs = pairs.chain(changed.iter().map(variable));
         let settings = Settings::load(&[], pairs, self.data.path()).unwrap();
         let listener = service::listen(&settings).unwrap();
         let base_url = format!("http://{}", listener.local_addr().unwrap());
@@ -205,6 +207,16 @@ impl App {
     /// Stores the server's record as it is here.
     pub(crate) async fn save_server(&self) {
         servers::save(&self.database, &self.server).await.unwrap();
+    }
+
+    /// The database, as the service uses it.
+    pub(crate) fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// The URL of something that does not belong to a server, such as `/readyz`.
+    pub(crate) fn base_url_of(&self, path: &str) -> String {
+        format!("{}{path}", self.base_url)
     }
 
     /// A folder for what a test makes beside the service.

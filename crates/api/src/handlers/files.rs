@@ -1,5 +1,9 @@
 //! `GET /download/backup?token=…`: the archive itself, to whoever holds a link.
 
+mod stream;
+
+use std::fs::File;
+
 use actix_files::NamedFile;
 use actix_web::http::header::{
     CACHE_CONTROL, ContentDisposition, DispositionParam, DispositionType, HeaderValue,
@@ -49,19 +53,23 @@ pub(crate) async fn download(
         backup: backup.id,
         attempt: completed.attempt,
     };
-    let file = state
-        .disks
-        .get(&backup.disk)
-        .map_err(unavailable)?
-        .open(StorageKey::Archive(key))
-        .await
-        .map_err(unavailable)?
-        // Links of other disks lead to their own servers.
-        .ok_or(ApiError::NotFound)?;
+    let key = StorageKey::Archive(key);
+    let disk = state.disks.get(&backup.disk).map_err(unavailable)?;
     let name = format!("{}.tar.gz", backup.id);
+    let mut response = match disk.open(key).await.map_err(unavailable)? {
+        Some(file) => from_file(&request, file, name)?,
+        None => stream::archive(&request, disk, key, completed, name).await?,
+    };
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    Ok(response)
+}
+
+fn from_file(request: &HttpRequest, file: File, name: String) -> Result<HttpResponse, ApiError> {
     let file = NamedFile::from_file(file, &name)
         .map_err(|error| {
-            tracing::error!(%error, backup = %backup.id, "an archive can't be read");
+            tracing::error!(%error, name, "an archive can't be read");
             ApiError::Unavailable
         })?
         .set_content_type("application/gzip".parse().map_err(|_| ApiError::Internal)?)
@@ -69,11 +77,7 @@ pub(crate) async fn download(
             disposition: DispositionType::Attachment,
             parameters: vec![DispositionParam::Filename(name)],
         });
-    let mut response = file.into_response(&request);
-    let headers = response.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
-    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    Ok(response)
+    Ok(file.into_response(request))
 }
 
 fn token(query: &str) -> Result<String, ApiError> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use holdfast_storage::{S3Keys, S3Options, ServerSideEncryption};
+use holdfast_storage::{Encryption, S3Keys, S3Options, ServerSideEncryption};
 
 use super::layers::DISKS;
 use super::values::{Reader, is_name};
@@ -30,6 +30,13 @@ const DRIVERS: [(&str, &[&str]); 2] = [
             "part_size_bytes",
         ],
     ),
+];
+/// What a disk of any driver can have.
+const ENCRYPTION_FIELDS: [&str; 4] = [
+    "encryption",
+    "age_recipients",
+    "age_identity",
+    "age_identity_file",
 ];
 /// The region of servers that don't care, and the one of AWS's that is meant when none is named.
 const REGION: &str = "us-east-1";
@@ -76,7 +83,9 @@ impl Reader {
                 .entries
                 .get(&key)
                 .is_some_and(|entry| entry.value.as_str() == Some(""));
-            if !fields.contains(&field.as_str()) && !is_empty {
+            let is_known =
+                fields.contains(&field.as_str()) || ENCRYPTION_FIELDS.contains(&field.as_str());
+            if !is_known && !is_empty {
                 self.note(
                     &key,
                     format!("is no setting of a disk with driver {driver}"),
@@ -84,10 +93,48 @@ impl Reader {
             }
         }
         let driver = match driver.as_str() {
-            "s3" => self.s3_disk(&own)?,
-            _ => self.local_disk(name, &own, data)?,
+            "s3" => self.s3_disk(&own),
+            _ => self.local_disk(name, &own, data),
         };
-        Some(DiskSettings { driver })
+        let encryption = self.disk_encryption(&own);
+        Some(DiskSettings {
+            driver: driver?,
+            encryption: encryption?,
+        })
+    }
+
+    fn disk_encryption(&mut self, own: &str) -> Option<Option<Encryption>> {
+        let [kind_key, recipients_key, identity_key] =
+            ["encryption", "age_recipients", "age_identity"].map(|field| format!("{own}{field}"));
+        let kind = self.text(&kind_key);
+        let recipients = self.list_if_given(&recipients_key);
+        let identity = self.secret(&identity_key, |text| {
+            Encryption::new(false, &[], Some(text))
+                .map(|_| ())
+                .map_err(|refused| refused.to_string())
+        });
+        let (recipients, identity) = (recipients?.unwrap_or_default(), identity?);
+        let seals = match kind?.as_str() {
+            "" | "none" => false,
+            "age" => true,
+            other => {
+                let message = format!("must be none or age, not `{other}`");
+                return self.wrong(&kind_key, message);
+            }
+        };
+        let identity = identity.as_ref().map(Secret::expose);
+        let keys = match Encryption::new(seals, &recipients, identity) {
+            Ok(keys) => keys,
+            Err(refused) => return self.wrong(&recipients_key, refused.to_string()),
+        };
+        match (seals, keys.has_recipients()) {
+            (true, false) => self.wrong(
+                &recipients_key,
+                format!("must name a public key, since {kind_key} is age: age-keygen makes a pair"),
+            ),
+            (false, false) => Some(None),
+            _ => Some(Some(keys)),
+        }
     }
 
     fn local_disk(&mut self, name: &str, own: &str, data: &Path) -> Option<DiskDriver> {

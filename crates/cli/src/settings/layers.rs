@@ -21,7 +21,7 @@ pub(crate) const SECRETS: [&str; 2] = ["auth.signing_key", "database.url"];
 pub(crate) const DISKS: &str = "storage.disks.";
 const DEFAULT_DISK: &str = "storage.disks.local.";
 /// Settings of disks that must not be seen, and may be given as the path of a file.
-pub(crate) const DISK_SECRETS: [&str; 2] = ["access_key_id", "secret_access_key"];
+pub(crate) const DISK_SECRETS: [&str; 3] = ["access_key_id", "secret_access_key", "age_identity"];
 
 const DEFAULTS: &str = include_str!("../../../../config/default.toml");
 

@@ -97,6 +97,13 @@ impl Reader {
         }
     }
 
+    pub(super) fn list_if_given(&mut self, key: &str) -> Option<Option<Vec<String>>> {
+        match self.value(key) {
+            None => Some(None),
+            Some(_) => self.list(key).map(Some),
+        }
+    }
+
     pub(super) fn list(&mut self, key: &str) -> Option<Vec<String>> {
         let Some(Value::Array(values)) = self.value(key) else {
             return self.wrong(key, "must be a list".to_owned());

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use holdfast_domain::backup::{Completed, Notes, Restore};
 use holdfast_domain::job::{Phase, Progress};
-use holdfast_domain::{Backup, BackupId, BackupState, DiskName, JobState, ServerId};
+use holdfast_domain::{Backup, BackupId, BackupState, DiskName, JobState, NodeName, ServerId};
 
 use crate::error::Error;
 
@@ -18,6 +18,7 @@ pub(crate) struct Row {
     pub(crate) name: String,
     pub(crate) ignored_files: Vec<String>,
     pub(crate) disk: String,
+    pub(crate) node: Option<String>,
     pub(crate) state: String,
     pub(crate) is_locked: bool,
     pub(crate) is_scheduled: bool,
@@ -57,6 +58,12 @@ impl TryFrom<Row> for Backup {
             ignored_files: row.ignored_files,
             disk: DiskName::parse(&row.disk)
                 .map_err(|_| Error::unreadable("disk name", &row.disk))?,
+            node: row
+                .node
+                .map(|node| {
+                    NodeName::parse(&node).map_err(|_| Error::unreadable("node name", &node))
+                })
+                .transpose()?,
             state,
             is_locked: row.is_locked,
             is_scheduled: row.is_scheduled,

@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use holdfast_domain::job::DeleteServerArgs;
-use holdfast_domain::{BackupId, DiskName, JobId, JobKind, Server, ServerId};
+use holdfast_domain::{BackupId, DiskName, JobId, JobKind, NodeName, Server, ServerId};
 
 use crate::connect::{Database, Transaction};
 use crate::error::Error;
@@ -48,9 +48,9 @@ pub async fn some_backups(
     database: &Database,
     server: ServerId,
     limit: u32,
-) -> Result<Vec<(BackupId, DiskName)>, Error> {
+) -> Result<Vec<(BackupId, DiskName, Option<NodeName>)>, Error> {
     let rows = sqlx::query!(
-        "SELECT id, disk FROM backups WHERE server_id = $1 ORDER BY created_at DESC, id DESC LIMIT $2",
+        "SELECT id, disk, node FROM backups WHERE server_id = $1 ORDER BY created_at DESC, id DESC LIMIT $2",
         server.0,
         i64::from(limit),
     )
@@ -60,7 +60,10 @@ pub async fn some_backups(
         .map(|row| {
             let disk = DiskName::parse(&row.disk)
                 .map_err(|_| Error::unreadable("disk name", &row.disk))?;
-            Ok((BackupId(row.id), disk))
+            let node = row.node.map(|node| {
+                NodeName::parse(&node).map_err(|_| Error::unreadable("node name", &node))
+            });
+            Ok((BackupId(row.id), disk, node.transpose()?))
         })
         .collect()
 }

@@ -1,5 +1,5 @@
 //! What a server's refusal means: for the caller, who may try again or not, and for whoever has to
-//! mend it. Servers differ in their codes for the same thing; those of AWS, Ceph, Garage, MinIO and
+//! mend it. Servers differ in their codes for the same thing; those of AWS, Ceph, Garage, `MinIO` and
 //! s3s are known here.
 
 use std::error::Error as StdError;

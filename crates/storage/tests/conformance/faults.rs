@@ -6,24 +6,17 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use holdfast_storage::{Disk, Error, S3Options, StorageKey};
+use holdfast_storage::{Disk, Error, StorageKey};
 
 use crate::objects::{
     MOST, archive_key, assert_invisible, collect, key, noise, put, read_all, told,
 };
-use crate::places::{self, name};
+use crate::places::{self, PART_BYTES, name};
 use crate::proxy::{Fault, Proxy};
 use crate::s3::S3Server;
 
-/// What s3s-fs takes, though others do not: the tests are about many requests, not many bytes.
-const PART_BYTES: u64 = 300_000;
-
-fn small_parts(endpoint: &str) -> S3Options {
-    S3Options {
-        part_size_bytes: PART_BYTES,
-        ..places::options(endpoint)
-    }
-}
+/// The size of an object of two parts.
+const LENGTH: u64 = PART_BYTES + 5;
 
 /// A server, and two disks on its bucket: one behind a network that fails, and one that sees it as it is.
 struct Broken {
@@ -38,8 +31,8 @@ impl Broken {
         let server = S3Server::start().await;
         let proxy = Proxy::start(server.address, plan).await;
         // Each of its own name, since a name has its own ration of tries.
-        let behind = Disk::s3(name(tag), small_parts(&proxy.endpoint()));
-        let direct = Disk::s3(name("direct"), small_parts(&server.endpoint()));
+        let behind = Disk::s3(name(tag), places::options(&proxy.endpoint()));
+        let direct = Disk::s3(name("direct"), places::options(&server.endpoint()));
         Self {
             server,
             proxy,
@@ -51,7 +44,7 @@ impl Broken {
     /// Uploads an object that has parts, and one that has none, and looks at what is there then.
     async fn uploads(&self) -> Vec<Result<(), Error>> {
         let mut ended = Vec::new();
-        for (n, length) in [(1, 2 * PART_BYTES + 5), (2, 5)] {
+        for (n, length) in [(1, LENGTH), (2, 5)] {
             let content = noise(usize::try_from(length).unwrap());
             let end = put(&self.behind, key(n), &content).await;
             match &end {
@@ -75,10 +68,10 @@ impl Broken {
     }
 }
 
-/// Begin, three parts, the look whether the key is taken, and then: visible.
-const VISIBLE: u64 = 6;
-/// Ten requests are all that the two uploads take: every one of them is hit.
-const REQUESTS: u64 = 11;
+/// Begin, two parts, the look whether the key is taken, and then: visible.
+const VISIBLE: u64 = 5;
+/// The requests that the two uploads take, the looks afterwards among them: every one is hit.
+const REQUESTS: u64 = 9;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_fails_once_is_tried_again() {
@@ -100,7 +93,7 @@ async fn whatever_fails_once_is_tried_again() {
                 "{fault:?} at {at}: {ended:?}"
             );
             let requests = broken.proxy.requests();
-            assert!(requests >= REQUESTS - 1, "{requests} requests");
+            assert!(requests >= REQUESTS, "{requests} requests");
             assert_eq!(broken.parts_left(), 0, "{fault:?} at {at}");
         });
         join_all(tries).await;
@@ -116,7 +109,7 @@ async fn what_fails_for_good_leaves_nothing_visible() {
             let mut upload = broken.behind.begin(key(1), MOST).await.unwrap();
             let end = async {
                 upload
-                    .write(noise(usize::try_from(2 * PART_BYTES + 5).unwrap()))
+                    .write(noise(usize::try_from(LENGTH).unwrap()))
                     .await?;
                 upload.finish().await
             };
@@ -130,7 +123,7 @@ async fn what_fails_for_good_leaves_nothing_visible() {
             match broken.direct.size(key(1)).await {
                 Ok(size) => {
                     assert!(may_be_there, "{fault:?} at {at}");
-                    assert_eq!(size, 2 * PART_BYTES + 5, "{fault:?} at {at}");
+                    assert_eq!(size, LENGTH, "{fault:?} at {at}");
                 }
                 Err(_) => {
                     assert!(ended.is_err());
@@ -159,7 +152,8 @@ async fn a_storm_of_refusals_is_outlasted() {
     .await;
     let ended = broken.uploads().await;
     assert!(ended.iter().all(Result::is_ok), "{ended:?}");
-    assert!(broken.proxy.requests() > 2 * REQUESTS);
+    // The looks before and after are the same request, which is refused twice in all.
+    assert!(broken.proxy.requests() >= 2 * REQUESTS);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

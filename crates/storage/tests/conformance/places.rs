@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use holdfast_domain::DiskName;
-use holdfast_storage::{Disk, S3Keys, S3Options, ServerSideEncryption};
+use holdfast_storage::{Disk, Encryption, GcsOptions, S3Keys, S3Options, ServerSideEncryption};
 
 use crate::s3::{self, S3Server};
 
@@ -17,6 +17,7 @@ pub(crate) struct Place {
     pub(crate) lists_partials: bool,
     /// Whether an object of no more bytes than a part is sent without a trace before its end.
     pub(crate) is_remote: bool,
+    pub(crate) is_encrypted: bool,
     _server: Option<S3Server>,
     _folder: Option<tempfile::TempDir>,
 }
@@ -28,6 +29,7 @@ pub(crate) async fn local() -> Option<Place> {
         disk: Disk::local(name("local"), folder.path()).unwrap(),
         lists_partials: true,
         is_remote: false,
+        is_encrypted: false,
         _server: None,
         _folder: Some(folder),
     })
@@ -40,9 +42,37 @@ pub(crate) async fn s3s() -> Option<Place> {
         disk: Disk::s3(name("s3s"), options(&server.endpoint())),
         lists_partials: false,
         is_remote: true,
+        is_encrypted: false,
         _server: Some(server),
         _folder: None,
     })
+}
+
+/// A folder whose objects are encrypted.
+pub(crate) async fn encrypted() -> Option<Place> {
+    Some(encrypt(local().await?))
+}
+
+/// A bucket whose objects are encrypted.
+pub(crate) async fn encrypted_s3s() -> Option<Place> {
+    Some(encrypt(s3s().await?))
+}
+
+fn encrypt(place: Place) -> Place {
+    let keys = Encryption::new(true, &[], Some(&identity())).unwrap();
+    let disk = place.disk.clone().with_encryption(keys);
+    Place {
+        disk,
+        is_encrypted: true,
+        ..place
+    }
+}
+
+/// A new private key, as `age-keygen` writes it.
+pub(crate) fn identity() -> String {
+    use age::secrecy::ExposeSecret;
+    let identity = age::x25519::Identity::generate();
+    identity.to_string().expose_secret().to_owned()
 }
 
 /// The bucket that the environment names, below a prefix of this test's own.
@@ -58,8 +88,50 @@ pub(crate) async fn outside() -> Option<Place> {
         disk: Disk::s3(name("outside"), options),
         lists_partials: true,
         is_remote: true,
+        is_encrypted: false,
         _server: None,
         _folder: None,
+    })
+}
+
+/// A bucket of an emulator of Google's that takes up what was cut.
+pub(crate) async fn gcs() -> Option<Place> {
+    google("ENDPOINT")
+}
+
+/// A bucket of an emulator of Google's that lists page by page.
+pub(crate) async fn other_gcs() -> Option<Place> {
+    google("OTHER_ENDPOINT")
+}
+
+fn google(endpoint: &str) -> Option<Place> {
+    Some(Place {
+        disk: Disk::gcs(name("google"), gcs_options(endpoint)?).unwrap(),
+        lists_partials: false,
+        is_remote: true,
+        is_encrypted: false,
+        _server: None,
+        _folder: None,
+    })
+}
+
+/// The bucket of the emulator that the environment names, below a prefix of this test's own.
+pub(crate) fn gcs_options(endpoint: &str) -> Option<GcsOptions> {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let Ok(endpoint) = std::env::var(format!("HOLDFAST_TEST_GCS_{endpoint}")) else {
+        skipped("HOLDFAST_TEST_GCS_ENDPOINT is not set; scripts/with-gcs sets it");
+        return None;
+    };
+    Some(GcsOptions {
+        bucket: std::env::var("HOLDFAST_TEST_GCS_BUCKET").unwrap(),
+        prefix: format!(
+            "test-{}-{}/",
+            std::process::id(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        ),
+        endpoint: Some(endpoint),
+        account: None,
+        chunk_bytes: GcsOptions::CHUNK_BYTES_UNIT,
     })
 }
 

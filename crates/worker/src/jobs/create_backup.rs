@@ -3,14 +3,16 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use holdfast_archive::{CreateOptions, Rules, Summary};
 use holdfast_db::{backups, servers};
 use holdfast_domain::backup::{Completed, Notes};
 use holdfast_domain::ignore::IgnorePatterns;
 use holdfast_domain::job::Phase;
 use holdfast_domain::{Backup, BackupState, Server, ServerRef};
-use holdfast_storage::{ArchiveKey, Disk, StorageKey, Upload};
+use holdfast_storage::{ArchiveKey, Disk, Manifest, StorageKey, Upload};
 
 use crate::context::Context;
 use holdfast_domain::report::chain;
@@ -20,7 +22,10 @@ use crate::jobs::panicked;
 use crate::lease::Work;
 use crate::pipe::pipe;
 use crate::place;
+use crate::reach;
 
+/// How long removing what a failed attempt had stored may take.
+const TAKE_BACK: Duration = Duration::from_secs(10);
 /// The greatest `.pteroignore`, in bytes.
 const PTEROIGNORE_BYTES_MAX: usize = 32 * 1024;
 
@@ -32,17 +37,14 @@ pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done
     let backup = backups::find(&context.database, claim.server, claim.backup)
         .await
         .map_err(|error| NotDone::database(&error))?;
-    let (Some(mut server), Some(backup)) = (server, backup) else {
+    let (Some(mut server), Some(mut backup)) = (server, backup) else {
         return Ok(Done::Nothing);
     };
     if backup.state != BackupState::Creating {
         // An earlier attempt ended well, but its answer from the database was lost.
         return Ok(Done::Nothing);
     }
-    let disk = context
-        .disks
-        .get(&backup.disk)
-        .map_err(|error| NotDone::disk(&error))?;
+    let disk = reach::disk(context, &backup.disk, backup.node.as_ref())?;
     // What earlier attempts have left. Each attempt has keys of its own, so a
     // late one can't be hit by this, nor hit us.
     disk.delete_backup(claim.server, claim.backup)
@@ -51,7 +53,7 @@ pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done
 
     work.enter(Phase::Scanning);
     server.directory = place::of_server(context, &server).await?;
-    let rules = Arc::new(rules(context, &server, &backup).await?);
+    let rules = Arc::new(rules(context, &server, &mut backup).await?);
     scan(work, &server, &rules).await?;
     work.go_on()?;
 
@@ -65,17 +67,18 @@ pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done
 
     work.enter(Phase::Uploading);
     work.go_on()?;
-    // The index first: whoever sees the archive sees all of it.
-    index
-        .finish()
-        .await
-        .map_err(|error| NotDone::disk(&error))?;
-    archive
-        .finish()
-        .await
-        .map_err(|error| NotDone::disk(&error))?;
+    let completed_at = (context.now)();
+    let manifest = manifest(&server, &backup, &summary, claim.attempt, completed_at);
+    let published = tokio::select! {
+        published = publish(disk, key, archive, index, &manifest) => published,
+        stopped = work.stopped() => Err(stopped),
+    };
+    if let Err(not_done) = published {
+        take_back(disk, key).await;
+        return Err(not_done);
+    }
     Ok(Done::Created(Completed {
-        at: (context.now)(),
+        at: completed_at,
         sha256: summary.sha256,
         size_bytes: summary.archive_bytes,
         attempt: claim.attempt,
@@ -91,11 +94,80 @@ pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done
     }))
 }
 
+fn manifest(
+    server: &Server,
+    backup: &Backup,
+    summary: &Summary,
+    attempt: u32,
+    completed_at: DateTime<Utc>,
+) -> Manifest {
+    Manifest {
+        format: Manifest::FORMAT,
+        written_by: concat!("holdfast ", env!("CARGO_PKG_VERSION")).to_owned(),
+        server: server.id,
+        server_name: server.name.clone(),
+        backup: backup.id,
+        name: backup.name.clone(),
+        attempt,
+        created_at: backup.created_at,
+        completed_at,
+        size_bytes: summary.archive_bytes,
+        sha256: hex::encode(summary.sha256),
+        entries: summary.entries,
+        files: summary.files,
+        unpacked_bytes: summary.source_bytes,
+        notes: summary.notes.count,
+        ignored_files: backup.ignored_files.clone(),
+        is_locked: backup.is_locked,
+        is_scheduled: backup.is_scheduled,
+    }
+}
+
+/// Makes everything visible. The index first: whoever sees the archive sees all of it. The manifest
+/// last: whoever sees it sees its archive.
+async fn publish(
+    disk: &Disk,
+    key: ArchiveKey,
+    archive: Upload,
+    index: Upload,
+    manifest: &Manifest,
+) -> Result<(), NotDone> {
+    let text = manifest
+        .to_json()
+        .map_err(|error| NotDone::retry("An unexpected error was encountered.", chain(&error)))?;
+    let finished = async {
+        index.finish().await?;
+        archive.finish().await?;
+        let mut upload = disk
+            .begin(StorageKey::Manifest(key), Manifest::BYTES_MAX)
+            .await?;
+        upload.write(text).await?;
+        upload.finish().await
+    };
+    finished.await.map_err(|error| NotDone::disk(&error))
+}
+
+/// Removes what became visible of an attempt that has failed after all. What can't be removed now goes
+/// with the next attempt, or with the backup.
+async fn take_back(disk: &Disk, key: ArchiveKey) {
+    let removed = tokio::time::timeout(TAKE_BACK, async {
+        for key in StorageKey::all(key) {
+            disk.delete(key).await?;
+        }
+        Ok::<(), holdfast_storage::Error>(())
+    });
+    let why = match removed.await {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => chain(&error),
+        Err(_) => "it took too long".to_owned(),
+    };
+    tracing::warn!(backup = %key.backup, attempt = key.attempt, error = why, "what a failed attempt had stored could not be removed");
+}
+
 /// Compiles the request's patterns, or the server's own when it brought none.
-async fn rules(context: &Context, server: &Server, backup: &Backup) -> Result<Rules, NotDone> {
-    let mut lines = backup.ignored_files.clone();
+async fn rules(context: &Context, server: &Server, backup: &mut Backup) -> Result<Rules, NotDone> {
     let mut unused = None;
-    if lines.is_empty() {
+    if backup.ignored_files.is_empty() {
         let directory = server.directory.clone();
         let own =
             tokio::task::spawn_blocking(move || holdfast_archive::read_pteroignore(&directory))
@@ -111,13 +183,13 @@ async fn rules(context: &Context, server: &Server, backup: &Backup) -> Result<Ru
                     refused.to_string(),
                 )
             })?;
-            lines = bounded.lines().to_vec();
-            backups::set_ignored_files(&context.database, backup.id, &lines)
+            backup.ignored_files = bounded.lines().to_vec();
+            backups::set_ignored_files(&context.database, backup.id, &backup.ignored_files)
                 .await
                 .map_err(|error| NotDone::database(&error))?;
         }
     }
-    let rules = Rules::new(&lines).map_err(|error| engine(&error))?;
+    let rules = Rules::new(&backup.ignored_files).map_err(|error| engine(&error))?;
     Ok(rules.noting(unused))
 }
 

@@ -9,6 +9,7 @@ use holdfast_domain::job::Phase;
 use crate::context::Context;
 use crate::end::{Done, NotDone};
 use crate::lease::Work;
+use crate::reach;
 
 pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done, NotDone> {
     work.enter(Phase::Deleting);
@@ -19,10 +20,7 @@ pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done
     let Some(backup) = backup else {
         return Ok(Done::Nothing);
     };
-    let disk = context
-        .disks
-        .get(&backup.disk)
-        .map_err(|error| NotDone::disk(&error))?;
+    let disk = reach::disk(context, &backup.disk, backup.node.as_ref())?;
     disk.delete_backup(claim.server, claim.backup)
         .await
         .map_err(|error| NotDone::disk(&error))?;

@@ -5,12 +5,14 @@
 use std::sync::Arc;
 
 use holdfast_db::servers;
+use holdfast_domain::BackupId;
 use holdfast_domain::job::{BackupsFate, DeleteServerArgs, Phase};
-use holdfast_domain::{BackupId, DiskName};
+use holdfast_storage::Disk;
 
 use crate::context::Context;
 use crate::end::{Done, NotDone};
 use crate::lease::Work;
+use crate::reach;
 
 /// How many backups are looked up at once.
 const BATCH: u32 = 100;
@@ -30,9 +32,10 @@ pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done
             if some.is_empty() {
                 break;
             }
-            for (backup, disk) in some {
+            for (backup, disk, node) in some {
                 work.go_on()?;
-                delete(context, work, backup, &disk).await?;
+                let disk = reach::disk(context, &disk, node.as_ref())?;
+                delete(context, work, backup, disk).await?;
             }
         },
     }
@@ -43,13 +46,9 @@ async fn delete(
     context: &Context,
     work: &Work,
     backup: BackupId,
-    disk: &DiskName,
+    disk: &Disk,
 ) -> Result<(), NotDone> {
     let claim = &work.claim;
-    let disk = context
-        .disks
-        .get(disk)
-        .map_err(|error| NotDone::disk(&error))?;
     disk.delete_backup(claim.server, backup)
         .await
         .map_err(|error| NotDone::disk(&error))?;

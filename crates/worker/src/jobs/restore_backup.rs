@@ -20,6 +20,7 @@ use crate::fetch;
 use crate::jobs::panicked;
 use crate::lease::Work;
 use crate::place;
+use crate::reach;
 
 pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done, NotDone> {
     work.enter(Phase::Verifying);
@@ -49,10 +50,7 @@ pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done
             ));
         }
     };
-    let disk = context
-        .disks
-        .get(&backup.disk)
-        .map_err(|error| NotDone::disk(&error))?;
+    let disk = reach::disk(context, &backup.disk, backup.node.as_ref())?;
     let key = ArchiveKey {
         server: claim.server,
         backup: claim.backup,

@@ -13,7 +13,7 @@ use holdfast_db::jobs::NewJob;
 use holdfast_db::{backups, jobs};
 use holdfast_domain::access::Action;
 use holdfast_domain::activity::DeleteArgs;
-use holdfast_domain::{JobKind, JobState};
+use holdfast_domain::{Backup, JobKind, JobState, NodeName, Server};
 
 use crate::auth::{Caller, permit};
 use crate::error::ApiError;
@@ -60,7 +60,7 @@ pub(crate) async fn delete(
                 kind: JobKind::DeleteBackup,
                 server: server.id,
                 backup: backup.id,
-                node: &server.node,
+                node: reached_by(&state, server, &backup),
                 args: json!(DeleteArgs {
                     origin: Some(caller.origin())
                 }),
@@ -82,5 +82,13 @@ pub(crate) async fn delete(
         // A job that was pruned meanwhile had ended well: failed ones are kept longer.
         Some(JobState::Completed) | None => Ok(HttpResponse::NoContent().finish()),
         Some(_) => Err(ApiError::DeleteFailed),
+    }
+}
+
+/// The node whose worker can remove a backup's archive: the server's own, or the one in whose folder it lies.
+fn reached_by<'a>(state: &ApiState, server: &'a Server, backup: &'a Backup) -> &'a NodeName {
+    match &backup.node {
+        Some(node) if state.is_of_one_node(&backup.disk) => node,
+        _ => &server.node,
     }
 }

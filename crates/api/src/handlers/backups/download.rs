@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
 use uuid::Uuid;
 
-use holdfast_db::activity;
+use holdfast_db::{activity, workers};
 use holdfast_domain::Backup;
 use holdfast_domain::access::Action;
 use holdfast_domain::activity::Event;
@@ -62,10 +62,7 @@ pub(crate) async fn download(
                 user: caller.user,
                 key: caller.key.to_string(),
             })?;
-            let base_url = match &state.options.downloads_public_url {
-                Some(url) => url.clone(),
-                None => base_url(&request, &state.options),
-            };
+            let base_url = downloads_url(&state, backup, &request).await?;
             format!("{base_url}/download/backup?token={token}")
         }
     };
@@ -82,6 +79,25 @@ pub(crate) async fn download(
     .await?;
     transaction.commit().await?;
     Ok(views::ok(&views::signed_url(url)))
+}
+
+/// Where the process is reached that sees the archive: this one, or that of the node whose folder it lies in.
+async fn downloads_url(
+    state: &ApiState,
+    backup: &Backup,
+    request: &HttpRequest,
+) -> Result<String, ApiError> {
+    if let Some(node) = &backup.node
+        && *node != state.options.node
+        && state.is_of_one_node(&backup.disk)
+        && let Some(url) = workers::downloads_url(&state.database, node).await?
+    {
+        return Ok(url);
+    }
+    Ok(match &state.options.downloads_public_url {
+        Some(url) => url.clone(),
+        None => base_url(request, &state.options),
+    })
 }
 
 /// The disk's own link to an archive, where it makes some.
