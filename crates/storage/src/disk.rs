@@ -13,6 +13,7 @@ use holdfast_domain::{BackupId, DiskName, ServerId};
 
 use crate::encryption::{self, Encryption, sealed_bytes};
 use crate::error::Error;
+use crate::gcs::{GcsDisk, GcsOptions};
 use crate::key::StorageKey;
 use crate::listing::Listing;
 use crate::local::LocalDisk;
@@ -35,6 +36,8 @@ pub(crate) enum Backend {
     Local(Arc<LocalDisk>),
     /// A bucket of a server that speaks S3.
     S3(Arc<S3Disk>),
+    /// A bucket at Google.
+    Gcs(Arc<GcsDisk>),
 }
 
 /// What an upload that never ended has left behind.
@@ -78,6 +81,15 @@ impl Disk {
         Self { encryption, ..self }
     }
 
+    /// Describes a disk in a bucket at Google. Nothing is sent before the disk is used.
+    ///
+    /// # Errors
+    /// When this machine knows no authorities whose certificates to trust.
+    pub fn gcs(name: DiskName, options: GcsOptions) -> Result<Self, Error> {
+        let backend = Backend::Gcs(GcsDisk::new(name.clone(), options)?);
+        Ok(Self::new(name, backend))
+    }
+
     /// Returns the disk's name.
     pub fn name(&self) -> &DiskName {
         &self.name
@@ -87,7 +99,7 @@ impl Disk {
     pub fn is_of_one_node(&self) -> bool {
         match &self.backend {
             Backend::Local(_) => true,
-            Backend::S3(_) => false,
+            Backend::S3(_) | Backend::Gcs(_) => false,
         }
     }
 
@@ -114,6 +126,7 @@ impl Disk {
             _ if self.encryption.is_some() => Ok(self.read(key, 0..0).await?.object_bytes()),
             Backend::Local(disk) => disk.size(key).await,
             Backend::S3(disk) => disk.size(key).await,
+            Backend::Gcs(disk) => disk.size(key).await,
         }
     }
 
@@ -140,7 +153,7 @@ impl Disk {
         match &self.backend {
             _ if self.encryption.is_some() => Ok(None),
             Backend::Local(disk) => disk.open(key).await.map(Some),
-            Backend::S3(_) => Ok(None),
+            Backend::S3(_) | Backend::Gcs(_) => Ok(None),
         }
     }
 
@@ -159,6 +172,7 @@ impl Disk {
             _ if self.encryption.is_some() => Ok(None),
             Backend::Local(_) => Ok(None),
             Backend::S3(disk) => disk.link(key, file_name, ttl).await.map(Some),
+            Backend::Gcs(disk) => disk.link(key, file_name, ttl).map(Some),
         }
     }
 
@@ -171,6 +185,7 @@ impl Disk {
         match &self.backend {
             Backend::Local(disk) => disk.delete_backup(server, backup).await,
             Backend::S3(disk) => disk.delete_backup(server, backup).await,
+            Backend::Gcs(disk) => disk.delete_backup(server, backup).await,
         }
     }
 
@@ -182,6 +197,7 @@ impl Disk {
         match &self.backend {
             Backend::Local(disk) => disk.delete(key).await,
             Backend::S3(disk) => disk.delete(key).await,
+            Backend::Gcs(disk) => disk.delete(key).await,
         }
     }
 
@@ -190,6 +206,7 @@ impl Disk {
         match &self.backend {
             Backend::Local(disk) => disk.list(server).into(),
             Backend::S3(disk) => disk.list(server).into(),
+            Backend::Gcs(disk) => disk.list(server).into(),
         }
     }
 
@@ -202,6 +219,8 @@ impl Disk {
         match &self.backend {
             Backend::Local(disk) => disk.partials().await,
             Backend::S3(disk) => disk.partials(None).await,
+            // Sessions can't be listed, and end by themselves.
+            Backend::Gcs(_) => Ok(Vec::new()),
         }
     }
 
@@ -213,6 +232,7 @@ impl Disk {
         match &self.backend {
             Backend::Local(disk) => disk.remove_partial(partial).await,
             Backend::S3(disk) => disk.remove_partial(partial).await,
+            Backend::Gcs(_) => Ok(()),
         }
     }
 
@@ -223,7 +243,7 @@ impl Disk {
     pub async fn free_bytes(&self) -> Result<Option<u64>, Error> {
         match &self.backend {
             Backend::Local(disk) => disk.free_bytes().await.map(Some),
-            Backend::S3(_) => Ok(None),
+            Backend::S3(_) | Backend::Gcs(_) => Ok(None),
         }
     }
 
@@ -237,6 +257,7 @@ impl Disk {
         match &self.backend {
             Backend::Local(disk) => disk.check().await,
             Backend::S3(disk) => disk.check().await,
+            Backend::Gcs(disk) => disk.check().await,
         }
     }
 }
@@ -246,6 +267,7 @@ impl Backend {
         match self {
             Self::Local(disk) => disk.begin(key).await.map(Upload::from),
             Self::S3(disk) => disk.begin(key, most_bytes).map(Upload::from),
+            Self::Gcs(disk) => disk.begin(key, most_bytes).map(Upload::from),
         }
     }
 
@@ -254,6 +276,7 @@ impl Backend {
         match self {
             Self::Local(disk) => disk.read(key, range).await.map(Reader::from),
             Self::S3(disk) => disk.read(key, range).await.map(Reader::from),
+            Self::Gcs(disk) => disk.read(key, range).await.map(Reader::from),
         }
     }
 }

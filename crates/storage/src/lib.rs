@@ -14,7 +14,7 @@
 //! - **A reader ends well only after the last byte.** A cut connection is taken up where it was cut.
 //! - **Deleting is idempotent.** What is not there is deleted already.
 //! - **Memory is bounded**, whatever the size of an object: four parts on their way and one that
-//!   fills, on a bucket; a piece, on a folder.
+//!   fills, on a bucket of S3; one and one, at Google; a piece, on a folder.
 //! - **Errors know** what is missing, full, refused, set up wrongly or away, whether the same call
 //!   may succeed later, and never hold a secret.
 //!
@@ -22,8 +22,10 @@
 
 mod disk;
 mod disks;
+mod disposition;
 mod encryption;
 mod error;
+mod gcs;
 mod key;
 mod listing;
 mod local;
@@ -36,6 +38,7 @@ pub use disk::{Disk, Partial};
 pub use disks::Disks;
 pub use encryption::{Encryption, KeysRefused};
 pub use error::Error;
+pub use gcs::{GcsOptions, ServiceAccount};
 pub use key::{ArchiveKey, StorageKey};
 pub use listing::{Listing, Object};
 pub use local::free_bytes;

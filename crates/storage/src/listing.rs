@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use holdfast_domain::ServerId;
 
 use crate::error::Error;
+use crate::gcs::GcsListing;
 use crate::key::StorageKey;
 use crate::local::LocalDisk;
 use crate::s3::S3Listing;
@@ -30,6 +31,7 @@ pub struct Listing(Of);
 enum Of {
     Local(LocalListing),
     S3(S3Listing),
+    Gcs(GcsListing),
 }
 
 /// The objects below a folder: one server a page.
@@ -52,6 +54,12 @@ impl From<S3Listing> for Listing {
     }
 }
 
+impl From<GcsListing> for Listing {
+    fn from(listing: GcsListing) -> Self {
+        Self(Of::Gcs(listing))
+    }
+}
+
 impl Listing {
     /// Returns some more objects, perhaps none; `None` after the last page.
     ///
@@ -61,6 +69,7 @@ impl Listing {
         match &mut self.0 {
             Of::Local(listing) => listing.next_page().await,
             Of::S3(listing) => listing.next_page().await,
+            Of::Gcs(listing) => listing.next_page().await,
         }
     }
 }

@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::encryption::OpenedReader;
 use crate::error::Error;
+use crate::gcs::GcsReader;
 use crate::s3::S3Reader;
 
 /// The size of a piece that is read from a file.
@@ -22,6 +23,7 @@ pub struct Reader(Source);
 enum Source {
     Local(LocalReader),
     S3(S3Reader),
+    Gcs(GcsReader),
     Opened(OpenedReader),
 }
 
@@ -48,6 +50,12 @@ impl From<S3Reader> for Reader {
     }
 }
 
+impl From<GcsReader> for Reader {
+    fn from(reader: GcsReader) -> Self {
+        Self(Source::Gcs(reader))
+    }
+}
+
 impl From<OpenedReader> for Reader {
     fn from(reader: OpenedReader) -> Self {
         Self(Source::Opened(reader))
@@ -60,6 +68,7 @@ impl Reader {
         match &self.0 {
             Source::Local(reader) => reader.object_bytes,
             Source::S3(reader) => reader.object_bytes(),
+            Source::Gcs(reader) => reader.object_bytes(),
             Source::Opened(reader) => reader.object_bytes(),
         }
     }
@@ -69,6 +78,7 @@ impl Reader {
         match &self.0 {
             Source::Local(reader) => reader.left_bytes,
             Source::S3(reader) => reader.left_bytes(),
+            Source::Gcs(reader) => reader.left_bytes(),
             Source::Opened(reader) => reader.left_bytes(),
         }
     }
@@ -81,6 +91,7 @@ impl Reader {
         match &mut self.0 {
             Source::Local(reader) => reader.next().await,
             Source::S3(reader) => reader.next().await,
+            Source::Gcs(reader) => reader.next().await,
             Source::Opened(reader) => reader.next().await,
         }
     }

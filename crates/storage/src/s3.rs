@@ -23,6 +23,7 @@ use holdfast_domain::{BackupId, DiskName, ServerId};
 use tokio::sync::OnceCell;
 
 use crate::disk::Partial;
+use crate::disposition::disposition;
 use crate::error::Error;
 use crate::key::StorageKey;
 
@@ -139,16 +140,11 @@ impl S3Disk {
     ) -> Result<String, Error> {
         let presigning =
             PresigningConfig::expires_in(ttl).map_err(|error| self.broken(key, error))?;
-        // A quote or a line's end would break out of the header that the server sends.
-        let file_name: String = file_name
-            .chars()
-            .filter(|c| c.is_ascii_graphic() && !matches!(c, '"' | '\\' | ';'))
-            .collect();
         let request = self.link_client().await.get_object().bucket(self.bucket());
         let request = request
             .key(self.object(key))
             .response_content_type(ARCHIVE_TYPE)
-            .response_content_disposition(format!("attachment; filename=\"{file_name}\""));
+            .response_content_disposition(disposition(file_name));
         let signed = request.presigned(presigning).await;
         Ok(signed
             .map_err(|error| self.failed(key, error))?

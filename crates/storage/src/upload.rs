@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::encryption::{Encryption, Seal};
 use crate::error::Error;
+use crate::gcs::GcsUpload;
 use crate::key::StorageKey;
 use crate::local::LocalUpload;
 use crate::s3::S3Upload;
@@ -23,6 +24,7 @@ pub struct Upload {
 enum To {
     Local(LocalUpload),
     S3(S3Upload),
+    Gcs(GcsUpload),
 }
 
 /// How the object is encrypted.
@@ -47,6 +49,12 @@ impl From<LocalUpload> for Upload {
 impl From<S3Upload> for Upload {
     fn from(upload: S3Upload) -> Self {
         Self::plain(To::S3(upload))
+    }
+}
+
+impl From<GcsUpload> for Upload {
+    fn from(upload: GcsUpload) -> Self {
+        Self::plain(To::Gcs(upload))
     }
 }
 
@@ -110,6 +118,7 @@ impl To {
         match self {
             Self::Local(upload) => upload.write(chunk).await,
             Self::S3(upload) => upload.write(chunk).await,
+            Self::Gcs(upload) => upload.write(chunk).await,
         }
     }
 
@@ -117,6 +126,7 @@ impl To {
         match self {
             Self::Local(upload) => upload.finish().await,
             Self::S3(upload) => upload.finish().await,
+            Self::Gcs(upload) => upload.finish().await,
         }
     }
 
@@ -124,6 +134,7 @@ impl To {
         match self {
             Self::Local(upload) => upload.abort().await,
             Self::S3(upload) => upload.abort().await,
+            Self::Gcs(upload) => upload.abort().await,
         }
     }
 }

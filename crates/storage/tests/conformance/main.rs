@@ -3,7 +3,8 @@
 //!
 //! `HOLDFAST_TEST_S3_ENDPOINT`, `…_ACCESS_KEY`, `…_SECRET_KEY`, `…_BUCKET` and `…_REGION` name the
 //! latter; without them its tests are passed over, and say so. `HOLDFAST_TEST_LARGE=1` adds an object
-//! of three gigabytes.
+//! of three gigabytes. `HOLDFAST_TEST_GCS_ENDPOINT`, `…_OTHER_ENDPOINT` and `…_BUCKET` name emulators of
+//! Google Cloud Storage, such as `scripts/with-gcs` starts.
 #![expect(
     clippy::unwrap_used,
     reason = "a test that panics has failed, as it should"
@@ -11,6 +12,7 @@
 
 mod encryption;
 mod faults;
+mod gcs;
 mod local;
 mod objects;
 mod places;

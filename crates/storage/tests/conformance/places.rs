@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use holdfast_domain::DiskName;
-use holdfast_storage::{Disk, Encryption, S3Keys, S3Options, ServerSideEncryption};
+use holdfast_storage::{Disk, Encryption, GcsOptions, S3Keys, S3Options, ServerSideEncryption};
 
 use crate::s3::{self, S3Server};
 
@@ -91,6 +91,47 @@ pub(crate) async fn outside() -> Option<Place> {
         is_encrypted: false,
         _server: None,
         _folder: None,
+    })
+}
+
+/// A bucket of an emulator of Google's that takes up what was cut.
+pub(crate) async fn gcs() -> Option<Place> {
+    google("ENDPOINT")
+}
+
+/// A bucket of an emulator of Google's that lists page by page.
+pub(crate) async fn other_gcs() -> Option<Place> {
+    google("OTHER_ENDPOINT")
+}
+
+fn google(endpoint: &str) -> Option<Place> {
+    Some(Place {
+        disk: Disk::gcs(name("google"), gcs_options(endpoint)?).unwrap(),
+        lists_partials: false,
+        is_remote: true,
+        is_encrypted: false,
+        _server: None,
+        _folder: None,
+    })
+}
+
+/// The bucket of the emulator that the environment names, below a prefix of this test's own.
+pub(crate) fn gcs_options(endpoint: &str) -> Option<GcsOptions> {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let Ok(endpoint) = std::env::var(format!("HOLDFAST_TEST_GCS_{endpoint}")) else {
+        skipped("HOLDFAST_TEST_GCS_ENDPOINT is not set; scripts/with-gcs sets it");
+        return None;
+    };
+    Some(GcsOptions {
+        bucket: std::env::var("HOLDFAST_TEST_GCS_BUCKET").unwrap(),
+        prefix: format!(
+            "test-{}-{}/",
+            std::process::id(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        ),
+        endpoint: Some(endpoint),
+        account: None,
+        chunk_bytes: GcsOptions::CHUNK_BYTES_UNIT,
     })
 }
 

@@ -17,6 +17,8 @@ macro_rules! promises {
         promises!(@ encrypted $($promise)*);
         promises!(@ encrypted_s3s $($promise)*);
         promises!(@ outside $($promise)*);
+        promises!(@ gcs $($promise)*);
+        promises!(@ other_gcs $($promise)*);
     };
     (@ $place:ident $($promise:ident)*) => {
         mod $place {

@@ -1,0 +1,87 @@
+//! Lists a bucket, a thousand names at a time.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use chrono::DateTime;
+use percent_encoding::utf8_percent_encode;
+use serde::Deserialize;
+
+use super::{GcsDisk, client, link};
+use crate::error::Error;
+use crate::listing::Object;
+
+/// The objects whose names begin alike.
+#[derive(Debug)]
+pub(crate) struct GcsListing {
+    disk: Arc<GcsDisk>,
+    prefix: String,
+    /// Where the next page begins.
+    token: Option<String>,
+    is_done: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Page {
+    next_page_token: Option<String>,
+    #[serde(default)]
+    items: Vec<Item>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Item {
+    name: String,
+    size: String,
+    time_created: Option<String>,
+}
+
+impl GcsListing {
+    /// Lists what begins with `prefix` below the disk's own.
+    pub(super) fn below(disk: &Arc<GcsDisk>, prefix: &str) -> Self {
+        Self {
+            prefix: format!("{}{prefix}", disk.options.prefix),
+            disk: Arc::clone(disk),
+            token: None,
+            is_done: false,
+        }
+    }
+
+    pub(crate) async fn next_page(&mut self) -> Result<Option<Vec<Object>>, Error> {
+        if self.is_done {
+            return Ok(None);
+        }
+        let disk = &self.disk;
+        let prefix = utf8_percent_encode(&self.prefix, link::ESCAPED);
+        let fields = "nextPageToken,items(name,size,timeCreated)";
+        let mut url = format!(
+            "{}?maxResults=1000&prefix={prefix}&fields={}",
+            disk.bucket_url(),
+            utf8_percent_encode(fields, link::ESCAPED),
+        );
+        if let Some(token) = &self.token {
+            url.push_str("&pageToken=");
+            url.extend(utf8_percent_encode(token, link::ESCAPED));
+        }
+        let reply = disk.ask(|http| http.get(&url), client::ATTEMPT).await;
+        let page = reply.and_then(|reply| reply.json::<Page>());
+        let bucket = format!("bucket {}", disk.options.bucket);
+        let page = page.map_err(|failure| disk.failed_on_bucket(bucket, failure))?;
+        let objects = page.items.into_iter().filter_map(|item| {
+            let time = item
+                .time_created
+                .as_deref()
+                .map(DateTime::parse_from_rfc3339);
+            Some(Object {
+                key: disk.key(&item.name)?,
+                size_bytes: item.size.parse().ok()?,
+                written_at: time.and_then(Result::ok).map(SystemTime::from),
+            })
+        });
+        let objects = objects.collect();
+        self.token = page.next_page_token.filter(|token| !token.is_empty());
+        self.is_done = self.token.is_none();
+        Ok(Some(objects))
+    }
+}
