@@ -175,6 +175,7 @@ mod tests {
             name: "b".into(),
             ignored_files: Vec::new(),
             disk: DiskName::parse("local").expect("a name"),
+            node: None,
             state: state.clone(),
             is_locked,
             is_scheduled: false,

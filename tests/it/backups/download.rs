@@ -15,7 +15,23 @@ use crate::support::{eventually, files};
 
 /// A service with one backup, the link to it, and the size of its archive.
 async fn with_link(size_bytes: usize) -> (App, String, String, usize) {
-    let app = App::start().await;
+    with_link_on(FILES, size_bytes).await
+}
+
+type Settings = &'static [(&'static str, &'static str)];
+
+/// A disk whose archives are files that are sent as they are, and one whose archives are decrypted on the way.
+const FILES: Settings = &[];
+const ENCRYPTED: Settings = &[
+    ("storage.disks.local.encryption", "age"),
+    (
+        "storage.disks.local.age_identity",
+        "AGE-SECRET-KEY-1GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPQ4EGAEX",
+    ),
+];
+
+async fn with_link_on(disk: Settings, size_bytes: usize) -> (App, String, String, usize) {
+    let app = App::start_with(disk).await;
     let noise = files::noise(size_bytes, 3);
     files::write(&app.directory.join("world.dat"), &noise);
     let uuid = app.backup().await;
@@ -93,89 +109,99 @@ async fn every_request_makes_a_link_of_its_own_by_get_and_by_post() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn head_tells_the_size_and_gives_no_byte() {
-    let (app, _, link, size) = with_link(10_000).await;
-    let head = send(app.as_nobody().plain(Method::HEAD, &link)).await;
-    assert_eq!((head.status, head.bytes.len()), (200, 0));
-    assert_eq!(head.header("content-length"), size.to_string());
-    assert_eq!(head.header("accept-ranges"), "bytes");
-    assert!(head.header("etag").starts_with('"'), "{:?}", head.headers);
-    app.stop().await;
+    for disk in [FILES, ENCRYPTED] {
+        let (app, _, link, size) = with_link_on(disk, 10_000).await;
+        let head = send(app.as_nobody().plain(Method::HEAD, &link)).await;
+        assert_eq!((head.status, head.bytes.len()), (200, 0));
+        assert_eq!(head.header("content-length"), size.to_string());
+        assert_eq!(head.header("accept-ranges"), "bytes");
+        assert!(head.header("etag").starts_with('"'), "{:?}", head.headers);
+        app.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ranges_of_an_archive_are_given() {
-    let (app, _, link, size) = with_link(10_000).await;
-    let nobody = app.as_nobody();
-    let whole = fetch(&nobody, &link, &[]).await.bytes;
-    let last = size - 1;
-    for (range, from, to) in [
-        ("bytes=0-0".to_owned(), 0, 0),
-        ("bytes=100-299".to_owned(), 100, 299),
-        ("bytes=5000-".to_owned(), 5000, last),
-        ("bytes=-7".to_owned(), size - 7, last),
-        (format!("bytes={last}-999999999"), last, last),
-    ] {
-        let part = fetch(&nobody, &link, &[("range", &range)]).await;
-        assert_eq!(part.status, 206, "{range}");
-        assert_eq!(
-            part.header("content-range"),
-            format!("bytes {from}-{to}/{size}")
-        );
-        assert_eq!(
-            part.header("content-length"),
-            (to - from + 1).to_string(),
-            "{range}"
-        );
-        assert!(part.bytes == whole[from..=to], "other bytes for {range}");
+    for disk in [FILES, ENCRYPTED] {
+        let (app, _, link, size) = with_link_on(disk, 10_000).await;
+        let nobody = app.as_nobody();
+        let whole = fetch(&nobody, &link, &[]).await.bytes;
+        let last = size - 1;
+        for (range, from, to) in [
+            ("bytes=0-0".to_owned(), 0, 0),
+            ("bytes=100-299".to_owned(), 100, 299),
+            ("bytes=5000-".to_owned(), 5000, last),
+            ("bytes=-7".to_owned(), size - 7, last),
+            (format!("bytes={last}-999999999"), last, last),
+        ] {
+            let part = fetch(&nobody, &link, &[("range", &range)]).await;
+            assert_eq!(part.status, 206, "{range}");
+            assert_eq!(
+                part.header("content-range"),
+                format!("bytes {from}-{to}/{size}")
+            );
+            assert_eq!(
+                part.header("content-length"),
+                (to - from + 1).to_string(),
+                "{range}"
+            );
+            assert!(part.bytes == whole[from..=to], "other bytes for {range}");
+        }
+        app.stop().await;
     }
-    app.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_range_outside_of_the_archive_is_refused_in_json() {
-    let (app, _, link, size) = with_link(100).await;
-    let range = format!("bytes={size}-");
-    let answer = fetch(&app.as_nobody(), &link, &[("range", &range)]).await;
-    let (status, code, _) = answer.refusal();
-    assert_eq!(status, 416, "{code}");
-    assert_eq!(answer.header("content-range"), format!("bytes */{size}"));
-    app.stop().await;
+    for disk in [FILES, ENCRYPTED] {
+        let (app, _, link, size) = with_link_on(disk, 100).await;
+        let range = format!("bytes={size}-");
+        let answer = fetch(&app.as_nobody(), &link, &[("range", &range)]).await;
+        let (status, code, _) = answer.refusal();
+        assert_eq!(status, 416, "{code}");
+        assert_eq!(answer.header("content-range"), format!("bytes */{size}"));
+        app.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interrupted_download_goes_on_where_it_stopped() {
-    let (app, uuid, link, size) = with_link(8_000_000).await;
-    let nobody = app.as_nobody();
-    let mut response = nobody.plain(Method::GET, &link).send().await.unwrap();
-    let etag = response.headers()["etag"].clone();
-    let mut bytes = Vec::new();
-    while bytes.len() < 1_000_000 {
-        bytes.extend_from_slice(&response.chunk().await.unwrap().unwrap());
+    for disk in [FILES, ENCRYPTED] {
+        let (app, uuid, link, size) = with_link_on(disk, 8_000_000).await;
+        let nobody = app.as_nobody();
+        let mut response = nobody.plain(Method::GET, &link).send().await.unwrap();
+        let etag = response.headers()["etag"].clone();
+        let mut bytes = Vec::new();
+        while bytes.len() < 1_000_000 {
+            bytes.extend_from_slice(&response.chunk().await.unwrap().unwrap());
+        }
+        drop(response);
+        assert!(bytes.len() < size, "nothing was interrupted");
+        let rest = nobody
+            .plain(Method::GET, &link)
+            .header(RANGE, format!("bytes={}-", bytes.len()))
+            .header(IF_RANGE, etag);
+        let rest = send(rest).await;
+        assert_eq!(rest.status, 206);
+        bytes.extend_from_slice(&rest.bytes);
+        let hash = app.as_owner().show(&uuid).await.attributes()["sha256_hash"].clone();
+        assert_eq!(hash, files::sha256(&bytes));
+        app.stop().await;
     }
-    drop(response);
-    assert!(bytes.len() < size, "nothing was interrupted");
-    let rest = nobody
-        .plain(Method::GET, &link)
-        .header(RANGE, format!("bytes={}-", bytes.len()))
-        .header(IF_RANGE, etag);
-    let rest = send(rest).await;
-    assert_eq!(rest.status, 206);
-    bytes.extend_from_slice(&rest.bytes);
-    let hash = app.as_owner().show(&uuid).await.attributes()["sha256_hash"].clone();
-    assert_eq!(hash, files::sha256(&bytes));
-    app.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_range_of_another_version_gives_the_whole_archive() {
-    let (app, _, link, size) = with_link(100).await;
-    let headers = [
-        ("range", "bytes=50-"),
-        ("if-range", "\"of-something-else\""),
-    ];
-    let answer = fetch(&app.as_nobody(), &link, &headers).await;
-    assert_eq!((answer.status, answer.bytes.len()), (200, size));
-    app.stop().await;
+    for disk in [FILES, ENCRYPTED] {
+        let (app, _, link, size) = with_link_on(disk, 100).await;
+        let headers = [
+            ("range", "bytes=50-"),
+            ("if-range", "\"of-something-else\""),
+        ];
+        let answer = fetch(&app.as_nobody(), &link, &headers).await;
+        assert_eq!((answer.status, answer.bytes.len()), (200, size));
+        app.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -330,5 +356,45 @@ async fn links_lead_where_the_settings_say() {
     assert!(path.is_some(), "{link}");
     let unknown = Uuid::new_v4().to_string();
     assert_eq!(app.as_owner().download(&unknown).await.status, 404);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_client_has_already_is_not_sent_again() {
+    for disk in [FILES, ENCRYPTED] {
+        let (app, _, link, size) = with_link_on(disk, 1000).await;
+        let nobody = app.as_nobody();
+        let etag = fetch(&nobody, &link, &[]).await.header("etag").to_owned();
+        let answer = fetch(&nobody, &link, &[("if-none-match", &etag)]).await;
+        assert_eq!((answer.status, answer.bytes.len()), (304, 0));
+        let answer = fetch(&nobody, &link, &[("if-none-match", "\"another\"")]).await;
+        assert_eq!((answer.status, answer.bytes.len()), (200, size));
+        let answer = fetch(&nobody, &link, &[("if-match", "\"another\"")]).await;
+        assert_eq!(answer.status, 412);
+        app.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_is_told_which_file_to_send_and_nothing_when_it_is_gone() {
+    let app = App::start_with(&[("downloads.accel_path", "/archives/")]).await;
+    let uuid = app.backup().await;
+    let link = app.as_owner().download(&uuid).await.link();
+    let answer = fetch(&app.as_nobody(), &link, &[]).await;
+    assert_eq!((answer.status, answer.bytes.len()), (200, 0));
+    let server = app.server.id;
+    let path = format!("/archives/local/{server}/{uuid}.tar.gz");
+    assert_eq!(answer.header("x-accel-redirect"), path);
+    assert_eq!(answer.header("content-type"), "application/gzip");
+    assert_eq!(
+        answer.header("content-disposition"),
+        format!("attachment; filename=\"{uuid}.tar.gz\"")
+    );
+    fs_err::remove_file(app.archive(&uuid)).unwrap();
+    let answer = fetch(&app.as_nobody(), &link, &[]).await;
+    assert_eq!(
+        (answer.status, answer.header("x-accel-redirect")),
+        (404, "")
+    );
     app.stop().await;
 }

@@ -46,8 +46,17 @@ pub(super) async fn archive(
             .finish());
     }
     let wanted = match still_as_it_was(request, &tag) {
-        true => range(request, total)?,
+        true => range(request),
         false => None,
+    };
+    let wanted = match wanted.map(|spec| spec.to_satisfiable_range(total)) {
+        None => None,
+        Some(Some((first, last))) => Some((first, last + 1)),
+        Some(None) => {
+            return Ok(HttpResponse::RangeNotSatisfiable()
+                .insert_header((CONTENT_RANGE, format!("bytes */{total}")))
+                .finish());
+        }
     };
     let (from, to) = wanted.unwrap_or((0, total));
     let mut response = match wanted {
@@ -75,7 +84,8 @@ pub(super) async fn archive(
         return Err(ApiError::ArchiveMissing);
     }
     if *request.method() == Method::HEAD {
-        return Ok(response.no_chunking(to - from).finish());
+        let nothing = stream::empty::<Result<actix_web::web::Bytes, actix_web::Error>>();
+        return Ok(response.body(SizedStream::new(to - from, nothing)));
     }
     let pieces = stream::unfold(Some(reader), move |reader| next(reader, key));
     Ok(response.body(SizedStream::new(to - from, pieces)))
@@ -117,17 +127,10 @@ fn still_as_it_was(request: &HttpRequest, tag: &EntityTag) -> bool {
     }
 }
 
-/// The bytes that are asked for, from and to behind the last; all of them when several ranges are.
-fn range(request: &HttpRequest, total: u64) -> Result<Option<(u64, u64)>, ApiError> {
-    let specs: Vec<ByteRangeSpec> = match condition(request, RANGE) {
-        Some(Range::Bytes(specs)) => specs,
-        _ => return Ok(None),
-    };
-    let [spec] = specs.as_slice() else {
-        return Ok(None);
-    };
-    let (first, last) = spec
-        .to_satisfiable_range(total)
-        .ok_or(ApiError::RangeNotSatisfiable)?;
-    Ok(Some((first, last + 1)))
+/// The range that is asked for; all of the archive when several are.
+fn range(request: &HttpRequest) -> Option<ByteRangeSpec> {
+    match condition(request, RANGE)? {
+        Range::Bytes(specs) if specs.len() == 1 => specs.into_iter().next(),
+        _ => None,
+    }
 }
