@@ -17,7 +17,7 @@ use holdfast_db::backups::Pages;
 use holdfast_db::visits::Visits;
 use holdfast_domain::limit::Throttle;
 use holdfast_domain::{DiskName, NodeName, PlaceRules};
-use holdfast_storage::{Disk, Disks, S3Options};
+use holdfast_storage::{Disk, Disks, GcsOptions, S3Options};
 
 use crate::data;
 use crate::failure::Failure;
@@ -38,6 +38,7 @@ pub fn disks(settings: &Settings) -> Result<Disks, Failure> {
         let opened = match &disk.driver {
             DiskDriver::Local { root } => Disk::local(name.clone(), root),
             DiskDriver::S3(options) => Ok(Disk::s3(name.clone(), S3Options::clone(options))),
+            DiskDriver::Gcs(options) => Disk::gcs(name.clone(), GcsOptions::clone(options)),
         };
         let opened = opened.map_err(|error| {
             Failure::of(

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use holdfast_storage::{Encryption, S3Options};
+use holdfast_storage::{Encryption, GcsOptions, S3Options};
 pub use layers::Origin;
 pub use problem::{Problem, Problems};
 pub use secret::Secret;
@@ -134,6 +134,8 @@ pub enum DiskDriver {
     },
     /// A bucket of a server that speaks S3.
     S3(Box<S3Options>),
+    /// A bucket at Google.
+    Gcs(Box<GcsOptions>),
 }
 
 /// How jobs run.

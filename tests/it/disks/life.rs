@@ -6,13 +6,14 @@ use reqwest::header::RANGE;
 use serde_json::json;
 
 use holdfast_domain::DiskName;
-use holdfast_storage::{Disk, Encryption, Manifest, StorageKey};
+use holdfast_storage::{Disk, Encryption, GcsOptions, Manifest, StorageKey};
 
 use super::{Bucket, make_server, objects, parts, read, stored};
 use crate::support::app::App;
 use crate::support::client::send;
 use crate::support::files;
 use crate::support::s3::S3Server;
+use crate::support::skipped;
 
 /// Lives the life on the service's default disk, which `disk` shows past the service.
 async fn live(app: &App, name: &str, disk: &Disk) {
@@ -129,6 +130,64 @@ const ENCRYPTED_FOLDER: [(&str, &str); 2] = [
 
 fn keys() -> Encryption {
     Encryption::new(true, &[], Some(IDENTITY)).unwrap()
+}
+
+/// A bucket of the emulator that the environment names, in a folder of this test's own: the settings of a disk
+/// there, and the disk past the service.
+fn google() -> Option<(Vec<(&'static str, String)>, Disk)> {
+    let variable = |name: &str| std::env::var(format!("HOLDFAST_TEST_GCS_{name}")).ok();
+    let Some(endpoint) = variable("ENDPOINT") else {
+        skipped("HOLDFAST_TEST_GCS_ENDPOINT is not set; scripts/with-gcs sets it");
+        return None;
+    };
+    let bucket = variable("BUCKET").unwrap();
+    let prefix = format!("panel-{:08x}", rand::random::<u32>());
+    let settings = vec![
+        ("storage.default", "offsite".to_owned()),
+        ("storage.disks.offsite.driver", "gcs".to_owned()),
+        ("storage.disks.offsite.endpoint", endpoint.clone()),
+        ("storage.disks.offsite.bucket", bucket.clone()),
+        ("storage.disks.offsite.prefix", prefix.clone()),
+    ];
+    let options = GcsOptions {
+        bucket,
+        prefix: format!("{prefix}/"),
+        endpoint: Some(endpoint),
+        account: None,
+        chunk_bytes: GcsOptions::CHUNK_BYTES,
+    };
+    let disk = Disk::gcs(DiskName::parse("past").unwrap(), options).unwrap();
+    Some((settings, disk))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_a_bucket_of_google() {
+    let Some((settings, disk)) = google() else {
+        return;
+    };
+    let settings: Vec<_> = settings
+        .iter()
+        .map(|(key, value)| (*key, value.as_str()))
+        .collect();
+    let app = App::start_with(&settings).await;
+    live(&app, "offsite", &disk).await;
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_an_encrypted_bucket_of_google() {
+    let Some((settings, disk)) = google() else {
+        return;
+    };
+    let mut settings: Vec<_> = settings
+        .iter()
+        .map(|(key, value)| (*key, value.as_str()))
+        .collect();
+    settings.push(("storage.disks.offsite.encryption", "age"));
+    settings.push(("storage.disks.offsite.age_identity", IDENTITY));
+    let app = App::start_with(&settings).await;
+    live(&app, "offsite", &disk.with_encryption(keys())).await;
+    app.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

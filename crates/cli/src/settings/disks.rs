@@ -2,15 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
-use holdfast_storage::{Encryption, S3Keys, S3Options, ServerSideEncryption};
+use holdfast_storage::{
+    Encryption, GcsOptions, S3Keys, S3Options, ServerSideEncryption, ServiceAccount,
+};
 
 use super::layers::DISKS;
 use super::values::{Reader, is_name};
 use super::{DiskDriver, DiskSettings, Secret};
 
 /// The drivers that are built into this program, and the settings that each has beside `driver`.
-const DRIVERS: [(&str, &[&str]); 2] = [
+const DRIVERS: [(&str, &[&str]); 3] = [
     ("local", &["root"]),
     (
         "s3",
@@ -29,6 +32,10 @@ const DRIVERS: [(&str, &[&str]); 2] = [
             "sse_kms_key_id",
             "part_size_bytes",
         ],
+    ),
+    (
+        "gcs",
+        &["bucket", "endpoint", "prefix", "service_account_file"],
     ),
 ];
 /// What a disk of any driver can have.
@@ -94,6 +101,7 @@ impl Reader {
         }
         let driver = match driver.as_str() {
             "s3" => self.s3_disk(&own),
+            "gcs" => self.gcs_disk(&own),
             _ => self.local_disk(name, &own, data),
         };
         let encryption = self.disk_encryption(&own);
@@ -149,15 +157,7 @@ impl Reader {
 
     fn s3_disk(&mut self, own: &str) -> Option<DiskDriver> {
         let key = |field: &str| format!("{own}{field}");
-        let bucket = self.text(&key("bucket")).and_then(|bucket| {
-            let allowed =
-                |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
-            if bucket.len() >= 3 && is_name(&bucket, 255, allowed) {
-                return Some(bucket);
-            }
-            let message = format!("must be the name of a bucket, not `{bucket}`");
-            self.wrong(&key("bucket"), message)
-        });
+        let bucket = self.bucket(own);
         let region = self.text(&key("region"));
         let endpoint = self.web_url(&key("endpoint"));
         let public_endpoint = self.web_url(&key("public_endpoint"));
@@ -182,14 +182,63 @@ impl Reader {
             is_path_style: path_style?.unwrap_or(endpoint.is_some()),
             endpoint,
             public_endpoint: public_endpoint?,
-            prefix: match prefix?.trim_matches('/') {
-                "" => String::new(),
-                prefix => format!("{prefix}/"),
-            },
+            prefix: folder(&prefix?),
             keys: keys?,
             encryption: encryption?,
             part_size_bytes: part_size_bytes?.unwrap_or(S3Options::PART_BYTES),
         })))
+    }
+
+    fn gcs_disk(&mut self, own: &str) -> Option<DiskDriver> {
+        let bucket = self.bucket(own);
+        let endpoint = self.web_url(&format!("{own}endpoint"));
+        let prefix = self.text(&format!("{own}prefix"));
+        let account =
+            self.service_account(&format!("{own}service_account_file"), endpoint.as_ref());
+        Some(DiskDriver::Gcs(Box::new(GcsOptions {
+            bucket: bucket?,
+            prefix: folder(&prefix?),
+            endpoint: endpoint?,
+            account: account?,
+            chunk_bytes: GcsOptions::CHUNK_BYTES,
+        })))
+    }
+
+    /// Google wants to know who asks; at another endpoint an emulator may not.
+    fn service_account(
+        &mut self,
+        key: &str,
+        endpoint: Option<&Option<String>>,
+    ) -> Option<Option<Arc<ServiceAccount>>> {
+        let path = self.text(key)?;
+        if path.is_empty() {
+            return match endpoint? {
+                Some(_) => Some(None),
+                None => self.wrong(
+                    key,
+                    "must be set: the JSON key file of a service account".to_owned(),
+                ),
+            };
+        }
+        let text = match fs_err::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) => return self.wrong(key, error.to_string()),
+        };
+        match ServiceAccount::parse(&text) {
+            Ok(account) => Some(Some(Arc::new(account))),
+            Err(why) => self.wrong(key, why),
+        }
+    }
+
+    fn bucket(&mut self, own: &str) -> Option<String> {
+        let key = format!("{own}bucket");
+        let bucket = self.text(&key)?;
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+        if bucket.len() >= 3 && is_name(&bucket, 255, allowed) {
+            return Some(bucket);
+        }
+        let message = format!("must be the name of a bucket, not `{bucket}`");
+        self.wrong(&key, message)
     }
 
     /// Both keys or neither: those of the environment or the machine's role are taken then.
@@ -240,12 +289,25 @@ impl Reader {
                     let place = format!("{endpoint} {}/{}", options.bucket, options.prefix);
                     ("bucket", "place", place)
                 }
+                DiskDriver::Gcs(options) => {
+                    let endpoint = options.endpoint.as_deref().unwrap_or("gcs");
+                    let place = format!("{endpoint} {}/{}", options.bucket, options.prefix);
+                    ("bucket", "place", place)
+                }
             };
             if let Some(other) = owners.insert(place, name) {
                 let key = format!("{DISKS}{name}.{field}");
                 self.note(&key, format!("is the {what} of disk {other} already"));
             }
         }
+    }
+}
+
+/// What object names begin with in a folder of a bucket.
+fn folder(prefix: &str) -> String {
+    match prefix.trim_matches('/') {
+        "" => String::new(),
+        prefix => format!("{prefix}/"),
     }
 }
 

@@ -68,9 +68,12 @@ fn every_key_of_the_list_is_read_and_every_key_that_is_read_is_in_the_list() {
     let listed: BTreeSet<String> = Layers::new().entries.into_keys().collect();
     let (_, mut read) = read::settings(&[], [], Path::new(DATA)).unwrap();
     // Each secret has a second way in, which the list tells of beside it.
-    for secret in layers::SECRETS {
+    for secret in layers::SECRETS
+        .iter()
+        .chain(&["storage.disks.local.age_identity"])
+    {
         assert!(read.remove(&format!("{secret}_file")), "{secret}_file");
-        assert!(listed.contains(secret), "{secret}");
+        assert!(listed.contains(*secret), "{secret}");
     }
     assert_eq!(listed, read);
 }
@@ -236,4 +239,27 @@ fn a_secret_shows_nowhere() {
         let found = problems(&[text], &[]).join("\n");
         assert!(!found.contains("hunter2"), "{found}");
     }
+}
+
+#[test]
+fn a_disk_at_google_needs_a_key_file_unless_it_is_elsewhere() {
+    let disk = "[storage.disks.google]\ndriver = 'gcs'\nbucket = 'backups'\nprefix = '/a/b/'\n";
+    let says = problems(&[disk], &[]);
+    assert_eq!(says.len(), 1, "{says:?}");
+    assert!(
+        says[0].contains("service_account_file") && says[0].contains("must be set"),
+        "{says:?}"
+    );
+    let missing = format!("{disk}service_account_file = '/nowhere/key.json'");
+    assert!(problems(&[&missing], &[])[0].contains("/nowhere/key.json"));
+    let elsewhere = format!("{disk}endpoint = 'http://127.0.0.1:4443'");
+    let settings = load(&[&elsewhere], &[]).unwrap();
+    let DiskDriver::Gcs(options) = &settings.storage.disks["google"].driver else {
+        panic!("another driver")
+    };
+    assert_eq!(
+        (options.bucket.as_str(), options.prefix.as_str()),
+        ("backups", "a/b/")
+    );
+    assert!(options.account.is_none());
 }

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::client::{self, Reply};
 use super::failure::Failure;
-use super::{ARCHIVE_TYPE, Found, GcsDisk, GcsOptions, MARK};
+use super::{ARCHIVE_TYPE, Found, GcsDisk, MARK};
 use crate::error::Error;
 use crate::key::StorageKey;
 
@@ -150,12 +150,7 @@ impl Session {
                 return Err(self.disk.broken(self.key, source));
             }
         };
-        let unit = GcsOptions::CHUNK_BYTES_UNIT;
-        let kept = if kept == end {
-            kept
-        } else {
-            kept - kept % unit
-        };
+        // Google keeps whole units, others any number of bytes; each goes on exactly where it is.
         if kept < chunk.offset || kept > end {
             let source = format!("the server has {kept} bytes of an upload that is at {at}");
             return Err(self.disk.broken(self.key, source));

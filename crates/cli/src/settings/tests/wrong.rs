@@ -94,8 +94,8 @@ fn whatever_is_wrong_with_one_setting_is_said_in_one_line() {
         ),
         (
             "STORAGE__DISKS__LOCAL__DRIVER",
-            "s3",
-            "`s3` is not built into this version: there is local",
+            "ftp",
+            "`ftp` is not built into this version: there is local, s3, gcs",
         ),
         (
             "STORAGE__DISKS__MAIN__ROTO",
@@ -179,7 +179,7 @@ fn whatever_is_wrong_in_a_file_is_said_with_its_name() {
         ),
         (
             "storage.disks.main.root = '/x'",
-            "storage.disks.main.driver (HOLDFAST__STORAGE__DISKS__MAIN__DRIVER): must be set: there is local, s3",
+            "storage.disks.main.driver (HOLDFAST__STORAGE__DISKS__MAIN__DRIVER): must be set: there is local, s3, gcs",
         ),
         (
             "[storage.disks.main]\ndriver = 'local'\nroot = '/data/backups'",
@@ -187,7 +187,7 @@ fn whatever_is_wrong_in_a_file_is_said_with_its_name() {
         ),
         (
             "[storage.disks.far]\ndriver = 'ftp'\nbucket = 'x'",
-            "storage.disks.far.driver (HOLDFAST__STORAGE__DISKS__FAR__DRIVER) in 0.toml: `ftp` is not built into this version: there is local, s3",
+            "storage.disks.far.driver (HOLDFAST__STORAGE__DISKS__FAR__DRIVER) in 0.toml: `ftp` is not built into this version: there is local, s3, gcs",
         ),
         (
             "[storage.disks.far]\ndriver = 's3'\nbucket = 'x'",
