@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::client::{self, Reply};
 use super::failure::Failure;
-use super::{ARCHIVE_TYPE, Found, GcsDisk, MARK};
+use super::{ARCHIVE_TYPE, Found, GcsDisk, GcsOptions, MARK};
 use crate::error::Error;
 use crate::key::StorageKey;
 
@@ -99,7 +99,7 @@ impl Session {
     /// the last one.
     pub(super) async fn send(&self, chunk: Chunk) -> Result<Option<Found>, Error> {
         let end = chunk.offset + chunk.body.len() as u64;
-        let (mut at, mut tries) = (chunk.offset, 0);
+        let (mut at, mut furthest, mut tries) = (chunk.offset, chunk.offset, 0);
         loop {
             tries += 1;
             let failure = match self.send_from(&chunk, at).await {
@@ -107,10 +107,20 @@ impl Session {
                 Ok(Answered::Kept(kept)) if kept == end && chunk.ends_with.is_none() => {
                     return Ok(None);
                 }
-                Ok(answered) => match self.go_on(&chunk, answered, &mut at, &mut tries)? {
-                    true => continue,
-                    false => Failure::Broken("the server kept nothing of what was sent".into()),
-                },
+                Ok(answered) => {
+                    match self.go_on(&chunk, answered, &mut at, &mut furthest, &mut tries)? {
+                        true => continue,
+                        false => Failure::Broken("the server kept nothing of what was sent".into()),
+                    }
+                }
+                // Some say that they have the first byte when they have none: they want the whole unit.
+                Err(failure)
+                    if matches!(failure.status(), Some(400))
+                        && !at.is_multiple_of(GcsOptions::CHUNK_BYTES_UNIT) =>
+                {
+                    at -= at % GcsOptions::CHUNK_BYTES_UNIT;
+                    continue;
+                }
                 Err(failure) if matches!(failure.status(), Some(400)) && at > chunk.offset => {
                     Failure::Broken(failure.to_string().into())
                 }
@@ -124,7 +134,7 @@ impl Session {
                     return Ok(None);
                 }
                 Ok(answered) => {
-                    self.go_on(&chunk, answered, &mut at, &mut tries)?;
+                    self.go_on(&chunk, answered, &mut at, &mut furthest, &mut tries)?;
                 }
                 // The next try will tell.
                 Err(failure) if failure.may_pass() => {}
@@ -139,6 +149,7 @@ impl Session {
         chunk: &Chunk,
         answered: Answered,
         at: &mut u64,
+        furthest: &mut u64,
         tries: &mut u32,
     ) -> Result<bool, Error> {
         let end = chunk.offset + chunk.body.len() as u64;
@@ -155,9 +166,9 @@ impl Session {
             let source = format!("the server has {kept} bytes of an upload that is at {at}");
             return Err(self.disk.broken(self.key, source));
         }
-        let is_further = kept > *at;
+        let is_further = kept > *furthest;
         if is_further {
-            *tries = 0;
+            (*furthest, *tries) = (kept, 0);
         }
         *at = kept;
         Ok(is_further)
