@@ -131,7 +131,7 @@ async fn a_deletion_that_no_worker_takes_up_is_called_off() {
     let app = App::start().await;
     let uuid = app.backup().await;
     app.sql()
-        .query("UPDATE servers SET node = 'elsewhere'")
+        .query("UPDATE servers SET node = 'elsewhere'; UPDATE backups SET node = 'elsewhere'")
         .await;
     let answer = app.as_owner().delete(&uuid).await;
     assert_eq!(answer.refusal().0, 503);
@@ -142,7 +142,9 @@ async fn a_deletion_that_no_worker_takes_up_is_called_off() {
         (&shown["status"], &shown["progress"]),
         (&json!("completed"), &json!(null))
     );
-    app.sql().query("UPDATE servers SET node = 'local'").await;
+    app.sql()
+        .query("UPDATE servers SET node = 'local'; UPDATE backups SET node = 'local'")
+        .await;
     assert_eq!(app.as_owner().delete(&uuid).await.status, 204);
     app.stop().await;
 }
