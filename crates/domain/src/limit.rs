@@ -132,7 +132,7 @@ pub fn check_space(expected_bytes: u64, space: &Space) -> Result<(), CreateRefus
     let needed = expected_bytes.max(1);
     let taken = space.reserve_bytes.saturating_add(space.promised_bytes);
     if let Some(free) = space.free_bytes
-        && taken.saturating_add(needed) > free
+        && taken.checked_add(needed).is_none_or(|all| all > free)
     {
         return Err(CreateRefused::NoSpace);
     }
