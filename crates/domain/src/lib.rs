@@ -19,6 +19,7 @@ pub mod profile;
 pub mod report;
 pub mod retry;
 pub mod server;
+pub mod verification;
 
 pub use access::{Permission, Standing};
 pub use backup::{Backup, BackupState};

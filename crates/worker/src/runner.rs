@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use holdfast_db::jobs::{self, Claim};
 use holdfast_db::{Listener, Signal};
 
-use crate::context::Context;
+use crate::context::{Context, Options};
 use crate::jobs as work_of;
 use crate::lease::Work;
 use crate::maintenance::maintain;
@@ -23,6 +24,10 @@ const POLL: Duration = Duration::from_secs(1);
 const GRACE: Duration = Duration::from_secs(1);
 /// How long they may take to stop after that; what has not stopped then is rescued by its lease.
 const STOP: Duration = Duration::from_secs(7);
+
+/// How many jobs that can wait run beside the others: reading archives back is work for the disk, and nobody waits
+/// for it.
+const SPARE_HANDS: usize = 1;
 
 /// Runs jobs of one node until `shutdown`. Then it claims no more, lets short work end, gives the
 /// rest back without counting the attempt, and returns within 8 s.
@@ -65,6 +70,7 @@ async fn take_jobs(
     working: &mut JoinSet<()>,
 ) {
     let mut listener = None;
+    let spare = Arc::new(Semaphore::new(SPARE_HANDS));
     while !shutdown.is_cancelled() {
         // Registered before the look, so that what comes after the look is heard.
         if listener.is_none() {
@@ -75,11 +81,21 @@ async fn take_jobs(
                 }
             }
         }
-        let free = context.options.concurrency.saturating_sub(working.len());
+        let busy = working.len() + spare.available_permits();
+        let free = (context.options.concurrency + SPARE_HANDS).saturating_sub(busy);
         if free > 0 {
             for claim in claim(context, free).await {
                 working.spawn(handle(Arc::clone(context), claim, leaving.clone()));
             }
+        }
+        if let Ok(hand) = Arc::clone(&spare).try_acquire_owned()
+            && let Some(claim) = claim_spare(context).await
+        {
+            let done = handle(Arc::clone(context), claim, leaving.clone());
+            working.spawn(async move {
+                done.await;
+                drop(hand);
+            });
         }
         tokio::select! {
             () = shutdown.cancelled() => {}
@@ -95,22 +111,30 @@ async fn take_jobs(
 }
 
 async fn claim(context: &Context, limit: usize) -> Vec<Claim> {
-    let options = &context.options;
-    match jobs::claim(
-        &context.database,
-        &options.node,
-        &options.worker,
-        options.lease,
-        limit,
-    )
-    .await
-    {
-        Ok(claims) => claims,
-        Err(error) => {
-            tracing::warn!(error = chain(&error), "no jobs could be claimed");
-            Vec::new()
-        }
-    }
+    let Options {
+        node,
+        worker,
+        lease,
+        ..
+    } = &context.options;
+    claimed(jobs::claim(&context.database, node, worker, *lease, limit).await)
+}
+
+async fn claim_spare(context: &Context) -> Option<Claim> {
+    let Options {
+        node,
+        worker,
+        lease,
+        ..
+    } = &context.options;
+    claimed(jobs::claim_spare(&context.database, node, worker, *lease, 1).await).pop()
+}
+
+fn claimed(claims: Result<Vec<Claim>, holdfast_db::Error>) -> Vec<Claim> {
+    claims.unwrap_or_else(|error| {
+        tracing::warn!(error = chain(&error), "no jobs could be claimed");
+        Vec::new()
+    })
 }
 
 /// Returns when a job may have become available for this node.

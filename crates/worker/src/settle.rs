@@ -21,6 +21,7 @@ use holdfast_domain::report::chain;
 
 use crate::end::{Done, NotDone};
 use crate::lease::Work;
+use crate::verification;
 
 /// How long a job is offered back before the lease is left to run out instead.
 const RELEASE: Duration = Duration::from_secs(3);
@@ -88,6 +89,10 @@ async fn settle_done(context: &Context, claim: &Claim, done: &Done) -> Result<()
             .await?;
             true
         }
+        Done::Verified(verdict) => {
+            verification::record(&mut transaction, claim, verdict).await?;
+            true
+        }
         Done::Nothing => true,
     };
     if ours {
@@ -98,7 +103,11 @@ async fn settle_done(context: &Context, claim: &Claim, done: &Done) -> Result<()
     drop(transaction);
     match done {
         Done::Created(completed) => drop_orphan(context, claim, completed).await,
-        Done::Restored | Done::Deleted | Done::ServerDeleted | Done::Nothing => Ok(()),
+        Done::Restored
+        | Done::Deleted
+        | Done::ServerDeleted
+        | Done::Verified(_)
+        | Done::Nothing => Ok(()),
     }
 }
 
@@ -146,6 +155,9 @@ async fn discard(context: &Context, claim: &Claim, failure: &Failure) -> Result<
         }
         // Nothing was done to the backup.
         JobKind::DeleteBackup => {}
+        JobKind::VerifyBackup => {
+            verification::record_none(context, &mut transaction, claim, failure).await?;
+        }
         JobKind::DeleteServer => {
             servers::undo_deletion(&mut transaction, claim.server).await?;
         }

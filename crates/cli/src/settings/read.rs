@@ -11,7 +11,7 @@ use super::layers::{DISKS, Layers};
 use super::values::{Reader, is_name};
 use super::{
     AuthSettings, DatabaseSettings, DiskDriver, DownloadSettings, HttpSettings, LimitSettings,
-    LogFormat, LogSettings, Problems, Settings, StorageSettings, WorkerSettings,
+    LogFormat, LogSettings, Problems, Settings, StorageSettings, VerifySettings, WorkerSettings,
 };
 
 /// The greatest size, in bytes, that the database can hold.
@@ -57,6 +57,7 @@ impl Reader {
         let downloads = self.downloads();
         let limits = self.limits();
         let storage = self.storage(data);
+        let verify = self.verify(storage.as_ref());
         let worker = self.worker(storage.as_ref());
         let log = self.log();
         Some(Settings {
@@ -66,6 +67,7 @@ impl Reader {
             downloads: downloads?,
             limits: limits?,
             storage: storage?,
+            verify: verify?,
             worker: worker?,
             log: log?,
         })
@@ -198,6 +200,23 @@ impl Reader {
         Some(StorageSettings {
             default: default?,
             disks,
+        })
+    }
+
+    fn verify(&mut self, storage: Option<&StorageSettings>) -> Option<VerifySettings> {
+        const DAY_SECONDS: u64 = 86_400;
+        let days = self.number::<u64>("verify.every_days", 0..=3650);
+        let except = self.list("verify.except_disks")?;
+        for name in &except {
+            if storage.is_some_and(|storage| !storage.disks.contains_key(name)) {
+                let message = format!("there is no disk `{name}`");
+                return self.wrong("verify.except_disks", message);
+            }
+        }
+        let days = days?;
+        Some(VerifySettings {
+            every: (days > 0).then(|| Duration::from_secs(days * DAY_SECONDS)),
+            except_disks: except,
         })
     }
 
