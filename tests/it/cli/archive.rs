@@ -97,7 +97,8 @@ fn one_file_is_written_out_and_what_is_none_is_told() {
 }
 
 #[test]
-fn level_0_only_stores_and_a_new_archive_takes_the_place_of_an_old_one_with_all_that_lies_beside_it() {
+fn level_0_only_stores_and_a_new_archive_takes_the_place_of_an_old_one_with_all_that_lies_beside_it()
+ {
     let folder = with_archive();
     let here = folder.path();
     let size = || fs_err::metadata(here.join("server.tar.gz")).unwrap().len();
