@@ -15,6 +15,7 @@ mod cli;
 mod disks;
 mod docs;
 mod limits;
+mod lost_database;
 mod nodes;
 mod permissions;
 mod queries;

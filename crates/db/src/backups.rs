@@ -1,5 +1,6 @@
 //! Backups, with what their jobs are doing.
 
+mod import;
 mod pages;
 mod row;
 mod space;
@@ -8,6 +9,7 @@ mod verification;
 use holdfast_domain::backup::Completed;
 use holdfast_domain::{Backup, BackupId, BackupName, DiskName, NodeName, ServerId, UserId};
 
+pub use self::import::{Found, completed_on, count_completed_on, import, known};
 pub use self::pages::{Page, Pages, Wanted};
 pub(crate) use self::row::Row;
 pub use self::space::{expected_bytes, free_and_promised};

@@ -59,7 +59,8 @@ pub(crate) async fn record(
         job: Some(claim.id),
         is_asked_for: args.origin.is_some(),
     };
-    record_verdict(transaction, verified, verdict).await
+    record_verdict(transaction, verified, verdict).await?;
+    Ok(())
 }
 
 /// What was verified, and why.
@@ -75,7 +76,8 @@ pub struct Verified {
     pub is_asked_for: bool,
 }
 
-/// Writes down what a verification came to, in row and audit log. Of a backup that is gone meanwhile nothing is said.
+/// Writes down what a verification came to, in row and audit log; says whether it did. Of a backup that is gone
+/// meanwhile nothing is said.
 ///
 /// # Errors
 /// When the database can't be written.
@@ -83,7 +85,7 @@ pub async fn record_verdict(
     transaction: &mut Transaction,
     verified: Verified,
     verdict: &Verdict,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let Verified { server, backup, .. } = verified;
     let (state, sentence) = match verdict {
         Verdict::Whole { note } => (VerificationState::Passed, note.as_deref()),
@@ -96,7 +98,7 @@ pub async fn record_verdict(
         counts_from: Duration::ZERO,
     };
     if !record_verification(transaction, backup, &end).await? {
-        return Ok(());
+        return Ok(false);
     }
     let (event, properties) = match verdict {
         Verdict::Whole { note } => {
@@ -104,7 +106,7 @@ pub async fn record_verdict(
                 tracing::warn!(%backup, %server, note, "an archive is whole, but not all beside it is");
             }
             if !verified.is_asked_for {
-                return Ok(());
+                return Ok(true);
             }
             (Event::VerifyComplete, json!({}))
         }
@@ -114,7 +116,8 @@ pub async fn record_verdict(
             (Event::VerifyFailed, json!({ "error": sentence }))
         }
     };
-    activity::record(transaction, event, server, backup, None, &properties).await
+    activity::record(transaction, event, server, backup, None, &properties).await?;
+    Ok(true)
 }
 
 /// Writes down that a verification came to no verdict.
