@@ -55,11 +55,16 @@ class Process:
         """Tells it to end, and returns its exit code; None when it would not."""
         self.rest_until = time.monotonic() + STOP_SECONDS + 60
         self.expected = True
+        if self.child.poll() is not None:
+            self.rest_until = 0
+            return None  # nobody there to be told
         self.signal(signal.SIGTERM)
         begun = time.monotonic()
         try:
             code = self.child.wait(STOP_SECONDS)
-            self.world.slowest_stop = max(self.world.slowest_stop, time.monotonic() - begun)
+            took = time.monotonic() - begun
+            self.world.note("stopped", process=self.name, code=code, seconds=round(took, 2))
+            self.world.slowest_stop = max(self.world.slowest_stop, took)
         except subprocess.TimeoutExpired:
             code = None
             self.world.fault_of_ours(f"{self.name} did not end within {STOP_SECONDS} s of SIGTERM")
