@@ -115,7 +115,11 @@ async fn a_database_that_is_lost_costs_no_backup() {
         (&found["imported"], &found["problems"]),
         (&json!(1), &json!(2))
     );
-    assert!(partly.stderr.contains("2 of 3 manifests"), "{}", partly.stderr);
+    assert!(
+        partly.stderr.contains("2 of 3 manifests"),
+        "{}",
+        partly.stderr
+    );
     let problems = found["problem_list"].to_string();
     assert!(
         problems.contains("instead of") && problems.contains("no manifest"),

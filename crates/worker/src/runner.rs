@@ -10,13 +10,12 @@ use tokio_util::sync::CancellationToken;
 use holdfast_db::jobs::{self, Claim};
 use holdfast_db::{Listener, Signal};
 
-use crate::context::{Context, Options};
+use crate::context::Context;
 use crate::jobs as work_of;
 use crate::lease::Work;
 use crate::maintenance::maintain;
 use crate::presence;
 use crate::settle::settle;
-use holdfast_domain::report::chain;
 
 /// How often the table is looked at although nobody called.
 const POLL: Duration = Duration::from_secs(1);
@@ -24,17 +23,19 @@ const POLL: Duration = Duration::from_secs(1);
 const GRACE: Duration = Duration::from_secs(1);
 /// How long they may take to stop after that; what has not stopped then is rescued by its lease.
 const STOP: Duration = Duration::from_secs(7);
+/// How long maintenance may take to stop after that; one that asks a database that hangs never would.
+const TIDY: Duration = Duration::from_secs(1);
 
 /// How many jobs that can wait run beside the others: reading archives back is work for the disk, and nobody waits
 /// for it.
 const SPARE_HANDS: usize = 1;
 
 /// Runs jobs of one node until `shutdown`. Then it claims no more, lets short work end, gives the
-/// rest back without counting the attempt, and returns within 8 s.
+/// rest back without counting the attempt, and returns within 11 s, whatever hangs.
 ///
 /// A database that is away is waited for.
 pub async fn run(context: Arc<Context>, shutdown: CancellationToken) {
-    let maintenance = tokio::spawn(maintain(Arc::clone(&context), shutdown.clone()));
+    let mut maintenance = tokio::spawn(maintain(Arc::clone(&context), shutdown.clone()));
     let leaving = CancellationToken::new();
     let mut working = JoinSet::new();
     tracing::info!(node = %context.options.node, worker = context.options.worker, "taking jobs");
@@ -57,8 +58,10 @@ pub async fn run(context: Arc<Context>, shutdown: CancellationToken) {
         }
     }
     working.detach_all();
-    if let Err(error) = maintenance.await {
-        tracing::error!(%error, "maintenance panicked");
+    match tokio::time::timeout(TIDY, &mut maintenance).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(%error, "maintenance panicked"),
+        Err(_) => maintenance.abort(),
     }
     presence::leave(&context).await;
 }
@@ -76,9 +79,9 @@ async fn take_jobs(
         if listener.is_none() {
             match Listener::new(&context.database).await {
                 Ok(heard) => listener = Some(heard),
-                Err(error) => {
-                    tracing::warn!(error = chain(&error), "can't listen for jobs; polling")
-                }
+                Err(error) => context
+                    .outage
+                    .failed("can't listen for jobs; polling", &error),
             }
         }
         let busy = working.len() + spare.available_permits();
@@ -111,30 +114,37 @@ async fn take_jobs(
 }
 
 async fn claim(context: &Context, limit: usize) -> Vec<Claim> {
-    let Options {
-        node,
-        worker,
-        lease,
-        ..
-    } = &context.options;
-    claimed(jobs::claim(&context.database, node, worker, *lease, limit).await)
+    let options = &context.options;
+    match jobs::claim(
+        &context.database,
+        &options.node,
+        &options.worker,
+        options.lease,
+        limit,
+    )
+    .await
+    {
+        Ok(claims) => {
+            context.outage.over();
+            claims
+        }
+        Err(error) => {
+            context.outage.failed("no jobs could be claimed", &error);
+            Vec::new()
+        }
+    }
 }
 
 async fn claim_spare(context: &Context) -> Option<Claim> {
-    let Options {
-        node,
-        worker,
-        lease,
-        ..
-    } = &context.options;
-    claimed(jobs::claim_spare(&context.database, node, worker, *lease, 1).await).pop()
-}
-
-fn claimed(claims: Result<Vec<Claim>, holdfast_db::Error>) -> Vec<Claim> {
-    claims.unwrap_or_else(|error| {
-        tracing::warn!(error = chain(&error), "no jobs could be claimed");
-        Vec::new()
-    })
+    let options = &context.options;
+    let (database, node) = (&context.database, &options.node);
+    match jobs::claim_spare(database, node, &options.worker, options.lease, 1).await {
+        Ok(mut claims) => claims.pop(),
+        Err(error) => {
+            context.outage.failed("no jobs could be claimed", &error);
+            None
+        }
+    }
 }
 
 /// Returns when a job may have become available for this node.

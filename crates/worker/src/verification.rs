@@ -9,7 +9,6 @@ use holdfast_db::jobs::{Claim, Failure};
 use holdfast_db::{Error, Transaction, activity, backups};
 use holdfast_domain::activity::{Event, VerifyArgs};
 use holdfast_domain::backup::VerificationState;
-use holdfast_domain::report::chain;
 use holdfast_domain::{BackupId, JobId, ServerId};
 
 use crate::context::Context;
@@ -39,7 +38,9 @@ pub(crate) async fn schedule(context: &Context) {
                 tracing::info!(disk = %name, count, "archives are due to be verified")
             }
             Err(error) => {
-                tracing::warn!(disk = %name, error = chain(&error), "verifications could not be scheduled");
+                context
+                    .outage
+                    .failed("verifications could not be scheduled", &error);
                 return;
             }
         }
