@@ -99,6 +99,11 @@ pub(crate) async fn gcs() -> Option<Place> {
     google("ENDPOINT")
 }
 
+/// The same, whose objects are encrypted.
+pub(crate) async fn encrypted_gcs() -> Option<Place> {
+    Some(encrypt(gcs().await?))
+}
+
 /// A bucket of an emulator of Google's that lists page by page.
 pub(crate) async fn other_gcs() -> Option<Place> {
     google("OTHER_ENDPOINT")
@@ -130,9 +135,19 @@ pub(crate) fn gcs_options(endpoint: &str) -> Option<GcsOptions> {
             COUNT.fetch_add(1, Ordering::Relaxed)
         ),
         endpoint: Some(endpoint),
+        authorities: None,
         account: None,
-        chunk_bytes: GcsOptions::CHUNK_BYTES_UNIT,
+        // Small ones, so that small objects have several; emulators copy all that they have for each.
+        chunk_bytes: match is_large_wanted() {
+            true => GcsOptions::CHUNK_BYTES,
+            false => GcsOptions::CHUNK_BYTES_UNIT,
+        },
     })
+}
+
+/// Whether the environment asks for objects of gigabytes.
+pub(crate) fn is_large_wanted() -> bool {
+    std::env::var_os("HOLDFAST_TEST_LARGE").is_some()
 }
 
 /// What the environment says of a server that is running already.
@@ -160,6 +175,7 @@ pub(crate) fn options(endpoint: &str) -> S3Options {
         region: "us-east-1".to_owned(),
         endpoint: Some(endpoint.to_owned()),
         public_endpoint: None,
+        authorities: None,
         prefix: "some/folder/".to_owned(),
         keys: Some(S3Keys {
             access_key_id: s3::ACCESS_KEY.to_owned(),
@@ -167,6 +183,7 @@ pub(crate) fn options(endpoint: &str) -> S3Options {
         }),
         is_path_style: true,
         encryption: ServerSideEncryption::Bucket,
+        has_checksums: true,
         part_size_bytes: PART_BYTES,
     }
 }
