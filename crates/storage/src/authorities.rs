@@ -2,14 +2,18 @@
 //! one's own, behind TLS, is usually signed by.
 
 use std::fmt;
-use std::sync::Arc;
 
+use aws_smithy_http_client::tls::{TlsContext, TrustStore};
 use reqwest::Certificate;
 
 /// Certificates of authorities, read and known to be of use.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Authorities {
-    pem: Arc<str>,
+    pem: String,
+    /// As the client of Google's buckets takes them.
+    certificates: Vec<Certificate>,
+    /// As the client of S3 takes them, beside those that the machine trusts.
+    context: TlsContext,
 }
 
 impl Authorities {
@@ -23,25 +27,35 @@ impl Authorities {
         if certificates.is_empty() {
             return Err("holds no certificate in PEM (-----BEGIN CERTIFICATE-----)".to_owned());
         }
+        let unreadable = || "holds a certificate that can't be read".to_owned();
         // Nothing but a client that is to trust them reads them to their end.
-        let trusting = reqwest::Client::builder().tls_certs_only(certificates);
-        match trusting.build() {
-            Ok(_) => Ok(Self { pem: pem.into() }),
-            Err(_) => Err("holds a certificate that can't be read".to_owned()),
-        }
+        let trusting = reqwest::Client::builder().tls_certs_only(certificates.clone());
+        trusting.build().map_err(|_| unreadable())?;
+        let trusted = TrustStore::default().with_pem_certificate(pem);
+        let context = TlsContext::builder().with_trust_store(trusted).build();
+        Ok(Self {
+            pem: pem.to_owned(),
+            certificates,
+            context: context.map_err(|_| unreadable())?,
+        })
     }
 
-    /// The certificates, as the client of Google's buckets takes them.
     pub(crate) fn certificates(&self) -> Vec<Certificate> {
-        // They were read before.
-        Certificate::from_pem_bundle(self.pem.as_bytes()).unwrap_or_default()
+        self.certificates.clone()
     }
 
-    /// The certificates, as the client of S3 takes them.
-    pub(crate) fn pem(&self) -> &str {
-        &self.pem
+    pub(crate) fn context(&self) -> TlsContext {
+        self.context.clone()
     }
 }
+
+impl PartialEq for Authorities {
+    fn eq(&self, other: &Self) -> bool {
+        self.pem == other.pem
+    }
+}
+
+impl Eq for Authorities {}
 
 impl fmt::Debug for Authorities {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

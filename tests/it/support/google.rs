@@ -129,7 +129,7 @@ async fn answer(mut stream: TcpStream, desk: &Desk, token_uri: &str) -> std::io:
             continue;
         };
         let expected = header(head, "content-length").unwrap_or("0");
-        if length == 0 || body.len() >= expected.parse().unwrap() {
+        if length == 0 || body.len() >= expected.parse::<usize>().unwrap() {
             break body;
         }
     };

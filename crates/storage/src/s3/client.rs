@@ -12,8 +12,8 @@ use aws_sdk_s3::config::{
     ResponseChecksumValidation, SharedHttpClient, StalledStreamProtectionConfig,
 };
 use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
-use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_http_client::{Builder as HttpBuilder, ConnectorBuilder};
 use holdfast_domain::DiskName;
 
@@ -92,15 +92,12 @@ pub(super) async fn connect(
 
 /// The client's own way of connecting, which trusts these authorities as well.
 fn trusting(authorities: &Authorities) -> SharedHttpClient {
-    let trusted = TrustStore::default().with_pem_certificate(authorities.pem());
+    let context = authorities.context();
     HttpBuilder::new().build_with_connector_fn(move |settings, components| {
-        let context = TlsContext::builder().with_trust_store(trusted.clone());
         let mut connector = ConnectorBuilder::default()
             .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+            .tls_context(context.clone())
             .proxy_config(ProxyConfig::from_env());
-        if let Ok(context) = context.build() {
-            connector.set_tls_context(context);
-        }
         connector.set_connector_settings(settings.cloned());
         if let Some(components) = components {
             connector.set_sleep_impl(components.sleep_impl());
