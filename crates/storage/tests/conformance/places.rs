@@ -18,6 +18,8 @@ pub(crate) struct Place {
     /// Whether an object of no more bytes than a part is sent without a trace before its end.
     pub(crate) is_remote: bool,
     pub(crate) is_encrypted: bool,
+    /// Whether it lists many objects in several answers.
+    pub(crate) lists_pages: bool,
     _server: Option<S3Server>,
     _folder: Option<tempfile::TempDir>,
 }
@@ -30,6 +32,7 @@ pub(crate) async fn local() -> Option<Place> {
         lists_partials: true,
         is_remote: false,
         is_encrypted: false,
+        lists_pages: true,
         _server: None,
         _folder: Some(folder),
     })
@@ -43,6 +46,7 @@ pub(crate) async fn s3s() -> Option<Place> {
         lists_partials: false,
         is_remote: true,
         is_encrypted: false,
+        lists_pages: true,
         _server: Some(server),
         _folder: None,
     })
@@ -64,6 +68,8 @@ fn encrypt(place: Place) -> Place {
     Place {
         disk,
         is_encrypted: true,
+        // Names are not encrypted: as the disk within does.
+        lists_pages: false,
         ..place
     }
 }
@@ -89,6 +95,7 @@ pub(crate) async fn outside() -> Option<Place> {
         lists_partials: true,
         is_remote: true,
         is_encrypted: false,
+        lists_pages: true,
         _server: None,
         _folder: None,
     })
@@ -115,6 +122,7 @@ fn google(endpoint: &str) -> Option<Place> {
         lists_partials: false,
         is_remote: true,
         is_encrypted: false,
+        lists_pages: endpoint == "OTHER_ENDPOINT",
         _server: None,
         _folder: None,
     })

@@ -213,8 +213,7 @@ async fn deleting_takes_every_attempt_of_one_backup_and_is_idempotent(place: Pla
 
 async fn thousands_of_objects_are_listed(place: Place) {
     let disk = &place.disk;
-    // Names are not encrypted: a page of them will do there.
-    let objects: u128 = if place.is_encrypted { 30 } else { 1_500 };
+    let objects: u128 = if place.lists_pages { 1_500 } else { 30 };
     let keys = |n| {
         let mut key = archive_key(n, 1);
         key.server = server(n % 3);
