@@ -20,6 +20,7 @@ mod presence;
 mod reach;
 mod runner;
 mod settle;
+pub mod webhooks;
 
 pub use context::{Context, Options};
 pub use measure::measure;

@@ -15,6 +15,7 @@ use crate::lease::Work;
 use crate::maintenance::maintain;
 use crate::presence;
 use crate::settle::settle;
+use crate::webhooks;
 use holdfast_domain::report::chain;
 
 /// How often the table is looked at although nobody called.
@@ -31,6 +32,7 @@ const STOP: Duration = Duration::from_secs(7);
 pub async fn run(context: Arc<Context>, shutdown: CancellationToken) {
     let maintenance = tokio::spawn(maintain(Arc::clone(&context), shutdown.clone()));
     let leaving = CancellationToken::new();
+    let telling = tokio::spawn(webhooks::tell(Arc::clone(&context), shutdown.clone()));
     let mut working = JoinSet::new();
     tracing::info!(node = %context.options.node, worker = context.options.worker, "taking jobs");
     take_jobs(&context, &shutdown, &leaving, &mut working).await;
@@ -54,6 +56,9 @@ pub async fn run(context: Arc<Context>, shutdown: CancellationToken) {
     working.detach_all();
     if let Err(error) = maintenance.await {
         tracing::error!(%error, "maintenance panicked");
+    }
+    if let Err(error) = telling.await {
+        tracing::error!(%error, "telling webhooks panicked");
     }
     presence::leave(&context).await;
 }
@@ -122,7 +127,7 @@ async fn called(listener: Option<&mut Listener>, context: &Context) {
         match listener.next().await {
             Signal::Available { node } if node == context.options.node.as_str() => return,
             Signal::Reconnected => return,
-            Signal::Available { .. } | Signal::Final(_) => {}
+            Signal::Available { .. } | Signal::Final(_) | Signal::Notice(_) => {}
         }
     }
 }

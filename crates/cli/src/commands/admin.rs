@@ -1,10 +1,11 @@
-//! `holdfast admin …`: users, keys, servers and subusers; backups and jobs to look at.
+//! `holdfast admin …`: users, keys, servers, subusers and webhooks; backups and jobs to look at.
 
 mod key;
 mod list;
 mod server;
 mod subuser;
 mod user;
+mod webhook;
 
 use std::path::Path;
 
@@ -40,6 +41,9 @@ pub enum AdminCommand {
     /// The job table
     #[command(subcommand)]
     Job(list::JobCommand),
+    /// Who else is told what becomes of backups, by HTTP
+    #[command(subcommand)]
+    Webhook(webhook::WebhookCommand),
 }
 
 pub(super) async fn run(
@@ -71,6 +75,7 @@ pub async fn answer(
         AdminCommand::Subuser(command) => subuser::run(database, command).await,
         AdminCommand::Backup(command) => list::backups(database, command).await,
         AdminCommand::Job(command) => list::jobs(database, command).await,
+        AdminCommand::Webhook(command) => webhook::run(database, command).await,
     }
 }
 
