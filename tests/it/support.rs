@@ -3,6 +3,7 @@
 pub(crate) mod app;
 pub(crate) mod client;
 pub(crate) mod database;
+pub(crate) mod docker;
 pub(crate) mod files;
 pub(crate) mod process;
 #[expect(
@@ -10,6 +11,7 @@ pub(crate) mod process;
     reason = "the tests of crates/storage need more faults than these do"
 )]
 pub(crate) mod proxy;
+pub(crate) mod receiver;
 pub(crate) mod s3;
 
 use std::time::{Duration, Instant};

@@ -9,6 +9,8 @@ use holdfast_db::Database;
 use holdfast_domain::{NodeName, PlaceRules};
 use holdfast_storage::Disks;
 
+use crate::power::Power;
+
 /// What every job can reach. One for the whole worker.
 #[derive(Debug)]
 pub struct Context {
@@ -50,6 +52,8 @@ pub struct Options {
     /// Where restores are unpacked before they take their place; `None` is beside the server's
     /// directory.
     pub staging_dir: Option<PathBuf>,
+    /// How servers are stopped before they are restored.
+    pub power: Power,
     /// Where servers' directories may lie.
     pub places: PlaceRules,
 }

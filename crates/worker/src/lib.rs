@@ -16,6 +16,7 @@ mod maintenance;
 mod measure;
 mod pipe;
 mod place;
+pub mod power;
 mod presence;
 mod reach;
 mod runner;
