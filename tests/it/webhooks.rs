@@ -203,8 +203,8 @@ async fn what_is_never_taken_is_given_up() {
     app.as_owner().create(json!({})).await.uuid();
     app.sql()
         .query(
-            "INSERT INTO deliveries (webhook_id, notice_id) SELECT w.id, n.id FROM webhooks w, notices n;
-             UPDATE notices SET created_at = now() - interval '25 hours'",
+            "INSERT INTO deliveries (webhook_id, notice_id, created_at)
+             SELECT w.id, n.id, now() - interval '25 hours' FROM webhooks w, notices n",
         )
         .await;
     let day = std::time::Duration::from_secs(24 * 3600);

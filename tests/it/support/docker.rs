@@ -107,10 +107,12 @@ impl Shared {
                 json!({ "ApiVersion": "1.41", "MinAPIVersion": "1.12" }),
             );
         }
-        let Some(target) = target.strip_prefix("/v1.41") else {
+        // Without a version, the daemon's own counts.
+        let target = target.strip_prefix("/v1.41").unwrap_or(target);
+        if target.starts_with("/v1.") {
             let message = "client version is too new. Maximum supported API version is 1.41";
             return (400, json!({ "message": message }));
-        };
+        }
         self.requests.push(format!("{method} {target}"));
         let path = target.split('?').next().unwrap();
         let parts: Vec<&str> = path.split('/').skip(1).collect();

@@ -242,16 +242,18 @@ pub async fn pause(database: &Database, claimed: &Claimed, wait: Duration) -> Re
     Ok(())
 }
 
-/// Gives up what is older than `age`, whoever it was for; says how much.
+/// Gives up what has waited longer than `age`, whoever it is for, at most ten thousand at once; says how much.
 ///
 /// # Errors
 /// When the database can't be written.
 pub async fn expire(database: &Database, age: Duration) -> Result<u64, Error> {
     let given_up = sqlx::query_scalar!(
         r#"WITH old AS (
-            DELETE FROM deliveries d USING notices n
-            WHERE n.id = d.notice_id AND n.created_at < now() - make_interval(secs => $1)
-            RETURNING d.webhook_id
+            DELETE FROM deliveries WHERE (webhook_id, notice_id) IN (
+                SELECT webhook_id, notice_id FROM deliveries
+                WHERE created_at < now() - make_interval(secs => $1) ORDER BY created_at LIMIT 10000
+            )
+            RETURNING webhook_id
         ), counted AS (
             SELECT webhook_id, count(*) AS count FROM old GROUP BY webhook_id
         ), told AS (
