@@ -249,10 +249,10 @@ pub async fn pause(database: &Database, claimed: &Claimed, wait: Duration) -> Re
 pub async fn expire(database: &Database, age: Duration) -> Result<u64, Error> {
     let given_up = sqlx::query_scalar!(
         r#"WITH old AS (
-            DELETE FROM deliveries WHERE (webhook_id, notice_id) IN (
-                SELECT webhook_id, notice_id FROM deliveries
-                WHERE created_at < now() - make_interval(secs => $1) ORDER BY created_at LIMIT 10000
-            )
+            DELETE FROM deliveries WHERE ctid = ANY (ARRAY(
+                SELECT ctid FROM deliveries WHERE created_at < now() - make_interval(secs => $1)
+                ORDER BY created_at LIMIT 10000 FOR UPDATE SKIP LOCKED
+            ))
             RETURNING webhook_id
         ), counted AS (
             SELECT webhook_id, count(*) AS count FROM old GROUP BY webhook_id
