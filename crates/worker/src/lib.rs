@@ -14,6 +14,7 @@ mod jobs;
 mod lease;
 mod maintenance;
 mod measure;
+mod outage;
 mod pipe;
 mod place;
 pub mod power;
@@ -25,4 +26,5 @@ pub mod webhooks;
 
 pub use context::{Context, Options};
 pub use measure::measure;
+pub use outage::Outage;
 pub use runner::run;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use holdfast_db::jobs::{self, Claim};
@@ -16,7 +16,6 @@ use crate::maintenance::maintain;
 use crate::presence;
 use crate::settle::settle;
 use crate::webhooks;
-use holdfast_domain::report::chain;
 
 /// How often the table is looked at although nobody called.
 const POLL: Duration = Duration::from_secs(1);
@@ -24,9 +23,11 @@ const POLL: Duration = Duration::from_secs(1);
 const GRACE: Duration = Duration::from_secs(1);
 /// How long they may take to stop after that; what has not stopped then is rescued by its lease.
 const STOP: Duration = Duration::from_secs(7);
+/// How long maintenance, and telling webhooks, may take to stop after that; what asks a database that hangs never would.
+const TIDY: Duration = Duration::from_secs(1);
 
 /// Runs jobs of one node until `shutdown`. Then it claims no more, lets short work end, gives the
-/// rest back without counting the attempt, and returns within 8 s.
+/// rest back without counting the attempt, and returns within 11 s, whatever hangs.
 ///
 /// A database that is away is waited for.
 pub async fn run(context: Arc<Context>, shutdown: CancellationToken) {
@@ -54,13 +55,20 @@ pub async fn run(context: Arc<Context>, shutdown: CancellationToken) {
         }
     }
     working.detach_all();
-    if let Err(error) = maintenance.await {
-        tracing::error!(%error, "maintenance panicked");
-    }
-    if let Err(error) = telling.await {
-        tracing::error!(%error, "telling webhooks panicked");
-    }
+    tokio::join!(
+        end("maintenance", maintenance),
+        end("telling webhooks", telling)
+    );
     presence::leave(&context).await;
+}
+
+/// Waits for what is to end, and ends it if it does not.
+async fn end(what: &str, mut task: JoinHandle<()>) {
+    match tokio::time::timeout(TIDY, &mut task).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(%error, "{what} panicked"),
+        Err(_) => task.abort(),
+    }
 }
 
 async fn take_jobs(
@@ -75,9 +83,9 @@ async fn take_jobs(
         if listener.is_none() {
             match Listener::new(&context.database).await {
                 Ok(heard) => listener = Some(heard),
-                Err(error) => {
-                    tracing::warn!(error = chain(&error), "can't listen for jobs; polling")
-                }
+                Err(error) => context
+                    .outage
+                    .failed("can't listen for jobs; polling", &error),
             }
         }
         let free = context.options.concurrency.saturating_sub(working.len());
@@ -110,9 +118,12 @@ async fn claim(context: &Context, limit: usize) -> Vec<Claim> {
     )
     .await
     {
-        Ok(claims) => claims,
+        Ok(claims) => {
+            context.outage.over();
+            claims
+        }
         Err(error) => {
-            tracing::warn!(error = chain(&error), "no jobs could be claimed");
+            context.outage.failed("no jobs could be claimed", &error);
             Vec::new()
         }
     }

@@ -67,7 +67,10 @@ pub(crate) async fn tell(context: Arc<Context>, shutdown: CancellationToken) {
                         .spawn(async move { serve(&context, &sender, &claimed, &shutdown).await });
                 }
             }
-            Err(error) => tracing::warn!(error = chain(&error), "webhooks could not be looked at"),
+            Err(error) => {
+                let what = "webhooks could not be looked at";
+                context.outage.failed(what, &error);
+            }
         }
         if round.is_multiple_of(PRUNE_EVERY) {
             prune(&context).await;
@@ -97,7 +100,10 @@ async fn prune(context: &Context) {
                 "gave up telling webhooks of what is more than a day old"
             );
         }
-        Err(error) => tracing::warn!(error = chain(&error), "old notices could not be removed"),
+        Err(error) => {
+            let what = "old notices could not be removed";
+            context.outage.failed(what, &error);
+        }
     }
 }
 
