@@ -20,6 +20,7 @@ mod routes;
 mod serve;
 mod sign;
 mod state;
+mod streams;
 mod views;
 
 pub use finals::Finals;
@@ -28,3 +29,4 @@ pub use rate::Limiter;
 pub use serve::{ServeError, serve};
 pub use sign::Signer;
 pub use state::{ApiState, Measure, Options};
+pub use streams::{StreamLimits, Streams};

@@ -5,6 +5,7 @@
 
 mod disks;
 mod layers;
+mod power;
 mod problem;
 mod read;
 mod secret;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use holdfast_storage::{Encryption, GcsOptions, S3Options};
+use holdfast_worker::power::Power;
 pub use layers::Origin;
 pub use problem::{Problem, Problems};
 pub use secret::Secret;
@@ -42,6 +44,8 @@ pub struct Settings {
     pub verify: VerifySettings,
     /// How jobs run.
     pub worker: WorkerSettings,
+    /// How servers are stopped before they are restored.
+    pub power: Power,
     /// What is logged, and how.
     pub log: LogSettings,
 }
@@ -59,6 +63,10 @@ pub struct HttpSettings {
     pub max_body_bytes: NonZeroUsize,
     /// How many requests one key may make in a minute; 0 for any number.
     pub rate_limit_per_minute: u32,
+    /// How many streams of events this process keeps open.
+    pub event_streams: usize,
+    /// How many of those one key may have.
+    pub event_streams_per_key: usize,
 }
 
 /// Which database is used.

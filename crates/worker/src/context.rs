@@ -11,6 +11,7 @@ use holdfast_domain::{DiskName, NodeName, PlaceRules};
 use holdfast_storage::Disks;
 
 use crate::outage::Outage;
+use crate::power::Power;
 
 /// What every job can reach. One for the whole worker.
 #[derive(Debug)]
@@ -58,6 +59,8 @@ pub struct Options {
     /// Where restores are unpacked before they take their place; `None` is beside the server's
     /// directory.
     pub staging_dir: Option<PathBuf>,
+    /// How servers are stopped before they are restored.
+    pub power: Power,
     /// Where servers' directories may lie.
     pub places: PlaceRules,
 }

@@ -59,6 +59,7 @@ impl Reader {
         let storage = self.storage(data);
         let verify = self.verify(storage.as_ref());
         let worker = self.worker(storage.as_ref());
+        let power = self.power();
         let log = self.log();
         Some(Settings {
             http: http?,
@@ -69,6 +70,7 @@ impl Reader {
             storage: storage?,
             verify: verify?,
             worker: worker?,
+            power: power?,
             log: log?,
         })
     }
@@ -88,7 +90,11 @@ impl Reader {
             .number("http.max_body_bytes", 1024..=(1 << 30))
             .and_then(NonZeroUsize::new);
         let rate_limit_per_minute = self.number("http.rate_limit_per_minute", 0..=1_000_000);
+        let event_streams = self.number("http.event_streams", 0..=1_000_000);
+        let event_streams_per_key = self.number("http.event_streams_per_key", 0..=1_000_000);
         Some(HttpSettings {
+            event_streams: event_streams?,
+            event_streams_per_key: event_streams_per_key?,
             rate_limit_per_minute: rate_limit_per_minute?,
             listen: listen?,
             public_url: public_url?,
