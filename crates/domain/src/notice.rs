@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use crate::id::{BackupId, ServerId};
 
-/// Every kind of notice that is kept, as `migrations/0033_tell.sql` writes them: what a webhook may ask for.
-pub const KINDS: [&str; 8] = [
+/// Every kind of notice that is kept, as `migrations/0033_tell.sql` and `0026_tell_of_verifications.sql` write them: what a webhook may ask for.
+pub const KINDS: [&str; 11] = [
     "backup.created",
     "backup.completed",
     "backup.failed",
@@ -18,6 +18,9 @@ pub const KINDS: [&str; 8] = [
     "restore.created",
     "restore.completed",
     "restore.failed",
+    "verification.passed",
+    "verification.failed",
+    "verification.inconclusive",
 ];
 
 /// What a webhook is told when somebody tries it out.

@@ -103,6 +103,17 @@ async fn a_whole_archive_passes_and_a_damaged_one_is_marked_until_it_is_whole_ag
         asked, &passed, asked, &failed, asked, &failed, asked, &failed, asked, &passed,
     ];
     assert_eq!(events(&app).await, expected);
+    // Webhooks and streams are told.
+    let told = "SELECT kind, error FROM notices WHERE kind LIKE 'verification.%' ORDER BY id";
+    let told = app.sql().query(told).await;
+    let kinds: Vec<_> = told.iter().map(|row| row[0].as_deref().unwrap()).collect();
+    let [passed, failed] = ["verification.passed", "verification.failed"];
+    assert_eq!(kinds, [passed, failed, failed, failed, passed]);
+    assert_eq!(
+        told[3][1].as_deref(),
+        Some("The stored archive is missing.")
+    );
+    assert_eq!(told[4][1], None);
     app.stop().await;
 }
 

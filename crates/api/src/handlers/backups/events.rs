@@ -25,7 +25,8 @@ use crate::streams::Feed;
         (status = 200, content_type = "text/event-stream", body = String,
          description = "Server-sent events without end: `stream.ready`, `backup.created`, `backup.progress` (no id; once \
                         a second while something changes), `backup.completed`, `backup.failed`, `backup.changed`, \
-                        `backup.deleted`, `restore.created`, `restore.completed`, `restore.failed`; the data of each is JSON"),
+                        `backup.deleted`, `restore.created`, `restore.completed`, `restore.failed`, `verification.passed`, \
+                        `verification.failed`, `verification.inconclusive`; the data of each is JSON"),
         Refusals,
     ),
     security(("key" = [])),
