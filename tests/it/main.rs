@@ -15,6 +15,7 @@ mod cli;
 mod disks;
 mod docs;
 mod limits;
+mod metrics;
 mod nodes;
 mod permissions;
 mod queries;

@@ -9,12 +9,13 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_RANGE, CONTENT_TYPE};
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpMessage};
+use actix_web::{Error, HttpMessage, web};
 use futures_util::FutureExt;
 
 use holdfast_domain::Profile;
 
 use crate::error::ApiError;
+use crate::metrics::Metrics;
 use crate::rate;
 use crate::views;
 
@@ -41,7 +42,12 @@ pub(crate) async fn edge(
         rate::tell(&mut response);
     }
     let status = response.status().as_u16();
-    let duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let took = begun.elapsed();
+    let request = response.request();
+    if let Some(metrics) = request.app_data::<web::Data<Metrics>>() {
+        metrics.requests.count(request, status, took);
+    }
+    let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     tracing::info!(%method, path, status, duration_ms, "answered a request");
     Ok(response)
 }

@@ -30,6 +30,8 @@ pub(crate) enum ApiError {
     TooManyRequests { retry_after_seconds: u32 },
     /// The key's allow-list doesn't hold the caller's address.
     AddressNotAllowed { address: Option<IpAddr> },
+    /// The caller's network is none of those that may see metrics.
+    MetricsNotAllowed { address: Option<IpAddr> },
     /// A key of one API on the other.
     WrongKind { needed: KeyKind },
     /// The caller lacks a permission.
@@ -90,9 +92,9 @@ impl ApiError {
                 "MethodNotAllowedHttpException",
             ),
             Self::InvalidCredentials => (StatusCode::UNAUTHORIZED, "InvalidCredentialsException"),
-            Self::AddressNotAllowed { .. } | Self::WrongKind { .. } => {
-                (StatusCode::FORBIDDEN, "AccessDeniedHttpException")
-            }
+            Self::AddressNotAllowed { .. }
+            | Self::MetricsNotAllowed { .. }
+            | Self::WrongKind { .. } => (StatusCode::FORBIDDEN, "AccessDeniedHttpException"),
             Self::TooManyRequests { .. } | Self::Create(CreateRefused::Throttled(_)) => (
                 StatusCode::TOO_MANY_REQUESTS,
                 "TooManyRequestsHttpException",
@@ -161,6 +163,11 @@ impl ApiError {
                 format!(
                     "This IP address ({address}) does not have permission to access the API using these credentials."
                 )
+            }
+            Self::MetricsNotAllowed { address } => {
+                let address = address
+                    .map_or_else(|| "behind an unknown proxy".to_owned(), |address| address.to_string());
+                format!("This IP address ({address}) may not see the metrics of this service.")
             }
             Self::WrongKind { needed } => {
                 let (used, needed) = match needed {

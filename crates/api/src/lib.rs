@@ -12,6 +12,7 @@ mod error;
 mod finals;
 mod handlers;
 mod input;
+mod metrics;
 mod openapi;
 mod origin;
 mod page;
@@ -23,8 +24,9 @@ mod state;
 mod views;
 
 pub use finals::Finals;
+pub use metrics::Metrics;
 pub use openapi::openapi;
 pub use rate::Limiter;
-pub use serve::{ServeError, serve};
+pub use serve::{ServeError, serve, serve_metrics};
 pub use sign::Signer;
 pub use state::{ApiState, Measure, Options};

@@ -43,6 +43,15 @@ fn client_address(request: &HttpRequest, trusted: &[IpNet]) -> Option<IpAddr> {
     Some(nearest)
 }
 
+/// Says whether the request was passed on by a proxy that the settings trust.
+pub(crate) fn is_from_trusted_proxy(request: &HttpRequest) -> bool {
+    let state = request.app_data::<web::Data<ApiState>>();
+    let trusted = state.map_or(&[][..], |state| &state.options.trusted_proxies);
+    request
+        .peer_addr()
+        .is_some_and(|peer| is_trusted(peer.ip().to_canonical(), trusted))
+}
+
 /// Returns the service's URL as the caller sees it, without a slash at the end: the setting, or what
 /// the request says.
 pub(crate) fn base_url(request: &HttpRequest, options: &Options) -> String {

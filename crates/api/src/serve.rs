@@ -4,11 +4,15 @@ use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
 
+use actix_web::dev::Server;
 use actix_web::middleware::{NormalizePath, from_fn};
 use actix_web::{App, HttpServer, web};
 use tokio_util::sync::CancellationToken;
 
 use crate::edge;
+use crate::error::ApiError;
+use crate::handlers::{health, metrics};
+use crate::metrics::Metrics;
 use crate::routes;
 use crate::state::ApiState;
 
@@ -28,22 +32,59 @@ pub struct ServeError(#[from] io::Error);
 pub async fn serve(
     listener: TcpListener,
     state: Arc<ApiState>,
+    metrics: Arc<Metrics>,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
-    listener.set_nonblocking(true)?;
     let state = web::Data::from(state);
+    let metrics = web::Data::from(metrics);
     let server = HttpServer::new(move || {
         App::new()
             .app_data(state.clone())
+            .app_data(metrics.clone())
             .wrap(NormalizePath::trim())
             .wrap(from_fn(edge::edge))
             .configure(routes::routes)
     })
-    .listen(listener)?
+    .listen(nonblocking(listener)?)?
     .workers(std::thread::available_parallelism().map_or(2, usize::from))
     .disable_signals()
     .shutdown_timeout(DRAIN_SECONDS)
     .run();
+    until(shutdown, server).await
+}
+
+/// Serves `/metrics`, and `/healthz`, of a process on an address of their own until `shutdown`.
+///
+/// # Errors
+/// When the socket can't be used.
+pub async fn serve_metrics(
+    listener: TcpListener,
+    metrics: Arc<Metrics>,
+    shutdown: CancellationToken,
+) -> Result<(), ServeError> {
+    let metrics = web::Data::from(metrics);
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(metrics.clone())
+            .route("/metrics", web::get().to(metrics::metrics))
+            .route("/healthz", web::get().to(health::alive))
+            .default_service(web::to(|| async { Err::<&str, _>(ApiError::NotFound) }))
+    })
+    .listen(nonblocking(listener)?)?
+    .workers(1)
+    .disable_signals()
+    .shutdown_timeout(DRAIN_SECONDS)
+    .run();
+    until(shutdown, server).await
+}
+
+fn nonblocking(listener: TcpListener) -> io::Result<TcpListener> {
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// Runs a server until `shutdown`, or until it ends by itself.
+async fn until(shutdown: CancellationToken, server: Server) -> Result<(), ServeError> {
     let handle = server.handle();
     let stop = async move {
         shutdown.cancelled().await;

@@ -40,6 +40,8 @@ pub struct Settings {
     pub storage: StorageSettings,
     /// How jobs run.
     pub worker: WorkerSettings,
+    /// Who sees figures, and where.
+    pub metrics: MetricsSettings,
     /// What is logged, and how.
     pub log: LogSettings,
 }
@@ -57,6 +59,17 @@ pub struct HttpSettings {
     pub max_body_bytes: NonZeroUsize,
     /// How many requests one key may make in a minute; 0 for any number.
     pub rate_limit_per_minute: u32,
+}
+
+/// Who sees figures, and where.
+#[derive(Clone, Debug)]
+pub struct MetricsSettings {
+    /// Networks whose callers may see them.
+    pub allowed_networks: Vec<IpNet>,
+    /// An address that only they are served on; `None` for that of the API alone.
+    pub listen: Option<SocketAddr>,
+    /// For how many servers the last backup is shown.
+    pub servers: u32,
 }
 
 /// Which database is used.

@@ -9,6 +9,8 @@ use holdfast_db::Database;
 use holdfast_domain::{NodeName, PlaceRules};
 use holdfast_storage::Disks;
 
+use crate::metrics::Metrics;
+
 /// What every job can reach. One for the whole worker.
 #[derive(Debug)]
 pub struct Context {
@@ -16,6 +18,8 @@ pub struct Context {
     pub database: Database,
     /// The disks that this node can reach.
     pub disks: Disks,
+    /// What is counted.
+    pub metrics: Metrics,
     /// The settings.
     pub options: Options,
     /// The clock, for people's eyes; leases go by the database's clock.

@@ -1,6 +1,7 @@
 //! Turns texts and numbers into checked settings, collecting whatever is wrong on the way.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use super::layers::{DISKS, Layers};
 use super::values::{Reader, is_name};
 use super::{
     AuthSettings, DatabaseSettings, DiskDriver, DownloadSettings, HttpSettings, LimitSettings,
-    LogFormat, LogSettings, Problems, Settings, StorageSettings, WorkerSettings,
+    LogFormat, LogSettings, MetricsSettings, Problems, Settings, StorageSettings, WorkerSettings,
 };
 
 /// The greatest size, in bytes, that the database can hold.
@@ -58,6 +59,7 @@ impl Reader {
         let limits = self.limits();
         let storage = self.storage(data);
         let worker = self.worker(storage.as_ref());
+        let metrics = self.metrics();
         let log = self.log();
         Some(Settings {
             http: http?,
@@ -67,19 +69,14 @@ impl Reader {
             limits: limits?,
             storage: storage?,
             worker: worker?,
+            metrics: metrics?,
             log: log?,
         })
     }
 
     fn http(&mut self) -> Option<HttpSettings> {
         let listen = self.text("http.listen");
-        let listen = listen.and_then(|text| match text.parse() {
-            Ok(address) => Some(address),
-            Err(_) => self.wrong(
-                "http.listen",
-                format!("must be an address and a port such as 127.0.0.1:8080, not `{text}`"),
-            ),
-        });
+        let listen = listen.and_then(|text| self.address("http.listen", &text));
         let public_url = self.web_url("http.public_url");
         let trusted_proxies = self.networks("http.trusted_proxies");
         let max_body_bytes = self
@@ -260,6 +257,33 @@ impl Reader {
             }
         }
         Some(Some(path))
+    }
+
+    fn metrics(&mut self) -> Option<MetricsSettings> {
+        let allowed_networks = self.networks("metrics.allowed_networks");
+        let listen = self
+            .text("metrics.listen")
+            .and_then(|text| match text.is_empty() {
+                true => Some(None),
+                false => self.address("metrics.listen", &text).map(Some),
+            });
+        let servers = self.number("metrics.servers", 0..=1_000_000);
+        Some(MetricsSettings {
+            allowed_networks: allowed_networks?,
+            listen: listen?,
+            servers: servers?,
+        })
+    }
+
+    /// An address and a port to listen on.
+    fn address(&mut self, key: &str, text: &str) -> Option<SocketAddr> {
+        match text.parse() {
+            Ok(address) => Some(address),
+            Err(_) => self.wrong(
+                key,
+                format!("must be an address and a port such as 127.0.0.1:8080, not `{text}`"),
+            ),
+        }
     }
 
     fn log(&mut self) -> Option<LogSettings> {
