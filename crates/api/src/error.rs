@@ -40,6 +40,8 @@ pub(crate) enum ApiError {
     Malformed,
     /// Something else about the request can't be understood.
     BadRequest,
+    /// The body did not come in time.
+    TooSlow,
     /// The body is larger than the setting allows.
     BodyTooLarge,
     /// Fields break rules, each named.
@@ -103,6 +105,7 @@ impl ApiError {
             Self::Malformed | Self::BadRequest => {
                 (StatusCode::BAD_REQUEST, "BadRequestHttpException")
             }
+            Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "RequestTimeoutHttpException"),
             Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLargeException"),
             Self::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "ValidationException"),
             Self::NotCompleted(NotCompleted::Creating(_)) => {
@@ -183,6 +186,7 @@ impl ApiError {
                 "The JSON data passed in the request appears to be malformed.".into()
             }
             Self::BadRequest => "The request could not be understood.".into(),
+            Self::TooSlow => "The request took too long to arrive.".into(),
             Self::BodyTooLarge => "The request body is too large.".into(),
             Self::Invalid(_) => "The given data was invalid.".into(),
             Self::NotCompleted(NotCompleted::Creating(purpose)) => {

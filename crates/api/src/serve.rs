@@ -3,6 +3,7 @@
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::dev::Server;
 use actix_web::middleware::{NormalizePath, from_fn};
@@ -18,6 +19,11 @@ use crate::state::ApiState;
 
 /// How long requests that are under way may take to end after the stop signal, in seconds.
 const DRAIN_SECONDS: u64 = 5;
+
+/// How long a client may take to let go of a connection that is to end.
+const DISCONNECT: Duration = Duration::from_secs(1);
+/// How many connections the address for metrics takes.
+const METRICS_CONNECTIONS: usize = 64;
 
 /// Why the service ended by itself.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +43,8 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let state = web::Data::from(state);
     let metrics = web::Data::from(metrics);
+    let options = state.options.clone();
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
     let server = HttpServer::new(move || {
         App::new()
             .app_data(state.clone())
@@ -46,7 +54,12 @@ pub async fn serve(
             .configure(routes::routes)
     })
     .listen(nonblocking(listener)?)?
-    .workers(std::thread::available_parallelism().map_or(2, usize::from))
+    .workers(threads)
+    // Both count for each thread.
+    .max_connections(options.max_connections.div_ceil(threads).max(1))
+    .client_request_timeout(options.request_timeout)
+    .client_disconnect_timeout(DISCONNECT)
+    .keep_alive(options.keep_alive)
     .disable_signals()
     .shutdown_timeout(DRAIN_SECONDS)
     .run();
@@ -66,12 +79,14 @@ pub async fn serve_metrics(
     let server = HttpServer::new(move || {
         App::new()
             .app_data(metrics.clone())
+            .wrap(from_fn(edge::edge))
             .route("/metrics", web::get().to(metrics::metrics))
             .route("/healthz", web::get().to(health::alive))
             .default_service(web::to(|| async { Err::<&str, _>(ApiError::NotFound) }))
     })
     .listen(nonblocking(listener)?)?
     .workers(1)
+    .max_connections(METRICS_CONNECTIONS)
     .disable_signals()
     .shutdown_timeout(DRAIN_SECONDS)
     .run();

@@ -11,7 +11,7 @@ use chrono::Utc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use holdfast_api::{ApiState, Finals, Limiter, Measure, Metrics, Signer};
+use holdfast_api::{ApiState, Finals, Limiter, Measure, Metrics, Signer, Spans};
 use holdfast_db::Database;
 use holdfast_db::backups::Pages;
 use holdfast_db::visits::Visits;
@@ -22,6 +22,7 @@ use holdfast_storage::{Disk, Disks, GcsOptions, S3Options};
 use crate::data;
 use crate::failure::Failure;
 use crate::settings::{DiskDriver, Settings};
+use crate::telemetry::spans;
 
 /// How long connections may take to close at the end.
 const CLOSE: Duration = Duration::from_secs(2);
@@ -204,6 +205,8 @@ pub async fn start_api(
         Some(key) => key.expose().as_bytes().to_vec(),
         None => data::signing_key(data)?,
     };
+    let previous = settings.auth.previous_signing_keys.iter();
+    let previous: Vec<&[u8]> = previous.map(|key| key.expose().as_bytes()).collect();
     let metrics = counts
         .shown(settings, &database, &disks)
         .of_api(&database, settings.metrics.servers);
@@ -223,13 +226,27 @@ pub async fn start_api(
         pages: Pages::begin(&database),
         database,
         disks,
-        signer: Signer::new(&signing_key),
+        signer: Signer::new(&signing_key, &previous),
+        spans: match settings.log.otlp_endpoint {
+            Some(_) => Spans {
+                adopt: spans::adopt,
+                context: spans::context,
+            },
+            None => Spans {
+                adopt: spans::leave,
+                context: spans::none,
+            },
+        },
         options: holdfast_api::Options {
             public_url: settings.http.public_url.clone(),
             downloads_public_url: settings.downloads.public_url.clone(),
             downloads_accel_path: settings.downloads.accel_path.clone(),
             trusted_proxies: settings.http.trusted_proxies.clone(),
             max_body_bytes: settings.http.max_body_bytes.get(),
+            request_timeout: settings.http.request_timeout,
+            keep_alive: settings.http.keep_alive,
+            max_connections: settings.http.max_connections.get(),
+            hsts_seconds: settings.http.hsts_seconds,
             backups_per_server: settings.limits.backups_per_server,
             create_throttle: Throttle {
                 count: settings.limits.create_throttle_count,
@@ -303,6 +320,10 @@ pub fn start_worker(
         database,
         disks,
         metrics: counts.worker.clone(),
+        adopt: match settings.log.otlp_endpoint {
+            Some(_) => spans::adopt,
+            None => spans::leave,
+        },
         options,
         now: Utc::now,
         jitter: rand::random::<f64>,

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use tracing::Span;
 
 use holdfast_db::Database;
-use holdfast_domain::{NodeName, PlaceRules};
+use holdfast_domain::{NodeName, PlaceRules, TraceParent};
 use holdfast_storage::Disks;
 
 use crate::metrics::Metrics;
@@ -20,6 +21,8 @@ pub struct Context {
     pub disks: Disks,
     /// What is counted.
     pub metrics: Metrics,
+    /// Makes a job's span a part of the request that asked for it, where spans are sent on.
+    pub adopt: fn(&Span, &TraceParent),
     /// The settings.
     pub options: Options,
     /// The clock, for people's eyes; leases go by the database's clock.

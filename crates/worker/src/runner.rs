@@ -82,7 +82,7 @@ async fn take_jobs(
         let free = context.options.concurrency.saturating_sub(working.len());
         if free > 0 {
             for claim in claim(context, free).await {
-                let span = span(&claim);
+                let span = span(context, &claim);
                 let handled = handle(Arc::clone(context), claim, leaving.clone());
                 working.spawn(handled.instrument(span));
             }
@@ -134,10 +134,13 @@ async fn called(listener: Option<&mut Listener>, context: &Context) {
 }
 
 /// What every line that is logged for a job says of it: where it came from.
-fn span(claim: &Claim) -> Span {
+fn span(context: &Context, claim: &Claim) -> Span {
     let span = tracing::error_span!("job", id = %claim.id, request_id = field::Empty);
     if let Some(trace) = &claim.trace {
         span.record("request_id", trace.request.as_str());
+        if let Some(parent) = &trace.parent {
+            (context.adopt)(&span, parent);
+        }
     }
     span
 }

@@ -92,10 +92,18 @@ impl Requests {
         );
     }
 
+    /// Counts a request whose handler panicked, and took its route with it.
+    pub(crate) fn count_defect(&self, method: &Method, took: Duration) {
+        self.add(Route("", "none"), method, 500, took);
+    }
+
     /// Counts an answer whose first byte is about to be sent.
     pub(crate) fn count(&self, request: &HttpRequest, status: u16, took: Duration) {
-        let route = Route::of(request);
-        let method = method(request.method());
+        self.add(Route::of(request), request.method(), status, took);
+    }
+
+    fn add(&self, route: Route, by: &Method, status: u16, took: Duration) {
+        let method = method(by);
         let answered = Answered {
             route,
             method,

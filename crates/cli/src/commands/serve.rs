@@ -7,7 +7,7 @@ use crate::settings::Settings;
 use crate::{data, database, output, service, shutdown};
 
 pub(super) async fn run(settings: Settings, data: &Path) -> Result<(), Failure> {
-    super::log(&settings)?;
+    let _telemetry = super::log(&settings)?;
     let listener = service::listen(&settings)?;
     let address = listener.local_addr()?;
     let data = data::prepare(data)?;

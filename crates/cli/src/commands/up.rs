@@ -10,7 +10,7 @@ use crate::settings::Settings;
 use crate::{database, output, service, shutdown};
 
 pub(super) async fn run(settings: Settings, data: &Path) -> Result<(), Failure> {
-    super::log(&settings)?;
+    let _telemetry = super::log(&settings)?;
     // What is likely to fail comes before anything is made.
     let listener = service::listen(&settings)?;
     let address = listener.local_addr()?;

@@ -7,7 +7,7 @@ use crate::settings::Settings;
 use crate::{data, database, service, shutdown};
 
 pub(super) async fn run(settings: Settings, data: &Path) -> Result<(), Failure> {
-    super::log(&settings)?;
+    let _telemetry = super::log(&settings)?;
     let data = data::prepare(data)?;
     let database = database::connect(&settings, &data).await?;
     let disks = service::disks(&settings)?;

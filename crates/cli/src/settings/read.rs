@@ -82,8 +82,18 @@ impl Reader {
         let max_body_bytes = self
             .number("http.max_body_bytes", 1024..=(1 << 30))
             .and_then(NonZeroUsize::new);
+        let request_timeout = self.number("http.request_timeout_seconds", 1..=600);
+        let keep_alive = self.number("http.keep_alive_seconds", 1..=600);
+        let max_connections = self
+            .number("http.max_connections", 16..=1_000_000)
+            .and_then(NonZeroUsize::new);
+        let hsts_seconds = self.number("http.hsts_seconds", 0..=63_072_000);
         let rate_limit_per_minute = self.number("http.rate_limit_per_minute", 0..=1_000_000);
         Some(HttpSettings {
+            request_timeout: Duration::from_secs(request_timeout?),
+            keep_alive: Duration::from_secs(keep_alive?),
+            max_connections: max_connections?,
+            hsts_seconds: hsts_seconds?,
             rate_limit_per_minute: rate_limit_per_minute?,
             listen: listen?,
             public_url: public_url?,
@@ -113,12 +123,15 @@ impl Reader {
     }
 
     fn auth(&mut self) -> Option<AuthSettings> {
-        let signing_key = self.secret("auth.signing_key", |key| match key.len() {
+        let long_enough = |key: &str| match key.len() {
             32.. => Ok(()),
             length => Err(format!("must have at least 32 bytes, not {length}")),
-        });
+        };
+        let signing_key = self.secret("auth.signing_key", long_enough);
+        let previous_signing_keys = self.secrets("auth.previous_signing_keys", long_enough);
         Some(AuthSettings {
             signing_key: signing_key?,
+            previous_signing_keys: previous_signing_keys?,
         })
     }
 
@@ -305,7 +318,9 @@ impl Reader {
                         self.wrong("log.filter", format!("`{text}` is no log filter: {error}"))
                     }
                 });
+        let otlp_endpoint = self.web_url("log.otlp_endpoint");
         Some(LogSettings {
+            otlp_endpoint: otlp_endpoint?,
             format: format?,
             filter: filter?,
         })
