@@ -13,7 +13,7 @@ use holdfast_domain::server::ServerLimits;
 use holdfast_domain::{
     NodeName, Permission, PlacedBy, Profile, Server, ServerId, ServerState, UserId,
 };
-use holdfast_storage::{ArchiveKey, StorageKey};
+use holdfast_storage::{ArchiveKey, Disks, StorageKey};
 use serde_json::{Value, json};
 
 use super::client::Client;
@@ -40,6 +40,8 @@ pub(crate) struct App {
     stranger: Client,
     parts: Vec<Part>,
     counts: Counts,
+    /// What is counted of them is counted for the whole process.
+    disks: Disks,
     data: tempfile::TempDir,
     pairs: Vec<(String, String)>,
 }
@@ -85,7 +87,7 @@ impl App {
             &settings,
             data_folder,
             database.clone(),
-            disks,
+            disks.clone(),
             &counts,
             listener,
         )
@@ -108,6 +110,7 @@ impl App {
             raw: Some(raw),
             parts: vec![api],
             counts,
+            disks,
             database,
             server,
             directory,
@@ -122,7 +125,10 @@ impl App {
         let pairs = self.pairs.iter().cloned();
         let pairs = pairs.chain(changed.iter().map(variable));
         let settings = Settings::load(&[], pairs, self.data.path()).unwrap();
-        let disks = service::disks(&settings).unwrap();
+        let disks = match changed.iter().any(|(key, _)| key.starts_with("storage.")) {
+            true => service::disks(&settings).unwrap(),
+            false => self.disks.clone(),
+        };
         let database = self.database.clone();
         let worker = service::start_worker(&settings, database, disks, &self.counts).unwrap();
         // Workers stop before the API, as in `holdfast up`.
