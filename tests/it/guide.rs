@@ -158,13 +158,24 @@ fn the_security_page_names_tests_that_exist() {
 }
 
 #[test]
-fn every_endpoint_has_a_command_in_the_guide() {
+fn every_endpoint_of_the_guide_is_one() {
     let guide = read("docs/api.md");
     let document: serde_json::Value = serde_json::from_str(&read("docs/openapi.json")).unwrap();
-    for (path, methods) in document["paths"].as_object().unwrap() {
-        for method in methods.as_object().unwrap().keys() {
-            let heading = format!("`{} {path}`", method.to_uppercase());
-            assert!(guide.contains(&heading), "{heading} is not in docs/api.md");
+    let mut found = 0;
+    for words in guide.split('`').skip(1).step_by(2) {
+        let Some((method, path)) = words.split_once(" /") else {
+            continue;
+        };
+        // The document does not describe itself.
+        if path == "api/openapi.json" {
+            continue;
         }
+        let operation = &document["paths"][format!("/{path}")][method.to_lowercase()];
+        assert!(
+            operation.is_object(),
+            "`{words}` of docs/api.md is no endpoint"
+        );
+        found += 1;
     }
+    assert!(found >= 35, "{found}");
 }
