@@ -14,10 +14,13 @@ use holdfast_db::{servers, users};
 use holdfast_domain::access::Action;
 use holdfast_domain::activity::Origin;
 use holdfast_domain::key::{KeyIdentifier, KeyKind, KeyRefused, KeyToken};
-use holdfast_domain::{Backup, BackupId, Profile, Server, ServerRef, Standing, UserId, UserRef};
+use holdfast_domain::{
+    Backup, BackupId, Profile, Server, ServerRef, Standing, Trace, UserId, UserRef,
+};
 
 use crate::error::ApiError;
 use crate::input::Fields;
+use crate::names;
 use crate::origin;
 use crate::rate;
 use crate::state::ApiState;
@@ -35,6 +38,8 @@ pub(crate) struct Caller {
     address: Option<IpAddr>,
     /// How answers are shaped.
     pub(crate) profile: Profile,
+    /// By which the request is found again.
+    pub(crate) trace: Trace,
     /// The server that the path names, if the caller has a part in it, and which.
     server: Option<(Server, Standing)>,
     /// The backup that the path names, if it is that server's.
@@ -59,6 +64,7 @@ impl FromRequest for Caller {
                 key: found.key.identifier,
                 address: origin::caller_address(&request),
                 profile: found.key.profile,
+                trace: names::trace_of(&request),
                 server,
                 backup,
             })
@@ -68,7 +74,10 @@ impl FromRequest for Caller {
 
 /// A caller of the application API: an administrator, with an application key that is good.
 #[derive(Clone, Debug)]
-pub(crate) struct Operator;
+pub(crate) struct Operator {
+    /// By which the request is found again.
+    pub(crate) trace: Trace,
+}
 
 impl FromRequest for Operator {
     type Error = ApiError;
@@ -79,7 +88,9 @@ impl FromRequest for Operator {
         Box::pin(async move {
             let found = authenticate(&request, KeyKind::Application).await?;
             if found.key.is_admin {
-                Ok(Self)
+                Ok(Self {
+                    trace: names::trace_of(&request),
+                })
             } else {
                 Err(ApiError::Forbidden)
             }

@@ -40,6 +40,8 @@ pub struct Settings {
     pub storage: StorageSettings,
     /// How jobs run.
     pub worker: WorkerSettings,
+    /// Who sees figures, and where.
+    pub metrics: MetricsSettings,
     /// What is logged, and how.
     pub log: LogSettings,
 }
@@ -55,8 +57,27 @@ pub struct HttpSettings {
     pub trusted_proxies: Vec<IpNet>,
     /// The largest request body that is read, in bytes.
     pub max_body_bytes: NonZeroUsize,
+    /// How long a request may take to come in.
+    pub request_timeout: Duration,
+    /// How long a connection without a request is kept.
+    pub keep_alive: Duration,
+    /// How many connections there may be.
+    pub max_connections: NonZeroUsize,
+    /// For how long browsers are told to come by TLS alone, in seconds; 0 to say nothing.
+    pub hsts_seconds: u32,
     /// How many requests one key may make in a minute; 0 for any number.
     pub rate_limit_per_minute: u32,
+}
+
+/// Who sees figures, and where.
+#[derive(Clone, Debug)]
+pub struct MetricsSettings {
+    /// Networks whose callers may see them.
+    pub allowed_networks: Vec<IpNet>,
+    /// An address that only they are served on; `None` for that of the API alone.
+    pub listen: Option<SocketAddr>,
+    /// For how many servers the last backup is shown.
+    pub servers: u32,
 }
 
 /// Which database is used.
@@ -73,6 +94,8 @@ pub struct DatabaseSettings {
 pub struct AuthSettings {
     /// The key, at least 32 bytes; `None` to make one and keep it in the data folder.
     pub signing_key: Option<Secret>,
+    /// Keys that have signed before, whose links stay good.
+    pub previous_signing_keys: Vec<Secret>,
 }
 
 /// How download links look.
@@ -166,6 +189,8 @@ pub struct LogSettings {
     pub format: LogFormat,
     /// Which lines are written: directives of `tracing_subscriber::EnvFilter` that it takes.
     pub filter: String,
+    /// Where spans are sent, without a slash at its end; `None` for nowhere.
+    pub otlp_endpoint: Option<String>,
 }
 
 /// How log lines look.

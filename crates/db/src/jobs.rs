@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use holdfast_domain::{BackupId, JobId, JobKind, JobState, NodeName, Progress, ServerId};
+use holdfast_domain::{
+    BackupId, JobId, JobKind, JobState, NodeName, Progress, RequestId, ServerId, Trace, TraceParent,
+};
 
 use crate::connect::{Database, Transaction};
 use crate::error::Error;
@@ -44,8 +46,11 @@ pub struct NewJob<'a> {
 /// # Errors
 /// [`Error::Conflict`] when the server, or the backup to be deleted, has an unfinished job already.
 pub async fn enqueue(transaction: &mut Transaction, job: &NewJob<'_>) -> Result<JobId, Error> {
+    let trace = transaction.trace();
+    let parent = trace.and_then(|trace| trace.parent);
     let id = sqlx::query_scalar!(
-        "INSERT INTO jobs (kind, server_id, backup_id, node, args, max_attempts) VALUES ($1, $2, $3, $4, $5, $6)
+        "INSERT INTO jobs (kind, server_id, backup_id, node, args, max_attempts, request_id, traceparent)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
          RETURNING id",
         job.kind.as_str(),
         job.server.0,
@@ -53,6 +58,8 @@ pub async fn enqueue(transaction: &mut Transaction, job: &NewJob<'_>) -> Result<
         job.node.as_str(),
         job.args,
         i32::try_from(job.max_attempts).unwrap_or(i32::MAX),
+        trace.as_ref().map(|trace| trace.request.as_str()),
+        parent.as_ref().map(TraceParent::as_str),
     )
     .fetch_one(transaction.connection())
     .await?;
@@ -81,6 +88,8 @@ pub struct Claim {
     pub max_attempts: u32,
     /// The worker that holds it.
     pub worker: String,
+    /// The request that asked for it, if one did.
+    pub trace: Option<Trace>,
 }
 
 /// Claims up to `limit` jobs of a node for a worker, the most urgent and oldest first. Each is the
@@ -103,7 +112,7 @@ pub async fn claim(
              SELECT id FROM jobs WHERE node = $1 AND state = 'available'
              ORDER BY priority, id LIMIT $4 FOR UPDATE SKIP LOCKED
          ))
-         RETURNING id, kind, server_id, backup_id, args, attempt, max_attempts",
+         RETURNING id, kind, server_id, backup_id, args, attempt, max_attempts, request_id, traceparent",
         node.as_str(),
         worker,
         lease.as_secs_f64(),
@@ -123,6 +132,14 @@ pub async fn claim(
                 attempt: row.attempt.unsigned_abs(),
                 max_attempts: row.max_attempts.unsigned_abs(),
                 worker: worker.to_owned(),
+                trace: row
+                    .request_id
+                    .as_deref()
+                    .and_then(RequestId::parse)
+                    .map(|request| Trace {
+                        request,
+                        parent: row.traceparent.as_deref().and_then(TraceParent::parse),
+                    }),
             })
         })
         .collect()

@@ -10,6 +10,7 @@ pub mod activity;
 pub mod backups;
 mod connect;
 mod error;
+pub mod figures;
 mod gather;
 pub mod jobs;
 pub mod keys;
@@ -23,7 +24,7 @@ pub mod users;
 pub mod visits;
 pub mod workers;
 
-pub use connect::{Database, Transaction};
+pub use connect::{Database, PoolUse, Transaction};
 pub use error::Error;
 pub use listen::{Listener, Signal};
 pub use migrate::migrate;

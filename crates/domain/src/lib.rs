@@ -19,6 +19,7 @@ pub mod profile;
 pub mod report;
 pub mod retry;
 pub mod server;
+pub mod trace;
 
 pub use access::{Permission, Standing};
 pub use backup::{Backup, BackupState};
@@ -28,3 +29,4 @@ pub use name::{BackupName, DiskName, EmailAddress, NodeName};
 pub use place::{PlaceRules, PlacedBy};
 pub use profile::Profile;
 pub use server::{Server, ServerState};
+pub use trace::{RequestId, Trace, TraceParent};

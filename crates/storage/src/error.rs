@@ -97,6 +97,20 @@ impl Error {
         matches!(self, Self::Unavailable { .. })
     }
 
+    /// Says in one word, out of few, what went wrong: for counting.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::NotFound { .. } => "not_found",
+            Self::Full { .. } => "full",
+            Self::Denied { .. } => "denied",
+            Self::Misconfigured { .. } => "misconfigured",
+            Self::Unavailable { .. } => "unavailable",
+            Self::Damaged { .. } => "damaged",
+            Self::UnknownDisk { .. } => "unknown_disk",
+            Self::Exists { .. } => "exists",
+        }
+    }
+
     pub(crate) fn from_io(disk: &str, object: impl ToString, source: io::Error) -> Self {
         let (disk, object) = (disk.to_owned(), object.to_string());
         match source.kind() {

@@ -4,11 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use tracing::Span;
 
 use holdfast_db::Database;
-use holdfast_domain::{NodeName, PlaceRules};
+use holdfast_domain::{NodeName, PlaceRules, TraceParent};
 use holdfast_storage::Disks;
 
+use crate::metrics::Metrics;
 use crate::outage::Outage;
 
 /// What every job can reach. One for the whole worker.
@@ -20,6 +22,10 @@ pub struct Context {
     pub outage: Outage,
     /// The disks that this node can reach.
     pub disks: Disks,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Makes a job's span a part of the request that asked for it, where spans are sent on.
+    pub adopt: fn(&Span, &TraceParent),
     /// The settings.
     pub options: Options,
     /// The clock, for people's eyes; leases go by the database's clock.

@@ -14,6 +14,7 @@ mod jobs;
 mod lease;
 mod maintenance;
 mod measure;
+mod metrics;
 mod outage;
 mod pipe;
 mod place;
@@ -24,5 +25,6 @@ mod settle;
 
 pub use context::{Context, Options};
 pub use measure::measure;
+pub use metrics::Metrics;
 pub use outage::Outage;
 pub use runner::run;

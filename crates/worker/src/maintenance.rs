@@ -60,6 +60,7 @@ async fn rescue(context: &Context) {
     match jobs::rescue(&context.database).await {
         Ok(rescued) => {
             for job in rescued {
+                context.metrics.rescued(&job);
                 tracing::warn!(
                     job = %job.id,
                     kind = job.kind.as_str(),

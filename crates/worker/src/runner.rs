@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, Span, field};
 
 use holdfast_db::jobs::{self, Claim};
 use holdfast_db::{Listener, Signal};
@@ -33,6 +34,8 @@ pub async fn run(context: Arc<Context>, shutdown: CancellationToken) {
     let mut maintenance = tokio::spawn(maintain(Arc::clone(&context), shutdown.clone()));
     let leaving = CancellationToken::new();
     let mut working = JoinSet::new();
+    let places = context.options.concurrency;
+    context.metrics.open(places);
     tracing::info!(node = %context.options.node, worker = context.options.worker, "taking jobs");
     take_jobs(&context, &shutdown, &leaving, &mut working).await;
 
@@ -58,6 +61,7 @@ pub async fn run(context: Arc<Context>, shutdown: CancellationToken) {
         Ok(Err(error)) => tracing::error!(%error, "maintenance panicked"),
         Err(_) => maintenance.abort(),
     }
+    context.metrics.close(places);
     presence::leave(&context).await;
 }
 
@@ -81,7 +85,9 @@ async fn take_jobs(
         let free = context.options.concurrency.saturating_sub(working.len());
         if free > 0 {
             for claim in claim(context, free).await {
-                working.spawn(handle(Arc::clone(context), claim, leaving.clone()));
+                let span = span(context, &claim);
+                let handled = handle(Arc::clone(context), claim, leaving.clone());
+                working.spawn(handled.instrument(span));
             }
         }
         tokio::select! {
@@ -133,8 +139,21 @@ async fn called(listener: Option<&mut Listener>, context: &Context) {
     }
 }
 
+/// What every line that is logged for a job says of it: where it came from.
+fn span(context: &Context, claim: &Claim) -> Span {
+    let span = tracing::error_span!("job", id = %claim.id, request_id = field::Empty);
+    if let Some(trace) = &claim.trace {
+        span.record("request_id", trace.request.as_str());
+        if let Some(parent) = &trace.parent {
+            (context.adopt)(&span, parent);
+        }
+    }
+    span
+}
+
 async fn handle(context: Arc<Context>, claim: Claim, leaving: CancellationToken) {
     tracing::info!(job = %claim.id, kind = claim.kind.as_str(), backup = %claim.backup, attempt = claim.attempt, "took a job");
+    let _running = context.metrics.running(claim.kind);
     let (work, lease) = Work::begin(&context, claim, leaving);
     let end = work_of::run(&context, &work).await;
     settle(&context, &work, end).await;

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use holdfast_db::backups::Pages;
 use holdfast_db::jobs::{self, Wanted};
 use holdfast_db::visits::{Named, Visits};
-use holdfast_db::{Database, activity, backups, servers, usage};
+use holdfast_db::{Database, activity, backups, figures, servers, usage};
 use holdfast_domain::key::KeyIdentifier;
 use holdfast_domain::{BackupId, JobId, JobKind, JobState, ServerId, ServerRef};
 
@@ -213,6 +213,13 @@ async fn no_query_that_is_repeated_reads_a_whole_table() {
     walks_an_index(&raw, "a page of what servers hold", async |database| {
         let found = usage::by_server(database, 25, 0).await.unwrap();
         assert_eq!(found.len(), 25);
+    })
+    .await;
+
+    walks_an_index(&raw, "the figures for whoever watches", async |database| {
+        let figures = figures::read(database, 10_000).await.unwrap();
+        assert_eq!(figures.last_backups.len(), 2000);
+        assert_eq!(figures.unfinished.len(), 3);
     })
     .await;
 

@@ -145,6 +145,7 @@ pub(crate) fn job(job: &Job) -> JobObject {
             claimed_by: job.claimed_by.clone(),
             progress: progress.as_ref().map(super::progress),
             errors: job.errors.clone(),
+            request_id: job.request_id.clone(),
             created_at: date(job.created_at),
             started_at: job.started_at.map(date),
             finalized_at: job.finalized_at.map(date),

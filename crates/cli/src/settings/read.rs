@@ -1,6 +1,7 @@
 //! Turns texts and numbers into checked settings, collecting whatever is wrong on the way.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use super::layers::{DISKS, Layers};
 use super::values::{Reader, is_name};
 use super::{
     AuthSettings, DatabaseSettings, DiskDriver, DownloadSettings, HttpSettings, LimitSettings,
-    LogFormat, LogSettings, Problems, Settings, StorageSettings, WorkerSettings,
+    LogFormat, LogSettings, MetricsSettings, Problems, Settings, StorageSettings, WorkerSettings,
 };
 
 /// The greatest size, in bytes, that the database can hold.
@@ -58,6 +59,7 @@ impl Reader {
         let limits = self.limits();
         let storage = self.storage(data);
         let worker = self.worker(storage.as_ref());
+        let metrics = self.metrics();
         let log = self.log();
         Some(Settings {
             http: http?,
@@ -67,26 +69,31 @@ impl Reader {
             limits: limits?,
             storage: storage?,
             worker: worker?,
+            metrics: metrics?,
             log: log?,
         })
     }
 
     fn http(&mut self) -> Option<HttpSettings> {
         let listen = self.text("http.listen");
-        let listen = listen.and_then(|text| match text.parse() {
-            Ok(address) => Some(address),
-            Err(_) => self.wrong(
-                "http.listen",
-                format!("must be an address and a port such as 127.0.0.1:8080, not `{text}`"),
-            ),
-        });
+        let listen = listen.and_then(|text| self.address("http.listen", &text));
         let public_url = self.web_url("http.public_url");
         let trusted_proxies = self.networks("http.trusted_proxies");
         let max_body_bytes = self
             .number("http.max_body_bytes", 1024..=(1 << 30))
             .and_then(NonZeroUsize::new);
+        let request_timeout = self.number("http.request_timeout_seconds", 1..=600);
+        let keep_alive = self.number("http.keep_alive_seconds", 1..=600);
+        let max_connections = self
+            .number("http.max_connections", 16..=1_000_000)
+            .and_then(NonZeroUsize::new);
+        let hsts_seconds = self.number("http.hsts_seconds", 0..=63_072_000);
         let rate_limit_per_minute = self.number("http.rate_limit_per_minute", 0..=1_000_000);
         Some(HttpSettings {
+            request_timeout: Duration::from_secs(request_timeout?),
+            keep_alive: Duration::from_secs(keep_alive?),
+            max_connections: max_connections?,
+            hsts_seconds: hsts_seconds?,
             rate_limit_per_minute: rate_limit_per_minute?,
             listen: listen?,
             public_url: public_url?,
@@ -116,12 +123,15 @@ impl Reader {
     }
 
     fn auth(&mut self) -> Option<AuthSettings> {
-        let signing_key = self.secret("auth.signing_key", |key| match key.len() {
+        let long_enough = |key: &str| match key.len() {
             32.. => Ok(()),
             length => Err(format!("must have at least 32 bytes, not {length}")),
-        });
+        };
+        let signing_key = self.secret("auth.signing_key", long_enough);
+        let previous_signing_keys = self.secrets("auth.previous_signing_keys", long_enough);
         Some(AuthSettings {
             signing_key: signing_key?,
+            previous_signing_keys: previous_signing_keys?,
         })
     }
 
@@ -262,6 +272,33 @@ impl Reader {
         Some(Some(path))
     }
 
+    fn metrics(&mut self) -> Option<MetricsSettings> {
+        let allowed_networks = self.networks("metrics.allowed_networks");
+        let listen = self
+            .text("metrics.listen")
+            .and_then(|text| match text.is_empty() {
+                true => Some(None),
+                false => self.address("metrics.listen", &text).map(Some),
+            });
+        let servers = self.number("metrics.servers", 0..=1_000_000);
+        Some(MetricsSettings {
+            allowed_networks: allowed_networks?,
+            listen: listen?,
+            servers: servers?,
+        })
+    }
+
+    /// An address and a port to listen on.
+    fn address(&mut self, key: &str, text: &str) -> Option<SocketAddr> {
+        match text.parse() {
+            Ok(address) => Some(address),
+            Err(_) => self.wrong(
+                key,
+                format!("must be an address and a port such as 127.0.0.1:8080, not `{text}`"),
+            ),
+        }
+    }
+
     fn log(&mut self) -> Option<LogSettings> {
         let format = self
             .text("log.format")
@@ -281,7 +318,9 @@ impl Reader {
                         self.wrong("log.filter", format!("`{text}` is no log filter: {error}"))
                     }
                 });
+        let otlp_endpoint = self.web_url("log.otlp_endpoint");
         Some(LogSettings {
+            otlp_endpoint: otlp_endpoint?,
             format: format?,
             filter: filter?,
         })

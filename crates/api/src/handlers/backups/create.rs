@@ -55,7 +55,7 @@ pub(crate) async fn create(
     let disk = server.disk.as_ref().unwrap_or(state.disks.default_name());
     let expected_bytes = expected_bytes(&state, server, ignored.lines()).await?;
 
-    let mut transaction = state.database.begin().await?;
+    let mut transaction = state.database.begin().await?.of(caller.trace);
     let throttle = state.options.create_throttle;
     let load = servers::lock(&mut transaction, server.id, throttle.seconds).await?;
     let backups = server

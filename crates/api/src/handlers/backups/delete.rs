@@ -48,7 +48,7 @@ pub(crate) async fn delete(
 
     // Before the job exists, so that its end can't be missed.
     let mut ends = state.finals.subscribe();
-    let mut transaction = state.database.begin().await?;
+    let mut transaction = state.database.begin().await?.of(caller.trace);
     let backup = backups::lock(&mut transaction, server.id, backup.id)
         .await?
         .ok_or(ApiError::NotFound)?;

@@ -200,6 +200,8 @@ pub(crate) struct JobAttributes {
     pub(crate) progress: Option<ProgressView>,
     /// What went wrong with each attempt that failed.
     pub(crate) errors: Value,
+    /// The `X-Request-Id` of the request that asked for it.
+    pub(crate) request_id: Option<String>,
     #[schema(format = DateTime)]
     pub(crate) created_at: String,
     #[schema(format = DateTime)]
