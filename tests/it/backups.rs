@@ -9,3 +9,4 @@ mod lock;
 mod rename;
 mod restore;
 mod show;
+mod verify;

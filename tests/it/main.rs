@@ -20,6 +20,7 @@ mod guide;
 mod limits;
 mod metrics;
 mod names;
+mod lost_database;
 mod nodes;
 mod permissions;
 mod queries;

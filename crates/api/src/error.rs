@@ -284,6 +284,7 @@ fn participle(purpose: Purpose) -> &'static str {
         Purpose::Restore => "restored",
         Purpose::Lock => "locked",
         Purpose::Unlock => "unlocked",
+        Purpose::Verify => "verified",
     }
 }
 

@@ -30,7 +30,8 @@ pub(crate) fn routes(app: &mut web::ServiceConfig) {
             .service(resource("/{backup}/lock", "POST").route(web::post().to(backups::lock)))
             .service(resource("/{backup}/rename", "PUT").route(web::put().to(backups::rename)))
             .service(resource("/{backup}/cancel", "POST").route(web::post().to(backups::cancel)))
-            .service(resource("/{backup}/unlock", "POST").route(web::post().to(backups::unlock))),
+            .service(resource("/{backup}/unlock", "POST").route(web::post().to(backups::unlock)))
+            .service(resource("/{backup}/verify", "POST").route(web::post().to(backups::verify))),
     )
     .service(
         scope("/api/application")

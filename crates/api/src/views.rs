@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use holdfast_db::activity::Entry;
-use holdfast_domain::backup::{Notes, Restore};
+use holdfast_domain::backup::{Notes, Restore, Verification, VerificationState};
 use holdfast_domain::limit::CreateRefused;
 use holdfast_domain::{Backup, BackupState, JobState, Profile, Progress};
 
@@ -18,6 +18,7 @@ use self::objects::{
     ActivityActor, ActivityAttributes, ActivityList, ActivityObject, BackupAttributes, BackupList,
     BackupListMeta, BackupObject, ErrorEntry, Errors, ListMeta, NotesView, Pagination,
     ProgressView, RestoreStatus, RestoreView, SignedUrl, SignedUrlAttributes, Status,
+    VerificationStatus, VerificationView,
 };
 use crate::error::ApiError;
 
@@ -43,6 +44,8 @@ pub(crate) fn backup(backup: &Backup, profile: Profile) -> BackupObject {
         is_scheduled: backup.is_scheduled,
         progress: backup.progress.as_ref().map(progress),
         restore: backup.restore.as_ref().map(restore),
+        verification: backup.verification.as_ref().map(verification),
+        is_damaged: backup.damaged_at.is_some(),
         notes: notes(&Notes::default()),
         disk: backup.disk.to_string(),
     };
@@ -101,6 +104,24 @@ fn restore(restore: &Restore) -> RestoreView {
         started_at: restore.started_at.map(date),
         finished_at: restore.finished_at.map(date),
         error: restore.error.clone(),
+    }
+}
+
+fn verification(verification: &Verification) -> VerificationView {
+    let sentence = verification.sentence.clone();
+    let (status, error, note) = match verification.state {
+        VerificationState::Queued => (VerificationStatus::Queued, None, None),
+        VerificationState::Running => (VerificationStatus::Running, None, None),
+        VerificationState::Passed => (VerificationStatus::Passed, None, sentence),
+        VerificationState::Failed => (VerificationStatus::Failed, sentence, None),
+        VerificationState::Inconclusive => (VerificationStatus::Inconclusive, sentence, None),
+    };
+    VerificationView {
+        status,
+        started_at: verification.started_at.map(date),
+        finished_at: verification.finished_at.map(date),
+        error,
+        note,
     }
 }
 

@@ -29,8 +29,17 @@ pub fn result(json: bool, value: &Value) {
         Value::Array(rows) => table(rows),
         Value::Object(fields) => {
             let width = fields.keys().map(String::len).max().unwrap_or(0);
+            let is_table = |value: &Value| matches!(value.get(0), Some(Value::Object(_)));
             for (name, value) in fields {
-                line(&format!("{name:<width$}  {}", cell(value)));
+                if !is_table(value) {
+                    line(&format!("{name:<width$}  {}", cell(value)));
+                }
+            }
+            for (name, value) in fields {
+                if let (true, Value::Array(rows)) = (is_table(value), value) {
+                    line(&format!("\n{name}"));
+                    table(rows);
+                }
             }
         }
         other => line(&cell(other)),

@@ -312,6 +312,7 @@ pub fn start_worker(
         compression_level: settings.worker.compression_level,
         compression_threads: settings.worker.compression_threads.get(),
         read_limit_bytes_per_second: settings.worker.read_limit_bytes_per_second.map(Into::into),
+        verify_every: verify_every(settings)?,
         max_backup_bytes: settings.limits.max_backup_bytes.get(),
         staging_dir: settings.worker.staging_dir.clone(),
         places: place_rules(settings)?,
@@ -340,6 +341,18 @@ pub fn start_worker(
         stop,
         task: Some(task),
     })
+}
+
+/// The disks whose archives are verified from time to time, each with how long after the last time.
+fn verify_every(settings: &Settings) -> Result<BTreeMap<DiskName, Duration>, Failure> {
+    let Some(every) = settings.verify.every else {
+        return Ok(BTreeMap::new());
+    };
+    let names = settings.storage.disks.keys();
+    let names = names.filter(|name| !settings.verify.except_disks.contains(name));
+    names
+        .map(|name| Ok((DiskName::parse(name).map_err(Failure::new)?, every)))
+        .collect()
 }
 
 /// Where this node's own process is reached for downloads, where the settings say.

@@ -38,6 +38,8 @@ pub struct Settings {
     pub limits: LimitSettings,
     /// Where archives are kept.
     pub storage: StorageSettings,
+    /// How often archives are read back.
+    pub verify: VerifySettings,
     /// How jobs run.
     pub worker: WorkerSettings,
     /// Who sees figures, and where.
@@ -161,6 +163,15 @@ pub enum DiskDriver {
     Gcs(Box<GcsOptions>),
 }
 
+/// How often archives are read back.
+#[derive(Clone, Debug)]
+pub struct VerifySettings {
+    /// After how long each is; `None` for only when somebody asks.
+    pub every: Option<Duration>,
+    /// The disks of which that does not hold.
+    pub except_disks: Vec<String>,
+}
+
 /// How jobs run.
 #[derive(Clone, Debug)]
 pub struct WorkerSettings {
@@ -172,7 +183,7 @@ pub struct WorkerSettings {
     pub compression_level: u32,
     /// How many threads one job compresses with; the number of cores when it was set to 0.
     pub compression_threads: NonZeroUsize,
-    /// How fast one job reads, in bytes a second; `None` for no limit.
+    /// How fast one job reads servers' files, or an archive to verify, in bytes a second; `None` for no limit.
     pub read_limit_bytes_per_second: Option<NonZeroU64>,
     /// How long a job stays with a worker that gives no sign of life, in whole seconds.
     pub lease: Duration,

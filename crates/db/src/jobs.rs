@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use holdfast_domain::job::Lane;
 use holdfast_domain::{
     BackupId, JobId, JobKind, JobState, NodeName, Progress, RequestId, ServerId, Trace, TraceParent,
 };
@@ -44,13 +45,13 @@ pub struct NewJob<'a> {
 /// Puts a job into the table. It is there once the transaction commits, which also wakes workers.
 ///
 /// # Errors
-/// [`Error::Conflict`] when the server, or the backup to be deleted, has an unfinished job already.
+/// [`Error::Conflict`] when the server, or the backup to be deleted or verified, has an unfinished job already.
 pub async fn enqueue(transaction: &mut Transaction, job: &NewJob<'_>) -> Result<JobId, Error> {
     let trace = transaction.trace();
     let parent = trace.and_then(|trace| trace.parent);
     let id = sqlx::query_scalar!(
-        "INSERT INTO jobs (kind, server_id, backup_id, node, args, max_attempts, request_id, traceparent)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+        "INSERT INTO jobs (kind, server_id, backup_id, node, args, max_attempts, priority, request_id, traceparent)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
          RETURNING id",
         job.kind.as_str(),
         job.server.0,
@@ -58,6 +59,7 @@ pub async fn enqueue(transaction: &mut Transaction, job: &NewJob<'_>) -> Result<
         job.node.as_str(),
         job.args,
         i32::try_from(job.max_attempts).unwrap_or(i32::MAX),
+        job.kind.priority(),
         trace.as_ref().map(|trace| trace.request.as_str()),
         parent.as_ref().map(TraceParent::as_str),
     )
@@ -92,8 +94,8 @@ pub struct Claim {
     pub trace: Option<Trace>,
 }
 
-/// Claims up to `limit` jobs of a node for a worker, the most urgent and oldest first. Each is the
-/// worker's until its lease runs out.
+/// Claims up to `limit` jobs of a node for a worker, the most urgent and oldest first, but none of those that can
+/// wait. Each is the worker's until its lease runs out.
 ///
 /// # Errors
 /// When the database can't be written.
@@ -104,12 +106,38 @@ pub async fn claim(
     lease: Duration,
     limit: usize,
 ) -> Result<Vec<Claim>, Error> {
+    claim_of(Lane::Main, database, node, worker, lease, limit).await
+}
+
+/// Claims up to `limit` jobs of a node that can wait, as [`claim`] does the others.
+///
+/// # Errors
+/// When the database can't be written.
+pub async fn claim_spare(
+    database: &Database,
+    node: &NodeName,
+    worker: &str,
+    lease: Duration,
+    limit: usize,
+) -> Result<Vec<Claim>, Error> {
+    claim_of(Lane::Spare, database, node, worker, lease, limit).await
+}
+
+async fn claim_of(
+    lane: Lane,
+    database: &Database,
+    node: &NodeName,
+    worker: &str,
+    lease: Duration,
+    limit: usize,
+) -> Result<Vec<Claim>, Error> {
+    let (least, most) = lane.priorities().into_inner();
     let rows = sqlx::query!(
         "UPDATE jobs SET state = 'running', attempt = attempt + 1, claimed_by = $2, heartbeat_at = now(),
                 lease_expires_at = now() + make_interval(secs => $3), started_at = coalesce(started_at, now()),
                 progress = NULL
          WHERE id = ANY (ARRAY(
-             SELECT id FROM jobs WHERE node = $1 AND state = 'available'
+             SELECT id FROM jobs WHERE node = $1 AND state = 'available' AND priority BETWEEN $5 AND $6
              ORDER BY priority, id LIMIT $4 FOR UPDATE SKIP LOCKED
          ))
          RETURNING id, kind, server_id, backup_id, args, attempt, max_attempts, request_id, traceparent",
@@ -117,6 +145,8 @@ pub async fn claim(
         worker,
         lease.as_secs_f64(),
         i64::try_from(limit).unwrap_or(i64::MAX),
+        least,
+        most,
     )
     .fetch_all(database.pool())
     .await?;

@@ -101,8 +101,15 @@ struct Row {
     backup_created_at: Option<DateTime<Utc>>,
     backup_completed_at: Option<DateTime<Utc>>,
     backup_failed_at: Option<DateTime<Utc>>,
+    verification: Option<String>,
+    verification_started_at: Option<DateTime<Utc>>,
+    verification_finished_at: Option<DateTime<Utc>>,
+    verification_sentence: Option<String>,
+    damaged_at: Option<DateTime<Utc>>,
     unfinished_state: Option<String>,
     unfinished_progress: Option<Value>,
+    verify_state: Option<String>,
+    verify_started_at: Option<DateTime<Utc>>,
     restore_state: Option<String>,
     restore_started_at: Option<DateTime<Utc>>,
     restore_finalized_at: Option<DateTime<Utc>>,
@@ -152,7 +159,11 @@ async fn find(
                 b.notes_count AS "backup_notes_count?", b.notes AS "backup_notes?", b.error AS "backup_error?",
                 b.created_at AS "backup_created_at?", b.completed_at AS "backup_completed_at?",
                 b.failed_at AS "backup_failed_at?",
+                b.verification AS "verification?", b.verification_started_at AS "verification_started_at?",
+                b.verification_finished_at AS "verification_finished_at?",
+                b.verification_sentence AS "verification_sentence?", b.damaged_at AS "damaged_at?",
                 u.state AS "unfinished_state?", u.progress AS "unfinished_progress?",
+                u.verify_state AS "verify_state?", u.verify_started_at AS "verify_started_at?",
                 r.state AS "restore_state?", r.started_at AS "restore_started_at?",
                 r.finalized_at AS "restore_finalized_at?", r.errors -> -1 ->> 'sentence' AS "restore_error?"
            FROM unnest($1::text[], $2::text[], $3::uuid[], $4::uuid[])
@@ -168,9 +179,14 @@ async fn find(
            ) p ON true
            LEFT JOIN LATERAL (SELECT * FROM backups WHERE id = q.backup AND server_id = s.id LIMIT 1) b ON true
            LEFT JOIN LATERAL (
-               SELECT j.state, j.progress FROM jobs j
+               SELECT (array_agg(j.state ORDER BY j.priority, j.id DESC)
+                           FILTER (WHERE j.kind <> 'verify_backup' OR j.state = 'running'))[1] AS state,
+                      (array_agg(j.progress ORDER BY j.priority, j.id DESC)
+                           FILTER (WHERE j.kind <> 'verify_backup' OR j.state = 'running'))[1] AS progress,
+                      max(j.state) FILTER (WHERE j.kind = 'verify_backup') AS verify_state,
+                      max(j.started_at) FILTER (WHERE j.kind = 'verify_backup') AS verify_started_at
+               FROM jobs j
                WHERE j.server_id = s.id AND j.backup_id = b.id AND j.state IN ('available', 'scheduled', 'running')
-               ORDER BY j.id DESC LIMIT 1
            ) u ON true
            LEFT JOIN LATERAL (
                SELECT j.state, j.started_at, j.finalized_at, j.errors FROM jobs j
@@ -283,8 +299,15 @@ impl Row {
             created_at: self.backup_created_at?,
             completed_at: self.backup_completed_at,
             failed_at: self.backup_failed_at,
+            verification: self.verification.take(),
+            verification_started_at: self.verification_started_at,
+            verification_finished_at: self.verification_finished_at,
+            verification_sentence: self.verification_sentence.take(),
+            damaged_at: self.damaged_at,
             unfinished_state: self.unfinished_state.take(),
             unfinished_progress: self.unfinished_progress.take(),
+            verify_state: self.verify_state.take(),
+            verify_started_at: self.verify_started_at,
             restore_state: self.restore_state.take(),
             restore_started_at: self.restore_started_at,
             restore_finalized_at: self.restore_finalized_at,

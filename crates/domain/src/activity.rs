@@ -33,6 +33,12 @@ pub enum Event {
     RestoreComplete,
     /// A restore failed.
     RestoreFailed,
+    /// A verification was asked for.
+    Verify,
+    /// A verification that somebody had asked for found the archive whole.
+    VerifyComplete,
+    /// A verification found the archive damaged or missing.
+    VerifyFailed,
 }
 
 impl Event {
@@ -51,6 +57,9 @@ impl Event {
             Self::Restore => "server:backup.restore",
             Self::RestoreComplete => "server:backup.restore-complete",
             Self::RestoreFailed => "server:backup.restore-failed",
+            Self::Verify => "server:backup.verify",
+            Self::VerifyComplete => "server:backup.verify-complete",
+            Self::VerifyFailed => "server:backup.verify-failed",
         }
     }
 }
@@ -66,6 +75,14 @@ pub struct Origin {
     pub key: String,
     /// The caller's network address.
     pub address: Option<IpAddr>,
+}
+
+/// The arguments of a verification, kept as JSON in the job's row.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifyArgs {
+    /// Who wanted it; none when the schedule did.
+    #[serde(default)]
+    pub origin: Option<Origin>,
 }
 
 /// The arguments of a deletion, kept as JSON in the job's row: the worker that did it writes down who

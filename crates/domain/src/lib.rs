@@ -20,6 +20,7 @@ pub mod report;
 pub mod retry;
 pub mod server;
 pub mod trace;
+pub mod verification;
 
 pub use access::{Permission, Standing};
 pub use backup::{Backup, BackupState};

@@ -78,8 +78,10 @@ pub fn check_idle(state: ServerState, unfinished: Option<JobKind>) -> Result<(),
     match unfinished {
         Some(JobKind::CreateBackup) => Err(ServerBusy::BackingUp),
         Some(JobKind::RestoreBackup) => Err(ServerBusy::Restoring),
-        // A deletion touches archives, never the server's files.
-        Some(JobKind::DeleteBackup | JobKind::DeleteServer) | None => Ok(()),
+        // These touch archives, never the server's files.
+        Some(JobKind::DeleteBackup | JobKind::DeleteServer | JobKind::VerifyBackup) | None => {
+            Ok(())
+        }
     }
 }
 

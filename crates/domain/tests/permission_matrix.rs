@@ -79,6 +79,8 @@ fn each_state_of_a_backup_and_its_server_allows_exactly_this() {
                 created_at: at,
                 progress: None,
                 restore: None,
+                verification: None,
+                damaged_at: None,
             };
             let locked = if is_locked { "locked" } else { "" };
             let delete = backup.check_delete();

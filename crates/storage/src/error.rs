@@ -111,6 +111,19 @@ impl Error {
         }
     }
 
+    /// Says whether the medium itself has failed to give back what it holds: a sector that can't be read, a
+    /// checksum of the file system that does not hold. A network disk that is away may look the same.
+    pub fn is_unreadable(&self) -> bool {
+        /// `EIO`, `EBADMSG`, `EUCLEAN` of Linux.
+        const CODES: [i32; 3] = [5, 74, 117];
+        let Self::Unavailable { source, .. } = self else {
+            return false;
+        };
+        let source = source.downcast_ref::<io::Error>();
+        let code = source.and_then(io::Error::raw_os_error);
+        code.is_some_and(|code| CODES.contains(&code))
+    }
+
     pub(crate) fn from_io(disk: &str, object: impl ToString, source: io::Error) -> Self {
         let (disk, object) = (disk.to_owned(), object.to_string());
         match source.kind() {
@@ -130,6 +143,25 @@ impl Error {
                 object,
                 source: source.into(),
             },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_medium_that_fails_is_told_from_a_disk_that_is_away() {
+        for (code, expected) in [
+            (5, true),
+            (117, true),
+            (110, false),
+            (2, false),
+            (13, false),
+        ] {
+            let error = Error::from_io("d", "o", io::Error::from_raw_os_error(code));
+            assert_eq!(error.is_unreadable(), expected, "{error:?}");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What every job can reach.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use chrono::{DateTime, Utc};
 use tracing::Span;
 
 use holdfast_db::Database;
-use holdfast_domain::{NodeName, PlaceRules, TraceParent};
+use holdfast_domain::{DiskName, NodeName, PlaceRules, TraceParent};
 use holdfast_storage::Disks;
 
 use crate::metrics::Metrics;
@@ -55,6 +56,9 @@ pub struct Options {
     pub compression_threads: usize,
     /// How fast a server's files are read, in bytes per second.
     pub read_limit_bytes_per_second: Option<u64>,
+    /// How long after its last verification each archive of a disk is verified again; disks that are not here are
+    /// verified only when somebody asks.
+    pub verify_every: BTreeMap<DiskName, Duration>,
     /// The greatest archive of a server that says nothing of its own, in bytes.
     pub max_backup_bytes: u64,
     /// Where restores are unpacked before they take their place; `None` is beside the server's

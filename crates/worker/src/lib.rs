@@ -9,6 +9,7 @@
 
 mod context;
 mod end;
+mod examine;
 mod fetch;
 mod jobs;
 mod lease;
@@ -22,9 +23,12 @@ mod presence;
 mod reach;
 mod runner;
 mod settle;
+mod verification;
 
 pub use context::{Context, Options};
+pub use examine::{Examination, NoVerdict, Verdict};
 pub use measure::measure;
 pub use metrics::Metrics;
 pub use outage::Outage;
 pub use runner::run;
+pub use verification::{Verified, record_verdict};

@@ -11,7 +11,7 @@ use holdfast_archive::Recovered;
 use holdfast_db::{jobs, servers};
 
 use crate::context::Context;
-use crate::{place, presence};
+use crate::{place, presence, verification};
 use holdfast_domain::report::chain;
 
 /// How often jobs whose time has come are looked for.
@@ -22,6 +22,8 @@ const RESCUE_EVERY: u32 = 3;
 const ANNOUNCE_EVERY: u32 = 5;
 /// After how many of those looks disks are swept.
 const SWEEP_EVERY: u32 = 600;
+/// After how many of those looks archives to verify are looked for.
+const VERIFY_EVERY: u32 = 60;
 
 /// Maintains until `shutdown`.
 pub(crate) async fn maintain(context: Arc<Context>, shutdown: CancellationToken) {
@@ -44,6 +46,9 @@ pub(crate) async fn maintain(context: Arc<Context>, shutdown: CancellationToken)
         }
         if round.is_multiple_of(SWEEP_EVERY) {
             sweep(&context).await;
+        }
+        if round.is_multiple_of(VERIFY_EVERY) {
+            verification::schedule(&context).await;
         }
         round = round.wrapping_add(1);
         tokio::select! {

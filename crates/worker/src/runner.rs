@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Span, field};
@@ -25,6 +26,10 @@ const GRACE: Duration = Duration::from_secs(1);
 const STOP: Duration = Duration::from_secs(7);
 /// How long maintenance may take to stop after that; one that asks a database that hangs never would.
 const TIDY: Duration = Duration::from_secs(1);
+
+/// How many jobs that can wait run beside the others: reading archives back is work for the disk, and nobody waits
+/// for it.
+const SPARE_HANDS: usize = 1;
 
 /// Runs jobs of one node until `shutdown`. Then it claims no more, lets short work end, gives the
 /// rest back without counting the attempt, and returns within 11 s, whatever hangs.
@@ -72,6 +77,7 @@ async fn take_jobs(
     working: &mut JoinSet<()>,
 ) {
     let mut listener = None;
+    let spare = Arc::new(Semaphore::new(SPARE_HANDS));
     while !shutdown.is_cancelled() {
         // Registered before the look, so that what comes after the look is heard.
         if listener.is_none() {
@@ -82,13 +88,23 @@ async fn take_jobs(
                     .failed("can't listen for jobs; polling", &error),
             }
         }
-        let free = context.options.concurrency.saturating_sub(working.len());
+        let busy = working.len() + spare.available_permits();
+        let free = (context.options.concurrency + SPARE_HANDS).saturating_sub(busy);
         if free > 0 {
             for claim in claim(context, free).await {
                 let span = span(context, &claim);
                 let handled = handle(Arc::clone(context), claim, leaving.clone());
                 working.spawn(handled.instrument(span));
             }
+        }
+        if let Ok(hand) = Arc::clone(&spare).try_acquire_owned()
+            && let Some(claim) = claim_spare(context).await
+        {
+            let done = handle(Arc::clone(context), claim, leaving.clone());
+            working.spawn(async move {
+                done.await;
+                drop(hand);
+            });
         }
         tokio::select! {
             () = shutdown.cancelled() => {}
@@ -121,6 +137,18 @@ async fn claim(context: &Context, limit: usize) -> Vec<Claim> {
         Err(error) => {
             context.outage.failed("no jobs could be claimed", &error);
             Vec::new()
+        }
+    }
+}
+
+async fn claim_spare(context: &Context) -> Option<Claim> {
+    let options = &context.options;
+    let (database, node) = (&context.database, &options.node);
+    match jobs::claim_spare(database, node, &options.worker, options.lease, 1).await {
+        Ok(mut claims) => claims.pop(),
+        Err(error) => {
+            context.outage.failed("no jobs could be claimed", &error);
+            None
         }
     }
 }

@@ -22,6 +22,7 @@ use holdfast_domain::report::chain;
 use crate::end::{Done, NotDone};
 use crate::lease::Work;
 use crate::metrics::Outcome;
+use crate::verification;
 
 /// How long a job is offered back before the lease is left to run out instead.
 const RELEASE: Duration = Duration::from_secs(3);
@@ -94,6 +95,10 @@ async fn settle_done(context: &Context, work: &Work, done: &Done) -> Result<(), 
             .await?;
             true
         }
+        Done::Verified(verdict) => {
+            verification::record(&mut transaction, claim, verdict).await?;
+            true
+        }
         Done::Nothing => true,
     };
     if ours {
@@ -109,7 +114,11 @@ async fn settle_done(context: &Context, work: &Work, done: &Done) -> Result<(), 
     context.metrics.ended(claim.kind, Outcome::Lost);
     match done {
         Done::Created(completed) => drop_orphan(context, claim, completed).await,
-        Done::Restored | Done::Deleted | Done::ServerDeleted | Done::Nothing => Ok(()),
+        Done::Restored
+        | Done::Deleted
+        | Done::ServerDeleted
+        | Done::Verified(_)
+        | Done::Nothing => Ok(()),
     }
 }
 
@@ -162,6 +171,9 @@ async fn discard(context: &Context, claim: &Claim, failure: &Failure) -> Result<
         }
         // Nothing was done to the backup.
         JobKind::DeleteBackup => {}
+        JobKind::VerifyBackup => {
+            verification::record_none(context, &mut transaction, claim, failure).await?;
+        }
         JobKind::DeleteServer => {
             servers::undo_deletion(&mut transaction, claim.server).await?;
         }

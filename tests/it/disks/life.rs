@@ -15,8 +15,8 @@ use crate::support::files;
 use crate::support::google::Google;
 use crate::support::proxy::Proxy;
 use crate::support::s3::S3Server;
-use crate::support::skipped;
 use crate::support::tls::Tls;
+use crate::support::{eventually, skipped};
 
 /// Lives the life on the service's default disk, which `disk` shows past the service.
 async fn live(app: &App, name: &str, disk: &Disk) {
@@ -45,6 +45,17 @@ async fn live(app: &App, name: &str, disk: &Disk) {
     assert_eq!(manifest.ignored_files, ["logs/old.log"]);
     assert!(manifest.is_locked && manifest.entries > manifest.files);
     assert_eq!((manifest.attempt, manifest.format), (1, Manifest::FORMAT));
+
+    let path = format!("/{uuid}/verify");
+    assert_eq!(send(owner.request(Method::POST, &path)).await.status, 202);
+    eventually("the archive is verified", async || {
+        let backup = owner.show(&uuid).await.attributes();
+        let verification = &backup["verification"];
+        assert_eq!(verification["error"], serde_json::Value::Null, "{backup}");
+        assert_eq!(verification["note"], serde_json::Value::Null, "{backup}");
+        (verification["status"] == "passed").then_some(())
+    })
+    .await;
 
     let link = owner.download(&uuid).await.link();
     let whole = send(reqwest::Client::new().get(&link)).await;

@@ -9,12 +9,13 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use uuid::Uuid;
 
-use holdfast_db::backups::Pages;
+use holdfast_db::backups::{Pages, Place, VerificationEnd};
 use holdfast_db::jobs::{self, Wanted};
 use holdfast_db::visits::{Named, Visits};
 use holdfast_db::{Database, activity, backups, figures, servers, usage};
+use holdfast_domain::backup::VerificationState;
 use holdfast_domain::key::KeyIdentifier;
-use holdfast_domain::{BackupId, JobId, JobKind, JobState, ServerId, ServerRef};
+use holdfast_domain::{BackupId, DiskName, JobId, JobKind, JobState, ServerId, ServerRef};
 
 use super::{LEASE, node};
 use crate::support::database::TestDatabase;
@@ -46,7 +47,8 @@ const SEED: &str = "
            CASE number % 3 WHEN 2 THEN now() - interval '1 minute' END, 1, now() - interval '1 minute'
     FROM (SELECT id, row_number() OVER (ORDER BY id DESC) AS number FROM servers) s WHERE number <= 30;
     INSERT INTO activity (event, server_id, backup_id, properties)
-    SELECT 'server:backup.start', server_id, id, '{}' FROM backups";
+    SELECT 'server:backup.start', server_id, id, '{}' FROM backups;
+    UPDATE backups SET completed_at = now() - interval '1 hour'";
 
 /// The tables that grow.
 const TABLES: [&str; 5] = ["backups", "jobs", "servers", "api_keys", "activity"];
@@ -222,6 +224,45 @@ async fn no_query_that_is_repeated_reads_a_whole_table() {
         assert_eq!(figures.unfinished.len(), 3);
     })
     .await;
+    for of_node in [None, Some(node())] {
+        let disk = DiskName::parse("local").unwrap();
+        let place = Place {
+            disk: &disk,
+            of_node: of_node.as_ref(),
+        };
+        walks_an_index(&raw, "the schedule of verifications", async |database| {
+            raw.query("UPDATE verification_rounds SET next_at = now()")
+                .await;
+            let every = Duration::from_secs(1);
+            let begun = backups::schedule_verifications(database, place, &node(), every).await;
+            assert!(begun.unwrap().is_some());
+        })
+        .await;
+    }
+    let waiting = "SELECT count(*) FROM jobs WHERE kind = 'verify_backup' AND state = 'available'";
+    assert_eq!(raw.number(waiting).await, 10);
+    walks_an_index(
+        &raw,
+        "a claim of what can wait, and its end",
+        async |database| {
+            let claims = jobs::claim_spare(database, &node(), "w", LEASE, 1)
+                .await
+                .unwrap();
+            let mut transaction = database.begin().await.unwrap();
+            let end = VerificationEnd {
+                state: VerificationState::Passed,
+                sentence: None,
+                job: Some(claims[0].id),
+                counts_from: Duration::ZERO,
+            };
+            let done = backups::record_verification(&mut transaction, claims[0].backup, &end).await;
+            assert!(done.unwrap());
+            transaction.commit().await.unwrap();
+        },
+    )
+    .await;
+    let leave = "DELETE FROM jobs WHERE kind = 'verify_backup'";
+    raw.query(leave).await;
 
     // What workers ask, busy and idle.
     walks_an_index(&raw, "rescue", async |database| {

@@ -9,6 +9,7 @@ mod lock;
 mod rename;
 mod restore;
 mod show;
+mod verify;
 
 pub(crate) use cancel::*;
 pub(crate) use create::*;
@@ -19,3 +20,4 @@ pub(crate) use lock::*;
 pub(crate) use rename::*;
 pub(crate) use restore::*;
 pub(crate) use show::*;
+pub(crate) use verify::*;

@@ -3,6 +3,7 @@
 mod key;
 mod list;
 mod server;
+mod storage;
 mod subuser;
 mod user;
 
@@ -40,6 +41,9 @@ pub enum AdminCommand {
     /// The job table
     #[command(subcommand)]
     Job(list::JobCommand),
+    /// What lies on a disk
+    #[command(subcommand)]
+    Storage(storage::StorageCommand),
 }
 
 pub(super) async fn run(
@@ -51,8 +55,18 @@ pub(super) async fn run(
     let database = database::connect(settings, data).await?;
     let answer = answer(settings, &database, command).await;
     service::close(&database).await;
-    output::result(json, &answer?);
-    Ok(())
+    match answer {
+        Ok(found) => {
+            output::result(json, &found);
+            Ok(())
+        }
+        Err(failure) => {
+            if let Some(found) = failure.result() {
+                output::result(json, found);
+            }
+            Err(failure)
+        }
+    }
 }
 
 /// Does what `command` says, and returns what it prints.
@@ -71,6 +85,7 @@ pub async fn answer(
         AdminCommand::Subuser(command) => subuser::run(database, command).await,
         AdminCommand::Backup(command) => list::backups(database, command).await,
         AdminCommand::Job(command) => list::jobs(database, command).await,
+        AdminCommand::Storage(command) => storage::run(settings, database, command).await,
     }
 }
 

@@ -12,7 +12,8 @@ use super::layers::{DISKS, Layers};
 use super::values::{Reader, is_name};
 use super::{
     AuthSettings, DatabaseSettings, DiskDriver, DownloadSettings, HttpSettings, LimitSettings,
-    LogFormat, LogSettings, MetricsSettings, Problems, Settings, StorageSettings, WorkerSettings,
+    LogFormat, LogSettings, MetricsSettings, Problems, Settings, StorageSettings, VerifySettings,
+    WorkerSettings,
 };
 
 /// The greatest size, in bytes, that the database can hold.
@@ -58,6 +59,7 @@ impl Reader {
         let downloads = self.downloads();
         let limits = self.limits();
         let storage = self.storage(data);
+        let verify = self.verify(storage.as_ref());
         let worker = self.worker(storage.as_ref());
         let metrics = self.metrics();
         let log = self.log();
@@ -68,6 +70,7 @@ impl Reader {
             downloads: downloads?,
             limits: limits?,
             storage: storage?,
+            verify: verify?,
             worker: worker?,
             metrics: metrics?,
             log: log?,
@@ -208,6 +211,23 @@ impl Reader {
         Some(StorageSettings {
             default: default?,
             disks,
+        })
+    }
+
+    fn verify(&mut self, storage: Option<&StorageSettings>) -> Option<VerifySettings> {
+        const DAY_SECONDS: u64 = 86_400;
+        let days = self.number::<u64>("verify.every_days", 0..=3650);
+        let except = self.list("verify.except_disks")?;
+        for name in &except {
+            if storage.is_some_and(|storage| !storage.disks.contains_key(name)) {
+                let message = format!("there is no disk `{name}`");
+                return self.wrong("verify.except_disks", message);
+            }
+        }
+        let days = days?;
+        Some(VerifySettings {
+            every: (days > 0).then(|| Duration::from_secs(days * DAY_SECONDS)),
+            except_disks: except,
         })
     }
 

@@ -55,6 +55,11 @@ fn the_defaults_are_settings() {
     assert_eq!(settings.worker.lease, Duration::from_secs(30));
     assert_eq!(settings.worker.read_limit_bytes_per_second, None);
     assert!(settings.worker.staging_dir.is_none() && settings.worker.roots.is_empty());
+    assert_eq!(
+        settings.verify.every,
+        Some(Duration::from_secs(30 * 86_400))
+    );
+    assert!(settings.verify.except_disks.is_empty());
     assert_eq!(settings.storage.default, "local");
     let root = Path::new(DATA).join("backups");
     assert_eq!(settings.storage.disks.len(), 1);

@@ -85,8 +85,12 @@ pub(crate) async fn delete(
     }
 }
 
-/// The node whose worker can remove a backup's archive: the server's own, or the one in whose folder it lies.
-fn reached_by<'a>(state: &ApiState, server: &'a Server, backup: &'a Backup) -> &'a NodeName {
+/// The node whose worker can reach a backup's archive: the server's own, or the one in whose folder it lies.
+pub(crate) fn reached_by<'a>(
+    state: &ApiState,
+    server: &'a Server,
+    backup: &'a Backup,
+) -> &'a NodeName {
     match &backup.node {
         Some(node) if state.is_of_one_node(&backup.disk) => node,
         _ => &server.node,
