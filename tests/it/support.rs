@@ -3,6 +3,7 @@
 pub(crate) mod app;
 pub(crate) mod client;
 pub(crate) mod database;
+pub(crate) mod docker;
 pub(crate) mod files;
 #[expect(
     dead_code,
@@ -15,6 +16,7 @@ pub(crate) mod process;
     reason = "the tests of crates/storage need more faults than these do"
 )]
 pub(crate) mod proxy;
+pub(crate) mod receiver;
 pub(crate) mod s3;
 pub(crate) mod tls;
 

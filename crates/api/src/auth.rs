@@ -124,22 +124,77 @@ async fn find_key(request: &HttpRequest, needed: KeyKind) -> Result<Visit, ApiEr
         server: of_client("server").and_then(ServerRef::parse),
         backup: of_client("backup").and_then(BackupId::parse),
     };
-    let visit = state.visits.find(named).await?;
-    let visit = visit.ok_or(ApiError::InvalidCredentials)?;
+    let visit = visit(state, named, &token, origin::caller_address(request)).await?;
     let found = &visit.key;
-    let address = origin::caller_address(request);
-    found
-        .key
-        .check(&token, (state.now)(), address)
-        .map_err(|refused| match refused {
-            KeyRefused::Invalid => ApiError::InvalidCredentials,
-            KeyRefused::AddressNotAllowed => ApiError::AddressNotAllowed { address },
-        })?;
     request.extensions_mut().insert(found.key.profile);
     if found.key.kind == needed {
         Ok(visit)
     } else {
         Err(ApiError::WrongKind { needed })
+    }
+}
+
+/// Finds what is named, and checks the key.
+async fn visit(
+    state: &ApiState,
+    named: Named,
+    token: &KeyToken,
+    address: Option<IpAddr>,
+) -> Result<Visit, ApiError> {
+    let visit = state.visits.find(named).await?;
+    let visit = visit.ok_or(ApiError::InvalidCredentials)?;
+    let checked = visit.key.key.check(token, (state.now)(), address);
+    checked.map_err(|refused| match refused {
+        KeyRefused::Invalid => ApiError::InvalidCredentials,
+        KeyRefused::AddressNotAllowed => ApiError::AddressNotAllowed { address },
+    })?;
+    Ok(visit)
+}
+
+/// What a caller has shown, to be asked again while an answer goes on.
+#[derive(Clone, Debug)]
+pub(crate) struct Pass {
+    token: KeyToken,
+    address: Option<IpAddr>,
+    server: ServerRef,
+}
+
+impl Pass {
+    /// Takes it from a request to the client API that names a server.
+    ///
+    /// # Errors
+    /// When there is nothing to take.
+    pub(crate) fn of(request: &HttpRequest) -> Result<Self, ApiError> {
+        let server = request.match_info().get("server");
+        Ok(Self {
+            token: bearer(request).ok_or(ApiError::InvalidCredentials)?,
+            address: origin::caller_address(request),
+            server: server
+                .and_then(ServerRef::parse)
+                .ok_or(ApiError::NotFound)?,
+        })
+    }
+
+    /// Returns the public part of the key.
+    pub(crate) fn key(&self) -> &KeyIdentifier {
+        self.token.identifier()
+    }
+
+    /// Returns the server, as the caller may see it now, if that is so.
+    ///
+    /// # Errors
+    /// When the key is no longer good, or the database can't be read.
+    pub(crate) async fn server(
+        &self,
+        state: &ApiState,
+    ) -> Result<Option<(Server, Standing)>, ApiError> {
+        let named = Named {
+            key: self.key().clone(),
+            server: Some(self.server.clone()),
+            backup: None,
+        };
+        let visit = visit(state, named, &self.token, self.address).await?;
+        Ok(visit.server)
     }
 }
 

@@ -23,6 +23,7 @@ mod routes;
 mod serve;
 mod sign;
 mod state;
+mod streams;
 mod views;
 
 pub use finals::Finals;
@@ -32,3 +33,4 @@ pub use rate::Limiter;
 pub use serve::{ServeError, serve, serve_metrics};
 pub use sign::Signer;
 pub use state::{ApiState, Measure, Options, Spans};
+pub use streams::{StreamLimits, Streams};

@@ -16,6 +16,7 @@ pub(crate) fn routes(app: &mut web::ServiceConfig) {
                     .route(read().to(backups::list))
                     .route(web::post().to(backups::create)),
             )
+            .service(resource("/events", "GET").route(web::get().to(backups::events)))
             .service(
                 resource("/{backup}", "GET, HEAD, DELETE")
                     .route(read().to(backups::show))

@@ -19,6 +19,7 @@ use holdfast_storage::{Disk, Disks};
 use crate::finals::Finals;
 use crate::rate::Limiter;
 use crate::sign::Signer;
+use crate::streams::Streams;
 
 /// Says how many bytes a backup of a server would have to read, with these patterns, where this process sees the
 /// server's files and they can be counted quickly.
@@ -49,6 +50,8 @@ pub struct ApiState {
     pub signer: Signer,
     /// Hears of jobs that end.
     pub finals: Finals,
+    /// Tells streams what becomes of backups.
+    pub streams: Arc<Streams>,
     /// Counts requests.
     pub limiter: Arc<Limiter>,
     /// Measures a server that has no backup yet.

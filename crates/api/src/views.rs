@@ -82,7 +82,7 @@ pub(crate) fn backup(backup: &Backup, profile: Profile) -> BackupObject {
     }
 }
 
-fn progress(progress: &Progress) -> ProgressView {
+pub(crate) fn progress(progress: &Progress) -> ProgressView {
     ProgressView {
         phase: progress.phase,
         bytes_done: progress.bytes_done,
@@ -260,7 +260,9 @@ pub(crate) fn error(error: &ApiError, profile: Profile) -> HttpResponse {
             .insert(ALLOW, HeaderValue::from_static(allow));
     }
     let retry_after_seconds = match error {
-        ApiError::Unavailable | ApiError::DeleteFailed => Some(RETRY_AFTER_SECONDS),
+        ApiError::Unavailable | ApiError::DeleteFailed | ApiError::TooManyStreams => {
+            Some(RETRY_AFTER_SECONDS)
+        }
         ApiError::TooManyRequests {
             retry_after_seconds,
         } => Some(*retry_after_seconds),

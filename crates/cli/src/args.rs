@@ -84,7 +84,7 @@ pub enum Command {
         #[command(subcommand)]
         command: ArchiveCommand,
     },
-    /// Manage users, keys, servers and subusers; look at backups and jobs
+    /// Manage users, keys, servers, subusers and webhooks; look at backups and jobs
     Admin {
         /// Print one JSON value and nothing else
         #[arg(long, global = true)]

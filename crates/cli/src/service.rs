@@ -11,7 +11,9 @@ use chrono::Utc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use holdfast_api::{ApiState, Finals, Limiter, Measure, Metrics, Signer, Spans};
+use holdfast_api::{
+    ApiState, Finals, Limiter, Measure, Metrics, Signer, Spans, StreamLimits, Streams,
+};
 use holdfast_db::Database;
 use holdfast_db::backups::Pages;
 use holdfast_db::visits::Visits;
@@ -213,9 +215,15 @@ pub async fn start_api(
     let stop = CancellationToken::new();
     let node = NodeName::parse(&settings.worker.node).map_err(Failure::new)?;
     let places = place_rules(settings)?;
+    let finals = Finals::listen(&database, stop.clone()).await?;
+    let stream_limits = StreamLimits {
+        in_all: settings.http.event_streams,
+        by_key: settings.http.event_streams_per_key,
+    };
     let state = ApiState {
+        streams: Streams::begin(&database, &finals, stream_limits, stop.clone()),
+        finals,
         measure: measure(node.clone(), places.clone()),
-        finals: Finals::listen(&database, stop.clone()).await?,
         limiter: Limiter::begin(
             &database,
             settings.http.rate_limit_per_minute,
@@ -315,6 +323,7 @@ pub fn start_worker(
         verify_every: verify_every(settings)?,
         max_backup_bytes: settings.limits.max_backup_bytes.get(),
         staging_dir: settings.worker.staging_dir.clone(),
+        power: settings.power.clone(),
         places: place_rules(settings)?,
     };
     let context = Arc::new(holdfast_worker::Context {

@@ -5,6 +5,7 @@
 
 mod disks;
 mod layers;
+mod power;
 mod problem;
 mod read;
 mod secret;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use holdfast_storage::{Encryption, GcsOptions, S3Options};
+use holdfast_worker::power::Power;
 pub use layers::Origin;
 pub use problem::{Problem, Problems};
 pub use secret::Secret;
@@ -44,6 +46,8 @@ pub struct Settings {
     pub worker: WorkerSettings,
     /// Who sees figures, and where.
     pub metrics: MetricsSettings,
+    /// How servers are stopped before they are restored.
+    pub power: Power,
     /// What is logged, and how.
     pub log: LogSettings,
 }
@@ -69,6 +73,10 @@ pub struct HttpSettings {
     pub hsts_seconds: u32,
     /// How many requests one key may make in a minute; 0 for any number.
     pub rate_limit_per_minute: u32,
+    /// How many streams of events this process keeps open.
+    pub event_streams: usize,
+    /// How many of those one key may have.
+    pub event_streams_per_key: usize,
 }
 
 /// Who sees figures, and where.

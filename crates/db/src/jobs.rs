@@ -6,6 +6,7 @@
 
 mod look;
 mod maintenance;
+mod progress;
 mod settle;
 
 use std::time::Duration;
@@ -23,6 +24,7 @@ use crate::listen::AVAILABLE;
 
 pub use look::{Job, Wanted, call_off, count, find, list, page};
 pub use maintenance::{Rescued, promote, rescue};
+pub use progress::{Underway, underway};
 pub use settle::{Failure, cancel, complete, discard, release, retry};
 
 /// A job that is asked for.

@@ -16,12 +16,14 @@ pub mod jobs;
 pub mod keys;
 mod listen;
 mod migrate;
+pub mod notices;
 pub mod rates;
 pub mod servers;
 pub mod subusers;
 pub mod usage;
 pub mod users;
 pub mod visits;
+pub mod webhooks;
 pub mod workers;
 
 pub use connect::{Database, PoolUse, Transaction};

@@ -13,6 +13,7 @@ use holdfast_storage::Disks;
 
 use crate::metrics::Metrics;
 use crate::outage::Outage;
+use crate::power::Power;
 
 /// What every job can reach. One for the whole worker.
 #[derive(Debug)]
@@ -64,6 +65,8 @@ pub struct Options {
     /// Where restores are unpacked before they take their place; `None` is beside the server's
     /// directory.
     pub staging_dir: Option<PathBuf>,
+    /// How servers are stopped before they are restored.
+    pub power: Power,
     /// Where servers' directories may lie.
     pub places: PlaceRules,
 }

@@ -19,11 +19,13 @@ mod metrics;
 mod outage;
 mod pipe;
 mod place;
+pub mod power;
 mod presence;
 mod reach;
 mod runner;
 mod settle;
 mod verification;
+pub mod webhooks;
 
 pub use context::{Context, Options};
 pub use examine::{Examination, NoVerdict, Verdict};

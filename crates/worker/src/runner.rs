@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Span, field};
 
@@ -17,6 +17,7 @@ use crate::lease::Work;
 use crate::maintenance::maintain;
 use crate::presence;
 use crate::settle::settle;
+use crate::webhooks;
 
 /// How often the table is looked at although nobody called.
 const POLL: Duration = Duration::from_secs(1);
@@ -24,7 +25,7 @@ const POLL: Duration = Duration::from_secs(1);
 const GRACE: Duration = Duration::from_secs(1);
 /// How long they may take to stop after that; what has not stopped then is rescued by its lease.
 const STOP: Duration = Duration::from_secs(7);
-/// How long maintenance may take to stop after that; one that asks a database that hangs never would.
+/// How long maintenance, and telling webhooks, may take to stop after that; what asks a database that hangs never would.
 const TIDY: Duration = Duration::from_secs(1);
 
 /// How many jobs that can wait run beside the others: reading archives back is work for the disk, and nobody waits
@@ -36,8 +37,9 @@ const SPARE_HANDS: usize = 1;
 ///
 /// A database that is away is waited for.
 pub async fn run(context: Arc<Context>, shutdown: CancellationToken) {
-    let mut maintenance = tokio::spawn(maintain(Arc::clone(&context), shutdown.clone()));
+    let maintenance = tokio::spawn(maintain(Arc::clone(&context), shutdown.clone()));
     let leaving = CancellationToken::new();
+    let telling = tokio::spawn(webhooks::tell(Arc::clone(&context), shutdown.clone()));
     let mut working = JoinSet::new();
     let places = context.options.concurrency;
     context.metrics.open(places);
@@ -61,13 +63,21 @@ pub async fn run(context: Arc<Context>, shutdown: CancellationToken) {
         }
     }
     working.detach_all();
-    match tokio::time::timeout(TIDY, &mut maintenance).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::error!(%error, "maintenance panicked"),
-        Err(_) => maintenance.abort(),
-    }
+    tokio::join!(
+        end("maintenance", maintenance),
+        end("telling webhooks", telling)
+    );
     context.metrics.close(places);
     presence::leave(&context).await;
+}
+
+/// Waits for what is to end, and ends it if it does not.
+async fn end(what: &str, mut task: JoinHandle<()>) {
+    match tokio::time::timeout(TIDY, &mut task).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(%error, "{what} panicked"),
+        Err(_) => task.abort(),
+    }
 }
 
 async fn take_jobs(
@@ -162,7 +172,7 @@ async fn called(listener: Option<&mut Listener>, context: &Context) {
         match listener.next().await {
             Signal::Available { node } if node == context.options.node.as_str() => return,
             Signal::Reconnected => return,
-            Signal::Available { .. } | Signal::Final(_) => {}
+            Signal::Available { .. } | Signal::Final(_) | Signal::Notice(_) => {}
         }
     }
 }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use holdfast_db::backups::{Pages, Place, VerificationEnd};
 use holdfast_db::jobs::{self, Wanted};
 use holdfast_db::visits::{Named, Visits};
-use holdfast_db::{Database, activity, backups, figures, servers, usage};
+use holdfast_db::{Database, activity, backups, figures, notices, servers, usage, webhooks};
 use holdfast_domain::backup::VerificationState;
 use holdfast_domain::key::KeyIdentifier;
 use holdfast_domain::{BackupId, DiskName, JobId, JobKind, JobState, ServerId, ServerRef};
@@ -48,10 +48,23 @@ const SEED: &str = "
     FROM (SELECT id, row_number() OVER (ORDER BY id DESC) AS number FROM servers) s WHERE number <= 30;
     INSERT INTO activity (event, server_id, backup_id, properties)
     SELECT 'server:backup.start', server_id, id, '{}' FROM backups;
-    UPDATE backups SET completed_at = now() - interval '1 hour'";
+    UPDATE backups SET completed_at = now() - interval '1 hour';
+    INSERT INTO notices (id, kind, server_id, server_name, backup_id, backup)
+    SELECT nextval('notices_id'), 'backup.changed', server_id, 'S', id, told_of(b) FROM backups b;
+    INSERT INTO webhooks (id, url, secret)
+    SELECT gen_random_uuid(), 'http://127.0.0.1:1', decode(repeat('00', 32), 'hex') FROM generate_series(1, 2);
+    INSERT INTO deliveries (webhook_id, notice_id) SELECT w.id, n.id FROM webhooks w, notices n WHERE n.id % 4 = 0";
 
 /// The tables that grow.
-const TABLES: [&str; 5] = ["backups", "jobs", "servers", "api_keys", "activity"];
+const TABLES: [&str; 7] = [
+    "backups",
+    "jobs",
+    "servers",
+    "api_keys",
+    "activity",
+    "notices",
+    "deliveries",
+];
 
 /// How often each table was read as a whole so far.
 async fn whole_reads(raw: &TestDatabase) -> Vec<(String, i64)> {
@@ -263,6 +276,49 @@ async fn no_query_that_is_repeated_reads_a_whole_table() {
     .await;
     let leave = "DELETE FROM jobs WHERE kind = 'verify_backup'";
     raw.query(leave).await;
+    // What streams and webhooks ask.
+    let some = "SELECT DISTINCT server_id FROM notices ORDER BY 1 LIMIT 50";
+    let heard: Vec<(ServerId, i64)> = raw
+        .query(some)
+        .await
+        .iter()
+        .map(|row| (ServerId(row[0].as_deref().unwrap().parse().unwrap()), 0))
+        .collect();
+    let servers: Vec<ServerId> = heard.iter().map(|(server, _)| *server).collect();
+    walks_an_index(&raw, "what streams are told", async |database| {
+        assert_eq!(notices::kept(database).await.unwrap().oldest, Some(1));
+        let found = notices::after(database, &heard, 100).await.unwrap();
+        assert!(found.len() >= 250);
+        jobs::underway(database, &servers).await.unwrap();
+    })
+    .await;
+    walks_an_index(&raw, "what webhooks are told", async |database| {
+        let minute = Duration::from_secs(60);
+        for claimed in webhooks::claim(database, minute, 32).await.unwrap() {
+            let due = webhooks::due(database, claimed.id, 20).await.unwrap();
+            assert_eq!(due.len(), 20);
+            let [one, two, three] = [&due[0].notice, &due[1].notice, &due[2].notice];
+            assert!(webhooks::delivered(database, &claimed, one).await.unwrap());
+            assert!(
+                webhooks::failed(database, &claimed, two, "no", minute)
+                    .await
+                    .unwrap()
+            );
+            assert!(
+                webhooks::give_up(database, &claimed, three, "no")
+                    .await
+                    .unwrap()
+            );
+            webhooks::release(database, &claimed).await.unwrap();
+        }
+    })
+    .await;
+    walks_an_index(&raw, "what is pruned", async |database| {
+        let day = Duration::from_secs(24 * 3600);
+        assert_eq!(webhooks::expire(database, day).await.unwrap(), 0);
+        assert_eq!(notices::prune(database, day).await.unwrap(), 0);
+    })
+    .await;
 
     // What workers ask, busy and idle.
     walks_an_index(&raw, "rescue", async |database| {

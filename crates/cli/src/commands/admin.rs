@@ -1,4 +1,4 @@
-//! `holdfast admin …`: users, keys, servers and subusers; backups and jobs to look at.
+//! `holdfast admin …`: users, keys, servers, subusers and webhooks; backups and jobs to look at.
 
 mod key;
 mod list;
@@ -6,6 +6,7 @@ mod server;
 mod storage;
 mod subuser;
 mod user;
+mod webhook;
 
 use std::path::Path;
 
@@ -44,6 +45,9 @@ pub enum AdminCommand {
     /// What lies on a disk
     #[command(subcommand)]
     Storage(storage::StorageCommand),
+    /// Who else is told what becomes of backups, by HTTP
+    #[command(subcommand)]
+    Webhook(webhook::WebhookCommand),
 }
 
 pub(super) async fn run(
@@ -86,6 +90,7 @@ pub async fn answer(
         AdminCommand::Backup(command) => list::backups(database, command).await,
         AdminCommand::Job(command) => list::jobs(database, command).await,
         AdminCommand::Storage(command) => storage::run(settings, database, command).await,
+        AdminCommand::Webhook(command) => webhook::run(database, command).await,
     }
 }
 

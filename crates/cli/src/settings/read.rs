@@ -62,6 +62,7 @@ impl Reader {
         let verify = self.verify(storage.as_ref());
         let worker = self.worker(storage.as_ref());
         let metrics = self.metrics();
+        let power = self.power();
         let log = self.log();
         Some(Settings {
             http: http?,
@@ -73,6 +74,7 @@ impl Reader {
             verify: verify?,
             worker: worker?,
             metrics: metrics?,
+            power: power?,
             log: log?,
         })
     }
@@ -92,11 +94,15 @@ impl Reader {
             .and_then(NonZeroUsize::new);
         let hsts_seconds = self.number("http.hsts_seconds", 0..=63_072_000);
         let rate_limit_per_minute = self.number("http.rate_limit_per_minute", 0..=1_000_000);
+        let event_streams = self.number("http.event_streams", 0..=1_000_000);
+        let event_streams_per_key = self.number("http.event_streams_per_key", 0..=1_000_000);
         Some(HttpSettings {
             request_timeout: Duration::from_secs(request_timeout?),
             keep_alive: Duration::from_secs(keep_alive?),
             max_connections: max_connections?,
             hsts_seconds: hsts_seconds?,
+            event_streams: event_streams?,
+            event_streams_per_key: event_streams_per_key?,
             rate_limit_per_minute: rate_limit_per_minute?,
             listen: listen?,
             public_url: public_url?,
