@@ -14,9 +14,11 @@ pub mod job;
 pub mod key;
 pub mod limit;
 pub mod name;
+pub mod orphan;
 pub mod place;
 pub mod profile;
 pub mod report;
+pub mod retention;
 pub mod retry;
 pub mod server;
 
