@@ -14,6 +14,7 @@ mod backups;
 mod cli;
 mod disks;
 mod docs;
+mod keeping;
 mod limits;
 mod nodes;
 mod permissions;

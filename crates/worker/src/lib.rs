@@ -18,9 +18,13 @@ mod pipe;
 mod place;
 mod presence;
 mod reach;
+mod retention;
 mod runner;
 mod settle;
+mod sweep;
 
-pub use context::{Context, Options};
+pub use context::{Context, Maintenance, Options};
 pub use measure::measure;
+pub use retention::{Decided, Keeping, run as retain};
 pub use runner::run;
+pub use sweep::{Finding, Kind, NotSwept, Sweep, Swept};

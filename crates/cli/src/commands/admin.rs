@@ -2,7 +2,10 @@
 
 mod key;
 mod list;
+mod maintenance;
+mod retention;
 mod server;
+mod storage;
 mod subuser;
 mod user;
 
@@ -40,6 +43,14 @@ pub enum AdminCommand {
     /// The job table
     #[command(subcommand)]
     Job(list::JobCommand),
+    /// Remove the backups that nothing keeps any more
+    Retention(retention::RetentionOptions),
+    /// What is done without being asked for
+    #[command(subcommand)]
+    Maintenance(maintenance::MaintenanceCommand),
+    /// Disks, as a whole
+    #[command(subcommand)]
+    Storage(storage::StorageCommand),
 }
 
 pub(super) async fn run(
@@ -71,6 +82,9 @@ pub async fn answer(
         AdminCommand::Subuser(command) => subuser::run(database, command).await,
         AdminCommand::Backup(command) => list::backups(database, command).await,
         AdminCommand::Job(command) => list::jobs(database, command).await,
+        AdminCommand::Retention(options) => retention::run(settings, database, options).await,
+        AdminCommand::Maintenance(command) => maintenance::run(database, command).await,
+        AdminCommand::Storage(command) => storage::run(settings, database, command).await,
     }
 }
 
