@@ -24,8 +24,6 @@ pub(super) async fn run(
 ) -> Result<Value, Failure> {
     match command {
         // A disk's client lies deep below; one state machine out of all of it is more than the compiler takes.
-        StorageCommand::Sweep(options) => {
-            Box::pin(sweep::run(settings, database, options)).await
-        }
+        StorageCommand::Sweep(options) => Box::pin(sweep::run(settings, database, options)).await,
     }
 }
