@@ -14,6 +14,7 @@ mod jobs;
 mod lease;
 mod maintenance;
 mod measure;
+mod outage;
 mod pipe;
 mod place;
 mod presence;
@@ -25,6 +26,7 @@ mod sweep;
 
 pub use context::{Context, Maintenance, Options};
 pub use measure::measure;
+pub use outage::Outage;
 pub use retention::{Decided, Keeping, run as retain};
 pub use runner::run;
 pub use sweep::{Finding, Kind, NotSwept, Sweep, Swept};

@@ -70,23 +70,25 @@ pub(crate) async fn maintain(context: Arc<Context>, shutdown: CancellationToken)
 }
 
 async fn promote(context: &Context) {
-    if let Err(error) = jobs::promote(&context.database).await {
-        tracing::warn!(
-            error = chain(&error),
-            "scheduled jobs could not be promoted"
-        );
+    match jobs::promote(&context.database).await {
+        Ok(()) => context.outage.over(),
+        Err(error) => {
+            let what = "scheduled jobs could not be promoted";
+            context.outage.failed(what, &error);
+        }
     }
 }
 
 async fn rescue(context: &Context) {
+    if !context.outage.leases_count(context.options.lease) {
+        return;
+    }
     let rescued = match jobs::rescue(&context.database).await {
         Ok(rescued) if rescued.is_empty() => return,
         Ok(rescued) => rescued,
         Err(error) => {
-            tracing::warn!(
-                error = chain(&error),
-                "expired leases could not be looked at"
-            );
+            let what = "expired leases could not be looked at";
+            context.outage.failed(what, &error);
             return;
         }
     };

@@ -13,7 +13,7 @@ use crate::context::Context;
 /// How often what is due is looked for.
 const LOOK: Duration = Duration::from_secs(10);
 /// How long work in progress may take to stop.
-const STOP: Duration = Duration::from_secs(2);
+const STOP: Duration = Duration::from_millis(500);
 
 /// An office that this worker holds, or would.
 pub(super) struct Office {
@@ -93,16 +93,26 @@ impl Office {
     }
 
     /// Stops the work and gives the office back.
-    pub(super) async fn resign(self) {
-        if let Some((mut work, stop)) = self.work {
+    pub(super) async fn resign(mut self) {
+        if let Some((mut work, stop)) = self.work.take() {
             stop.cancel();
             if tokio::time::timeout(STOP, &mut work).await.is_err() {
                 // What it does may be done again; a request that hangs must not hold up the end.
                 work.abort();
             }
         }
-        if let Some(lead) = self.lead {
+        if let Some(lead) = self.lead.take() {
             lead.resign().await;
+        }
+    }
+}
+
+impl Drop for Office {
+    /// Nothing is done in the name of an office that nobody holds any more.
+    fn drop(&mut self) {
+        if let Some((work, stop)) = self.work.take() {
+            stop.cancel();
+            work.abort();
         }
     }
 }
