@@ -17,6 +17,7 @@ mod docs;
 mod faults;
 mod guards;
 mod guide;
+mod keeping;
 mod limits;
 mod lost_database;
 mod metrics;

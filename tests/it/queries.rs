@@ -1,6 +1,7 @@
 //! What the database's functions promise beyond what requests and workers show of them.
 
 mod backups_of_servers;
+mod bounds;
 mod claims;
 mod leases;
 mod people;

@@ -16,10 +16,12 @@ use holdfast_api::{
 };
 use holdfast_db::Database;
 use holdfast_db::backups::Pages;
+use holdfast_db::jobs::Bounds;
 use holdfast_db::visits::Visits;
 use holdfast_domain::limit::Throttle;
 use holdfast_domain::{DiskName, NodeName, PlaceRules};
 use holdfast_storage::{Disk, Disks, GcsOptions, S3Options};
+use holdfast_worker::Maintenance;
 
 use crate::data;
 use crate::failure::Failure;
@@ -316,6 +318,11 @@ pub fn start_worker(
         host: host(),
         downloads_url: downloads_url(settings),
         concurrency: settings.worker.concurrency.get(),
+        bounds: Bounds {
+            per_node: settings.limits.jobs_per_node,
+            per_disk: settings.limits.jobs_per_disk,
+            shared_disks: shared_disks(settings)?,
+        },
         lease: settings.worker.lease,
         compression_level: settings.worker.compression_level,
         compression_threads: settings.worker.compression_threads.get(),
@@ -325,6 +332,7 @@ pub fn start_worker(
         staging_dir: settings.worker.staging_dir.clone(),
         power: settings.power.clone(),
         places: place_rules(settings)?,
+        keeping: maintenance(settings),
     };
     let context = Arc::new(holdfast_worker::Context {
         database,
@@ -362,6 +370,38 @@ fn verify_every(settings: &Settings) -> Result<BTreeMap<DiskName, Duration>, Fai
     names
         .map(|name| Ok((DiskName::parse(name).map_err(Failure::new)?, every)))
         .collect()
+}
+
+/// The disks that any node reaches.
+///
+/// # Errors
+/// When a disk's name is none.
+pub(crate) fn shared_disks(settings: &Settings) -> Result<Vec<DiskName>, Failure> {
+    let shared = settings.storage.disks.iter();
+    let shared = shared.filter(|(_, disk)| match disk.driver {
+        DiskDriver::Local { .. } => false,
+        DiskDriver::S3(_) | DiskDriver::Gcs(_) => true,
+    });
+    shared
+        .map(|(name, _)| DiskName::parse(name).map_err(Failure::new))
+        .collect()
+}
+
+/// What a worker does without being asked for.
+fn maintenance(settings: &Settings) -> Maintenance {
+    let maintenance = &settings.maintenance;
+    // The throttle counts jobs.
+    let counted = Duration::from_secs(settings.limits.create_throttle_seconds.into());
+    Maintenance {
+        policy: settings.retention,
+        backups_per_server: settings.limits.backups_per_server,
+        interval: maintenance.interval,
+        sweep_interval: maintenance.sweep_interval,
+        orphan_age: maintenance.orphan_age,
+        jobs: maintenance.jobs.max(counted),
+        failed_jobs: maintenance.failed_jobs,
+        activity: maintenance.activity,
+    }
 }
 
 /// Where this node's own process is reached for downloads, where the settings say.

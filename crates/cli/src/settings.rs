@@ -4,6 +4,7 @@
 //! is collected and told at once, with the names that the reader would change: see [`Problems`].
 
 mod disks;
+mod keeping;
 mod layers;
 mod power;
 mod problem;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use holdfast_domain::retention::Policy;
 use holdfast_storage::{Encryption, GcsOptions, S3Options};
 use holdfast_worker::power::Power;
 pub use layers::Origin;
@@ -38,6 +40,10 @@ pub struct Settings {
     pub downloads: DownloadSettings,
     /// What a server may use.
     pub limits: LimitSettings,
+    /// How long backups stay.
+    pub retention: Policy,
+    /// What is done without being asked for.
+    pub maintenance: MaintenanceSettings,
     /// Where archives are kept.
     pub storage: StorageSettings,
     /// How often archives are read back.
@@ -135,8 +141,29 @@ pub struct LimitSettings {
     pub quota_bytes_per_server: u64,
     /// What is kept free on a disk, in bytes.
     pub disk_reserve_bytes: u64,
+    /// How many jobs that move archives run at once on a node, over all its workers; 0 for any number.
+    pub jobs_per_node: u32,
+    /// The same with a disk.
+    pub jobs_per_disk: u32,
     /// The longest list of ignored files, in bytes.
     pub max_ignored_bytes: NonZeroUsize,
+}
+
+/// What is done without being asked for, and how long things stay.
+#[derive(Clone, Copy, Debug)]
+pub struct MaintenanceSettings {
+    /// How often what takes little is done.
+    pub interval: Duration,
+    /// How often whole disks are compared with the database; zero for never.
+    pub sweep_interval: Duration,
+    /// How old something must be that nobody needs to be removed.
+    pub orphan_age: Duration,
+    /// How long jobs stay that have ended.
+    pub jobs: Duration,
+    /// How long those stay that have failed for good, and the lines about maintenance.
+    pub failed_jobs: Duration,
+    /// How long the audit log's lines stay; `None` for ever.
+    pub activity: Option<Duration>,
 }
 
 /// Where archives are kept.

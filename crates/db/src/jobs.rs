@@ -4,6 +4,7 @@
 //! worker names the claim that it works under, so that one who has lost its
 //! lease changes nothing.
 
+mod bounded;
 mod look;
 mod maintenance;
 mod progress;
@@ -22,6 +23,7 @@ use crate::connect::{Database, Transaction};
 use crate::error::Error;
 use crate::listen::AVAILABLE;
 
+pub use bounded::{Bounds, claim_bounded};
 pub use look::{Job, Wanted, call_off, count, find, list, page};
 pub use maintenance::{Rescued, promote, rescue};
 pub use progress::{Underway, underway};

@@ -131,15 +131,13 @@ async fn take_jobs(
 
 async fn claim(context: &Context, limit: usize) -> Vec<Claim> {
     let options = &context.options;
-    match jobs::claim(
-        &context.database,
-        &options.node,
-        &options.worker,
-        options.lease,
-        limit,
-    )
-    .await
-    {
+    let (database, node) = (&context.database, &options.node);
+    let (worker, lease) = (&options.worker, options.lease);
+    let claimed = match options.bounds.is_on() {
+        true => jobs::claim_bounded(database, node, worker, lease, limit, &options.bounds).await,
+        false => jobs::claim(database, node, worker, lease, limit).await,
+    };
+    match claimed {
         Ok(claims) => {
             context.outage.over();
             claims

@@ -58,6 +58,8 @@ impl Reader {
         let auth = self.auth();
         let downloads = self.downloads();
         let limits = self.limits();
+        let retention = self.retention();
+        let maintenance = self.maintenance();
         let storage = self.storage(data);
         let verify = self.verify(storage.as_ref());
         let worker = self.worker(storage.as_ref());
@@ -70,6 +72,8 @@ impl Reader {
             auth: auth?,
             downloads: downloads?,
             limits: limits?,
+            retention: retention?,
+            maintenance: maintenance?,
             storage: storage?,
             verify: verify?,
             worker: worker?,
@@ -178,7 +182,11 @@ impl Reader {
             .and_then(NonZeroUsize::new);
         let quota_bytes_per_server = self.number("limits.quota_bytes_per_server", 0..=HUGE);
         let disk_reserve_bytes = self.number("limits.disk_reserve_bytes", 0..=HUGE);
+        let jobs_per_node = self.number("limits.jobs_per_node", 0..=10_000);
+        let jobs_per_disk = self.number("limits.jobs_per_disk", 0..=10_000);
         Some(LimitSettings {
+            jobs_per_node: jobs_per_node?,
+            jobs_per_disk: jobs_per_disk?,
             quota_bytes_per_server: quota_bytes_per_server?,
             disk_reserve_bytes: disk_reserve_bytes?,
             create_throttle_count: create_throttle_count?,

@@ -62,7 +62,8 @@ pub(crate) async fn delete(
                 backup: backup.id,
                 node: reached_by(&state, server, &backup),
                 args: json!(DeleteArgs {
-                    origin: Some(caller.origin())
+                    origin: Some(caller.origin()),
+                    reason: None,
                 }),
                 max_attempts: MAX_ATTEMPTS,
             };
