@@ -22,4 +22,5 @@ mod refusals;
 mod space;
 mod support;
 mod tidy;
+mod upgrades;
 mod worker_dies;

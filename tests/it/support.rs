@@ -4,6 +4,7 @@ pub(crate) mod app;
 pub(crate) mod client;
 pub(crate) mod database;
 pub(crate) mod files;
+pub(crate) mod postgres;
 pub(crate) mod process;
 #[expect(
     dead_code,

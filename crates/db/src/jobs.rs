@@ -83,6 +83,11 @@ pub struct Claim {
     pub worker: String,
 }
 
+/// The kinds of jobs of this version: those of a newer one, which may run beside it, are not for its workers.
+fn known_kinds() -> Vec<String> {
+    Vec::from(JobKind::ALL.map(|kind| kind.as_str().to_owned()))
+}
+
 /// Claims up to `limit` jobs of a node for a worker, the most urgent and oldest first. Each is the
 /// worker's until its lease runs out.
 ///
@@ -100,7 +105,7 @@ pub async fn claim(
                 lease_expires_at = now() + make_interval(secs => $3), started_at = coalesce(started_at, now()),
                 progress = NULL
          WHERE id = ANY (ARRAY(
-             SELECT id FROM jobs WHERE node = $1 AND state = 'available'
+             SELECT id FROM jobs WHERE node = $1 AND state = 'available' AND kind = ANY ($5)
              ORDER BY priority, id LIMIT $4 FOR UPDATE SKIP LOCKED
          ))
          RETURNING id, kind, server_id, backup_id, args, attempt, max_attempts",
@@ -108,6 +113,7 @@ pub async fn claim(
         worker,
         lease.as_secs_f64(),
         i64::try_from(limit).unwrap_or(i64::MAX),
+        &known_kinds(),
     )
     .fetch_all(database.pool())
     .await?;

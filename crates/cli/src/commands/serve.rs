@@ -12,6 +12,7 @@ pub(super) async fn run(settings: Settings, data: &Path) -> Result<(), Failure> 
     let address = listener.local_addr()?;
     let data = data::prepare(data)?;
     let database = database::connect(&settings, &data).await?;
+    database::check_schema(&database).await?;
     let disks = service::disks(&settings)?;
     let mut api = service::start_api(&settings, &data, database.clone(), disks, listener).await?;
     output::line(&format!("Holdfast's API answers at http://{address}"));

@@ -10,6 +10,7 @@ pub(super) async fn run(settings: Settings, data: &Path) -> Result<(), Failure> 
     super::log(&settings)?;
     let data = data::prepare(data)?;
     let database = database::connect(&settings, &data).await?;
+    database::check_schema(&database).await?;
     let disks = service::disks(&settings)?;
     let mut worker = service::start_worker(&settings, database.clone(), disks)?;
     tokio::select! {
