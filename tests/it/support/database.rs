@@ -75,10 +75,10 @@ impl TestDatabase {
     pub(crate) async fn take_away(&self) {
         let name = &self.name;
         let shut = format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false");
-        postgres().query("postgres", &shut).await.unwrap();
+        server().administer(&shut).await;
         self.cut().await;
         let rename = format!("ALTER DATABASE {name} RENAME TO {name}_away");
-        postgres().query("postgres", &rename).await.unwrap();
+        server().administer(&rename).await;
     }
 
     pub(crate) async fn bring_back(&self) {
@@ -87,7 +87,7 @@ impl TestDatabase {
             format!("ALTER DATABASE {name}_away RENAME TO {name}"),
             format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true"),
         ] {
-            postgres().query("postgres", &statement).await.unwrap();
+            server().administer(&statement).await;
         }
     }
 
@@ -97,7 +97,7 @@ impl TestDatabase {
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'",
             self.name
         );
-        postgres().query("postgres", &cut).await.unwrap();
+        server().administer(&cut).await;
     }
 
     /// Has it take no writes, or take them again, from new sessions on; there are no others then.
@@ -105,7 +105,7 @@ impl TestDatabase {
         let name = &self.name;
         let set =
             format!("ALTER DATABASE {name} SET default_transaction_read_only = {are_forbidden}");
-        postgres().query("postgres", &set).await.unwrap();
+        server().administer(&set).await;
         self.cut().await;
     }
 
