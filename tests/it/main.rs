@@ -32,5 +32,6 @@ mod space;
 mod streams;
 mod support;
 mod tidy;
+mod upgrades;
 mod webhooks;
 mod worker_dies;

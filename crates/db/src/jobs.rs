@@ -13,6 +13,7 @@ mod settle;
 use std::time::Duration;
 
 use serde_json::Value;
+use uuid::Uuid;
 
 use holdfast_domain::job::Lane;
 use holdfast_domain::{
@@ -98,6 +99,11 @@ pub struct Claim {
     pub trace: Option<Trace>,
 }
 
+/// The kinds of jobs of this version: those of a newer one, which may run beside it, are not for its workers.
+fn known_kinds() -> Vec<String> {
+    Vec::from(JobKind::ALL.map(|kind| kind.as_str().to_owned()))
+}
+
 /// Claims up to `limit` jobs of a node for a worker, the most urgent and oldest first, but none of those that can
 /// wait. Each is the worker's until its lease runs out.
 ///
@@ -136,12 +142,14 @@ async fn claim_of(
     limit: usize,
 ) -> Result<Vec<Claim>, Error> {
     let (least, most) = lane.priorities().into_inner();
-    let rows = sqlx::query!(
+    let rows = sqlx::query_as!(
+        Claimed,
         "UPDATE jobs SET state = 'running', attempt = attempt + 1, claimed_by = $2, heartbeat_at = now(),
                 lease_expires_at = now() + make_interval(secs => $3), started_at = coalesce(started_at, now()),
                 progress = NULL
          WHERE id = ANY (ARRAY(
-             SELECT id FROM jobs WHERE node = $1 AND state = 'available' AND priority BETWEEN $5 AND $6
+             SELECT id FROM jobs
+             WHERE node = $1 AND state = 'available' AND priority BETWEEN $5 AND $6 AND kind = ANY ($7)
              ORDER BY priority, id LIMIT $4 FOR UPDATE SKIP LOCKED
          ))
          RETURNING id, kind, server_id, backup_id, args, attempt, max_attempts, request_id, traceparent",
@@ -151,32 +159,43 @@ async fn claim_of(
         i64::try_from(limit).unwrap_or(i64::MAX),
         least,
         most,
+        &known_kinds(),
     )
     .fetch_all(database.pool())
     .await?;
-    rows.into_iter()
-        .map(|row| {
-            Ok(Claim {
-                id: JobId(row.id),
-                kind: JobKind::parse(&row.kind)
-                    .ok_or_else(|| Error::unreadable("job kind", &row.kind))?,
-                server: ServerId(row.server_id),
-                backup: BackupId(row.backup_id),
-                args: row.args,
-                attempt: row.attempt.unsigned_abs(),
-                max_attempts: row.max_attempts.unsigned_abs(),
-                worker: worker.to_owned(),
-                trace: row
-                    .request_id
-                    .as_deref()
-                    .and_then(RequestId::parse)
-                    .map(|request| Trace {
-                        request,
-                        parent: row.traceparent.as_deref().and_then(TraceParent::parse),
-                    }),
-            })
+    rows.into_iter().map(|row| row.by(worker)).collect()
+}
+
+/// A job that was just claimed.
+struct Claimed {
+    id: i64,
+    kind: String,
+    server_id: Uuid,
+    backup_id: Uuid,
+    args: Value,
+    attempt: i32,
+    max_attempts: i32,
+    request_id: Option<String>,
+    traceparent: Option<String>,
+}
+
+impl Claimed {
+    fn by(self, worker: &str) -> Result<Claim, Error> {
+        let request = self.request_id.as_deref().and_then(RequestId::parse);
+        let parent = self.traceparent.as_deref().and_then(TraceParent::parse);
+        Ok(Claim {
+            id: JobId(self.id),
+            kind: JobKind::parse(&self.kind)
+                .ok_or_else(|| Error::unreadable("job kind", &self.kind))?,
+            server: ServerId(self.server_id),
+            backup: BackupId(self.backup_id),
+            args: self.args,
+            attempt: self.attempt.unsigned_abs(),
+            max_attempts: self.max_attempts.unsigned_abs(),
+            worker: worker.to_owned(),
+            trace: request.map(|request| Trace { request, parent }),
         })
-        .collect()
+    }
 }
 
 /// What a worker hears when it says that it is alive.

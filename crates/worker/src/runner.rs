@@ -10,6 +10,7 @@ use tracing::{Instrument as _, Span, field};
 
 use holdfast_db::jobs::{self, Claim};
 use holdfast_db::{Listener, Signal};
+use holdfast_domain::job::Lane;
 
 use crate::context::Context;
 use crate::jobs as work_of;
@@ -101,20 +102,22 @@ async fn take_jobs(
         let busy = working.len() + spare.available_permits();
         let free = (context.options.concurrency + SPARE_HANDS).saturating_sub(busy);
         if free > 0 {
-            for claim in claim(context, free).await {
+            for claim in claim(context, Lane::Main, free).await {
                 let span = span(context, &claim);
                 let handled = handle(Arc::clone(context), claim, leaving.clone());
                 working.spawn(handled.instrument(span));
             }
         }
         if let Ok(hand) = Arc::clone(&spare).try_acquire_owned()
-            && let Some(claim) = claim_spare(context).await
+            && let Some(claim) = claim(context, Lane::Spare, 1).await.pop()
         {
+            let span = span(context, &claim);
             let done = handle(Arc::clone(context), claim, leaving.clone());
-            working.spawn(async move {
+            let handled = async move {
                 done.await;
                 drop(hand);
-            });
+            };
+            working.spawn(handled.instrument(span));
         }
         tokio::select! {
             () = shutdown.cancelled() => {}
@@ -129,13 +132,14 @@ async fn take_jobs(
     }
 }
 
-async fn claim(context: &Context, limit: usize) -> Vec<Claim> {
+async fn claim(context: &Context, lane: Lane, limit: usize) -> Vec<Claim> {
     let options = &context.options;
     let (database, node) = (&context.database, &options.node);
-    let (worker, lease) = (&options.worker, options.lease);
-    let claimed = match options.bounds.is_on() {
-        true => jobs::claim_bounded(database, node, worker, lease, limit, &options.bounds).await,
-        false => jobs::claim(database, node, worker, lease, limit).await,
+    let (worker, lease, bounds) = (&options.worker, options.lease, &options.bounds);
+    let claimed = match (bounds.is_on(), lane) {
+        (true, _) => jobs::claim_bounded(database, node, worker, lease, limit, bounds, lane).await,
+        (false, Lane::Main) => jobs::claim(database, node, worker, lease, limit).await,
+        (false, Lane::Spare) => jobs::claim_spare(database, node, worker, lease, limit).await,
     };
     match claimed {
         Ok(claims) => {
@@ -145,18 +149,6 @@ async fn claim(context: &Context, limit: usize) -> Vec<Claim> {
         Err(error) => {
             context.outage.failed("no jobs could be claimed", &error);
             Vec::new()
-        }
-    }
-}
-
-async fn claim_spare(context: &Context) -> Option<Claim> {
-    let options = &context.options;
-    let (database, node) = (&context.database, &options.node);
-    match jobs::claim_spare(database, node, &options.worker, options.lease, 1).await {
-        Ok(mut claims) => claims.pop(),
-        Err(error) => {
-            context.outage.failed("no jobs could be claimed", &error);
-            None
         }
     }
 }

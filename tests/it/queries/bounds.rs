@@ -4,6 +4,7 @@ use futures_util::future::join_all;
 use uuid::Uuid;
 
 use holdfast_db::jobs::{self, Bounds, Claim};
+use holdfast_domain::job::Lane;
 use holdfast_domain::{BackupId, DiskName, JobKind, NodeName};
 
 use super::{Fixture, LEASE, new_job};
@@ -32,7 +33,8 @@ impl Fixture {
 
     async fn claimed(&self, node: &str, limit: usize, bounds: &Bounds) -> Vec<Claim> {
         let node = NodeName::parse(node).unwrap();
-        let claims = jobs::claim_bounded(&self.database, &node, "w", LEASE, limit, bounds).await;
+        let claims =
+            jobs::claim_bounded(&self.database, &node, "w", LEASE, limit, bounds, Lane::Main).await;
         claims.unwrap()
     }
 

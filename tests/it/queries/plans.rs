@@ -18,6 +18,7 @@ use holdfast_db::{
     Database, activity, backups, figures, notices, retention, servers, usage, webhooks,
 };
 use holdfast_domain::backup::VerificationState;
+use holdfast_domain::job::Lane;
 use holdfast_domain::key::KeyIdentifier;
 use holdfast_domain::{BackupId, DiskName, JobId, JobKind, JobState, ServerId, ServerRef};
 
@@ -358,7 +359,8 @@ async fn maintenance_walks_indexes(raw: &TestDatabase, server: ServerId, backup:
             per_disk: 1000,
             shared_disks: vec![disk.clone()],
         };
-        let claimed = jobs::claim_bounded(database, &node(), "w", LEASE, 5, &bounds).await;
+        let claimed =
+            jobs::claim_bounded(database, &node(), "w", LEASE, 5, &bounds, Lane::Main).await;
         claimed.unwrap();
     })
     .await;

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use holdfast_domain::{BackupId, DiskName, JobId, JobKind, NodeName, ServerId};
+use holdfast_domain::job::Lane;
+use holdfast_domain::{DiskName, NodeName};
 
-use super::Claim;
+use super::{Claim, Claimed, known_kinds};
 use crate::connect::Database;
 use crate::error::Error;
 
@@ -26,7 +27,7 @@ impl Bounds {
     }
 }
 
-/// Claims as [`claim`](super::claim) does, but only what the bounds have room for: jobs of a disk that is busy wait,
+/// Claims jobs of a lane as [`claim`](super::claim) does, but only what the bounds have room for: jobs of a disk that is busy wait,
 /// and those of other disks go past them.
 ///
 /// Claims with bounds wait for each other, for the moment that one takes: each sees what the one before has begun.
@@ -40,7 +41,9 @@ pub async fn claim_bounded(
     lease: Duration,
     limit: usize,
     bounds: &Bounds,
+    lane: Lane,
 ) -> Result<Vec<Claim>, Error> {
+    let (least, most) = lane.priorities().into_inner();
     let shared: Vec<String> = bounds
         .shared_disks
         .iter()
@@ -52,7 +55,8 @@ pub async fn claim_bounded(
         .execute(transaction.connection())
         .await?;
     // However many jobs wait, this reads the first few of each disk.
-    let rows = sqlx::query!(
+    let rows = sqlx::query_as!(
+        Claimed,
         r#"WITH RECURSIVE disks AS (
             (SELECT disk FROM jobs WHERE node = $1 AND state = 'available' ORDER BY disk LIMIT 1)
             UNION ALL
@@ -69,6 +73,7 @@ pub async fn claim_bounded(
             SELECT first.id, first.priority, room.disk FROM room, LATERAL (
                 SELECT j.id, j.priority FROM jobs j
                 WHERE j.node = $1 AND j.state = 'available' AND j.disk = room.disk
+                    AND j.priority BETWEEN $8 AND $9 AND j.kind = ANY ($10)
                 ORDER BY j.priority, j.id LIMIT greatest(room.free, 0) FOR UPDATE SKIP LOCKED
             ) first
         ), numbered AS (
@@ -84,7 +89,7 @@ pub async fn claim_bounded(
                 SELECT count(*) FROM jobs WHERE state = 'running' AND node = $1 AND disk <> '')
             ORDER BY priority, id LIMIT $4
         ))
-        RETURNING id, kind, server_id, backup_id, args, attempt, max_attempts"#,
+        RETURNING id, kind, server_id, backup_id, args, attempt, max_attempts, request_id, traceparent"#,
         node.as_str(),
         worker,
         lease.as_secs_f64(),
@@ -92,23 +97,12 @@ pub async fn claim_bounded(
         i64::from(bounds.per_node),
         i64::from(bounds.per_disk),
         &shared,
+        least,
+        most,
+        &known_kinds(),
     )
     .fetch_all(transaction.connection())
     .await?;
     transaction.commit().await?;
-    rows.into_iter()
-        .map(|row| {
-            Ok(Claim {
-                id: JobId(row.id),
-                kind: JobKind::parse(&row.kind)
-                    .ok_or_else(|| Error::unreadable("job kind", &row.kind))?,
-                server: ServerId(row.server_id),
-                backup: BackupId(row.backup_id),
-                args: row.args,
-                attempt: row.attempt.unsigned_abs(),
-                max_attempts: row.max_attempts.unsigned_abs(),
-                worker: worker.to_owned(),
-            })
-        })
-        .collect()
+    rows.into_iter().map(|row| row.by(worker)).collect()
 }
