@@ -3,6 +3,7 @@
 mod backups_of_servers;
 mod claims;
 mod leases;
+mod marks;
 mod people;
 mod plans;
 mod schema;

@@ -12,6 +12,7 @@ mod error;
 mod finals;
 mod handlers;
 mod input;
+mod lists;
 mod openapi;
 mod origin;
 mod page;
@@ -23,6 +24,7 @@ mod state;
 mod views;
 
 pub use finals::Finals;
+pub use lists::Lists;
 pub use openapi::openapi;
 pub use rate::Limiter;
 pub use serve::{ServeError, serve};

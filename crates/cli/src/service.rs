@@ -11,7 +11,7 @@ use chrono::Utc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use holdfast_api::{ApiState, Finals, Limiter, Measure, Signer};
+use holdfast_api::{ApiState, Finals, Limiter, Lists, Measure, Signer};
 use holdfast_db::Database;
 use holdfast_db::backups::Pages;
 use holdfast_db::visits::Visits;
@@ -151,6 +151,7 @@ pub async fn start_api(
         ),
         visits: Visits::begin(&database),
         pages: Pages::begin(&database),
+        lists: Lists::default(),
         database,
         disks,
         signer: Signer::new(&signing_key),
