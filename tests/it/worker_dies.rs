@@ -138,7 +138,8 @@ fn check_disk(disk: &Path, server: ServerId, backup: &Value, attempt: u32) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backup_whose_process_was_killed_is_finished_after_the_next_start_and_can_be_restored() {
+async fn row_11_a_backup_whose_process_was_killed_is_finished_after_the_next_start_and_can_be_restored()
+ {
     let mut service = Service::start(&SLOW).await;
     let disk = service.data().join("backups");
     let before = files::tree(&service.directory());

@@ -27,6 +27,8 @@ pub(crate) const FINAL_RUN: [u8; 2] = [0x03, 0x00];
 
 /// Compresses one block after the other.
 pub(crate) struct Compressor {
+    /// At level 0 nothing is judged: all of it is stored.
+    stores: bool,
     deflate: Deflate,
     seal: Seal,
     repeats: Repeats,
@@ -34,12 +36,13 @@ pub(crate) struct Compressor {
 
 impl Compressor {
     pub(crate) fn new(level: u32) -> Self {
-        let level = i32::try_from(level.clamp(1, 9))
+        let known = i32::try_from(level.min(9))
             .ok()
             .and_then(|level| CompressionLvl::new(level).ok())
             .unwrap_or_default();
         Self {
-            deflate: Deflate::new(level),
+            stores: level == 0,
+            deflate: Deflate::new(known),
             seal: Seal::new(),
             repeats: Repeats::new(),
         }
@@ -48,6 +51,12 @@ impl Compressor {
     /// Compresses a block into a run that stands for itself.
     pub(crate) fn block(&mut self, raw: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
         out.clear();
+        if self.stores {
+            return match raw {
+                [] => Ok(()),
+                _ => self.deflate(raw, out),
+            };
+        }
         out.reserve(raw.len() / 2 + 1024);
         let mut at = 0;
         while at < raw.len() {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 /// How an archive is made.
 #[derive(Debug, Clone)]
 pub struct CreateOptions {
-    /// Compression level, 1 (fastest) to 9 (smallest); others are clamped.
+    /// Compression level: 0 (only stored), 1 (fastest) to 9 (smallest); what is above is taken for 9.
     pub level: u32,
     /// Threads that compress; 0 means one for each core.
     pub threads: usize,

@@ -231,6 +231,7 @@ pub fn start_worker(
     };
     let context = Arc::new(holdfast_worker::Context {
         database,
+        outage: holdfast_worker::Outage::default(),
         disks,
         options,
         now: Utc::now,

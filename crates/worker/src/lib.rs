@@ -14,6 +14,7 @@ mod jobs;
 mod lease;
 mod maintenance;
 mod measure;
+mod outage;
 mod pipe;
 mod place;
 mod presence;
@@ -23,4 +24,5 @@ mod settle;
 
 pub use context::{Context, Options};
 pub use measure::measure;
+pub use outage::Outage;
 pub use runner::run;

@@ -41,7 +41,7 @@ async fn rows(app: &App, table: &str, server: &str) -> i64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_goes_with_its_archives_or_without_them_and_its_directory_stays() {
+async fn row_15_a_server_goes_with_its_archives_or_without_them_and_its_directory_stays() {
     let hosting = Hosting::start().await;
     let app = &hosting.app;
     for (name, backups, left) in [("one", "delete", 0), ("two", "keep", 3)] {

@@ -359,3 +359,32 @@ async fn progress_is_shown_while_a_backup_waits() {
     assert_eq!(created["is_successful"], Value::Null);
     app.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_17_what_answers_5xx_has_left_nothing_behind() {
+    let app = App::without_worker(&[]).await;
+    let sql = app.sql();
+    // The last that is written fails, as it does when the database goes away in the middle.
+    for (table, code, status) in [("jobs", "57P01", 503), ("activity", "XX000", 500)] {
+        sql.query(&format!(
+            "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS
+             $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '{code}'; END $$"
+        ))
+        .await;
+        sql.query(&format!(
+            "CREATE TRIGGER fail AFTER INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION fail()"
+        ))
+        .await;
+        for _ in 0..3 {
+            let answer = app.as_owner().create(json!({})).await;
+            assert_eq!(answer.status, status, "{answer:?}");
+        }
+        sql.query("DROP FUNCTION fail() CASCADE").await;
+        for table in ["backups", "jobs", "activity"] {
+            let rows = format!("SELECT count(*) FROM {table}");
+            assert_eq!(sql.number(&rows).await, 0, "{table}");
+        }
+    }
+    assert_eq!(app.as_owner().create(json!({})).await.status, 200);
+    app.stop().await;
+}

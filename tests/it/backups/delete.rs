@@ -37,7 +37,7 @@ async fn a_deleted_backup_is_gone_from_the_list_and_from_the_disk() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failed_backup_and_one_whose_archive_is_missing_are_deleted() {
+async fn row_15_a_failed_backup_and_one_whose_archive_is_missing_are_deleted() {
     let app = App::start().await;
     let failed = app.failed_backup().await;
     let uuid = app.backup().await;

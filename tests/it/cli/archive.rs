@@ -81,6 +81,44 @@ fn an_archive_is_made_listed_verified_and_restored() {
 }
 
 #[test]
+fn one_file_is_written_out_and_what_is_none_is_told() {
+    let folder = with_archive();
+    let here = folder.path();
+    let read = archive(here, &["cat", "server.tar.gz", "server.properties"]);
+    let properties = fs_err::read_to_string(here.join("server/server.properties")).unwrap();
+    assert_eq!((read.code, read.stdout), (Some(0), properties));
+    for (path, why) in [("nowhere", "no file"), ("world", "no file")] {
+        let refused = archive(here, &["cat", "server.tar.gz", path]);
+        assert!(refused.failure().contains(why), "{refused:?}");
+    }
+    fs_err::remove_file(here.join("server.tar.gz.index")).unwrap();
+    let refused = archive(here, &["cat", "server.tar.gz", "server.properties"]);
+    assert!(refused.failure().contains("no index"), "{refused:?}");
+}
+
+#[test]
+fn level_0_only_stores_and_a_new_archive_takes_the_place_of_an_old_one_with_all_that_lies_beside_it()
+ {
+    let folder = with_archive();
+    let here = folder.path();
+    let size = || fs_err::metadata(here.join("server.tar.gz")).unwrap().len();
+    let before = size();
+    let create = ["create", "server", "server.tar.gz", "--level", "0"];
+    assert_eq!(archive(here, &create).code, Some(0));
+    assert!(size() > before, "{} after {before}", size());
+    for arguments in [
+        &["verify", "server.tar.gz"][..],
+        &["cat", "server.tar.gz", "server.properties"],
+        &["restore", "server.tar.gz", "elsewhere"],
+    ] {
+        let done = archive(here, arguments);
+        assert_eq!(done.code, Some(0), "{done:?}");
+    }
+    let (server, restored) = (here.join("server"), here.join("elsewhere"));
+    assert_eq!(files::tree(&server), files::tree(&restored));
+}
+
+#[test]
 fn one_byte_that_is_flipped_is_found_and_nothing_is_restored_from_it() {
     let folder = with_archive();
     let (here, file) = (folder.path(), folder.path().join("server.tar.gz"));

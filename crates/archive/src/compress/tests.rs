@@ -20,7 +20,7 @@ fn noise(length: usize, seed: u64) -> Vec<u8> {
 /// Compresses, unpacks with an independent run behind it, and returns the compressed size.
 fn round_trip(raw: &[u8]) -> usize {
     let mut sizes = Vec::new();
-    for level in [1, 2, 5, 6, 9] {
+    for level in [1, 2, 5, 6, 9, 0] {
         let mut compressor = Compressor::new(level);
         let mut packed = Vec::new();
         // What was compressed before must not show.
@@ -204,4 +204,14 @@ fn what_is_no_whole_stream_is_refused() {
         }
         let _ = seal.open(&mut noise(stream.len(), stream.len() as u64), 0);
     }
+}
+
+#[test]
+fn level_0_stores_whatever_it_is_given() {
+    let raw = b"some text that repeats itself, ".repeat(30_000);
+    let (mut stored, mut packed) = (Vec::new(), Vec::new());
+    Compressor::new(0).block(&raw, &mut stored).unwrap();
+    Compressor::new(1).block(&raw, &mut packed).unwrap();
+    assert!((raw.len()..raw.len() + 200).contains(&stored.len()));
+    assert!(packed.len() < raw.len() / 50);
 }

@@ -4,9 +4,10 @@
 //! restores are faster, and `X.tar.gz.sha256`, as `sha256sum` writes it. Neither is
 //! needed; both are used when they are there.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
@@ -64,6 +65,13 @@ pub enum ArchiveCommand {
         /// The archive
         archive: PathBuf,
     },
+    /// Write one file out of an archive to standard output; through the index beside it that takes no time
+    Cat {
+        /// The archive
+        archive: PathBuf,
+        /// The file, as `list` names it
+        path: OsString,
+    },
 }
 
 pub(super) async fn run(command: ArchiveCommand) -> Result<(), Failure> {
@@ -100,6 +108,7 @@ pub(super) async fn run(command: ArchiveCommand) -> Result<(), Failure> {
         }
         ArchiveCommand::Verify { archive } => verify(&archive),
         ArchiveCommand::List { archive } => list(&archive),
+        ArchiveCommand::Cat { archive, path } => cat(&archive, &path),
     })
     .await?
 }
@@ -143,11 +152,8 @@ fn create(
         Ok(summary) => summary,
         Err(failure) => {
             for partial in [&new, &new_index] {
-                match fs::remove_file(partial) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                        output::problem(&error.to_string());
-                    }
-                    _ => {}
+                if let Err(error) = remove(partial) {
+                    output::problem(&error.to_string());
                 }
             }
             return Err(failure);
@@ -159,9 +165,16 @@ fn create(
         .to_string_lossy()
         .into_owned();
     let hash = hex::encode(summary.sha256);
-    fs::write(beside(archive, ".sha256"), format!("{hash}  {name}\n"))?;
-    fs::rename(&new_index, beside(archive, ".index"))?;
+    // An archive is whole without what lies beside it, but not with what belongs to another one: whenever this
+    // ends, there is the old one or the new one, alone or with its own.
+    for suffix in [".sha256", ".index"] {
+        remove(&beside(archive, suffix))?;
+    }
     fs::rename(&new, archive)?;
+    fs::rename(&new_index, beside(archive, ".index"))?;
+    let new_hash = beside(archive, ".sha256.partial");
+    fs::write(&new_hash, format!("{hash}  {name}\n"))?;
+    fs::rename(&new_hash, beside(archive, ".sha256"))?;
     tell(&summary.notes);
     output::line(&format!("{hash}  {}", archive.display()));
     output::line(&format!(
@@ -239,6 +252,38 @@ fn list(archive: &Path) -> Result<(), Failure> {
         other => other?,
     };
     Ok(out.flush()?)
+}
+
+fn cat(archive: &Path, path: &OsStr) -> Result<(), Failure> {
+    let file = open(archive)?;
+    let mut out = io::stdout().lock();
+    let found = match index(archive)? {
+        Some(index) => holdfast_archive::read_file(&file, &index, path.as_bytes(), &mut out),
+        None => {
+            return Err(Failure::new(format!(
+                "`{}` has no index beside it: `tar xzOf` finds files without one",
+                archive.display()
+            )));
+        }
+    };
+    match found {
+        // The reader has seen enough (`| head`).
+        Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Ok(None) => Err(Failure::new(format!(
+            "there is no file `{}` in `{}`",
+            path.to_string_lossy(),
+            archive.display()
+        ))),
+        other => other.map(drop).map_err(Failure::from),
+    }
+}
+
+/// Removes a file, if it is there.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Reads the hash beside an archive, if there is one.

@@ -74,7 +74,7 @@ const VISIBLE: u64 = 5;
 const REQUESTS: u64 = 9;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_fails_once_is_tried_again() {
+async fn row_9_whatever_fails_once_is_tried_again_with_the_same_bytes() {
     let faults = [
         Fault::Busy,
         Fault::Late(Duration::from_millis(300)),
@@ -101,7 +101,7 @@ async fn whatever_fails_once_is_tried_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_fails_for_good_leaves_nothing_visible() {
+async fn row_10_what_fails_for_good_leaves_nothing_visible_and_no_parts() {
     for fault in [Fault::Busy, Fault::CutRequest(0), Fault::CutAnswer(0)] {
         let tries = (1..=REQUESTS).map(async |at| {
             let plan = move |number, _: &str| if number >= at { fault } else { Fault::None };
