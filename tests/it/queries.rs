@@ -4,6 +4,7 @@ mod backups_of_servers;
 mod bounds;
 mod claims;
 mod leases;
+mod marks;
 mod people;
 mod plans;
 mod schema;

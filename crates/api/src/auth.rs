@@ -10,7 +10,7 @@ use actix_web::http::header::AUTHORIZATION;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 
 use holdfast_db::visits::{Named, Visit};
-use holdfast_db::{servers, users};
+use holdfast_db::{Marks, servers, users};
 use holdfast_domain::access::Action;
 use holdfast_domain::activity::Origin;
 use holdfast_domain::key::{KeyIdentifier, KeyKind, KeyRefused, KeyToken};
@@ -44,6 +44,8 @@ pub(crate) struct Caller {
     server: Option<(Server, Standing)>,
     /// The backup that the path names, if it is that server's.
     backup: Option<Backup>,
+    /// Which marks that server's lists had.
+    marks: Marks,
 }
 
 impl FromRequest for Caller {
@@ -57,6 +59,7 @@ impl FromRequest for Caller {
                 key: found,
                 server,
                 backup,
+                marks,
             } = authenticate(&request, KeyKind::Client).await?;
             Ok(Self {
                 user: found.key.user,
@@ -67,6 +70,7 @@ impl FromRequest for Caller {
                 trace: names::trace_of(&request),
                 server,
                 backup,
+                marks,
             })
         })
     }
@@ -225,6 +229,11 @@ impl Caller {
     pub(crate) fn server(&self) -> Result<(&Server, &Standing), ApiError> {
         let (server, standing) = self.server.as_ref().ok_or(ApiError::NotFound)?;
         Ok((server, standing))
+    }
+
+    /// Returns which marks the server's lists had when the caller's key was looked up.
+    pub(crate) fn marks(&self) -> &Marks {
+        &self.marks
     }
 
     /// Returns the server and the backup that the path names.

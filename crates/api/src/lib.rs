@@ -13,6 +13,7 @@ mod finals;
 mod handlers;
 mod headers;
 mod input;
+mod lists;
 mod metrics;
 mod names;
 mod openapi;
@@ -27,6 +28,7 @@ mod streams;
 mod views;
 
 pub use finals::Finals;
+pub use lists::Lists;
 pub use metrics::Metrics;
 pub use openapi::openapi;
 pub use rate::Limiter;

@@ -17,6 +17,7 @@ use holdfast_domain::{DiskName, NodeName, PlaceRules, Server, TraceParent};
 use holdfast_storage::{Disk, Disks};
 
 use crate::finals::Finals;
+use crate::lists::Lists;
 use crate::rate::Limiter;
 use crate::sign::Signer;
 use crate::streams::Streams;
@@ -44,6 +45,8 @@ pub struct ApiState {
     pub visits: Visits,
     /// Finds what lists show.
     pub pages: Pages,
+    /// Lists that may be answered again.
+    pub lists: Lists,
     /// The disks that this process can read from.
     pub disks: Disks,
     /// Signs and checks download links.

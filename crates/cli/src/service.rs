@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use holdfast_api::{
-    ApiState, Finals, Limiter, Measure, Metrics, Signer, Spans, StreamLimits, Streams,
+    ApiState, Finals, Limiter, Lists, Measure, Metrics, Signer, Spans, StreamLimits, Streams,
 };
 use holdfast_db::Database;
 use holdfast_db::backups::Pages;
@@ -234,6 +234,7 @@ pub async fn start_api(
         ),
         visits: Visits::begin(&database),
         pages: Pages::begin(&database),
+        lists: Lists::default(),
         database,
         disks,
         signer: Signer::new(&signing_key, &previous),

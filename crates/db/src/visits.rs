@@ -13,6 +13,7 @@ use crate::connect::Database;
 use crate::error::Error;
 use crate::gather::Gather;
 use crate::keys::{self, KeyOfUser};
+use crate::marks::Marks;
 use crate::servers;
 
 /// What a request names.
@@ -35,6 +36,8 @@ pub struct Visit {
     pub server: Option<(Server, Standing)>,
     /// The backup, if it is that server's.
     pub backup: Option<Backup>,
+    /// Which marks the server's lists had, where the request names a server and no backup.
+    pub marks: Marks,
 }
 
 /// Answers what requests name, many with one query.
@@ -115,6 +118,7 @@ struct Row {
     restore_started_at: Option<DateTime<Utc>>,
     restore_finalized_at: Option<DateTime<Utc>>,
     restore_error: Option<String>,
+    marks: Vec<Uuid>,
 }
 
 async fn find(
@@ -166,7 +170,10 @@ async fn find(
                 u.state AS "unfinished_state?", u.progress AS "unfinished_progress?",
                 u.verify_state AS "verify_state?", u.verify_started_at AS "verify_started_at?",
                 r.state AS "restore_state?", r.started_at AS "restore_started_at?",
-                r.finalized_at AS "restore_finalized_at?", r.errors -> -1 ->> 'sentence' AS "restore_error?"
+                r.finalized_at AS "restore_finalized_at?", r.errors -> -1 ->> 'sentence' AS "restore_error?",
+                ARRAY(
+                    SELECT m.mark FROM list_marks m WHERE m.server_id = s.id AND q.backup IS NULL ORDER BY m.mark
+                ) AS "marks!"
            FROM unnest($1::text[], $2::text[], $3::uuid[], $4::uuid[])
                 WITH ORDINALITY AS q (key, short, server, backup, place)
            CROSS JOIN LATERAL (SELECT * FROM api_keys WHERE identifier = q.key LIMIT 1) k
@@ -243,6 +250,7 @@ impl TryFrom<Row> for Visit {
             key,
             server,
             backup,
+            marks: row.marks.into(),
         })
     }
 }
