@@ -24,17 +24,17 @@ BEGIN
 END
 $$;
 
-CREATE TRIGGER backups_inserted AFTER INSERT ON backups REFERENCING NEW TABLE AS changed
+CREATE TRIGGER backups_inserted_mark AFTER INSERT ON backups REFERENCING NEW TABLE AS changed
     FOR EACH STATEMENT EXECUTE FUNCTION mark_lists();
-CREATE TRIGGER backups_updated AFTER UPDATE ON backups REFERENCING NEW TABLE AS changed
+CREATE TRIGGER backups_updated_mark AFTER UPDATE ON backups REFERENCING NEW TABLE AS changed
     FOR EACH STATEMENT EXECUTE FUNCTION mark_lists();
-CREATE TRIGGER backups_deleted AFTER DELETE ON backups REFERENCING OLD TABLE AS changed
+CREATE TRIGGER backups_deleted_mark AFTER DELETE ON backups REFERENCING OLD TABLE AS changed
     FOR EACH STATEMENT EXECUTE FUNCTION mark_lists();
-CREATE TRIGGER jobs_inserted AFTER INSERT ON jobs REFERENCING NEW TABLE AS changed
+CREATE TRIGGER jobs_inserted_mark AFTER INSERT ON jobs REFERENCING NEW TABLE AS changed
     FOR EACH STATEMENT EXECUTE FUNCTION mark_lists();
-CREATE TRIGGER jobs_updated AFTER UPDATE ON jobs REFERENCING NEW TABLE AS changed
+CREATE TRIGGER jobs_updated_mark AFTER UPDATE ON jobs REFERENCING NEW TABLE AS changed
     FOR EACH STATEMENT EXECUTE FUNCTION mark_lists();
-CREATE TRIGGER jobs_deleted AFTER DELETE ON jobs REFERENCING OLD TABLE AS changed
+CREATE TRIGGER jobs_deleted_mark AFTER DELETE ON jobs REFERENCING OLD TABLE AS changed
     FOR EACH STATEMENT EXECUTE FUNCTION mark_lists();
 
 -- A server has a mark from the first, so that one that is registered again under its old UUID has another one.
@@ -55,9 +55,9 @@ BEGIN
 END
 $$;
 
-CREATE TRIGGER servers_inserted AFTER INSERT ON servers REFERENCING NEW TABLE AS changed
+CREATE TRIGGER servers_inserted_mark AFTER INSERT ON servers REFERENCING NEW TABLE AS changed
     FOR EACH STATEMENT EXECUTE FUNCTION mark_servers();
-CREATE TRIGGER servers_deleted AFTER DELETE ON servers REFERENCING OLD TABLE AS changed
+CREATE TRIGGER servers_deleted_mark AFTER DELETE ON servers REFERENCING OLD TABLE AS changed
     FOR EACH STATEMENT EXECUTE FUNCTION unmark_servers();
 
 INSERT INTO list_marks (server_id) SELECT id FROM servers;
