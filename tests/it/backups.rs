@@ -6,6 +6,7 @@ mod delete;
 mod download;
 mod list;
 mod lock;
+mod polled;
 mod rename;
 mod restore;
 mod show;

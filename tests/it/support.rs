@@ -10,6 +10,7 @@ pub(crate) mod files;
     reason = "the tests of crates/storage try more of it than these do"
 )]
 pub(crate) mod google;
+pub(crate) mod postgres;
 pub(crate) mod process;
 #[expect(
     dead_code,

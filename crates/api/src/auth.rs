@@ -10,14 +10,17 @@ use actix_web::http::header::AUTHORIZATION;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 
 use holdfast_db::visits::{Named, Visit};
-use holdfast_db::{servers, users};
+use holdfast_db::{Marks, servers, users};
 use holdfast_domain::access::Action;
 use holdfast_domain::activity::Origin;
 use holdfast_domain::key::{KeyIdentifier, KeyKind, KeyRefused, KeyToken};
-use holdfast_domain::{Backup, BackupId, Profile, Server, ServerRef, Standing, UserId, UserRef};
+use holdfast_domain::{
+    Backup, BackupId, Profile, Server, ServerRef, Standing, Trace, UserId, UserRef,
+};
 
 use crate::error::ApiError;
 use crate::input::Fields;
+use crate::names;
 use crate::origin;
 use crate::rate;
 use crate::state::ApiState;
@@ -35,10 +38,14 @@ pub(crate) struct Caller {
     address: Option<IpAddr>,
     /// How answers are shaped.
     pub(crate) profile: Profile,
+    /// By which the request is found again.
+    pub(crate) trace: Trace,
     /// The server that the path names, if the caller has a part in it, and which.
     server: Option<(Server, Standing)>,
     /// The backup that the path names, if it is that server's.
     backup: Option<Backup>,
+    /// Which marks that server's lists had.
+    marks: Marks,
 }
 
 impl FromRequest for Caller {
@@ -52,6 +59,7 @@ impl FromRequest for Caller {
                 key: found,
                 server,
                 backup,
+                marks,
             } = authenticate(&request, KeyKind::Client).await?;
             Ok(Self {
                 user: found.key.user,
@@ -59,8 +67,10 @@ impl FromRequest for Caller {
                 key: found.key.identifier,
                 address: origin::caller_address(&request),
                 profile: found.key.profile,
+                trace: names::trace_of(&request),
                 server,
                 backup,
+                marks,
             })
         })
     }
@@ -68,7 +78,10 @@ impl FromRequest for Caller {
 
 /// A caller of the application API: an administrator, with an application key that is good.
 #[derive(Clone, Debug)]
-pub(crate) struct Operator;
+pub(crate) struct Operator {
+    /// By which the request is found again.
+    pub(crate) trace: Trace,
+}
 
 impl FromRequest for Operator {
     type Error = ApiError;
@@ -79,7 +92,9 @@ impl FromRequest for Operator {
         Box::pin(async move {
             let found = authenticate(&request, KeyKind::Application).await?;
             if found.key.is_admin {
-                Ok(Self)
+                Ok(Self {
+                    trace: names::trace_of(&request),
+                })
             } else {
                 Err(ApiError::Forbidden)
             }
@@ -214,6 +229,11 @@ impl Caller {
     pub(crate) fn server(&self) -> Result<(&Server, &Standing), ApiError> {
         let (server, standing) = self.server.as_ref().ok_or(ApiError::NotFound)?;
         Ok((server, standing))
+    }
+
+    /// Returns which marks the server's lists had when the caller's key was looked up.
+    pub(crate) fn marks(&self) -> &Marks {
+        &self.marks
     }
 
     /// Returns the server and the backup that the path names.

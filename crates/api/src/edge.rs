@@ -1,20 +1,26 @@
-//! The outermost layer: logs each request once, and makes sure that every
-//! failure leaves in the service's one error format and the caller's profile.
+//! The outermost layer: names, times, counts and logs each request once, and makes sure that every answer
+//! carries its name and the headers that protect browsers, and that every failure leaves in the service's one
+//! error format and the caller's profile.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::error::InternalError;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_RANGE, CONTENT_TYPE};
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpMessage};
+use actix_web::{Error, HttpMessage, web};
 use futures_util::FutureExt;
+use tracing::Instrument as _;
 
 use holdfast_domain::Profile;
 
 use crate::error::ApiError;
+use crate::headers;
+use crate::metrics::Metrics;
+use crate::names;
 use crate::rate;
 use crate::views;
 
@@ -24,26 +30,44 @@ pub(crate) async fn edge(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let begun = Instant::now();
-    let method = request.method().clone();
-    // The path alone: a query may carry a download token.
-    let path = request.path().to_owned();
-    // Caught here, so that even a defect is answered in the one error format.
-    let answered = AssertUnwindSafe(next.call(request)).catch_unwind().await;
-    let response = match answered {
-        Ok(response) => response?.map_into_boxed_body(),
-        Err(_) => {
-            tracing::error!(%method, path, "a handler panicked");
-            return Err(ApiError::Internal.into());
+    let (trace, span) = names::name(&request);
+    let id = trace.request;
+    request.extensions_mut().insert(trace);
+    let wrapped = async move {
+        let method = request.method().clone();
+        // The path alone: a query may carry a download token.
+        let path = request.path().to_owned();
+        let guard = headers::of(&request);
+        let metrics = request.app_data::<web::Data<Metrics>>().cloned();
+        // Caught here, so that even a defect is answered in the one error format.
+        let answered = AssertUnwindSafe(next.call(request)).catch_unwind().await;
+        let response = match answered {
+            Ok(response) => response?.map_into_boxed_body(),
+            Err(_) => {
+                tracing::error!(%method, path, "a handler panicked");
+                if let Some(metrics) = metrics {
+                    metrics.requests.count_defect(&method, begun.elapsed());
+                }
+                let mut response = views::error(&ApiError::Internal, Profile::default());
+                guard.dress(response.headers_mut(), &id);
+                return Err(InternalError::from_response("a handler panicked", response).into());
+            }
+        };
+        let mut response = in_our_words(response);
+        if path.starts_with("/api/") {
+            rate::tell(&mut response);
         }
+        guard.dress(response.headers_mut(), &id);
+        let status = response.status().as_u16();
+        let took = begun.elapsed();
+        if let Some(metrics) = metrics {
+            metrics.requests.count(response.request(), status, took);
+        }
+        let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(%method, path, status, duration_ms, "answered a request");
+        Ok(response)
     };
-    let mut response = in_our_words(response);
-    if path.starts_with("/api/") {
-        rate::tell(&mut response);
-    }
-    let status = response.status().as_u16();
-    let duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-    tracing::info!(%method, path, status, duration_ms, "answered a request");
-    Ok(response)
+    wrapped.instrument(span).await
 }
 
 fn in_our_words(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {

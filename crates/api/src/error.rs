@@ -32,6 +32,8 @@ pub(crate) enum ApiError {
     TooManyStreams,
     /// The key's allow-list doesn't hold the caller's address.
     AddressNotAllowed { address: Option<IpAddr> },
+    /// The caller's network is none of those that may see metrics.
+    MetricsNotAllowed { address: Option<IpAddr> },
     /// A key of one API on the other.
     WrongKind { needed: KeyKind },
     /// The caller lacks a permission.
@@ -40,6 +42,8 @@ pub(crate) enum ApiError {
     Malformed,
     /// Something else about the request can't be understood.
     BadRequest,
+    /// The body did not come in time.
+    TooSlow,
     /// The body is larger than the setting allows.
     BodyTooLarge,
     /// Fields break rules, each named.
@@ -92,9 +96,9 @@ impl ApiError {
                 "MethodNotAllowedHttpException",
             ),
             Self::InvalidCredentials => (StatusCode::UNAUTHORIZED, "InvalidCredentialsException"),
-            Self::AddressNotAllowed { .. } | Self::WrongKind { .. } => {
-                (StatusCode::FORBIDDEN, "AccessDeniedHttpException")
-            }
+            Self::AddressNotAllowed { .. }
+            | Self::MetricsNotAllowed { .. }
+            | Self::WrongKind { .. } => (StatusCode::FORBIDDEN, "AccessDeniedHttpException"),
             Self::TooManyRequests { .. }
             | Self::TooManyStreams
             | Self::Create(CreateRefused::Throttled(_)) => (
@@ -105,6 +109,7 @@ impl ApiError {
             Self::Malformed | Self::BadRequest => {
                 (StatusCode::BAD_REQUEST, "BadRequestHttpException")
             }
+            Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "RequestTimeoutHttpException"),
             Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLargeException"),
             Self::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "ValidationException"),
             Self::NotCompleted(NotCompleted::Creating(_)) => {
@@ -166,6 +171,11 @@ impl ApiError {
                     "This IP address ({address}) does not have permission to access the API using these credentials."
                 )
             }
+            Self::MetricsNotAllowed { address } => {
+                let address = address
+                    .map_or_else(|| "behind an unknown proxy".to_owned(), |address| address.to_string());
+                format!("This IP address ({address}) may not see the metrics of this service.")
+            }
             Self::WrongKind { needed } => {
                 let (used, needed) = match needed {
                     KeyKind::Client => ("an application", "a client"),
@@ -180,6 +190,7 @@ impl ApiError {
                 "The JSON data passed in the request appears to be malformed.".into()
             }
             Self::BadRequest => "The request could not be understood.".into(),
+            Self::TooSlow => "The request took too long to arrive.".into(),
             Self::BodyTooLarge => "The request body is too large.".into(),
             Self::Invalid(_) => "The given data was invalid.".into(),
             Self::NotCompleted(NotCompleted::Creating(purpose)) => {

@@ -6,3 +6,4 @@ pub(crate) mod backups;
 pub(crate) mod docs;
 pub(crate) mod files;
 pub(crate) mod health;
+pub(crate) mod metrics;

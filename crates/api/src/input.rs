@@ -13,6 +13,7 @@ use holdfast_domain::ignore::{IgnorePatterns, IgnoreRefused};
 use holdfast_domain::name::{BACKUP_NAME_MAX, NameRefused};
 
 use crate::error::ApiError;
+use crate::state::ApiState;
 
 /// One rule that one field breaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,9 +45,13 @@ impl Fields {
         payload: web::Payload,
         max_bytes: usize,
     ) -> Result<Self, ApiError> {
-        let body = payload
-            .to_bytes_limited(max_bytes)
+        let state = request
+            .app_data::<web::Data<ApiState>>()
+            .ok_or(ApiError::Internal)?;
+        let body = payload.to_bytes_limited(max_bytes);
+        let body = tokio::time::timeout(state.options.request_timeout, body)
             .await
+            .map_err(|_| ApiError::TooSlow)?
             .map_err(|_| ApiError::BodyTooLarge)?
             .map_err(|_| ApiError::BadRequest)?;
         let content_type = request
@@ -145,7 +150,7 @@ impl Fields {
             Some(_) => {
                 let _none: Option<()> = self.violation(
                     "ignored",
-                    "string",
+                    "array",
                     "The ignored must be a string or an array of strings.",
                 );
                 return IgnorePatterns::default();

@@ -12,7 +12,7 @@ use utoipa::openapi::{
 use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
 
 use crate::handlers::application::{jobs, keys, nodes, servers, storage, subusers, users};
-use crate::handlers::{activity, backups, files, health};
+use crate::handlers::{activity, backups, files, health, metrics};
 use crate::views::objects::{ErrorEntry, Errors};
 
 /// Every documented endpoint.
@@ -25,9 +25,9 @@ use crate::views::objects::{ErrorEntry, Errors};
     ),
     paths(
         backups::list, backups::create, backups::show, backups::delete, backups::download,
-        backups::restore, backups::lock, backups::unlock, backups::rename, backups::cancel, backups::events,
-        backups::verify,
-        activity::list, files::download, health::alive, health::ready,
+        backups::restore, backups::lock, backups::unlock, backups::rename, backups::cancel,
+        backups::verify, backups::events,
+        activity::list, files::download, health::alive, health::ready, metrics::metrics,
         users::list, users::create, users::show, users::change, users::delete,
         keys::list, keys::create, keys::revoke,
         servers::list, servers::create, servers::show, servers::change, servers::delete, servers::set_state,

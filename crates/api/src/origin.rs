@@ -43,6 +43,15 @@ fn client_address(request: &HttpRequest, trusted: &[IpNet]) -> Option<IpAddr> {
     Some(nearest)
 }
 
+/// Says whether the request was passed on by a proxy that the settings trust.
+pub(crate) fn is_from_trusted_proxy(request: &HttpRequest) -> bool {
+    let state = request.app_data::<web::Data<ApiState>>();
+    let trusted = state.map_or(&[][..], |state| &state.options.trusted_proxies);
+    request
+        .peer_addr()
+        .is_some_and(|peer| is_trusted(peer.ip().to_canonical(), trusted))
+}
+
 /// Returns the service's URL as the caller sees it, without a slash at the end: the setting, or what
 /// the request says.
 pub(crate) fn base_url(request: &HttpRequest, options: &Options) -> String {
@@ -53,9 +62,10 @@ pub(crate) fn base_url(request: &HttpRequest, options: &Options) -> String {
         .peer_addr()
         .is_some_and(|peer| is_trusted(peer.ip().to_canonical(), &options.trusted_proxies));
     let forwarded = |name| header(request, name).filter(|_| by_proxy);
-    let scheme = forwarded("x-forwarded-proto")
-        .filter(|scheme| *scheme == "https")
-        .unwrap_or("http");
+    let scheme = match is_by_tls(request, options) {
+        true => "https",
+        false => "http",
+    };
     let host = forwarded("x-forwarded-host")
         .or_else(|| header(request, HOST.as_str()))
         .or_else(|| {
@@ -70,6 +80,14 @@ pub(crate) fn base_url(request: &HttpRequest, options: &Options) -> String {
         })
         .unwrap_or("localhost");
     format!("{scheme}://{host}")
+}
+
+/// Says whether the caller came by TLS, as a trusted proxy says: this service speaks none itself.
+pub(crate) fn is_by_tls(request: &HttpRequest, options: &Options) -> bool {
+    request
+        .peer_addr()
+        .is_some_and(|peer| is_trusted(peer.ip().to_canonical(), &options.trusted_proxies))
+        && header(request, "x-forwarded-proto") == Some("https")
 }
 
 fn header<'a>(request: &'a HttpRequest, name: &str) -> Option<&'a str> {

@@ -4,12 +4,13 @@ use actix_web::{Resource, Route, guard, web};
 
 use crate::error::ApiError;
 use crate::handlers::application::{jobs, keys, nodes, servers, storage, subusers, users};
-use crate::handlers::{activity, backups, docs, files, health};
+use crate::handlers::{activity, backups, docs, files, health, metrics};
+use crate::metrics::{Pattern, Scope};
 
 /// Registers every route.
 pub(crate) fn routes(app: &mut web::ServiceConfig) {
     app.service(
-        web::scope("/api/client/servers/{server}/backups")
+        scope("/api/client/servers/{server}/backups")
             .service(
                 resource("", "GET, HEAD, POST")
                     .route(read().to(backups::list))
@@ -34,7 +35,7 @@ pub(crate) fn routes(app: &mut web::ServiceConfig) {
             .service(resource("/{backup}/verify", "POST").route(web::post().to(backups::verify))),
     )
     .service(
-        web::scope("/api/application")
+        scope("/api/application")
             .service(
                 resource("/users", "GET, HEAD, POST")
                     .route(read().to(users::list))
@@ -95,18 +96,24 @@ pub(crate) fn routes(app: &mut web::ServiceConfig) {
     .service(resource("/api/docs", "GET, HEAD").route(read().to(docs::to_page)))
     .service(docs::page())
     .service(resource("/healthz", "GET, HEAD").route(read().to(health::alive)))
+    .service(resource("/metrics", "GET, HEAD").route(read().to(metrics::metrics)))
     .service(resource("/readyz", "GET, HEAD").route(read().to(health::ready)))
     .default_service(web::to(|| async { Err::<&str, _>(ApiError::NotFound) }));
 }
 
+/// Routes that begin alike; requests are counted by their patterns.
+fn scope(path: &'static str) -> actix_web::Scope {
+    web::scope(path).app_data(Scope(path))
+}
+
 /// A resource with the methods that it takes; any other is answered in the service's own words.
-fn resource(path: &str, allow: &'static str) -> Resource {
-    web::resource(path).default_service(web::to(
-        move |request: actix_web::HttpRequest| async move {
+fn resource(path: &'static str, allow: &'static str) -> Resource {
+    web::resource(path)
+        .app_data(Pattern(path))
+        .default_service(web::to(move |request: actix_web::HttpRequest| async move {
             let method = request.method().to_string();
             Err::<&str, _>(ApiError::MethodNotAllowed { method, allow })
-        },
-    ))
+        }))
 }
 
 /// GET, and HEAD with it.

@@ -3,17 +3,27 @@
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::time::Duration;
 
+use actix_web::dev::Server;
 use actix_web::middleware::{NormalizePath, from_fn};
 use actix_web::{App, HttpServer, web};
 use tokio_util::sync::CancellationToken;
 
 use crate::edge;
+use crate::error::ApiError;
+use crate::handlers::{health, metrics};
+use crate::metrics::Metrics;
 use crate::routes;
 use crate::state::ApiState;
 
 /// How long requests that are under way may take to end after the stop signal, in seconds.
 const DRAIN_SECONDS: u64 = 5;
+
+/// How long a client may take to let go of a connection that is to end.
+const DISCONNECT: Duration = Duration::from_secs(1);
+/// How many connections the address for metrics takes.
+const METRICS_CONNECTIONS: usize = 64;
 
 /// Why the service ended by itself.
 #[derive(Debug, thiserror::Error)]
@@ -28,22 +38,68 @@ pub struct ServeError(#[from] io::Error);
 pub async fn serve(
     listener: TcpListener,
     state: Arc<ApiState>,
+    metrics: Arc<Metrics>,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
-    listener.set_nonblocking(true)?;
     let state = web::Data::from(state);
+    let metrics = web::Data::from(metrics);
+    let options = state.options.clone();
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
     let server = HttpServer::new(move || {
         App::new()
             .app_data(state.clone())
+            .app_data(metrics.clone())
             .wrap(NormalizePath::trim())
             .wrap(from_fn(edge::edge))
             .configure(routes::routes)
     })
-    .listen(listener)?
-    .workers(std::thread::available_parallelism().map_or(2, usize::from))
+    .listen(nonblocking(listener)?)?
+    .workers(threads)
+    // Both count for each thread.
+    .max_connections(options.max_connections.div_ceil(threads).max(1))
+    .client_request_timeout(options.request_timeout)
+    .client_disconnect_timeout(DISCONNECT)
+    .keep_alive(options.keep_alive)
     .disable_signals()
     .shutdown_timeout(DRAIN_SECONDS)
     .run();
+    until(shutdown, server).await
+}
+
+/// Serves `/metrics`, and `/healthz`, of a process on an address of their own until `shutdown`.
+///
+/// # Errors
+/// When the socket can't be used.
+pub async fn serve_metrics(
+    listener: TcpListener,
+    metrics: Arc<Metrics>,
+    shutdown: CancellationToken,
+) -> Result<(), ServeError> {
+    let metrics = web::Data::from(metrics);
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(metrics.clone())
+            .wrap(from_fn(edge::edge))
+            .route("/metrics", web::get().to(metrics::metrics))
+            .route("/healthz", web::get().to(health::alive))
+            .default_service(web::to(|| async { Err::<&str, _>(ApiError::NotFound) }))
+    })
+    .listen(nonblocking(listener)?)?
+    .workers(1)
+    .max_connections(METRICS_CONNECTIONS)
+    .disable_signals()
+    .shutdown_timeout(DRAIN_SECONDS)
+    .run();
+    until(shutdown, server).await
+}
+
+fn nonblocking(listener: TcpListener) -> io::Result<TcpListener> {
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// Runs a server until `shutdown`, or until it ends by itself.
+async fn until(shutdown: CancellationToken, server: Server) -> Result<(), ServeError> {
     let handle = server.handle();
     let stop = async move {
         shutdown.cancelled().await;

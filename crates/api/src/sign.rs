@@ -13,11 +13,12 @@ use holdfast_domain::{BackupId, ServerId, UserId};
 
 use crate::error::ApiError;
 
-/// Signs and checks download links with one key (HMAC-SHA-256).
+/// Signs download links with one key (HMAC-SHA-256), and takes those that earlier keys have signed.
 #[derive(Clone)]
 pub struct Signer {
     encoding: EncodingKey,
-    decoding: DecodingKey,
+    /// The newest first.
+    decoding: Vec<DecodingKey>,
 }
 
 /// What a download link says.
@@ -38,11 +39,12 @@ pub(crate) struct Claims {
 }
 
 impl Signer {
-    /// Makes a signer out of a secret of at least 32 bytes.
-    pub fn new(secret: &[u8]) -> Self {
+    /// Makes a signer out of a secret of at least 32 bytes, which signs, and of those before it.
+    pub fn new(secret: &[u8], previous: &[&[u8]]) -> Self {
+        let all = std::iter::once(&secret).chain(previous);
         Self {
             encoding: EncodingKey::from_secret(secret),
-            decoding: DecodingKey::from_secret(secret),
+            decoding: all.map(|secret| DecodingKey::from_secret(secret)).collect(),
         }
     }
 
@@ -57,8 +59,11 @@ impl Signer {
         let mut validation = Validation::new(Algorithm::HS256);
         // The service's own clock decides, to the second.
         validation.validate_exp = false;
-        let claims = decode::<Claims>(token, &self.decoding, &validation)
-            .map_err(|_| ApiError::InvalidDownload)?
+        let claims = self
+            .decoding
+            .iter()
+            .find_map(|key| decode::<Claims>(token, key, &validation).ok())
+            .ok_or(ApiError::InvalidDownload)?
             .claims;
         if claims.exp <= now.timestamp() {
             return Err(ApiError::InvalidDownload);
@@ -79,7 +84,7 @@ mod tests {
 
     #[test]
     fn a_link_is_good_until_its_second_and_only_untouched() {
-        let signer = Signer::new(&[1; 32]);
+        let signer = Signer::new(&[1; 32], &[]);
         let claims = Claims {
             jti: Uuid::nil(),
             exp: 1000,
@@ -90,15 +95,20 @@ mod tests {
         };
         let at = |seconds| DateTime::<Utc>::from_timestamp(seconds, 0).expect("a time");
         let token = signer.sign(&claims).expect("a token");
-        assert_eq!(signer.check(&token, at(999)), Ok(claims));
+        assert_eq!(signer.check(&token, at(999)), Ok(claims.clone()));
         assert_eq!(
             signer.check(&token, at(1000)),
             Err(ApiError::InvalidDownload)
         );
         assert_eq!(
-            Signer::new(&[2; 32]).check(&token, at(1)),
+            Signer::new(&[2; 32], &[&[3; 32]]).check(&token, at(1)),
             Err(ApiError::InvalidDownload)
         );
+        // The same key, once it has become an earlier one.
+        let later = Signer::new(&[2; 32], &[&[3; 32], &[1; 32]]);
+        assert!(later.check(&token, at(999)).is_ok());
+        let newest = later.sign(&claims).expect("a token");
+        assert_eq!(signer.check(&newest, at(1)), Err(ApiError::InvalidDownload));
         let parts: Vec<&str> = token.split('.').collect();
         // {"alg":"none"}: the oldest trick.
         let unsigned = format!("eyJhbGciOiJub25lIn0.{}.", parts[1]);

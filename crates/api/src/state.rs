@@ -3,18 +3,21 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use ipnet::IpNet;
+use tracing::Span;
 
 use holdfast_db::Database;
 use holdfast_db::backups::Pages;
 use holdfast_db::visits::Visits;
 use holdfast_domain::limit::Throttle;
-use holdfast_domain::{DiskName, NodeName, PlaceRules, Server};
+use holdfast_domain::{DiskName, NodeName, PlaceRules, Server, TraceParent};
 use holdfast_storage::{Disk, Disks};
 
 use crate::finals::Finals;
+use crate::lists::Lists;
 use crate::rate::Limiter;
 use crate::sign::Signer;
 use crate::streams::Streams;
@@ -25,6 +28,15 @@ pub type Measure = Box<
     dyn Fn(Server, Vec<String>) -> Pin<Box<dyn Future<Output = Option<u64>> + Send>> + Send + Sync,
 >;
 
+/// Ties the spans of this process to traces that reach beyond it. Where none are sent on, both do nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Spans {
+    /// Makes a span a part of another service's step.
+    pub adopt: fn(&Span, &TraceParent),
+    /// Names a span for those who are to be part of it.
+    pub context: fn(&Span) -> Option<TraceParent>,
+}
+
 /// What every request can reach. One for the whole service, shared by its threads.
 pub struct ApiState {
     /// The database.
@@ -33,6 +45,8 @@ pub struct ApiState {
     pub visits: Visits,
     /// Finds what lists show.
     pub pages: Pages,
+    /// Lists that may be answered again.
+    pub lists: Lists,
     /// The disks that this process can read from.
     pub disks: Disks,
     /// Signs and checks download links.
@@ -45,6 +59,8 @@ pub struct ApiState {
     pub limiter: Arc<Limiter>,
     /// Measures a server that has no backup yet.
     pub measure: Measure,
+    /// Ties spans to traces.
+    pub spans: Spans,
     /// The settings.
     pub options: Options,
     /// The clock.
@@ -64,6 +80,14 @@ pub struct Options {
     pub trusted_proxies: Vec<IpNet>,
     /// The greatest request body, in bytes.
     pub max_body_bytes: usize,
+    /// How long a request may take to come in: its head, and then its body.
+    pub request_timeout: Duration,
+    /// How long a connection without a request is kept.
+    pub keep_alive: Duration,
+    /// How many connections there may be.
+    pub max_connections: usize,
+    /// For how long browsers that came by TLS are told to come by it alone, in seconds; 0 to say nothing.
+    pub hsts_seconds: u32,
     /// How many backups a server may have that says nothing of its own.
     pub backups_per_server: u32,
     /// How many backups a server may ask for in a span of time.

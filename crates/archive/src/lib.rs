@@ -32,7 +32,7 @@ pub use error::Error;
 pub use index::{CheckedIndex, check_index};
 pub use list::{EntryKind, Listed, list, read_file};
 pub use options::{CreateOptions, Expected, RestoreOptions};
-pub use restore::{recover, restore};
+pub use restore::{is_staging, recover, remove_abandoned, restore, staging_of};
 pub use rules::{Pteroignore, Rules, read_pteroignore};
 pub use summary::{Note, Notes, Recovered, RestoreSummary, Summary, Totals, Verified};
 pub use verify::{verify, verify_stream};

@@ -3,6 +3,7 @@
 //! Verified, unpacked beside the server directory on the same file system, made durable, and only then
 //! swapped into place. Until the swap nothing of the server is touched; after it the old tree goes.
 
+mod abandoned;
 mod merge;
 mod remove;
 mod site;
@@ -25,6 +26,7 @@ use crate::tape::{TapeReader, read_error};
 use crate::unpack::{Apply, unpack};
 use crate::verify::archive_size;
 use crate::{Control, Error, Recovered, RestoreOptions, RestoreSummary};
+pub use abandoned::{is_staging, remove_abandoned, staging_of};
 use site::Site;
 use swap::TREE;
 

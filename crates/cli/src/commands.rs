@@ -13,6 +13,7 @@ mod worker;
 use crate::args::{Cli, Command, Global};
 use crate::failure::Failure;
 use crate::settings::{Settings, environment};
+use crate::telemetry::Telemetry;
 use crate::{output, telemetry};
 
 /// Runs the command that was typed.
@@ -28,7 +29,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
             serve::run(with_listen(load(&global)?, listen), &global.data).await
         }
         Command::Worker => worker::run(load(&global)?, &global.data).await,
-        Command::Migrate => migrate::run(&load(&global)?, &global.data).await,
+        Command::Migrate { check } => migrate::run(&load(&global)?, &global.data, check).await,
         Command::Healthcheck { url } => healthcheck::run(url, || load(&global)).await,
         Command::Openapi => {
             output::text(&holdfast_api::openapi());
@@ -51,8 +52,7 @@ fn with_listen(mut settings: Settings, listen: Option<std::net::SocketAddr>) -> 
     settings
 }
 
-/// Sets up logging for a command that runs on.
-fn log(settings: &Settings) -> Result<(), Failure> {
-    telemetry::init(settings.log.format, &settings.log.filter)
-        .map_err(|error| Failure::of("log.filter (HOLDFAST__LOG__FILTER)", &error))
+/// Sets up logging for a command that runs on, until what it returns is dropped.
+fn log(settings: &Settings) -> Result<Telemetry, Failure> {
+    telemetry::init(&settings.log)
 }

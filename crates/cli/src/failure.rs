@@ -12,6 +12,7 @@ pub struct Failure {
     text: String,
     /// What was found all the same.
     result: Option<Box<Value>>,
+    exit_code: u8,
 }
 
 impl Failure {
@@ -20,6 +21,7 @@ impl Failure {
         Self {
             text: text.into(),
             result: None,
+            exit_code: 1,
         }
     }
 
@@ -38,6 +40,18 @@ impl Failure {
     /// Returns what the command has to show all the same.
     pub fn result(&self) -> Option<&Value> {
         self.result.as_deref()
+    }
+
+    /// Has the process say more than "failed" by its exit code.
+    #[must_use]
+    pub fn with_exit_code(mut self, exit_code: u8) -> Self {
+        self.exit_code = exit_code;
+        self
+    }
+
+    /// What the process ends with: 1 unless something else was said.
+    pub fn exit_code(&self) -> u8 {
+        self.exit_code
     }
 }
 

@@ -11,20 +11,44 @@ use chrono::Utc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use holdfast_api::{ApiState, Finals, Limiter, Measure, Signer, StreamLimits, Streams};
+use holdfast_api::{
+    ApiState, Finals, Limiter, Lists, Measure, Metrics, Signer, Spans, StreamLimits, Streams,
+};
 use holdfast_db::Database;
 use holdfast_db::backups::Pages;
+use holdfast_db::jobs::Bounds;
 use holdfast_db::visits::Visits;
 use holdfast_domain::limit::Throttle;
 use holdfast_domain::{DiskName, NodeName, PlaceRules};
 use holdfast_storage::{Disk, Disks, GcsOptions, S3Options};
+use holdfast_worker::Maintenance;
 
 use crate::data;
 use crate::failure::Failure;
 use crate::settings::{DiskDriver, Settings};
+use crate::telemetry::spans;
 
 /// How long connections may take to close at the end.
 const CLOSE: Duration = Duration::from_secs(2);
+
+/// Waits until a part that may not be there ends by itself, and says why it did.
+pub async fn any_ended(part: Option<&mut Part>) -> Failure {
+    match part {
+        Some(part) => part.ended().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Stops a part that may not be there.
+///
+/// # Errors
+/// Why it had failed.
+pub async fn stop_any(part: Option<Part>) -> Result<(), Failure> {
+    match part {
+        Some(part) => part.stop().await,
+        None => Ok(()),
+    }
+}
 
 /// Opens every disk of the settings.
 ///
@@ -122,6 +146,53 @@ impl Part {
     }
 }
 
+/// What this process's parts count, each in its own, for one registry.
+#[derive(Clone, Debug, Default)]
+pub struct Counts {
+    /// What its workers count.
+    pub worker: holdfast_worker::Metrics,
+}
+
+impl Counts {
+    /// What this process shows of itself.
+    fn shown(&self, settings: &Settings, database: &Database, disks: &Disks) -> Metrics {
+        let allowed = settings.metrics.allowed_networks.clone();
+        Metrics::of_process(database, allowed, |registry| {
+            self.worker.register(registry);
+            disks.register(registry);
+        })
+    }
+}
+
+/// Starts to show what this process counts on an address of its own, where the settings name one.
+///
+/// # Errors
+/// When the address is taken or not this machine's.
+pub fn start_metrics(
+    settings: &Settings,
+    database: &Database,
+    disks: &Disks,
+    counts: &Counts,
+) -> Result<Option<Part>, Failure> {
+    let Some(address) = settings.metrics.listen else {
+        return Ok(None);
+    };
+    let listener = TcpListener::bind(address).map_err(|error| {
+        let advice = "choose another with metrics.listen (HOLDFAST__METRICS__LISTEN)";
+        Failure::new(format!("cannot listen on {address}: {error}: {advice}"))
+    })?;
+    let metrics = Arc::new(counts.shown(settings, database, disks));
+    tracing::info!(address = %listener.local_addr()?, "showing metrics");
+    let stop = CancellationToken::new();
+    let served = holdfast_api::serve_metrics(listener, metrics, stop.clone());
+    let task = tokio::spawn(async move { Ok(served.await?) });
+    Ok(Some(Part {
+        name: "address for metrics",
+        stop,
+        task: Some(task),
+    }))
+}
+
 /// Starts the API on a socket.
 ///
 /// # Errors
@@ -131,12 +202,18 @@ pub async fn start_api(
     data: &Path,
     database: Database,
     disks: Disks,
+    counts: &Counts,
     listener: TcpListener,
 ) -> Result<Part, Failure> {
     let signing_key = match &settings.auth.signing_key {
         Some(key) => key.expose().as_bytes().to_vec(),
         None => data::signing_key(data)?,
     };
+    let previous = settings.auth.previous_signing_keys.iter();
+    let previous: Vec<&[u8]> = previous.map(|key| key.expose().as_bytes()).collect();
+    let metrics = counts
+        .shown(settings, &database, &disks)
+        .of_api(&database, settings.metrics.servers);
     let stop = CancellationToken::new();
     let node = NodeName::parse(&settings.worker.node).map_err(Failure::new)?;
     let places = place_rules(settings)?;
@@ -157,15 +234,30 @@ pub async fn start_api(
         ),
         visits: Visits::begin(&database),
         pages: Pages::begin(&database),
+        lists: Lists::default(),
         database,
         disks,
-        signer: Signer::new(&signing_key),
+        signer: Signer::new(&signing_key, &previous),
+        spans: match settings.log.otlp_endpoint {
+            Some(_) => Spans {
+                adopt: spans::adopt,
+                context: spans::context,
+            },
+            None => Spans {
+                adopt: spans::leave,
+                context: spans::none,
+            },
+        },
         options: holdfast_api::Options {
             public_url: settings.http.public_url.clone(),
             downloads_public_url: settings.downloads.public_url.clone(),
             downloads_accel_path: settings.downloads.accel_path.clone(),
             trusted_proxies: settings.http.trusted_proxies.clone(),
             max_body_bytes: settings.http.max_body_bytes.get(),
+            request_timeout: settings.http.request_timeout,
+            keep_alive: settings.http.keep_alive,
+            max_connections: settings.http.max_connections.get(),
+            hsts_seconds: settings.http.hsts_seconds,
             backups_per_server: settings.limits.backups_per_server,
             create_throttle: Throttle {
                 count: settings.limits.create_throttle_count,
@@ -182,7 +274,7 @@ pub async fn start_api(
         },
         now: Utc::now,
     };
-    let served = holdfast_api::serve(listener, Arc::new(state), stop.clone());
+    let served = holdfast_api::serve(listener, Arc::new(state), Arc::new(metrics), stop.clone());
     let task = tokio::spawn(async move { Ok(served.await?) });
     Ok(Part {
         name: "API",
@@ -213,6 +305,7 @@ pub fn start_worker(
     settings: &Settings,
     database: Database,
     disks: Disks,
+    counts: &Counts,
 ) -> Result<Part, Failure> {
     let node = NodeName::parse(&settings.worker.node).map_err(Failure::new)?;
     let options = holdfast_worker::Options {
@@ -226,6 +319,11 @@ pub fn start_worker(
         host: host(),
         downloads_url: downloads_url(settings),
         concurrency: settings.worker.concurrency.get(),
+        bounds: Bounds {
+            per_node: settings.limits.jobs_per_node,
+            per_disk: settings.limits.jobs_per_disk,
+            shared_disks: shared_disks(settings)?,
+        },
         lease: settings.worker.lease,
         compression_level: settings.worker.compression_level,
         compression_threads: settings.worker.compression_threads.get(),
@@ -235,11 +333,17 @@ pub fn start_worker(
         staging_dir: settings.worker.staging_dir.clone(),
         power: settings.power.clone(),
         places: place_rules(settings)?,
+        keeping: maintenance(settings),
     };
     let context = Arc::new(holdfast_worker::Context {
         database,
         outage: holdfast_worker::Outage::default(),
         disks,
+        metrics: counts.worker.clone(),
+        adopt: match settings.log.otlp_endpoint {
+            Some(_) => spans::adopt,
+            None => spans::leave,
+        },
         options,
         now: Utc::now,
         jitter: rand::random::<f64>,
@@ -267,6 +371,38 @@ fn verify_every(settings: &Settings) -> Result<BTreeMap<DiskName, Duration>, Fai
     names
         .map(|name| Ok((DiskName::parse(name).map_err(Failure::new)?, every)))
         .collect()
+}
+
+/// The disks that any node reaches.
+///
+/// # Errors
+/// When a disk's name is none.
+pub(crate) fn shared_disks(settings: &Settings) -> Result<Vec<DiskName>, Failure> {
+    let shared = settings.storage.disks.iter();
+    let shared = shared.filter(|(_, disk)| match disk.driver {
+        DiskDriver::Local { .. } => false,
+        DiskDriver::S3(_) | DiskDriver::Gcs(_) => true,
+    });
+    shared
+        .map(|(name, _)| DiskName::parse(name).map_err(Failure::new))
+        .collect()
+}
+
+/// What a worker does without being asked for.
+fn maintenance(settings: &Settings) -> Maintenance {
+    let maintenance = &settings.maintenance;
+    // The throttle counts jobs.
+    let counted = Duration::from_secs(settings.limits.create_throttle_seconds.into());
+    Maintenance {
+        policy: settings.retention,
+        backups_per_server: settings.limits.backups_per_server,
+        interval: maintenance.interval,
+        sweep_interval: maintenance.sweep_interval,
+        orphan_age: maintenance.orphan_age,
+        jobs: maintenance.jobs.max(counted),
+        failed_jobs: maintenance.failed_jobs,
+        activity: maintenance.activity,
+    }
 }
 
 /// Where this node's own process is reached for downloads, where the settings say.

@@ -4,6 +4,7 @@
 //! is collected and told at once, with the names that the reader would change: see [`Problems`].
 
 mod disks;
+mod keeping;
 mod layers;
 mod power;
 mod problem;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use holdfast_domain::retention::Policy;
 use holdfast_storage::{Encryption, GcsOptions, S3Options};
 use holdfast_worker::power::Power;
 pub use layers::Origin;
@@ -38,12 +40,18 @@ pub struct Settings {
     pub downloads: DownloadSettings,
     /// What a server may use.
     pub limits: LimitSettings,
+    /// How long backups stay.
+    pub retention: Policy,
+    /// What is done without being asked for.
+    pub maintenance: MaintenanceSettings,
     /// Where archives are kept.
     pub storage: StorageSettings,
     /// How often archives are read back.
     pub verify: VerifySettings,
     /// How jobs run.
     pub worker: WorkerSettings,
+    /// Who sees figures, and where.
+    pub metrics: MetricsSettings,
     /// How servers are stopped before they are restored.
     pub power: Power,
     /// What is logged, and how.
@@ -61,12 +69,31 @@ pub struct HttpSettings {
     pub trusted_proxies: Vec<IpNet>,
     /// The largest request body that is read, in bytes.
     pub max_body_bytes: NonZeroUsize,
+    /// How long a request may take to come in.
+    pub request_timeout: Duration,
+    /// How long a connection without a request is kept.
+    pub keep_alive: Duration,
+    /// How many connections there may be.
+    pub max_connections: NonZeroUsize,
+    /// For how long browsers are told to come by TLS alone, in seconds; 0 to say nothing.
+    pub hsts_seconds: u32,
     /// How many requests one key may make in a minute; 0 for any number.
     pub rate_limit_per_minute: u32,
     /// How many streams of events this process keeps open.
     pub event_streams: usize,
     /// How many of those one key may have.
     pub event_streams_per_key: usize,
+}
+
+/// Who sees figures, and where.
+#[derive(Clone, Debug)]
+pub struct MetricsSettings {
+    /// Networks whose callers may see them.
+    pub allowed_networks: Vec<IpNet>,
+    /// An address that only they are served on; `None` for that of the API alone.
+    pub listen: Option<SocketAddr>,
+    /// For how many servers the last backup is shown.
+    pub servers: u32,
 }
 
 /// Which database is used.
@@ -83,6 +110,8 @@ pub struct DatabaseSettings {
 pub struct AuthSettings {
     /// The key, at least 32 bytes; `None` to make one and keep it in the data folder.
     pub signing_key: Option<Secret>,
+    /// Keys that have signed before, whose links stay good.
+    pub previous_signing_keys: Vec<Secret>,
 }
 
 /// How download links look.
@@ -112,8 +141,29 @@ pub struct LimitSettings {
     pub quota_bytes_per_server: u64,
     /// What is kept free on a disk, in bytes.
     pub disk_reserve_bytes: u64,
+    /// How many jobs that move archives run at once on a node, over all its workers; 0 for any number.
+    pub jobs_per_node: u32,
+    /// The same with a disk.
+    pub jobs_per_disk: u32,
     /// The longest list of ignored files, in bytes.
     pub max_ignored_bytes: NonZeroUsize,
+}
+
+/// What is done without being asked for, and how long things stay.
+#[derive(Clone, Copy, Debug)]
+pub struct MaintenanceSettings {
+    /// How often what takes little is done.
+    pub interval: Duration,
+    /// How often whole disks are compared with the database; zero for never.
+    pub sweep_interval: Duration,
+    /// How old something must be that nobody needs to be removed.
+    pub orphan_age: Duration,
+    /// How long jobs stay that have ended.
+    pub jobs: Duration,
+    /// How long those stay that have failed for good, and the lines about maintenance.
+    pub failed_jobs: Duration,
+    /// How long the audit log's lines stay; `None` for ever.
+    pub activity: Option<Duration>,
 }
 
 /// Where archives are kept.
@@ -185,6 +235,8 @@ pub struct LogSettings {
     pub format: LogFormat,
     /// Which lines are written: directives of `tracing_subscriber::EnvFilter` that it takes.
     pub filter: String,
+    /// Where spans are sent, without a slash at its end; `None` for nowhere.
+    pub otlp_endpoint: Option<String>,
 }
 
 /// How log lines look.

@@ -6,6 +6,8 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{Executor, PgConnection, Postgres};
 
+use holdfast_domain::Trace;
+
 use crate::error::Error;
 
 /// How long a caller waits for a connection before it is told that there is none.
@@ -28,7 +30,21 @@ pub struct Database {
 
 /// A transaction. Dropped without [`Transaction::commit`], it is rolled back.
 #[derive(Debug)]
-pub struct Transaction(sqlx::Transaction<'static, Postgres>);
+pub struct Transaction {
+    inner: sqlx::Transaction<'static, Postgres>,
+    trace: Option<Trace>,
+}
+
+/// How many connections a process has open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolUse {
+    /// Those that somebody works with.
+    pub used: u32,
+    /// Those that wait for work.
+    pub idle: u32,
+    /// How many there may be in all.
+    pub most: u32,
+}
 
 impl Database {
     /// Connects to `url`, and proves it with one connection.
@@ -62,7 +78,10 @@ impl Database {
     /// # Errors
     /// When no connection is to be had.
     pub async fn begin(&self) -> Result<Transaction, Error> {
-        Ok(Transaction(self.pool.begin().await?))
+        Ok(Transaction {
+            inner: self.pool.begin().await?,
+            trace: None,
+        })
     }
 
     /// Checks that the database answers.
@@ -76,6 +95,16 @@ impl Database {
         Ok(())
     }
 
+    /// Says how many connections are open now. It asks nobody.
+    pub fn pool_use(&self) -> PoolUse {
+        let idle = u32::try_from(self.pool.num_idle()).unwrap_or(u32::MAX);
+        PoolUse {
+            used: self.pool.size().saturating_sub(idle),
+            idle,
+            most: self.pool.options().get_max_connections(),
+        }
+    }
+
     /// Closes every connection once its work is done.
     pub async fn close(&self) {
         self.pool.close().await;
@@ -87,16 +116,27 @@ impl Database {
 }
 
 impl Transaction {
+    /// The same transaction, for a request: the jobs that it puts in carry the request's name.
+    #[must_use]
+    pub fn of(self, trace: Trace) -> Self {
+        let trace = Some(trace);
+        Self { trace, ..self }
+    }
+
+    pub(crate) fn trace(&self) -> Option<Trace> {
+        self.trace
+    }
+
     /// Makes everything that was done in it true, at once.
     ///
     /// # Errors
     /// When it can't be; then nothing of it is true, unless the connection broke while the answer
     /// was on its way.
     pub async fn commit(self) -> Result<(), Error> {
-        Ok(self.0.commit().await?)
+        Ok(self.inner.commit().await?)
     }
 
     pub(crate) fn connection(&mut self) -> &mut PgConnection {
-        &mut self.0
+        &mut self.inner
     }
 }

@@ -13,6 +13,7 @@ use crate::connect::Database;
 use crate::error::Error;
 use crate::gather::Gather;
 use crate::keys::{self, KeyOfUser};
+use crate::marks::Marks;
 use crate::servers;
 
 /// What a request names.
@@ -35,6 +36,8 @@ pub struct Visit {
     pub server: Option<(Server, Standing)>,
     /// The backup, if it is that server's.
     pub backup: Option<Backup>,
+    /// Which marks the server's lists had, where the request names a server and no backup.
+    pub marks: Marks,
 }
 
 /// Answers what requests name, many with one query.
@@ -81,6 +84,7 @@ struct Row {
     server_max_backup_bytes: Option<i64>,
     server_quota_bytes: Option<i64>,
     server_retention_days: Option<i32>,
+    server_rotate: Option<bool>,
     server_created_at: Option<DateTime<Utc>>,
     server_placed_by: Option<String>,
     permissions: Option<Vec<String>>,
@@ -114,6 +118,7 @@ struct Row {
     restore_started_at: Option<DateTime<Utc>>,
     restore_finalized_at: Option<DateTime<Utc>>,
     restore_error: Option<String>,
+    marks: Vec<Uuid>,
 }
 
 async fn find(
@@ -150,7 +155,7 @@ async fn find(
                 s.directory AS "server_directory?", s.node AS "server_node?", s.disk AS "server_disk?",
                 s.state AS "server_state?", s.backup_limit AS "server_backup_limit?",
                 s.max_backup_bytes AS "server_max_backup_bytes?", s.quota_bytes AS "server_quota_bytes?",
-                s.retention_days AS "server_retention_days?", s.created_at AS "server_created_at?",
+                s.retention_days AS "server_retention_days?", s.rotate AS "server_rotate?", s.created_at AS "server_created_at?",
                 s.placed_by AS "server_placed_by?", p.permissions AS "permissions?",
                 b.id AS "backup_id?", b.name AS "backup_name?", b.ignored_files AS "backup_ignored_files?",
                 b.disk AS "backup_disk?", b.node AS "backup_node?", b.state AS "backup_state?", b.is_locked AS "backup_is_locked?",
@@ -165,7 +170,10 @@ async fn find(
                 u.state AS "unfinished_state?", u.progress AS "unfinished_progress?",
                 u.verify_state AS "verify_state?", u.verify_started_at AS "verify_started_at?",
                 r.state AS "restore_state?", r.started_at AS "restore_started_at?",
-                r.finalized_at AS "restore_finalized_at?", r.errors -> -1 ->> 'sentence' AS "restore_error?"
+                r.finalized_at AS "restore_finalized_at?", r.errors -> -1 ->> 'sentence' AS "restore_error?",
+                ARRAY(
+                    SELECT m.mark FROM list_marks m WHERE m.server_id = s.id AND q.backup IS NULL ORDER BY m.mark
+                ) AS "marks!"
            FROM unnest($1::text[], $2::text[], $3::uuid[], $4::uuid[])
                 WITH ORDINALITY AS q (key, short, server, backup, place)
            CROSS JOIN LATERAL (SELECT * FROM api_keys WHERE identifier = q.key LIMIT 1) k
@@ -242,6 +250,7 @@ impl TryFrom<Row> for Visit {
             key,
             server,
             backup,
+            marks: row.marks.into(),
         })
     }
 }
@@ -273,6 +282,7 @@ impl Row {
             max_backup_bytes: self.server_max_backup_bytes,
             quota_bytes: self.server_quota_bytes,
             retention_days: self.server_retention_days,
+            rotate: self.server_rotate?,
             created_at: self.server_created_at?,
             placed_by: self.server_placed_by.take()?,
         })

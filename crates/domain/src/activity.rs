@@ -92,4 +92,7 @@ pub struct DeleteArgs {
     /// Who wanted it; none when the service itself did.
     #[serde(default)]
     pub origin: Option<Origin>,
+    /// Why the service itself did.
+    #[serde(default)]
+    pub reason: Option<String>,
 }

@@ -105,6 +105,7 @@ fn each_state_of_a_backup_and_its_server_allows_exactly_this() {
                 state,
                 unfinished: job,
                 kept: 0,
+                rotatable: 0,
                 archived_bytes: 0,
                 recent: 0,
             };
@@ -117,6 +118,7 @@ fn each_state_of_a_backup_and_its_server_allows_exactly_this() {
                 &Allowance {
                     backups: 1,
                     throttle,
+                    rotate: false,
                 },
             );
             let restore = check_idle(state, job);

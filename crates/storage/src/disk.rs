@@ -7,7 +7,7 @@ use std::fs::File;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use holdfast_domain::{BackupId, DiskName, ServerId};
 
@@ -17,6 +17,7 @@ use crate::gcs::{GcsDisk, GcsOptions};
 use crate::key::StorageKey;
 use crate::listing::Listing;
 use crate::local::LocalDisk;
+use crate::meter::{Meter, Operation};
 use crate::reader::Reader;
 use crate::s3::{S3Disk, S3Options};
 use crate::upload::Upload;
@@ -27,6 +28,8 @@ pub struct Disk {
     name: DiskName,
     backend: Backend,
     encryption: Option<Encryption>,
+    /// Set once it is one of a process's disks.
+    meter: Option<Meter>,
 }
 
 /// What a disk is made of.
@@ -47,6 +50,8 @@ pub struct Partial {
     pub key: StorageKey,
     /// What [`Disk::remove_partial`] needs to find it.
     pub handle: String,
+    /// When it was last written to, or begun, by the clock of the disk, where that says.
+    pub written_at: Option<SystemTime>,
 }
 
 impl Disk {
@@ -71,6 +76,7 @@ impl Disk {
             name,
             backend,
             encryption: None,
+            meter: None,
         }
     }
 
@@ -79,6 +85,18 @@ impl Disk {
     pub fn with_encryption(self, encryption: Encryption) -> Self {
         let encryption = Some(encryption);
         Self { encryption, ..self }
+    }
+
+    pub(crate) fn with_meter(self, meter: Meter) -> Self {
+        let meter = Some(meter);
+        Self { meter, ..self }
+    }
+
+    fn count<T>(&self, operation: Operation, ended: Result<T, Error>) -> Result<T, Error> {
+        match &self.meter {
+            Some(meter) => meter.count(operation, ended),
+            None => ended,
+        }
     }
 
     /// Describes a disk in a bucket at Google. Nothing is sent before the disk is used.
@@ -109,6 +127,12 @@ impl Disk {
     /// # Errors
     /// When the disk can't be written to, or can't hold an object of that size.
     pub async fn begin(&self, key: StorageKey, most_bytes: u64) -> Result<Upload, Error> {
+        let begun = self.begin_upload(key, most_bytes).await;
+        let upload = self.count(Operation::Upload, begun)?;
+        Ok(upload.metered(self.meter.clone()))
+    }
+
+    async fn begin_upload(&self, key: StorageKey, most_bytes: u64) -> Result<Upload, Error> {
         let Some(keys) = self.encryption.as_ref().filter(|keys| keys.seals()) else {
             return self.backend.begin(key, most_bytes).await;
         };
@@ -122,12 +146,16 @@ impl Disk {
     /// # Errors
     /// [`Error::NotFound`] when it is not there.
     pub async fn size(&self, key: StorageKey) -> Result<u64, Error> {
-        match &self.backend {
-            _ if self.encryption.is_some() => Ok(self.read(key, 0..0).await?.object_bytes()),
+        let size = match &self.backend {
+            _ if self.encryption.is_some() => {
+                let opened = self.open_reader(key, 0..0).await;
+                opened.map(|reader| reader.object_bytes())
+            }
             Backend::Local(disk) => disk.size(key).await,
             Backend::S3(disk) => disk.size(key).await,
             Backend::Gcs(disk) => disk.size(key).await,
-        }
+        };
+        self.count(Operation::Size, size)
     }
 
     /// Reads the part of an object that lies in `range`, piece by piece. A range that reaches
@@ -136,6 +164,12 @@ impl Disk {
     /// # Errors
     /// [`Error::NotFound`] when the object is not there.
     pub async fn read(&self, key: StorageKey, range: Range<u64>) -> Result<Reader, Error> {
+        let opened = self.open_reader(key, range).await;
+        let reader = self.count(Operation::Read, opened)?;
+        Ok(reader.metered(self.meter.clone()))
+    }
+
+    async fn open_reader(&self, key: StorageKey, range: Range<u64>) -> Result<Reader, Error> {
         match &self.encryption {
             None => self.backend.read(key, range).await,
             Some(keys) => {
@@ -152,7 +186,7 @@ impl Disk {
     pub async fn open(&self, key: StorageKey) -> Result<Option<File>, Error> {
         match &self.backend {
             _ if self.encryption.is_some() => Ok(None),
-            Backend::Local(disk) => disk.open(key).await.map(Some),
+            Backend::Local(disk) => self.count(Operation::Open, disk.open(key).await).map(Some),
             Backend::S3(_) | Backend::Gcs(_) => Ok(None),
         }
     }
@@ -171,8 +205,14 @@ impl Disk {
         match &self.backend {
             _ if self.encryption.is_some() => Ok(None),
             Backend::Local(_) => Ok(None),
-            Backend::S3(disk) => disk.link(key, file_name, ttl).await.map(Some),
-            Backend::Gcs(disk) => disk.link(key, file_name, ttl).map(Some),
+            Backend::S3(disk) => {
+                let link = disk.link(key, file_name, ttl).await;
+                self.count(Operation::Link, link).map(Some)
+            }
+            Backend::Gcs(disk) => {
+                let link = disk.link(key, file_name, ttl);
+                self.count(Operation::Link, link).map(Some)
+            }
         }
     }
 
@@ -182,11 +222,12 @@ impl Disk {
     /// # Errors
     /// When the disk can't be reached or refuses; then some objects may still be there.
     pub async fn delete_backup(&self, server: ServerId, backup: BackupId) -> Result<(), Error> {
-        match &self.backend {
+        let ended = match &self.backend {
             Backend::Local(disk) => disk.delete_backup(server, backup).await,
             Backend::S3(disk) => disk.delete_backup(server, backup).await,
             Backend::Gcs(disk) => disk.delete_backup(server, backup).await,
-        }
+        };
+        self.count(Operation::Delete, ended)
     }
 
     /// Removes one object. What is not there is removed already.
@@ -194,14 +235,16 @@ impl Disk {
     /// # Errors
     /// When the disk can't be reached or refuses.
     pub async fn delete(&self, key: StorageKey) -> Result<(), Error> {
-        match &self.backend {
+        let ended = match &self.backend {
             Backend::Local(disk) => disk.delete(key).await,
             Backend::S3(disk) => disk.delete(key).await,
             Backend::Gcs(disk) => disk.delete(key).await,
-        }
+        };
+        self.count(Operation::Delete, ended)
     }
 
-    /// Lists the whole objects of one server, or of all, page by page. What is not ours is passed over.
+    /// Lists the whole objects of one server, or of all, page by page, in the order of their names. What is not ours
+    /// is passed over.
     pub fn list(&self, server: Option<ServerId>) -> Listing {
         match &self.backend {
             Backend::Local(disk) => disk.list(server).into(),
@@ -216,12 +259,13 @@ impl Disk {
     /// # Errors
     /// When the disk can't be read.
     pub async fn partials(&self) -> Result<Vec<Partial>, Error> {
-        match &self.backend {
+        let found = match &self.backend {
             Backend::Local(disk) => disk.partials().await,
             Backend::S3(disk) => disk.partials(None).await,
             // Sessions can't be listed, and end by themselves.
             Backend::Gcs(_) => Ok(Vec::new()),
-        }
+        };
+        self.count(Operation::Sweep, found)
     }
 
     /// Removes what an unfinished upload has left behind.
@@ -229,10 +273,23 @@ impl Disk {
     /// # Errors
     /// When the disk refuses.
     pub async fn remove_partial(&self, partial: &Partial) -> Result<(), Error> {
-        match &self.backend {
+        let ended = match &self.backend {
             Backend::Local(disk) => disk.remove_partial(partial).await,
             Backend::S3(disk) => disk.remove_partial(partial).await,
             Backend::Gcs(_) => Ok(()),
+        };
+        self.count(Operation::Sweep, ended)
+    }
+
+    /// Removes what a process that was killed while it tried the disk has left, when it is older than `before`; says
+    /// how many. Only a folder has such files.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub async fn remove_probes(&self, before: SystemTime) -> Result<u64, Error> {
+        match &self.backend {
+            Backend::Local(disk) => disk.remove_probes(before).await,
+            Backend::S3(_) | Backend::Gcs(_) => Ok(0),
         }
     }
 
@@ -254,11 +311,12 @@ impl Disk {
     /// # Errors
     /// Why it can't.
     pub async fn check(&self) -> Result<(), Error> {
-        match &self.backend {
+        let ended = match &self.backend {
             Backend::Local(disk) => disk.check().await,
             Backend::S3(disk) => disk.check().await,
             Backend::Gcs(disk) => disk.check().await,
-        }
+        };
+        self.count(Operation::Check, ended)
     }
 }
 

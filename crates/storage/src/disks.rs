@@ -3,15 +3,18 @@
 use std::collections::BTreeMap;
 
 use holdfast_domain::DiskName;
+use prometheus_client::registry::Registry;
 
 use crate::disk::Disk;
 use crate::error::Error;
+use crate::meter::Meters;
 
 /// The disks that this process knows, and the one that new backups go to.
 #[derive(Clone, Debug)]
 pub struct Disks {
     disks: BTreeMap<DiskName, Disk>,
     default: DiskName,
+    meters: Meters,
 }
 
 impl Disks {
@@ -25,7 +28,19 @@ impl Disks {
                 disk: default.to_string(),
             });
         }
-        Ok(Self { disks, default })
+        let meters = Meters::default();
+        let disks = disks
+            .into_iter()
+            .map(|(name, disk)| {
+                let disk = disk.with_meter(meters.of(&name));
+                (name, disk)
+            })
+            .collect();
+        Ok(Self {
+            disks,
+            default,
+            meters,
+        })
     }
 
     /// Returns the name of the disk for new backups.
@@ -41,6 +56,11 @@ impl Disks {
         self.disks.get(name).ok_or_else(|| Error::UnknownDisk {
             disk: name.to_string(),
         })
+    }
+
+    /// Has what these disks count shown.
+    pub fn register(&self, registry: &mut Registry) {
+        self.meters.register(registry);
     }
 
     /// Goes through all disks.

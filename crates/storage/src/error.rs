@@ -97,6 +97,20 @@ impl Error {
         matches!(self, Self::Unavailable { .. })
     }
 
+    /// Says in one word, out of few, what went wrong: for counting.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::NotFound { .. } => "not_found",
+            Self::Full { .. } => "full",
+            Self::Denied { .. } => "denied",
+            Self::Misconfigured { .. } => "misconfigured",
+            Self::Unavailable { .. } => "unavailable",
+            Self::Damaged { .. } => "damaged",
+            Self::UnknownDisk { .. } => "unknown_disk",
+            Self::Exists { .. } => "exists",
+        }
+    }
+
     /// Says whether the medium itself has failed to give back what it holds: a sector that can't be read, a
     /// checksum of the file system that does not hold. A network disk that is away may look the same.
     pub fn is_unreadable(&self) -> bool {

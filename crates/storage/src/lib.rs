@@ -32,6 +32,7 @@ mod key;
 mod listing;
 mod local;
 mod manifest;
+mod meter;
 mod reader;
 mod s3;
 mod upload;

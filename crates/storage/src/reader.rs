@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use crate::encryption::OpenedReader;
 use crate::error::Error;
 use crate::gcs::GcsReader;
+use crate::meter::{Meter, Operation};
 use crate::s3::S3Reader;
 
 /// The size of a piece that is read from a file.
@@ -17,7 +18,10 @@ const PIECE_BYTES: usize = 256 * 1024;
 /// was asked for and is there: a connection that is cut is made again where it was cut, and an
 /// object that turns out shorter than it was is an error.
 #[derive(Debug)]
-pub struct Reader(Source);
+pub struct Reader {
+    source: Source,
+    meter: Option<Meter>,
+}
 
 #[derive(Debug)]
 enum Source {
@@ -40,32 +44,43 @@ pub(crate) struct LocalReader {
 
 impl From<LocalReader> for Reader {
     fn from(reader: LocalReader) -> Self {
-        Self(Source::Local(reader))
+        Self::plain(Source::Local(reader))
     }
 }
 
 impl From<S3Reader> for Reader {
     fn from(reader: S3Reader) -> Self {
-        Self(Source::S3(reader))
+        Self::plain(Source::S3(reader))
     }
 }
 
 impl From<GcsReader> for Reader {
     fn from(reader: GcsReader) -> Self {
-        Self(Source::Gcs(reader))
+        Self::plain(Source::Gcs(reader))
     }
 }
 
 impl From<OpenedReader> for Reader {
     fn from(reader: OpenedReader) -> Self {
-        Self(Source::Opened(reader))
+        Self::plain(Source::Opened(reader))
     }
 }
 
 impl Reader {
+    fn plain(source: Source) -> Self {
+        Self {
+            source,
+            meter: None,
+        }
+    }
+
+    pub(crate) fn metered(self, meter: Option<Meter>) -> Self {
+        Self { meter, ..self }
+    }
+
     /// Returns the size of the whole object in bytes.
     pub fn object_bytes(&self) -> u64 {
-        match &self.0 {
+        match &self.source {
             Source::Local(reader) => reader.object_bytes,
             Source::S3(reader) => reader.object_bytes(),
             Source::Gcs(reader) => reader.object_bytes(),
@@ -75,7 +90,7 @@ impl Reader {
 
     /// Returns how many bytes are still to come.
     pub fn left_bytes(&self) -> u64 {
-        match &self.0 {
+        match &self.source {
             Source::Local(reader) => reader.left_bytes,
             Source::S3(reader) => reader.left_bytes(),
             Source::Gcs(reader) => reader.left_bytes(),
@@ -88,7 +103,18 @@ impl Reader {
     /// # Errors
     /// When the disk fails, or the object has less bytes than it had.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
-        match &mut self.0 {
+        let next = self.next_piece().await;
+        let Some(meter) = &self.meter else {
+            return next;
+        };
+        if let Ok(Some(piece)) = &next {
+            meter.read(piece.len());
+        }
+        meter.failed(Operation::Read, next)
+    }
+
+    async fn next_piece(&mut self) -> Result<Option<Bytes>, Error> {
+        match &mut self.source {
             Source::Local(reader) => reader.next().await,
             Source::S3(reader) => reader.next().await,
             Source::Gcs(reader) => reader.next().await,

@@ -15,7 +15,7 @@ mod upload;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::presigning::PresigningConfig;
@@ -206,9 +206,11 @@ impl S3Disk {
                 let (Some(object), Some(id)) = (upload.key(), upload.upload_id()) else {
                     continue;
                 };
+                let begun_at = upload.initiated();
                 found.extend(self.key(object).map(|key| Partial {
                     key,
                     handle: id.to_owned(),
+                    written_at: begun_at.and_then(|at| SystemTime::try_from(*at).ok()),
                 }));
             }
             if !page.is_truncated().unwrap_or(false) || page.next_key_marker().is_none() {

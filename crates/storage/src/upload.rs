@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::gcs::GcsUpload;
 use crate::key::StorageKey;
 use crate::local::LocalUpload;
+use crate::meter::{Meter, Operation};
 use crate::s3::S3Upload;
 
 /// An object on its way to a disk: not visible, and gone when dropped. One whose
@@ -18,6 +19,7 @@ use crate::s3::S3Upload;
 pub struct Upload {
     to: To,
     sealing: Option<Sealing>,
+    meter: Option<Meter>,
 }
 
 #[derive(Debug)]
@@ -60,7 +62,11 @@ impl From<GcsUpload> for Upload {
 
 impl Upload {
     fn plain(to: To) -> Self {
-        Self { to, sealing: None }
+        Self {
+            to,
+            sealing: None,
+            meter: None,
+        }
     }
 
     /// The same upload, encrypted on the way.
@@ -73,11 +79,25 @@ impl Upload {
         Ok(Self { sealing, ..self })
     }
 
+    pub(crate) fn metered(self, meter: Option<Meter>) -> Self {
+        Self { meter, ..self }
+    }
+
     /// Adds bytes to the end.
     ///
     /// # Errors
     /// When the disk is full, refuses or fails; the upload is then of no more use.
     pub async fn write(&mut self, chunk: Bytes) -> Result<(), Error> {
+        let bytes = chunk.len();
+        let written = self.seal_and_write(chunk).await;
+        let Some(meter) = &self.meter else {
+            return written;
+        };
+        meter.written(bytes);
+        meter.failed(Operation::Upload, written)
+    }
+
+    async fn seal_and_write(&mut self, chunk: Bytes) -> Result<(), Error> {
         let Some(sealing) = &mut self.sealing else {
             return self.to.write(chunk).await;
         };
@@ -96,6 +116,15 @@ impl Upload {
     /// When it can't be made either; then nothing is visible, unless the disk was lost in the very
     /// moment: an [`Error::Unavailable`] of a remote disk leaves it open.
     pub async fn finish(mut self) -> Result<(), Error> {
+        let meter = self.meter.take();
+        let finished = self.seal_and_finish().await;
+        match meter {
+            Some(meter) => meter.failed(Operation::Upload, finished),
+            None => finished,
+        }
+    }
+
+    async fn seal_and_finish(mut self) -> Result<(), Error> {
         if let Some(Sealing { seal, disk, key }) = self.sealing {
             let last = seal.finish();
             let last = last.map_err(|error| Error::from_io(&disk, key, error))?;

@@ -5,11 +5,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use tracing::Span;
 
 use holdfast_db::Database;
-use holdfast_domain::{DiskName, NodeName, PlaceRules};
+use holdfast_db::jobs::Bounds;
+use holdfast_domain::retention::Policy;
+use holdfast_domain::{DiskName, NodeName, PlaceRules, TraceParent};
 use holdfast_storage::Disks;
 
+use crate::metrics::Metrics;
 use crate::outage::Outage;
 use crate::power::Power;
 
@@ -22,6 +26,10 @@ pub struct Context {
     pub outage: Outage,
     /// The disks that this node can reach.
     pub disks: Disks,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Makes a job's span a part of the request that asked for it, where spans are sent on.
+    pub adopt: fn(&Span, &TraceParent),
     /// The settings.
     pub options: Options,
     /// The clock, for people's eyes; leases go by the database's clock.
@@ -43,6 +51,8 @@ pub struct Options {
     pub downloads_url: Option<String>,
     /// How many jobs it runs at once.
     pub concurrency: usize,
+    /// How many jobs run at once over all workers of a node, and with a disk.
+    pub bounds: Bounds,
     /// How long a job is its own without a sign of life.
     pub lease: Duration,
     /// The level of compression, 0 to 9.
@@ -63,4 +73,27 @@ pub struct Options {
     pub power: Power,
     /// Where servers' directories may lie.
     pub places: PlaceRules,
+    /// What is done without being asked for.
+    pub keeping: Maintenance,
+}
+
+/// What is done without being asked for, how often, and how long things stay.
+#[derive(Clone, Copy, Debug)]
+pub struct Maintenance {
+    /// How long backups stay.
+    pub policy: Policy,
+    /// How many backups a server may have that says nothing of its own.
+    pub backups_per_server: u32,
+    /// How often what takes little is done.
+    pub interval: Duration,
+    /// How often whole disks are compared with the database; zero for never.
+    pub sweep_interval: Duration,
+    /// How old something must be that nobody needs to be removed.
+    pub orphan_age: Duration,
+    /// How long jobs stay that have ended.
+    pub jobs: Duration,
+    /// How long those stay that have failed for good, and the lines about maintenance.
+    pub failed_jobs: Duration,
+    /// How long the audit log's lines stay; `None` for ever.
+    pub activity: Option<Duration>,
 }

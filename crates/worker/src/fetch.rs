@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use holdfast_storage::{Disk, StorageKey};
 
 use crate::context::Context;
-use crate::end::NotDone;
+use crate::end::{NotDone, Reason};
 use crate::jobs::panicked;
 use crate::lease::Work;
 
@@ -95,11 +95,13 @@ async fn blocking<T: Send + 'static>(
                 "There is not enough space on the server's node to fetch the archive. Nothing was \
                  changed.",
                 detail,
-            ),
+            )
+            .because(Reason::NoSpace),
             _ => NotDone::retry(
                 "The archive could not be fetched to the server's node. Nothing was changed.",
                 detail,
-            ),
+            )
+            .because(Reason::TargetUnwritable),
         }
     })
 }

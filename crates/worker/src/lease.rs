@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use holdfast_archive::Control;
 use holdfast_db::jobs::{self, Claim, Hold};
@@ -29,6 +30,8 @@ const QUIET: Duration = Duration::from_secs(2);
 pub(crate) struct Work {
     /// The claim that everything is done under.
     pub(crate) claim: Claim,
+    /// When the work began.
+    begun: Instant,
     /// The archive engine's switch and counters.
     pub(crate) control: Arc<Control>,
     phase: Mutex<Phase>,
@@ -51,6 +54,7 @@ impl Work {
     ) -> (Arc<Self>, Lease) {
         let work = Arc::new(Self {
             claim,
+            begun: Instant::now(),
             control: Arc::new(Control::new()),
             phase: Mutex::new(Phase::Queued),
             cancelled_by: OnceLock::new(),
@@ -58,13 +62,24 @@ impl Work {
             leaving,
             stop: CancellationToken::new(),
         });
-        let task = tokio::spawn(keep(Arc::clone(context), Arc::clone(&work)));
+        let kept = keep(Arc::clone(context), Arc::clone(&work));
+        let task = tokio::spawn(kept.in_current_span());
         (work, Lease(task))
     }
 
     /// Says what the job is busy with now.
     pub(crate) fn enter(&self, phase: Phase) {
         *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = phase;
+    }
+
+    /// How long it has been worked on.
+    pub(crate) fn took(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    /// How many bytes of server files were read.
+    pub(crate) fn source_bytes(&self) -> u64 {
+        self.control.progress().bytes_done
     }
 
     /// Says whether the claim no longer holds.

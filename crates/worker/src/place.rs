@@ -10,7 +10,7 @@ use holdfast_domain::place::PlaceRefused;
 use holdfast_domain::{PlaceRules, PlacedBy, Server};
 
 use crate::context::Context;
-use crate::end::NotDone;
+use crate::end::{NotDone, Reason};
 
 /// Why a server's directory is left alone.
 #[derive(Debug, thiserror::Error)]
@@ -103,9 +103,11 @@ pub(crate) async fn of_server(context: &Context, server: &Server) -> Result<Path
                     "The server's directory does not lie where its node allows servers to be. \
                      Nothing was read or changed.",
                     detail,
-                ),
+                )
+                .because(Reason::Misplaced),
                 Misplaced::Unresolved { .. } => {
                     NotDone::retry("The server's directory could not be found out.", detail)
+                        .because(Reason::SourceUnreadable)
                 }
             }
         })

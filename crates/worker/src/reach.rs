@@ -7,7 +7,7 @@ use holdfast_domain::{DiskName, NodeName};
 use holdfast_storage::Disk;
 
 use crate::context::Context;
-use crate::end::NotDone;
+use crate::end::{NotDone, Reason};
 
 /// Returns the disk that holds what `node` has made.
 pub(crate) fn disk<'a>(
@@ -27,7 +27,8 @@ pub(crate) fn disk<'a>(
                     "disk {name} of node {node} is out of reach on node {}",
                     context.options.node
                 ),
-            ))
+            )
+            .because(Reason::ArchiveMissing))
         }
         _ => Ok(disk),
     }

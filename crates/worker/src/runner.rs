@@ -6,9 +6,11 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, Span, field};
 
 use holdfast_db::jobs::{self, Claim};
 use holdfast_db::{Listener, Signal};
+use holdfast_domain::job::Lane;
 
 use crate::context::Context;
 use crate::jobs as work_of;
@@ -40,6 +42,8 @@ pub async fn run(context: Arc<Context>, shutdown: CancellationToken) {
     let leaving = CancellationToken::new();
     let telling = tokio::spawn(webhooks::tell(Arc::clone(&context), shutdown.clone()));
     let mut working = JoinSet::new();
+    let places = context.options.concurrency;
+    context.metrics.open(places);
     tracing::info!(node = %context.options.node, worker = context.options.worker, "taking jobs");
     take_jobs(&context, &shutdown, &leaving, &mut working).await;
 
@@ -64,6 +68,7 @@ pub async fn run(context: Arc<Context>, shutdown: CancellationToken) {
         end("maintenance", maintenance),
         end("telling webhooks", telling)
     );
+    context.metrics.close(places);
     presence::leave(&context).await;
 }
 
@@ -97,18 +102,22 @@ async fn take_jobs(
         let busy = working.len() + spare.available_permits();
         let free = (context.options.concurrency + SPARE_HANDS).saturating_sub(busy);
         if free > 0 {
-            for claim in claim(context, free).await {
-                working.spawn(handle(Arc::clone(context), claim, leaving.clone()));
+            for claim in claim(context, Lane::Main, free).await {
+                let span = span(context, &claim);
+                let handled = handle(Arc::clone(context), claim, leaving.clone());
+                working.spawn(handled.instrument(span));
             }
         }
         if let Ok(hand) = Arc::clone(&spare).try_acquire_owned()
-            && let Some(claim) = claim_spare(context).await
+            && let Some(claim) = claim(context, Lane::Spare, 1).await.pop()
         {
+            let span = span(context, &claim);
             let done = handle(Arc::clone(context), claim, leaving.clone());
-            working.spawn(async move {
+            let handled = async move {
                 done.await;
                 drop(hand);
-            });
+            };
+            working.spawn(handled.instrument(span));
         }
         tokio::select! {
             () = shutdown.cancelled() => {}
@@ -123,17 +132,16 @@ async fn take_jobs(
     }
 }
 
-async fn claim(context: &Context, limit: usize) -> Vec<Claim> {
+async fn claim(context: &Context, lane: Lane, limit: usize) -> Vec<Claim> {
     let options = &context.options;
-    match jobs::claim(
-        &context.database,
-        &options.node,
-        &options.worker,
-        options.lease,
-        limit,
-    )
-    .await
-    {
+    let (database, node) = (&context.database, &options.node);
+    let (worker, lease, bounds) = (&options.worker, options.lease, &options.bounds);
+    let claimed = match (bounds.is_on(), lane) {
+        (true, _) => jobs::claim_bounded(database, node, worker, lease, limit, bounds, lane).await,
+        (false, Lane::Main) => jobs::claim(database, node, worker, lease, limit).await,
+        (false, Lane::Spare) => jobs::claim_spare(database, node, worker, lease, limit).await,
+    };
+    match claimed {
         Ok(claims) => {
             context.outage.over();
             claims
@@ -141,18 +149,6 @@ async fn claim(context: &Context, limit: usize) -> Vec<Claim> {
         Err(error) => {
             context.outage.failed("no jobs could be claimed", &error);
             Vec::new()
-        }
-    }
-}
-
-async fn claim_spare(context: &Context) -> Option<Claim> {
-    let options = &context.options;
-    let (database, node) = (&context.database, &options.node);
-    match jobs::claim_spare(database, node, &options.worker, options.lease, 1).await {
-        Ok(mut claims) => claims.pop(),
-        Err(error) => {
-            context.outage.failed("no jobs could be claimed", &error);
-            None
         }
     }
 }
@@ -171,8 +167,21 @@ async fn called(listener: Option<&mut Listener>, context: &Context) {
     }
 }
 
+/// What every line that is logged for a job says of it: where it came from.
+fn span(context: &Context, claim: &Claim) -> Span {
+    let span = tracing::error_span!("job", id = %claim.id, request_id = field::Empty);
+    if let Some(trace) = &claim.trace {
+        span.record("request_id", trace.request.as_str());
+        if let Some(parent) = &trace.parent {
+            (context.adopt)(&span, parent);
+        }
+    }
+    span
+}
+
 async fn handle(context: Arc<Context>, claim: Claim, leaving: CancellationToken) {
     tracing::info!(job = %claim.id, kind = claim.kind.as_str(), backup = %claim.backup, attempt = claim.attempt, "took a job");
+    let _running = context.metrics.running(claim.kind);
     let (work, lease) = Work::begin(&context, claim, leaving);
     let end = work_of::run(&context, &work).await;
     settle(&context, &work, end).await;

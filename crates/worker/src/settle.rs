@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use holdfast_db::jobs::{self, Claim, Failure};
-use holdfast_db::{Error, Transaction, activity, backups, servers};
+use holdfast_db::{Error, Transaction, activity, backups, retention, servers};
 use holdfast_domain::activity::{DeleteArgs, Event, Origin};
 use holdfast_domain::backup::{self, Completed};
 use holdfast_domain::{BackupState, JobKind, retry};
@@ -21,6 +21,8 @@ use holdfast_domain::report::chain;
 
 use crate::end::{Done, NotDone};
 use crate::lease::Work;
+use crate::metrics::Outcome;
+use crate::retention::rotate;
 use crate::verification;
 
 /// How long a job is offered back before the lease is left to run out instead.
@@ -29,47 +31,56 @@ const RELEASE: Duration = Duration::from_secs(3);
 pub(crate) async fn settle(context: &Arc<Context>, work: &Work, end: Result<Done, NotDone>) {
     let claim = &work.claim;
     match end {
-        Ok(done) => persist(context, claim, || settle_done(context, claim, &done)).await,
-        Err(NotDone::Stopped) if work.is_lost() => {}
+        Ok(done) => persist(context, claim, || settle_done(context, work, &done)).await,
+        Err(NotDone::Stopped) if work.is_lost() => context.metrics.ended(claim.kind, Outcome::Lost),
         Err(NotDone::Stopped) => match work.cancelled_by() {
             Some(by) => persist(context, claim, || cancel(context, claim, by)).await,
             None => release(context, claim).await,
         },
-        Err(NotDone::Retry(failure)) if claim.attempt < claim.max_attempts => {
+        Err(NotDone::Retry(failure, reason)) if claim.attempt < claim.max_attempts => {
             tracing::warn!(job = %claim.id, backup = %claim.backup, attempt = claim.attempt, error = failure.detail, "a job failed; it will be tried again");
+            context.metrics.failed(claim.kind, reason);
             let wait = retry::backoff(claim.attempt, (context.jitter)());
             persist(context, claim, || async {
-                jobs::retry(&context.database, claim, &failure, wait).await?;
+                let ours = jobs::retry(&context.database, claim, &failure, wait).await?;
+                context
+                    .metrics
+                    .ended(claim.kind, held(ours, Outcome::Retried));
                 Ok(())
             })
             .await;
         }
-        Err(NotDone::Retry(failure) | NotDone::Final(failure)) => {
+        Err(NotDone::Retry(failure, reason) | NotDone::Final(failure, reason)) => {
+            context.metrics.failed(claim.kind, reason);
             persist(context, claim, || discard(context, claim, &failure)).await;
         }
     }
 }
 
-async fn settle_done(context: &Context, claim: &Claim, done: &Done) -> Result<(), Error> {
+async fn settle_done(context: &Context, work: &Work, done: &Done) -> Result<(), Error> {
+    let claim = &work.claim;
     let mut transaction = context.database.begin().await?;
+    // The server before its job, as whoever asks for a backup has them.
+    let rotating = match done {
+        Done::Created(_) => retention::rotating(&mut transaction, claim.server).await?,
+        _ => None,
+    };
     let ours = jobs::complete(&mut transaction, claim).await?;
     let ours = match done {
         _ if !ours => false,
         Done::Created(completed) => {
             record(&mut transaction, claim, Event::Complete, None, json!({})).await?;
-            backups::complete(&mut transaction, claim.backup, completed).await?
+            let ours = backups::complete(&mut transaction, claim.backup, completed).await?;
+            if let Some(server) = rotating {
+                rotate(context, &mut transaction, &server).await?;
+            }
+            ours
         }
         Done::Deleted => {
             let args: Option<DeleteArgs> = serde_json::from_value(claim.args.clone()).ok();
-            let origin = args.and_then(|args| args.origin);
-            record(
-                &mut transaction,
-                claim,
-                Event::Delete,
-                origin.as_ref(),
-                json!({}),
-            )
-            .await?;
+            let (origin, reason) = args.map_or((None, None), |args| (args.origin, args.reason));
+            let why = reason.map_or(json!({}), |reason| json!({ "reason": reason }));
+            record(&mut transaction, claim, Event::Delete, origin.as_ref(), why).await?;
             backups::delete(&mut transaction, claim.backup).await?;
             true
         }
@@ -96,10 +107,15 @@ async fn settle_done(context: &Context, claim: &Claim, done: &Done) -> Result<()
     };
     if ours {
         transaction.commit().await?;
+        context.metrics.completed(claim.kind, work.took());
+        if let Done::Created(completed) = done {
+            context.metrics.stored(completed, work.source_bytes());
+        }
         tracing::info!(job = %claim.id, kind = claim.kind.as_str(), backup = %claim.backup, "a job is done");
         return Ok(());
     }
     drop(transaction);
+    context.metrics.ended(claim.kind, Outcome::Lost);
     match done {
         Done::Created(completed) => drop_orphan(context, claim, completed).await,
         Done::Restored
@@ -145,6 +161,7 @@ async fn discard(context: &Context, claim: &Claim, failure: &Failure) -> Result<
     if !jobs::discard(&mut transaction, claim, failure).await? {
         // Whoever has it now may have removed what this attempt was working with.
         tracing::warn!(job = %claim.id, backup = %claim.backup, attempt = claim.attempt, error = failure.detail, "a job that was taken away meanwhile failed");
+        context.metrics.ended(claim.kind, Outcome::Lost);
         return Ok(());
     }
     let why = json!({ "error": failure.sentence });
@@ -167,6 +184,7 @@ async fn discard(context: &Context, claim: &Claim, failure: &Failure) -> Result<
     }
     transaction.commit().await?;
     tracing::error!(job = %claim.id, kind = claim.kind.as_str(), backup = %claim.backup, attempt = claim.attempt, error = failure.detail, "a job failed for good");
+    context.metrics.ended(claim.kind, Outcome::Discarded);
     Ok(())
 }
 
@@ -191,6 +209,7 @@ async fn record(
 async fn cancel(context: &Context, claim: &Claim, by: &str) -> Result<(), Error> {
     let mut transaction = context.database.begin().await?;
     if !jobs::cancel(&mut transaction, claim).await? {
+        context.metrics.ended(claim.kind, Outcome::Lost);
         return Ok(());
     }
     if claim.kind == JobKind::CreateBackup {
@@ -198,6 +217,7 @@ async fn cancel(context: &Context, claim: &Claim, by: &str) -> Result<(), Error>
         backups::fail(&mut transaction, claim.backup, &sentence).await?;
     }
     transaction.commit().await?;
+    context.metrics.ended(claim.kind, Outcome::Cancelled);
     tracing::info!(job = %claim.id, backup = %claim.backup, by, "a job was called off");
     Ok(())
 }
@@ -205,13 +225,26 @@ async fn cancel(context: &Context, claim: &Claim, by: &str) -> Result<(), Error>
 async fn release(context: &Context, claim: &Claim) {
     let outcome = tokio::time::timeout(RELEASE, jobs::release(&context.database, claim)).await;
     match outcome {
-        Ok(Ok(_)) => tracing::info!(job = %claim.id, backup = %claim.backup, "gave a job back"),
+        Ok(Ok(ours)) => {
+            context
+                .metrics
+                .ended(claim.kind, held(ours, Outcome::Released));
+            tracing::info!(job = %claim.id, backup = %claim.backup, "gave a job back");
+        }
         Ok(Err(error)) => {
             tracing::warn!(job = %claim.id, error = chain(&error), "could not give a job back; its lease will run out");
         }
         Err(_) => {
             tracing::warn!(job = %claim.id, "could not give a job back in time; its lease will run out")
         }
+    }
+}
+
+/// What became of an attempt whose claim held, or did not.
+fn held(ours: bool, outcome: Outcome) -> Outcome {
+    match ours {
+        true => outcome,
+        false => Outcome::Lost,
     }
 }
 

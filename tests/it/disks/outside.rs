@@ -23,12 +23,19 @@ async fn a_killed_upload_is_swept_and_its_backup_made_again() {
     let disk = bucket.disk();
     let mut app = bucket.service().await;
     make_server(&app);
-    // What a worker has left that was killed long ago.
+    // What a worker has left that was killed long ago, in the last attempt that there was.
     let key = StorageKey::Archive(ArchiveKey {
         server: app.server.id,
         backup: BackupId(Uuid::new_v4()),
         attempt: 1,
     });
+    let (server, backup) = (key.archive().server, key.archive().backup);
+    app.sql()
+        .query(&format!(
+            "INSERT INTO jobs (kind, server_id, backup_id, node, state, attempt, finalized_at)
+             VALUES ('create_backup', '{server}', '{backup}', 'local', 'discarded', 1, now())"
+        ))
+        .await;
     let mut upload = disk.begin(key, 1 << 30).await.unwrap();
     let length = usize::try_from(PART_BYTES).unwrap() + 1;
     upload.write(files::noise(length, 3).into()).await.unwrap();

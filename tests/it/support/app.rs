@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use chrono::Utc;
 use uuid::Uuid;
 
-use holdfast_cli::service::{self, Part};
+use holdfast_cli::service::{self, Counts, Part};
 use holdfast_cli::settings::Settings;
 use holdfast_db::{Database, keys, servers, subusers, users};
 use holdfast_domain::key::{ApiKey, KeyKind, KeyToken};
@@ -13,7 +13,7 @@ use holdfast_domain::server::ServerLimits;
 use holdfast_domain::{
     NodeName, Permission, PlacedBy, Profile, Server, ServerId, ServerState, UserId,
 };
-use holdfast_storage::{ArchiveKey, StorageKey};
+use holdfast_storage::{ArchiveKey, Disks, StorageKey};
 use serde_json::{Value, json};
 
 use super::client::Client;
@@ -39,6 +39,9 @@ pub(crate) struct App {
     admin: Client,
     stranger: Client,
     parts: Vec<Part>,
+    counts: Counts,
+    /// What is counted of them is counted for the whole process.
+    disks: Disks,
     data: tempfile::TempDir,
     pairs: Vec<(String, String)>,
 }
@@ -78,9 +81,18 @@ impl App {
         let listener = service::listen(&settings).unwrap();
         let base_url = format!("http://{}", listener.local_addr().unwrap());
         let disks = service::disks(&settings).unwrap();
-        let api = service::start_api(&settings, data.path(), database.clone(), disks, listener)
-            .await
-            .unwrap();
+        let counts = Counts::default();
+        let data_folder = data.path();
+        let api = service::start_api(
+            &settings,
+            data_folder,
+            database.clone(),
+            disks.clone(),
+            &counts,
+            listener,
+        )
+        .await
+        .unwrap();
 
         let owner = make_user(&database, "owner@example.com", false).await;
         let server = make_server(&database, owner, &directory).await;
@@ -97,6 +109,8 @@ impl App {
             disk: data.path().join("backups"),
             raw: Some(raw),
             parts: vec![api],
+            counts,
+            disks,
             database,
             server,
             directory,
@@ -111,8 +125,12 @@ impl App {
         let pairs = self.pairs.iter().cloned();
         let pairs = pairs.chain(changed.iter().map(variable));
         let settings = Settings::load(&[], pairs, self.data.path()).unwrap();
-        let disks = service::disks(&settings).unwrap();
-        let worker = service::start_worker(&settings, self.database.clone(), disks).unwrap();
+        let disks = match changed.iter().any(|(key, _)| key.starts_with("storage.")) {
+            true => service::disks(&settings).unwrap(),
+            false => self.disks.clone(),
+        };
+        let database = self.database.clone();
+        let worker = service::start_worker(&settings, database, disks, &self.counts).unwrap();
         // Workers stop before the API, as in `holdfast up`.
         self.parts.insert(0, worker);
     }
@@ -127,7 +145,10 @@ impl App {
         let base_url = format!("http://{}", listener.local_addr().unwrap());
         let disks = service::disks(&settings).unwrap();
         let data = self.data.path();
-        let api = service::start_api(&settings, data, self.database.clone(), disks, listener)
+        // What another process counts is its own.
+        let counts = Counts::default();
+        let database = self.database.clone();
+        let api = service::start_api(&settings, data, database, disks, &counts, listener)
             .await
             .unwrap();
         self.parts.push(api);

@@ -48,6 +48,11 @@ impl Client {
         }
     }
 
+    /// The key that this caller brings.
+    pub(crate) fn token(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+
     /// The same caller, asking another process of the service.
     pub(crate) fn at(&self, base_url: &str) -> Self {
         Self {
@@ -155,6 +160,12 @@ impl Answer {
     /// The attributes of an object that was answered with 200.
     pub(crate) fn attributes(&self) -> Value {
         assert_eq!(self.status, 200, "{}", self.json());
+        self.json()["attributes"].clone()
+    }
+
+    /// The attributes of an object that was answered with this status.
+    pub(crate) fn attributes_of(&self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{}", self.json());
         self.json()["attributes"].clone()
     }
 

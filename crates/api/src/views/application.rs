@@ -81,6 +81,7 @@ pub(crate) fn server(server: &Server, is_restoring: bool) -> ServerObject {
             max_backup_bytes: server.limits.max_backup_bytes,
             quota_bytes: server.limits.quota_bytes,
             retention_days: server.limits.retention_days,
+            rotate: server.limits.rotate,
             created_at: date(server.created_at),
         },
     }
@@ -145,6 +146,7 @@ pub(crate) fn job(job: &Job) -> JobObject {
             claimed_by: job.claimed_by.clone(),
             progress: progress.as_ref().map(super::progress),
             errors: job.errors.clone(),
+            request_id: job.request_id.clone(),
             created_at: date(job.created_at),
             started_at: job.started_at.map(date),
             finalized_at: job.finalized_at.map(date),

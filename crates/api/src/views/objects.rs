@@ -141,7 +141,7 @@ pub(crate) struct NotesView {
     pub(crate) first: Vec<String>,
 }
 
-/// A page of backups.
+/// A page of backups. Answers are put together in this shape from parts that were written before.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct BackupList {
     /// Always `list`.

@@ -2,6 +2,8 @@
 
 mod key;
 mod list;
+mod maintenance;
+mod retention;
 mod server;
 mod storage;
 mod subuser;
@@ -42,7 +44,12 @@ pub enum AdminCommand {
     /// The job table
     #[command(subcommand)]
     Job(list::JobCommand),
-    /// What lies on a disk
+    /// Remove the backups that nothing keeps any more
+    Retention(retention::RetentionOptions),
+    /// What is done without being asked for
+    #[command(subcommand)]
+    Maintenance(maintenance::MaintenanceCommand),
+    /// Disks, as a whole: verify, import, sweep
     #[command(subcommand)]
     Storage(storage::StorageCommand),
     /// Who else is told what becomes of backups, by HTTP
@@ -89,6 +96,8 @@ pub async fn answer(
         AdminCommand::Subuser(command) => subuser::run(database, command).await,
         AdminCommand::Backup(command) => list::backups(database, command).await,
         AdminCommand::Job(command) => list::jobs(database, command).await,
+        AdminCommand::Retention(options) => retention::run(settings, database, options).await,
+        AdminCommand::Maintenance(command) => maintenance::run(database, command).await,
         AdminCommand::Storage(command) => storage::run(settings, database, command).await,
         AdminCommand::Webhook(command) => webhook::run(database, command).await,
     }

@@ -69,10 +69,19 @@ async fn play(
 ) -> Result<(), Failure> {
     holdfast_db::migrate(database).await?;
     let disks = service::disks(settings)?;
+    let counts = service::Counts::default();
     let listener = service::listen(settings)?;
     let url = format!("http://{}", listener.local_addr()?);
-    let api = service::start_api(settings, data, database.clone(), disks.clone(), listener).await?;
-    let worker = service::start_worker(settings, database.clone(), disks)?;
+    let api = service::start_api(
+        settings,
+        data,
+        database.clone(),
+        disks.clone(),
+        &counts,
+        listener,
+    )
+    .await?;
+    let worker = service::start_worker(settings, database.clone(), disks, &counts)?;
 
     let told = async {
         let key = tell(story, settings, folder, database, &url).await?;

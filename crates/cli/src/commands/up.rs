@@ -10,7 +10,7 @@ use crate::settings::Settings;
 use crate::{database, output, service, shutdown};
 
 pub(super) async fn run(settings: Settings, data: &Path) -> Result<(), Failure> {
-    super::log(&settings)?;
+    let _telemetry = super::log(&settings)?;
     // What is likely to fail comes before anything is made.
     let listener = service::listen(&settings)?;
     let address = listener.local_addr()?;
@@ -19,23 +19,34 @@ pub(super) async fn run(settings: Settings, data: &Path) -> Result<(), Failure> 
     let (database, mut postgres) = database::connect_or_start(&settings, &data, true).await?;
 
     let outcome = async {
-        holdfast_db::migrate(&database).await?;
+        database::migrate(&database).await?;
         let disks = service::disks(&settings)?;
-        let mut api =
-            service::start_api(&settings, &data, database.clone(), disks.clone(), listener).await?;
-        let mut worker = service::start_worker(&settings, database.clone(), disks)?;
+        let counts = service::Counts::default();
+        let mut metrics = service::start_metrics(&settings, &database, &disks, &counts)?;
+        let mut api = service::start_api(
+            &settings,
+            &data,
+            database.clone(),
+            disks.clone(),
+            &counts,
+            listener,
+        )
+        .await?;
+        let mut worker = service::start_worker(&settings, database.clone(), disks, &counts)?;
         output::line(&format!("Holdfast answers at http://{address}"));
         let ended = tokio::select! {
             stopped = shutdown::requested() => stopped,
             failure = api.ended() => Err(failure),
             failure = worker.ended() => Err(failure),
+            failure = service::any_ended(metrics.as_mut()) => Err(failure),
             failure = postgres_ended(postgres.as_mut()) => Err(failure),
         };
         tracing::info!("stopping");
         // The worker first: what it gives back is seen while the API still answers.
         let worker = worker.stop().await;
         let api = api.stop().await;
-        ended.and(worker).and(api)
+        let metrics = service::stop_any(metrics).await;
+        ended.and(worker).and(api).and(metrics)
     }
     .await;
 

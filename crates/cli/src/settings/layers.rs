@@ -15,13 +15,20 @@ use super::problem::Problem;
 pub(crate) const PREFIX: &str = "HOLDFAST__";
 
 /// Settings that must not be seen, and may be given as the path of a file.
-pub(crate) const SECRETS: [&str; 2] = ["auth.signing_key", "database.url"];
+pub(crate) const SECRETS: [&str; 3] = [
+    "auth.signing_key",
+    "auth.previous_signing_keys",
+    "database.url",
+];
 
 /// Where disks are described; the next part of a key is the name of the disk.
 pub(crate) const DISKS: &str = "storage.disks.";
 const DEFAULT_DISK: &str = "storage.disks.local.";
 /// Settings of disks that must not be seen, and may be given as the path of a file.
 pub(crate) const DISK_SECRETS: [&str; 3] = ["access_key_id", "secret_access_key", "age_identity"];
+
+/// Of the type that the path of a secret's file is.
+static A_PATH: Value = Value::String(String::new());
 
 const DEFAULTS: &str = include_str!("../../../../config/default.toml");
 
@@ -170,11 +177,11 @@ impl Layers {
             };
             return self.disk_fields.get(field);
         }
-        let key = match key.strip_suffix("_file") {
-            Some(secret) if SECRETS.contains(&secret) => secret,
-            _ => key,
-        };
-        self.defaults.get(key)
+        match key.strip_suffix("_file") {
+            // Whatever the secret is, the path of its file is a text.
+            Some(secret) if SECRETS.contains(&secret) => Some(&A_PATH),
+            _ => self.defaults.get(key),
+        }
     }
 
     fn unknown(&mut self, key: String, origin: Origin) {

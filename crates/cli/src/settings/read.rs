@@ -1,6 +1,7 @@
 //! Turns texts and numbers into checked settings, collecting whatever is wrong on the way.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,7 +12,8 @@ use super::layers::{DISKS, Layers};
 use super::values::{Reader, is_name};
 use super::{
     AuthSettings, DatabaseSettings, DiskDriver, DownloadSettings, HttpSettings, LimitSettings,
-    LogFormat, LogSettings, Problems, Settings, StorageSettings, VerifySettings, WorkerSettings,
+    LogFormat, LogSettings, MetricsSettings, Problems, Settings, StorageSettings, VerifySettings,
+    WorkerSettings,
 };
 
 /// The greatest size, in bytes, that the database can hold.
@@ -56,9 +58,12 @@ impl Reader {
         let auth = self.auth();
         let downloads = self.downloads();
         let limits = self.limits();
+        let retention = self.retention();
+        let maintenance = self.maintenance();
         let storage = self.storage(data);
         let verify = self.verify(storage.as_ref());
         let worker = self.worker(storage.as_ref());
+        let metrics = self.metrics();
         let power = self.power();
         let log = self.log();
         Some(Settings {
@@ -67,9 +72,12 @@ impl Reader {
             auth: auth?,
             downloads: downloads?,
             limits: limits?,
+            retention: retention?,
+            maintenance: maintenance?,
             storage: storage?,
             verify: verify?,
             worker: worker?,
+            metrics: metrics?,
             power: power?,
             log: log?,
         })
@@ -77,22 +85,26 @@ impl Reader {
 
     fn http(&mut self) -> Option<HttpSettings> {
         let listen = self.text("http.listen");
-        let listen = listen.and_then(|text| match text.parse() {
-            Ok(address) => Some(address),
-            Err(_) => self.wrong(
-                "http.listen",
-                format!("must be an address and a port such as 127.0.0.1:8080, not `{text}`"),
-            ),
-        });
+        let listen = listen.and_then(|text| self.address("http.listen", &text));
         let public_url = self.web_url("http.public_url");
         let trusted_proxies = self.networks("http.trusted_proxies");
         let max_body_bytes = self
             .number("http.max_body_bytes", 1024..=(1 << 30))
             .and_then(NonZeroUsize::new);
+        let request_timeout = self.number("http.request_timeout_seconds", 1..=600);
+        let keep_alive = self.number("http.keep_alive_seconds", 1..=600);
+        let max_connections = self
+            .number("http.max_connections", 16..=1_000_000)
+            .and_then(NonZeroUsize::new);
+        let hsts_seconds = self.number("http.hsts_seconds", 0..=63_072_000);
         let rate_limit_per_minute = self.number("http.rate_limit_per_minute", 0..=1_000_000);
         let event_streams = self.number("http.event_streams", 0..=1_000_000);
         let event_streams_per_key = self.number("http.event_streams_per_key", 0..=1_000_000);
         Some(HttpSettings {
+            request_timeout: Duration::from_secs(request_timeout?),
+            keep_alive: Duration::from_secs(keep_alive?),
+            max_connections: max_connections?,
+            hsts_seconds: hsts_seconds?,
             event_streams: event_streams?,
             event_streams_per_key: event_streams_per_key?,
             rate_limit_per_minute: rate_limit_per_minute?,
@@ -124,12 +136,15 @@ impl Reader {
     }
 
     fn auth(&mut self) -> Option<AuthSettings> {
-        let signing_key = self.secret("auth.signing_key", |key| match key.len() {
+        let long_enough = |key: &str| match key.len() {
             32.. => Ok(()),
             length => Err(format!("must have at least 32 bytes, not {length}")),
-        });
+        };
+        let signing_key = self.secret("auth.signing_key", long_enough);
+        let previous_signing_keys = self.secrets("auth.previous_signing_keys", long_enough);
         Some(AuthSettings {
             signing_key: signing_key?,
+            previous_signing_keys: previous_signing_keys?,
         })
     }
 
@@ -167,7 +182,11 @@ impl Reader {
             .and_then(NonZeroUsize::new);
         let quota_bytes_per_server = self.number("limits.quota_bytes_per_server", 0..=HUGE);
         let disk_reserve_bytes = self.number("limits.disk_reserve_bytes", 0..=HUGE);
+        let jobs_per_node = self.number("limits.jobs_per_node", 0..=10_000);
+        let jobs_per_disk = self.number("limits.jobs_per_disk", 0..=10_000);
         Some(LimitSettings {
+            jobs_per_node: jobs_per_node?,
+            jobs_per_disk: jobs_per_disk?,
             quota_bytes_per_server: quota_bytes_per_server?,
             disk_reserve_bytes: disk_reserve_bytes?,
             create_throttle_count: create_throttle_count?,
@@ -287,6 +306,33 @@ impl Reader {
         Some(Some(path))
     }
 
+    fn metrics(&mut self) -> Option<MetricsSettings> {
+        let allowed_networks = self.networks("metrics.allowed_networks");
+        let listen = self
+            .text("metrics.listen")
+            .and_then(|text| match text.is_empty() {
+                true => Some(None),
+                false => self.address("metrics.listen", &text).map(Some),
+            });
+        let servers = self.number("metrics.servers", 0..=1_000_000);
+        Some(MetricsSettings {
+            allowed_networks: allowed_networks?,
+            listen: listen?,
+            servers: servers?,
+        })
+    }
+
+    /// An address and a port to listen on.
+    fn address(&mut self, key: &str, text: &str) -> Option<SocketAddr> {
+        match text.parse() {
+            Ok(address) => Some(address),
+            Err(_) => self.wrong(
+                key,
+                format!("must be an address and a port such as 127.0.0.1:8080, not `{text}`"),
+            ),
+        }
+    }
+
     fn log(&mut self) -> Option<LogSettings> {
         let format = self
             .text("log.format")
@@ -306,7 +352,9 @@ impl Reader {
                         self.wrong("log.filter", format!("`{text}` is no log filter: {error}"))
                     }
                 });
+        let otlp_endpoint = self.web_url("log.otlp_endpoint");
         Some(LogSettings {
+            otlp_endpoint: otlp_endpoint?,
             format: format?,
             filter: filter?,
         })

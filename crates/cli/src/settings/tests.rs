@@ -52,6 +52,11 @@ fn the_defaults_are_settings() {
     assert!(settings.database.url.is_none() && settings.auth.signing_key.is_none());
     assert_eq!(settings.limits.max_backup_bytes.get(), 10 << 30);
     assert_eq!(settings.downloads.ttl, Duration::from_secs(3600));
+    let bounds = (settings.limits.jobs_per_node, settings.limits.jobs_per_disk);
+    assert_eq!(bounds, (0, 0));
+    assert_eq!(settings.retention.days, 90);
+    assert!(!settings.retention.thinning.is_on());
+    assert_eq!(settings.maintenance.orphan_age, Duration::from_secs(86_400));
     assert_eq!(settings.worker.lease, Duration::from_secs(30));
     assert_eq!(settings.worker.read_limit_bytes_per_second, None);
     assert!(settings.worker.staging_dir.is_none() && settings.worker.roots.is_empty());

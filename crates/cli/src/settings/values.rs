@@ -184,6 +184,36 @@ impl Reader {
         }
     }
 
+    /// A list of secrets: itself, or the lines of the file that `KEY_file` names.
+    pub(super) fn secrets(
+        &mut self,
+        key: &str,
+        check: impl Fn(&str) -> Result<(), String>,
+    ) -> Option<Vec<Secret>> {
+        let file_key = format!("{key}_file");
+        let listed = self.list(key)?;
+        let file = self.text(&file_key)?;
+        let (key, texts) = match (listed.is_empty(), file.as_str()) {
+            (_, "") => (key, listed),
+            (true, file) => match fs_err::read_to_string(file) {
+                Ok(text) => {
+                    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+                    (file_key.as_str(), lines.map(str::to_owned).collect())
+                }
+                Err(error) => return self.wrong(&file_key, error.to_string()),
+            },
+            (false, _) => {
+                return self.wrong(key, format!("is set as well as {file_key}: choose one"));
+            }
+        };
+        for text in &texts {
+            if let Err(message) = check(text) {
+                return self.wrong(key, message);
+            }
+        }
+        Some(texts.into_iter().map(Secret::new).collect())
+    }
+
     pub(super) fn absolute(&mut self, key: &str, path: &Path) -> Option<PathBuf> {
         match std::path::absolute(path) {
             Ok(path) => Some(path),

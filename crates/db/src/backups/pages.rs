@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::gather::Gather;
 
 /// A page that somebody wants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Wanted {
     /// Whose backups.
     pub server: ServerId,

@@ -39,6 +39,8 @@ pub struct Job {
     pub progress: Option<Value>,
     /// What went wrong with each attempt that failed: JSON.
     pub errors: Value,
+    /// The name of the request that asked for it.
+    pub request_id: Option<String>,
     /// When it was put in.
     pub created_at: DateTime<Utc>,
     /// When it was first taken up.
@@ -60,6 +62,7 @@ struct Row {
     claimed_by: Option<String>,
     progress: Option<Value>,
     errors: Value,
+    request_id: Option<String>,
     created_at: DateTime<Utc>,
     started_at: Option<DateTime<Utc>>,
     finalized_at: Option<DateTime<Utc>>,
@@ -84,6 +87,7 @@ impl TryFrom<Row> for Job {
             claimed_by: row.claimed_by,
             progress: row.progress,
             errors: row.errors,
+            request_id: row.request_id,
             created_at: row.created_at,
             started_at: row.started_at,
             finalized_at: row.finalized_at,
@@ -96,7 +100,7 @@ macro_rules! select_jobs {
         sqlx::query_as!(
             Row,
             "SELECT j.id, j.kind, j.server_id, j.backup_id, j.node, j.args, j.state, j.attempt, j.max_attempts,
-                    j.claimed_by, j.progress, j.errors, j.created_at, j.started_at, j.finalized_at "
+                    j.claimed_by, j.progress, j.errors, j.request_id, j.created_at, j.started_at, j.finalized_at "
                 + $tail,
             $($argument),*
         )

@@ -56,7 +56,7 @@ pub struct Rescued {
 pub async fn rescue(database: &Database) -> Result<Vec<Rescued>, Error> {
     let rows = sqlx::query!(
         r#"WITH expired AS (
-            SELECT id, claimed_by FROM jobs WHERE state = 'running' AND lease_expires_at < now()
+            SELECT id, claimed_by FROM jobs WHERE state = 'running' AND lease_expires_at < now() AND kind = ANY ($5)
             ORDER BY lease_expires_at LIMIT 100 FOR UPDATE SKIP LOCKED
         ), rescued AS (
             UPDATE jobs j SET
@@ -102,6 +102,7 @@ pub async fn rescue(database: &Database) -> Result<Vec<Rescued>, Error> {
         FINAL,
         Event::Fail.as_str(),
         Event::RestoreFailed.as_str(),
+        &super::known_kinds(),
     )
     .fetch_all(database.pool())
     .await?;

@@ -17,7 +17,7 @@ use holdfast_storage::{ArchiveKey, Disk, Manifest, StorageKey, Upload};
 use crate::context::Context;
 use holdfast_domain::report::chain;
 
-use crate::end::{Done, NotDone};
+use crate::end::{Done, NotDone, Reason};
 use crate::jobs::panicked;
 use crate::lease::Work;
 use crate::pipe::pipe;
@@ -187,6 +187,7 @@ async fn rules(context: &Context, server: &Server, backup: &mut Backup) -> Resul
                     format!("The server's .pteroignore can't be used: {refused}."),
                     refused.to_string(),
                 )
+                .because(Reason::Patterns)
             })?;
             backup.ignored_files = bounded.lines().to_vec();
             backups::set_ignored_files(&context.database, backup.id, &backup.ignored_files)
@@ -285,24 +286,30 @@ fn engine(error: &holdfast_archive::Error) -> NotDone {
         Error::Cancelled => NotDone::Stopped,
         Error::SourceMissing { .. } => {
             NotDone::terminal("The server's directory does not exist on its node.", detail)
+                .because(Reason::SourceMissing)
         }
         Error::NotADirectory { .. } => NotDone::terminal(
             "The server's directory is not a directory on its node.",
             detail,
-        ),
+        )
+        .because(Reason::SourceMissing),
         Error::TooLarge { limit_bytes } => NotDone::terminal(
             format!("The backup grew larger than the {limit_bytes} bytes that are allowed."),
             detail,
-        ),
+        )
+        .because(Reason::TooLarge),
         Error::Pattern { .. } => {
             NotDone::terminal(format!("An ignore pattern can't be used: {error}."), detail)
+                .because(Reason::Patterns)
         }
         Error::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
             NotDone::terminal(
                 "The server's directory may not be read by the service.",
                 detail,
             )
+            .because(Reason::SourceUnreadable)
         }
-        _ => NotDone::retry("The server's files could not be read.", detail),
+        _ => NotDone::retry("The server's files could not be read.", detail)
+            .because(Reason::SourceUnreadable),
     }
 }

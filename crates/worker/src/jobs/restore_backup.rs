@@ -15,7 +15,7 @@ use holdfast_storage::{ArchiveKey, StorageKey};
 use crate::context::Context;
 use holdfast_domain::report::chain;
 
-use crate::end::{Done, NotDone};
+use crate::end::{Done, NotDone, Reason};
 use crate::fetch;
 use crate::jobs::panicked;
 use crate::lease::Work;
@@ -39,16 +39,17 @@ pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done
         return Err(NotDone::terminal(
             "The backup is gone.",
             format!("backup {} is gone", claim.backup),
-        ));
+        )
+        .because(Reason::ArchiveMissing));
     };
     let completed = match &backup.state {
         BackupState::Completed(completed) => completed,
         BackupState::Creating | BackupState::Failed { .. } => {
             let why = backup.check_completed(Purpose::Restore);
-            return Err(NotDone::terminal(
-                "The backup has no archive.",
-                format!("{why:?}"),
-            ));
+            return Err(
+                NotDone::terminal("The backup has no archive.", format!("{why:?}"))
+                    .because(Reason::ArchiveMissing),
+            );
         }
     };
     let disk = reach::disk(context, &backup.disk, backup.node.as_ref())?;
@@ -141,25 +142,30 @@ fn engine(error: &holdfast_archive::Error) -> NotDone {
         Error::HashMismatch { .. } | Error::Corrupt { .. } => NotDone::terminal(
             "The stored archive is damaged: it is not what was backed up. Nothing was changed.",
             detail,
-        ),
+        )
+        .because(Reason::ArchiveDamaged),
         Error::Hostile { .. } => NotDone::terminal(
             "The archive holds entries that can't be restored safely. Nothing was changed.",
             detail,
-        ),
+        )
+        .because(Reason::ArchiveDamaged),
         Error::NoSpace { needed, available } => NotDone::terminal(
             format!(
                 "There is not enough space on the server's node: {needed} bytes are needed, {available} are free. \
                  Nothing was changed."
             ),
             detail,
-        ),
+        )
+        .because(Reason::NoSpace),
         Error::Busy { .. } => NotDone::retry(
             "Another process is restoring this server. Nothing was changed.",
             detail,
-        ),
+        )
+        .because(Reason::Busy),
         _ => NotDone::retry(
             "The server's files could not be put back. They are as they were.",
             detail,
-        ),
+        )
+        .because(Reason::TargetUnwritable),
     }
 }

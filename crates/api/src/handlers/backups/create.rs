@@ -55,14 +55,19 @@ pub(crate) async fn create(
     let disk = server.disk.as_ref().unwrap_or(state.disks.default_name());
     let expected_bytes = expected_bytes(&state, server, ignored.lines()).await?;
 
-    let mut transaction = state.database.begin().await?;
+    let mut transaction = state.database.begin().await?.of(caller.trace);
     let throttle = state.options.create_throttle;
     let load = servers::lock(&mut transaction, server.id, throttle.seconds).await?;
     let backups = server
         .limits
         .backups
         .unwrap_or(state.options.backups_per_server);
-    limit::check_create(&load, &Allowance { backups, throttle }).map_err(ApiError::Create)?;
+    let allowance = Allowance {
+        backups,
+        throttle,
+        rotate: server.limits.rotate,
+    };
+    limit::check_create(&load, &allowance).map_err(ApiError::Create)?;
     let (free_bytes, promised_bytes) =
         backups::free_and_promised(&mut transaction, &server.node, disk).await?;
     let space = Space {

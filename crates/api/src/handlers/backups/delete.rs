@@ -48,7 +48,7 @@ pub(crate) async fn delete(
 
     // Before the job exists, so that its end can't be missed.
     let mut ends = state.finals.subscribe();
-    let mut transaction = state.database.begin().await?;
+    let mut transaction = state.database.begin().await?.of(caller.trace);
     let backup = backups::lock(&mut transaction, server.id, backup.id)
         .await?
         .ok_or(ApiError::NotFound)?;
@@ -62,7 +62,8 @@ pub(crate) async fn delete(
                 backup: backup.id,
                 node: reached_by(&state, server, &backup),
                 args: json!(DeleteArgs {
-                    origin: Some(caller.origin())
+                    origin: Some(caller.origin()),
+                    reason: None,
                 }),
                 max_attempts: MAX_ATTEMPTS,
             };

@@ -1,6 +1,7 @@
 //! `holdfast admin storage …`: what lies on a disk, compared with what the database knows of it.
 
 mod import;
+mod sweep;
 mod verify;
 
 use std::time::{Duration, Instant};
@@ -38,6 +39,8 @@ pub enum StorageCommand {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Compare disks with the database: remove what is left over, tell what is unknown or missing
+    Sweep(sweep::SweepOptions),
 }
 
 /// Which archives are meant.
@@ -81,6 +84,8 @@ pub(super) async fn run(
             };
             import::run(database, disk, &node, server, options).await
         }
+        // A disk's client lies deep below; one state machine out of all of it is more than the compiler takes.
+        StorageCommand::Sweep(options) => Box::pin(sweep::run(settings, database, options)).await,
     }
 }
 

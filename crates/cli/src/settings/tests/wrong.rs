@@ -68,6 +68,16 @@ fn whatever_is_wrong_with_one_setting_is_said_in_one_line() {
             "must be between 1024 and 1073741824, not 5",
         ),
         (
+            "RETENTION__DAYS",
+            "-1",
+            "must be between 0 and 36525, not -1",
+        ),
+        (
+            "MAINTENANCE__INTERVAL_SECONDS",
+            "0",
+            "must be between 1 and 604800, not 0",
+        ),
+        (
             "DATABASE__MAX_CONNECTIONS",
             "1",
             "must be between 4 and 1000, not 1",

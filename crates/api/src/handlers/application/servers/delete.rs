@@ -45,7 +45,7 @@ pub(crate) async fn delete(
     fields.check()?;
     let backups = backups.ok_or(ApiError::Internal)?;
 
-    let mut transaction = state.database.begin().await?;
+    let mut transaction = state.database.begin().await?.of(operator.trace);
     let (server, load) = servers::hold(&mut transaction, server.id)
         .await?
         .ok_or(ApiError::NotFound)?;

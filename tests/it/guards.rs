@@ -1,0 +1,193 @@
+//! What keeps harm out: headers for browsers on every answer, bounds for clients that are slow or send too much,
+//! and a signing key that can be changed.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::support::app::App;
+use crate::support::client::{Answer, send};
+use crate::support::files;
+
+/// What every answer says, whatever it is.
+const ALWAYS: [(&str, &str); 3] = [
+    ("x-content-type-options", "nosniff"),
+    ("referrer-policy", "no-referrer"),
+    ("x-frame-options", "DENY"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_answer_has_the_headers_that_protect_browsers() {
+    let app = App::start().await;
+    files::make_server(&app.directory);
+    let uuid = app.backup().await;
+    let owner = app.as_owner();
+    let link = owner.download(&uuid).await.link();
+    let get = async |path: &str| send(owner.plain(Method::GET, &app.base_url_of(path))).await;
+    let nothing = "default-src 'none'; frame-ancestors 'none'";
+    let answers: [(&str, Answer, u16, &str); 9] = [
+        ("list", owner.list("").await, 200, "no-store"),
+        ("link", owner.download(&uuid).await, 200, "no-store"),
+        ("no key", app.as_nobody().list("").await, 401, "no-store"),
+        ("no path", get("/nowhere").await, 404, "no-store"),
+        (
+            "no method",
+            send(owner.request(Method::PATCH, "")).await,
+            405,
+            "no-store",
+        ),
+        (
+            "invalid",
+            owner.create(json!({ "name": 1 })).await,
+            422,
+            "no-store",
+        ),
+        (
+            "archive",
+            send(owner.plain(Method::GET, &link)).await,
+            200,
+            "private, no-store",
+        ),
+        (
+            "no archive",
+            get("/download/backup?token=x").await,
+            403,
+            "no-store",
+        ),
+        ("health", get("/healthz").await, 200, "no-store"),
+    ];
+    for (what, answer, status, cached) in answers {
+        assert_eq!(answer.status, status, "{what}");
+        for (name, value) in ALWAYS {
+            assert_eq!(answer.header(name), value, "{what}: {name}");
+        }
+        assert_eq!(answer.header("content-security-policy"), nothing, "{what}");
+        assert_eq!(answer.header("cache-control"), cached, "{what}");
+        assert_eq!(answer.header("strict-transport-security"), "", "{what}");
+    }
+    // The page may run its own scripts, and has none in its text.
+    let page = get("/api/docs/index.html").await;
+    let policy = page.header("content-security-policy");
+    assert!(policy.contains("script-src 'self';"), "{policy}");
+    let html = String::from_utf8(page.bytes).unwrap();
+    for script in html.split("<script").skip(1) {
+        let (attributes, rest) = script.split_once('>').unwrap();
+        let text = rest.split("</script").next().unwrap().trim();
+        assert!(attributes.contains("src=") && text.is_empty(), "{script}");
+    }
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn browsers_are_told_to_come_by_tls_only_when_they_did_and_a_trusted_proxy_says_so() {
+    let mut app = App::without_worker(&[("http.hsts_seconds", "31536000")]).await;
+    let behind = [
+        ("http.hsts_seconds", "31536000"),
+        ("http.trusted_proxies", "127.0.0.1"),
+    ];
+    let behind = app.add_api(&behind).await;
+    for (api, scheme, expected) in [
+        (behind.as_str(), "https", "max-age=31536000"),
+        (behind.as_str(), "http", ""),
+        (app.base_url.as_str(), "https", ""),
+    ] {
+        let request = app
+            .as_nobody()
+            .plain(Method::GET, &format!("{api}/healthz"));
+        let answer = send(request.header("X-Forwarded-Proto", scheme)).await;
+        assert_eq!(
+            answer.header("strict-transport-security"),
+            expected,
+            "{api} {scheme}"
+        );
+    }
+    app.stop().await;
+}
+
+/// Sends what a client has to say, and reads until the service hangs up.
+async fn until_hung_up(app: &App, said: &[u8]) -> String {
+    let address = app.base_url.strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    // The service may hang up before it has heard all.
+    let _all = stream.write_all(said).await;
+    let mut heard = Vec::new();
+    let read = tokio::time::timeout(Duration::from_secs(60), stream.read_to_end(&mut heard));
+    let _reset = read.await.expect("the service never hangs up");
+    String::from_utf8_lossy(&heard).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_slow_or_sends_too_much_is_hung_up_on() {
+    let app = App::without_worker(&[
+        ("http.request_timeout_seconds", "1"),
+        ("http.keep_alive_seconds", "1"),
+    ])
+    .await;
+    // A head that never ends, and a connection on which nothing is asked.
+    until_hung_up(&app, b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: ").await;
+    until_hung_up(&app, b"").await;
+    let kept = until_hung_up(&app, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert!(kept.starts_with("HTTP/1.1 200"), "{kept}");
+
+    // A body that never ends.
+    let key = app.as_owner().token().unwrap().to_owned();
+    let server = app.server.id;
+    let post = format!(
+        "POST /api/client/servers/{server}/backups HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Length: 100\r\n\r\n{{"
+    );
+    let heard = until_hung_up(&app, post.as_bytes()).await;
+    assert!(heard.starts_with("HTTP/1.1 408"), "{heard}");
+    assert!(heard.contains("RequestTimeoutHttpException"), "{heard}");
+    assert_eq!(app.sql().number("SELECT count(*) FROM backups").await, 0);
+
+    // A head without end.
+    let mut large = b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Large: ".to_vec();
+    large.resize(1 << 20, b'x');
+    let heard = until_hung_up(&app, &large).await;
+    assert!(!heard.starts_with("HTTP/1.1 200"), "{heard}");
+
+    // Others are none the worse.
+    assert_eq!(app.as_owner().list("").await.status, 200);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn links_of_an_earlier_signing_key_stay_good_and_new_ones_are_the_newest_keys() {
+    let (old, new) = (
+        "the-key-of-yesterday-has-32-bytes",
+        "the-key-of-today-has-32-bytes-too",
+    );
+    let mut app = App::start_with(&[("auth.signing_key", old)]).await;
+    files::make_server(&app.directory);
+    let uuid = app.backup().await;
+    let owner = app.as_owner();
+    let keys = app.beside("earlier-keys");
+    fs_err::write(&keys, format!("another-key-that-has-32-bytes-xxx\n{old}\n")).unwrap();
+    let rotated = app
+        .add_api(&[
+            ("auth.signing_key", new),
+            ("auth.previous_signing_keys_file", keys.to_str().unwrap()),
+        ])
+        .await;
+    let done = app.add_api(&[("auth.signing_key", new)]).await;
+    let first = app.base_url.clone();
+    let yesterday = owner.download(&uuid).await.link();
+    let today = owner.at(&rotated).download(&uuid).await.link();
+    for (api, link, status) in [
+        (&rotated, &yesterday, 200),
+        (&rotated, &today, 200),
+        (&done, &today, 200),
+        (&done, &yesterday, 403),
+        (&first, &today, 403),
+    ] {
+        let (_, token) = link.split_once("/download/").unwrap();
+        let request = app
+            .as_nobody()
+            .plain(Method::GET, &format!("{api}/download/{token}"));
+        assert_eq!(send(request).await.status, status, "{link} at {api}");
+    }
+    app.stop().await;
+}

@@ -1,0 +1,182 @@
+//! The pages in `docs/` are true: what can be made out of the sources is, and what is quoted from them is there.
+//!
+//! `HOLDFAST_WRITE_DOCS=1 cargo test -p holdfast-cli --test it guide::` writes anew what is made.
+
+mod configure;
+
+use std::collections::BTreeSet;
+
+/// A file of the repository.
+fn read(path: &str) -> String {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    fs_err::read_to_string(format!("{root}/{path}")).unwrap()
+}
+
+/// Compares a page with what it should be, or writes it.
+fn is_committed(path: &str, expected: &str) {
+    if std::env::var_os("HOLDFAST_WRITE_DOCS").is_some() {
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+        fs_err::write(format!("{root}/{path}"), expected).unwrap();
+    }
+    assert_eq!(
+        read(path),
+        expected,
+        "{path} is stale: HOLDFAST_WRITE_DOCS=1 cargo test … guide::"
+    );
+}
+
+#[test]
+fn the_page_of_settings_is_made_of_their_list() {
+    let page = configure::page(&read("config/default.toml"));
+    is_committed("docs/configure.md", &page);
+}
+
+/// Every source of the program, without line breaks inside of texts that go over several lines.
+fn sources() -> String {
+    let root = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+    let mut folders = vec![root.join("crates")];
+    let mut all = String::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs_err::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() && !path.ends_with("target") {
+                folders.push(path);
+            } else if path.extension().is_some_and(|kind| kind == "rs") {
+                all.push_str(&fs_err::read_to_string(path).unwrap());
+            }
+        }
+    }
+    // As the compiler joins them: a backslash at the end of a line, and the blanks of the next.
+    let mut joined = String::new();
+    for line in all.lines() {
+        match line.strip_suffix('\\') {
+            Some(begun) if joined.ends_with('\u{1}') => {
+                joined.pop();
+                joined.push_str(begun.trim_start());
+                joined.push('\u{1}');
+            }
+            Some(begun) => {
+                joined.push_str(begun);
+                joined.push('\u{1}');
+            }
+            None if joined.ends_with('\u{1}') => {
+                joined.pop();
+                joined.push_str(line.trim_start());
+                joined.push('\n');
+            }
+            None => {
+                joined.push_str(line);
+                joined.push('\n');
+            }
+        }
+    }
+    joined
+}
+
+#[test]
+fn troubles_are_told_in_the_words_of_the_program() {
+    let page = read("docs/troubleshooting.md");
+    let sources = sources();
+    let headings: Vec<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("### "))
+        .collect();
+    assert!(headings.len() >= 30, "{headings:?}");
+    for heading in headings {
+        // What stands for something else, the program puts in: `…`.
+        for part in heading.trim_matches('`').split('…') {
+            assert!(
+                sources.contains(part.trim()),
+                "`{part}` of `{heading}` is nowhere in the sources"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_page_is_in_the_index_and_every_link_leads_somewhere() {
+    let root = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+    let index = read("docs/README.md");
+    let mut pages = vec!["README.md".to_owned(), "SECURITY.md".to_owned()];
+    for entry in fs_err::read_dir(root.join("docs")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if name.ends_with(".md") {
+            assert!(
+                name == "README.md" || index.contains(&format!("({name})")),
+                "{name}"
+            );
+            pages.push(format!("docs/{name}"));
+        }
+    }
+    for page in pages {
+        let text = read(&page);
+        let folder = root.join(&page);
+        let folder = folder.parent().unwrap();
+        for link in text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next())
+        {
+            let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+            if path.contains("://") || path.is_empty() {
+                continue;
+            }
+            let target = folder.join(path);
+            assert!(target.exists(), "{page} links to {link}");
+            if !anchor.is_empty() {
+                let text = fs_err::read_to_string(&target).unwrap();
+                let anchors: BTreeSet<String> = text.lines().filter_map(anchor_of).collect();
+                assert!(
+                    anchors.contains(anchor),
+                    "{page} links to {link}: {anchors:?}"
+                );
+            }
+        }
+    }
+}
+
+/// What a heading is called in links.
+fn anchor_of(line: &str) -> Option<String> {
+    let heading = line.strip_prefix('#')?.trim_start_matches('#').trim();
+    let kept = heading.to_lowercase().replace(' ', "-");
+    let kept = kept
+        .chars()
+        .filter(|c| c.is_alphanumeric() || "-_".contains(*c));
+    Some(kept.collect())
+}
+
+#[test]
+fn the_security_page_names_tests_that_exist() {
+    let page = read("SECURITY.md");
+    let root = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+    let mut files = 0;
+    for file in page.split('`').filter(|word| word.ends_with(".rs")) {
+        assert!(root.join(file).exists(), "{file}");
+        files += 1;
+    }
+    assert!(files > 15, "{files}");
+}
+
+#[test]
+fn every_endpoint_of_the_guide_is_one() {
+    let guide = read("docs/api.md");
+    let document: serde_json::Value = serde_json::from_str(&read("docs/openapi.json")).unwrap();
+    let mut found = 0;
+    for words in guide.split('`').skip(1).step_by(2) {
+        let Some((method, path)) = words.split_once(" /") else {
+            continue;
+        };
+        // The document does not describe itself; and what lies between fences is no endpoint.
+        let is_method = method.bytes().all(|byte| byte.is_ascii_uppercase());
+        if path == "api/openapi.json" || !is_method {
+            continue;
+        }
+        let operation = &document["paths"][format!("/{path}")][method.to_lowercase()];
+        assert!(
+            operation.is_object(),
+            "`{words}` of docs/api.md is no endpoint"
+        );
+        found += 1;
+    }
+    assert!(found >= 35, "{found}");
+}

@@ -1,0 +1,130 @@
+//! No secret shows in a log: the output of real processes over a whole life, with everything logged that can be.
+
+use reqwest::Method;
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::support::client::{Client, send};
+use crate::support::process::{Process, holdfast, run};
+use crate::support::s3::{ACCESS_KEY, BUCKET, S3Server, SECRET_KEY};
+use crate::support::{eventually, files};
+
+const SIGNING_KEY: &str = "a-signing-key-that-shows-nowhere-at-all";
+const PREVIOUS_KEY: &str = "an-earlier-key-that-shows-nowhere-either";
+/// A private key that protects nothing: it stands here.
+const IDENTITY: &str = "AGE-SECRET-KEY-1GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPQ4EGAEX";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_secret_shows_in_what_a_service_prints_in_its_whole_life() {
+    let s3 = S3Server::start().await;
+    let endpoint = s3.endpoint();
+    let disk = |key: &str| format!("storage.disks.offsite.{key}");
+    let keys = [
+        "driver",
+        "bucket",
+        "region",
+        "endpoint",
+        "access_key_id",
+        "secret_access_key",
+        "path_style",
+    ]
+    .map(disk);
+    let values = [
+        "s3",
+        BUCKET,
+        "us-east-1",
+        &endpoint,
+        ACCESS_KEY,
+        SECRET_KEY,
+        "true",
+    ];
+    let mut settings: Vec<(&str, &str)> = keys.iter().map(String::as_str).zip(values).collect();
+    settings.extend([
+        ("storage.disks.local.encryption", "age"),
+        ("storage.disks.local.age_identity", IDENTITY),
+        ("auth.signing_key", SIGNING_KEY),
+        ("auth.previous_signing_keys", PREVIOUS_KEY),
+        // Everything, of every crate.
+        ("log.filter", "trace"),
+    ]);
+    let folder = files::scratch();
+    let (data, directory) = (folder.path().join("data"), folder.path().join("server"));
+    let second = folder.path().join("second");
+    files::make_server(&directory);
+    files::make_server(&second);
+    let (mut process, url) = Process::up(&data, &settings).await;
+    let admin = |arguments: &[&str]| {
+        let mut command = holdfast(&[]);
+        command.args(["admin", "--json", "--data"]).arg(&data);
+        run(command.args(arguments)).json()
+    };
+    let owner = "owner@example.com";
+    admin(&["user", "create", "--email", owner, "--admin"]);
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let token = text(&admin(&["key", "create", "--user", owner])["token"]);
+    let operator = ["key", "create", "--user", owner, "--kind", "application"];
+    let operator = text(&admin(&operator)["token"]);
+    let mut links = Vec::new();
+    let mut secrets = vec![token.clone(), operator.clone()];
+    for (directory, disk) in [(&directory, "local"), (&second, "offsite")] {
+        let directory = directory.to_str().unwrap();
+        let server = [
+            "server", "create", "--owner", owner, "--name", "S", "--dir", directory, "--disk", disk,
+        ];
+        let server = text(&admin(&server)["uuid"]);
+        let owner = Client::new(&url, &server, Some(token.clone()));
+        let uuid = owner.create(json!({ "name": "kept" })).await.uuid();
+        eventually("the backup is completed", async || {
+            (owner.show(&uuid).await.attributes()["status"] == "completed").then_some(())
+        })
+        .await;
+        let link = owner.download(&uuid).await.link();
+        let nobody = Client::new(&url, &server, None);
+        assert_eq!(
+            send(nobody.plain(Method::GET, &link)).await.status,
+            200,
+            "{link}"
+        );
+        // Bad ones, which somebody may have mistyped by one letter only.
+        let wrong = format!("{}x", &token[..token.len() - 1]);
+        assert_eq!(owner.with_token(&wrong).list("").await.status, 401);
+        assert_eq!(owner.with_token(&operator).list("").await.status, 403);
+        let tampered = format!("{link}x");
+        assert_ne!(send(nobody.plain(Method::GET, &tampered)).await.status, 200);
+        secrets.push(wrong);
+        links.push(link);
+        assert_eq!(owner.restore(&uuid, json!({})).await.status, 202);
+        eventually("the restore is done", async || {
+            (owner.show(&uuid).await.attributes()["restore"]["status"] == "completed").then_some(())
+        })
+        .await;
+        assert_eq!(owner.delete(&uuid).await.status, 204);
+    }
+    let made = Client::new(&url, "x", Some(operator));
+    let keys = format!("{url}/api/application/keys");
+    let made = made
+        .plain(Method::POST, &keys)
+        .json(&json!({ "user": owner, "kind": "client" }));
+    secrets.push(text(&send(made).await.attributes_of(201)["token"]));
+    process.signal(Signal::TERM);
+    assert!(process.ended().await.success());
+
+    let printed = format!("{}{}", process.stdout(), process.log());
+    assert!(
+        printed.contains("answered a request") && printed.contains("TRACE"),
+        "it logs all there is"
+    );
+    let signed = |link: &String| link.rsplit_once(['.', '=']).unwrap().1.to_owned();
+    secrets.extend(links.iter().map(signed));
+    secrets.extend([SIGNING_KEY, PREVIOUS_KEY, SECRET_KEY, IDENTITY].map(str::to_owned));
+    for secret in secrets {
+        // Of a key, the part behind its public identifier.
+        let secret = secret
+            .get(16..)
+            .filter(|_| secret.starts_with("ptl"))
+            .unwrap_or(&secret);
+        if let Some(line) = printed.lines().find(|line| line.contains(secret)) {
+            panic!("`{secret}` shows in: {line}");
+        }
+    }
+}
