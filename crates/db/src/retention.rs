@@ -125,7 +125,7 @@ macro_rules! select_held {
         sqlx::query_as!(
             Row,
             r#"SELECT b.server_id, b.id, b.name, b.disk, b.node, b.state, b.is_locked, b.size_bytes, b.created_at,
-                      b.missing_since IS NULL AS "is_good!", u.backup_id IS NOT NULL AS "is_in_use!"
+                      b.missing_since IS NULL AND b.damaged_at IS NULL AS "is_good!", u.backup_id IS NOT NULL AS "is_in_use!"
                FROM backups b
                LEFT JOIN (
                    SELECT backup_id, bool_or(kind = 'delete_backup') AS is_going FROM jobs

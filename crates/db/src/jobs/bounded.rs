@@ -30,6 +30,8 @@ impl Bounds {
 /// Claims jobs of a lane as [`claim`](super::claim) does, but only what the bounds have room for: jobs of a disk that is busy wait,
 /// and those of other disks go past them.
 ///
+/// What can wait is counted apart from the rest: a verification takes no place from a backup.
+///
 /// Claims with bounds wait for each other, for the moment that one takes: each sees what the one before has begun.
 ///
 /// # Errors
@@ -67,6 +69,7 @@ pub async fn claim_bounded(
             SELECT d.disk, CASE WHEN d.disk = '' OR $6::bigint = 0 THEN $4::bigint ELSE least($4, $6 - (
                        SELECT count(*) FROM jobs r
                        WHERE r.state = 'running' AND r.disk = d.disk AND (r.node = $1 OR d.disk = ANY ($7::text[]))
+                           AND r.priority BETWEEN $8 AND $9
                    )) END AS free
             FROM disks d WHERE d.disk IS NOT NULL
         ), waiting AS (
@@ -86,7 +89,8 @@ pub async fn claim_bounded(
         WHERE id = ANY (ARRAY(
             SELECT id FROM numbered
             WHERE disk = '' OR $5::bigint = 0 OR number <= $5 - (
-                SELECT count(*) FROM jobs WHERE state = 'running' AND node = $1 AND disk <> '')
+                SELECT count(*) FROM jobs WHERE state = 'running' AND node = $1 AND disk <> ''
+                    AND priority BETWEEN $8 AND $9)
             ORDER BY priority, id LIMIT $4
         ))
         RETURNING id, kind, server_id, backup_id, args, attempt, max_attempts, request_id, traceparent"#,
