@@ -16,7 +16,7 @@ use crate::support::{files, skipped};
 const PART_BYTES: u64 = S3Options::PART_BYTES_MIN;
 
 /// A bucket, as the settings of the service's default disk `offsite` name it.
-struct Bucket {
+pub(crate) struct Bucket {
     endpoint: String,
     name: String,
     prefix: String,
@@ -27,7 +27,7 @@ struct Bucket {
 
 impl Bucket {
     /// That of s3s-fs, reached at `endpoint`.
-    fn at(endpoint: String) -> Self {
+    pub(crate) fn at(endpoint: String) -> Self {
         Self {
             endpoint,
             name: BUCKET.to_owned(),
@@ -89,7 +89,7 @@ impl Bucket {
     }
 
     /// Starts a service without a worker on it.
-    async fn service(&self) -> App {
+    pub(crate) async fn service(&self) -> App {
         App::without_worker(&self.settings()).await
     }
 }
@@ -114,25 +114,25 @@ async fn read(disk: &Disk, key: StorageKey) -> Vec<u8> {
 }
 
 /// The parts of uploads that have not ended, which s3s-fs shows only in its folder.
-fn parts(server: &S3Server) -> usize {
+pub(crate) fn parts(server: &S3Server) -> usize {
     let files = files::files_below(server.folder());
     let is_part = |name: &&String| name.contains(".part-");
     files.iter().filter(is_part).count()
 }
 
 /// The whole objects in a server's bucket.
-fn objects(server: &S3Server) -> Vec<String> {
+pub(crate) fn objects(server: &S3Server) -> Vec<String> {
     files::files_below(&server.folder().join(BUCKET))
 }
 
 /// Makes a server's directory whose archive has several parts.
-fn make_server(app: &App) {
+pub(crate) fn make_server(app: &App) {
     files::make_server(&app.directory);
     let region = app.directory.join("world/region/r.1.1.mca");
     files::write(&region, &files::noise(16_000_000, 7));
 }
 
 /// A proxy through which everything goes, before it is told otherwise.
-async fn open_proxy(server: &S3Server) -> Proxy {
+pub(crate) async fn open_proxy(server: &S3Server) -> Proxy {
     Proxy::start(server.address, |_, _| Fault::None).await
 }

@@ -14,6 +14,7 @@ mod backups;
 mod cli;
 mod disks;
 mod docs;
+mod faults;
 mod guards;
 mod guide;
 mod limits;

@@ -318,6 +318,7 @@ pub fn start_worker(
     };
     let context = Arc::new(holdfast_worker::Context {
         database,
+        outage: holdfast_worker::Outage::default(),
         disks,
         metrics: counts.worker.clone(),
         adopt: match settings.log.otlp_endpoint {

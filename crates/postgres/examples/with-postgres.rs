@@ -1,7 +1,7 @@
-//! Runs a command with a PostgreSQL of its own: `with-postgres DIR [--apply FOLDER] -- COMMAND…`
+//! Runs a command with a PostgreSQL of its own: `with-postgres DIR [--durable] [--apply FOLDER] -- COMMAND…`
 //!
-//! It starts a cluster in `DIR` that does not outlive it and is not durable, applies the `.sql` files
-//! of `FOLDER` in the order of their names, runs the command with `DATABASE_URL` set, and ends with
+//! It starts a cluster in `DIR` that does not outlive it and is not durable unless told to be, applies
+//! the `.sql` files of `FOLDER` in the order of their names, runs the command with `DATABASE_URL` set, and ends with
 //! the command's exit code.
 #![expect(
     clippy::print_stderr,
@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use holdfast_postgres::{Options, PrivatePostgres};
 
-const USAGE: &str = "usage: with-postgres DIR [--apply FOLDER] -- COMMAND…";
+const USAGE: &str = "usage: with-postgres DIR [--durable] [--apply FOLDER] -- COMMAND…";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -39,14 +39,19 @@ async fn run(arguments: Vec<String>) -> Result<ExitCode, Box<dyn Error>> {
         .position(|argument| argument == "--")
         .ok_or(USAGE)?;
     let (ours, command) = (&arguments[..at], &arguments[at + 1..]);
-    let (directory, migrations) = match ours {
-        [directory] => (directory, None),
-        [directory, apply, folder] if apply == "--apply" => (directory, Some(Path::new(folder))),
+    let (directory, ours) = ours.split_first().ok_or(USAGE)?;
+    let (durable, ours) = match ours {
+        [durable, rest @ ..] if durable == "--durable" => (true, rest),
+        rest => (false, rest),
+    };
+    let migrations = match ours {
+        [] => None,
+        [apply, folder] if apply == "--apply" => Some(Path::new(folder)),
         _ => return Err(USAGE.into()),
     };
     let (program, arguments) = command.split_first().ok_or(USAGE)?;
     let options = Options {
-        durable: false,
+        durable,
         ..Options::new(directory)
     };
     let postgres = PrivatePostgres::start(&options).await?;

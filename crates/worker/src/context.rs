@@ -11,12 +11,15 @@ use holdfast_domain::{NodeName, PlaceRules, TraceParent};
 use holdfast_storage::Disks;
 
 use crate::metrics::Metrics;
+use crate::outage::Outage;
 
 /// What every job can reach. One for the whole worker.
 #[derive(Debug)]
 pub struct Context {
     /// The database.
     pub database: Database,
+    /// Whether that answers, as far as this worker has seen.
+    pub outage: Outage,
     /// The disks that this node can reach.
     pub disks: Disks,
     /// What is counted.

@@ -35,10 +35,7 @@ pub(crate) async fn object(
     if let Some(file) = opened.map_err(|error| NotDone::disk(&error))? {
         return Ok(file);
     }
-    tokio::select! {
-        fetched = fetch(disk, key, staging) => fetched,
-        stopped = work.stopped() => Err(stopped),
-    }
+    work.unless_stopped(fetch(disk, key, staging)).await
 }
 
 async fn fetch(disk: &Disk, key: StorageKey, staging: &Path) -> Result<File, NotDone> {

@@ -111,6 +111,21 @@ impl Work {
         NotDone::Stopped
     }
 
+    /// Does something that may be left off at any point, but no longer than the job is to go on: a disk
+    /// that is away is tried for minutes.
+    ///
+    /// # Errors
+    /// Those of `doing`, or [`NotDone::Stopped`].
+    pub(crate) async fn unless_stopped<T>(
+        &self,
+        doing: impl Future<Output = Result<T, NotDone>>,
+    ) -> Result<T, NotDone> {
+        tokio::select! {
+            done = doing => done,
+            stopped = self.stopped() => Err(stopped),
+        }
+    }
+
     /// Stops whatever the job is busy with.
     fn halt(&self) {
         self.control.cancel();
@@ -164,6 +179,7 @@ async fn keep(context: Arc<Context>, work: Arc<Work>) {
         }
         match jobs::heartbeat(&context.database, &work.claim, lease, Some(&progress)).await {
             Ok(Hold::Ours) => {
+                context.outage.over();
                 written = Some(progress);
                 last_beat = Instant::now();
             }
@@ -180,7 +196,7 @@ async fn keep(context: Arc<Context>, work: Arc<Work>) {
                 return;
             }
             Err(error) => {
-                tracing::warn!(job = %work.claim.id, error = holdfast_domain::report::chain(&error), "no heartbeat could be sent");
+                context.outage.failed("no heartbeat could be sent", &error);
             }
         }
     }

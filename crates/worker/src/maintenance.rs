@@ -29,11 +29,12 @@ pub(crate) async fn maintain(context: Arc<Context>, shutdown: CancellationToken)
     recover(&context).await;
     let mut round: u32 = 0;
     while !shutdown.is_cancelled() {
-        if let Err(error) = jobs::promote(&context.database).await {
-            tracing::warn!(
-                error = chain(&error),
-                "scheduled jobs could not be promoted"
-            );
+        match jobs::promote(&context.database).await {
+            Ok(()) => context.outage.over(),
+            Err(error) => {
+                let what = "scheduled jobs could not be promoted";
+                context.outage.failed(what, &error);
+            }
         }
         if round.is_multiple_of(RESCUE_EVERY) {
             rescue(&context).await;
@@ -53,6 +54,9 @@ pub(crate) async fn maintain(context: Arc<Context>, shutdown: CancellationToken)
 }
 
 async fn rescue(context: &Context) {
+    if !context.outage.leases_count(context.options.lease) {
+        return;
+    }
     match jobs::rescue(&context.database).await {
         Ok(rescued) => {
             for job in rescued {
@@ -68,10 +72,10 @@ async fn rescue(context: &Context) {
                 );
             }
         }
-        Err(error) => tracing::warn!(
-            error = chain(&error),
-            "expired leases could not be looked at"
-        ),
+        Err(error) => {
+            let what = "expired leases could not be looked at";
+            context.outage.failed(what, &error);
+        }
     }
 }
 
@@ -102,10 +106,8 @@ async fn sweep(context: &Context) {
                     }
                 },
                 Err(error) => {
-                    tracing::warn!(
-                        error = chain(&error),
-                        "partial uploads could not be checked"
-                    );
+                    let what = "partial uploads could not be checked";
+                    context.outage.failed(what, &error);
                     return;
                 }
             }

@@ -38,7 +38,8 @@ pub(crate) async fn announce(context: &Context) {
         workers::prune(&context.database).await
     };
     if let Err(error) = announced.await {
-        tracing::warn!(error = chain(&error), "this worker could not be announced");
+        let what = "this worker could not be announced";
+        context.outage.failed(what, &error);
     }
 }
 

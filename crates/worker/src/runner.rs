@@ -16,7 +16,6 @@ use crate::lease::Work;
 use crate::maintenance::maintain;
 use crate::presence;
 use crate::settle::settle;
-use holdfast_domain::report::chain;
 
 /// How often the table is looked at although nobody called.
 const POLL: Duration = Duration::from_secs(1);
@@ -24,13 +23,15 @@ const POLL: Duration = Duration::from_secs(1);
 const GRACE: Duration = Duration::from_secs(1);
 /// How long they may take to stop after that; what has not stopped then is rescued by its lease.
 const STOP: Duration = Duration::from_secs(7);
+/// How long maintenance may take to stop after that; one that asks a database that hangs never would.
+const TIDY: Duration = Duration::from_secs(1);
 
 /// Runs jobs of one node until `shutdown`. Then it claims no more, lets short work end, gives the
-/// rest back without counting the attempt, and returns within 8 s.
+/// rest back without counting the attempt, and returns within 11 s, whatever hangs.
 ///
 /// A database that is away is waited for.
 pub async fn run(context: Arc<Context>, shutdown: CancellationToken) {
-    let maintenance = tokio::spawn(maintain(Arc::clone(&context), shutdown.clone()));
+    let mut maintenance = tokio::spawn(maintain(Arc::clone(&context), shutdown.clone()));
     let leaving = CancellationToken::new();
     let mut working = JoinSet::new();
     let places = context.options.concurrency;
@@ -55,8 +56,10 @@ pub async fn run(context: Arc<Context>, shutdown: CancellationToken) {
         }
     }
     working.detach_all();
-    if let Err(error) = maintenance.await {
-        tracing::error!(%error, "maintenance panicked");
+    match tokio::time::timeout(TIDY, &mut maintenance).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(%error, "maintenance panicked"),
+        Err(_) => maintenance.abort(),
     }
     context.metrics.close(places);
     presence::leave(&context).await;
@@ -74,9 +77,9 @@ async fn take_jobs(
         if listener.is_none() {
             match Listener::new(&context.database).await {
                 Ok(heard) => listener = Some(heard),
-                Err(error) => {
-                    tracing::warn!(error = chain(&error), "can't listen for jobs; polling")
-                }
+                Err(error) => context
+                    .outage
+                    .failed("can't listen for jobs; polling", &error),
             }
         }
         let free = context.options.concurrency.saturating_sub(working.len());
@@ -111,9 +114,12 @@ async fn claim(context: &Context, limit: usize) -> Vec<Claim> {
     )
     .await
     {
-        Ok(claims) => claims,
+        Ok(claims) => {
+            context.outage.over();
+            claims
+        }
         Err(error) => {
-            tracing::warn!(error = chain(&error), "no jobs could be claimed");
+            context.outage.failed("no jobs could be claimed", &error);
             Vec::new()
         }
     }

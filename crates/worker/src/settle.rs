@@ -29,17 +29,17 @@ const RELEASE: Duration = Duration::from_secs(3);
 pub(crate) async fn settle(context: &Arc<Context>, work: &Work, end: Result<Done, NotDone>) {
     let claim = &work.claim;
     match end {
-        Ok(done) => persist(claim, || settle_done(context, work, &done)).await,
+        Ok(done) => persist(context, claim, || settle_done(context, work, &done)).await,
         Err(NotDone::Stopped) if work.is_lost() => context.metrics.ended(claim.kind, Outcome::Lost),
         Err(NotDone::Stopped) => match work.cancelled_by() {
-            Some(by) => persist(claim, || cancel(context, claim, by)).await,
+            Some(by) => persist(context, claim, || cancel(context, claim, by)).await,
             None => release(context, claim).await,
         },
         Err(NotDone::Retry(failure, reason)) if claim.attempt < claim.max_attempts => {
             tracing::warn!(job = %claim.id, backup = %claim.backup, attempt = claim.attempt, error = failure.detail, "a job failed; it will be tried again");
             context.metrics.failed(claim.kind, reason);
             let wait = retry::backoff(claim.attempt, (context.jitter)());
-            persist(claim, || async {
+            persist(context, claim, || async {
                 let ours = jobs::retry(&context.database, claim, &failure, wait).await?;
                 context
                     .metrics
@@ -49,9 +49,8 @@ pub(crate) async fn settle(context: &Arc<Context>, work: &Work, end: Result<Done
             .await;
         }
         Err(NotDone::Retry(failure, reason) | NotDone::Final(failure, reason)) => {
-            tracing::error!(job = %claim.id, backup = %claim.backup, attempt = claim.attempt, error = failure.detail, "a job failed for good");
             context.metrics.failed(claim.kind, reason);
-            persist(claim, || discard(context, claim, &failure)).await;
+            persist(context, claim, || discard(context, claim, &failure)).await;
         }
     }
 }
@@ -125,18 +124,20 @@ async fn drop_orphan(context: &Context, claim: &Claim, completed: &Completed) ->
         return Ok(());
     }
     tracing::warn!(job = %claim.id, backup = %claim.backup, attempt = claim.attempt, "the lease was lost before the archive was recorded; removing it");
-    let Some(backup) = backup else { return Ok(()) };
-    let Ok(disk) = context.disks.get(&backup.disk) else {
-        return Ok(());
-    };
     let key = ArchiveKey {
         server: claim.server,
         backup: claim.backup,
         attempt: claim.attempt,
     };
-    for key in StorageKey::all(key) {
-        if let Err(error) = disk.delete(key).await {
-            tracing::warn!(%key, error = chain(&error), "an orphaned object could not be removed");
+    for (name, disk) in context.disks.iter() {
+        // A row that is gone, deleted since, does not say any more which disk it was.
+        if backup.as_ref().is_some_and(|backup| backup.disk != *name) {
+            continue;
+        }
+        for key in StorageKey::all(key) {
+            if let Err(error) = disk.delete(key).await {
+                tracing::warn!(disk = %name, %key, error = chain(&error), "an orphaned object could not be removed");
+            }
         }
     }
     Ok(())
@@ -146,6 +147,8 @@ async fn discard(context: &Context, claim: &Claim, failure: &Failure) -> Result<
     let mut transaction = context.database.begin().await?;
     if !jobs::discard(&mut transaction, claim, failure).await? {
         context.metrics.ended(claim.kind, Outcome::Lost);
+        // Whoever has it now may have removed what this attempt was working with.
+        tracing::warn!(job = %claim.id, backup = %claim.backup, attempt = claim.attempt, error = failure.detail, "a job that was taken away meanwhile failed");
         return Ok(());
     }
     let why = json!({ "error": failure.sentence });
@@ -165,6 +168,7 @@ async fn discard(context: &Context, claim: &Claim, failure: &Failure) -> Result<
     }
     transaction.commit().await?;
     context.metrics.ended(claim.kind, Outcome::Discarded);
+    tracing::error!(job = %claim.id, kind = claim.kind.as_str(), backup = %claim.backup, attempt = claim.attempt, error = failure.detail, "a job failed for good");
     Ok(())
 }
 
@@ -230,7 +234,7 @@ fn held(ours: bool, outcome: Outcome) -> Outcome {
 
 /// Repeats a write until the database takes it. A write that fails for another reason is given up:
 /// then the lease runs out, and the job is tried again.
-async fn persist<F>(claim: &Claim, write: impl Fn() -> F)
+async fn persist<F>(context: &Context, claim: &Claim, write: impl Fn() -> F)
 where
     F: Future<Output = Result<(), Error>>,
 {
@@ -239,7 +243,8 @@ where
         match write().await {
             Ok(()) => return,
             Err(error) if error.may_pass() => {
-                tracing::warn!(job = %claim.id, error = chain(&error), "waiting for the database to settle a job");
+                let what = "a job is done and waits to be settled";
+                context.outage.failed(what, &error);
                 tokio::time::sleep(retry::backoff(attempt, 0.0).min(Duration::from_secs(5))).await;
                 attempt += 1;
             }

@@ -69,6 +69,44 @@ impl TestDatabase {
         rows[0][0].as_deref().unwrap().parse().unwrap()
     }
 
+    /// Takes it away from whoever is connected and whoever comes, until [`TestDatabase::bring_back`].
+    pub(crate) async fn take_away(&self) {
+        let name = &self.name;
+        let shut = format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false");
+        postgres().query("postgres", &shut).await.unwrap();
+        self.cut().await;
+        let rename = format!("ALTER DATABASE {name} RENAME TO {name}_away");
+        postgres().query("postgres", &rename).await.unwrap();
+    }
+
+    pub(crate) async fn bring_back(&self) {
+        let name = &self.name;
+        for statement in [
+            format!("ALTER DATABASE {name}_away RENAME TO {name}"),
+            format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true"),
+        ] {
+            postgres().query("postgres", &statement).await.unwrap();
+        }
+    }
+
+    /// Ends every session.
+    pub(crate) async fn cut(&self) {
+        let cut = format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'",
+            self.name
+        );
+        postgres().query("postgres", &cut).await.unwrap();
+    }
+
+    /// Has it take no writes, or take them again, from new sessions on; there are no others then.
+    pub(crate) async fn forbid_writes(&self, are_forbidden: bool) {
+        let name = &self.name;
+        let set =
+            format!("ALTER DATABASE {name} SET default_transaction_read_only = {are_forbidden}");
+        postgres().query("postgres", &set).await.unwrap();
+        self.cut().await;
+    }
+
     /// Drops it, with whatever is still connected.
     pub(crate) async fn drop(self) {
         let drop = format!("DROP DATABASE {} WITH (FORCE)", self.name);

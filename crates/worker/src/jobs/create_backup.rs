@@ -47,9 +47,16 @@ pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done
     let disk = reach::disk(context, &backup.disk, backup.node.as_ref())?;
     // What earlier attempts have left. Each attempt has keys of its own, so a
     // late one can't be hit by this, nor hit us.
-    disk.delete_backup(claim.server, claim.backup)
-        .await
-        .map_err(|error| NotDone::disk(&error))?;
+    let remove = async {
+        let removed = disk.delete_backup(claim.server, claim.backup).await;
+        removed.map_err(|error| NotDone::disk(&error))
+    };
+    if disk.is_of_one_node() {
+        // A folder's thread goes on when nobody waits for it, and must not meet the next attempt's files.
+        remove.await?;
+    } else {
+        work.unless_stopped(remove).await?;
+    }
 
     work.enter(Phase::Scanning);
     server.directory = place::of_server(context, &server).await?;
@@ -69,11 +76,8 @@ pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done
     work.go_on()?;
     let completed_at = (context.now)();
     let manifest = manifest(&server, &backup, &summary, claim.attempt, completed_at);
-    let published = tokio::select! {
-        published = publish(disk, key, archive, index, &manifest) => published,
-        stopped = work.stopped() => Err(stopped),
-    };
-    if let Err(not_done) = published {
+    let publish = publish(disk, key, archive, index, &manifest);
+    if let Err(not_done) = work.unless_stopped(publish).await {
         take_back(disk, key).await;
         return Err(not_done);
     }
@@ -220,14 +224,16 @@ async fn store(
         .limits
         .max_backup_bytes
         .unwrap_or(context.options.max_backup_bytes);
-    let archive = disk
-        .begin(StorageKey::Archive(key), most_bytes)
-        .await
-        .map_err(|error| NotDone::disk(&error))?;
-    let index = disk
-        .begin(StorageKey::Index(key), most_bytes)
-        .await
-        .map_err(|error| NotDone::disk(&error))?;
+    let begin = async |key| {
+        let begun = disk.begin(key, most_bytes).await;
+        begun.map_err(|error| NotDone::disk(&error))
+    };
+    let (archive, index) = work
+        .unless_stopped(async {
+            let archive = begin(StorageKey::Archive(key)).await?;
+            Ok((archive, begin(StorageKey::Index(key)).await?))
+        })
+        .await?;
     let (mut archive_writer, archive_reader) = pipe();
     let (mut index_writer, index_reader) = pipe();
     let options = CreateOptions {

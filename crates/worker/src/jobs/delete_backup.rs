@@ -21,8 +21,10 @@ pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done
         return Ok(Done::Nothing);
     };
     let disk = reach::disk(context, &backup.disk, backup.node.as_ref())?;
-    disk.delete_backup(claim.server, claim.backup)
-        .await
-        .map_err(|error| NotDone::disk(&error))?;
+    work.unless_stopped(async {
+        let deleted = disk.delete_backup(claim.server, claim.backup).await;
+        deleted.map_err(|error| NotDone::disk(&error))
+    })
+    .await?;
     Ok(Done::Deleted)
 }

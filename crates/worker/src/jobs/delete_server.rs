@@ -49,9 +49,11 @@ async fn delete(
     disk: &Disk,
 ) -> Result<(), NotDone> {
     let claim = &work.claim;
-    disk.delete_backup(claim.server, backup)
-        .await
-        .map_err(|error| NotDone::disk(&error))?;
+    work.unless_stopped(async {
+        let deleted = disk.delete_backup(claim.server, backup).await;
+        deleted.map_err(|error| NotDone::disk(&error))
+    })
+    .await?;
     let forget = async {
         let mut transaction = context.database.begin().await?;
         let ours = servers::remove_backup(&mut transaction, claim, backup).await?;

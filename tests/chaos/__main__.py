@@ -1,0 +1,111 @@
+"""Whether anything gets stuck, lost, orphaned or harmed while everything fails. See scripts/chaos."""
+
+import argparse
+import collections
+import pathlib
+import random
+import shutil
+import sys
+import tempfile
+import threading
+import time
+
+from actor import Actor
+from audit import Audit
+from faults import Faults
+from world import World
+
+
+def main():
+    options = arguments()
+    work = pathlib.Path(tempfile.mkdtemp(prefix="holdfast-chaos.", dir="/tmp"))
+    work.chmod(0o711)  # Postgres runs as somebody else, who has to pass
+    print(f"seed {options.seed}: {options.faults} faults in {options.seconds} s on {options.servers} servers, in {work}")
+    world = World(options, work)
+    good = False
+    try:
+        good = run(world, options)
+    finally:
+        world.clear()
+        if good and not options.keep:
+            world.unmount()
+            shutil.rmtree(work)
+        else:
+            keep(world)
+    sys.exit(0 if good else 1)
+
+
+def arguments():
+    parser = argparse.ArgumentParser(prog="scripts/chaos", description=__doc__)
+    parser.add_argument("--seconds", type=int, default=60, help="how long faults come (60)")
+    parser.add_argument("--faults", type=int, default=30, help="how many come in that time (30)")
+    parser.add_argument("--servers", type=int, default=5, help="how many servers are backed up (5)")
+    parser.add_argument("--seed", type=int, default=random.randrange(1 << 31), help="what is random follows from it")
+    parser.add_argument("--keep", action="store_true", help="keep logs and files of a good run too")
+    parser.add_argument("--binary", required=True, help=argparse.SUPPRESS)
+    parser.add_argument("--with-postgres", required=True, help=argparse.SUPPRESS)
+    parser.add_argument("--s3-server", required=True, help=argparse.SUPPRESS)
+    parser.add_argument("--psql", default="", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def run(world, options):
+    world.start()
+    rng = random.Random(f"{options.seed}/servers")
+    actors = [Actor(world, *server, random.Random(f"{options.seed}/{number}"))
+              for number, server in enumerate(world.make_servers(options.servers, rng))]
+    until = time.monotonic() + options.seconds
+    threads = [threading.Thread(target=guarded, args=(world, actor, until)) for actor in actors]
+    for thread in threads:
+        thread.start()
+    faults = Faults(world, random.Random(f"{options.seed}/faults"))
+    faults.run(options.faults, options.seconds)
+    world.note("healed")
+    for thread in threads:
+        thread.join()
+    audit = Audit(world, actors)
+    audit.run()
+    world.stop()
+    lines = audit.read_logs()
+    return report(world, faults, actors, audit, lines)
+
+
+def guarded(world, actor, until):
+    """An actor that falls over must not look like one that has found nothing."""
+    try:
+        actor.run(until)
+    except Exception as error:
+        world.fault_of_ours(f"the people of server {actor.server} could not go on: {error!r}")
+        raise
+
+
+def report(world, faults, actors, audit, lines):
+    done = collections.Counter()
+    for actor in actors:
+        done.update(actor.counts)
+    total = sum(count for kind, count in faults.counts.items() if not kind.endswith("(failed)"))
+    print(f"\n{total} faults:")
+    for kind, count in sorted(faults.counts.items()):
+        print(f"  {count:4} {kind}")
+    print(f"\nthe bucket: {world.bucket_kind}")
+    print(f"done: {', '.join(f'{count} {what}' for what, count in sorted(done.items()))}")
+    print(f"logged: {', '.join(f'{count} {level}' for level, count in sorted(lines.items()))}")
+    print(f"slowest end of a process told to stop: {world.slowest_stop:.2f} s; "
+          f"what ran at the end had ended after {audit.settled:.1f} s")
+    print(f"{audit.verified} archives downloaded, verified and unpacked to what they must hold\n")
+    findings = [("stuck", audit.stuck), ("lost", audit.lost), ("orphaned", audit.orphaned),
+                ("harmed", audit.harmed), ("wrong otherwise", world.our_faults)]
+    for name, found in findings:
+        for text in found[:20]:
+            print(f"{name}: {text}")
+    print(", ".join(f"{len(found)} {name}" for name, found in findings))
+    return not any(found for _, found in findings)
+
+
+def keep(world):
+    print(f"kept: {world.work} (events.log tells what happened when; logs/ what each process said)")
+    if world.mounts:
+        print(f"mounted there: {' '.join(map(str, world.mounts))}")
+
+
+main()

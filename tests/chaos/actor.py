@@ -1,0 +1,262 @@
+"""One server's people: they change its files, create, cancel, restore, lock and delete backups at random, and keep
+a book of what must be true of each. Nobody else touches this server, so the book is exact wherever the service gave
+an answer, and says "either" wherever it gave none."""
+
+import hashlib
+import threading
+import time
+import urllib.parse
+
+from api import Api, Unknown
+import tree
+
+
+class Backup:
+    """What is known of one backup."""
+
+    def __init__(self, versions):
+        self.versions = versions  # what its archive may hold
+        self.status = "creating"
+        self.locked = None  # None: either
+        self.deletion = None  # "maybe": asked for, no answer; "done": 204
+
+
+class Actor:
+    def __init__(self, world, server, directory, disk, node, megabytes, rng):
+        self.world, self.server, self.directory = world, server, directory
+        self.disk, self.node, self.megabytes = disk, node, megabytes
+        self.rng = rng
+        self.api = Api(world, server, rng)
+        self.backups = {}
+        self.contents = [tree.read(directory)]  # what the directory may hold
+        self.counts = {}
+        self.lost, self.harmed = [], []
+
+    def run(self, until):
+        while time.monotonic() < until:
+            try:
+                self.step()
+            except TimeoutError as error:
+                self.world.fault_of_ours(f"server {self.server}: {error}")
+            time.sleep(self.rng.uniform(0, 0.3))
+
+    def count(self, what):
+        self.counts[what] = self.counts.get(what, 0) + 1
+
+    def note(self, what, **fields):
+        self.world.note(what, server=self.server[:8], **fields)
+
+    def mutate(self, method, path, body=None):
+        """Asks for a change. Without an answer (0) or with 5xx it may have been made all the same."""
+        try:
+            status, answer = self.api.ask(method, path, body)
+        except Unknown as error:
+            # What was sent may be on its way for as long as anything is held up here.
+            self.count("unanswered")
+            self.note("unanswered", method=method, path=path, error=str(error))
+            time.sleep(1)
+            return None, None
+        self.note("asked", method=method, path=path, status=status)
+        if status >= 500:
+            self.count(f"answered {status}")
+        return status, answer
+
+    def step(self):
+        self.learn()
+        self.look("before the next step")
+        completed = [uuid for uuid, one in self.backups.items() if one.status == "completed" and not one.deletion]
+        ended = [uuid for uuid, one in self.backups.items() if one.status != "creating" and one.deletion != "done"]
+        choice = self.rng.random()
+        if choice < 0.55 or not completed:
+            self.create()
+        elif choice < 0.75:
+            self.restore(self.rng.choice(completed))
+        elif choice < 0.87 or len(completed) > 6:
+            self.delete(self.rng.choice(ended))
+        elif choice < 0.94:
+            self.lock(self.rng.choice(completed))
+        else:
+            self.download(self.rng.choice(completed))
+
+    def learn(self):
+        """Waits until nothing runs, and compares what the service says with the book."""
+        while True:
+            told = self.api.all()
+            for uuid, attributes in told.items():
+                if uuid not in self.backups:
+                    # Asked for without an answer. The files have not changed since.
+                    self.backups[uuid] = Backup(self.contents + [tree.without_logs(one) for one in self.contents])
+                    self.count("backups")
+                    self.note("adopted", backup=uuid)
+                self.compare(uuid, self.backups[uuid], attributes)
+            for uuid, one in list(self.backups.items()):
+                if uuid not in told and one.deletion != "done":
+                    if one.deletion is None:
+                        self.lost.append(f"{uuid}: the service knows no such backup")
+                        self.note("LOST", backup=uuid)
+                    one.deletion = "done"
+            running = [one for one in told.values() if one["status"] == "creating" or restoring(one)]
+            if not running:
+                return
+            if len(running) > 1:
+                self.world.fault_of_ours(f"server {self.server} has two jobs at once")
+            time.sleep(0.2)
+
+    def compare(self, uuid, one, attributes):
+        if one.deletion == "done":
+            self.lost.append(f"{uuid}: was deleted, and is there")
+            one.deletion = None
+        status = attributes["status"]
+        if one.status != "creating" and status != one.status:
+            self.lost.append(f"{uuid}: was {one.status}, and is {status}")
+        if one.status == "creating" and status != "creating":
+            self.count(status)
+            self.note(status, backup=uuid, error=attributes["error"])
+            if status == "failed" and not attributes["error"]:
+                self.world.fault_of_ours(f"{uuid} failed without a reason")
+            if status == "failed":
+                one.locked = False
+        one.status = status
+        if one.locked is not None and one.locked != attributes["is_locked"] and status != "creating":
+            self.lost.append(f"{uuid}: locked should be {one.locked}, is {attributes['is_locked']}")
+        if status != "creating":
+            one.locked = attributes["is_locked"]
+
+    def look(self, when):
+        """Compares the directory with what it may hold. One that is being put right is waited for."""
+        deadline = time.monotonic() + 40
+        while True:
+            try:
+                found = tree.read(self.directory)
+            except FileNotFoundError:
+                found = None  # it changed while it was read
+            if found in self.contents:
+                self.contents = [found]
+                return
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.5)
+        text = tree.difference(self.contents[-1], found or {})
+        self.note("HARMED", when=when, text=text)
+        self.harmed.append(f"{self.directory} {when}: {text}")
+        self.contents = [found or {}]
+
+    def create(self):
+        if self.rng.random() < 0.8:
+            tree.change(self.directory, self.rng, self.megabytes)
+            self.contents = [tree.read(self.directory)]
+        ignored = self.rng.random() < 0.2
+        body = {"is_locked": self.rng.random() < 0.15, **({"ignored": "*.log"} if ignored else {})}
+        if self.rng.random() < 0.15:
+            self.create_twice(body)
+        else:
+            self.book(body, *self.mutate("POST", "", body))
+        created = [uuid for uuid, one in self.backups.items() if one.status == "creating"]
+        if created and self.rng.random() < 0.2:
+            time.sleep(self.rng.uniform(0, 3))
+            status, _ = self.mutate("POST", f"/{created[0]}/cancel")
+            if status == 204:
+                self.count("cancelled")
+
+    def create_twice(self, body):
+        """Two at once: while one runs, the other is refused, which `learn` looks after."""
+        answers = []
+        ask = threading.Thread(target=lambda: answers.append(self.mutate("POST", "", body)))
+        ask.start()
+        answers.append(self.mutate("POST", "", body))
+        ask.join()
+        for answer in answers:
+            self.book(body, *answer)
+
+    def book(self, body, status, answer):
+        if status == 200:
+            versions = [tree.without_logs(one) for one in self.contents] if "ignored" in body else self.contents
+            self.backups[answer["attributes"]["uuid"]] = Backup(versions)
+            self.count("backups")
+        elif status == 400:
+            ended = [uuid for uuid, one in self.backups.items() if one.status != "creating" and one.deletion != "done"]
+            if ended:
+                self.delete(self.rng.choice(ended))
+
+    def restore(self, uuid):
+        before = self.api.details(uuid)["restore"]
+        truncate = self.rng.random() < 0.75
+        status, _ = self.mutate("POST", f"/{uuid}/restore", {"truncate": truncate})
+        if status is not None and 400 <= status < 500:
+            return
+        while restoring(about := self.api.details(uuid)):
+            time.sleep(0.2)
+        after = about["restore"]
+        versions = self.backups[uuid].versions
+        targets = versions if truncate else [tree.over(one, now) for one in versions for now in self.contents]
+        if after == before and status != 202:
+            # Nothing was begun; or it looks like the one before, since times have seconds.
+            self.contents = self.contents + targets
+            return
+        self.count(f"restores {after['status']}")
+        self.note("restored", backup=uuid, truncate=truncate, **after)
+        if after["status"] == "completed":
+            self.contents = targets
+        elif after["error"]:
+            # One that stopped responding may have done it.
+            self.contents = self.contents + targets
+        else:
+            self.world.fault_of_ours(f"a restore of {uuid} failed without a reason")
+        self.look(f"after a restore that {after['status']}")
+
+    def delete(self, uuid):
+        one = self.backups[uuid]
+        status, _ = self.mutate("DELETE", f"/{uuid}")
+        if status == 204:
+            if one.locked:
+                self.lost.append(f"{uuid}: was locked, and is deleted")
+            one.deletion = "done"
+            self.count("deleted")
+        elif status is None or status >= 500:
+            one.deletion = "maybe"
+        elif status == 400 and one.locked is not True:
+            self.world.fault_of_ours(f"{uuid} is not locked and can't be deleted")
+
+    def lock(self, uuid):
+        wanted = self.rng.random() < 0.4
+        status, _ = self.mutate("POST", f"/{uuid}/lock", {"is_locked": wanted})
+        if status == 204:
+            self.backups[uuid].locked = wanted
+        elif status is None or status >= 500:
+            self.backups[uuid].locked = None
+
+    def download(self, uuid):
+        """Downloads while everything fails: what arrives whole has to be right."""
+        about = self.api.details(uuid)
+        status, answer = self.mutate("GET", f"/{uuid}/download")
+        if status != 200 or about is None:
+            return
+        try:
+            content = fetch(answer["attributes"]["url"])
+        except OSError:
+            return self.count("downloads cut")
+        self.count("downloads")
+        if hashlib.sha256(content).hexdigest() != about["sha256_hash"]:
+            self.lost.append(f"{uuid}: what was downloaded has another hash")
+
+
+def restoring(attributes):
+    restore = attributes and attributes["restore"]
+    return bool(restore) and restore["status"] in ("queued", "running")
+
+
+def fetch(url):
+    """Downloads all of a link, or raises an `OSError`."""
+    import http.client
+    parts = urllib.parse.urlsplit(url)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=60)
+    try:
+        connection.request("GET", f"{parts.path}?{parts.query}")
+        answer = connection.getresponse()
+        if answer.status != 200:
+            raise OSError(f"{answer.status}")
+        return answer.read()
+    except http.client.HTTPException as error:
+        raise OSError(str(error)) from error
+    finally:
+        connection.close()

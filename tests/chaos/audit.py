@@ -1,0 +1,172 @@
+"""The proof at the end: once everything is healed, what the service says, what lies on the disks and what the books
+say has to be the same."""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import time
+
+from actor import fetch
+import tree
+
+# How long what runs at the end may take: a lease that runs out, three attempts, what waits between them.
+SETTLE_SECONDS = 120
+SWEEP_SECONDS = 60
+STAGING = ".holdfast-"
+
+
+class Audit:
+    def __init__(self, world, actors):
+        self.world, self.actors = world, actors
+        self.stuck, self.lost, self.orphaned, self.harmed = [], [], [], []
+        self.verified = 0
+        self.settled = 0.0
+
+    def run(self):
+        if not self.settle():
+            return
+        for actor in self.actors:
+            actor.learn()
+            actor.look("at the end")
+        self.sweep()
+        for actor in self.actors:
+            for uuid, attributes in actor.api.all().items():
+                if attributes["status"] == "completed":
+                    self.verify(actor, uuid, attributes)
+        for actor in self.actors:
+            self.restore_one(actor)
+            self.lost += actor.lost
+            self.harmed += actor.harmed
+        self.look_for_staging()
+
+    def settle(self):
+        """Nothing may run for longer than it needs."""
+        begun = time.monotonic()
+        while True:
+            jobs = [job for state in ["available", "scheduled", "running"]
+                    for job in self.world.admin("job", "list", "--state", state, "--limit", "1000")]
+            self.settled = time.monotonic() - begun
+            if not jobs:
+                break
+            if self.settled > SETTLE_SECONDS:
+                self.stuck += [f"job {job['id']} ({job['kind']}, {job['state']})" for job in jobs]
+                break
+            time.sleep(0.5)
+        creating = self.world.admin("backup", "list", "--state", "creating", "--limit", "1000")
+        self.stuck += [f"backup {one['uuid']} is {one['status']}" for one in creating]
+        return not self.stuck
+
+    def verify(self, actor, uuid, attributes):
+        """Downloads an archive, checks it, unpacks it, compares it."""
+        folder = self.world.work / "audit"
+        folder.mkdir(exist_ok=True)
+        archive, place = folder / f"{uuid}.tar.gz", folder / uuid
+        try:
+            status, answer = actor.api.surely("GET", f"/{uuid}/download")
+            if status != 200:
+                raise OSError(f"no link: {status} {answer}")
+            archive.write_bytes(fetch(answer["attributes"]["url"]))
+            hash_found = hashlib.sha256(archive.read_bytes()).hexdigest()
+            if (hash_found, archive.stat().st_size) != (attributes["sha256_hash"], attributes["bytes"]):
+                raise OSError("hash or size is not what the service says")
+            self.world.run_once(["archive", "verify", archive], {})
+            place.mkdir()
+            self.world.run_once(["archive", "restore", archive, place], {})
+            versions, found = actor.backups[uuid].versions, tree.read(place)
+            if found not in versions:
+                raise OSError(f"it holds what it should not: {tree.difference(versions[-1], found)}")
+        except (OSError, RuntimeError) as error:
+            self.lost.append(f"{uuid}: {error}")
+            return
+        self.verified += 1
+        archive.unlink()
+        shutil.rmtree(place)
+
+    def restore_one(self, actor):
+        """A restore by the service itself, now that nothing fails."""
+        completed = [uuid for uuid, one in actor.backups.items() if one.status == "completed" and not one.deletion]
+        if not completed:
+            return
+        uuid = actor.rng.choice(completed)
+        status, answer = actor.api.surely("POST", f"/{uuid}/restore")
+        if status != 202:
+            self.lost.append(f"{uuid}: a restore is answered with {status} {answer}")
+            return
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while (restore := actor.api.details(uuid)["restore"])["status"] not in ("completed", "failed"):
+            if time.monotonic() > deadline:
+                self.stuck.append(f"the last restore of {uuid} is {restore['status']}")
+                return
+            time.sleep(0.2)
+        if restore["status"] != "completed":
+            self.lost.append(f"{uuid}: the last restore failed: {restore['error']}")
+            return
+        actor.contents = actor.backups[uuid].versions
+        actor.look("after the last restore")
+
+    def sweep(self):
+        """Nothing may lie on a disk but what belongs to a completed backup. Workers sweep when they begin."""
+        for worker in self.world.workers:
+            worker.stop()
+        deadline = time.monotonic() + SWEEP_SECONDS
+        while True:
+            left = self.left_overs()
+            if not left or time.monotonic() > deadline:
+                break
+            time.sleep(0.5)
+        self.orphaned += left
+
+    def left_overs(self):
+        wanted, left = {}, []
+        for actor in self.actors:
+            for uuid, one in actor.backups.items():
+                if one.status == "completed" and one.deletion != "done":
+                    wanted[uuid] = actor.disk if actor.disk == "offsite" else f"disk-{actor.node}"
+        found = [(f"disk-{node}", name) for node in self.world.apis for name in files(self.world.work / f"disk-{node}")]
+        found += [("offsite", name.removeprefix(self.world.prefix + "/"))
+                  for name in self.world.bucket.objects(self.world.prefix)]
+        for place, name in found:
+            # An archive, its index or its manifest: <server>/<backup>[.<attempt>].<what>
+            match = re.fullmatch(r"[0-9a-f-]{36}/([0-9a-f-]{36})(\.\d+)?\.(tar\.gz|tar\.gz\.index|index|json)", name)
+            if name == ".holdfast-disk" or (match and wanted.get(match[1]) == place):
+                continue
+            left.append(f"{place}: {name}")
+        left += [f"offsite: unfinished upload of {name}" for name in self.world.bucket.uploads(self.world.prefix)]
+        # One attempt's objects each, not two's.
+        attempts = {}
+        for place, name in found:
+            if name.endswith(".tar.gz"):
+                backup = name.split("/")[1].split(".")[0]
+                attempts.setdefault(backup, []).append(f"{place}: {name}")
+        for names in attempts.values():
+            if len(names) > 1:
+                left += names[1:]
+        return left
+
+    def look_for_staging(self):
+        for folder, folders, names in os.walk(self.world.work / "servers"):
+            for name in folders + names:
+                if name.startswith(STAGING):
+                    self.orphaned.append(f"staging: {os.path.join(folder, name)}")
+
+    def read_logs(self):
+        """How much was logged, and that nothing secret and no panic is in it."""
+        counts = {}
+        for path in sorted((self.world.work / "logs").glob("*.log")):
+            text = path.read_text(errors="replace")
+            for secret in self.world.secrets:
+                if secret in text:
+                    self.world.fault_of_ours(f"{path.name} shows a secret")
+            if "panicked" in text:
+                self.world.fault_of_ours(f"{path.name} tells of a panic")
+            for level in re.findall(r"^\S+Z +(ERROR|WARN|INFO) ", text, re.MULTILINE):
+                counts[level] = counts.get(level, 0) + 1
+        return counts
+
+
+def files(root):
+    for folder, _, names in os.walk(root):
+        for name in names:
+            yield os.path.relpath(os.path.join(folder, name), root)

@@ -1,0 +1,67 @@
+"""What a server's directory holds: made up at random, told as a dictionary that can be compared."""
+
+import hashlib
+import os
+import stat
+
+
+def read(root):
+    """Path below `root` -> everything about it that a backup has to keep."""
+    found = {}
+    for folder, folders, files in os.walk(root):
+        for name in folders + files:
+            path = os.path.join(folder, name)
+            status = os.lstat(path)
+            mode = stat.S_IMODE(status.st_mode)
+            if stat.S_ISLNK(status.st_mode):
+                about = ("link", os.readlink(path))
+            elif stat.S_ISDIR(status.st_mode):
+                about = ("folder", mode)
+            else:
+                with open(path, "rb") as file:
+                    about = ("file", mode, status.st_mtime_ns, hashlib.file_digest(file, "sha256").hexdigest())
+            found[os.path.relpath(path, root)] = about
+    return found
+
+
+def change(root, rng, megabytes):
+    """Does to a directory what a game server does: writes, rewrites, removes."""
+    folders = [f"d{n}" for n in range(3)] + [f"d{n}/e{m}" for n in range(2) for m in range(2)]
+    for folder in folders:
+        os.makedirs(os.path.join(root, folder), exist_ok=True)
+    for _ in range(rng.randrange(5, 25)):
+        place = os.path.join(root, rng.choice(folders), f"f{rng.randrange(12)}")
+        kind = rng.random()
+        if kind < 0.15 and os.path.lexists(place):
+            os.remove(place)
+        elif kind < 0.25:
+            link = place.replace("/f", "/l")
+            if not os.path.lexists(link):
+                os.symlink(rng.choice(["f1", "../d0/f2", "/nowhere"]), link)
+        else:
+            suffix = rng.choice(["", "", ".log"])
+            with open(place + suffix, "wb") as file:
+                file.write(rng.randbytes(rng.choice([0, 10, 4_000, 100_000])))
+            os.chmod(place + suffix, rng.choice([0o644, 0o600, 0o755]))
+    # What the archive mostly consists of, so that it takes a while.
+    with open(os.path.join(root, "d0", "region"), "wb") as file:
+        file.write(rng.randbytes(int(megabytes * rng.uniform(0.5, 1.0) * 1_000_000)))
+
+
+def without_logs(tree):
+    """What is left of a tree with `*.log` ignored."""
+    return {path: about for path, about in tree.items() if not path.endswith(".log")}
+
+
+def over(target, tree):
+    """What a restore of `target` makes of `tree` when nothing is removed first."""
+    return {**tree, **target}
+
+
+def difference(expected, found):
+    """A few lines on how two trees differ."""
+    lines = []
+    for path in sorted(expected.keys() | found.keys()):
+        if expected.get(path) != found.get(path):
+            lines.append(f"{path}: expected {expected.get(path)}, found {found.get(path)}")
+    return f"{len(lines)} differ: " + "; ".join(lines[:5])

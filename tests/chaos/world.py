@@ -1,0 +1,322 @@
+"""Everything that runs: a private Postgres, an S3 server, two nodes with their APIs and workers, and the network
+between them. All of it listens on loopback, and ends with this program."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import threading
+import time
+
+from bucket import Bucket
+from proxy import Proxy
+import tree
+
+NODES = ["one", "two"]
+LEASE_SECONDS = 5
+# What a process may take to stop once it is told to: 8 s for its jobs, and the database's goodbyes.
+STOP_SECONDS = 14
+SECRET = "a-secret-that-shows-nowhere"
+SIGNING_KEY = "chaos-signing-key-that-shows-nowhere-0123456789"
+
+
+class Process:
+    """One process of the service. It is started again whenever it has ended, as systemd would."""
+
+    def __init__(self, world, name, arguments, settings):
+        self.world, self.name, self.arguments = world, name, arguments
+        self.environment = {key: value for key, value in os.environ.items() if not key.startswith("HOLDFAST")}
+        self.environment.update(variables(settings))
+        self.log = world.work / "logs" / f"{name}.log"
+        self.child = None
+        self.began = 0.0
+        self.expected = False  # whether it was told to end
+        self.rest_until = 0.0  # not started again before
+
+    def start(self):
+        with open(self.log, "ab") as log:
+            self.child = subprocess.Popen(
+                [self.world.binary, *self.arguments], env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        self.began = time.monotonic()
+        self.expected = False
+
+    def signal(self, number):
+        if self.child and self.child.poll() is None:
+            self.child.send_signal(number)
+
+    def kill(self, rest=0.0):
+        self.rest_until = time.monotonic() + rest
+        self.expected = True
+        self.signal(signal.SIGKILL)
+
+    def stop(self, rest=0.0):
+        """Tells it to end, and returns its exit code; None when it would not."""
+        self.rest_until = time.monotonic() + STOP_SECONDS + 60
+        self.expected = True
+        if self.child.poll() is not None:
+            self.rest_until = 0
+            return None  # nobody there to be told
+        self.signal(signal.SIGTERM)
+        begun = time.monotonic()
+        try:
+            code = self.child.wait(STOP_SECONDS)
+            took = time.monotonic() - begun
+            self.world.note("stopped", process=self.name, code=code, seconds=round(took, 2))
+            self.world.slowest_stop = max(self.world.slowest_stop, took)
+        except subprocess.TimeoutExpired:
+            code = None
+            self.world.fault_of_ours(f"{self.name} did not end within {STOP_SECONDS} s of SIGTERM")
+            self.signal(signal.SIGABRT)
+            self.child.wait()
+        if code not in (0, None) and time.monotonic() - self.began > 5:
+            self.world.fault_of_ours(f"{self.name} ended with {code} when it was told to stop")
+        self.rest_until = time.monotonic() + rest
+        return code
+
+    def look_after(self):
+        if self.child is None or self.child.poll() is None:
+            return
+        lasted = time.monotonic() - self.began
+        if not self.expected:
+            self.expected = True
+            self.world.note("ended", process=self.name, code=self.child.returncode, seconds=round(lasted, 1))
+            # One that can't begin because the database is away says so and goes; one that runs goes on.
+            if lasted > 10 or self.child.returncode < 0:
+                self.world.fault_of_ours(f"{self.name} ended by itself with {self.child.returncode}")
+            self.rest_until = time.monotonic() + 0.5
+        if time.monotonic() >= self.rest_until:
+            self.start()
+
+
+class Postgres:
+    """The private cluster of `with-postgres`, reached through a proxy."""
+
+    def __init__(self, world):
+        self.world, self.folder = world, world.work / "postgres"
+        self.proxy = Proxy(str(self.folder / ".s.PGSQL.5432"), f"{world.seed}/postgres")
+        self.url = f"postgres://postgres@127.0.0.1:{self.proxy.port}/postgres?sslmode=disable"
+        self.child = None
+
+    def start(self):
+        with open(self.world.work / "logs" / "postgres.log", "ab") as log:
+            self.child = subprocess.Popen(
+                [self.world.with_postgres, self.folder, "--durable", "--", "sh", "-c", "echo up; exec cat"],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
+            )
+        if self.child.stdout.readline() != b"up\n":
+            raise RuntimeError("Postgres does not start: see logs/postgres.log")
+
+    def stop(self):
+        """Fast: sessions are ended, everything is written."""
+        self.child.stdin.close()
+        self.child.wait()
+        self.child.stdout.close()
+
+    def crash(self):
+        """At once: it has to recover when it starts again."""
+        os.kill(self.postmaster(), signal.SIGQUIT)
+        self.stop()
+
+    def postmaster(self):
+        return int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
+
+    def processes(self):
+        """The postmaster and its children."""
+        found = [self.postmaster()]
+        for status in pathlib.Path("/proc").glob("[0-9]*/stat"):
+            try:
+                if int(status.read_text().rsplit(")", 1)[1].split()[1]) == found[0]:
+                    found.append(int(status.parent.name))
+            except (OSError, IndexError):
+                pass
+        return found
+
+    def query(self, statement):
+        command = [self.world.psql, "-qAtX", "-h", self.folder, "-U", "postgres", "-d", "postgres", "-c", statement]
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout.strip()
+
+
+class World:
+    def __init__(self, options, work):
+        self.work, self.seed = work, options.seed
+        self.binary, self.with_postgres = options.binary, options.with_postgres
+        self.psql = options.psql
+        self.slowest_stop = 0.0
+        self.our_faults = []
+        self.mounts = []
+        self.lock = threading.Lock()
+        self.begun = time.monotonic()
+        (work / "logs").mkdir()
+        self.events = open(work / "events.log", "w")
+        self.processes, self.apis, self.workers = [], {}, []
+        self.tokens = []
+        self.ended = threading.Event()
+        self.postgres = Postgres(self)
+        self.open_bucket(options)
+
+    def note(self, what, **fields):
+        """Writes a line of the evidence."""
+        with self.lock:
+            line = {"at": round(time.monotonic() - self.begun, 2), "what": what, **fields}
+            self.events.write(json.dumps(line, default=str) + "\n")
+            self.events.flush()
+
+    def fault_of_ours(self, text):
+        """Something that must not happen, whatever is done to the service."""
+        self.note("OURS", text=text)
+        with self.lock:
+            self.our_faults.append(text)
+
+    def open_bucket(self, options):
+        """The S3 server of the environment (`scripts/with-ceph`), or s3s-fs in a process of its own."""
+        outside = {name: os.environ.get(f"HOLDFAST_TEST_S3_{name}") for name in
+                   ["ENDPOINT", "BUCKET", "REGION", "ACCESS_KEY", "SECRET_KEY"]}
+        self.s3 = None
+        if all(outside.values()):
+            endpoint, bucket, region, access, secret = outside.values()
+            self.bucket_kind = "the server of the environment"
+        else:
+            (self.work / "bucket" / "backups").mkdir(parents=True)
+            bucket, region, access, secret = "backups", "us-east-1", "CHAOSKEY", SECRET
+            self.s3 = subprocess.Popen(
+                [options.s3_server, self.work / "bucket", access, secret],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=open(self.work / "logs" / "s3.log", "ab"),
+            )
+            endpoint = self.s3.stdout.readline().decode().strip()
+            self.bucket_kind = "s3s-fs, which can't list unfinished uploads"
+        self.bucket = Bucket(endpoint, bucket, region, access, secret)
+        host, port = self.bucket.host.split(":")
+        self.s3_proxy = Proxy((host, int(port)), f"{self.seed}/s3")
+        self.prefix = f"chaos-{os.getpid()}"
+        self.secrets = [secret, SIGNING_KEY]
+
+    def start(self):
+        self.postgres.start()
+        settings = {"database.url": self.postgres.url}
+        self.run_once(["migrate", "--data", self.work / "data"], settings)
+        for node in NODES:
+            port = free_port()
+            self.apis[node] = f"127.0.0.1:{port}"
+            disk = self.small_disk(self.work / f"disk-{node}")
+            common = {
+                **settings,
+                "database.max_connections": 6,
+                "worker.node": node,
+                "worker.lease_seconds": LEASE_SECONDS,
+                "worker.read_limit_bytes_per_second": 4_000_000,
+                "worker.compression_level": 1,
+                "http.listen": f"127.0.0.1:{port}",
+                "http.rate_limit_per_minute": 0,
+                "http.public_url": f"http://127.0.0.1:{port}",
+                "auth.signing_key": SIGNING_KEY,
+                "limits.backups_per_server": 8,
+                "storage.disks.local.root": disk,
+                "storage.disks.offsite.driver": "s3",
+                "storage.disks.offsite.endpoint": f"http://127.0.0.1:{self.s3_proxy.port}",
+                "storage.disks.offsite.bucket": self.bucket.name,
+                "storage.disks.offsite.prefix": self.prefix,
+                "storage.disks.offsite.region": self.bucket.region,
+                "storage.disks.offsite.access_key_id": self.bucket.access_key,
+                "storage.disks.offsite.secret_access_key": self.bucket.secret_key,
+                "storage.disks.offsite.part_size_bytes": 5 << 20,
+            }
+            data = self.work / f"data-{node}"
+            self.settings = common
+            self.add(Process(self, f"api-{node}", ["serve", "--data", data], common))
+            for number in range(2):
+                worker = Process(self, f"worker-{node}-{number}", ["worker", "--data", data], common)
+                self.add(worker)
+                self.workers.append(worker)
+        threading.Thread(target=self.look_after, daemon=True).start()
+
+    def add(self, process):
+        self.processes.append(process)
+        process.start()
+
+    def look_after(self):
+        while not self.ended.is_set():
+            for process in self.processes:
+                process.look_after()
+            time.sleep(0.1)
+
+    def small_disk(self, folder):
+        """A disk that can be filled, where this is root; a folder elsewhere."""
+        folder.mkdir()
+        if os.geteuid() == 0:
+            mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200m", "tmpfs", folder], capture_output=True)
+            if mounted.returncode == 0:
+                self.mounts.append(folder)
+        return folder
+
+    def run_once(self, arguments, settings):
+        """Runs a command of `holdfast` to its end, and returns what it prints."""
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("HOLDFAST")}
+        environment.update(variables(settings))
+        done = subprocess.run([self.binary, *arguments], env=environment, capture_output=True, text=True, timeout=120)
+        if done.returncode != 0:
+            raise RuntimeError(f"holdfast {' '.join(map(str, arguments))}: {done.stderr.strip()}")
+        return done.stdout
+
+    def admin(self, *arguments):
+        return json.loads(self.run_once(["admin", "--json", "--data", self.work / "data", *arguments], self.settings))
+
+    def make_servers(self, count, rng):
+        """Registers servers on both nodes, some with a disk in the bucket, one whose directory is a mount point."""
+        self.admin("user", "create", "--email", "owner@example.com")
+        token = self.admin("key", "create", "--user", "owner@example.com")["token"]
+        self.tokens.append(token)
+        self.secrets.append(token)
+        servers = []
+        for number in range(count):
+            node, disk = NODES[number % 2], ["offsite", "local"][number // 2 % 2]
+            directory = self.work / "servers" / f"s{number}"
+            directory.mkdir(parents=True)
+            if number == 2 and os.geteuid() == 0:
+                # Its children change places one by one, since a mount point can't be renamed.
+                if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=100m", "tmpfs", directory]).returncode == 0:
+                    self.mounts.append(directory)
+            megabytes = 12 if disk == "offsite" and number == 0 else 5
+            tree.change(directory, rng, megabytes)
+            made = self.admin("server", "create", "--owner", "owner@example.com", "--name", f"S{number}",
+                              "--dir", directory, "--node", node, "--disk", disk)
+            servers.append((made["uuid"], directory, disk, node, megabytes))
+        return servers
+
+    def stop(self):
+        """Ends everything, the service first, as it should end."""
+        self.ended.set()
+        for process in self.processes:
+            process.signal(signal.SIGCONT)
+            process.stop()
+
+    def clear(self):
+        """Ends whatever still runs, without asking."""
+        self.ended.set()
+        for process in self.processes:
+            process.signal(signal.SIGKILL)
+            if process.child:
+                process.child.wait()
+        if self.postgres.child and self.postgres.child.poll() is None:
+            for pid in self.postgres.processes():
+                os.kill(pid, signal.SIGCONT)
+            self.postgres.stop()
+        if self.s3:
+            self.s3.stdin.close()
+            self.s3.wait()
+
+    def unmount(self):
+        for folder in self.mounts:
+            subprocess.run(["umount", folder], check=False)
+
+
+def variables(settings):
+    return {f"HOLDFAST__{key.upper().replace('.', '__')}": str(value) for key, value in settings.items()}
+
+
+def free_port():
+    import socket
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]

@@ -1,0 +1,58 @@
+//! What fails around the service: its database, its disks, its clock, and those who tell it to stop. Whatever it
+//! is, jobs wait and go on, and what is finished is kept.
+
+mod clocks;
+mod database_away;
+mod full;
+mod phases;
+mod postgres_dies;
+
+use serde_json::Value;
+
+use crate::support::app::App;
+use crate::support::{eventually, files};
+
+/// How fast servers are read where a backup must not be done at once: as fast as three megabytes take two seconds.
+const SLOWLY: (&str, &str) = ("worker.read_limit_bytes_per_second", "1500000");
+
+/// Makes a server's directory of about three megabytes that no compression makes smaller.
+fn make_server(app: &App) {
+    files::make_server(&app.directory);
+    let region = app.directory.join("world/big.mca");
+    files::write(&region, &files::noise(3_000_000, 7));
+}
+
+/// Waits until bytes of a backup lie on the local disk.
+async fn under_way(app: &App) {
+    eventually("the backup is under way", async || {
+        let begun = files::files_below(&app.disk)
+            .iter()
+            .any(|name| name.ends_with(".partial"));
+        begun.then_some(())
+    })
+    .await;
+}
+
+/// Waits until an archive lies on the local disk with all that belongs to it, told of or not.
+async fn finished(app: &App) {
+    eventually("the archive is finished", async || {
+        let files = files::files_below(&app.disk);
+        files
+            .iter()
+            .any(|name| name.ends_with(".json"))
+            .then_some(())
+    })
+    .await;
+}
+
+/// The archive on the local disk is the one that is told of, made at the first attempt, and nothing else is there.
+fn assert_kept(app: &App, backup: &Value) {
+    assert_eq!(backup["status"], "completed", "{backup}");
+    let archive = fs_err::read(app.archive(backup["uuid"].as_str().unwrap())).unwrap();
+    assert_eq!(backup["sha256_hash"], files::sha256(&archive));
+    assert_eq!(
+        files::files_below(&app.disk).len(),
+        4,
+        "and the disk's mark"
+    );
+}

@@ -1,0 +1,185 @@
+//! Full disks: that of the archives, that of a server, and that of Postgres. Small ones of our own, which takes root.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use holdfast_db::Database;
+use holdfast_postgres::{Options, PrivatePostgres};
+
+use super::{SLOWLY, make_server, under_way};
+use crate::support::app::App;
+use crate::support::client::send;
+use crate::support::{eventually, files, is_root, skipped};
+
+/// A disk of a few megabytes.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(folder: PathBuf, megabytes: u32) -> Option<Self> {
+        if !is_root() {
+            skipped("only root may mount a small disk");
+            return None;
+        }
+        fs_err::create_dir_all(&folder).unwrap();
+        let size = format!("size={megabytes}m,mode=711");
+        let mut mount = Command::new("mount");
+        mount
+            .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
+            .arg(&folder);
+        if mount.status().is_ok_and(|status| status.success()) {
+            return Some(Self(folder));
+        }
+        skipped("mounting is forbidden here");
+        None
+    }
+
+    /// Writes until there is no room left.
+    fn fill(&self) {
+        let mut file = fs_err::File::create(self.ballast()).unwrap();
+        for size in [1 << 20, 4096, 1] {
+            let bytes = vec![b'x'; size];
+            while file.write_all(&bytes).is_ok() {}
+        }
+    }
+
+    fn empty(&self) {
+        fs_err::remove_file(self.ballast()).unwrap();
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.0.join(".ballast")
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: a test that has failed may still have files open.
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_disk_that_fills_up_fails_the_backup_with_that_reason_and_nothing_is_left() {
+    let folder = files::scratch();
+    let Some(disk) = SmallDisk::mount(folder.path().join("small"), 24) else {
+        return;
+    };
+    let root = disk.0.join("backups");
+    let mut app = App::without_worker(&[
+        ("storage.disks.local.root", root.to_str().unwrap()),
+        ("limits.disk_reserve_bytes", "0"),
+    ])
+    .await;
+    app.disk = root;
+    make_server(&app);
+    app.add_worker(&[SLOWLY]);
+    let uuid = app.as_owner().create(json!({})).await.uuid();
+    under_way(&app).await;
+    disk.fill();
+    let backup = app.ended(&uuid).await;
+    let full = "The storage `local` has no space left for this backup.";
+    assert_eq!(
+        (&backup["status"], &backup["error"]),
+        (&json!("failed"), &json!(full))
+    );
+    assert_eq!(files::files_below(&app.disk), [".holdfast-disk"]);
+    disk.empty();
+    let uuid = eventually("the worker has told that there is room", async || {
+        let answer = app.as_owner().create(json!({})).await;
+        (answer.status == 200).then(|| answer.uuid())
+    })
+    .await;
+    assert_eq!(app.ended(&uuid).await["status"], "completed");
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_whose_disk_is_full_is_not_restored_and_not_changed() {
+    let folder = files::scratch();
+    let Some(disk) = SmallDisk::mount(folder.path().join("small"), 24) else {
+        return;
+    };
+    let mut app = App::start().await;
+    app.directory = disk.0.join("server");
+    app.server.directory.clone_from(&app.directory);
+    app.save_server().await;
+    make_server(&app);
+    let uuid = app.backup().await;
+    let tree = files::tree(&app.directory);
+    disk.fill();
+    let owner = app.as_owner();
+    assert_eq!(owner.restore(&uuid, json!({})).await.status, 202);
+    let restore = app.restored(&uuid).await;
+    let error = restore["error"].as_str().unwrap();
+    let begins = error.starts_with("There is not enough space on the server's node: ");
+    assert!(
+        begins && error.ends_with(" Nothing was changed."),
+        "{error}"
+    );
+    assert_eq!(files::tree(&app.directory), tree);
+    let beside = fs_err::read_dir(&disk.0).unwrap();
+    let names: Vec<_> = beside.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(
+        names.len(),
+        2,
+        "{names:?}: the server and what fills the disk"
+    );
+    disk.empty();
+    assert_eq!(owner.restore(&uuid, json!({})).await.status, 202);
+    eventually("the second restore has ended", async || {
+        (app.restored(&uuid).await["status"] == "completed").then_some(())
+    })
+    .await;
+    assert_eq!(files::tree(&app.directory), tree);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_postgres_whose_disk_is_full_is_told_with_503_and_waited_for() {
+    let folder = files::scratch();
+    let Some(disk) = SmallDisk::mount(folder.path().join("pg"), 150) else {
+        return;
+    };
+    let postgres = start_postgres(&disk.0.join("cluster")).await;
+    let url = postgres.url("postgres");
+    let app = App::start_with(&[("database.url", &url)]).await;
+    let uuid = app.backup().await;
+    let owner = app.as_owner();
+    disk.fill();
+    // As long as there is room in pages that are there, it takes what comes.
+    let refused = eventually("the disk is really full", async || {
+        let rename = owner.request(Method::PUT, &format!("/{uuid}/rename"));
+        let answer = send(rename.json(&json!({"name": "x".repeat(190)}))).await;
+        (answer.status != 200).then_some(answer)
+    })
+    .await;
+    assert_eq!(refused.refusal().0, 503);
+    assert_eq!(refused.header("retry-after"), "5");
+    assert_eq!(owner.list("").await.status, 200, "reading goes on");
+    disk.empty();
+    let done = eventually("it takes backups again", async || {
+        let answer = owner.create(json!({})).await;
+        (answer.status == 200).then(|| answer.uuid())
+    })
+    .await;
+    let ended: Value = app.ended(&done).await;
+    assert_eq!(ended["status"], "completed", "{ended}");
+    app.stop().await;
+    postgres.stop().await.unwrap();
+}
+
+/// A migrated cluster of a test's own.
+pub(super) async fn start_postgres(folder: &Path) -> PrivatePostgres {
+    let options = Options::new(folder);
+    let postgres = PrivatePostgres::start(&options).await.unwrap();
+    let database = Database::connect(&postgres.url("postgres"), 2)
+        .await
+        .unwrap();
+    holdfast_db::migrate(&database).await.unwrap();
+    database.close().await;
+    postgres
+}
