@@ -6,6 +6,8 @@ mod delete;
 mod download;
 mod list;
 mod lock;
+mod polled;
 mod rename;
 mod restore;
 mod show;
+mod verify;

@@ -1,8 +1,10 @@
 //! What the database's functions promise beyond what requests and workers show of them.
 
 mod backups_of_servers;
+mod bounds;
 mod claims;
 mod leases;
+mod marks;
 mod people;
 mod plans;
 mod schema;

@@ -3,14 +3,23 @@
 pub(crate) mod app;
 pub(crate) mod client;
 pub(crate) mod database;
+pub(crate) mod docker;
 pub(crate) mod files;
+#[expect(
+    dead_code,
+    reason = "the tests of crates/storage try more of it than these do"
+)]
+pub(crate) mod google;
+pub(crate) mod postgres;
 pub(crate) mod process;
 #[expect(
     dead_code,
     reason = "the tests of crates/storage need more faults than these do"
 )]
 pub(crate) mod proxy;
+pub(crate) mod receiver;
 pub(crate) mod s3;
+pub(crate) mod tls;
 
 use std::time::{Duration, Instant};
 

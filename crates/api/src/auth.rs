@@ -10,7 +10,7 @@ use actix_web::http::header::AUTHORIZATION;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 
 use holdfast_db::visits::{Named, Visit};
-use holdfast_db::{servers, users};
+use holdfast_db::{Marks, servers, users};
 use holdfast_domain::access::Action;
 use holdfast_domain::activity::Origin;
 use holdfast_domain::key::{KeyIdentifier, KeyKind, KeyRefused, KeyToken};
@@ -44,6 +44,8 @@ pub(crate) struct Caller {
     server: Option<(Server, Standing)>,
     /// The backup that the path names, if it is that server's.
     backup: Option<Backup>,
+    /// Which marks that server's lists had.
+    marks: Marks,
 }
 
 impl FromRequest for Caller {
@@ -57,6 +59,7 @@ impl FromRequest for Caller {
                 key: found,
                 server,
                 backup,
+                marks,
             } = authenticate(&request, KeyKind::Client).await?;
             Ok(Self {
                 user: found.key.user,
@@ -67,6 +70,7 @@ impl FromRequest for Caller {
                 trace: names::trace_of(&request),
                 server,
                 backup,
+                marks,
             })
         })
     }
@@ -124,22 +128,77 @@ async fn find_key(request: &HttpRequest, needed: KeyKind) -> Result<Visit, ApiEr
         server: of_client("server").and_then(ServerRef::parse),
         backup: of_client("backup").and_then(BackupId::parse),
     };
-    let visit = state.visits.find(named).await?;
-    let visit = visit.ok_or(ApiError::InvalidCredentials)?;
+    let visit = visit(state, named, &token, origin::caller_address(request)).await?;
     let found = &visit.key;
-    let address = origin::caller_address(request);
-    found
-        .key
-        .check(&token, (state.now)(), address)
-        .map_err(|refused| match refused {
-            KeyRefused::Invalid => ApiError::InvalidCredentials,
-            KeyRefused::AddressNotAllowed => ApiError::AddressNotAllowed { address },
-        })?;
     request.extensions_mut().insert(found.key.profile);
     if found.key.kind == needed {
         Ok(visit)
     } else {
         Err(ApiError::WrongKind { needed })
+    }
+}
+
+/// Finds what is named, and checks the key.
+async fn visit(
+    state: &ApiState,
+    named: Named,
+    token: &KeyToken,
+    address: Option<IpAddr>,
+) -> Result<Visit, ApiError> {
+    let visit = state.visits.find(named).await?;
+    let visit = visit.ok_or(ApiError::InvalidCredentials)?;
+    let checked = visit.key.key.check(token, (state.now)(), address);
+    checked.map_err(|refused| match refused {
+        KeyRefused::Invalid => ApiError::InvalidCredentials,
+        KeyRefused::AddressNotAllowed => ApiError::AddressNotAllowed { address },
+    })?;
+    Ok(visit)
+}
+
+/// What a caller has shown, to be asked again while an answer goes on.
+#[derive(Clone, Debug)]
+pub(crate) struct Pass {
+    token: KeyToken,
+    address: Option<IpAddr>,
+    server: ServerRef,
+}
+
+impl Pass {
+    /// Takes it from a request to the client API that names a server.
+    ///
+    /// # Errors
+    /// When there is nothing to take.
+    pub(crate) fn of(request: &HttpRequest) -> Result<Self, ApiError> {
+        let server = request.match_info().get("server");
+        Ok(Self {
+            token: bearer(request).ok_or(ApiError::InvalidCredentials)?,
+            address: origin::caller_address(request),
+            server: server
+                .and_then(ServerRef::parse)
+                .ok_or(ApiError::NotFound)?,
+        })
+    }
+
+    /// Returns the public part of the key.
+    pub(crate) fn key(&self) -> &KeyIdentifier {
+        self.token.identifier()
+    }
+
+    /// Returns the server, as the caller may see it now, if that is so.
+    ///
+    /// # Errors
+    /// When the key is no longer good, or the database can't be read.
+    pub(crate) async fn server(
+        &self,
+        state: &ApiState,
+    ) -> Result<Option<(Server, Standing)>, ApiError> {
+        let named = Named {
+            key: self.key().clone(),
+            server: Some(self.server.clone()),
+            backup: None,
+        };
+        let visit = visit(state, named, &self.token, self.address).await?;
+        Ok(visit.server)
     }
 }
 
@@ -170,6 +229,11 @@ impl Caller {
     pub(crate) fn server(&self) -> Result<(&Server, &Standing), ApiError> {
         let (server, standing) = self.server.as_ref().ok_or(ApiError::NotFound)?;
         Ok((server, standing))
+    }
+
+    /// Returns which marks the server's lists had when the caller's key was looked up.
+    pub(crate) fn marks(&self) -> &Marks {
+        &self.marks
     }
 
     /// Returns the server and the backup that the path names.

@@ -28,6 +28,8 @@ pub(crate) enum ApiError {
     InvalidCredentials,
     /// Too many requests in this minute.
     TooManyRequests { retry_after_seconds: u32 },
+    /// The key, or this process, has as many streams as it may.
+    TooManyStreams,
     /// The key's allow-list doesn't hold the caller's address.
     AddressNotAllowed { address: Option<IpAddr> },
     /// The caller's network is none of those that may see metrics.
@@ -97,7 +99,9 @@ impl ApiError {
             Self::AddressNotAllowed { .. }
             | Self::MetricsNotAllowed { .. }
             | Self::WrongKind { .. } => (StatusCode::FORBIDDEN, "AccessDeniedHttpException"),
-            Self::TooManyRequests { .. } | Self::Create(CreateRefused::Throttled(_)) => (
+            Self::TooManyRequests { .. }
+            | Self::TooManyStreams
+            | Self::Create(CreateRefused::Throttled(_)) => (
                 StatusCode::TOO_MANY_REQUESTS,
                 "TooManyRequestsHttpException",
             ),
@@ -199,6 +203,9 @@ impl ApiError {
                 format!("This backup failed and cannot be {}.", participle(*purpose))
             }
             Self::TooManyRequests { .. } => "Too many requests, please slow down.".into(),
+            Self::TooManyStreams => {
+                "Too many event streams are open, please close one first.".into()
+            }
             Self::Create(CreateRefused::Throttled(Throttle { count, seconds })) => {
                 format!(
                     "Only {count} backups may be generated within a {seconds} second span of time."
@@ -284,6 +291,7 @@ fn participle(purpose: Purpose) -> &'static str {
         Purpose::Restore => "restored",
         Purpose::Lock => "locked",
         Purpose::Unlock => "unlocked",
+        Purpose::Verify => "verified",
     }
 }
 

@@ -1,4 +1,5 @@
-//! Hears of jobs that end, so that an answer which depends on one can wait for it.
+//! Hears of jobs that end, so that an answer which depends on one can wait for it, and of notices, for streams: the one
+//! connection of an API process that listens.
 
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use holdfast_db::{Database, Error, Listener, Signal, jobs};
-use holdfast_domain::{JobId, JobState};
+use holdfast_domain::{JobId, JobState, ServerId};
 
 /// How often a waiting request looks by itself, should a signal be lost.
 const POLL: Duration = Duration::from_millis(500);
@@ -16,6 +17,7 @@ const POLL: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Finals {
     sender: broadcast::Sender<JobId>,
+    notices: broadcast::Sender<Option<ServerId>>,
 }
 
 /// A request's ear, opened before it puts its job in, so that no end is missed.
@@ -31,24 +33,40 @@ impl Finals {
         let mut listener = Listener::new(database).await?;
         let (sender, _) = broadcast::channel(1024);
         let to = sender.clone();
+        let (notices, _) = broadcast::channel(1024);
+        let to_streams = notices.clone();
         tokio::spawn(async move {
             loop {
                 tokio::select! {
                     () = shutdown.cancelled() => break,
                     signal = listener.next() => {
-                        if let Signal::Final(job) = signal {
-                            // Nobody waits most of the time; that is no failure.
-                            let _nobody = to.send(job);
+                        // Nobody waits most of the time; that is no failure.
+                        match signal {
+                            Signal::Final(job) => {
+                                let _nobody = to.send(job);
+                            }
+                            Signal::Notice(server) => {
+                                let _nobody = to_streams.send(Some(server));
+                            }
+                            Signal::Reconnected => {
+                                let _nobody = to_streams.send(None);
+                            }
+                            Signal::Available { .. } => {}
                         }
                     }
                 }
             }
         });
-        Ok(Self { sender })
+        Ok(Self { sender, notices })
     }
 
     pub(crate) fn subscribe(&self) -> Subscription {
         Subscription(self.sender.subscribe())
+    }
+
+    /// Hears of servers that there are notices about; `None` when any may have been missed.
+    pub(crate) fn notices(&self) -> broadcast::Receiver<Option<ServerId>> {
+        self.notices.subscribe()
     }
 }
 

@@ -150,7 +150,7 @@ impl Fields {
             Some(_) => {
                 let _none: Option<()> = self.violation(
                     "ignored",
-                    "string",
+                    "array",
                     "The ignored must be a string or an array of strings.",
                 );
                 return IgnorePatterns::default();

@@ -16,6 +16,7 @@ pub(crate) fn routes(app: &mut web::ServiceConfig) {
                     .route(read().to(backups::list))
                     .route(web::post().to(backups::create)),
             )
+            .service(resource("/events", "GET").route(web::get().to(backups::events)))
             .service(
                 resource("/{backup}", "GET, HEAD, DELETE")
                     .route(read().to(backups::show))
@@ -30,7 +31,8 @@ pub(crate) fn routes(app: &mut web::ServiceConfig) {
             .service(resource("/{backup}/lock", "POST").route(web::post().to(backups::lock)))
             .service(resource("/{backup}/rename", "PUT").route(web::put().to(backups::rename)))
             .service(resource("/{backup}/cancel", "POST").route(web::post().to(backups::cancel)))
-            .service(resource("/{backup}/unlock", "POST").route(web::post().to(backups::unlock))),
+            .service(resource("/{backup}/unlock", "POST").route(web::post().to(backups::unlock)))
+            .service(resource("/{backup}/verify", "POST").route(web::post().to(backups::verify))),
     )
     .service(
         scope("/api/application")

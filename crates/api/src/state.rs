@@ -17,8 +17,10 @@ use holdfast_domain::{DiskName, NodeName, PlaceRules, Server, TraceParent};
 use holdfast_storage::{Disk, Disks};
 
 use crate::finals::Finals;
+use crate::lists::Lists;
 use crate::rate::Limiter;
 use crate::sign::Signer;
+use crate::streams::Streams;
 
 /// Says how many bytes a backup of a server would have to read, with these patterns, where this process sees the
 /// server's files and they can be counted quickly.
@@ -43,12 +45,16 @@ pub struct ApiState {
     pub visits: Visits,
     /// Finds what lists show.
     pub pages: Pages,
+    /// Lists that may be answered again.
+    pub lists: Lists,
     /// The disks that this process can read from.
     pub disks: Disks,
     /// Signs and checks download links.
     pub signer: Signer,
     /// Hears of jobs that end.
     pub finals: Finals,
+    /// Tells streams what becomes of backups.
+    pub streams: Arc<Streams>,
     /// Counts requests.
     pub limiter: Arc<Limiter>,
     /// Measures a server that has no backup yet.

@@ -4,22 +4,25 @@ pub(crate) mod application;
 pub(crate) mod objects;
 
 use actix_web::HttpResponse;
-use actix_web::http::header::{ALLOW, CACHE_CONTROL, HeaderValue, RETRY_AFTER};
+use actix_web::http::header::{ALLOW, CACHE_CONTROL, ContentType, HeaderValue, RETRY_AFTER};
 use chrono::{DateTime, Datelike, Timelike, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use holdfast_db::activity::Entry;
-use holdfast_domain::backup::{Notes, Restore};
+use holdfast_db::backups::Page;
+use holdfast_domain::backup::{Notes, Restore, Verification, VerificationState};
 use holdfast_domain::limit::CreateRefused;
 use holdfast_domain::{Backup, BackupState, JobState, Profile, Progress};
 
 use self::objects::{
-    ActivityActor, ActivityAttributes, ActivityList, ActivityObject, BackupAttributes, BackupList,
+    ActivityActor, ActivityAttributes, ActivityList, ActivityObject, BackupAttributes,
     BackupListMeta, BackupObject, ErrorEntry, Errors, ListMeta, NotesView, Pagination,
     ProgressView, RestoreStatus, RestoreView, SignedUrl, SignedUrlAttributes, Status,
+    VerificationStatus, VerificationView,
 };
 use crate::error::ApiError;
+use crate::lists::Listed;
 
 /// How long a client should wait when the service is away, in seconds.
 const RETRY_AFTER_SECONDS: u32 = 5;
@@ -43,6 +46,8 @@ pub(crate) fn backup(backup: &Backup, profile: Profile) -> BackupObject {
         is_scheduled: backup.is_scheduled,
         progress: backup.progress.as_ref().map(progress),
         restore: backup.restore.as_ref().map(restore),
+        verification: backup.verification.as_ref().map(verification),
+        is_damaged: backup.damaged_at.is_some(),
         notes: notes(&Notes::default()),
         disk: backup.disk.to_string(),
     };
@@ -79,7 +84,7 @@ pub(crate) fn backup(backup: &Backup, profile: Profile) -> BackupObject {
     }
 }
 
-fn progress(progress: &Progress) -> ProgressView {
+pub(crate) fn progress(progress: &Progress) -> ProgressView {
     ProgressView {
         phase: progress.phase,
         bytes_done: progress.bytes_done,
@@ -104,6 +109,24 @@ fn restore(restore: &Restore) -> RestoreView {
     }
 }
 
+fn verification(verification: &Verification) -> VerificationView {
+    let sentence = verification.sentence.clone();
+    let (status, error, note) = match verification.state {
+        VerificationState::Queued => (VerificationStatus::Queued, None, None),
+        VerificationState::Running => (VerificationStatus::Running, None, None),
+        VerificationState::Passed => (VerificationStatus::Passed, None, sentence),
+        VerificationState::Failed => (VerificationStatus::Failed, sentence, None),
+        VerificationState::Inconclusive => (VerificationStatus::Inconclusive, sentence, None),
+    };
+    VerificationView {
+        status,
+        started_at: verification.started_at.map(date),
+        finished_at: verification.finished_at.map(date),
+        error,
+        note,
+    }
+}
+
 fn notes(notes: &Notes) -> NotesView {
     NotesView {
         count: notes.count,
@@ -111,21 +134,40 @@ fn notes(notes: &Notes) -> NotesView {
     }
 }
 
-/// A page of backups.
+/// The backups of a page, as they are kept to be answered again.
+///
+/// # Errors
+/// [`ApiError::Internal`] when they can't be written, which would be a defect.
+pub(crate) fn listed(page: &Page, profile: Profile) -> Result<Listed, ApiError> {
+    let data: Vec<BackupObject> = page.backups.iter().map(|b| backup(b, profile)).collect();
+    let backups = serde_json::to_vec(&data).map_err(|_| ApiError::Internal)?;
+    let count = page.backups.len();
+    Ok(Listed::new(&backups, count, page.total, page.kept))
+}
+
+/// A page of backups: a [`BackupList`], put together from what was written before.
+///
+/// # Errors
+/// [`ApiError::Internal`] when it can't be written, which would be a defect.
 pub(crate) fn backup_list(
-    backups: &[Backup],
-    profile: Profile,
+    listed: &Listed,
     pagination: Pagination,
-    kept: u64,
-) -> BackupList {
-    BackupList {
-        object: "list",
-        data: backups.iter().map(|b| backup(b, profile)).collect(),
-        meta: BackupListMeta {
-            pagination,
-            backup_count: kept,
-        },
-    }
+) -> Result<HttpResponse, ApiError> {
+    let meta = BackupListMeta {
+        pagination,
+        backup_count: listed.kept,
+    };
+    let meta = serde_json::to_vec(&meta).map_err(|_| ApiError::Internal)?;
+    let mut answer = Vec::with_capacity(listed.length() + meta.len() + 64);
+    answer.extend_from_slice(br#"{"object":"list","data":"#);
+    listed.write_to(&mut answer).ok_or(ApiError::Internal)?;
+    answer.extend_from_slice(br#","meta":"#);
+    answer.extend_from_slice(&meta);
+    answer.push(b'}');
+    Ok(HttpResponse::Ok()
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .insert_header(ContentType::json())
+        .body(answer))
 }
 
 /// A page of the audit log.
@@ -239,7 +281,9 @@ pub(crate) fn error(error: &ApiError, profile: Profile) -> HttpResponse {
             .insert(ALLOW, HeaderValue::from_static(allow));
     }
     let retry_after_seconds = match error {
-        ApiError::Unavailable | ApiError::DeleteFailed => Some(RETRY_AFTER_SECONDS),
+        ApiError::Unavailable | ApiError::DeleteFailed | ApiError::TooManyStreams => {
+            Some(RETRY_AFTER_SECONDS)
+        }
         ApiError::TooManyRequests {
             retry_after_seconds,
         } => Some(*retry_after_seconds),
@@ -284,4 +328,62 @@ fn date(time: DateTime<Utc>) -> String {
         time.minute(),
         time.second()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::objects::{BackupList, Links};
+    use super::*;
+    use actix_web::body::MessageBody as _;
+    use holdfast_domain::{BackupId, DiskName, ServerId};
+    use uuid::Uuid;
+
+    #[test]
+    fn a_list_is_put_together_in_the_shape_of_the_document() {
+        let new = |number: u128| Backup {
+            id: BackupId(Uuid::from_u128(number)),
+            server: ServerId(Uuid::nil()),
+            name: format!("\"{number}\" – ü"),
+            ignored_files: vec!["*.log".into(); 20],
+            disk: DiskName::parse("local").expect("a name"),
+            node: None,
+            state: BackupState::Creating,
+            is_locked: false,
+            is_scheduled: false,
+            created_at: DateTime::UNIX_EPOCH,
+            progress: None,
+            restore: None,
+        };
+        for (count, profile) in [(0, Profile::Documented), (3, Profile::Pterodactyl)] {
+            let page = Page {
+                backups: (0..count).map(new).collect(),
+                total: 9,
+                kept: 7,
+            };
+            let pagination = || Pagination {
+                total: page.total,
+                count: page.backups.len(),
+                per_page: 3,
+                current_page: 1,
+                total_pages: 3,
+                links: Links {
+                    previous: None,
+                    next: Some("http://localhost/?page=2".into()),
+                },
+            };
+            let listed = listed(&page, profile).expect("it can be written");
+            assert_eq!(listed.count, page.backups.len());
+            let answer = backup_list(&listed, pagination()).expect("it can be written");
+            let whole = BackupList {
+                object: "list",
+                data: page.backups.iter().map(|b| backup(b, profile)).collect(),
+                meta: BackupListMeta {
+                    pagination: pagination(),
+                    backup_count: 7,
+                },
+            };
+            let body = answer.into_body().try_into_bytes().expect("it is there");
+            assert_eq!(body, serde_json::to_vec(&whole).expect("it can be written"));
+        }
+    }
 }

@@ -1,10 +1,8 @@
-//! Reads an archive's file from its front: hashed on the way in, unpacked and checked on the way out.
+//! Reads an archive's file from its front, and unpacks it, checked on the way out.
 
-use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::os::unix::fs::FileExt;
-use std::rc::Rc;
 
 use flate2::bufread::MultiGzDecoder;
 
@@ -17,8 +15,6 @@ pub(crate) struct Front<'a> {
     file: &'a File,
     at: u64,
     control: &'a Control,
-    counts: bool,
-    hash: Option<Rc<RefCell<Sha256>>>,
 }
 
 impl<'a> Front<'a> {
@@ -27,16 +23,7 @@ impl<'a> Front<'a> {
             file,
             at: 0,
             control,
-            counts: false,
-            hash: None,
         }
-    }
-
-    /// Counts bytes read as progress and hashes them.
-    pub(crate) fn hashed(mut self, hash: Rc<RefCell<Sha256>>) -> Self {
-        self.counts = true;
-        self.hash = Some(hash);
-        self
     }
 
     /// Unpacks what is read, every gzip member with its CRC and length checked.
@@ -59,12 +46,6 @@ impl Read for Front<'_> {
             }
         };
         self.at += read as u64;
-        if let Some(hash) = &self.hash {
-            hash.borrow_mut().update(&buffer[..read]);
-        }
-        if self.counts {
-            self.control.add_bytes(read as u64);
-        }
         Ok(read)
     }
 }

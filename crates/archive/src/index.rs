@@ -7,9 +7,11 @@
 //! An index is only ever a shortcut: an archive is whole without it, and one that fails its checks is
 //! not used.
 
+mod check;
 mod read;
 mod write;
 
+pub use check::{CheckedIndex, check_index};
 pub(crate) use read::{BlockPlace, IndexReader, Record, Records};
 pub(crate) use write::{EntryRecords, IndexWriter, Origin};
 

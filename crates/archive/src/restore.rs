@@ -3,6 +3,7 @@
 //! Verified, unpacked beside the server directory on the same file system, made durable, and only then
 //! swapped into place. Until the swap nothing of the server is touched; after it the old tree goes.
 
+mod abandoned;
 mod merge;
 mod remove;
 mod site;
@@ -25,6 +26,7 @@ use crate::tape::{TapeReader, read_error};
 use crate::unpack::{Apply, unpack};
 use crate::verify::archive_size;
 use crate::{Control, Error, Recovered, RestoreOptions, RestoreSummary};
+pub use abandoned::{is_staging, remove_abandoned, staging_of};
 use site::Site;
 use swap::TREE;
 
@@ -32,7 +34,8 @@ use swap::TREE;
 ///
 /// The index, if it is the archive's own, lets blocks be unpacked side by side; without it (or with one
 /// that is damaged) the archive is read from its front. `before_swap` runs once everything is verified,
-/// staged and durable, right before the first existing file is touched. A destination that is missing is
+/// staged and durable, right before the first existing file is touched; with `truncate: false` also before what stays
+/// is looked for. A destination that is missing is
 /// made. Progress counts bytes of the archive while its hash is checked, then bytes of the files; totals
 /// of those are known through the index only. With `truncate: false` what stays joins the staged tree as
 /// hard links, so that this too is one swap.
@@ -82,6 +85,8 @@ pub fn restore(
         };
         let mut summary = staged.map_err(|error| site.explain(error, needed))?;
         if !options.truncate {
+            // Whatever a server that still runs would write from here on would not be among what stays.
+            before_swap().map_err(Error::Refused)?;
             merge::keep_others(&site, control)?;
         }
         let exchangeable = swap::dress(&site)?;

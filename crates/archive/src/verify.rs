@@ -2,12 +2,15 @@
 
 use std::cell::RefCell;
 use std::fs::File;
+use std::io::{self, BufReader, Read};
 use std::path::Path;
 use std::rc::Rc;
 
+use flate2::bufread::MultiGzDecoder;
+
 use crate::digest::Sha256;
-use crate::gunzip::{Front, check_hash, check_size, sha256};
-use crate::tape::{Kind, TapeReader};
+use crate::gunzip::{Front, check_hash, check_size};
+use crate::tape::{Kind, TapeReader, read_error};
 use crate::{Control, Error, Expected, Verified};
 
 /// Reads an archive to its last byte: SHA-256, CRC-32 and length of every gzip member, every tar entry.
@@ -25,33 +28,101 @@ pub fn verify(
     control: &Control,
 ) -> Result<Verified, Error> {
     let size = archive_size(archive)?;
+    verify_stream(Front::new(archive, control), size, expected, control)
+}
+
+/// Does what [`verify`] does with an archive of `size` bytes that can only be read from its front, once.
+///
+/// # Errors
+///
+/// As [`verify`]. An error of `archive` comes back as [`Error::Io`], so it must not be one of the kinds
+/// that mean damage: [`io::ErrorKind::UnexpectedEof`], `InvalidData`, `InvalidInput`.
+pub fn verify_stream(
+    archive: impl Read,
+    size: u64,
+    expected: Option<&Expected>,
+    control: &Control,
+) -> Result<Verified, Error> {
     control.restart();
     control.set_totals(0, size);
     if let Some(expected) = expected {
         check_size(size, expected)?;
     }
-    let hash = Rc::new(RefCell::new(Sha256::new()));
-    let front = Front::new(archive, control).hashed(Rc::clone(&hash));
-    let read = read_all(front, control);
-    if let (Err(Error::Corrupt { .. } | Error::Hostile { .. }), Some(expected)) = (&read, expected)
-    {
-        // The hash tells more than where the damage happened to show.
-        check_hash(&sha256(archive, control)?, expected)?;
-    }
-    let mut verified = read?;
-    // The reader inside has reached the end of the file, and is gone.
-    verified.sha256 = Rc::try_unwrap(hash)
+    let passage = Rc::new(RefCell::new(Passage {
+        archive,
+        hash: Sha256::new(),
+        bytes: 0,
+        control,
+    }));
+    let read = read_all(Shared(Rc::clone(&passage)), control);
+    // The reader inside is gone.
+    let mut passage = Rc::try_unwrap(passage)
         .map_err(|_| Error::corrupt("its end was not reached"))?
-        .into_inner()
-        .finish();
-    verified.archive_bytes = size;
+        .into_inner();
+    let damage = match read {
+        Err(damage @ (Error::Corrupt { .. } | Error::Hostile { .. })) => Some(damage),
+        other => {
+            let verified = other?;
+            let archive_bytes = passage.bytes;
+            let sha256 = passage.hash.finish();
+            if let Some(expected) = expected {
+                check_size(archive_bytes, expected)?;
+                check_hash(&sha256, expected)?;
+            }
+            return Ok(Verified {
+                sha256,
+                archive_bytes,
+                ..verified
+            });
+        }
+    };
     if let Some(expected) = expected {
-        check_hash(&verified.sha256, expected)?;
+        // The hash tells more than where the damage happened to show.
+        io::copy(&mut passage, &mut io::sink()).map_err(read_error)?;
+        check_size(passage.bytes, expected)?;
+        check_hash(&passage.hash.finish(), expected)?;
     }
-    Ok(verified)
+    Err(damage.unwrap_or_else(|| Error::corrupt("it cannot be read")))
 }
 
-fn read_all(front: Front<'_>, control: &Control) -> Result<Verified, Error> {
+/// Counts and hashes what passes.
+struct Passage<'a, R> {
+    archive: R,
+    hash: Sha256,
+    bytes: u64,
+    control: &'a Control,
+}
+
+impl<R: Read> Read for Passage<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.control.is_cancelled() {
+            return Err(io::Error::other(Error::Cancelled));
+        }
+        let read = loop {
+            match self.archive.read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => break other?,
+            }
+        };
+        self.hash.update(&buffer[..read]);
+        self.bytes += read as u64;
+        self.control.add_bytes(read as u64);
+        Ok(read)
+    }
+}
+
+/// A passage that is looked at again once its reader has given up.
+struct Shared<R>(Rc<RefCell<R>>);
+
+impl<R: Read> Read for Shared<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.borrow_mut().read(buffer)
+    }
+}
+
+fn read_all(archive: impl Read, control: &Control) -> Result<Verified, Error> {
+    const IN: usize = 256 << 10;
+    const OUT: usize = 128 << 10;
     let mut verified = Verified {
         sha256: [0; 32],
         archive_bytes: 0,
@@ -59,7 +130,9 @@ fn read_all(front: Front<'_>, control: &Control) -> Result<Verified, Error> {
         files: 0,
         entries: 0,
     };
-    let mut tape = TapeReader::new(front.gunzip());
+    let packed = BufReader::with_capacity(IN, archive);
+    let tar = BufReader::with_capacity(OUT, MultiGzDecoder::new(packed));
+    let mut tape = TapeReader::new(tar);
     while let Some(entry) = tape.next_entry()? {
         control.check()?;
         verified.entries += 1;

@@ -20,6 +20,8 @@ mod rules_against_git;
 #[cfg(test)]
 mod scale;
 #[cfg(test)]
+mod streams;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod swap;

@@ -30,7 +30,7 @@ pub struct Cli {
 #[derive(Clone, Debug, Args)]
 pub struct Global {
     /// Settings on top of the defaults (TOML); may be given more than once, later ones win
-    #[arg(long, value_name = "FILE", global = true)]
+    #[arg(long, value_name = "FILE", env = "HOLDFAST_CONFIG", global = true)]
     pub config: Vec<PathBuf>,
     /// Folder for everything that is kept on this machine
     #[arg(
@@ -67,7 +67,12 @@ pub enum Command {
     /// Run a worker only
     Worker,
     /// Bring the database's schema up to date
-    Migrate,
+    Migrate {
+        /// Change nothing; exit 0 if the schema is this version's, 3 if migrations have to run, 4 if a newer version
+        /// has migrated and this one still works, 5 if this one no longer does, 1 if that can't be found out
+        #[arg(long)]
+        check: bool,
+    },
     /// Exit 0 if the API answers, 1 if not
     Healthcheck {
         /// Where the API is [default: from http.listen]
@@ -84,7 +89,7 @@ pub enum Command {
         #[command(subcommand)]
         command: ArchiveCommand,
     },
-    /// Manage users, keys, servers and subusers; look at backups and jobs
+    /// Manage users, keys, servers, subusers and webhooks; look at backups and jobs
     Admin {
         /// Print one JSON value and nothing else
         #[arg(long, global = true)]

@@ -29,7 +29,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
             serve::run(with_listen(load(&global)?, listen), &global.data).await
         }
         Command::Worker => worker::run(load(&global)?, &global.data).await,
-        Command::Migrate => migrate::run(&load(&global)?, &global.data).await,
+        Command::Migrate { check } => migrate::run(&load(&global)?, &global.data, check).await,
         Command::Healthcheck { url } => healthcheck::run(url, || load(&global)).await,
         Command::Openapi => {
             output::text(&holdfast_api::openapi());

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use holdfast_db::Database;
+use holdfast_db::{Database, Schema};
 use holdfast_postgres::PrivatePostgres;
 
 use crate::failure::Failure;
@@ -56,6 +56,57 @@ pub async fn connect_or_start(
             postgres.stop().await?;
             Err(failure)
         }
+    }
+}
+
+/// Brings the schema up to date, unless a newer version has taken away what this one needs.
+///
+/// # Errors
+/// When a migration fails, or this version is too old.
+pub async fn migrate(database: &Database) -> Result<Schema, Failure> {
+    match holdfast_db::migrate(database).await? {
+        Schema::TooNew(needed) => Err(too_new(needed)),
+        schema => Ok(schema),
+    }
+}
+
+/// Makes sure that this version can work with the schema, which is somebody else's to bring up to date.
+///
+/// # Errors
+/// When it can't, with what to do.
+pub async fn check_schema(database: &Database) -> Result<(), Failure> {
+    match holdfast_db::schema(database).await? {
+        Schema::Current => Ok(()),
+        Schema::Newer(unknown) => {
+            let migrations = listed(&unknown);
+            tracing::info!(
+                migrations,
+                "the schema is newer than this version, which works with it"
+            );
+            Ok(())
+        }
+        Schema::Behind(missing) => Err(Failure::new(format!(
+            "the database has no tables of this version, {} did not run: run `holdfast migrate`",
+            listed(&missing)
+        ))),
+        Schema::TooNew(needed) => Err(too_new(needed)),
+    }
+}
+
+/// Why this version can't work any more.
+pub(crate) fn too_new(needed: i64) -> Failure {
+    Failure::new(format!(
+        "the schema is too new for this version, which does not know migration {needed}: install the version that has \
+         migrated, or restore the database as it was before"
+    ))
+}
+
+/// Names migrations by their numbers: a few, or the first and how many.
+pub(crate) fn listed(migrations: &[i64]) -> String {
+    match migrations {
+        [one] => format!("migration {one}"),
+        [first, .., last] => format!("{} migrations from {first} to {last}", migrations.len()),
+        [] => "no migration".to_owned(),
     }
 }
 

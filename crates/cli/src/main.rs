@@ -26,7 +26,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             output::problem(&failure.to_string());
-            ExitCode::FAILURE
+            failure.exit_code().into()
         }
     }
 }

@@ -4,6 +4,9 @@ use std::io::{self, Write};
 
 use serde_json::Value;
 
+/// The field that is a table of its own.
+const FINDINGS: &str = "findings";
+
 /// Writes a line to stdout. A reader that has gone away (`| head`) is no failure.
 pub fn line(text: &str) {
     let _closed = writeln!(io::stdout().lock(), "{text}");
@@ -26,11 +29,24 @@ pub fn result(json: bool, value: &Value) {
         return;
     }
     match value {
+        // What has findings of its own does not fit into a row.
+        Value::Array(rows) if rows.iter().any(|row| row.get(FINDINGS).is_some()) => {
+            rows.iter().for_each(|row| result(false, row));
+        }
         Value::Array(rows) => table(rows),
         Value::Object(fields) => {
             let width = fields.keys().map(String::len).max().unwrap_or(0);
+            let is_table = |value: &Value| matches!(value.get(0), Some(Value::Object(_)));
             for (name, value) in fields {
-                line(&format!("{name:<width$}  {}", cell(value)));
+                if !is_table(value) {
+                    line(&format!("{name:<width$}  {}", cell(value)));
+                }
+            }
+            for (name, value) in fields {
+                if let (true, Value::Array(rows)) = (is_table(value), value) {
+                    line(&format!("\n{name}"));
+                    table(rows);
+                }
             }
         }
         other => line(&cell(other)),

@@ -11,13 +11,17 @@ use chrono::Utc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use holdfast_api::{ApiState, Finals, Limiter, Measure, Metrics, Signer, Spans};
+use holdfast_api::{
+    ApiState, Finals, Limiter, Lists, Measure, Metrics, Signer, Spans, StreamLimits, Streams,
+};
 use holdfast_db::Database;
 use holdfast_db::backups::Pages;
+use holdfast_db::jobs::Bounds;
 use holdfast_db::visits::Visits;
 use holdfast_domain::limit::Throttle;
 use holdfast_domain::{DiskName, NodeName, PlaceRules};
 use holdfast_storage::{Disk, Disks, GcsOptions, S3Options};
+use holdfast_worker::Maintenance;
 
 use crate::data;
 use crate::failure::Failure;
@@ -213,9 +217,15 @@ pub async fn start_api(
     let stop = CancellationToken::new();
     let node = NodeName::parse(&settings.worker.node).map_err(Failure::new)?;
     let places = place_rules(settings)?;
+    let finals = Finals::listen(&database, stop.clone()).await?;
+    let stream_limits = StreamLimits {
+        in_all: settings.http.event_streams,
+        by_key: settings.http.event_streams_per_key,
+    };
     let state = ApiState {
+        streams: Streams::begin(&database, &finals, stream_limits, stop.clone()),
+        finals,
         measure: measure(node.clone(), places.clone()),
-        finals: Finals::listen(&database, stop.clone()).await?,
         limiter: Limiter::begin(
             &database,
             settings.http.rate_limit_per_minute,
@@ -224,6 +234,7 @@ pub async fn start_api(
         ),
         visits: Visits::begin(&database),
         pages: Pages::begin(&database),
+        lists: Lists::default(),
         database,
         disks,
         signer: Signer::new(&signing_key, &previous),
@@ -308,13 +319,21 @@ pub fn start_worker(
         host: host(),
         downloads_url: downloads_url(settings),
         concurrency: settings.worker.concurrency.get(),
+        bounds: Bounds {
+            per_node: settings.limits.jobs_per_node,
+            per_disk: settings.limits.jobs_per_disk,
+            shared_disks: shared_disks(settings)?,
+        },
         lease: settings.worker.lease,
         compression_level: settings.worker.compression_level,
         compression_threads: settings.worker.compression_threads.get(),
         read_limit_bytes_per_second: settings.worker.read_limit_bytes_per_second.map(Into::into),
+        verify_every: verify_every(settings)?,
         max_backup_bytes: settings.limits.max_backup_bytes.get(),
         staging_dir: settings.worker.staging_dir.clone(),
+        power: settings.power.clone(),
         places: place_rules(settings)?,
+        keeping: maintenance(settings),
     };
     let context = Arc::new(holdfast_worker::Context {
         database,
@@ -340,6 +359,50 @@ pub fn start_worker(
         stop,
         task: Some(task),
     })
+}
+
+/// The disks whose archives are verified from time to time, each with how long after the last time.
+fn verify_every(settings: &Settings) -> Result<BTreeMap<DiskName, Duration>, Failure> {
+    let Some(every) = settings.verify.every else {
+        return Ok(BTreeMap::new());
+    };
+    let names = settings.storage.disks.keys();
+    let names = names.filter(|name| !settings.verify.except_disks.contains(name));
+    names
+        .map(|name| Ok((DiskName::parse(name).map_err(Failure::new)?, every)))
+        .collect()
+}
+
+/// The disks that any node reaches.
+///
+/// # Errors
+/// When a disk's name is none.
+pub(crate) fn shared_disks(settings: &Settings) -> Result<Vec<DiskName>, Failure> {
+    let shared = settings.storage.disks.iter();
+    let shared = shared.filter(|(_, disk)| match disk.driver {
+        DiskDriver::Local { .. } => false,
+        DiskDriver::S3(_) | DiskDriver::Gcs(_) => true,
+    });
+    shared
+        .map(|(name, _)| DiskName::parse(name).map_err(Failure::new))
+        .collect()
+}
+
+/// What a worker does without being asked for.
+fn maintenance(settings: &Settings) -> Maintenance {
+    let maintenance = &settings.maintenance;
+    // The throttle counts jobs.
+    let counted = Duration::from_secs(settings.limits.create_throttle_seconds.into());
+    Maintenance {
+        policy: settings.retention,
+        backups_per_server: settings.limits.backups_per_server,
+        interval: maintenance.interval,
+        sweep_interval: maintenance.sweep_interval,
+        orphan_age: maintenance.orphan_age,
+        jobs: maintenance.jobs.max(counted),
+        failed_jobs: maintenance.failed_jobs,
+        activity: maintenance.activity,
+    }
 }
 
 /// Where this node's own process is reached for downloads, where the settings say.

@@ -4,7 +4,9 @@
 //! is collected and told at once, with the names that the reader would change: see [`Problems`].
 
 mod disks;
+mod keeping;
 mod layers;
+mod power;
 mod problem;
 mod read;
 mod secret;
@@ -18,7 +20,9 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use holdfast_domain::retention::Policy;
 use holdfast_storage::{Encryption, GcsOptions, S3Options};
+use holdfast_worker::power::Power;
 pub use layers::Origin;
 pub use problem::{Problem, Problems};
 pub use secret::Secret;
@@ -36,12 +40,20 @@ pub struct Settings {
     pub downloads: DownloadSettings,
     /// What a server may use.
     pub limits: LimitSettings,
+    /// How long backups stay.
+    pub retention: Policy,
+    /// What is done without being asked for.
+    pub maintenance: MaintenanceSettings,
     /// Where archives are kept.
     pub storage: StorageSettings,
+    /// How often archives are read back.
+    pub verify: VerifySettings,
     /// How jobs run.
     pub worker: WorkerSettings,
     /// Who sees figures, and where.
     pub metrics: MetricsSettings,
+    /// How servers are stopped before they are restored.
+    pub power: Power,
     /// What is logged, and how.
     pub log: LogSettings,
 }
@@ -67,6 +79,10 @@ pub struct HttpSettings {
     pub hsts_seconds: u32,
     /// How many requests one key may make in a minute; 0 for any number.
     pub rate_limit_per_minute: u32,
+    /// How many streams of events this process keeps open.
+    pub event_streams: usize,
+    /// How many of those one key may have.
+    pub event_streams_per_key: usize,
 }
 
 /// Who sees figures, and where.
@@ -125,8 +141,29 @@ pub struct LimitSettings {
     pub quota_bytes_per_server: u64,
     /// What is kept free on a disk, in bytes.
     pub disk_reserve_bytes: u64,
+    /// How many jobs that move archives run at once on a node, over all its workers; 0 for any number.
+    pub jobs_per_node: u32,
+    /// The same with a disk.
+    pub jobs_per_disk: u32,
     /// The longest list of ignored files, in bytes.
     pub max_ignored_bytes: NonZeroUsize,
+}
+
+/// What is done without being asked for, and how long things stay.
+#[derive(Clone, Copy, Debug)]
+pub struct MaintenanceSettings {
+    /// How often what takes little is done.
+    pub interval: Duration,
+    /// How often whole disks are compared with the database; zero for never.
+    pub sweep_interval: Duration,
+    /// How old something must be that nobody needs to be removed.
+    pub orphan_age: Duration,
+    /// How long jobs stay that have ended.
+    pub jobs: Duration,
+    /// How long those stay that have failed for good, and the lines about maintenance.
+    pub failed_jobs: Duration,
+    /// How long the audit log's lines stay; `None` for ever.
+    pub activity: Option<Duration>,
 }
 
 /// Where archives are kept.
@@ -161,6 +198,15 @@ pub enum DiskDriver {
     Gcs(Box<GcsOptions>),
 }
 
+/// How often archives are read back.
+#[derive(Clone, Debug)]
+pub struct VerifySettings {
+    /// After how long each is; `None` for only when somebody asks.
+    pub every: Option<Duration>,
+    /// The disks of which that does not hold.
+    pub except_disks: Vec<String>,
+}
+
 /// How jobs run.
 #[derive(Clone, Debug)]
 pub struct WorkerSettings {
@@ -172,7 +218,7 @@ pub struct WorkerSettings {
     pub compression_level: u32,
     /// How many threads one job compresses with; the number of cores when it was set to 0.
     pub compression_threads: NonZeroUsize,
-    /// How fast one job reads, in bytes a second; `None` for no limit.
+    /// How fast one job reads servers' files, or an archive to verify, in bytes a second; `None` for no limit.
     pub read_limit_bytes_per_second: Option<NonZeroU64>,
     /// How long a job stays with a worker that gives no sign of life, in whole seconds.
     pub lease: Duration,

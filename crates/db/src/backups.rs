@@ -1,20 +1,27 @@
 //! Backups, with what their jobs are doing.
 
+mod import;
 mod pages;
 mod row;
 mod space;
+mod verification;
 
 use holdfast_domain::backup::Completed;
 use holdfast_domain::{Backup, BackupId, BackupName, DiskName, NodeName, ServerId, UserId};
 
+pub use self::import::{Found, completed_on, count_completed_on, import, known};
 pub use self::pages::{Page, Pages, Wanted};
 pub(crate) use self::row::Row;
 pub use self::space::{expected_bytes, free_and_promised};
+pub use self::verification::{
+    Place, VERIFY_ATTEMPTS, VerificationEnd, hasten_verification, record_verification,
+    schedule_verifications,
+};
 use crate::connect::{Database, Transaction};
 use crate::error::Error;
 
-/// Selects backups `b` of `$from`, each with the job that is unfinished `u` and its latest restore `r`. `$place`
-/// tells apart whom a row is for, where there are several.
+/// Selects backups `b` of `$from`, each with what is unfinished `u` and its latest restore `r`. `$place` tells apart
+/// whom a row is for, where there are several. A verification that waits is no progress: nothing happens yet.
 macro_rules! select_backups_of {
     ($executor:expr, $fetch:ident, $place:tt, $from:tt, $tail:tt $(, $argument:expr)* $(,)?) => {
         sqlx::query_as!(
@@ -22,7 +29,10 @@ macro_rules! select_backups_of {
             "SELECT " + $place + " AS \"place!\", b.id, b.server_id, b.name, b.ignored_files, b.disk, b.node, b.state, b.is_locked,
                     b.is_scheduled, b.size_bytes, b.sha256, b.archive_attempt, b.notes_count, b.notes, b.error,
                     b.created_at, b.completed_at, b.failed_at,
+                    b.verification, b.verification_started_at, b.verification_finished_at,
+                    b.verification_sentence, b.damaged_at,
                     u.state AS \"unfinished_state?\", u.progress AS \"unfinished_progress?\",
+                    u.verify_state AS \"verify_state?\", u.verify_started_at AS \"verify_started_at?\",
                     r.state AS \"restore_state?\", r.started_at AS \"restore_started_at?\",
                     r.finalized_at AS \"restore_finalized_at?\",
                     r.errors -> -1 ->> 'sentence' AS \"restore_error?\"
@@ -44,10 +54,15 @@ macro_rules! select_backups {
             "0::bigint",
             "backups b
              LEFT JOIN LATERAL (
-                 SELECT j.state, j.progress FROM jobs j
+                 SELECT (array_agg(j.state ORDER BY j.priority, j.id DESC)
+                             FILTER (WHERE j.kind <> 'verify_backup' OR j.state = 'running'))[1] AS state,
+                        (array_agg(j.progress ORDER BY j.priority, j.id DESC)
+                             FILTER (WHERE j.kind <> 'verify_backup' OR j.state = 'running'))[1] AS progress,
+                        max(j.state) FILTER (WHERE j.kind = 'verify_backup') AS verify_state,
+                        max(j.started_at) FILTER (WHERE j.kind = 'verify_backup') AS verify_started_at
+                 FROM jobs j
                  WHERE j.server_id = b.server_id AND j.backup_id = b.id
                      AND j.state IN ('available', 'scheduled', 'running')
-                 ORDER BY j.id DESC LIMIT 1
              ) u ON true
              LEFT JOIN LATERAL (
                  SELECT j.state, j.started_at, j.finalized_at, j.errors FROM jobs j

@@ -7,6 +7,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Mutex, mpsc, oneshot};
 
@@ -16,6 +17,9 @@ use crate::error::Error;
 const LANES: usize = 2;
 /// How many questions one query carries at most.
 const TOGETHER: usize = 64;
+/// How long a query may take, the wait for a connection included. A database that has stopped answering is away: those
+/// who ask are told so, rather than kept.
+const ANSWER: Duration = Duration::from_secs(10);
 /// How many questions wait before the next one waits to be heard.
 const WAITING: usize = 1024;
 
@@ -38,11 +42,19 @@ impl<Q: Send + 'static, A: Send + 'static> Gather<Q, A> {
         F: Fn(Vec<Q>) -> Asked + Send + Sync + 'static,
         Asked: Future<Output = Result<Vec<Result<A, Error>>, Error>> + Send + 'static,
     {
+        Self::begin_within(ANSWER, ask)
+    }
+
+    fn begin_within<F, Asked>(patience: Duration, ask: F) -> Self
+    where
+        F: Fn(Vec<Q>) -> Asked + Send + Sync + 'static,
+        Asked: Future<Output = Result<Vec<Result<A, Error>>, Error>> + Send + 'static,
+    {
         let (questions, heard) = mpsc::channel(WAITING);
         let heard = Arc::new(Mutex::new(heard));
         let ask = Arc::new(ask);
         for _ in 0..LANES {
-            tokio::spawn(lane(Arc::clone(&heard), Arc::clone(&ask)));
+            tokio::spawn(lane(Arc::clone(&heard), patience, Arc::clone(&ask)));
         }
         Self { questions }
     }
@@ -66,8 +78,11 @@ fn closed() -> Error {
     Error::Unavailable(sqlx::Error::PoolClosed)
 }
 
-async fn lane<Q, A, F, Asked>(heard: Arc<Mutex<mpsc::Receiver<Waiting<Q, A>>>>, ask: Arc<F>)
-where
+async fn lane<Q, A, F, Asked>(
+    heard: Arc<Mutex<mpsc::Receiver<Waiting<Q, A>>>>,
+    patience: Duration,
+    ask: Arc<F>,
+) where
     F: Fn(Vec<Q>) -> Asked,
     Asked: Future<Output = Result<Vec<Result<A, Error>>, Error>>,
 {
@@ -81,7 +96,8 @@ where
             .map(|waiting| (waiting.question, waiting.answer))
             .unzip();
         // Somebody who no longer waits for an answer is no failure.
-        match ask(questions).await {
+        let asked = tokio::time::timeout(patience, ask(questions)).await;
+        match asked.unwrap_or_else(|_| Err(Error::Unavailable(sqlx::Error::PoolTimedOut))) {
             Ok(found) => {
                 for (answer, found) in answers.into_iter().zip(found) {
                     let _gone = answer.send(found);
@@ -153,6 +169,19 @@ mod tests {
                 }
                 Ok(questions.into_iter().map(Ok).collect())
             }
+        });
+        let failed = gather.ask(1).await;
+        assert!(failed.is_err_and(|error| error.may_pass()));
+        assert_eq!(gather.ask(2).await.expect("an answer"), 2);
+    }
+
+    #[tokio::test]
+    async fn a_database_that_has_stopped_answering_is_away() {
+        let gather = Gather::begin_within(Duration::from_millis(1), |questions: Vec<u32>| async {
+            if questions.contains(&1) {
+                std::future::pending::<()>().await;
+            }
+            Ok(questions.into_iter().map(Ok).collect())
         });
         let failed = gather.ask(1).await;
         assert!(failed.is_err_and(|error| error.may_pass()));

@@ -4,14 +4,18 @@
 //! worker names the claim that it works under, so that one who has lost its
 //! lease changes nothing.
 
+mod bounded;
 mod look;
 mod maintenance;
+mod progress;
 mod settle;
 
 use std::time::Duration;
 
 use serde_json::Value;
+use uuid::Uuid;
 
+use holdfast_domain::job::Lane;
 use holdfast_domain::{
     BackupId, JobId, JobKind, JobState, NodeName, Progress, RequestId, ServerId, Trace, TraceParent,
 };
@@ -20,8 +24,10 @@ use crate::connect::{Database, Transaction};
 use crate::error::Error;
 use crate::listen::AVAILABLE;
 
+pub use bounded::{Bounds, claim_bounded};
 pub use look::{Job, Wanted, call_off, count, find, list, page};
 pub use maintenance::{Rescued, promote, rescue};
+pub use progress::{Underway, underway};
 pub use settle::{Failure, cancel, complete, discard, release, retry};
 
 /// A job that is asked for.
@@ -44,13 +50,13 @@ pub struct NewJob<'a> {
 /// Puts a job into the table. It is there once the transaction commits, which also wakes workers.
 ///
 /// # Errors
-/// [`Error::Conflict`] when the server, or the backup to be deleted, has an unfinished job already.
+/// [`Error::Conflict`] when the server, or the backup to be deleted or verified, has an unfinished job already.
 pub async fn enqueue(transaction: &mut Transaction, job: &NewJob<'_>) -> Result<JobId, Error> {
     let trace = transaction.trace();
     let parent = trace.and_then(|trace| trace.parent);
     let id = sqlx::query_scalar!(
-        "INSERT INTO jobs (kind, server_id, backup_id, node, args, max_attempts, request_id, traceparent)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+        "INSERT INTO jobs (kind, server_id, backup_id, node, args, max_attempts, priority, request_id, traceparent)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
          RETURNING id",
         job.kind.as_str(),
         job.server.0,
@@ -58,6 +64,7 @@ pub async fn enqueue(transaction: &mut Transaction, job: &NewJob<'_>) -> Result<
         job.node.as_str(),
         job.args,
         i32::try_from(job.max_attempts).unwrap_or(i32::MAX),
+        job.kind.priority(),
         trace.as_ref().map(|trace| trace.request.as_str()),
         parent.as_ref().map(TraceParent::as_str),
     )
@@ -92,8 +99,13 @@ pub struct Claim {
     pub trace: Option<Trace>,
 }
 
-/// Claims up to `limit` jobs of a node for a worker, the most urgent and oldest first. Each is the
-/// worker's until its lease runs out.
+/// The kinds of jobs of this version: those of a newer one, which may run beside it, are not for its workers.
+fn known_kinds() -> Vec<String> {
+    Vec::from(JobKind::ALL.map(|kind| kind.as_str().to_owned()))
+}
+
+/// Claims up to `limit` jobs of a node for a worker, the most urgent and oldest first, but none of those that can
+/// wait. Each is the worker's until its lease runs out.
 ///
 /// # Errors
 /// When the database can't be written.
@@ -104,12 +116,40 @@ pub async fn claim(
     lease: Duration,
     limit: usize,
 ) -> Result<Vec<Claim>, Error> {
-    let rows = sqlx::query!(
+    claim_of(Lane::Main, database, node, worker, lease, limit).await
+}
+
+/// Claims up to `limit` jobs of a node that can wait, as [`claim`] does the others.
+///
+/// # Errors
+/// When the database can't be written.
+pub async fn claim_spare(
+    database: &Database,
+    node: &NodeName,
+    worker: &str,
+    lease: Duration,
+    limit: usize,
+) -> Result<Vec<Claim>, Error> {
+    claim_of(Lane::Spare, database, node, worker, lease, limit).await
+}
+
+async fn claim_of(
+    lane: Lane,
+    database: &Database,
+    node: &NodeName,
+    worker: &str,
+    lease: Duration,
+    limit: usize,
+) -> Result<Vec<Claim>, Error> {
+    let (least, most) = lane.priorities().into_inner();
+    let rows = sqlx::query_as!(
+        Claimed,
         "UPDATE jobs SET state = 'running', attempt = attempt + 1, claimed_by = $2, heartbeat_at = now(),
                 lease_expires_at = now() + make_interval(secs => $3), started_at = coalesce(started_at, now()),
                 progress = NULL
          WHERE id = ANY (ARRAY(
-             SELECT id FROM jobs WHERE node = $1 AND state = 'available'
+             SELECT id FROM jobs
+             WHERE node = $1 AND state = 'available' AND priority BETWEEN $5 AND $6 AND kind = ANY ($7)
              ORDER BY priority, id LIMIT $4 FOR UPDATE SKIP LOCKED
          ))
          RETURNING id, kind, server_id, backup_id, args, attempt, max_attempts, request_id, traceparent",
@@ -117,32 +157,45 @@ pub async fn claim(
         worker,
         lease.as_secs_f64(),
         i64::try_from(limit).unwrap_or(i64::MAX),
+        least,
+        most,
+        &known_kinds(),
     )
     .fetch_all(database.pool())
     .await?;
-    rows.into_iter()
-        .map(|row| {
-            Ok(Claim {
-                id: JobId(row.id),
-                kind: JobKind::parse(&row.kind)
-                    .ok_or_else(|| Error::unreadable("job kind", &row.kind))?,
-                server: ServerId(row.server_id),
-                backup: BackupId(row.backup_id),
-                args: row.args,
-                attempt: row.attempt.unsigned_abs(),
-                max_attempts: row.max_attempts.unsigned_abs(),
-                worker: worker.to_owned(),
-                trace: row
-                    .request_id
-                    .as_deref()
-                    .and_then(RequestId::parse)
-                    .map(|request| Trace {
-                        request,
-                        parent: row.traceparent.as_deref().and_then(TraceParent::parse),
-                    }),
-            })
+    rows.into_iter().map(|row| row.by(worker)).collect()
+}
+
+/// A job that was just claimed.
+struct Claimed {
+    id: i64,
+    kind: String,
+    server_id: Uuid,
+    backup_id: Uuid,
+    args: Value,
+    attempt: i32,
+    max_attempts: i32,
+    request_id: Option<String>,
+    traceparent: Option<String>,
+}
+
+impl Claimed {
+    fn by(self, worker: &str) -> Result<Claim, Error> {
+        let request = self.request_id.as_deref().and_then(RequestId::parse);
+        let parent = self.traceparent.as_deref().and_then(TraceParent::parse);
+        Ok(Claim {
+            id: JobId(self.id),
+            kind: JobKind::parse(&self.kind)
+                .ok_or_else(|| Error::unreadable("job kind", &self.kind))?,
+            server: ServerId(self.server_id),
+            backup: BackupId(self.backup_id),
+            args: self.args,
+            attempt: self.attempt.unsigned_abs(),
+            max_attempts: self.max_attempts.unsigned_abs(),
+            worker: worker.to_owned(),
+            trace: request.map(|request| Trace { request, parent }),
         })
-        .collect()
+    }
 }
 
 /// What a worker hears when it says that it is alive.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sqlx::postgres::PgListener;
 
-use holdfast_domain::JobId;
+use holdfast_domain::{JobId, ServerId};
 
 use crate::connect::Database;
 use crate::error::Error;
@@ -14,6 +14,9 @@ use crate::error::Error;
 pub(crate) const AVAILABLE: &str = "holdfast_available";
 /// A job came to its end; the payload is its id.
 pub(crate) const FINAL: &str = "holdfast_final";
+
+/// A notice was written; the payload is its server. Triggers send it.
+const NOTICE: &str = "holdfast_notice";
 
 /// Something that a listener was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +28,8 @@ pub enum Signal {
     },
     /// A job came to its end.
     Final(JobId),
+    /// There is a notice about this server.
+    Notice(ServerId),
     /// The connection was lost and made again: anything may have been missed.
     Reconnected,
 }
@@ -40,7 +45,7 @@ impl Listener {
     /// When the database can't be reached.
     pub async fn new(database: &Database) -> Result<Self, Error> {
         let mut listener = PgListener::connect_with(database.pool()).await?;
-        listener.listen_all([AVAILABLE, FINAL]).await?;
+        listener.listen_all([AVAILABLE, FINAL, NOTICE]).await?;
         Ok(Self(listener))
     }
 
@@ -52,14 +57,15 @@ impl Listener {
             match self.0.try_recv().await {
                 Ok(Some(notification)) => {
                     let payload = notification.payload();
-                    match (notification.channel(), payload.parse()) {
-                        (AVAILABLE, _) => {
-                            return Signal::Available {
-                                node: payload.to_owned(),
-                            };
-                        }
-                        (FINAL, Ok(id)) => return Signal::Final(JobId(id)),
-                        _ => {}
+                    let signal = match notification.channel() {
+                        AVAILABLE => Some(Signal::Available {
+                            node: payload.to_owned(),
+                        }),
+                        FINAL => payload.parse().ok().map(|id| Signal::Final(JobId(id))),
+                        _ => ServerId::parse(payload).map(Signal::Notice),
+                    };
+                    if let Some(signal) = signal {
+                        return signal;
                     }
                 }
                 Ok(None) => return Signal::Reconnected,

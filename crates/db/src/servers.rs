@@ -1,7 +1,7 @@
 //! Servers.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -32,6 +32,7 @@ pub(crate) struct Row {
     pub(crate) max_backup_bytes: Option<i64>,
     pub(crate) quota_bytes: Option<i64>,
     pub(crate) retention_days: Option<i32>,
+    pub(crate) rotate: bool,
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) placed_by: String,
 }
@@ -61,6 +62,7 @@ impl TryFrom<Row> for Server {
                 max_backup_bytes: row.max_backup_bytes.and_then(|n| n.try_into().ok()),
                 quota_bytes: row.quota_bytes.and_then(|n| n.try_into().ok()),
                 retention_days: row.retention_days.and_then(|n| n.try_into().ok()),
+                rotate: row.rotate,
             },
             created_at: row.created_at,
             placed_by: PlacedBy::parse(&row.placed_by)
@@ -74,7 +76,7 @@ macro_rules! select_servers {
         sqlx::query_as!(
             Row,
             "SELECT s.id, s.owner_id, s.name, s.directory, s.node, s.disk, s.state, s.backup_limit,
-                    s.max_backup_bytes, s.quota_bytes, s.retention_days, s.created_at, s.placed_by
+                    s.max_backup_bytes, s.quota_bytes, s.retention_days, s.rotate, s.created_at, s.placed_by
              FROM servers s
              WHERE s.deleting_at IS NULL "
                 + $tail,
@@ -191,17 +193,23 @@ pub async fn list(database: &Database) -> Result<Vec<Server>, Error> {
     rows.into_iter().map(Server::try_from).collect()
 }
 
-/// Lists the servers of a node with their directories.
+/// Lists some servers of a node with their directories, in the order of those, behind `after`.
 ///
 /// # Errors
 /// When the database can't be read.
-pub async fn list_on_node(
+pub async fn on_node(
     database: &Database,
     node: &NodeName,
+    after: Option<&Path>,
+    limit: u32,
 ) -> Result<Vec<(ServerId, PathBuf, PlacedBy)>, Error> {
+    let after = after.map_or_else(String::new, |path| path.to_string_lossy().into_owned());
     let rows = sqlx::query!(
-        "SELECT id, directory, placed_by FROM servers WHERE node = $1",
-        node.as_str()
+        r#"SELECT id, directory, placed_by FROM servers
+           WHERE node = $1 AND directory COLLATE "C" > $2 ORDER BY directory COLLATE "C" LIMIT $3"#,
+        node.as_str(),
+        after,
+        i64::from(limit),
     )
     .fetch_all(database.pool())
     .await?;
@@ -268,6 +276,11 @@ pub async fn lock(
              WHERE server_id = $1 AND state IN ('creating', 'completed')) AS "kept!",
             (SELECT coalesce(sum(size_bytes), 0)::bigint FROM backups
              WHERE server_id = $1 AND state = 'completed') AS "archived_bytes!",
+            (SELECT count(*) FROM backups b
+             WHERE b.server_id = $1 AND b.state = 'completed' AND NOT b.is_locked AND NOT EXISTS (
+                 SELECT 1 FROM jobs j
+                 WHERE j.server_id = $1 AND j.backup_id = b.id AND j.kind IN ('restore_backup', 'delete_backup')
+                     AND j.state IN ('available', 'scheduled', 'running'))) AS "rotatable!",
             (SELECT count(*) FROM jobs
              WHERE server_id = $1 AND kind = 'create_backup' AND state NOT IN ('discarded', 'cancelled')
                  AND created_at > now() - make_interval(secs => $2)) AS "recent!""#,
@@ -284,6 +297,7 @@ pub async fn lock(
             .map(|kind| JobKind::parse(&kind).ok_or_else(|| Error::unreadable("job kind", &kind)))
             .transpose()?,
         kept: row.kept.unsigned_abs(),
+        rotatable: row.rotatable.unsigned_abs(),
         archived_bytes: row.archived_bytes.unsigned_abs(),
         recent: row.recent.unsigned_abs(),
     })

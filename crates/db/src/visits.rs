@@ -13,6 +13,7 @@ use crate::connect::Database;
 use crate::error::Error;
 use crate::gather::Gather;
 use crate::keys::{self, KeyOfUser};
+use crate::marks::Marks;
 use crate::servers;
 
 /// What a request names.
@@ -35,6 +36,8 @@ pub struct Visit {
     pub server: Option<(Server, Standing)>,
     /// The backup, if it is that server's.
     pub backup: Option<Backup>,
+    /// Which marks the server's lists had, where the request names a server and no backup.
+    pub marks: Marks,
 }
 
 /// Answers what requests name, many with one query.
@@ -81,6 +84,7 @@ struct Row {
     server_max_backup_bytes: Option<i64>,
     server_quota_bytes: Option<i64>,
     server_retention_days: Option<i32>,
+    server_rotate: Option<bool>,
     server_created_at: Option<DateTime<Utc>>,
     server_placed_by: Option<String>,
     permissions: Option<Vec<String>>,
@@ -101,12 +105,20 @@ struct Row {
     backup_created_at: Option<DateTime<Utc>>,
     backup_completed_at: Option<DateTime<Utc>>,
     backup_failed_at: Option<DateTime<Utc>>,
+    verification: Option<String>,
+    verification_started_at: Option<DateTime<Utc>>,
+    verification_finished_at: Option<DateTime<Utc>>,
+    verification_sentence: Option<String>,
+    damaged_at: Option<DateTime<Utc>>,
     unfinished_state: Option<String>,
     unfinished_progress: Option<Value>,
+    verify_state: Option<String>,
+    verify_started_at: Option<DateTime<Utc>>,
     restore_state: Option<String>,
     restore_started_at: Option<DateTime<Utc>>,
     restore_finalized_at: Option<DateTime<Utc>>,
     restore_error: Option<String>,
+    marks: Vec<Uuid>,
 }
 
 async fn find(
@@ -143,7 +155,7 @@ async fn find(
                 s.directory AS "server_directory?", s.node AS "server_node?", s.disk AS "server_disk?",
                 s.state AS "server_state?", s.backup_limit AS "server_backup_limit?",
                 s.max_backup_bytes AS "server_max_backup_bytes?", s.quota_bytes AS "server_quota_bytes?",
-                s.retention_days AS "server_retention_days?", s.created_at AS "server_created_at?",
+                s.retention_days AS "server_retention_days?", s.rotate AS "server_rotate?", s.created_at AS "server_created_at?",
                 s.placed_by AS "server_placed_by?", p.permissions AS "permissions?",
                 b.id AS "backup_id?", b.name AS "backup_name?", b.ignored_files AS "backup_ignored_files?",
                 b.disk AS "backup_disk?", b.node AS "backup_node?", b.state AS "backup_state?", b.is_locked AS "backup_is_locked?",
@@ -152,9 +164,16 @@ async fn find(
                 b.notes_count AS "backup_notes_count?", b.notes AS "backup_notes?", b.error AS "backup_error?",
                 b.created_at AS "backup_created_at?", b.completed_at AS "backup_completed_at?",
                 b.failed_at AS "backup_failed_at?",
+                b.verification AS "verification?", b.verification_started_at AS "verification_started_at?",
+                b.verification_finished_at AS "verification_finished_at?",
+                b.verification_sentence AS "verification_sentence?", b.damaged_at AS "damaged_at?",
                 u.state AS "unfinished_state?", u.progress AS "unfinished_progress?",
+                u.verify_state AS "verify_state?", u.verify_started_at AS "verify_started_at?",
                 r.state AS "restore_state?", r.started_at AS "restore_started_at?",
-                r.finalized_at AS "restore_finalized_at?", r.errors -> -1 ->> 'sentence' AS "restore_error?"
+                r.finalized_at AS "restore_finalized_at?", r.errors -> -1 ->> 'sentence' AS "restore_error?",
+                ARRAY(
+                    SELECT m.mark FROM list_marks m WHERE m.server_id = s.id AND q.backup IS NULL ORDER BY m.mark
+                ) AS "marks!"
            FROM unnest($1::text[], $2::text[], $3::uuid[], $4::uuid[])
                 WITH ORDINALITY AS q (key, short, server, backup, place)
            CROSS JOIN LATERAL (SELECT * FROM api_keys WHERE identifier = q.key LIMIT 1) k
@@ -168,9 +187,14 @@ async fn find(
            ) p ON true
            LEFT JOIN LATERAL (SELECT * FROM backups WHERE id = q.backup AND server_id = s.id LIMIT 1) b ON true
            LEFT JOIN LATERAL (
-               SELECT j.state, j.progress FROM jobs j
+               SELECT (array_agg(j.state ORDER BY j.priority, j.id DESC)
+                           FILTER (WHERE j.kind <> 'verify_backup' OR j.state = 'running'))[1] AS state,
+                      (array_agg(j.progress ORDER BY j.priority, j.id DESC)
+                           FILTER (WHERE j.kind <> 'verify_backup' OR j.state = 'running'))[1] AS progress,
+                      max(j.state) FILTER (WHERE j.kind = 'verify_backup') AS verify_state,
+                      max(j.started_at) FILTER (WHERE j.kind = 'verify_backup') AS verify_started_at
+               FROM jobs j
                WHERE j.server_id = s.id AND j.backup_id = b.id AND j.state IN ('available', 'scheduled', 'running')
-               ORDER BY j.id DESC LIMIT 1
            ) u ON true
            LEFT JOIN LATERAL (
                SELECT j.state, j.started_at, j.finalized_at, j.errors FROM jobs j
@@ -226,6 +250,7 @@ impl TryFrom<Row> for Visit {
             key,
             server,
             backup,
+            marks: row.marks.into(),
         })
     }
 }
@@ -257,6 +282,7 @@ impl Row {
             max_backup_bytes: self.server_max_backup_bytes,
             quota_bytes: self.server_quota_bytes,
             retention_days: self.server_retention_days,
+            rotate: self.server_rotate?,
             created_at: self.server_created_at?,
             placed_by: self.server_placed_by.take()?,
         })
@@ -283,8 +309,15 @@ impl Row {
             created_at: self.backup_created_at?,
             completed_at: self.backup_completed_at,
             failed_at: self.backup_failed_at,
+            verification: self.verification.take(),
+            verification_started_at: self.verification_started_at,
+            verification_finished_at: self.verification_finished_at,
+            verification_sentence: self.verification_sentence.take(),
+            damaged_at: self.damaged_at,
             unfinished_state: self.unfinished_state.take(),
             unfinished_progress: self.unfinished_progress.take(),
+            verify_state: self.verify_state.take(),
+            verify_started_at: self.verify_started_at,
             restore_state: self.restore_state.take(),
             restore_started_at: self.restore_started_at,
             restore_finalized_at: self.restore_finalized_at,

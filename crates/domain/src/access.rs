@@ -65,11 +65,13 @@ pub enum Action {
     Rename,
     /// Call off a backup that is being created.
     Cancel,
+    /// Have an archive read back and compared with what was stored.
+    Verify,
 }
 
 impl Action {
     /// Every action there is.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::List,
         Self::View,
         Self::Create,
@@ -79,6 +81,7 @@ impl Action {
         Self::Lock,
         Self::Rename,
         Self::Cancel,
+        Self::Verify,
     ];
 
     /// Returns the permission that the action needs.
@@ -86,7 +89,8 @@ impl Action {
         match self {
             Self::List | Self::View => Permission::Read,
             Self::Create => Permission::Create,
-            Self::Download => Permission::Download,
+            // A verification reads all of an archive, as a download does, and changes no more.
+            Self::Download | Self::Verify => Permission::Download,
             Self::Delete | Self::Lock | Self::Rename | Self::Cancel => Permission::Delete,
             Self::Restore => Permission::Restore,
         }

@@ -33,6 +33,12 @@ pub enum Event {
     RestoreComplete,
     /// A restore failed.
     RestoreFailed,
+    /// A verification was asked for.
+    Verify,
+    /// A verification that somebody had asked for found the archive whole.
+    VerifyComplete,
+    /// A verification found the archive damaged or missing.
+    VerifyFailed,
 }
 
 impl Event {
@@ -51,6 +57,9 @@ impl Event {
             Self::Restore => "server:backup.restore",
             Self::RestoreComplete => "server:backup.restore-complete",
             Self::RestoreFailed => "server:backup.restore-failed",
+            Self::Verify => "server:backup.verify",
+            Self::VerifyComplete => "server:backup.verify-complete",
+            Self::VerifyFailed => "server:backup.verify-failed",
         }
     }
 }
@@ -68,6 +77,14 @@ pub struct Origin {
     pub address: Option<IpAddr>,
 }
 
+/// The arguments of a verification, kept as JSON in the job's row.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifyArgs {
+    /// Who wanted it; none when the schedule did.
+    #[serde(default)]
+    pub origin: Option<Origin>,
+}
+
 /// The arguments of a deletion, kept as JSON in the job's row: the worker that did it writes down who
 /// wanted it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,4 +92,7 @@ pub struct DeleteArgs {
     /// Who wanted it; none when the service itself did.
     #[serde(default)]
     pub origin: Option<Origin>,
+    /// Why the service itself did.
+    #[serde(default)]
+    pub reason: Option<String>,
 }

@@ -34,6 +34,11 @@ pub struct Backup {
     pub progress: Option<Progress>,
     /// Its latest restore.
     pub restore: Option<Restore>,
+    /// Its latest verification.
+    pub verification: Option<Verification>,
+    /// Since when its archive is known to be bad: damaged, or missing. A verification that passes takes that
+    /// away, one that comes to no verdict does not.
+    pub damaged_at: Option<DateTime<Utc>>,
 }
 
 /// Where a backup stands.
@@ -89,6 +94,62 @@ pub struct Restore {
     pub error: Option<String>,
 }
 
+/// The latest verification of a backup: its archive read back from its disk, and compared with what was stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verification {
+    /// Where it stands, or how it ended.
+    pub state: VerificationState,
+    /// When a worker first took it up.
+    pub started_at: Option<DateTime<Utc>>,
+    /// When it ended.
+    pub finished_at: Option<DateTime<Utc>>,
+    /// What there is to say, as a sentence: why it failed, or came to no verdict; or what is not as it was beside
+    /// an archive that is whole.
+    pub sentence: Option<String>,
+}
+
+/// Where a verification stands. The last three are final.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VerificationState {
+    /// Waits for a worker.
+    Queued,
+    /// Is being read.
+    Running,
+    /// The archive is what was stored.
+    Passed,
+    /// It is damaged, or missing.
+    Failed,
+    /// Its disk could not be read: nobody knows.
+    Inconclusive,
+}
+
+impl VerificationState {
+    /// Every state there is.
+    pub const ALL: [Self; 5] = [
+        Self::Queued,
+        Self::Running,
+        Self::Passed,
+        Self::Failed,
+        Self::Inconclusive,
+    ];
+
+    /// Returns the state's name, in the database and for clients.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Passed => "passed",
+            Self::Failed => "failed",
+            Self::Inconclusive => "inconclusive",
+        }
+    }
+
+    /// Reads a state's name.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|s| s.as_str() == text)
+    }
+}
+
 /// What an operation on a completed backup is called in a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
@@ -100,6 +161,8 @@ pub enum Purpose {
     Lock,
     /// Unlocking.
     Unlock,
+    /// Verifying.
+    Verify,
 }
 
 /// Why an operation that needs a completed backup is refused.
@@ -133,6 +196,16 @@ impl Backup {
         self.restore
             .as_ref()
             .is_some_and(|restore| !restore.state.is_final())
+    }
+
+    /// Says whether a verification of it waits or runs.
+    pub fn is_being_verified(&self) -> bool {
+        self.verification.as_ref().is_some_and(|verification| {
+            matches!(
+                verification.state,
+                VerificationState::Queued | VerificationState::Running
+            )
+        })
     }
 
     /// Returns what is known of the archive, which `purpose` needs.
@@ -187,6 +260,8 @@ mod tests {
                 finished_at: None,
                 error: None,
             }),
+            verification: None,
+            damaged_at: None,
         }
     }
 
@@ -244,6 +319,7 @@ mod tests {
                 Purpose::Restore,
                 Purpose::Lock,
                 Purpose::Unlock,
+                Purpose::Verify,
             ] {
                 let expected = match state {
                     BackupState::Creating => Err(NotCompleted::Creating(purpose)),

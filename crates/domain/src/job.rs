@@ -1,6 +1,8 @@
 //! What a job is: its kinds, states, arguments and progress. The API puts jobs
 //! into the table, workers take them out; they meet only here and in `db::jobs`.
 
+use std::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize};
 
 /// What a job does.
@@ -14,15 +16,18 @@ pub enum JobKind {
     DeleteBackup,
     /// Removes a server, and its archives or only what is known of them.
     DeleteServer,
+    /// Reads an archive back and compares it with what was stored.
+    VerifyBackup,
 }
 
 impl JobKind {
     /// Every kind there is.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::CreateBackup,
         Self::RestoreBackup,
         Self::DeleteBackup,
         Self::DeleteServer,
+        Self::VerifyBackup,
     ];
 
     /// Returns the kind's name in the job table.
@@ -32,12 +37,46 @@ impl JobKind {
             Self::RestoreBackup => "restore_backup",
             Self::DeleteBackup => "delete_backup",
             Self::DeleteServer => "delete_server",
+            Self::VerifyBackup => "verify_backup",
         }
     }
 
     /// Reads a kind's name.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|k| k.as_str() == text)
+    }
+
+    /// Returns how urgent a job of this kind is: lower numbers are taken up first.
+    pub fn priority(self) -> i16 {
+        match self {
+            Self::CreateBackup | Self::RestoreBackup | Self::DeleteBackup | Self::DeleteServer => 0,
+            Self::VerifyBackup => LEAST_SPARE,
+        }
+    }
+}
+
+/// The priority from which on jobs are those of [`Lane::Spare`].
+const LEAST_SPARE: i16 = 100;
+/// The priority of a verification that the schedule wants: after those that people ask for.
+pub const PRIORITY_OF_SCHEDULED_VERIFICATION: i16 = LEAST_SPARE + 10;
+
+/// Which of a worker's hands take a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// What somebody waits for.
+    Main,
+    /// What can wait. It has a hand of its own, so that however much there is of it, it keeps nothing else from
+    /// running.
+    Spare,
+}
+
+impl Lane {
+    /// Returns the priorities of the lane's jobs.
+    pub fn priorities(self) -> RangeInclusive<i16> {
+        match self {
+            Self::Main => i16::MIN..=LEAST_SPARE - 1,
+            Self::Spare => LEAST_SPARE..=i16::MAX,
+        }
     }
 }
 
@@ -223,6 +262,20 @@ mod tests {
         ] {
             assert!((found - expected).abs() < 1e-9, "{found} is not {expected}");
         }
+    }
+
+    #[test]
+    fn only_verifications_wait_in_the_spare_lane() {
+        for kind in JobKind::ALL {
+            let spare = Lane::Spare.priorities().contains(&kind.priority());
+            assert_eq!(spare, kind == JobKind::VerifyBackup);
+            assert_ne!(spare, Lane::Main.priorities().contains(&kind.priority()));
+        }
+        assert!(
+            Lane::Spare
+                .priorities()
+                .contains(&PRIORITY_OF_SCHEDULED_VERIFICATION)
+        );
     }
 
     #[test]

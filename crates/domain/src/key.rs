@@ -53,7 +53,7 @@ impl KeyKind {
 }
 
 /// The public part of a key: its prefix and eleven characters.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct KeyIdentifier(String);
 
 impl KeyIdentifier {

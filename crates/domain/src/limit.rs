@@ -45,6 +45,8 @@ pub struct Allowance {
     pub backups: u32,
     /// How many in a span of time.
     pub throttle: Throttle,
+    /// Whether at `backups` one more may come, for which the oldest unlocked one goes afterwards.
+    pub rotate: bool,
 }
 
 /// What a server has.
@@ -56,6 +58,8 @@ pub struct Load {
     pub unfinished: Option<JobKind>,
     /// Its backups that count: creating and completed ones; failed ones do not.
     pub kept: u64,
+    /// Those of them that may go to make room for another: completed, not locked, and nothing works with them.
+    pub rotatable: u64,
     /// The size of its archives together, in bytes.
     pub archived_bytes: u64,
     /// The backups it was asked for within the throttle's span: creating and completed ones count,
@@ -78,8 +82,10 @@ pub fn check_idle(state: ServerState, unfinished: Option<JobKind>) -> Result<(),
     match unfinished {
         Some(JobKind::CreateBackup) => Err(ServerBusy::BackingUp),
         Some(JobKind::RestoreBackup) => Err(ServerBusy::Restoring),
-        // A deletion touches archives, never the server's files.
-        Some(JobKind::DeleteBackup | JobKind::DeleteServer) | None => Ok(()),
+        // These touch archives, never the server's files.
+        Some(JobKind::DeleteBackup | JobKind::DeleteServer | JobKind::VerifyBackup) | None => {
+            Ok(())
+        }
     }
 }
 
@@ -102,7 +108,10 @@ pub fn check_create(load: &Load, allowance: &Allowance) -> Result<(), CreateRefu
     if throttle.count > 0 && load.recent >= u64::from(throttle.count) {
         return Err(CreateRefused::Throttled(throttle));
     }
-    if load.kept >= u64::from(allowance.backups) {
+    let limit = u64::from(allowance.backups);
+    // One beyond the limit and never two: while one waits to go, none may come.
+    let may_rotate = allowance.rotate && limit > 0 && load.kept == limit && load.rotatable > 0;
+    if load.kept >= limit && !may_rotate {
         return Err(CreateRefused::TooMany);
     }
     Ok(())
@@ -219,11 +228,49 @@ mod tests {
                 state,
                 unfinished,
                 kept,
+                rotatable: kept,
                 archived_bytes: 0,
                 recent,
             };
-            let found = check_create(&load, &Allowance { backups, throttle });
+            let allowance = Allowance {
+                backups,
+                throttle,
+                rotate: false,
+            };
+            let found = check_create(&load, &allowance);
             assert_eq!(found, expected, "{load:?} {throttle:?} {backups}");
+        }
+    }
+
+    #[test]
+    fn with_rotation_one_more_may_come_if_another_can_go_and_never_two() {
+        use CreateRefused::TooMany;
+        for (kept, rotatable, backups, expected) in [
+            (2, 0, 3, Ok(())),
+            (3, 1, 3, Ok(())),
+            (3, 0, 3, Err(TooMany)),
+            (4, 4, 3, Err(TooMany)),
+            (1, 1, 1, Ok(())),
+            (0, 0, 0, Err(TooMany)),
+        ] {
+            let load = Load {
+                state: ServerState::Normal,
+                unfinished: None,
+                kept,
+                rotatable,
+                archived_bytes: 0,
+                recent: 0,
+            };
+            let allowance = Allowance {
+                backups,
+                throttle: Throttle {
+                    count: 0,
+                    seconds: 600,
+                },
+                rotate: true,
+            };
+            let found = check_create(&load, &allowance);
+            assert_eq!(found, expected, "{load:?} {backups}");
         }
     }
 

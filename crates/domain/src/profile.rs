@@ -3,7 +3,7 @@
 /// Which answers a key's holder expects.
 ///
 /// Only the place that shapes answers (`api::views`) may ask for it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Profile {
     /// As the reference document says.
     #[default]

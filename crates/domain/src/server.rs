@@ -44,6 +44,8 @@ pub struct ServerLimits {
     pub quota_bytes: Option<u64>,
     /// How long backups are kept, in days; 0 means for ever.
     pub retention_days: Option<u32>,
+    /// Whether it may have one more backup at its limit, for which the oldest unlocked one goes afterwards.
+    pub rotate: bool,
 }
 
 /// What the panel says a server is doing. That a restore of ours runs is not stored here: the job table knows,

@@ -79,6 +79,8 @@ fn each_state_of_a_backup_and_its_server_allows_exactly_this() {
                 created_at: at,
                 progress: None,
                 restore: None,
+                verification: None,
+                damaged_at: None,
             };
             let locked = if is_locked { "locked" } else { "" };
             let delete = backup.check_delete();
@@ -103,6 +105,7 @@ fn each_state_of_a_backup_and_its_server_allows_exactly_this() {
                 state,
                 unfinished: job,
                 kept: 0,
+                rotatable: 0,
                 archived_bytes: 0,
                 recent: 0,
             };
@@ -115,6 +118,7 @@ fn each_state_of_a_backup_and_its_server_allows_exactly_this() {
                 &Allowance {
                     backups: 1,
                     throttle,
+                    rotate: false,
                 },
             );
             let restore = check_idle(state, job);

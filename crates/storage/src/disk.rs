@@ -7,7 +7,7 @@ use std::fs::File;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use holdfast_domain::{BackupId, DiskName, ServerId};
 
@@ -50,6 +50,8 @@ pub struct Partial {
     pub key: StorageKey,
     /// What [`Disk::remove_partial`] needs to find it.
     pub handle: String,
+    /// When it was last written to, or begun, by the clock of the disk, where that says.
+    pub written_at: Option<SystemTime>,
 }
 
 impl Disk {
@@ -241,7 +243,8 @@ impl Disk {
         self.count(Operation::Delete, ended)
     }
 
-    /// Lists the whole objects of one server, or of all, page by page. What is not ours is passed over.
+    /// Lists the whole objects of one server, or of all, page by page, in the order of their names. What is not ours
+    /// is passed over.
     pub fn list(&self, server: Option<ServerId>) -> Listing {
         match &self.backend {
             Backend::Local(disk) => disk.list(server).into(),
@@ -276,6 +279,18 @@ impl Disk {
             Backend::Gcs(_) => Ok(()),
         };
         self.count(Operation::Sweep, ended)
+    }
+
+    /// Removes what a process that was killed while it tried the disk has left, when it is older than `before`; says
+    /// how many. Only a folder has such files.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub async fn remove_probes(&self, before: SystemTime) -> Result<u64, Error> {
+        match &self.backend {
+            Backend::Local(disk) => disk.remove_probes(before).await,
+            Backend::S3(_) | Backend::Gcs(_) => Ok(0),
+        }
     }
 
     /// Returns how many bytes can still be written, where the disk knows.

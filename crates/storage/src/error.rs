@@ -2,6 +2,8 @@
 
 use std::io;
 
+use holdfast_domain::report::chain;
+
 /// What lies behind an error: the system's word, or a server's.
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
@@ -80,6 +82,15 @@ pub enum Error {
     },
 }
 
+/// What to do about a certificate that nobody here trusts.
+pub(crate) const UNTRUSTED: &str = "the certificate of its server is not trusted: set ca_file to the \
+     certificate of the authority that signed it, and check endpoint and this machine's clock";
+
+/// Says whether a connection came to nothing for the server's certificate, as rustls words it.
+pub(crate) fn is_about_certificate(error: &(dyn std::error::Error + 'static)) -> bool {
+    chain(error).contains("invalid peer certificate")
+}
+
 impl Error {
     /// Says whether the same call may succeed a little later.
     pub fn may_pass(&self) -> bool {
@@ -98,6 +109,19 @@ impl Error {
             Self::UnknownDisk { .. } => "unknown_disk",
             Self::Exists { .. } => "exists",
         }
+    }
+
+    /// Says whether the medium itself has failed to give back what it holds: a sector that can't be read, a
+    /// checksum of the file system that does not hold. A network disk that is away may look the same.
+    pub fn is_unreadable(&self) -> bool {
+        /// `EIO`, `EBADMSG`, `EUCLEAN` of Linux.
+        const CODES: [i32; 3] = [5, 74, 117];
+        let Self::Unavailable { source, .. } = self else {
+            return false;
+        };
+        let source = source.downcast_ref::<io::Error>();
+        let code = source.and_then(io::Error::raw_os_error);
+        code.is_some_and(|code| CODES.contains(&code))
     }
 
     pub(crate) fn from_io(disk: &str, object: impl ToString, source: io::Error) -> Self {
@@ -119,6 +143,25 @@ impl Error {
                 object,
                 source: source.into(),
             },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_medium_that_fails_is_told_from_a_disk_that_is_away() {
+        for (code, expected) in [
+            (5, true),
+            (117, true),
+            (110, false),
+            (2, false),
+            (13, false),
+        ] {
+            let error = Error::from_io("d", "o", io::Error::from_raw_os_error(code));
+            assert_eq!(error.is_unreadable(), expected, "{error:?}");
         }
     }
 }

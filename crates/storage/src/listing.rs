@@ -23,7 +23,8 @@ pub struct Object {
     pub written_at: Option<SystemTime>,
 }
 
-/// The objects of a disk, page by page, in no promised order.
+/// The objects of a disk, page by page, in the order of their names, as every store that speaks S3 or is Google's
+/// promises it.
 #[derive(Debug)]
 pub struct Listing(Of);
 

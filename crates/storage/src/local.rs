@@ -13,6 +13,7 @@ use std::io::{self, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use fs_err as fs;
 use holdfast_domain::{BackupId, DiskName, ServerId};
@@ -27,6 +28,8 @@ pub(crate) use upload::LocalUpload;
 
 /// Names the disk that a root belongs to, so that two disks can't share one by mistake.
 const MARKER: &str = ".holdfast-disk";
+/// How the names of files begin that try whether the folder can be written.
+const PROBE: &str = ".holdfast-probe-";
 
 /// A disk in a folder.
 #[derive(Debug)]
@@ -75,9 +78,7 @@ impl LocalDisk {
 
     /// Writes and removes a file: the only proof of a writable folder that also holds for root.
     fn probe(&self) -> io::Result<()> {
-        let probe = self
-            .root
-            .join(format!(".holdfast-probe-{}", std::process::id()));
+        let probe = self.root.join(format!("{PROBE}{}", std::process::id()));
         fs::write(&probe, b"holdfast")?;
         fs::remove_file(&probe)
     }
@@ -230,6 +231,7 @@ impl LocalDisk {
                     Err(error) => return Err(error),
                 }
             }
+            found.sort_by_cached_key(|object| object.key.path());
             Ok(found)
         })
         .await
@@ -257,6 +259,26 @@ impl LocalDisk {
         let path = self.partial_path(partial.key);
         self.blocking(&partial.handle, move |disk| disk.remove(&path))
             .await
+    }
+
+    pub(crate) async fn remove_probes(self: &Arc<Self>, before: SystemTime) -> Result<u64, Error> {
+        self.blocking(self.root.display(), move |disk| {
+            disk.is_there()?;
+            let mut removed = 0;
+            for entry in fs::read_dir(&disk.root)? {
+                let entry = entry?;
+                let name = entry.file_name();
+                let is_probe = name.to_str().is_some_and(|name| name.starts_with(PROBE));
+                // One that has gone meanwhile is not old.
+                let written_at = entry.metadata().and_then(|found| found.modified());
+                if is_probe && written_at.is_ok_and(|at| at < before) {
+                    disk.remove(&entry.path())?;
+                    removed += 1;
+                }
+            }
+            Ok(removed)
+        })
+        .await
     }
 
     pub(crate) async fn free_bytes(self: &Arc<Self>) -> Result<u64, Error> {
@@ -307,6 +329,7 @@ impl LocalDisk {
             let name = entry?.file_name();
             found.extend(name.to_str().and_then(ServerId::parse));
         }
+        found.sort_unstable();
         Ok(found)
     }
 
@@ -341,9 +364,11 @@ impl LocalDisk {
         let mut found = Vec::new();
         for (key, path) in self.objects_of(server)? {
             if path == self.partial_path(key) {
+                let metadata = fs::symlink_metadata(&path);
                 found.push(Partial {
                     key,
                     handle: path.display().to_string(),
+                    written_at: metadata.and_then(|found| found.modified()).ok(),
                 });
             }
         }

@@ -42,6 +42,9 @@ pub struct Manifest {
     pub unpacked_bytes: u64,
     /// How many entries could not be archived as they were found.
     pub notes: u64,
+    /// The first of them, each naming a path and what happened. Older manifests do not tell.
+    #[serde(default)]
+    pub first_notes: Vec<String>,
     /// The patterns that were applied.
     pub ignored_files: Vec<String>,
     /// Whether the backup was locked.

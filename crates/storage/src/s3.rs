@@ -13,15 +13,17 @@ mod reader;
 mod upload;
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::presigning::PresigningConfig;
 use holdfast_domain::{BackupId, DiskName, ServerId};
 use tokio::sync::OnceCell;
 
+use crate::checked::Checked;
 use crate::disk::Partial;
 use crate::disposition::disposition;
 use crate::error::Error;
@@ -35,10 +37,6 @@ pub(crate) use upload::S3Upload;
 /// What archives are, for browsers.
 const ARCHIVE_TYPE: &str = "application/gzip";
 
-/// How long a server that was found well is taken to be: whoever may ask for the service's health must
-/// not be able to make it ask a server that charges for it.
-const CHECKED: Duration = Duration::from_secs(5);
-
 /// A disk in a bucket.
 #[derive(Debug)]
 pub(crate) struct S3Disk {
@@ -48,8 +46,7 @@ pub(crate) struct S3Disk {
     client: OnceCell<Client>,
     /// Signs links, when those lead elsewhere than requests go.
     link_client: OnceCell<Client>,
-    /// When the server was last found well.
-    checked: Mutex<Option<Instant>>,
+    checked: Checked,
     /// Whether the server has not yet said that it knows no `If-None-Match`.
     is_conditional: AtomicBool,
 }
@@ -61,7 +58,7 @@ impl S3Disk {
             options,
             client: OnceCell::new(),
             link_client: OnceCell::new(),
-            checked: Mutex::new(None),
+            checked: Checked::default(),
             is_conditional: AtomicBool::new(true),
         })
     }
@@ -210,9 +207,11 @@ impl S3Disk {
                 let (Some(object), Some(id)) = (upload.key(), upload.upload_id()) else {
                     continue;
                 };
+                let begun_at = upload.initiated();
                 found.extend(self.key(object).map(|key| Partial {
                     key,
                     handle: id.to_owned(),
+                    written_at: begun_at.and_then(|at| SystemTime::try_from(*at).ok()),
                 }));
             }
             if !page.is_truncated().unwrap_or(false) || page.next_key_marker().is_none() {
@@ -241,13 +240,10 @@ impl S3Disk {
     }
 
     pub(crate) async fn check(&self) -> Result<(), Error> {
-        let last = *self.checked.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.is_some_and(|last| last.elapsed() < CHECKED) {
-            return Ok(());
+        if !self.checked.is_recent() {
+            self.probe().await?;
+            self.checked.note();
         }
-        self.probe().await?;
-        let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
-        *checked = Some(Instant::now());
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! What every job can reach.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,11 +8,14 @@ use chrono::{DateTime, Utc};
 use tracing::Span;
 
 use holdfast_db::Database;
-use holdfast_domain::{NodeName, PlaceRules, TraceParent};
+use holdfast_db::jobs::Bounds;
+use holdfast_domain::retention::Policy;
+use holdfast_domain::{DiskName, NodeName, PlaceRules, TraceParent};
 use holdfast_storage::Disks;
 
 use crate::metrics::Metrics;
 use crate::outage::Outage;
+use crate::power::Power;
 
 /// What every job can reach. One for the whole worker.
 #[derive(Debug)]
@@ -47,6 +51,8 @@ pub struct Options {
     pub downloads_url: Option<String>,
     /// How many jobs it runs at once.
     pub concurrency: usize,
+    /// How many jobs run at once over all workers of a node, and with a disk.
+    pub bounds: Bounds,
     /// How long a job is its own without a sign of life.
     pub lease: Duration,
     /// The level of compression, 0 to 9.
@@ -55,11 +61,39 @@ pub struct Options {
     pub compression_threads: usize,
     /// How fast a server's files are read, in bytes per second.
     pub read_limit_bytes_per_second: Option<u64>,
+    /// How long after its last verification each archive of a disk is verified again; disks that are not here are
+    /// verified only when somebody asks.
+    pub verify_every: BTreeMap<DiskName, Duration>,
     /// The greatest archive of a server that says nothing of its own, in bytes.
     pub max_backup_bytes: u64,
     /// Where restores are unpacked before they take their place; `None` is beside the server's
     /// directory.
     pub staging_dir: Option<PathBuf>,
+    /// How servers are stopped before they are restored.
+    pub power: Power,
     /// Where servers' directories may lie.
     pub places: PlaceRules,
+    /// What is done without being asked for.
+    pub keeping: Maintenance,
+}
+
+/// What is done without being asked for, how often, and how long things stay.
+#[derive(Clone, Copy, Debug)]
+pub struct Maintenance {
+    /// How long backups stay.
+    pub policy: Policy,
+    /// How many backups a server may have that says nothing of its own.
+    pub backups_per_server: u32,
+    /// How often what takes little is done.
+    pub interval: Duration,
+    /// How often whole disks are compared with the database; zero for never.
+    pub sweep_interval: Duration,
+    /// How old something must be that nobody needs to be removed.
+    pub orphan_age: Duration,
+    /// How long jobs stay that have ended.
+    pub jobs: Duration,
+    /// How long those stay that have failed for good, and the lines about maintenance.
+    pub failed_jobs: Duration,
+    /// How long the audit log's lines stay; `None` for ever.
+    pub activity: Option<Duration>,
 }

@@ -4,6 +4,8 @@ use holdfast_db::jobs::Failure;
 use holdfast_domain::backup::Completed;
 use holdfast_domain::report::chain;
 
+use crate::examine::Verdict;
+
 /// What a job has done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Done {
@@ -15,6 +17,8 @@ pub(crate) enum Done {
     Deleted,
     /// Removed a server's archives, or left them as it was told.
     ServerDeleted,
+    /// Read an archive back.
+    Verified(Verdict),
     /// Found nothing left to do.
     Nothing,
 }

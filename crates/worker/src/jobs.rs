@@ -4,6 +4,7 @@ mod create_backup;
 mod delete_backup;
 mod delete_server;
 mod restore_backup;
+mod verify_backup;
 
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done
         JobKind::RestoreBackup => restore_backup::run(context, work).await,
         JobKind::DeleteBackup => delete_backup::run(context, work).await,
         JobKind::DeleteServer => delete_server::run(context, work).await,
+        JobKind::VerifyBackup => verify_backup::run(context, work).await,
     }
 }
 

@@ -105,6 +105,11 @@ impl Work {
         }
     }
 
+    /// The sign to stop, whatever the reason.
+    pub(crate) fn stop_sign(&self) -> &CancellationToken {
+        &self.stop
+    }
+
     /// Waits until the job is not to go on.
     pub(crate) async fn stopped(&self) -> NotDone {
         self.stop.cancelled().await;

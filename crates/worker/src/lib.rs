@@ -9,6 +9,7 @@
 
 mod context;
 mod end;
+mod examine;
 mod fetch;
 mod jobs;
 mod lease;
@@ -18,13 +19,22 @@ mod metrics;
 mod outage;
 mod pipe;
 mod place;
+pub mod power;
 mod presence;
 mod reach;
+mod retention;
 mod runner;
 mod settle;
+mod sweep;
+mod verification;
+pub mod webhooks;
 
-pub use context::{Context, Options};
+pub use context::{Context, Maintenance, Options};
+pub use examine::{Examination, NoVerdict, Verdict};
 pub use measure::measure;
 pub use metrics::Metrics;
 pub use outage::Outage;
+pub use retention::{Decided, Keeping, run as retain};
 pub use runner::run;
+pub use sweep::{Finding, Kind, NotSwept, Sweep, Swept};
+pub use verification::{Verified, record_verdict};

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
+use tokio::sync::Semaphore;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Span, field};
 
 use holdfast_db::jobs::{self, Claim};
 use holdfast_db::{Listener, Signal};
+use holdfast_domain::job::Lane;
 
 use crate::context::Context;
 use crate::jobs as work_of;
@@ -16,6 +18,7 @@ use crate::lease::Work;
 use crate::maintenance::maintain;
 use crate::presence;
 use crate::settle::settle;
+use crate::webhooks;
 
 /// How often the table is looked at although nobody called.
 const POLL: Duration = Duration::from_secs(1);
@@ -23,16 +26,21 @@ const POLL: Duration = Duration::from_secs(1);
 const GRACE: Duration = Duration::from_secs(1);
 /// How long they may take to stop after that; what has not stopped then is rescued by its lease.
 const STOP: Duration = Duration::from_secs(7);
-/// How long maintenance may take to stop after that; one that asks a database that hangs never would.
+/// How long maintenance, and telling webhooks, may take to stop after that; what asks a database that hangs never would.
 const TIDY: Duration = Duration::from_secs(1);
+
+/// How many jobs that can wait run beside the others: reading archives back is work for the disk, and nobody waits
+/// for it.
+const SPARE_HANDS: usize = 1;
 
 /// Runs jobs of one node until `shutdown`. Then it claims no more, lets short work end, gives the
 /// rest back without counting the attempt, and returns within 11 s, whatever hangs.
 ///
 /// A database that is away is waited for.
 pub async fn run(context: Arc<Context>, shutdown: CancellationToken) {
-    let mut maintenance = tokio::spawn(maintain(Arc::clone(&context), shutdown.clone()));
+    let maintenance = tokio::spawn(maintain(Arc::clone(&context), shutdown.clone()));
     let leaving = CancellationToken::new();
+    let telling = tokio::spawn(webhooks::tell(Arc::clone(&context), shutdown.clone()));
     let mut working = JoinSet::new();
     let places = context.options.concurrency;
     context.metrics.open(places);
@@ -56,13 +64,21 @@ pub async fn run(context: Arc<Context>, shutdown: CancellationToken) {
         }
     }
     working.detach_all();
-    match tokio::time::timeout(TIDY, &mut maintenance).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::error!(%error, "maintenance panicked"),
-        Err(_) => maintenance.abort(),
-    }
+    tokio::join!(
+        end("maintenance", maintenance),
+        end("telling webhooks", telling)
+    );
     context.metrics.close(places);
     presence::leave(&context).await;
+}
+
+/// Waits for what is to end, and ends it if it does not.
+async fn end(what: &str, mut task: JoinHandle<()>) {
+    match tokio::time::timeout(TIDY, &mut task).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(%error, "{what} panicked"),
+        Err(_) => task.abort(),
+    }
 }
 
 async fn take_jobs(
@@ -72,6 +88,7 @@ async fn take_jobs(
     working: &mut JoinSet<()>,
 ) {
     let mut listener = None;
+    let spare = Arc::new(Semaphore::new(SPARE_HANDS));
     while !shutdown.is_cancelled() {
         // Registered before the look, so that what comes after the look is heard.
         if listener.is_none() {
@@ -82,13 +99,25 @@ async fn take_jobs(
                     .failed("can't listen for jobs; polling", &error),
             }
         }
-        let free = context.options.concurrency.saturating_sub(working.len());
+        let busy = working.len() + spare.available_permits();
+        let free = (context.options.concurrency + SPARE_HANDS).saturating_sub(busy);
         if free > 0 {
-            for claim in claim(context, free).await {
+            for claim in claim(context, Lane::Main, free).await {
                 let span = span(context, &claim);
                 let handled = handle(Arc::clone(context), claim, leaving.clone());
                 working.spawn(handled.instrument(span));
             }
+        }
+        if let Ok(hand) = Arc::clone(&spare).try_acquire_owned()
+            && let Some(claim) = claim(context, Lane::Spare, 1).await.pop()
+        {
+            let span = span(context, &claim);
+            let done = handle(Arc::clone(context), claim, leaving.clone());
+            let handled = async move {
+                done.await;
+                drop(hand);
+            };
+            working.spawn(handled.instrument(span));
         }
         tokio::select! {
             () = shutdown.cancelled() => {}
@@ -103,17 +132,16 @@ async fn take_jobs(
     }
 }
 
-async fn claim(context: &Context, limit: usize) -> Vec<Claim> {
+async fn claim(context: &Context, lane: Lane, limit: usize) -> Vec<Claim> {
     let options = &context.options;
-    match jobs::claim(
-        &context.database,
-        &options.node,
-        &options.worker,
-        options.lease,
-        limit,
-    )
-    .await
-    {
+    let (database, node) = (&context.database, &options.node);
+    let (worker, lease, bounds) = (&options.worker, options.lease, &options.bounds);
+    let claimed = match (bounds.is_on(), lane) {
+        (true, _) => jobs::claim_bounded(database, node, worker, lease, limit, bounds, lane).await,
+        (false, Lane::Main) => jobs::claim(database, node, worker, lease, limit).await,
+        (false, Lane::Spare) => jobs::claim_spare(database, node, worker, lease, limit).await,
+    };
+    match claimed {
         Ok(claims) => {
             context.outage.over();
             claims
@@ -134,7 +162,7 @@ async fn called(listener: Option<&mut Listener>, context: &Context) {
         match listener.next().await {
             Signal::Available { node } if node == context.options.node.as_str() => return,
             Signal::Reconnected => return,
-            Signal::Available { .. } | Signal::Final(_) => {}
+            Signal::Available { .. } | Signal::Final(_) | Signal::Notice(_) => {}
         }
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use holdfast_db::jobs::{self, Claim, Failure};
-use holdfast_db::{Error, Transaction, activity, backups, servers};
+use holdfast_db::{Error, Transaction, activity, backups, retention, servers};
 use holdfast_domain::activity::{DeleteArgs, Event, Origin};
 use holdfast_domain::backup::{self, Completed};
 use holdfast_domain::{BackupState, JobKind, retry};
@@ -22,6 +22,8 @@ use holdfast_domain::report::chain;
 use crate::end::{Done, NotDone};
 use crate::lease::Work;
 use crate::metrics::Outcome;
+use crate::retention::rotate;
+use crate::verification;
 
 /// How long a job is offered back before the lease is left to run out instead.
 const RELEASE: Duration = Duration::from_secs(3);
@@ -58,24 +60,27 @@ pub(crate) async fn settle(context: &Arc<Context>, work: &Work, end: Result<Done
 async fn settle_done(context: &Context, work: &Work, done: &Done) -> Result<(), Error> {
     let claim = &work.claim;
     let mut transaction = context.database.begin().await?;
+    // The server before its job, as whoever asks for a backup has them.
+    let rotating = match done {
+        Done::Created(_) => retention::rotating(&mut transaction, claim.server).await?,
+        _ => None,
+    };
     let ours = jobs::complete(&mut transaction, claim).await?;
     let ours = match done {
         _ if !ours => false,
         Done::Created(completed) => {
             record(&mut transaction, claim, Event::Complete, None, json!({})).await?;
-            backups::complete(&mut transaction, claim.backup, completed).await?
+            let ours = backups::complete(&mut transaction, claim.backup, completed).await?;
+            if let Some(server) = rotating {
+                rotate(context, &mut transaction, &server).await?;
+            }
+            ours
         }
         Done::Deleted => {
             let args: Option<DeleteArgs> = serde_json::from_value(claim.args.clone()).ok();
-            let origin = args.and_then(|args| args.origin);
-            record(
-                &mut transaction,
-                claim,
-                Event::Delete,
-                origin.as_ref(),
-                json!({}),
-            )
-            .await?;
+            let (origin, reason) = args.map_or((None, None), |args| (args.origin, args.reason));
+            let why = reason.map_or(json!({}), |reason| json!({ "reason": reason }));
+            record(&mut transaction, claim, Event::Delete, origin.as_ref(), why).await?;
             backups::delete(&mut transaction, claim.backup).await?;
             true
         }
@@ -94,6 +99,10 @@ async fn settle_done(context: &Context, work: &Work, done: &Done) -> Result<(), 
             .await?;
             true
         }
+        Done::Verified(verdict) => {
+            verification::record(&mut transaction, claim, verdict).await?;
+            true
+        }
         Done::Nothing => true,
     };
     if ours {
@@ -109,7 +118,11 @@ async fn settle_done(context: &Context, work: &Work, done: &Done) -> Result<(), 
     context.metrics.ended(claim.kind, Outcome::Lost);
     match done {
         Done::Created(completed) => drop_orphan(context, claim, completed).await,
-        Done::Restored | Done::Deleted | Done::ServerDeleted | Done::Nothing => Ok(()),
+        Done::Restored
+        | Done::Deleted
+        | Done::ServerDeleted
+        | Done::Verified(_)
+        | Done::Nothing => Ok(()),
     }
 }
 
@@ -146,9 +159,9 @@ async fn drop_orphan(context: &Context, claim: &Claim, completed: &Completed) ->
 async fn discard(context: &Context, claim: &Claim, failure: &Failure) -> Result<(), Error> {
     let mut transaction = context.database.begin().await?;
     if !jobs::discard(&mut transaction, claim, failure).await? {
-        context.metrics.ended(claim.kind, Outcome::Lost);
         // Whoever has it now may have removed what this attempt was working with.
         tracing::warn!(job = %claim.id, backup = %claim.backup, attempt = claim.attempt, error = failure.detail, "a job that was taken away meanwhile failed");
+        context.metrics.ended(claim.kind, Outcome::Lost);
         return Ok(());
     }
     let why = json!({ "error": failure.sentence });
@@ -162,13 +175,16 @@ async fn discard(context: &Context, claim: &Claim, failure: &Failure) -> Result<
         }
         // Nothing was done to the backup.
         JobKind::DeleteBackup => {}
+        JobKind::VerifyBackup => {
+            verification::record_none(context, &mut transaction, claim, failure).await?;
+        }
         JobKind::DeleteServer => {
             servers::undo_deletion(&mut transaction, claim.server).await?;
         }
     }
     transaction.commit().await?;
-    context.metrics.ended(claim.kind, Outcome::Discarded);
     tracing::error!(job = %claim.id, kind = claim.kind.as_str(), backup = %claim.backup, attempt = claim.attempt, error = failure.detail, "a job failed for good");
+    context.metrics.ended(claim.kind, Outcome::Discarded);
     Ok(())
 }
 

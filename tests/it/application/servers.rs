@@ -62,6 +62,7 @@ async fn everything_about_a_server_can_be_said_changed_and_taken_back() {
         "max_backup_bytes": "1000",
         "quota_bytes": 5000,
         "retention_days": 7,
+        "rotate": "1",
         "state": "installing",
     });
     let server = made(&panel.post("/servers", body.clone()).await);
@@ -77,6 +78,7 @@ async fn everything_about_a_server_can_be_said_changed_and_taken_back() {
         ("max_backup_bytes", json!(1000)),
         ("quota_bytes", json!(5000)),
         ("retention_days", json!(7)),
+        ("rotate", json!(true)),
         ("state", json!("installing")),
     ] {
         assert_eq!(server[name], expected, "{name}");

@@ -34,6 +34,24 @@ async fn the_most_urgent_job_is_claimed_first_and_then_the_oldest_of_the_own_nod
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_can_wait_is_claimed_by_spare_hands_only() {
+    let fixture = Fixture::new().await;
+    let (_, _, spare) = fixture.backup().await;
+    let (_, _, main) = fixture.backup().await;
+    let waits = format!("UPDATE jobs SET priority = 100 WHERE id = {spare}");
+    fixture.raw.query(&waits).await;
+    let ids = |claims: Vec<jobs::Claim>| claims.iter().map(|claim| claim.id).collect::<Vec<_>>();
+    let database = &fixture.database;
+    for (expected_spare, expected_main) in [(vec![spare], vec![main]), (vec![], vec![])] {
+        let claimed = jobs::claim_spare(database, &node(), "w", LEASE, 9).await;
+        assert_eq!(ids(claimed.unwrap()), expected_spare);
+        let claimed = jobs::claim(database, &node(), "w", LEASE, 9).await;
+        assert_eq!(ids(claimed.unwrap()), expected_main);
+    }
+    fixture.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn no_job_is_claimed_twice_however_many_claim_at_once() {
     let fixture = Fixture::new().await;
     for _ in 0..30 {

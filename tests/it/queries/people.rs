@@ -93,6 +93,7 @@ async fn servers_are_found_by_either_name_and_seen_by_who_has_a_part_in_them() {
         max_backup_bytes: Some(5_000_000_000),
         quota_bytes: Some(0),
         retention_days: Some(7),
+        rotate: true,
     };
     servers::save(database, &server).await.unwrap();
     server.name = "Creative".to_owned();
@@ -178,10 +179,12 @@ async fn servers_are_found_by_either_name_and_seen_by_who_has_a_part_in_them() {
         .map(|server| server.id)
         .collect();
     assert_eq!(all, [server.id, other]);
-    let here = servers::list_on_node(database, &node()).await.unwrap();
+    let here = servers::on_node(database, &node(), None, 10).await.unwrap();
     assert_eq!(here.len(), 2);
     let elsewhere = NodeName::parse("elsewhere").unwrap();
-    let there = servers::list_on_node(database, &elsewhere).await.unwrap();
+    let there = servers::on_node(database, &elsewhere, None, 10)
+        .await
+        .unwrap();
     assert_eq!(there, []);
     fixture.end().await;
 }

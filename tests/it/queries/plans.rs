@@ -9,12 +9,18 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use uuid::Uuid;
 
-use holdfast_db::backups::Pages;
+use holdfast_db::backups::{Pages, Place, VerificationEnd};
+use holdfast_db::jobs::Bounds;
 use holdfast_db::jobs::{self, Wanted};
+use holdfast_db::maintenance::{self, Seen};
 use holdfast_db::visits::{Named, Visits};
-use holdfast_db::{Database, activity, backups, figures, servers, usage};
+use holdfast_db::{
+    Database, activity, backups, figures, notices, retention, servers, usage, webhooks,
+};
+use holdfast_domain::backup::VerificationState;
+use holdfast_domain::job::Lane;
 use holdfast_domain::key::KeyIdentifier;
-use holdfast_domain::{BackupId, JobId, JobKind, JobState, ServerId, ServerRef};
+use holdfast_domain::{BackupId, DiskName, JobId, JobKind, JobState, ServerId, ServerRef};
 
 use super::{LEASE, node};
 use crate::support::database::TestDatabase;
@@ -46,10 +52,24 @@ const SEED: &str = "
            CASE number % 3 WHEN 2 THEN now() - interval '1 minute' END, 1, now() - interval '1 minute'
     FROM (SELECT id, row_number() OVER (ORDER BY id DESC) AS number FROM servers) s WHERE number <= 30;
     INSERT INTO activity (event, server_id, backup_id, properties)
-    SELECT 'server:backup.start', server_id, id, '{}' FROM backups";
+    SELECT 'server:backup.start', server_id, id, '{}' FROM backups;
+    UPDATE backups SET completed_at = now() - interval '1 hour';
+    INSERT INTO notices (id, kind, server_id, server_name, backup_id, backup)
+    SELECT nextval('notices_id'), 'backup.changed', server_id, 'S', id, told_of(b) FROM backups b;
+    INSERT INTO webhooks (id, url, secret)
+    SELECT gen_random_uuid(), 'http://127.0.0.1:1', decode(repeat('00', 32), 'hex') FROM generate_series(1, 2);
+    INSERT INTO deliveries (webhook_id, notice_id) SELECT w.id, n.id FROM webhooks w, notices n WHERE n.id % 4 = 0";
 
 /// The tables that grow.
-const TABLES: [&str; 5] = ["backups", "jobs", "servers", "api_keys", "activity"];
+const TABLES: [&str; 7] = [
+    "backups",
+    "jobs",
+    "servers",
+    "api_keys",
+    "activity",
+    "notices",
+    "deliveries",
+];
 
 /// How often each table was read as a whole so far.
 async fn whole_reads(raw: &TestDatabase) -> Vec<(String, i64)> {
@@ -222,6 +242,88 @@ async fn no_query_that_is_repeated_reads_a_whole_table() {
         assert_eq!(figures.unfinished.len(), 3);
     })
     .await;
+    for of_node in [None, Some(node())] {
+        let disk = DiskName::parse("local").unwrap();
+        let place = Place {
+            disk: &disk,
+            of_node: of_node.as_ref(),
+        };
+        walks_an_index(&raw, "the schedule of verifications", async |database| {
+            raw.query("UPDATE verification_rounds SET next_at = now()")
+                .await;
+            let every = Duration::from_secs(1);
+            let begun = backups::schedule_verifications(database, place, &node(), every).await;
+            assert!(begun.unwrap().is_some());
+        })
+        .await;
+    }
+    let waiting = "SELECT count(*) FROM jobs WHERE kind = 'verify_backup' AND state = 'available'";
+    assert_eq!(raw.number(waiting).await, 10);
+    walks_an_index(
+        &raw,
+        "a claim of what can wait, and its end",
+        async |database| {
+            let claims = jobs::claim_spare(database, &node(), "w", LEASE, 1)
+                .await
+                .unwrap();
+            let mut transaction = database.begin().await.unwrap();
+            let end = VerificationEnd {
+                state: VerificationState::Passed,
+                sentence: None,
+                job: Some(claims[0].id),
+                counts_from: Duration::ZERO,
+            };
+            let done = backups::record_verification(&mut transaction, claims[0].backup, &end).await;
+            assert!(done.unwrap());
+            transaction.commit().await.unwrap();
+        },
+    )
+    .await;
+    let leave = "DELETE FROM jobs WHERE kind = 'verify_backup'";
+    raw.query(leave).await;
+    // What streams and webhooks ask.
+    let some = "SELECT DISTINCT server_id FROM notices ORDER BY 1 LIMIT 50";
+    let heard: Vec<(ServerId, i64)> = raw
+        .query(some)
+        .await
+        .iter()
+        .map(|row| (ServerId(row[0].as_deref().unwrap().parse().unwrap()), 0))
+        .collect();
+    let servers: Vec<ServerId> = heard.iter().map(|(server, _)| *server).collect();
+    walks_an_index(&raw, "what streams are told", async |database| {
+        assert_eq!(notices::kept(database).await.unwrap().oldest, Some(1));
+        let found = notices::after(database, &heard, 100).await.unwrap();
+        assert!(found.len() >= 250);
+        jobs::underway(database, &servers).await.unwrap();
+    })
+    .await;
+    walks_an_index(&raw, "what webhooks are told", async |database| {
+        let minute = Duration::from_secs(60);
+        for claimed in webhooks::claim(database, minute, 32).await.unwrap() {
+            let due = webhooks::due(database, claimed.id, 20).await.unwrap();
+            assert_eq!(due.len(), 20);
+            let [one, two, three] = [&due[0].notice, &due[1].notice, &due[2].notice];
+            assert!(webhooks::delivered(database, &claimed, one).await.unwrap());
+            assert!(
+                webhooks::failed(database, &claimed, two, "no", minute)
+                    .await
+                    .unwrap()
+            );
+            assert!(
+                webhooks::give_up(database, &claimed, three, "no")
+                    .await
+                    .unwrap()
+            );
+            webhooks::release(database, &claimed).await.unwrap();
+        }
+    })
+    .await;
+    walks_an_index(&raw, "what is pruned", async |database| {
+        let day = Duration::from_secs(24 * 3600);
+        assert_eq!(webhooks::expire(database, day).await.unwrap(), 0);
+        assert_eq!(notices::prune(database, day).await.unwrap(), 0);
+    })
+    .await;
 
     // What workers ask, busy and idle.
     walks_an_index(&raw, "rescue", async |database| {
@@ -243,5 +345,67 @@ async fn no_query_that_is_repeated_reads_a_whole_table() {
     })
     .await;
     assert_eq!(raw.number(available).await, 0);
+    maintenance_walks_indexes(&raw, large, backup).await;
     raw.drop().await;
+}
+
+/// What maintenance asks again and again, page by page.
+async fn maintenance_walks_indexes(raw: &TestDatabase, server: ServerId, backup: BackupId) {
+    let disk = DiskName::parse("local").unwrap();
+    let seen = Seen { server, backup };
+    walks_an_index(raw, "a claim with bounds", async |database| {
+        let bounds = Bounds {
+            per_node: 1000,
+            per_disk: 1000,
+            shared_disks: vec![disk.clone()],
+        };
+        let claimed =
+            jobs::claim_bounded(database, &node(), "w", LEASE, 5, &bounds, Lane::Main).await;
+        claimed.unwrap();
+    })
+    .await;
+    walks_an_index(raw, "a page of retention", async |database| {
+        let page = retention::servers(database, None, 200).await.unwrap();
+        assert_eq!(page.len(), 200);
+        let servers: Vec<ServerId> = page.iter().map(|server| server.id).collect();
+        let held = retention::held_by(database, &servers[..100]).await.unwrap();
+        assert!(held.len() >= 490);
+    })
+    .await;
+    walks_an_index(raw, "the servers of a node", async |database| {
+        let page = servers::on_node(database, &node(), None, 100)
+            .await
+            .unwrap();
+        let (_, last, _) = page.last().unwrap();
+        let next = servers::on_node(database, &node(), Some(last), 100).await;
+        assert_eq!((page.len(), next.unwrap().len()), (100, 100));
+    })
+    .await;
+    walks_an_index(raw, "a page of a sweep", async |database| {
+        let found = maintenance::traces(database, &disk, None, &[seen; 200]).await;
+        assert_eq!(found.unwrap().len(), 200);
+        let now = maintenance::now(database).await.unwrap();
+        let node = node();
+        let page = maintenance::archived(database, &disk, Some(&node), Some(seen), None, now);
+        page.await.unwrap();
+        maintenance::mark_missing(database, &[backup])
+            .await
+            .unwrap();
+        maintenance::mark_found(database, &[backup]).await.unwrap();
+    })
+    .await;
+    walks_an_index(raw, "pruning", async |database| {
+        let (week, month) = (Duration::from_secs(604_800), Duration::from_secs(2_592_000));
+        assert_eq!(
+            maintenance::prune_jobs(database, week, month)
+                .await
+                .unwrap(),
+            0
+        );
+        assert_eq!(
+            maintenance::prune_activity(database, month).await.unwrap(),
+            0
+        );
+    })
+    .await;
 }

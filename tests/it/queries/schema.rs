@@ -17,6 +17,14 @@ async fn the_schema_refuses_states_that_can_not_be() {
             "backups_state",
         ),
         ("UPDATE backups SET size_bytes = 1", "backups_state"),
+        (
+            "UPDATE backups SET verification = 'passed', verification_finished_at = now()",
+            "backups_verification",
+        ),
+        (
+            "UPDATE backups SET damaged_at = now()",
+            "backups_verification",
+        ),
         ("UPDATE jobs SET state = 'running'", "jobs_lease"),
         ("UPDATE jobs SET state = 'completed'", "jobs_final"),
         ("UPDATE jobs SET finalized_at = now()", "jobs_final"),

@@ -1,20 +1,19 @@
-//! One private Postgres for all tests of this process, and a database for each.
+//! One Postgres for all tests of this process, and a database for each.
 //!
 //! The databases are copies of one that was migrated once. Databases, not schemas: NOTIFY is per
-//! database, so a schema would wake another test's workers.
+//! database, so a schema would wake another test's workers. Where the Postgres comes from,
+//! `HOLDFAST_TEST_POSTGRES` says: see `super::postgres`.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use holdfast_db::Database;
-use holdfast_postgres::{Options, PrivatePostgres};
+use holdfast_domain::report::chain;
 
-const TEMPLATE: &str = "migrated";
+use super::postgres::{self, Postgres};
+
 const FOLDER: &str = "holdfast-it-";
-
-/// Never dropped: it ends with this process.
-static POSTGRES: OnceLock<PrivatePostgres> = OnceLock::new();
 
 /// A database of one test's own.
 #[derive(Debug)]
@@ -25,7 +24,7 @@ pub(crate) struct TestDatabase {
 impl TestDatabase {
     /// Copies the migrated one.
     pub(crate) async fn create() -> Self {
-        Self::copy(TEMPLATE).await
+        Self::copy(server().template()).await
     }
 
     /// Makes one without any table.
@@ -35,14 +34,15 @@ impl TestDatabase {
 
     async fn copy(template: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(1);
-        let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = server().name(&format!("test_{number}"));
         let create = format!("CREATE DATABASE {name} TEMPLATE {template}");
-        postgres().query("postgres", &create).await.unwrap();
+        server().administer(&create).await;
         Self { name }
     }
 
     pub(crate) fn url(&self) -> String {
-        postgres().url(&self.name)
+        server().url(&self.name)
     }
 
     pub(crate) async fn connect(&self) -> Database {
@@ -55,12 +55,14 @@ impl TestDatabase {
         self.try_query(statements).await.unwrap()
     }
 
-    /// Runs statements that the database may refuse.
+    /// Runs statements that the database may refuse; then what it says.
     pub(crate) async fn try_query(
         &self,
         statements: &str,
-    ) -> Result<Vec<Vec<Option<String>>>, holdfast_postgres::Error> {
-        postgres().query(&self.name, statements).await
+    ) -> Result<Vec<Vec<Option<String>>>, String> {
+        postgres::ask(&self.url(), statements)
+            .await
+            .map_err(|error| chain(&error))
     }
 
     /// Asks for one number.
@@ -73,10 +75,10 @@ impl TestDatabase {
     pub(crate) async fn take_away(&self) {
         let name = &self.name;
         let shut = format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false");
-        postgres().query("postgres", &shut).await.unwrap();
+        server().administer(&shut).await;
         self.cut().await;
         let rename = format!("ALTER DATABASE {name} RENAME TO {name}_away");
-        postgres().query("postgres", &rename).await.unwrap();
+        server().administer(&rename).await;
     }
 
     pub(crate) async fn bring_back(&self) {
@@ -85,7 +87,7 @@ impl TestDatabase {
             format!("ALTER DATABASE {name}_away RENAME TO {name}"),
             format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true"),
         ] {
-            postgres().query("postgres", &statement).await.unwrap();
+            server().administer(&statement).await;
         }
     }
 
@@ -95,7 +97,7 @@ impl TestDatabase {
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'",
             self.name
         );
-        postgres().query("postgres", &cut).await.unwrap();
+        server().administer(&cut).await;
     }
 
     /// Has it take no writes, or take them again, from new sessions on; there are no others then.
@@ -103,14 +105,14 @@ impl TestDatabase {
         let name = &self.name;
         let set =
             format!("ALTER DATABASE {name} SET default_transaction_read_only = {are_forbidden}");
-        postgres().query("postgres", &set).await.unwrap();
+        server().administer(&set).await;
         self.cut().await;
     }
 
     /// Drops it, with whatever is still connected.
     pub(crate) async fn drop(self) {
         let drop = format!("DROP DATABASE {} WITH (FORCE)", self.name);
-        postgres().query("postgres", &drop).await.unwrap();
+        server().administer(&drop).await;
     }
 }
 
@@ -129,8 +131,10 @@ pub(crate) fn root() -> &'static Path {
     })
 }
 
-fn postgres() -> &'static PrivatePostgres {
-    POSTGRES.get_or_init(|| {
+/// The Postgres of this process: never dropped, it ends with the process.
+fn server() -> &'static Postgres {
+    static SERVER: OnceLock<Postgres> = OnceLock::new();
+    SERVER.get_or_init(|| {
         let (sender, receiver) = std::sync::mpsc::channel();
         // Each test has a runtime that ends with it; this one does not.
         std::thread::spawn(move || {
@@ -139,28 +143,13 @@ fn postgres() -> &'static PrivatePostgres {
                 .build()
                 .unwrap();
             runtime.block_on(async {
-                sender.send(start().await).unwrap();
+                sender.send(Postgres::start().await).unwrap();
                 std::future::pending::<()>().await;
             });
         });
         receiver.recv().expect("Postgres did not start")
     })
 }
-
-async fn start() -> PrivatePostgres {
-    let options = Options {
-        durable: false,
-        ..Options::new(root().join("postgres"))
-    };
-    let postgres = PrivatePostgres::start(&options).await.unwrap();
-    let create = format!("CREATE DATABASE {TEMPLATE}");
-    postgres.query("postgres", &create).await.unwrap();
-    let template = Database::connect(&postgres.url(TEMPLATE), 2).await.unwrap();
-    holdfast_db::migrate(&template).await.unwrap();
-    template.close().await;
-    postgres
-}
-
 /// Removes what test processes that are gone have left, as far as it is ours to remove.
 fn remove_stale() {
     let is_there = |pid: &str| Path::new("/proc").join(pid).exists();

@@ -110,6 +110,8 @@ pub(crate) struct CreateServerBody {
     /// 0 means for ever.
     #[schema(maximum = 2147483647)]
     retention_days: Option<u32>,
+    /// Whether at its limit it may have one more backup, for which the oldest unlocked one goes afterwards.
+    rotate: Option<bool>,
     /// `normal` when nothing is said.
     #[schema(schema_with = words::server_state, required = false)]
     state: Option<String>,
@@ -140,6 +142,8 @@ pub(crate) struct ChangeServerBody {
     /// 0 means for ever.
     #[schema(maximum = 2147483647)]
     retention_days: Option<u32>,
+    /// Whether at its limit it may have one more backup, for which the oldest unlocked one goes afterwards.
+    rotate: Option<bool>,
     #[schema(schema_with = words::server_state, required = false)]
     state: Option<String>,
 }

@@ -48,6 +48,10 @@ pub(crate) struct BackupAttributes {
     pub(crate) progress: Option<ProgressView>,
     /// Its latest restore.
     pub(crate) restore: Option<RestoreView>,
+    /// Its latest verification: the archive read back, and compared with what was stored.
+    pub(crate) verification: Option<VerificationView>,
+    /// Whether its archive is known to be damaged or missing. A verification that passes takes that away.
+    pub(crate) is_damaged: bool,
     /// What could not be archived as it was.
     pub(crate) notes: NotesView,
     /// The disk that holds its archive.
@@ -100,6 +104,34 @@ pub(crate) enum RestoreStatus {
     Failed,
 }
 
+/// A verification.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct VerificationView {
+    pub(crate) status: VerificationStatus,
+    #[schema(format = DateTime)]
+    pub(crate) started_at: Option<String>,
+    #[schema(format = DateTime)]
+    pub(crate) finished_at: Option<String>,
+    /// Why it failed, or came to no verdict, as a sentence.
+    pub(crate) error: Option<String>,
+    /// What is not as it was beside an archive that is whole, as a sentence.
+    pub(crate) note: Option<String>,
+}
+
+/// Where a verification stands.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum VerificationStatus {
+    Queued,
+    Running,
+    /// The archive is what was stored.
+    Passed,
+    /// It is damaged or missing.
+    Failed,
+    /// Its disk could not be read: nobody knows.
+    Inconclusive,
+}
+
 /// What could not be archived as it was.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct NotesView {
@@ -109,7 +141,7 @@ pub(crate) struct NotesView {
     pub(crate) first: Vec<String>,
 }
 
-/// A page of backups.
+/// A page of backups. Answers are put together in this shape from parts that were written before.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct BackupList {
     /// Always `list`.

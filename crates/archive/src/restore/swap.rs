@@ -189,6 +189,11 @@ fn unmark(staging: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
     }
 }
 
+/// Says whether the staging folder may hold a server's own files.
+pub(super) fn is_marked(staging: BorrowedFd<'_>) -> bool {
+    marked(staging, MOVING_OUT) || marked(staging, MOVING_IN)
+}
+
 fn marked(staging: BorrowedFd<'_>, name: &[u8]) -> bool {
     rustix::fs::statat(staging, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
 }

@@ -1,10 +1,14 @@
-//! `holdfast admin …`: users, keys, servers and subusers; backups and jobs to look at.
+//! `holdfast admin …`: users, keys, servers, subusers and webhooks; backups and jobs to look at.
 
 mod key;
 mod list;
+mod maintenance;
+mod retention;
 mod server;
+mod storage;
 mod subuser;
 mod user;
+mod webhook;
 
 use std::path::Path;
 
@@ -40,6 +44,17 @@ pub enum AdminCommand {
     /// The job table
     #[command(subcommand)]
     Job(list::JobCommand),
+    /// Remove the backups that nothing keeps any more
+    Retention(retention::RetentionOptions),
+    /// What is done without being asked for
+    #[command(subcommand)]
+    Maintenance(maintenance::MaintenanceCommand),
+    /// Disks, as a whole: verify, import, sweep
+    #[command(subcommand)]
+    Storage(storage::StorageCommand),
+    /// Who else is told what becomes of backups, by HTTP
+    #[command(subcommand)]
+    Webhook(webhook::WebhookCommand),
 }
 
 pub(super) async fn run(
@@ -51,8 +66,18 @@ pub(super) async fn run(
     let database = database::connect(settings, data).await?;
     let answer = answer(settings, &database, command).await;
     service::close(&database).await;
-    output::result(json, &answer?);
-    Ok(())
+    match answer {
+        Ok(found) => {
+            output::result(json, &found);
+            Ok(())
+        }
+        Err(failure) => {
+            if let Some(found) = failure.result() {
+                output::result(json, found);
+            }
+            Err(failure)
+        }
+    }
 }
 
 /// Does what `command` says, and returns what it prints.
@@ -71,6 +96,10 @@ pub async fn answer(
         AdminCommand::Subuser(command) => subuser::run(database, command).await,
         AdminCommand::Backup(command) => list::backups(database, command).await,
         AdminCommand::Job(command) => list::jobs(database, command).await,
+        AdminCommand::Retention(options) => retention::run(settings, database, options).await,
+        AdminCommand::Maintenance(command) => maintenance::run(database, command).await,
+        AdminCommand::Storage(command) => storage::run(settings, database, command).await,
+        AdminCommand::Webhook(command) => webhook::run(database, command).await,
     }
 }
 

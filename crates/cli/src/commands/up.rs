@@ -19,7 +19,7 @@ pub(super) async fn run(settings: Settings, data: &Path) -> Result<(), Failure> 
     let (database, mut postgres) = database::connect_or_start(&settings, &data, true).await?;
 
     let outcome = async {
-        holdfast_db::migrate(&database).await?;
+        database::migrate(&database).await?;
         let disks = service::disks(&settings)?;
         let counts = service::Counts::default();
         let mut metrics = service::start_metrics(&settings, &database, &disks, &counts)?;

@@ -12,7 +12,8 @@ use super::layers::{DISKS, Layers};
 use super::values::{Reader, is_name};
 use super::{
     AuthSettings, DatabaseSettings, DiskDriver, DownloadSettings, HttpSettings, LimitSettings,
-    LogFormat, LogSettings, MetricsSettings, Problems, Settings, StorageSettings, WorkerSettings,
+    LogFormat, LogSettings, MetricsSettings, Problems, Settings, StorageSettings, VerifySettings,
+    WorkerSettings,
 };
 
 /// The greatest size, in bytes, that the database can hold.
@@ -57,9 +58,13 @@ impl Reader {
         let auth = self.auth();
         let downloads = self.downloads();
         let limits = self.limits();
+        let retention = self.retention();
+        let maintenance = self.maintenance();
         let storage = self.storage(data);
+        let verify = self.verify(storage.as_ref());
         let worker = self.worker(storage.as_ref());
         let metrics = self.metrics();
+        let power = self.power();
         let log = self.log();
         Some(Settings {
             http: http?,
@@ -67,9 +72,13 @@ impl Reader {
             auth: auth?,
             downloads: downloads?,
             limits: limits?,
+            retention: retention?,
+            maintenance: maintenance?,
             storage: storage?,
+            verify: verify?,
             worker: worker?,
             metrics: metrics?,
+            power: power?,
             log: log?,
         })
     }
@@ -89,11 +98,15 @@ impl Reader {
             .and_then(NonZeroUsize::new);
         let hsts_seconds = self.number("http.hsts_seconds", 0..=63_072_000);
         let rate_limit_per_minute = self.number("http.rate_limit_per_minute", 0..=1_000_000);
+        let event_streams = self.number("http.event_streams", 0..=1_000_000);
+        let event_streams_per_key = self.number("http.event_streams_per_key", 0..=1_000_000);
         Some(HttpSettings {
             request_timeout: Duration::from_secs(request_timeout?),
             keep_alive: Duration::from_secs(keep_alive?),
             max_connections: max_connections?,
             hsts_seconds: hsts_seconds?,
+            event_streams: event_streams?,
+            event_streams_per_key: event_streams_per_key?,
             rate_limit_per_minute: rate_limit_per_minute?,
             listen: listen?,
             public_url: public_url?,
@@ -169,7 +182,11 @@ impl Reader {
             .and_then(NonZeroUsize::new);
         let quota_bytes_per_server = self.number("limits.quota_bytes_per_server", 0..=HUGE);
         let disk_reserve_bytes = self.number("limits.disk_reserve_bytes", 0..=HUGE);
+        let jobs_per_node = self.number("limits.jobs_per_node", 0..=10_000);
+        let jobs_per_disk = self.number("limits.jobs_per_disk", 0..=10_000);
         Some(LimitSettings {
+            jobs_per_node: jobs_per_node?,
+            jobs_per_disk: jobs_per_disk?,
             quota_bytes_per_server: quota_bytes_per_server?,
             disk_reserve_bytes: disk_reserve_bytes?,
             create_throttle_count: create_throttle_count?,
@@ -208,6 +225,23 @@ impl Reader {
         Some(StorageSettings {
             default: default?,
             disks,
+        })
+    }
+
+    fn verify(&mut self, storage: Option<&StorageSettings>) -> Option<VerifySettings> {
+        const DAY_SECONDS: u64 = 86_400;
+        let days = self.number::<u64>("verify.every_days", 0..=3650);
+        let except = self.list("verify.except_disks")?;
+        for name in &except {
+            if storage.is_some_and(|storage| !storage.disks.contains_key(name)) {
+                let message = format!("there is no disk `{name}`");
+                return self.wrong("verify.except_disks", message);
+            }
+        }
+        let days = days?;
+        Some(VerifySettings {
+            every: (days > 0).then(|| Duration::from_secs(days * DAY_SECONDS)),
+            except_disks: except,
         })
     }
 

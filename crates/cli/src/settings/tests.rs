@@ -1,5 +1,6 @@
 //! Settings as a table: what is given, and what comes of it.
 
+mod disks;
 mod wrong;
 
 use std::collections::BTreeSet;
@@ -51,9 +52,19 @@ fn the_defaults_are_settings() {
     assert!(settings.database.url.is_none() && settings.auth.signing_key.is_none());
     assert_eq!(settings.limits.max_backup_bytes.get(), 10 << 30);
     assert_eq!(settings.downloads.ttl, Duration::from_secs(3600));
+    let bounds = (settings.limits.jobs_per_node, settings.limits.jobs_per_disk);
+    assert_eq!(bounds, (0, 0));
+    assert_eq!(settings.retention.days, 90);
+    assert!(!settings.retention.thinning.is_on());
+    assert_eq!(settings.maintenance.orphan_age, Duration::from_secs(86_400));
     assert_eq!(settings.worker.lease, Duration::from_secs(30));
     assert_eq!(settings.worker.read_limit_bytes_per_second, None);
     assert!(settings.worker.staging_dir.is_none() && settings.worker.roots.is_empty());
+    assert_eq!(
+        settings.verify.every,
+        Some(Duration::from_secs(30 * 86_400))
+    );
+    assert!(settings.verify.except_disks.is_empty());
     assert_eq!(settings.storage.default, "local");
     let root = Path::new(DATA).join("backups");
     assert_eq!(settings.storage.disks.len(), 1);
@@ -239,27 +250,4 @@ fn a_secret_shows_nowhere() {
         let found = problems(&[text], &[]).join("\n");
         assert!(!found.contains("hunter2"), "{found}");
     }
-}
-
-#[test]
-fn a_disk_at_google_needs_a_key_file_unless_it_is_elsewhere() {
-    let disk = "[storage.disks.google]\ndriver = 'gcs'\nbucket = 'backups'\nprefix = '/a/b/'\n";
-    let says = problems(&[disk], &[]);
-    assert_eq!(says.len(), 1, "{says:?}");
-    assert!(
-        says[0].contains("service_account_file") && says[0].contains("must be set"),
-        "{says:?}"
-    );
-    let missing = format!("{disk}service_account_file = '/nowhere/key.json'");
-    assert!(problems(&[&missing], &[])[0].contains("/nowhere/key.json"));
-    let elsewhere = format!("{disk}endpoint = 'http://127.0.0.1:4443'");
-    let settings = load(&[&elsewhere], &[]).unwrap();
-    let DiskDriver::Gcs(options) = &settings.storage.disks["google"].driver else {
-        panic!("another driver")
-    };
-    assert_eq!(
-        (options.bucket.as_str(), options.prefix.as_str()),
-        ("backups", "a/b/")
-    );
-    assert!(options.account.is_none());
 }

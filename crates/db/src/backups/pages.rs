@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::gather::Gather;
 
 /// A page that somebody wants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Wanted {
     /// Whose backups.
     pub server: ServerId,
@@ -79,9 +79,16 @@ async fn find(database: Database, wanted: Vec<Wanted>) -> Result<Vec<Result<Page
              ORDER BY created_at DESC, id DESC LIMIT q.count OFFSET q.skip
          ) b
          LEFT JOIN (
-             SELECT DISTINCT ON (backup_id) backup_id, state, progress FROM jobs
-             WHERE server_id = ANY ($1) AND state IN ('available', 'scheduled', 'running')
-             ORDER BY backup_id, id DESC
+             SELECT j.backup_id,
+                    (array_agg(j.state ORDER BY j.priority, j.id DESC)
+                         FILTER (WHERE j.kind <> 'verify_backup' OR j.state = 'running'))[1] AS state,
+                    (array_agg(j.progress ORDER BY j.priority, j.id DESC)
+                         FILTER (WHERE j.kind <> 'verify_backup' OR j.state = 'running'))[1] AS progress,
+                    max(j.state) FILTER (WHERE j.kind = 'verify_backup') AS verify_state,
+                    max(j.started_at) FILTER (WHERE j.kind = 'verify_backup') AS verify_started_at
+             FROM jobs j
+             WHERE j.server_id = ANY ($1) AND j.state IN ('available', 'scheduled', 'running')
+             GROUP BY j.backup_id
          ) u ON u.backup_id = b.id
          LEFT JOIN (
              SELECT DISTINCT ON (backup_id) backup_id, state, started_at, finalized_at, errors FROM jobs

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
-use holdfast_domain::backup::{Completed, Notes, Restore};
+use holdfast_domain::backup::{Completed, Notes, Restore, Verification, VerificationState};
 use holdfast_domain::job::{Phase, Progress};
 use holdfast_domain::{Backup, BackupId, BackupState, DiskName, JobState, NodeName, ServerId};
 
@@ -31,8 +31,15 @@ pub(crate) struct Row {
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) completed_at: Option<DateTime<Utc>>,
     pub(crate) failed_at: Option<DateTime<Utc>>,
+    pub(crate) verification: Option<String>,
+    pub(crate) verification_started_at: Option<DateTime<Utc>>,
+    pub(crate) verification_finished_at: Option<DateTime<Utc>>,
+    pub(crate) verification_sentence: Option<String>,
+    pub(crate) damaged_at: Option<DateTime<Utc>>,
     pub(crate) unfinished_state: Option<String>,
     pub(crate) unfinished_progress: Option<Value>,
+    pub(crate) verify_state: Option<String>,
+    pub(crate) verify_started_at: Option<DateTime<Utc>>,
     pub(crate) restore_state: Option<String>,
     pub(crate) restore_started_at: Option<DateTime<Utc>>,
     pub(crate) restore_finalized_at: Option<DateTime<Utc>>,
@@ -45,6 +52,7 @@ impl TryFrom<Row> for Backup {
     fn try_from(row: Row) -> Result<Self, Error> {
         let state = state(&row)?;
         let restore = restore(&row)?;
+        let verification = verification(&row)?;
         let progress = row.unfinished_state.as_ref().map(|_| {
             // A job that waits has no progress of its own yet.
             row.unfinished_progress
@@ -70,6 +78,8 @@ impl TryFrom<Row> for Backup {
             created_at: row.created_at,
             progress,
             restore,
+            verification,
+            damaged_at: row.damaged_at,
         })
     }
 }
@@ -111,5 +121,31 @@ fn restore(row: &Row) -> Result<Option<Restore>, Error> {
         started_at: row.restore_started_at,
         finished_at: row.restore_finalized_at,
         error: row.restore_error.clone().filter(|_| failed),
+    }))
+}
+
+/// What waits or runs comes before what has ended.
+fn verification(row: &Row) -> Result<Option<Verification>, Error> {
+    if let Some(text) = &row.verify_state {
+        let job = JobState::parse(text).ok_or_else(|| Error::unreadable("job state", text))?;
+        return Ok(Some(Verification {
+            state: match job {
+                JobState::Running => VerificationState::Running,
+                _ => VerificationState::Queued,
+            },
+            started_at: row.verify_started_at,
+            finished_at: None,
+            sentence: None,
+        }));
+    }
+    let Some(text) = &row.verification else {
+        return Ok(None);
+    };
+    Ok(Some(Verification {
+        state: VerificationState::parse(text)
+            .ok_or_else(|| Error::unreadable("state of a verification", text))?,
+        started_at: row.verification_started_at,
+        finished_at: row.verification_finished_at,
+        sentence: row.verification_sentence.clone(),
     }))
 }

@@ -56,7 +56,7 @@ pub struct Rescued {
 pub async fn rescue(database: &Database) -> Result<Vec<Rescued>, Error> {
     let rows = sqlx::query!(
         r#"WITH expired AS (
-            SELECT id, claimed_by FROM jobs WHERE state = 'running' AND lease_expires_at < now()
+            SELECT id, claimed_by FROM jobs WHERE state = 'running' AND lease_expires_at < now() AND kind = ANY ($5)
             ORDER BY lease_expires_at LIMIT 100 FOR UPDATE SKIP LOCKED
         ), rescued AS (
             UPDATE jobs j SET
@@ -68,13 +68,22 @@ pub async fn rescue(database: &Database) -> Result<Vec<Rescued>, Error> {
                     'sentence', 'The process that worked on it stopped responding.',
                     'detail', format('the lease of worker %s ran out', expired.claimed_by)))
             FROM expired WHERE j.id = expired.id
-            RETURNING j.id, j.kind, j.server_id, j.backup_id, j.node, j.state, j.attempt, expired.claimed_by
+            RETURNING j.id, j.kind, j.server_id, j.backup_id, j.node, j.state, j.attempt, j.started_at,
+                expired.claimed_by
         ), failed AS (
             UPDATE backups b SET state = 'failed', failed_at = now(), is_locked = false,
                    error = format('The process that worked on it stopped responding, %s times.', rescued.attempt)
             FROM rescued
             WHERE b.id = rescued.backup_id AND b.state = 'creating'
                 AND rescued.state = 'discarded' AND rescued.kind = 'create_backup'
+        ), unverified AS (
+            UPDATE backups b SET verification = 'inconclusive', verification_started_at = rescued.started_at,
+                   verification_finished_at = now(), verification_counts_from = now(),
+                   verification_sentence =
+                       format('The process that worked on it stopped responding, %s times.', rescued.attempt)
+            FROM rescued
+            WHERE b.id = rescued.backup_id AND b.state = 'completed'
+                AND rescued.state = 'discarded' AND rescued.kind = 'verify_backup'
         ), told AS (
             INSERT INTO activity (event, server_id, backup_id, backup_name, properties)
             SELECT CASE kind WHEN 'create_backup' THEN $3 ELSE $4 END, server_id, backup_id,
@@ -93,6 +102,7 @@ pub async fn rescue(database: &Database) -> Result<Vec<Rescued>, Error> {
         FINAL,
         Event::Fail.as_str(),
         Event::RestoreFailed.as_str(),
+        &super::known_kinds(),
     )
     .fetch_all(database.pool())
     .await?;

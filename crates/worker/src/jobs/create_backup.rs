@@ -88,12 +88,7 @@ pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done
         attempt: claim.attempt,
         notes: Notes {
             count: summary.notes.count,
-            first: summary
-                .notes
-                .first
-                .iter()
-                .map(ToString::to_string)
-                .collect(),
+            first: first_notes(&summary),
         },
     }))
 }
@@ -121,10 +116,16 @@ fn manifest(
         files: summary.files,
         unpacked_bytes: summary.source_bytes,
         notes: summary.notes.count,
+        first_notes: first_notes(summary),
         ignored_files: backup.ignored_files.clone(),
         is_locked: backup.is_locked,
         is_scheduled: backup.is_scheduled,
     }
+}
+
+fn first_notes(summary: &Summary) -> Vec<String> {
+    let first = summary.notes.first.iter();
+    first.map(ToString::to_string).collect()
 }
 
 /// Makes everything visible. The index first: whoever sees the archive sees all of it. The manifest

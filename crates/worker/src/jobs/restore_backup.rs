@@ -20,6 +20,7 @@ use crate::fetch;
 use crate::jobs::panicked;
 use crate::lease::Work;
 use crate::place;
+use crate::power::Halt;
 use crate::reach;
 
 pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done, NotDone> {
@@ -58,6 +59,7 @@ pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done
         attempt: completed.attempt,
     };
     let directory = place::of_server(context, &server).await?;
+    let mut halt = Halt::begin(&context.options.power, claim.server).await?;
     let staging = fetch::staging(context, &directory);
     let archive = fetch::object(work, disk, StorageKey::Archive(key), &staging).await?;
     // Without its index an archive is only slower to restore.
@@ -80,32 +82,38 @@ pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done
     let (context, work) = (Arc::clone(context), Arc::clone(work));
     let runtime = tokio::runtime::Handle::current();
     let ended = tokio::task::spawn_blocking(move || {
-        // The last moment at which nothing is touched: go on only if the job is still ours, for certain.
-        let mut still_ours = || {
-            work.go_on()
-                .map_err(|_| "the job was taken away".to_owned())?;
-            let beat = jobs::heartbeat(&context.database, &work.claim, context.options.lease, None);
-            match runtime.block_on(beat) {
-                Ok(Hold::Ours) => Ok(()),
-                Ok(Hold::Cancelled { .. } | Hold::Lost) => Err("the job was taken away".to_owned()),
-                Err(error) => Err(chain(&error)),
-            }
+        let mut refused = None;
+        // The last moment at which nothing is touched: go on only if the job is still ours, for certain, and the
+        // server does not run.
+        let mut may_swap = || {
+            let checked = runtime.block_on(async {
+                still_ours(&context, &work).await?;
+                tokio::select! {
+                    halted = halt.ensure() => halted?,
+                    stopped = work.stopped() => return Err(stopped),
+                }
+                still_ours(&context, &work).await
+            });
+            checked.map_err(|not_done| {
+                refused = Some(not_done);
+                "see beside it".to_owned()
+            })
         };
         // What a killed attempt has left is put right first.
-        holdfast_archive::recover(&directory, options.staging_dir.as_deref())?;
-        holdfast_archive::restore(
-            &archive,
-            index.as_ref(),
-            &directory,
-            &options,
-            &work.control,
-            &mut still_ours,
-        )
+        let restored = holdfast_archive::recover(&directory, options.staging_dir.as_deref())
+            .and_then(|_| {
+                holdfast_archive::restore(
+                    &archive,
+                    index.as_ref(),
+                    &directory,
+                    &options,
+                    &work.control,
+                    &mut may_swap,
+                )
+            });
+        restored.map_err(|error| halt.tell(refused.unwrap_or_else(|| engine(&error))))
     });
-    let summary = ended
-        .await
-        .map_err(|error| panicked(&error))?
-        .map_err(|error| engine(&error))?;
+    let summary = ended.await.map_err(|error| panicked(&error))??;
     tracing::info!(
         backup = %claim.backup,
         files = summary.files,
@@ -114,6 +122,15 @@ pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done
         "put a server's files back"
     );
     Ok(Done::Restored)
+}
+
+async fn still_ours(context: &Context, work: &Work) -> Result<(), NotDone> {
+    work.go_on()?;
+    match jobs::heartbeat(&context.database, &work.claim, context.options.lease, None).await {
+        Ok(Hold::Ours) => Ok(()),
+        Ok(Hold::Cancelled { .. } | Hold::Lost) => Err(NotDone::Stopped),
+        Err(error) => Err(NotDone::database(&error)),
+    }
 }
 
 /// What the engine's failure means for a restore.
@@ -145,8 +162,6 @@ fn engine(error: &holdfast_archive::Error) -> NotDone {
             detail,
         )
         .because(Reason::Busy),
-        Error::Refused(_) => NotDone::retry("The service's database could not be used.", detail)
-            .because(Reason::Database),
         _ => NotDone::retry(
             "The server's files could not be put back. They are as they were.",
             detail,

@@ -62,7 +62,12 @@ pub(crate) async fn create(
         .limits
         .backups
         .unwrap_or(state.options.backups_per_server);
-    limit::check_create(&load, &Allowance { backups, throttle }).map_err(ApiError::Create)?;
+    let allowance = Allowance {
+        backups,
+        throttle,
+        rotate: server.limits.rotate,
+    };
+    limit::check_create(&load, &allowance).map_err(ApiError::Create)?;
     let (free_bytes, promised_bytes) =
         backups::free_and_promised(&mut transaction, &server.node, disk).await?;
     let space = Space {

@@ -62,7 +62,8 @@ pub(crate) async fn delete(
                 backup: backup.id,
                 node: reached_by(&state, server, &backup),
                 args: json!(DeleteArgs {
-                    origin: Some(caller.origin())
+                    origin: Some(caller.origin()),
+                    reason: None,
                 }),
                 max_attempts: MAX_ATTEMPTS,
             };
@@ -85,8 +86,12 @@ pub(crate) async fn delete(
     }
 }
 
-/// The node whose worker can remove a backup's archive: the server's own, or the one in whose folder it lies.
-fn reached_by<'a>(state: &ApiState, server: &'a Server, backup: &'a Backup) -> &'a NodeName {
+/// The node whose worker can reach a backup's archive: the server's own, or the one in whose folder it lies.
+pub(crate) fn reached_by<'a>(
+    state: &ApiState,
+    server: &'a Server,
+    backup: &'a Backup,
+) -> &'a NodeName {
     match &backup.node {
         Some(node) if state.is_of_one_node(&backup.disk) => node,
         _ => &server.node,

@@ -7,6 +7,7 @@ use holdfast_domain::access::Action;
 
 use crate::auth::{Caller, permit};
 use crate::error::ApiError;
+use crate::lists::Asked;
 use crate::openapi::Refusals;
 use crate::origin::base_url;
 use crate::page::Page;
@@ -40,13 +41,21 @@ pub(crate) async fn list(
         limit: page.size,
         offset: page.offset(),
     };
-    let found = state.pages.find(wanted).await?;
+    let asked = Asked {
+        wanted,
+        profile: caller.profile,
+    };
+    let listed = match state.lists.find(&asked, caller.marks()) {
+        Some(listed) => listed,
+        None => {
+            // Read after the marks, so that a write in between makes the marks look old, not the list new.
+            let found = state.pages.find(wanted).await?;
+            let listed = views::listed(&found, caller.profile)?;
+            let marks = caller.marks().clone();
+            state.lists.keep(asked, marks, listed)
+        }
+    };
     let base_url = base_url(&request, &state.options);
-    let pagination = page.describe(found.total, found.backups.len(), &request, &base_url);
-    Ok(views::ok(&views::backup_list(
-        &found.backups,
-        caller.profile,
-        pagination,
-        found.kept,
-    )))
+    let pagination = page.describe(listed.total, listed.count, &request, &base_url);
+    views::backup_list(&listed, pagination)
 }

@@ -109,6 +109,8 @@ pub(crate) struct ServerAttributes {
     pub(crate) quota_bytes: Option<u64>,
     /// How long backups are kept; 0 means for ever.
     pub(crate) retention_days: Option<u32>,
+    /// Whether at its limit it may have one more, for which the oldest unlocked one goes afterwards.
+    pub(crate) rotate: bool,
     #[schema(format = DateTime)]
     pub(crate) created_at: String,
 }

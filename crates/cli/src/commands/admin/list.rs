@@ -84,6 +84,7 @@ pub(super) async fn backups(database: &Database, command: BackupCommand) -> Resu
                 "sha256_hash": sha256,
                 "disk": backup.disk,
                 "is_locked": backup.is_locked,
+                "is_damaged": backup.damaged_at.is_some(),
                 "created_at": date(backup.created_at),
                 "error": error,
             })

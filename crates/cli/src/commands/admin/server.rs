@@ -90,6 +90,9 @@ pub struct Options {
     /// How long backups are kept, in days; 0 for ever
     #[arg(long, value_name = "N")]
     retention_days: Option<u32>,
+    /// Whether it may have one more backup at its limit, for which the oldest unlocked one goes afterwards
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    rotate: Option<bool>,
 }
 
 pub(super) async fn run(
@@ -215,6 +218,7 @@ async fn apply(
     limits.max_backup_bytes = options.max_backup_bytes.or(limits.max_backup_bytes);
     limits.quota_bytes = options.quota_bytes.or(limits.quota_bytes);
     limits.retention_days = options.retention_days.or(limits.retention_days);
+    limits.rotate = options.rotate.unwrap_or(limits.rotate);
     Ok(())
 }
 
@@ -260,6 +264,7 @@ fn view(server: &Server) -> Value {
         "max_backup_bytes": server.limits.max_backup_bytes,
         "quota_bytes": server.limits.quota_bytes,
         "retention_days": server.limits.retention_days,
+        "rotate": server.limits.rotate,
         "created_at": date(server.created_at),
     })
 }

@@ -68,6 +68,16 @@ fn whatever_is_wrong_with_one_setting_is_said_in_one_line() {
             "must be between 1024 and 1073741824, not 5",
         ),
         (
+            "RETENTION__DAYS",
+            "-1",
+            "must be between 0 and 36525, not -1",
+        ),
+        (
+            "MAINTENANCE__INTERVAL_SECONDS",
+            "0",
+            "must be between 1 and 604800, not 0",
+        ),
+        (
             "DATABASE__MAX_CONNECTIONS",
             "1",
             "must be between 4 and 1000, not 1",
@@ -259,4 +269,42 @@ fn a_file_that_cannot_be_read_is_named() {
         .to_string();
     let expected = "failed to open file `/nowhere/holdfast.toml`: No such file or directory";
     assert!(problems.starts_with(expected), "{problems}");
+}
+
+#[test]
+fn power_needs_a_driver_that_there_is_and_commands_that_can_be_run() {
+    for (text, expected) in [
+        (
+            "power.driver = 'systemd'",
+            vec!["power.driver (", "must be none, command or docker"],
+        ),
+        (
+            "power.driver = 'command'\npower.stop_command = ['stop-server', '{server}']",
+            vec![
+                "power.stop_command (",
+                "must begin with the absolute path of a program, not `stop-server`",
+                "power.running_command (",
+                "must be set with power.driver",
+            ],
+        ),
+        (
+            "power.stop_timeout_seconds = 0",
+            vec!["power.stop_timeout_seconds (", "must be between 1 and 3600"],
+        ),
+    ] {
+        let found = problems(&[text], &[]).join("\n");
+        for part in expected {
+            assert!(found.contains(part), "{text}: {found}");
+        }
+    }
+    let settings = load(
+        &["power.driver = 'docker'\npower.docker_label = 'server'"],
+        &[],
+    );
+    let Power::Docker(docker) = settings.unwrap().power else {
+        panic!("another driver");
+    };
+    assert_eq!(docker.socket, Path::new("/var/run/docker.sock"));
+    assert_eq!(docker.label.as_deref(), Some("server"));
+    assert_eq!(docker.grace, Duration::from_secs(60));
 }

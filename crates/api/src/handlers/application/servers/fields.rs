@@ -30,6 +30,7 @@ pub(super) struct ServerFields {
     max_backup_bytes: Option<Option<u64>>,
     quota_bytes: Option<Option<u64>>,
     retention_days: Option<Option<u64>>,
+    rotate: Option<bool>,
     state: Option<ServerState>,
 }
 
@@ -53,6 +54,7 @@ impl ServerFields {
             max_backup_bytes: number(fields, "max_backup_bytes", 1, BYTES_MAX),
             quota_bytes: number(fields, "quota_bytes", 0, BYTES_MAX),
             retention_days: number(fields, "retention_days", 0, COUNT_MAX),
+            rotate: fields.flag("rotate"),
             state: state_of(fields),
         })
     }
@@ -73,6 +75,7 @@ impl ServerFields {
         set(&mut limits.max_backup_bytes, self.max_backup_bytes);
         set(&mut limits.quota_bytes, self.quota_bytes);
         set(&mut limits.retention_days, self.retention_days.map(small));
+        set(&mut limits.rotate, self.rotate);
         let moved = place != (server.node.clone(), server.directory.clone());
         if moved {
             server.placed_by = PlacedBy::Application;

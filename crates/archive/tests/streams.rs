@@ -1,0 +1,120 @@
+//! Archives and indexes that are read from their front, once.
+
+use std::io::{self, Read};
+
+use holdfast_archive::{Control, Error, check_index, verify, verify_stream};
+
+use crate::support::*;
+
+/// Gives what it has in small pieces, then fails.
+struct Failing<'a> {
+    bytes: &'a [u8],
+    fails: bool,
+}
+
+impl Read for Failing<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.bytes.is_empty() && self.fails {
+            return Err(io::Error::other("the disk has failed"));
+        }
+        let most = buffer.len().min(1000);
+        self.bytes.read(&mut buffer[..most])
+    }
+}
+
+#[test]
+fn a_stream_is_verified_as_a_file_is() {
+    let folder = folder();
+    server(folder.path());
+    let made = make_simply(folder.path());
+    let archive = bytes(&made.archive);
+    let (expected, control) = (made.expected(), Control::new());
+    let size = archive.len() as u64;
+    let whole = Failing {
+        bytes: &archive,
+        fails: false,
+    };
+    let found = verify_stream(whole, size, expected.as_ref(), &control).unwrap();
+    let of_file = verify(&made.archive, expected.as_ref(), &Control::new()).unwrap();
+    assert_eq!(found, of_file);
+    assert_eq!(found.entries, made.summary.entries);
+    assert_eq!(control.progress().bytes_done, size);
+    // One byte is another one: wherever it shows, the hash is named.
+    for at in [3, 20, archive.len() / 2, archive.len() - 2] {
+        let mut damaged = archive.clone();
+        damaged[at] ^= 1;
+        let read = verify_stream(&damaged[..], size, expected.as_ref(), &Control::new());
+        let error = read.unwrap_err();
+        assert!(matches!(error, Error::HashMismatch { .. }), "{at}: {error}");
+    }
+    // It ends before its size, or after it.
+    for found in [
+        &archive[..archive.len() - 1],
+        &[&archive[..], b"x"].concat(),
+    ] {
+        let read = verify_stream(found, size, expected.as_ref(), &Control::new());
+        let error = read.unwrap_err();
+        assert!(matches!(error, Error::Corrupt { .. }), "{error}");
+    }
+}
+
+#[test]
+fn a_disk_that_fails_is_no_damage_wherever_it_fails() {
+    let folder = folder();
+    server(folder.path());
+    let made = make_simply(folder.path());
+    let archive = bytes(&made.archive);
+    let size = archive.len() as u64;
+    for at in [
+        0,
+        5,
+        600,
+        archive.len() / 2,
+        archive.len() - 1,
+        archive.len(),
+    ] {
+        let cut = Failing {
+            bytes: &archive[..at],
+            fails: true,
+        };
+        let read = verify_stream(cut, size, made.expected().as_ref(), &Control::new());
+        let error = read.unwrap_err();
+        assert!(matches!(error, Error::Io { .. }), "{at}: {error:?}");
+    }
+    let index = bytes(&made.index);
+    for at in [0, 5, index.len()] {
+        let cut = Failing {
+            bytes: &index[..at],
+            fails: true,
+        };
+        let error = check_index(cut).unwrap_err();
+        assert!(matches!(error, Error::Io { .. }), "{at}: {error:?}");
+    }
+}
+
+#[test]
+fn an_index_tells_of_its_archive_unless_a_byte_of_it_is_another() {
+    let folder = folder();
+    server(folder.path());
+    let made = make_simply(folder.path());
+    let index = bytes(&made.index);
+    let found = check_index(Failing {
+        bytes: &index,
+        fails: false,
+    })
+    .unwrap();
+    assert_eq!(found.archive_sha256, made.summary.sha256);
+    assert_eq!(found.archive_bytes, made.summary.archive_bytes);
+    assert_eq!(
+        (found.entries, found.files),
+        (made.summary.entries, made.summary.files)
+    );
+    for at in 0..index.len() {
+        let mut damaged = index.clone();
+        damaged[at] ^= 1;
+        let error = check_index(&damaged[..]).unwrap_err();
+        assert!(matches!(error, Error::Corrupt { .. }), "{at}: {error}");
+        let error = check_index(&index[..at]).unwrap_err();
+        assert!(matches!(error, Error::Corrupt { .. }), "{at}: {error}");
+    }
+}

@@ -1,0 +1,132 @@
+//! Backups as a disk tells of them, for a database that has lost them.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use holdfast_domain::backup::Completed;
+use holdfast_domain::{Backup, BackupId, BackupName, DiskName, NodeName, ServerId};
+
+use super::{Row, select_backups_of};
+use crate::connect::Database;
+use crate::error::Error;
+
+/// A completed backup that a disk tells of.
+#[derive(Clone, Debug)]
+pub struct Found<'a> {
+    /// Its UUID.
+    pub id: BackupId,
+    /// Whose files it holds.
+    pub server: ServerId,
+    /// Its name.
+    pub name: &'a BackupName,
+    /// The patterns that were applied.
+    pub ignored_files: &'a [String],
+    /// The disk that holds it.
+    pub disk: &'a DiskName,
+    /// The node whose folder that disk is, or that can reach it.
+    pub node: &'a NodeName,
+    /// Whether it is kept from deletion.
+    pub is_locked: bool,
+    /// Whether a schedule made it.
+    pub is_scheduled: bool,
+    /// When it was asked for.
+    pub created_at: DateTime<Utc>,
+    /// What is known of its archive.
+    pub completed: &'a Completed,
+}
+
+/// Says which of some backups the database knows.
+///
+/// # Errors
+/// When the database can't be read.
+pub async fn known(database: &Database, backups: &[BackupId]) -> Result<BTreeSet<BackupId>, Error> {
+    let backups: Vec<Uuid> = backups.iter().map(|backup| backup.0).collect();
+    let found = sqlx::query_scalar!("SELECT id FROM backups WHERE id = ANY ($1)", &backups)
+        .fetch_all(database.pool())
+        .await?;
+    Ok(found.into_iter().map(BackupId).collect())
+}
+
+/// Stores a backup that a disk tells of; says whether it did. One that is known is left as it is.
+///
+/// # Errors
+/// When the database can't be written; a server that is gone is [`Error::Missing`].
+pub async fn import(database: &Database, found: &Found<'_>) -> Result<bool, Error> {
+    let completed = found.completed;
+    let done = sqlx::query!(
+        "INSERT INTO backups (id, server_id, name, ignored_files, disk, node, is_locked, is_scheduled, created_at,
+                              state, completed_at, sha256, size_bytes, archive_attempt, notes_count, notes)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'completed', $10, $11, $12, $13, $14, $15)
+         ON CONFLICT (id) DO NOTHING",
+        found.id.0,
+        found.server.0,
+        found.name.as_str(),
+        found.ignored_files,
+        found.disk.as_str(),
+        found.node.as_str(),
+        found.is_locked,
+        found.is_scheduled,
+        found.created_at,
+        completed.at,
+        completed.sha256.as_slice(),
+        i64::try_from(completed.size_bytes).unwrap_or(i64::MAX),
+        i32::try_from(completed.attempt).unwrap_or(i32::MAX),
+        i64::try_from(completed.notes.count).unwrap_or(i64::MAX),
+        &completed.notes.first,
+    )
+    .execute(database.pool())
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Lists some completed backups of a disk, of all servers or of one, by their UUIDs from behind `after`.
+///
+/// # Errors
+/// When the database can't be read.
+pub async fn completed_on(
+    database: &Database,
+    disk: &DiskName,
+    server: Option<ServerId>,
+    after: BackupId,
+    limit: u32,
+) -> Result<Vec<Backup>, Error> {
+    let rows = select_backups_of!(
+        database.pool(),
+        fetch_all,
+        "0::bigint",
+        "backups b
+         CROSS JOIN (SELECT NULL::text AS state, NULL::jsonb AS progress, NULL::text AS verify_state,
+                            NULL::timestamptz AS verify_started_at) u
+         CROSS JOIN (SELECT NULL::text AS state, NULL::timestamptz AS started_at,
+                            NULL::timestamptz AS finalized_at, NULL::jsonb AS errors) r",
+        "WHERE b.id > $1 AND b.disk = $2 AND b.state = 'completed' AND ($3::uuid IS NULL OR b.server_id = $3)
+         ORDER BY b.id LIMIT $4",
+        after.0,
+        disk.as_str(),
+        server.map(|id| id.0),
+        i64::from(limit),
+    )?;
+    rows.into_iter().map(Backup::try_from).collect()
+}
+
+/// Counts the completed backups of a disk, of all servers or of one.
+///
+/// # Errors
+/// When the database can't be read.
+pub async fn count_completed_on(
+    database: &Database,
+    disk: &DiskName,
+    server: Option<ServerId>,
+) -> Result<u64, Error> {
+    let count = sqlx::query_scalar!(
+        r#"SELECT count(*) AS "count!" FROM backups
+           WHERE disk = $1 AND state = 'completed' AND ($2::uuid IS NULL OR server_id = $2)"#,
+        disk.as_str(),
+        server.map(|id| id.0),
+    )
+    .fetch_one(database.pool())
+    .await?;
+    Ok(count.unsigned_abs())
+}

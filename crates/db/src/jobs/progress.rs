@@ -1,0 +1,64 @@
+//! How far jobs are, for those who watch several servers at once.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use holdfast_domain::{BackupId, JobId, JobKind, Progress, ServerId};
+
+use crate::connect::Database;
+use crate::error::Error;
+
+/// How far an unfinished job is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Underway {
+    /// The job.
+    pub id: JobId,
+    /// What it does.
+    pub kind: JobKind,
+    /// With which server.
+    pub server: ServerId,
+    /// With which backup.
+    pub backup: BackupId,
+    /// How far it is; `None` while it waits for a worker.
+    pub progress: Option<Progress>,
+    /// When its worker said so.
+    pub at: Option<DateTime<Utc>>,
+}
+
+/// Reads how far the unfinished jobs of some servers are. Those about no backup are left out.
+///
+/// # Errors
+/// When the database can't be read.
+pub async fn underway(database: &Database, servers: &[ServerId]) -> Result<Vec<Underway>, Error> {
+    let servers: Vec<Uuid> = servers.iter().map(|server| server.0).collect();
+    let rows = sqlx::query!(
+        r#"SELECT j.id AS "id!", j.kind AS "kind!", j.server_id AS "server_id!", j.backup_id AS "backup_id!",
+                  j.progress AS "progress?", j.heartbeat_at AS "heartbeat_at?"
+           FROM unnest($1::uuid[]) AS q (server)
+           CROSS JOIN LATERAL (
+               SELECT * FROM jobs WHERE server_id = q.server AND state IN ('available', 'scheduled', 'running')
+               ORDER BY backup_id LIMIT 100
+           ) j
+           WHERE j.backup_id <> '00000000-0000-0000-0000-000000000000'
+           ORDER BY j.id"#,
+        &servers,
+    )
+    .fetch_all(database.pool())
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(Underway {
+                id: JobId(row.id),
+                kind: JobKind::parse(&row.kind)
+                    .ok_or_else(|| Error::unreadable("job kind", &row.kind))?,
+                server: ServerId(row.server_id),
+                backup: BackupId(row.backup_id),
+                // A later version may write a phase that this one doesn't know.
+                progress: row
+                    .progress
+                    .and_then(|value| serde_json::from_value(value).ok()),
+                at: row.heartbeat_at,
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,193 @@
+//! What the database says of the objects on a disk, and which archives a disk should hold.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use holdfast_domain::orphan::{Row, Traces};
+use holdfast_domain::{BackupId, DiskName, NodeName, ServerId};
+
+use crate::connect::Database;
+use crate::error::Error;
+
+/// Backups of which something lies on a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Seen {
+    /// Whose files it holds.
+    pub server: ServerId,
+    /// Which backup it is.
+    pub backup: BackupId,
+}
+
+/// What the database says of one of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trace {
+    /// What decides about its objects.
+    pub traces: Traces,
+    /// The latest attempt of which it is certain that it has ended; 0 when none is.
+    pub ended_attempt: u32,
+}
+
+/// Says, for each backup, what is known of it; in the same order. `node` is the one whose folder the disk is, if it
+/// is a folder.
+///
+/// # Errors
+/// When the database can't be read.
+pub async fn traces(
+    database: &Database,
+    disk: &DiskName,
+    node: Option<&NodeName>,
+    seen: &[Seen],
+) -> Result<Vec<Trace>, Error> {
+    let servers: Vec<Uuid> = seen.iter().map(|seen| seen.server.0).collect();
+    let backups: Vec<Uuid> = seen.iter().map(|seen| seen.backup.0).collect();
+    let rows = sqlx::query!(
+        r#"SELECT s.id IS NOT NULL AS "is_server_known!", b.state AS "state?", b.archive_attempt AS "archive_attempt?",
+                  (b.disk = $3 AND ($4::text IS NULL OR coalesce(b.node, $4) = $4)) AS "is_here?",
+                  coalesce(j.is_in_use, false) AS "is_in_use!", coalesce(j.ended_attempt, 0) AS "ended_attempt!",
+                  (b.id IS NULL AND (coalesce(j.was_deleted, false) OR EXISTS (
+                      SELECT 1 FROM activity a
+                      WHERE a.server_id = q.server AND a.backup_id = q.backup AND a.event = 'server:backup.delete'
+                  ))) AS "was_deleted!"
+           FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS q (server, backup, place)
+           LEFT JOIN LATERAL (SELECT id FROM servers WHERE id = q.server LIMIT 1) s ON true
+           LEFT JOIN LATERAL (
+               SELECT id, state, archive_attempt, disk, node FROM backups
+               WHERE id = q.backup AND server_id = q.server LIMIT 1
+           ) b ON true
+           LEFT JOIN LATERAL (
+               SELECT bool_or(state IN ('available', 'scheduled', 'running')) AS is_in_use,
+                      bool_or(kind = 'delete_backup' AND state = 'completed') AS was_deleted,
+                      -- An attempt that was given back is begun again under its number.
+                      max(CASE WHEN kind <> 'create_backup' THEN 0
+                               WHEN finalized_at IS NOT NULL THEN attempt
+                               ELSE attempt - 1 END) AS ended_attempt
+               FROM jobs WHERE server_id = q.server AND backup_id = q.backup
+           ) j ON true
+           ORDER BY q.place"#,
+        &servers,
+        &backups,
+        disk.as_str(),
+        node.map(NodeName::as_str),
+    )
+    .fetch_all(database.pool())
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let known = match (row.state.as_deref(), row.is_here) {
+                (None, _) => Row::None,
+                (Some("creating"), _) => Row::Creating,
+                (Some("failed"), _) => Row::Failed,
+                (Some("completed"), Some(true)) => Row::Completed {
+                    attempt: row.archive_attempt.unwrap_or_default().unsigned_abs(),
+                },
+                (Some("completed"), _) => Row::Elsewhere,
+                (Some(other), _) => return Err(Error::unreadable("backup state", other)),
+            };
+            Ok(Trace {
+                traces: Traces {
+                    is_server_known: row.is_server_known,
+                    row: known,
+                    is_in_use: row.is_in_use,
+                    was_deleted: row.was_deleted,
+                },
+                ended_attempt: u32::try_from(row.ended_attempt).unwrap_or_default(),
+            })
+        })
+        .collect()
+}
+
+/// An archive that a disk should hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Archived {
+    /// Which backup's.
+    pub of: Seen,
+    /// The attempt that wrote it.
+    pub attempt: u32,
+    /// Whether it is marked as missing.
+    pub is_missing: bool,
+}
+
+/// Lists what a disk should hold, in the order in which disks list it: what comes behind `after` and not behind
+/// `up_to`, at most a thousand. What was completed at or after `before`, or is being deleted, is not told of.
+///
+/// # Errors
+/// When the database can't be read.
+pub async fn archived(
+    database: &Database,
+    disk: &DiskName,
+    node: Option<&NodeName>,
+    after: Option<Seen>,
+    up_to: Option<Seen>,
+    before: DateTime<Utc>,
+) -> Result<Vec<Archived>, Error> {
+    let after = after.unwrap_or(Seen {
+        server: ServerId(Uuid::nil()),
+        backup: BackupId(Uuid::nil()),
+    });
+    let up_to = up_to.unwrap_or(Seen {
+        server: ServerId(Uuid::max()),
+        backup: BackupId(Uuid::max()),
+    });
+    let rows = sqlx::query!(
+        r#"SELECT b.server_id, b.id, b.archive_attempt AS "attempt!", b.missing_since IS NOT NULL AS "is_missing!"
+           FROM backups b
+           WHERE b.disk = $1 AND b.state = 'completed' AND ($2::text IS NULL OR coalesce(b.node, $2) = $2)
+               AND (b.server_id, b.id) > ($3, $4) AND (b.server_id, b.id) <= ($5, $6) AND b.completed_at < $7
+               AND NOT EXISTS (
+                   SELECT 1 FROM jobs j
+                   WHERE j.server_id = b.server_id AND j.backup_id = b.id AND j.kind = 'delete_backup'
+                       AND j.state IN ('available', 'scheduled', 'running'))
+           ORDER BY b.server_id, b.id LIMIT 1000"#,
+        disk.as_str(),
+        node.map(NodeName::as_str),
+        after.server.0,
+        after.backup.0,
+        up_to.server.0,
+        up_to.backup.0,
+        before,
+    )
+    .fetch_all(database.pool())
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Archived {
+            of: Seen {
+                server: ServerId(row.server_id),
+                backup: BackupId(row.id),
+            },
+            attempt: row.attempt.unsigned_abs(),
+            is_missing: row.is_missing,
+        })
+        .collect())
+}
+
+/// Marks backups whose archives are missing; those that are being deleted, or are gone, are not.
+///
+/// # Errors
+/// When the database can't be written.
+pub async fn mark_missing(database: &Database, backups: &[BackupId]) -> Result<(), Error> {
+    let backups: Vec<Uuid> = backups.iter().map(|backup| backup.0).collect();
+    sqlx::query!(
+        "UPDATE backups SET missing_since = now()
+         WHERE id = ANY ($1) AND state = 'completed' AND missing_since IS NULL",
+        &backups,
+    )
+    .execute(database.pool())
+    .await?;
+    Ok(())
+}
+
+/// Takes the mark away from backups whose archives are there again.
+///
+/// # Errors
+/// When the database can't be written.
+pub async fn mark_found(database: &Database, backups: &[BackupId]) -> Result<(), Error> {
+    let backups: Vec<Uuid> = backups.iter().map(|backup| backup.0).collect();
+    sqlx::query!(
+        "UPDATE backups SET missing_since = NULL WHERE id = ANY ($1) AND missing_since IS NOT NULL",
+        &backups,
+    )
+    .execute(database.pool())
+    .await?;
+    Ok(())
+}

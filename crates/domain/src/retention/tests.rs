@@ -1,0 +1,327 @@
+//! Retention as a table of stories, and what holds whatever the story is.
+
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::*;
+
+fn now() -> DateTime<Utc> {
+    // A Wednesday.
+    "2026-07-15T12:00:00Z".parse().expect("a time")
+}
+
+/// The backup of a line such as `2026-07-01T10:00:00Z locked`, numbered from the top.
+fn candidate(number: usize, line: &str) -> Candidate {
+    let mut words = line.split_whitespace();
+    let created_at = words.next().expect("a time").parse().expect("a time");
+    let words: Vec<&str> = words.collect();
+    let has = |word| words.contains(&word);
+    let outcome = match () {
+        () if has("creating") => Outcome::Creating,
+        () if has("failed") => Outcome::Failed,
+        () => Outcome::Completed {
+            is_good: !has("damaged"),
+        },
+    };
+    Candidate {
+        id: BackupId(Uuid::from_u128(number as u128)),
+        created_at,
+        outcome,
+        is_locked: has("locked"),
+        is_in_use: has("busy"),
+    }
+}
+
+/// Decides about the backups before each `->`, and compares with the reason after it.
+#[track_caller]
+fn story(policy: Policy, text: &str) {
+    let lines: Vec<(&str, &str)> = text
+        .lines()
+        .filter_map(|line| line.trim().split_once("->"))
+        .map(|(backup, verdict)| (backup.trim(), verdict.trim()))
+        .collect();
+    let candidates: Vec<Candidate> = lines
+        .iter()
+        .enumerate()
+        .map(|(number, (backup, _))| candidate(number, backup))
+        .collect();
+    let decided = decide(&candidates, &policy, now());
+    assert_eq!(decided.len(), candidates.len());
+    for (candidate, (backup, expected)) in candidates.iter().zip(&lines) {
+        let verdict = decided.iter().find(|(c, _)| c.id == candidate.id);
+        let (_, verdict) = verdict.expect("every backup has its verdict");
+        let word = match verdict {
+            Verdict::Keep(_) => "stays",
+            Verdict::Remove(_) => "goes",
+        };
+        assert_eq!(format!("{word}: {verdict}"), *expected, "{backup}");
+    }
+}
+
+fn days(days: u32) -> Policy {
+    Policy {
+        days,
+        ..Policy::default()
+    }
+}
+
+#[test]
+fn by_age_a_backup_goes_after_its_days_and_not_at_them() {
+    story(
+        days(10),
+        "2026-07-15T11:00:00Z          -> stays: it is the newest that completed
+         2026-07-05T12:00:01Z          -> stays: it is not older than 10 days
+         2026-07-05T12:00:00Z          -> stays: it is not older than 10 days
+         2026-07-05T11:59:59Z          -> goes: it is older than 10 days
+         2026-07-05T11:59:59Z locked   -> stays: it is locked
+         2026-07-05T11:59:59Z busy     -> stays: a job is working with it
+         2026-07-05T11:59:59Z creating -> stays: it is being created
+         2026-07-05T11:59:59Z failed   -> goes: it failed more than 10 days ago
+         2026-07-06T12:00:00Z failed   -> stays: it is not older than 10 days
+         2026-06-01T12:00:00Z damaged  -> goes: it is older than 10 days",
+    );
+    story(
+        days(0),
+        "2026-07-15T11:00:00Z          -> stays: it is the newest that completed
+         1999-01-01T00:00:00Z          -> stays: backups may get any age
+         1999-01-01T00:00:00Z failed   -> stays: backups may get any age",
+    );
+    story(
+        days(u32::MAX),
+        "2026-07-15T11:00:00Z          -> stays: it is the newest that completed
+         1999-01-01T00:00:00Z          -> stays: it is not older than 4294967295 days",
+    );
+}
+
+#[test]
+fn the_last_good_one_stays_however_old_it_is_and_what_is_not_good_never_counts_as_it() {
+    story(
+        days(1),
+        "2020-01-02T00:00:00Z          -> stays: it is the newest that completed
+         2020-01-01T00:00:00Z          -> goes: it is older than 1 days",
+    );
+    story(
+        days(1),
+        "2026-07-15T11:00:00Z failed   -> stays: it is not older than 1 days
+         2026-07-15T11:00:00Z creating -> stays: it is being created
+         2020-01-04T00:00:00Z damaged  -> stays: it is the newest that completed
+         2020-01-03T00:00:00Z damaged  -> goes: it is older than 1 days
+         2020-01-02T00:00:00Z          -> stays: it is the newest that is good
+         2020-01-01T00:00:00Z          -> goes: it is older than 1 days",
+    );
+}
+
+#[test]
+fn rules_keep_the_newest_of_each_span_and_say_which_of_them_did() {
+    let thinning = Thinning {
+        last: 2,
+        daily: 3,
+        weekly: 2,
+        monthly: 2,
+        ..Thinning::default()
+    };
+    let policy = Policy {
+        days: 1,
+        thinning,
+        rotate_to: None,
+    };
+    story(
+        policy,
+        "2026-07-15T11:00:00Z          -> stays: it is the newest that completed
+         2026-07-15T10:00:00Z          -> stays: kept by keep_last
+         2026-07-15T09:00:00Z          -> goes: no keep rule keeps it
+         2026-07-14T23:00:00Z          -> stays: kept by keep_daily
+         2026-07-14T22:00:00Z          -> goes: no keep rule keeps it
+         2026-07-12T23:59:00Z          -> stays: kept by keep_daily, keep_weekly
+         2026-07-06T00:00:00Z          -> goes: no keep rule keeps it
+         2026-07-05T23:59:00Z          -> goes: no keep rule keeps it
+         2026-06-30T23:59:00Z          -> stays: kept by keep_monthly
+         2026-06-01T00:00:00Z locked   -> stays: it is locked
+         2026-05-31T00:00:00Z          -> goes: no keep rule keeps it
+         2026-05-31T00:00:00Z failed   -> goes: it failed more than 1 days ago",
+    );
+}
+
+#[test]
+fn hours_weeks_over_new_year_and_everything_within_days() {
+    let hourly = Thinning {
+        hourly: 2,
+        within_days: 1,
+        ..Thinning::default()
+    };
+    let policy = |thinning| Policy {
+        days: 90,
+        thinning,
+        rotate_to: None,
+    };
+    story(
+        policy(hourly),
+        "2026-07-15T11:30:00Z          -> stays: it is the newest that completed
+         2026-07-15T11:10:00Z          -> stays: kept by keep_within_days
+         2026-07-15T10:59:00Z          -> stays: kept by keep_within_days, keep_hourly
+         2026-07-14T12:00:00Z          -> stays: kept by keep_within_days
+         2026-07-14T11:59:59Z          -> goes: no keep rule keeps it",
+    );
+    // The Monday 2025-12-29 begins the first week of 2026.
+    let weekly = Thinning {
+        weekly: 2,
+        ..Thinning::default()
+    };
+    story(
+        policy(weekly),
+        "2026-01-02T00:00:00Z          -> stays: it is the newest that completed
+         2025-12-29T00:00:00Z          -> goes: no keep rule keeps it
+         2025-12-28T23:59:59Z          -> stays: kept by keep_weekly",
+    );
+    // A damaged one fills no place, and goes with its age.
+    let last = Thinning {
+        last: 1,
+        ..Thinning::default()
+    };
+    story(
+        policy(last),
+        "2026-07-15T11:00:00Z damaged  -> stays: it is the newest that completed
+         2026-07-15T10:00:00Z damaged  -> stays: it is not older than 90 days
+         2026-07-15T09:00:00Z          -> stays: it is the newest that is good
+         2026-07-15T08:00:00Z          -> goes: no keep rule keeps it",
+    );
+}
+
+#[test]
+fn rotation_takes_the_oldest_unlocked_until_the_limit_is_kept() {
+    let policy = Policy {
+        days: 0,
+        thinning: Thinning::default(),
+        rotate_to: Some(3),
+    };
+    story(
+        policy,
+        "2026-07-15T11:00:00Z creating -> stays: it is being created
+         2026-07-14T00:00:00Z          -> stays: it is the newest that completed
+         2026-07-13T00:00:00Z          -> goes: it is the oldest, and the server has more than 3 backups
+         2026-07-12T00:00:00Z failed   -> stays: backups may get any age
+         2026-07-11T00:00:00Z          -> goes: it is the oldest, and the server has more than 3 backups
+         2026-07-10T00:00:00Z locked   -> stays: it is locked",
+    );
+    // At the limit nothing goes; and the last good one never does.
+    for (limit, verdict) in [
+        (2, "stays: backups may get any age"),
+        (
+            1,
+            "goes: it is the oldest, and the server has more than 1 backups",
+        ),
+        (
+            0,
+            "goes: it is the oldest, and the server has more than 0 backups",
+        ),
+    ] {
+        let policy = Policy {
+            rotate_to: Some(limit),
+            ..Policy::default()
+        };
+        let text = format!(
+            "2026-07-14T00:00:00Z -> stays: it is the newest that completed
+             2026-07-13T00:00:00Z -> {verdict}"
+        );
+        story(policy, &text);
+    }
+}
+
+#[test]
+fn a_servers_own_days_stand_in_place_of_everything_that_the_settings_say() {
+    let settings = Policy {
+        days: 90,
+        thinning: Thinning {
+            last: 1,
+            ..Thinning::default()
+        },
+        rotate_to: None,
+    };
+    assert_eq!(settings.of_server(None, None), settings);
+    assert_eq!(settings.of_server(Some(7), None), days(7));
+    assert_eq!(settings.of_server(Some(0), Some(4)).rotate_to, Some(4));
+    assert!(settings.thinning.is_on() && !days(7).thinning.is_on());
+}
+
+prop_compose! {
+    fn any_candidate()(
+        // About three years, every other minute of which may be the same as another's.
+        minutes_ago in -2000_i64..1_500_000,
+        outcome in prop_oneof![
+            1 => Just(Outcome::Creating),
+            2 => Just(Outcome::Failed),
+            2 => Just(Outcome::Completed { is_good: false }),
+            6 => Just(Outcome::Completed { is_good: true }),
+        ],
+        is_locked in prop::bool::weighted(0.15),
+        is_in_use in prop::bool::weighted(0.05),
+    ) -> Candidate {
+        Candidate {
+            id: BackupId(Uuid::nil()),
+            created_at: now() - TimeDelta::minutes(minutes_ago),
+            outcome,
+            is_locked,
+            is_in_use,
+        }
+    }
+}
+
+prop_compose! {
+    fn any_policy()(
+        days in prop_oneof![Just(0_u32), 1_u32..1200],
+        rules in prop_oneof![Just([0_u32; 6]), prop::array::uniform6(0_u32..6)],
+        rotate_to in prop::option::of(0_u32..12),
+    ) -> Policy {
+        let [within_days, last, hourly, daily, weekly, monthly] = rules;
+        Policy {
+            days,
+            thinning: Thinning { within_days, last, hourly, daily, weekly, monthly },
+            rotate_to,
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn nothing_that_must_stay_ever_goes(
+        mut candidates in prop::collection::vec(any_candidate(), 0..40),
+        policy in any_policy(),
+    ) {
+        for (number, candidate) in candidates.iter_mut().enumerate() {
+            candidate.id = BackupId(Uuid::from_u128(number as u128));
+        }
+        let decided = decide(&candidates, &policy, now());
+        let goes = |id| decided.iter().any(|(c, v)| c.id == id && matches!(v, Verdict::Remove(_)));
+
+        let mut ids: Vec<BackupId> = decided.iter().map(|(c, _)| c.id).collect();
+        ids.sort();
+        ids.dedup();
+        prop_assert_eq!(ids.len(), candidates.len(), "each is decided about once");
+
+        let newest = |wanted: fn(&Candidate) -> bool| {
+            candidates.iter().filter(|c| wanted(c)).max_by_key(|c| (c.created_at, c.id))
+        };
+        for must_stay in [newest(|c| c.is_good()), newest(|c| c.is_completed())].into_iter().flatten() {
+            prop_assert!(!goes(must_stay.id), "the last one: {:?}", must_stay);
+        }
+        for candidate in &candidates {
+            let must_stay = candidate.is_locked || candidate.is_in_use || candidate.outcome == Outcome::Creating;
+            prop_assert!(!(must_stay && goes(candidate.id)), "{:?}", candidate);
+            let is_young = policy.days == 0 || !is_older(candidate, policy.days, now());
+            let by_days_alone = !policy.thinning.is_on() && policy.rotate_to.is_none();
+            prop_assert!(!(by_days_alone && is_young && goes(candidate.id)), "{:?}", candidate);
+        }
+
+        // What goes by rotation leaves as many as the limit allows.
+        let left: Vec<Candidate> = decided.iter().filter(|(c, _)| !goes(c.id)).map(|(c, _)| *c).collect();
+        let rotated = decided.iter().any(|(_, v)| matches!(v, Verdict::Remove(Gone::OverLimit(_))));
+        if let (true, Some(limit)) = (rotated, policy.rotate_to) {
+            let counted = left.iter().filter(|c| c.is_counted()).count();
+            prop_assert!(counted >= usize::try_from(limit).unwrap_or(usize::MAX));
+        }
+        // Deciding again about what is left removes nothing more.
+        for (candidate, verdict) in decide(&left, &policy, now()) {
+            prop_assert!(matches!(verdict, Verdict::Keep(_)), "{:?} {}", candidate, verdict);
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! Servers that are stopped by commands of the settings. They are run without a shell: `{server}` in an argument, and
+//! the variable `HOLDFAST_SERVER`, are the server's UUID, which holds nothing that any program could misread.
+
+use std::ffi::OsString;
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::process::Command;
+
+use holdfast_domain::ServerId;
+
+use super::PowerError;
+
+/// How long a command may take that says whether a server runs.
+const ASK: Duration = Duration::from_secs(15);
+/// How much of what a command prints is kept.
+const OUTPUT_BYTES_MAX: usize = 2048;
+/// How long what a command has printed is waited for once it has ended: another process may hold the pipe.
+const READ: Duration = Duration::from_millis(500);
+
+/// Commands that stop a server, and say whether it runs.
+#[derive(Clone, Debug)]
+pub struct CommandPower {
+    /// Stops a server, and ends once it has stopped. Program and arguments.
+    pub stop: Vec<String>,
+    /// Ends with 0 when a server runs, with 1 or 3 when it doesn't (3 is what systemctl says).
+    pub running: Vec<String>,
+    /// How long `stop` may take.
+    pub timeout: Duration,
+    /// Where programs are looked for: the variable `PATH`, the only one that is passed on.
+    pub path: Option<OsString>,
+}
+
+impl CommandPower {
+    pub(super) async fn is_running(&self, server: ServerId) -> Result<bool, PowerError> {
+        let (status, output) = self.run(&self.running, server, ASK).await?;
+        match status.code() {
+            Some(0) => Ok(true),
+            Some(1 | 3) => Ok(false),
+            _ => Err(failed(&self.running, status, output)),
+        }
+    }
+
+    pub(super) async fn stop(&self, server: ServerId) -> Result<(), PowerError> {
+        let (status, output) = self.run(&self.stop, server, self.timeout).await?;
+        if status.success() {
+            Ok(())
+        } else {
+            Err(failed(&self.stop, status, output))
+        }
+    }
+
+    async fn run(
+        &self,
+        words: &[String],
+        server: ServerId,
+        limit: Duration,
+    ) -> Result<(ExitStatus, String), PowerError> {
+        let program = program(words);
+        let uuid = server.to_string();
+        let arguments = words.iter().skip(1);
+        let mut command = Command::new(&program);
+        command
+            .args(arguments.map(|word| word.replace("{server}", &uuid)))
+            .env_clear()
+            .env("HOLDFAST_SERVER", &uuid)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // A group of its own, so that what it starts can be killed with it.
+            .process_group(0)
+            .kill_on_drop(true);
+        if let Some(path) = &self.path {
+            command.env("PATH", path);
+        }
+        let mut child = command.spawn().map_err(|source| PowerError::Start {
+            program: program.clone(),
+            source,
+        })?;
+        let mut group = Group::of(child.id());
+        let output = Arc::new(Mutex::new(Vec::new()));
+        let mut readers = tokio::task::JoinSet::new();
+        if let Some(stdout) = child.stdout.take() {
+            readers.spawn(keep(stdout, Arc::clone(&output)));
+        }
+        if let Some(stderr) = child.stderr.take() {
+            readers.spawn(keep(stderr, Arc::clone(&output)));
+        }
+        let ended = tokio::time::timeout(limit, child.wait()).await;
+        if ended.is_err() {
+            group.kill();
+        }
+        let all_read = async { while readers.join_next().await.is_some() {} };
+        let _late = tokio::time::timeout(READ, all_read).await;
+        let output = told(&output.lock().unwrap_or_else(PoisonError::into_inner));
+        match ended {
+            Ok(Ok(status)) => {
+                group.leave();
+                Ok((status, output))
+            }
+            Ok(Err(source)) => Err(PowerError::Start { program, source }),
+            Err(_) => Err(PowerError::TooSlow {
+                program,
+                seconds: limit.as_secs(),
+                output,
+            }),
+        }
+    }
+}
+
+/// A command with all that it has started. It is killed when dropped, unless it has ended.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn of(child: Option<u32>) -> Self {
+        let number = child.and_then(|child| i32::try_from(child).ok());
+        Self(number.and_then(Pid::from_raw))
+    }
+
+    fn kill(&mut self) {
+        if let Some(leader) = self.0.take() {
+            // It may have ended by itself.
+            let _ended = rustix::process::kill_process_group(leader, Signal::KILL);
+        }
+    }
+
+    fn leave(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Reads all there is, and keeps the last of it.
+async fn keep(mut from: impl AsyncRead + Unpin, to: Arc<Mutex<Vec<u8>>>) {
+    let mut piece = [0; 1024];
+    while let Ok(count) = from.read(&mut piece).await {
+        if count == 0 {
+            return;
+        }
+        let mut to = to.lock().unwrap_or_else(PoisonError::into_inner);
+        to.extend_from_slice(&piece[..count]);
+        let surplus = to.len().saturating_sub(OUTPUT_BYTES_MAX);
+        to.drain(..surplus);
+    }
+}
+
+fn told(output: &[u8]) -> String {
+    let text = String::from_utf8_lossy(output);
+    match text.trim() {
+        "" => String::new(),
+        text => format!(": {text}"),
+    }
+}
+
+fn program(words: &[String]) -> String {
+    words.first().cloned().unwrap_or_default()
+}
+
+fn failed(words: &[String], status: ExitStatus, output: String) -> PowerError {
+    PowerError::Failed {
+        program: program(words),
+        status,
+        output,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use holdfast_domain::report::chain;
+
+    fn shell(script: &str, limit: Duration) -> CommandPower {
+        CommandPower {
+            stop: ["/bin/sh", "-c", script, "stop", "{server}"]
+                .map(str::to_owned)
+                .to_vec(),
+            running: ["/bin/sh", "-c", script, "running", "id={server}"]
+                .map(str::to_owned)
+                .to_vec(),
+            timeout: limit,
+            path: Some("/usr/bin:/bin".into()),
+        }
+    }
+
+    const SERVER: ServerId = ServerId(uuid::Uuid::nil());
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[tokio::test]
+    async fn the_exit_status_says_whether_a_server_runs() {
+        for (script, expected) in [
+            ("exit 0", Some(true)),
+            ("exit 1", Some(false)),
+            ("exit 3", Some(false)),
+            ("exit 2", None),
+            ("kill -9 $$", None),
+        ] {
+            let found = shell(script, LONG).is_running(SERVER).await;
+            assert_eq!(found.ok(), expected, "{script}");
+        }
+        let missing = CommandPower {
+            running: vec!["/nowhere/at/all".to_owned()],
+            ..shell("", LONG)
+        };
+        let error = missing.is_running(SERVER).await.expect_err("no program");
+        assert!(chain(&error).contains("`/nowhere/at/all` can't be run"));
+    }
+
+    #[tokio::test]
+    async fn a_command_gets_the_servers_uuid_and_nothing_of_our_environment() {
+        let script = "test \"$1\" = \"id=$HOLDFAST_SERVER\" || exit 9; \
+                      test \"$(env | cut -d= -f1 | grep -v -e PWD -e _ | sort | tr '\\n' ' ')\" = 'PATH ' || exit 8";
+        assert!(shell(script, LONG).is_running(SERVER).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn what_a_command_prints_is_told_up_to_a_bound() {
+        let script = "head -c 100000 /dev/zero | tr '\\0' x; echo last words >&2; exit 7";
+        let error = shell(script, LONG)
+            .stop(SERVER)
+            .await
+            .expect_err("it fails");
+        let text = error.to_string();
+        assert!(text.contains("exit status: 7"), "{text}");
+        assert!(text.len() < OUTPUT_BYTES_MAX + 100, "{}", text.len());
+        let error = shell("echo why >&2; exit 7", LONG).stop(SERVER).await;
+        assert!(error.expect_err("it fails").to_string().ends_with(": why"));
+    }
+
+    #[tokio::test]
+    async fn a_command_that_does_not_end_is_killed_with_all_it_started() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let note = folder.path().join("pid");
+        let script = format!("sleep 1000 & echo $! > {}; wait", note.display());
+        let limit = Duration::from_secs(1);
+        let error = shell(&script, limit)
+            .stop(SERVER)
+            .await
+            .expect_err("killed");
+        assert!(
+            matches!(error, PowerError::TooSlow { seconds: 1, .. }),
+            "{error}"
+        );
+        let child = fs_err::read_to_string(note).expect("a process");
+        let state = || {
+            let stat = fs_err::read_to_string(format!("/proc/{}/stat", child.trim()));
+            stat.map(|stat| stat.split(' ').nth(2).map(str::to_owned))
+        };
+        while let Ok(Some(state)) = state() {
+            // A zombie of somebody who doesn't wait is as dead.
+            if state == "Z" {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Has the backups go that nothing keeps: decides by the rules of `holdfast_domain::retention`, and puts their
+//! deletions into the job table. No archive is touched here.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+
+use holdfast_db::retention::{self as rows, Held, Server};
+use holdfast_db::{Database, Error, Transaction};
+use holdfast_domain::retention::{Policy, Verdict, decide};
+use holdfast_domain::{DiskName, JobId, NodeName, ServerId};
+
+use crate::context::Context;
+
+/// How many servers are looked at together.
+const SERVERS: u32 = 200;
+/// How many deletions are asked for in one transaction.
+const DELETIONS: usize = 200;
+
+/// What decides, and where deletions are done.
+#[derive(Clone, Debug)]
+pub struct Keeping {
+    /// What holds for servers that say nothing of their own.
+    pub policy: Policy,
+    /// How many backups such a server may have.
+    pub backups_per_server: u32,
+    /// The disks that any node reaches; a folder is reached by its own node alone.
+    pub shared_disks: BTreeSet<DiskName>,
+}
+
+/// What was decided about a backup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decided {
+    /// The backup.
+    pub backup: Held,
+    /// What becomes of it, and why.
+    pub verdict: Verdict,
+    /// The job that removes it.
+    pub job: Option<JobId>,
+}
+
+/// Decides about the backups of all servers, or of one, and tells each decision. Unless it is only to be seen
+/// (`is_dry`), what goes is asked for.
+///
+/// # Errors
+/// When the database can't be used; what was asked for until then stays asked for.
+pub async fn run(
+    database: &Database,
+    keeping: &Keeping,
+    only: Option<ServerId>,
+    is_dry: bool,
+    now: DateTime<Utc>,
+    mut told: impl FnMut(Decided),
+) -> Result<(), Error> {
+    let mut after = None;
+    loop {
+        let mut servers = match only {
+            None => rows::servers(database, after, SERVERS).await?,
+            Some(_) if after.is_some() => Vec::new(),
+            Some(server) => {
+                let mut transaction = database.begin().await?;
+                let found = rows::hold(&mut transaction, server).await?;
+                found.map(|(server, _)| server).into_iter().collect()
+            }
+        };
+        let Some(last) = servers.last() else {
+            return Ok(());
+        };
+        after = Some(last.id);
+        let ids: Vec<ServerId> = servers.iter().map(|server| server.id).collect();
+        let mut held: BTreeMap<ServerId, Vec<Held>> = BTreeMap::new();
+        for backup in rows::held_by(database, &ids).await? {
+            held.entry(backup.server).or_default().push(backup);
+        }
+        for server in servers.drain(..) {
+            let Some(backups) = held.remove(&server.id) else {
+                continue;
+            };
+            let decided = judge(keeping, &server, backups, now);
+            let goes = |decided: &Decided| matches!(decided.verdict, Verdict::Remove(_));
+            if is_dry || !decided.iter().any(goes) {
+                decided.into_iter().for_each(&mut told);
+                continue;
+            }
+            while !ask(database, keeping, &server, now, &mut told).await? {}
+        }
+    }
+}
+
+fn judge(
+    keeping: &Keeping,
+    server: &Server,
+    backups: Vec<Held>,
+    now: DateTime<Utc>,
+) -> Vec<Decided> {
+    let candidates: Vec<_> = backups.iter().map(|backup| backup.candidate).collect();
+    let limit = server.limit.unwrap_or(keeping.backups_per_server);
+    let rotate_to = server.rotate.then_some(limit);
+    let policy = keeping.policy.of_server(server.days, rotate_to);
+    let mut by_id: BTreeMap<_, Held> = backups
+        .into_iter()
+        .map(|backup| (backup.candidate.id, backup))
+        .collect();
+    let decided = decide(&candidates, &policy, now).into_iter();
+    decided
+        .filter_map(|(candidate, verdict)| {
+            Some(Decided {
+                backup: by_id.remove(&candidate.id)?,
+                verdict,
+                job: None,
+            })
+        })
+        .collect()
+}
+
+/// Decides once more, while nobody else decides about the server's backups, and asks for what goes. Says whether
+/// that was all; what is told then is all of it.
+async fn ask(
+    database: &Database,
+    keeping: &Keeping,
+    server: &Server,
+    now: DateTime<Utc>,
+    told: &mut impl FnMut(Decided),
+) -> Result<bool, Error> {
+    let mut transaction = database.begin().await?;
+    let Some((server, backups)) = rows::hold(&mut transaction, server.id).await? else {
+        return Ok(true);
+    };
+    let mut decided = judge(keeping, &server, backups, now);
+    let mut asked = 0;
+    for decided in &mut decided {
+        let Verdict::Remove(gone) = decided.verdict else {
+            continue;
+        };
+        if asked == DELETIONS {
+            break;
+        }
+        let node = keeping.node_of(&server, &decided.backup);
+        let reason = format!("retention: {gone}");
+        decided.job = rows::remove(&mut transaction, &decided.backup, node, &reason).await?;
+        asked += 1;
+    }
+    transaction.commit().await?;
+    // Should nothing have been asked for, the next look would find the same.
+    let is_all = asked < DELETIONS || decided.iter().all(|decided| decided.job.is_none());
+    let goes = |decided: &Decided| matches!(decided.verdict, Verdict::Remove(_));
+    decided
+        .into_iter()
+        .filter(|decided| is_all || goes(decided) && decided.job.is_some())
+        // What was locked or taken to work with in this very moment stays.
+        .filter(|decided| !goes(decided) || decided.job.is_some())
+        .for_each(told);
+    Ok(is_all)
+}
+
+/// Has the oldest backups of a server go that has too many, in the transaction that has completed the newest.
+pub(crate) async fn rotate(
+    context: &Context,
+    transaction: &mut Transaction,
+    server: &Server,
+) -> Result<(), Error> {
+    let mut keeping = Keeping::of(context);
+    // Age is another matter, and another time.
+    keeping.policy = Policy::default();
+    let always = Server {
+        days: None,
+        ..server.clone()
+    };
+    let backups = rows::held_in(transaction, server.id).await?;
+    for decided in judge(&keeping, &always, backups, (context.now)()) {
+        if let Verdict::Remove(gone) = decided.verdict {
+            let node = keeping.node_of(server, &decided.backup);
+            let reason = format!("rotation: {gone}");
+            rows::remove(transaction, &decided.backup, node, &reason).await?;
+        }
+    }
+    Ok(())
+}
+
+impl Keeping {
+    pub(crate) fn of(context: &Context) -> Self {
+        let disks = context.disks.iter();
+        let shared = disks.filter(|(_, disk)| !disk.is_of_one_node());
+        Self {
+            policy: context.options.keeping.policy,
+            backups_per_server: context.options.keeping.backups_per_server,
+            shared_disks: shared.map(|(name, _)| name.clone()).collect(),
+        }
+    }
+
+    /// The node whose worker can remove a backup's archive: the server's own, or the one in whose folder it lies.
+    fn node_of<'a>(&self, server: &'a Server, backup: &'a Held) -> &'a NodeName {
+        match &backup.node {
+            Some(node) if !self.shared_disks.contains(&backup.disk) => node,
+            _ => &server.node,
+        }
+    }
+}

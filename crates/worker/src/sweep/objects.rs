@@ -1,0 +1,119 @@
+//! Goes through the objects of a disk, and beside them through what it should hold.
+
+use holdfast_db::maintenance::{self, Seen, Trace, traces};
+use holdfast_domain::orphan::{Fate, fate};
+use holdfast_domain::report::chain;
+use holdfast_storage::{Object, StorageKey};
+
+use super::rows::Rows;
+use super::{Finding, Kind, NotSwept, Sweep, Swept};
+
+/// About how many backups the database is asked at once.
+const BATCH: usize = 500;
+
+/// The objects of one backup.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) of: Seen,
+    pub(super) objects: Vec<Object>,
+}
+
+impl Group {
+    /// Says whether the archive that an attempt wrote is there.
+    pub(super) fn has_archive_of(&self, attempt: u32) -> bool {
+        let is_it = |object: &Object| match object.key {
+            StorageKey::Archive(key) => key.attempt == attempt,
+            StorageKey::Index(_) | StorageKey::Manifest(_) => false,
+        };
+        self.objects.iter().any(is_it)
+    }
+}
+
+impl Sweep<'_> {
+    pub(super) async fn objects(&self, swept: &mut Swept) -> Result<(), NotSwept> {
+        // What completes from now on may not be in the listing.
+        let mut rows = Rows::begin(maintenance::now(self.database).await?);
+        let mut listing = self.disk.list(None);
+        // The last backup of a page may go on in the next one.
+        let mut open: Option<Group> = None;
+        while let Some(mut page) = listing.next_page().await? {
+            self.go_on()?;
+            swept.count("objects", u64::try_from(page.len()).unwrap_or(u64::MAX));
+            page.sort_by_key(seen);
+            let mut groups: Vec<Group> = open.take().into_iter().collect();
+            for object in page {
+                let of = seen(&object);
+                match groups.last_mut() {
+                    Some(group) if group.of == of => group.objects.push(object),
+                    _ => groups.push(Group {
+                        of,
+                        objects: vec![object],
+                    }),
+                }
+            }
+            open = groups.pop();
+            for groups in groups.chunks(BATCH) {
+                self.judge(swept, groups).await?;
+                self.compare(swept, &mut rows, groups).await?;
+            }
+        }
+        let last: Vec<Group> = open.into_iter().collect();
+        self.judge(swept, &last).await?;
+        self.compare(swept, &mut rows, &last).await?;
+        self.compare_rest(swept, &mut rows).await
+    }
+
+    async fn judge(&self, swept: &mut Swept, groups: &[Group]) -> Result<(), NotSwept> {
+        let seen: Vec<Seen> = groups.iter().map(|group| group.of).collect();
+        let traces = traces(self.database, self.disk.name(), self.of_node(), &seen).await?;
+        for (group, trace) in groups.iter().zip(traces) {
+            for object in &group.objects {
+                self.judge_object(swept, object, &trace).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn judge_object(&self, swept: &mut Swept, object: &Object, trace: &Trace) {
+        let kind = match fate(object.key.archive().attempt, &trace.traces) {
+            Fate::Needed => return,
+            Fate::LeftOver => Kind::LeftOver,
+            Fate::Unknown => Kind::Unknown,
+        };
+        let is_old = self.is_old(object.written_at);
+        if kind == Kind::LeftOver && !is_old {
+            // It will be one when it has its age.
+            swept.count("young", 1);
+            return;
+        }
+        let disk = self.disk.name();
+        let mut is_removed = is_old && (kind == Kind::LeftOver || self.removes_unknown);
+        if is_removed && !self.is_dry {
+            match self.disk.delete(object.key).await {
+                Ok(()) => {
+                    tracing::info!(%disk, object = %object.key, size_bytes = object.size_bytes, "removed an object that was left over");
+                }
+                Err(error) => {
+                    tracing::warn!(%disk, object = %object.key, error = chain(&error), "an object that is left over could not be removed");
+                    is_removed = false;
+                    swept.count("failed", 1);
+                }
+            }
+        }
+        swept.find(Finding {
+            kind,
+            object: object.key.to_string(),
+            size_bytes: Some(object.size_bytes),
+            written_at: object.written_at.map(Into::into),
+            is_removed,
+        });
+    }
+}
+
+fn seen(object: &Object) -> Seen {
+    let key = object.key.archive();
+    Seen {
+        server: key.server,
+        backup: key.backup,
+    }
+}

@@ -1,0 +1,71 @@
+//! What uploads that have ended have left behind.
+
+use holdfast_db::maintenance::{Seen, traces};
+use holdfast_domain::orphan::{Fate, Row, fate};
+use holdfast_domain::report::chain;
+use holdfast_storage::Partial;
+
+use super::{Finding, Kind, NotSwept, Sweep, Swept};
+
+/// About how many the database is asked at once.
+const BATCH: usize = 500;
+
+impl Sweep<'_> {
+    pub(super) async fn partials(&self, swept: &mut Swept) -> Result<(), NotSwept> {
+        let partials = self.disk.partials().await?;
+        for batch in partials.chunks(BATCH) {
+            self.go_on()?;
+            let seen: Vec<Seen> = batch.iter().map(seen).collect();
+            let traces = traces(self.database, self.disk.name(), self.of_node(), &seen).await?;
+            for (partial, trace) in batch.iter().zip(traces) {
+                let attempt = partial.key.archive().attempt;
+                let is_old = self.is_old(partial.written_at);
+                let known = &trace.traces;
+                let kind = match fate(attempt, known) {
+                    // The job table says that this attempt has ended, so that nobody writes to it any more.
+                    _ if attempt <= trace.ended_attempt => Kind::Partial,
+                    Fate::Needed if known.is_in_use || known.row == Row::Creating => continue,
+                    // The archive is whole; this is not it.
+                    Fate::Needed | Fate::LeftOver if is_old => Kind::Partial,
+                    Fate::Needed | Fate::LeftOver => continue,
+                    Fate::Unknown => Kind::Unknown,
+                };
+                let goes = kind == Kind::Partial || self.removes_unknown && is_old;
+                self.take_partial(swept, partial, kind, goes).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn take_partial(&self, swept: &mut Swept, partial: &Partial, kind: Kind, goes: bool) {
+        let disk = self.disk.name();
+        let mut is_removed = goes;
+        if goes && !self.is_dry {
+            match self.disk.remove_partial(partial).await {
+                Ok(()) => {
+                    tracing::info!(%disk, object = %partial.key, "removed a partial upload");
+                }
+                Err(error) => {
+                    tracing::warn!(%disk, object = %partial.key, error = chain(&error), "a partial upload could not be removed");
+                    is_removed = false;
+                    swept.count("failed", 1);
+                }
+            }
+        }
+        swept.find(Finding {
+            kind,
+            object: format!("{}.partial", partial.key),
+            size_bytes: None,
+            written_at: partial.written_at.map(Into::into),
+            is_removed,
+        });
+    }
+}
+
+fn seen(partial: &Partial) -> Seen {
+    let key = partial.key.archive();
+    Seen {
+        server: key.server,
+        backup: key.backup,
+    }
+}

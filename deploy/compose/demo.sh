@@ -1,0 +1,21 @@
+#!/bin/sh
+# Registers a server to play with, and prints its key. Run again, it makes another key.
+set -eu
+admin() { holdfast admin --json "$@"; }
+value() { sed -n "s/.*\"$1\": *\"\([^\"]*\)\".*/\1/p" | head -n 1; }
+email=demo@example.com
+directory=/srv/servers/demo
+
+if [ ! -d "$directory" ]; then
+    mkdir -p "$directory/world"
+    echo "motd=A server to play with" >"$directory/server.properties"
+    head -c 4000000 /dev/urandom >"$directory/world/region.mca"
+fi
+admin user list | grep -q "\"$email\"" || admin user create --email "$email" >/dev/null
+server=$(admin server list | tr '{' '\n' | grep -F "\"$directory\"" | value identifier || true)
+if [ -z "$server" ]; then
+    server=$(admin server create --owner "$email" --name Demo --dir "$directory" | value identifier)
+fi
+key=$(admin key create --user "$email" --description "docker compose --profile demo" | value token)
+echo "A server to play with is registered. Its first backup:"
+echo "curl -k -X POST $HOLDFAST__HTTP__PUBLIC_URL/api/client/servers/$server/backups -H 'Authorization: Bearer $key'"

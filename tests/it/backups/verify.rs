@@ -1,0 +1,307 @@
+//! `POST …/backups/{backup}/verify`, and the schedule that does the same.
+
+use std::path::Path;
+use std::process::Command;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use holdfast_domain::{NodeName, Permission};
+
+use crate::support::app::App;
+use crate::support::client::{Answer, Client, redact, send};
+use crate::support::{eventually, files};
+
+async fn verify(client: &Client, backup: &str) -> Answer {
+    send(client.request(Method::POST, &format!("/{backup}/verify"))).await
+}
+
+/// Waits until the latest verification of a backup has ended, and returns the backup.
+async fn verified(app: &App, backup: &str) -> Value {
+    let owner = app.as_owner();
+    eventually("the verification has ended", async || {
+        let backup = owner.show(backup).await.attributes();
+        let status = backup["verification"]["status"].as_str().unwrap_or("none");
+        matches!(status, "passed" | "failed" | "inconclusive").then_some(backup)
+    })
+    .await
+}
+
+async fn verified_anew(app: &App, backup: &str) -> Value {
+    assert_eq!(verify(&app.as_owner(), backup).await.status, 202);
+    verified(app, backup).await
+}
+
+async fn events(app: &App) -> Vec<String> {
+    let rows = app
+        .sql()
+        .query("SELECT event FROM activity WHERE event LIKE '%verify%' ORDER BY id")
+        .await;
+    rows.into_iter()
+        .map(|row| row[0].clone().unwrap())
+        .collect()
+}
+
+async fn jobs(app: &App) -> i64 {
+    app.sql()
+        .number("SELECT count(*) FROM jobs WHERE kind = 'verify_backup'")
+        .await
+}
+
+fn damage(archive: &Path) {
+    let mut bytes = fs_err::read(archive).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs_err::write(archive, bytes).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_whole_archive_passes_and_a_damaged_one_is_marked_until_it_is_whole_again() {
+    let app = App::start().await;
+    files::make_server(&app.directory);
+    let uuid = app.backup().await;
+    let before = app.as_owner().show(&uuid).await.attributes();
+    assert_eq!(before["verification"], Value::Null);
+    assert_eq!(before["is_damaged"], false);
+
+    let answer = verify(&app.as_owner(), &uuid).await;
+    assert_eq!(answer.status, 202);
+    let status = &answer.json()["attributes"]["verification"]["status"];
+    assert!(status == "queued" || status == "running" || status == "passed");
+    let backup = verified(&app, &uuid).await;
+    insta::assert_json_snapshot!("passed", redact("", &backup["verification"]));
+    assert_eq!(backup["is_damaged"], false);
+    assert_eq!(backup["progress"], Value::Null);
+
+    let archive = app.archive(&uuid);
+    let whole = fs_err::read(&archive).unwrap();
+    damage(&archive);
+    let backup = verified_anew(&app, &uuid).await;
+    insta::assert_json_snapshot!("failed", redact("", &backup["verification"]));
+    assert_eq!(backup["is_damaged"], true);
+    // It is told as it is, and what was known of it stays.
+    assert_eq!(backup["status"], "completed");
+    let listed = app.as_owner().list("").await.json();
+    assert_eq!(listed["data"][0]["attributes"]["is_damaged"], true);
+
+    fs_err::write(&archive, &whole[..whole.len() - 1]).unwrap();
+    assert_eq!(verified_anew(&app, &uuid).await["is_damaged"], true);
+    fs_err::remove_file(&archive).unwrap();
+    let backup = verified_anew(&app, &uuid).await;
+    assert_eq!(
+        backup["verification"]["error"],
+        "The stored archive is missing."
+    );
+
+    fs_err::write(&archive, whole).unwrap();
+    let backup = verified_anew(&app, &uuid).await;
+    assert_eq!(backup["verification"]["status"], "passed");
+    assert_eq!(backup["is_damaged"], false);
+    let asked = "server:backup.verify";
+    let (passed, failed) = (format!("{asked}-complete"), format!("{asked}-failed"));
+    let expected = [
+        asked, &passed, asked, &failed, asked, &failed, asked, &failed, asked, &passed,
+    ];
+    assert_eq!(events(&app).await, expected);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_beside_a_whole_archive_is_told_and_does_not_make_it_bad() {
+    let app = App::start().await;
+    files::make_server(&app.directory);
+    let (uuid, other) = (app.backup().await, app.backup().await);
+    let beside = |uuid: &str, extension: &str| {
+        let archive = app.archive(uuid);
+        archive.with_file_name(format!("{uuid}.{extension}"))
+    };
+    damage(&beside(&uuid, "index"));
+    fs_err::remove_file(beside(&uuid, "json")).unwrap();
+    let backup = verified_anew(&app, &uuid).await;
+    insta::assert_json_snapshot!("with_a_note", redact("", &backup["verification"]));
+    assert_eq!(backup["is_damaged"], false);
+    for extension in ["index", "json"] {
+        fs_err::copy(beside(&other, extension), beside(&uuid, extension)).unwrap();
+    }
+    let backup = verified_anew(&app, &uuid).await;
+    assert_eq!(
+        backup["verification"]["note"],
+        "The archive is whole, but its manifest is that of another archive."
+    );
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_is_away_makes_nothing_bad_and_nothing_well() {
+    let mut app = App::start().await;
+    files::make_server(&app.directory);
+    let uuid = app.backup().await;
+    let away = app.beside("away");
+    for is_damaged in [false, true] {
+        if is_damaged {
+            damage(&app.archive(&uuid));
+            assert_eq!(verified_anew(&app, &uuid).await["is_damaged"], true);
+        }
+        app.stop_workers().await;
+        assert_eq!(verify(&app.as_owner(), &uuid).await.status, 202);
+        // How long a disk that is away is tried is no matter here. A worker that starts wants its disk.
+        let hide = "UPDATE jobs SET max_attempts = 1, node = 'later' WHERE state = 'available'";
+        app.sql().query(hide).await;
+        app.add_worker(&[]);
+        fs_err::rename(&app.disk, &away).unwrap();
+        let show = "UPDATE jobs SET node = 'local' WHERE state = 'available'";
+        app.sql().query(show).await;
+        let backup = verified(&app, &uuid).await;
+        fs_err::rename(&away, &app.disk).unwrap();
+        let verification = &backup["verification"];
+        assert_eq!(verification["status"], "inconclusive", "{backup}");
+        assert_eq!(
+            verification["error"],
+            "The storage `local` could not be reached."
+        );
+        assert_eq!(backup["is_damaged"], is_damaged);
+    }
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_completed_backups_are_verified_by_those_who_may_download() {
+    let mut app = App::start().await;
+    let failed = app.failed_backup().await;
+    let completed = app.backup().await;
+    app.server.node = NodeName::parse("elsewhere").unwrap();
+    app.save_server().await;
+    let owner = app.as_owner();
+    let creating = owner.create(json!({})).await.uuid();
+    let refused = verify(&owner, &creating).await.refusal();
+    let text = "This backup has not completed yet and cannot be verified.";
+    assert_eq!(
+        refused,
+        (400, "BackupNotCompletedException".into(), text.into())
+    );
+    let refused = verify(&owner, &failed).await.refusal();
+    let text = "This backup failed and cannot be verified.";
+    assert_eq!(refused, (400, "BackupFailedException".into(), text.into()));
+    let reader = app
+        .as_subuser(&[Permission::Read, Permission::Restore])
+        .await;
+    assert_eq!(verify(&reader, &completed).await.status, 403);
+    let downloader = app.as_subuser(&[Permission::Download]).await;
+    assert_eq!(verify(&downloader, &completed).await.status, 202);
+    // The server's node is another one now, but the archive lies in the folder of this one.
+    assert_eq!(verified(&app, &completed).await["is_damaged"], false);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_is_verified_once_at_a_time_however_often_it_is_asked_for() {
+    let mut app = App::start().await;
+    let uuid = app.backup().await;
+    app.stop_workers().await;
+    let owner = app.as_owner();
+    let (one, other) = tokio::join!(verify(&owner, &uuid), verify(&owner, &uuid));
+    for answer in [one, other, verify(&owner, &uuid).await] {
+        assert_eq!(answer.status, 202);
+        let backup = &answer.json()["attributes"];
+        assert_eq!(backup["verification"]["status"], "queued", "{backup}");
+        // Nothing happens yet.
+        assert_eq!(backup["progress"], Value::Null);
+    }
+    assert_eq!(jobs(&app).await, 1);
+    app.add_worker(&[]);
+    verified(&app, &uuid).await;
+    assert_eq!(verify(&owner, &uuid).await.status, 202);
+    assert_eq!(jobs(&app).await, 2);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_schedule_verifies_what_has_gone_longest_without_and_leaves_the_rest() {
+    let mut app = App::start().await;
+    let (old, new) = (app.backup().await, app.backup().await);
+    app.stop_workers().await;
+    let backdate =
+        format!("UPDATE backups SET completed_at = now() - interval '8 days' WHERE id = '{old}'");
+    app.sql().query(&backdate).await;
+    let rounds = "UPDATE verification_rounds SET next_at = now()";
+    for (settings, expected) in [
+        ([("verify.every_days", "0"), ("verify.except_disks", "")], 0),
+        (
+            [("verify.every_days", "7"), ("verify.except_disks", "local")],
+            0,
+        ),
+        ([("verify.every_days", "9"), ("verify.except_disks", "")], 0),
+        ([("verify.every_days", "7"), ("verify.except_disks", "")], 1),
+        ([("verify.every_days", "7"), ("verify.except_disks", "")], 1),
+    ] {
+        app.sql().query(rounds).await;
+        app.add_worker(&settings);
+        // What a worker does at its start comes before it looks at leases again.
+        app.backup().await;
+        if expected == 1 {
+            assert_eq!(
+                verified(&app, &old).await["verification"]["status"],
+                "passed"
+            );
+        }
+        app.stop_workers().await;
+        assert_eq!(jobs(&app).await, expected, "{settings:?}");
+    }
+    let backup = app.as_owner().show(&new).await.attributes();
+    assert_eq!(backup["verification"], Value::Null);
+    // Nobody had asked.
+    assert_eq!(events(&app).await, [""; 0]);
+    app.stop().await;
+}
+
+/// Puts a pipe in the place of an archive: whoever opens it waits until something is written to it.
+fn block(archive: &Path) {
+    fs_err::remove_file(archive).unwrap();
+    let made = Command::new("mkfifo").arg(archive).status().unwrap();
+    assert!(made.success());
+}
+
+/// Lets whoever waits for a pipe go on.
+fn let_go(archive: &Path) {
+    drop(
+        fs_err::OpenOptions::new()
+            .write(true)
+            .open(archive)
+            .unwrap(),
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_verification_that_runs_keeps_nothing_else_from_running_and_no_backup_from_going() {
+    let mut app = App::without_worker(&[("worker.concurrency", "1")]).await;
+    app.add_worker(&[]);
+    files::make_server(&app.directory);
+    let (held, other) = (app.backup().await, app.backup().await);
+    let pipe = app.archive(&held);
+    block(&pipe);
+    let beside = app.beside("pipe");
+    fs_err::hard_link(&pipe, &beside).unwrap();
+    let owner = app.as_owner();
+    for uuid in [&held, &other] {
+        assert_eq!(verify(&owner, uuid).await.status, 202);
+    }
+    eventually("the verification runs", async || {
+        let backup = owner.show(&held).await.attributes();
+        (backup["verification"]["status"] == "running").then_some(())
+    })
+    .await;
+    app.backup().await;
+    assert_eq!(owner.restore(&other, json!({})).await.status, 202);
+    assert_eq!(app.restored(&other).await["status"], "completed");
+    // One after the other.
+    let waits = owner.show(&other).await.attributes();
+    assert_eq!(waits["verification"]["status"], "queued");
+    assert_eq!(owner.delete(&held).await.status, 204);
+    let_go(&beside);
+    assert_eq!(verified(&app, &other).await["is_damaged"], false);
+    let failed = events(&app)
+        .await
+        .contains(&"server:backup.verify-failed".to_owned());
+    assert!(!failed, "what was deleted is not bad");
+    app.stop().await;
+}

@@ -1,0 +1,220 @@
+//! Old backups go, the last good one and locked ones don't, and whoever asks sees beforehand which and why.
+
+use serde_json::{Value, json};
+
+use super::{admin, age, lines};
+use crate::support::app::App;
+use crate::support::{eventually, files};
+
+/// Which backups, and why.
+fn told(rows: &Value) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let rows = rows.as_array().unwrap().iter();
+    rows.map(|row| (text(&row["backup"]), text(&row["reason"])))
+        .collect()
+}
+
+async fn gone(app: &App, uuids: &[&str]) {
+    let owner = app.as_owner();
+    eventually("the backups are gone", async || {
+        for uuid in uuids {
+            if owner.show(uuid).await.status != 404 {
+                return None;
+            }
+        }
+        Some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_says_what_would_go_and_why_and_a_run_has_it_go() {
+    let app = App::start_with(&[("maintenance.interval_seconds", "604800")]).await;
+    files::make_server(&app.directory);
+    let failed = app.failed_backup().await;
+    let (oldest, locked, old, newest) = (
+        app.backup().await,
+        app.backup().await,
+        app.backup().await,
+        app.backup().await,
+    );
+    let lock = app.as_owner().lock(&locked, json!({})).await;
+    assert_eq!(lock.status, 204);
+    for (uuid, days) in [
+        (&failed, 91),
+        (&oldest, 91),
+        (&locked, 91),
+        (&old, 89),
+        (&newest, 3),
+    ] {
+        age(&app, uuid, days).await;
+    }
+    let expected = [
+        (oldest.clone(), "it is older than 90 days".to_owned()),
+        (failed.clone(), "it failed more than 90 days ago".to_owned()),
+    ];
+    let dry = admin(&app, &[], &["retention", "--dry-run"]).json();
+    let mut found = told(&dry);
+    found.sort();
+    let mut sorted = expected.to_vec();
+    sorted.sort();
+    assert_eq!(found, sorted, "{dry}");
+    assert!(
+        dry.as_array()
+            .unwrap()
+            .iter()
+            .all(|row| row["job"].is_null())
+    );
+    // What stays is told as well if wanted, each with its reason.
+    let short = app.server.id.short();
+    let kept = admin(
+        &app,
+        &[],
+        &["retention", "--dry-run", "--kept", "--server", &short],
+    )
+    .json();
+    let reason = |uuid: &str| {
+        let all = told(&kept);
+        all.into_iter()
+            .find(|(backup, _)| backup == uuid)
+            .unwrap()
+            .1
+    };
+    assert_eq!(reason(&newest), "it is the newest that completed");
+    assert_eq!(reason(&locked), "it is locked");
+    assert_eq!(reason(&old), "it is not older than 90 days");
+    // Nothing has happened yet.
+    assert_eq!(app.sql().number("SELECT count(*) FROM backups").await, 5);
+
+    let archive = app.archive(&oldest);
+    assert!(archive.exists());
+    let run = admin(&app, &[], &["retention"]).json();
+    assert!(
+        run.as_array()
+            .unwrap()
+            .iter()
+            .all(|row| row["job"].is_number()),
+        "{run}"
+    );
+    gone(&app, &[&oldest, &failed]).await;
+    assert!(!archive.exists());
+    for uuid in [&locked, &old, &newest] {
+        assert_eq!(app.as_owner().show(uuid).await.status, 200);
+    }
+    // The audit log says that it was the service, and why; the list of maintenance says how many.
+    let told = "SELECT properties ->> 'reason' FROM activity
+                WHERE event = 'server:backup.delete' AND actor_id IS NULL ORDER BY 1";
+    let rows = app.sql().query(told).await;
+    let reasons: Vec<String> = rows
+        .into_iter()
+        .map(|row| row[0].clone().unwrap())
+        .collect();
+    assert_eq!(
+        reasons,
+        [
+            "retention: it failed more than 90 days ago",
+            "retention: it is older than 90 days"
+        ]
+    );
+    let by_hand = lines(&app, "retention");
+    let by_hand = by_hand
+        .iter()
+        .find(|line| line["worker"] == "admin")
+        .unwrap();
+    assert_eq!(by_hand["counts"], json!({"removed": 2, "kept": 3}));
+    assert_eq!(told_nothing(&app), json!([]));
+    app.stop().await;
+}
+
+fn told_nothing(app: &App) -> Value {
+    admin(app, &[], &["retention", "--dry-run"]).json()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_has_old_backups_go_by_itself_but_never_the_last_good_one() {
+    let mut app = App::without_worker(&[("maintenance.interval_seconds", "1")]).await;
+    files::make_server(&app.directory);
+    app.add_worker(&[("retention.days", "0")]);
+    let (good, missing) = (app.backup().await, app.backup().await);
+    let older = app.backup().await;
+    app.stop_workers().await;
+    for (uuid, days) in [(&older, 300), (&good, 200), (&missing, 100)] {
+        age(&app, uuid, days).await;
+    }
+    // The archive of the newest is known to be missing: it protects nobody.
+    app.sql()
+        .query(&format!(
+            "UPDATE backups SET missing_since = now() WHERE id = '{missing}'"
+        ))
+        .await;
+    app.add_worker(&[]);
+    gone(&app, &[&older]).await;
+    let runs = lines(&app, "retention").len();
+    eventually("retention has run again", async || {
+        (lines(&app, "retention").len() > runs + 1).then_some(())
+    })
+    .await;
+    for uuid in [&good, &missing] {
+        assert_eq!(app.as_owner().show(uuid).await.status, 200);
+    }
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_of_the_settings_thin_out_and_a_server_may_have_days_of_its_own() {
+    let mut app = App::start_with(&[("maintenance.interval_seconds", "604800")]).await;
+    files::make_server(&app.directory);
+    let mut uuids = Vec::new();
+    for days in [5, 4, 3] {
+        let uuid = app.backup().await;
+        age(&app, &uuid, days).await;
+        uuids.push(uuid);
+    }
+    let keep_two = [("retention.keep_last", "2")];
+    let rows = admin(&app, &keep_two, &["retention", "--dry-run"]).json();
+    assert_eq!(
+        told(&rows),
+        [(uuids[0].clone(), "no keep rule keeps it".to_owned())]
+    );
+    app.server.limits.retention_days = Some(4);
+    app.save_server().await;
+    let rows = admin(&app, &keep_two, &["retention", "--dry-run"]).json();
+    let old = "it is older than 4 days".to_owned();
+    assert_eq!(
+        told(&rows),
+        [(uuids[1].clone(), old.clone()), (uuids[0].clone(), old)]
+    );
+    app.server.limits.retention_days = Some(0);
+    app.save_server().await;
+    assert_eq!(
+        admin(&app, &keep_two, &["retention", "--dry-run"]).json(),
+        json!([])
+    );
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_restored_or_being_deleted_is_left_alone_and_nothing_is_asked_for_twice() {
+    let mut app = App::start_with(&[("maintenance.interval_seconds", "604800")]).await;
+    files::make_server(&app.directory);
+    let (restored, old, _newest) = (app.backup().await, app.backup().await, app.backup().await);
+    for uuid in [&restored, &old] {
+        age(&app, uuid, 1000).await;
+    }
+    app.stop_workers().await;
+    assert_eq!(
+        app.as_owner().restore(&restored, json!({})).await.status,
+        202
+    );
+    let ask = || told(&admin(&app, &[], &["retention"]).json());
+    assert_eq!(
+        ask(),
+        [(old.clone(), "it is older than 90 days".to_owned())]
+    );
+    // Its deletion waits for a worker: it is as good as gone.
+    assert_eq!(ask(), []);
+    assert_eq!(app.as_owner().lock(&old, json!({})).await.status, 404);
+    let deletions = "SELECT count(*) FROM jobs WHERE kind = 'delete_backup'";
+    assert_eq!(app.sql().number(deletions).await, 1);
+    app.stop().await;
+}
