@@ -353,6 +353,8 @@ mod tests {
             created_at: DateTime::UNIX_EPOCH,
             progress: None,
             restore: None,
+            verification: None,
+            damaged_at: None,
         };
         for (count, profile) in [(0, Profile::Documented), (3, Profile::Pterodactyl)] {
             let page = Page {

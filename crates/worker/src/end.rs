@@ -57,6 +57,8 @@ pub(crate) enum Reason {
     TargetUnwritable,
     /// Another process works on the server's files.
     Busy,
+    /// The server can't be stopped, or may be running.
+    ServerRunning,
     /// The disk has no room.
     DiskFull,
     /// The disk refuses, or is set up wrongly.
@@ -83,6 +85,7 @@ impl Reason {
             Self::ArchiveMissing => "archive_missing",
             Self::TargetUnwritable => "target_unwritable",
             Self::Busy => "busy",
+            Self::ServerRunning => "server_running",
             Self::DiskFull => "disk_full",
             Self::DiskRefused => "disk_refused",
             Self::DiskUnavailable => "disk_unavailable",

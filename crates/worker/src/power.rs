@@ -15,7 +15,7 @@ use holdfast_domain::report::chain;
 
 pub use self::command::CommandPower;
 pub use self::docker::DockerPower;
-use crate::end::NotDone;
+use crate::end::{NotDone, Reason};
 
 /// How often a server that was told to stop is looked at.
 const LOOK: Duration = Duration::from_millis(250);
@@ -150,7 +150,8 @@ impl Halt {
                     "The server was started while it was being restored. Nothing was changed. Stop it, and restore \
                      it again.",
                     format!("server {} runs again", self.server),
-                ));
+                )
+                .because(Reason::ServerRunning));
             }
             true => {
                 tracing::info!(server = %self.server, "stopping a server to restore it");
@@ -159,6 +160,7 @@ impl Halt {
                         "The server could not be stopped, so nothing was changed. Stop it, and restore it again.",
                         chain(&error),
                     )
+                    .because(Reason::ServerRunning)
                 })?;
                 self.was_stopped = true;
             }
@@ -190,4 +192,5 @@ fn unknown(error: &PowerError) -> NotDone {
          look at its power settings.",
         chain(error),
     )
+    .because(Reason::ServerRunning)
 }

@@ -59,10 +59,6 @@ pub(super) async fn run(
     database: &Database,
     command: StorageCommand,
 ) -> Result<Value, Failure> {
-    // A disk's client lies deep below; one state machine out of all of it is more than the compiler takes.
-    if let StorageCommand::Sweep(options) = command {
-        return Box::pin(sweep::run(settings, database, options)).await;
-    }
     let disks = service::disks(settings)?;
     let node = NodeName::parse(&settings.worker.node).map_err(Failure::new)?;
     match command {
@@ -88,6 +84,8 @@ pub(super) async fn run(
             };
             import::run(database, disk, &node, server, options).await
         }
+        // A disk's client lies deep below; one state machine out of all of it is more than the compiler takes.
+        StorageCommand::Sweep(options) => Box::pin(sweep::run(settings, database, options)).await,
     }
 }
 
