@@ -41,7 +41,7 @@ pub(crate) async fn verify(
     let args = VerifyArgs {
         origin: Some(caller.origin()),
     };
-    let mut transaction = state.database.begin().await?;
+    let mut transaction = state.database.begin().await?.of(caller.trace);
     // The job's row before the backup's, as everywhere.
     hasten_verification(&mut transaction, backup.id, &args).await?;
     let backup = backups::lock(&mut transaction, server.id, backup.id)
