@@ -107,7 +107,7 @@ class Audit:
         actor.look("after the last restore")
 
     def sweep(self):
-        """Nothing may lie on a disk but what belongs to a completed backup. Workers sweep when they begin."""
+        """Nothing may lie on a disk but what belongs to a completed backup. Workers sweep all the time."""
         for worker in self.world.workers:
             worker.stop()
         deadline = time.monotonic() + SWEEP_SECONDS

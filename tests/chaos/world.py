@@ -212,6 +212,10 @@ class World:
                 "http.public_url": f"http://127.0.0.1:{port}",
                 "auth.signing_key": SIGNING_KEY,
                 "limits.backups_per_server": 8,
+                # All the time, and at once: whatever is needed must be known to be.
+                "maintenance.interval_seconds": 5,
+                "maintenance.sweep_interval_seconds": 10,
+                "maintenance.orphan_age_seconds": 0,
                 "storage.disks.local.root": disk,
                 "storage.disks.offsite.driver": "s3",
                 "storage.disks.offsite.endpoint": f"http://127.0.0.1:{self.s3_proxy.port}",

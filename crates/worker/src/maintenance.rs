@@ -52,7 +52,8 @@ pub(crate) async fn maintain(context: Arc<Context>, shutdown: CancellationToken)
             if round.is_multiple_of(RESCUE_EVERY) {
                 rescue(&context).await;
             }
-            leader.keep_busy(|stop| service::run_due(Arc::clone(&context), may_sweep, stop));
+            let is_new = leader.is_new();
+            leader.keep_busy(|stop| service::run_due(Arc::clone(&context), is_new, may_sweep, stop));
         }
         if round.is_multiple_of(ANNOUNCE_EVERY) {
             presence::announce(&context).await;

@@ -25,7 +25,7 @@ pub(super) async fn run_due(
     run_if_due(&context, "staging", &node, every, left).await;
     for (_, disk) in context.disks.iter() {
         if disk.is_of_one_node() {
-            service::sweep_disk(&context, disk, may_sweep, &stop).await;
+            service::sweep_disk(&context, disk, is_new, may_sweep, &stop).await;
         }
     }
 }

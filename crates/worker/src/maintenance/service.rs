@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -15,24 +16,30 @@ use crate::context::Context;
 use crate::retention::{self, Keeping};
 use crate::sweep::{self, Sweep};
 
-pub(super) async fn run_due(context: Arc<Context>, may_sweep: bool, stop: CancellationToken) {
-    let options = &context.options.keeping;
-    let every = options.interval;
+pub(super) async fn run_due(
+    context: Arc<Context>,
+    is_new: bool,
+    may_sweep: bool,
+    stop: CancellationToken,
+) {
+    let every = context.options.keeping.interval;
     let retention = stoppable(&stop, retain(&context));
     run_if_due(&context, "retention", "", every, retention).await;
     let pruning = stoppable(&stop, prune(&context));
     run_if_due(&context, "pruning", "", every, pruning).await;
     for (_, disk) in context.disks.iter() {
         if !disk.is_of_one_node() {
-            sweep_disk(&context, disk, may_sweep, &stop).await;
+            sweep_disk(&context, disk, is_new, may_sweep, &stop).await;
         }
     }
 }
 
-/// Looks at what uploads have left on a disk, and from time to time at all of it.
+/// Looks at what uploads have left on a disk, and from time to time at all of it. Whoever is new to this follows
+/// somebody who may have been killed, and looks at once.
 pub(super) async fn sweep_disk(
     context: &Context,
     disk: &Disk,
+    is_new: bool,
     may_sweep: bool,
     stop: &CancellationToken,
 ) {
@@ -49,7 +56,11 @@ pub(super) async fn sweep_disk(
     };
     let subject = sweep::subject(disk, &context.options.node);
     let partials = async { Ran::from(sweep.run_partials().await) };
-    run_if_due(context, "partials", &subject, options.interval, partials).await;
+    let every = match is_new {
+        true => Duration::ZERO,
+        false => options.interval,
+    };
+    run_if_due(context, "partials", &subject, every, partials).await;
     if may_sweep && !options.sweep_interval.is_zero() && !stop.is_cancelled() {
         let whole = async { Ran::from(sweep.run().await) };
         run_if_due(context, "sweep", &subject, options.sweep_interval, whole).await;
