@@ -75,18 +75,24 @@ impl TestDatabase {
         let shut = format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false");
         postgres().query("postgres", &shut).await.unwrap();
         self.cut().await;
-        let rename = format!("ALTER DATABASE {name} RENAME TO {name}_away");
-        postgres().query("postgres", &rename).await.unwrap();
+        for statement in [
+            format!("ALTER DATABASE {name} RENAME TO {name}_away"),
+            format!("ALTER DATABASE {name}_away ALLOW_CONNECTIONS true"),
+        ] {
+            postgres().query("postgres", &statement).await.unwrap();
+        }
+    }
+
+    /// Runs statements while it is away.
+    pub(crate) async fn query_away(&self, statements: &str) {
+        let name = format!("{}_away", self.name);
+        postgres().query(&name, statements).await.unwrap();
     }
 
     pub(crate) async fn bring_back(&self) {
         let name = &self.name;
-        for statement in [
-            format!("ALTER DATABASE {name}_away RENAME TO {name}"),
-            format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true"),
-        ] {
-            postgres().query("postgres", &statement).await.unwrap();
-        }
+        let rename = format!("ALTER DATABASE {name}_away RENAME TO {name}");
+        postgres().query("postgres", &rename).await.unwrap();
     }
 
     /// Ends every session.
