@@ -22,6 +22,8 @@ use crate::end::NotDone;
 
 /// How often progress is written, when there is some.
 const PROGRESS: Duration = Duration::from_millis(500);
+/// How long the database may take to answer; a connection that was lost without a word would never.
+const ANSWER: Duration = Duration::from_secs(10);
 /// How long a worker without progress keeps quiet: as long as somebody who calls a job off may wait.
 const QUIET: Duration = Duration::from_secs(2);
 
@@ -182,7 +184,19 @@ async fn keep(context: Arc<Context>, work: Arc<Work>) {
         if written == Some(progress) && last_beat.elapsed() < (lease / 4).min(QUIET) {
             continue;
         }
-        match jobs::heartbeat(&context.database, &work.claim, lease, Some(&progress)).await {
+        let beat = jobs::heartbeat(&context.database, &work.claim, lease, Some(&progress));
+        let beat = tokio::select! {
+            beat = tokio::time::timeout(ANSWER, beat) => beat,
+            () = work.leaving.cancelled(), if !work.control.is_cancelled() => {
+                work.halt();
+                continue;
+            }
+        };
+        let Ok(beat) = beat else {
+            tracing::warn!(job = %work.claim.id, "the database does not answer a heartbeat; trying again");
+            continue;
+        };
+        match beat {
             Ok(Hold::Ours) => {
                 context.outage.over();
                 written = Some(progress);

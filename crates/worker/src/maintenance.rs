@@ -53,7 +53,8 @@ pub(crate) async fn maintain(context: Arc<Context>, shutdown: CancellationToken)
                 rescue(&context).await;
             }
             let is_new = leader.is_new();
-            leader.keep_busy(|stop| service::run_due(Arc::clone(&context), is_new, may_sweep, stop));
+            leader
+                .keep_busy(|stop| service::run_due(Arc::clone(&context), is_new, may_sweep, stop));
         }
         if round.is_multiple_of(ANNOUNCE_EVERY) {
             presence::announce(&context).await;

@@ -34,7 +34,7 @@ const TIDY: Duration = Duration::from_secs(1);
 const SPARE_HANDS: usize = 1;
 
 /// Runs jobs of one node until `shutdown`. Then it claims no more, lets short work end, gives the
-/// rest back without counting the attempt, and returns within 11 s, whatever hangs.
+/// rest back without counting the attempt, and returns within 12 s, whatever hangs.
 ///
 /// A database that is away is waited for.
 pub async fn run(context: Arc<Context>, shutdown: CancellationToken) {
@@ -45,7 +45,15 @@ pub async fn run(context: Arc<Context>, shutdown: CancellationToken) {
     let places = context.options.concurrency;
     context.metrics.open(places);
     tracing::info!(node = %context.options.node, worker = context.options.worker, "taking jobs");
-    take_jobs(&context, &shutdown, &leaving, &mut working).await;
+    let late = async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        () = take_jobs(&context, &shutdown, &leaving, &mut working) => {}
+        // It asks a database that hangs. What it may have claimed all the same is rescued by its lease.
+        () = late => {}
+    }
 
     let all_ended = async |working: &mut JoinSet<()>| while working.join_next().await.is_some() {};
     if tokio::time::timeout(GRACE, all_ended(&mut working))

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{SLOWLY, assert_kept, finished, make_server, under_way};
 use crate::support::app::App;
 use crate::support::client::send;
-use crate::support::eventually;
+use crate::support::{eventually, files};
 
 const LEASE: Duration = Duration::from_secs(5);
 
@@ -34,6 +34,26 @@ async fn a_finished_archive_is_kept_although_its_lease_ran_out_while_the_databas
     assert_kept(&app, &backup);
     let tries = "SELECT attempt + jsonb_array_length(errors) FROM jobs";
     assert_eq!(app.sql().number(tries).await, 1, "nobody took it away");
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_finished_archive_whose_backup_is_gone_when_the_database_is_back_is_removed() {
+    let mut app = App::without_worker(&[]).await;
+    make_server(&app);
+    app.add_worker(&[SLOWLY]);
+    app.as_owner().create(json!({})).await.uuid();
+    under_way(&app).await;
+    app.sql().take_away().await;
+    finished(&app).await;
+    // As if another worker had finished it, and somebody had deleted it, while this one was cut off.
+    let deleted = "DELETE FROM jobs; DELETE FROM backups";
+    app.sql().query_away(deleted).await;
+    app.sql().bring_back().await;
+    eventually("nothing is left", async || {
+        (files::files_below(&app.disk) == [".holdfast-disk"]).then_some(())
+    })
+    .await;
     app.stop().await;
 }
 

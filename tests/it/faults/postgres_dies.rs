@@ -1,4 +1,7 @@
-//! Postgres itself is killed in the middle of a backup, and comes back.
+//! Postgres itself is killed in the middle of a backup, and comes back; or it hangs.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
@@ -8,7 +11,8 @@ use holdfast_postgres::{Options, PrivatePostgres};
 use super::full::start_postgres;
 use super::{SLOWLY, assert_kept, finished, make_server, under_way};
 use crate::support::app::App;
-use crate::support::files;
+use crate::support::process::{Process, holdfast};
+use crate::support::{eventually, files};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_postgres_that_crashes_in_the_middle_of_a_backup_and_comes_back_is_told_of_the_archive() {
@@ -23,9 +27,7 @@ async fn a_postgres_that_crashes_in_the_middle_of_a_backup_and_comes_back_is_tol
     let uuid = owner.create(json!({})).await.uuid();
     under_way(&app).await;
 
-    let file = fs_err::read_to_string(cluster.join("data/postmaster.pid")).unwrap();
-    let number = file.lines().next().unwrap().parse().unwrap();
-    kill_process(Pid::from_raw(number).unwrap(), Signal::QUIT).unwrap();
+    kill_process(postmaster(&cluster), Signal::QUIT).unwrap();
     let _why = postgres.ended().await;
     let answer = owner.create(json!({})).await;
     assert_eq!(answer.refusal().0, 503);
@@ -37,7 +39,7 @@ async fn a_postgres_that_crashes_in_the_middle_of_a_backup_and_comes_back_is_tol
     let postgres = PrivatePostgres::start(&Options::new(&cluster))
         .await
         .unwrap();
-    let backup = crate::support::eventually("the backup has ended", async || {
+    let backup = eventually("the backup has ended", async || {
         let shown = owner.show(&uuid).await;
         let backup = &shown.json()["attributes"];
         (shown.status == 200 && backup["status"] != "creating").then(|| backup.clone())
@@ -49,4 +51,60 @@ async fn a_postgres_that_crashes_in_the_middle_of_a_backup_and_comes_back_is_tol
     assert_eq!(rows[0][0].as_deref(), Some("1"));
     app.stop().await;
     postgres.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_api_and_a_worker_end_when_they_are_told_to_although_the_database_hangs() {
+    let folder = files::scratch();
+    let cluster = folder.path().join("postgres");
+    let postgres = start_postgres(&cluster).await;
+    let url = postgres.url("postgres");
+    let start = |arguments: &[&str]| {
+        let mut command = holdfast(&[("database.url", &url)]);
+        command.args(arguments).arg("--data");
+        command.arg(folder.path().join("data"));
+        Process::start(&mut command, folder.path())
+    };
+    let mut api = start(&["serve", "--listen", "127.0.0.1:0"]);
+    api.url().await;
+    let mut worker = start(&["worker"]);
+    eventually("the worker takes jobs", async || {
+        worker.log().contains("taking jobs").then_some(())
+    })
+    .await;
+    signal_all(&cluster, Signal::STOP);
+    let begun = Instant::now();
+    eventually("the worker has asked in vain", async || {
+        (begun.elapsed() > Duration::from_secs(2)).then_some(())
+    })
+    .await;
+    for process in [&mut api, &mut worker] {
+        process.signal(Signal::TERM);
+        assert!(process.ended().await.success(), "{}", process.log());
+    }
+    signal_all(&cluster, Signal::CONT);
+    postgres.stop().await.unwrap();
+}
+
+fn postmaster(cluster: &Path) -> Pid {
+    let file = fs_err::read_to_string(cluster.join("data/postmaster.pid")).unwrap();
+    let number = file.lines().next().unwrap().parse().unwrap();
+    Pid::from_raw(number).unwrap()
+}
+
+/// Signals the postmaster, and then each of its children.
+fn signal_all(cluster: &Path, signal: Signal) {
+    let postmaster = postmaster(cluster);
+    kill_process(postmaster, signal).unwrap();
+    for entry in fs_err::read_dir("/proc").unwrap() {
+        let path = entry.unwrap().path();
+        let stat = fs_err::read_to_string(path.join("stat")).unwrap_or_default();
+        // What stands behind the name, which may hold anything: the state, and the parent.
+        let parent = stat.rsplit(')').next().unwrap().split_whitespace().nth(1);
+        if parent.and_then(|parent| parent.parse().ok()) == Some(postmaster.as_raw_nonzero().get())
+        {
+            let child = path.file_name().unwrap().to_str().unwrap().parse().unwrap();
+            kill_process(Pid::from_raw(child).unwrap(), signal).unwrap();
+        }
+    }
 }

@@ -77,18 +77,24 @@ impl TestDatabase {
         let shut = format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false");
         server().administer(&shut).await;
         self.cut().await;
-        let rename = format!("ALTER DATABASE {name} RENAME TO {name}_away");
-        server().administer(&rename).await;
+        for statement in [
+            format!("ALTER DATABASE {name} RENAME TO {name}_away"),
+            format!("ALTER DATABASE {name}_away ALLOW_CONNECTIONS true"),
+        ] {
+            server().administer(&statement).await;
+        }
+    }
+
+    /// Runs statements while it is away.
+    pub(crate) async fn query_away(&self, statements: &str) {
+        let url = server().url(&format!("{}_away", self.name));
+        ask(&url, statements).await.unwrap();
     }
 
     pub(crate) async fn bring_back(&self) {
         let name = &self.name;
-        for statement in [
-            format!("ALTER DATABASE {name}_away RENAME TO {name}"),
-            format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true"),
-        ] {
-            server().administer(&statement).await;
-        }
+        let rename = format!("ALTER DATABASE {name}_away RENAME TO {name}");
+        server().administer(&rename).await;
     }
 
     /// Ends every session.
