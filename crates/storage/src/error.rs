@@ -83,12 +83,21 @@ pub enum Error {
 }
 
 /// What to do about a certificate that nobody here trusts.
-pub(crate) const UNTRUSTED: &str = "the certificate of its server is not trusted: set ca_file to the \
+const UNTRUSTED: &str = "the certificate of its server is not trusted: set ca_file to the \
      certificate of the authority that signed it, and check endpoint and this machine's clock";
 
-/// Says whether a connection came to nothing for the server's certificate, as rustls words it.
-pub(crate) fn is_about_certificate(error: &(dyn std::error::Error + 'static)) -> bool {
-    chain(error).contains("invalid peer certificate")
+/// What to do about a server that answers in plain text.
+const PLAIN: &str =
+    "its server does not speak TLS there: check the port, or let endpoint begin with http://";
+
+/// Says what to do about a connection that came to nothing for its TLS, as rustls words it.
+pub(crate) fn advice_on_tls(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
+    let told = chain(error);
+    if told.contains("invalid peer certificate") {
+        return Some(UNTRUSTED);
+    }
+    let is_plain = told.contains("received corrupt message of type InvalidContentType");
+    is_plain.then_some(PLAIN)
 }
 
 impl Error {

@@ -127,7 +127,7 @@ impl GcsDisk {
     /// Tells an object that is missing from a bucket that is, which not every server does.
     async fn explain(&self, error: Error) -> Error {
         match error {
-            Error::NotFound { .. } => self.probe().await.err().unwrap_or(error),
+            Error::NotFound { .. } => self.probe(client::ATTEMPTS).await.err().unwrap_or(error),
             error => error,
         }
     }
@@ -199,19 +199,20 @@ impl GcsDisk {
 
     pub(crate) async fn check(&self) -> Result<(), Error> {
         if !self.checked.is_recent() {
-            self.probe().await?;
+            self.probe(client::HEALTH_ATTEMPTS).await?;
             self.checked.note();
         }
         Ok(())
     }
 
-    async fn probe(&self) -> Result<(), Error> {
+    async fn probe(&self, attempts: u32) -> Result<(), Error> {
         let prefix = utf8_percent_encode(&self.options.prefix, link::ESCAPED);
         let url = format!(
             "{}?maxResults=1&prefix={prefix}&fields=kind",
             self.bucket_url()
         );
-        let asked = self.ask(|http| http.get(&url), client::ATTEMPT).await;
+        let make = |http: &reqwest::Client| http.get(&url);
+        let asked = self.ask_often(attempts, make, client::ATTEMPT).await;
         let bucket = format!("bucket {}", self.options.bucket);
         match asked {
             Ok(_) => Ok(()),

@@ -18,6 +18,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::Builder;
 use aws_sdk_s3::presigning::PresigningConfig;
 use holdfast_domain::{BackupId, DiskName, ServerId};
 use tokio::sync::OnceCell;
@@ -105,7 +106,8 @@ impl S3Disk {
         if error.may_pass() {
             return error;
         }
-        self.probe().await.err().unwrap_or(error)
+        let probed = self.probe(aws_sdk_s3::Config::builder()).await;
+        probed.err().unwrap_or(error)
     }
 
     /// Asks for an object's size and for the upload that wrote it.
@@ -240,15 +242,16 @@ impl S3Disk {
 
     pub(crate) async fn check(&self) -> Result<(), Error> {
         if !self.checked.is_recent() {
-            self.probe().await?;
+            self.probe(client::for_health()).await?;
             self.checked.note();
         }
         Ok(())
     }
 
-    async fn probe(&self) -> Result<(), Error> {
+    async fn probe(&self, settings: Builder) -> Result<(), Error> {
         let request = self.client().await.list_objects_v2().bucket(self.bucket());
         let request = request.prefix(&self.options.prefix).max_keys(1);
+        let request = request.customize().config_override(settings);
         match request.send().await {
             Ok(_) => Ok(()),
             Err(error) => Err(self.failed(format!("bucket {}", self.bucket()), error)),

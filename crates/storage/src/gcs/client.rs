@@ -16,6 +16,8 @@ use crate::error::Error;
 
 /// How often a request is tried in all.
 pub(super) const ATTEMPTS: u32 = 5;
+/// How often when somebody waits for it who only wants to know how the server is.
+pub(super) const HEALTH_ATTEMPTS: u32 = 2;
 /// How long the first wait before another try may be, and the longest one; each is jittered.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
 /// How long a connection may take.
@@ -152,11 +154,22 @@ impl GcsDisk {
         make: impl Fn(&Client) -> RequestBuilder,
         longest: Duration,
     ) -> Result<Reply, Failure> {
+        self.ask_often(ATTEMPTS, make, longest).await
+    }
+
+    /// Sends a request as often as it may help, but no more than `attempts` times.
+    pub(super) async fn ask_often(
+        &self,
+        attempts: u32,
+        make: impl Fn(&Client) -> RequestBuilder,
+        longest: Duration,
+    ) -> Result<Reply, Failure> {
         let mut tries = 0;
         loop {
             tries += 1;
             match self.once(make(&self.http).timeout(longest)).await {
                 Ok(reply) => return Ok(reply),
+                Err(failure) if tries >= attempts => return Err(failure),
                 Err(failure) => self.before_another_try(tries, failure).await?,
             }
         }

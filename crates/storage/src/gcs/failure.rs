@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::GcsDisk;
 use super::account::SigningFailed;
-use crate::error::{Error, UNTRUSTED, is_about_certificate};
+use crate::error::{Error, advice_on_tls};
 
 /// The longest word of a server that is passed on, in characters.
 const LONGEST: usize = 300;
@@ -20,8 +20,8 @@ pub(super) enum Failure {
     Refused(Answer),
     /// The token server said no.
     NoToken(Answer),
-    /// The server's certificate is not trusted.
-    Untrusted(Box<dyn StdError + Send + Sync>),
+    /// The connection came to nothing for its TLS, and what to do about it.
+    Tls(&'static str, Box<dyn StdError + Send + Sync>),
     /// There was no answer, or none that makes sense.
     Broken(Box<dyn StdError + Send + Sync>),
 }
@@ -139,7 +139,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused(answer) | Self::NoToken(answer) => answer.fmt(formatter),
-            Self::Untrusted(source) | Self::Broken(source) => {
+            Self::Tls(_, source) | Self::Broken(source) => {
                 formatter.write_str(&holdfast_domain::report::chain(&**source))
             }
         }
@@ -155,9 +155,11 @@ impl From<SigningFailed> for Failure {
 impl Failure {
     /// No answer came.
     pub(super) fn lost(error: reqwest::Error) -> Self {
-        match is_about_certificate(&error) {
-            true => Self::Untrusted(error.without_url().into()),
-            false => Self::Broken(error.without_url().into()),
+        let advice = advice_on_tls(&error);
+        let source = error.without_url().into();
+        match advice {
+            Some(advice) => Self::Tls(advice, source),
+            None => Self::Broken(source),
         }
     }
 
@@ -173,7 +175,7 @@ impl Failure {
     pub(super) fn status(&self) -> Option<u16> {
         match self {
             Self::Refused(answer) => Some(answer.status),
-            Self::NoToken(_) | Self::Untrusted(_) | Self::Broken(_) => None,
+            Self::NoToken(_) | Self::Tls(..) | Self::Broken(_) => None,
         }
     }
 
@@ -183,7 +185,7 @@ impl Failure {
                 let is_passing = matches!(answer.status, 408 | 409 | 425 | 429 | 500 | 502..=599);
                 is_passing || answer.is_about_pace() || answer.is_about_checksum()
             }
-            Self::Untrusted(_) => false,
+            Self::Tls(..) => false,
             Self::Broken(_) => true,
         }
     }
@@ -207,7 +209,7 @@ impl GcsDisk {
     pub(super) fn failed(&self, object: impl ToString, failure: Failure) -> Error {
         match failure {
             Failure::Broken(source) => self.broken(object, source),
-            Failure::Untrusted(source) => self.misconfigured(UNTRUSTED.to_owned(), source),
+            Failure::Tls(advice, source) => self.misconfigured(advice.to_owned(), source),
             failure if failure.may_pass() => {
                 let source = failure.to_string();
                 self.broken(object, source)

@@ -22,6 +22,9 @@ use crate::authorities::Authorities;
 
 /// How often a request is tried in all.
 const ATTEMPTS: u32 = 5;
+/// How often it is tried when somebody asks how the server is, and how long each try may take.
+const HEALTH_ATTEMPTS: u32 = 2;
+const HEALTH: Duration = Duration::from_secs(4);
 /// How long the first wait before another try may be, and the longest one; each is jittered.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
 /// How long a connection may take.
@@ -47,12 +50,7 @@ pub(super) async fn connect(
         .region(region.clone())
         .force_path_style(options.is_path_style)
         .timeout_config(timeouts(ATTEMPT))
-        .retry_config(
-            RetryConfig::standard()
-                .with_max_attempts(ATTEMPTS)
-                .with_initial_backoff(BACKOFF.0)
-                .with_max_backoff(BACKOFF.1),
-        )
+        .retry_config(retries(ATTEMPTS))
         // Tries are rationed by what fails; a disk that is down must not use up another one's.
         .retry_partition(RetryPartition::new(format!("holdfast-disk-{name}")))
         .stalled_stream_protection(
@@ -115,6 +113,21 @@ pub(super) fn for_part(bytes: usize) -> Builder {
 /// The settings of a request that has the server put parts together.
 pub(super) fn for_completion() -> Builder {
     Config::builder().timeout_config(timeouts(COMPLETE))
+}
+
+/// The settings of a request that somebody waits for who only wants to know how the server is: a reason
+/// has to come soon, and one refusal is none.
+pub(super) fn for_health() -> Builder {
+    Config::builder()
+        .timeout_config(timeouts(HEALTH))
+        .retry_config(retries(HEALTH_ATTEMPTS))
+}
+
+fn retries(attempts: u32) -> RetryConfig {
+    RetryConfig::standard()
+        .with_max_attempts(attempts)
+        .with_initial_backoff(BACKOFF.0)
+        .with_max_backoff(BACKOFF.1)
 }
 
 fn timeouts(attempt: Duration) -> TimeoutConfig {

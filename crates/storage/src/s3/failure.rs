@@ -9,7 +9,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use holdfast_domain::report::chain;
 
 use super::S3Disk;
-use crate::error::{Error, UNTRUSTED, is_about_certificate};
+use crate::error::{Error, advice_on_tls};
 
 /// The longest word of a server that is passed on, in characters.
 const LONGEST: usize = 300;
@@ -80,10 +80,10 @@ impl S3Disk {
                  process AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the machine a role",
                 error,
             ),
-            None if is_about_certificate(&error) => {
-                self.misconfigured(UNTRUSTED.to_owned(), error)
-            }
-            None => self.broken(object, error),
+            None => match advice_on_tls(&error) {
+                Some(advice) => self.misconfigured(advice.to_owned(), error),
+                None => self.broken(object, error),
+            },
         }
     }
 

@@ -44,6 +44,29 @@ async fn an_s3_server_is_trusted_by_the_authority_that_the_settings_name_and_not
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_without_tls_is_told_as_that() {
+    let server = S3Server::start().await;
+    let endpoint = format!("https://{}", server.address);
+    let google = GcsOptions {
+        bucket: "backups".to_owned(),
+        prefix: String::new(),
+        endpoint: Some(endpoint.clone()),
+        authorities: None,
+        account: None,
+        chunk_bytes: GcsOptions::CHUNK_BYTES,
+    };
+    for disk in [
+        Disk::s3(name("offsite"), places::options(&endpoint)),
+        Disk::gcs(name("offsite"), google).unwrap(),
+    ] {
+        let error = disk.check().await.unwrap_err();
+        let told = told(&error);
+        assert!(told.contains("does not speak TLS there"), "{told}");
+        assert!(!error.may_pass());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_of_google_is_trusted_alike() {
     let Some(options) = places::gcs_options("ENDPOINT") else {
         return;
