@@ -5,6 +5,11 @@ pub(crate) mod client;
 pub(crate) mod database;
 pub(crate) mod docker;
 pub(crate) mod files;
+#[expect(
+    dead_code,
+    reason = "the tests of crates/storage try more of it than these do"
+)]
+pub(crate) mod google;
 pub(crate) mod process;
 #[expect(
     dead_code,
@@ -13,6 +18,7 @@ pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod receiver;
 pub(crate) mod s3;
+pub(crate) mod tls;
 
 use std::time::{Duration, Instant};
 
