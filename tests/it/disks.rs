@@ -16,6 +16,7 @@ use crate::support::{files, skipped};
 const PART_BYTES: u64 = S3Options::PART_BYTES_MIN;
 
 /// A bucket, as the settings of the service's default disk `offsite` name it.
+#[derive(Clone)]
 pub(crate) struct Bucket {
     endpoint: String,
     name: String,
@@ -76,6 +77,7 @@ impl Bucket {
             region: self.region.clone(),
             endpoint: Some(self.endpoint.clone()),
             public_endpoint: None,
+            authorities: None,
             prefix: format!("{}/", self.prefix),
             keys: Some(S3Keys {
                 access_key_id: self.access_key.clone(),
@@ -83,9 +85,24 @@ impl Bucket {
             }),
             is_path_style: true,
             encryption: ServerSideEncryption::Bucket,
+            has_checksums: true,
             part_size_bytes: PART_BYTES,
         };
         Disk::s3(DiskName::parse("past").unwrap(), options)
+    }
+
+    /// The same, reached through a proxy.
+    fn through(&self, proxy: &Proxy) -> Self {
+        Self {
+            endpoint: proxy.endpoint(),
+            ..self.clone()
+        }
+    }
+
+    /// Where it is, for a proxy before it.
+    fn address(&self) -> std::net::SocketAddr {
+        let address = self.endpoint.strip_prefix("http://").unwrap();
+        address.parse().unwrap()
     }
 
     /// Starts a service without a worker on it.

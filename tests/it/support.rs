@@ -4,6 +4,11 @@ pub(crate) mod app;
 pub(crate) mod client;
 pub(crate) mod database;
 pub(crate) mod files;
+#[expect(
+    dead_code,
+    reason = "the tests of crates/storage try more of it than these do"
+)]
+pub(crate) mod google;
 pub(crate) mod process;
 #[expect(
     dead_code,
@@ -11,6 +16,7 @@ pub(crate) mod process;
 )]
 pub(crate) mod proxy;
 pub(crate) mod s3;
+pub(crate) mod tls;
 
 use std::time::{Duration, Instant};
 

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use holdfast_domain::report::chain;
+
 /// What lies behind an error: the system's word, or a server's.
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
@@ -78,6 +80,15 @@ pub enum Error {
         /// What was to be written.
         object: String,
     },
+}
+
+/// What to do about a certificate that nobody here trusts.
+pub(crate) const UNTRUSTED: &str = "the certificate of its server is not trusted: set ca_file to the \
+     certificate of the authority that signed it, and check endpoint and this machine's clock";
+
+/// Says whether a connection came to nothing for the server's certificate, as rustls words it.
+pub(crate) fn is_about_certificate(error: &(dyn std::error::Error + 'static)) -> bool {
+    chain(error).contains("invalid peer certificate")
 }
 
 impl Error {

@@ -23,6 +23,7 @@ use holdfast_domain::{BackupId, DiskName, ServerId};
 use percent_encoding::utf8_percent_encode;
 use serde::Deserialize;
 
+use crate::checked::Checked;
 use crate::error::Error;
 use crate::key::StorageKey;
 
@@ -48,6 +49,7 @@ pub(crate) struct GcsDisk {
     http: reqwest::Client,
     /// `None` asks without saying who.
     tokens: Option<Tokens>,
+    checked: Checked,
 }
 
 /// What the server says of an object.
@@ -76,8 +78,9 @@ impl Found {
 impl GcsDisk {
     pub(crate) fn new(name: DiskName, options: GcsOptions) -> Result<Arc<Self>, Error> {
         Ok(Arc::new(Self {
-            http: client::connect(&name)?,
+            http: client::connect(&name, options.authorities.as_ref())?,
             tokens: options.account.clone().map(Tokens::new),
+            checked: Checked::default(),
             name,
             options,
         }))
@@ -124,7 +127,7 @@ impl GcsDisk {
     /// Tells an object that is missing from a bucket that is, which not every server does.
     async fn explain(&self, error: Error) -> Error {
         match error {
-            Error::NotFound { .. } => self.check().await.err().unwrap_or(error),
+            Error::NotFound { .. } => self.probe().await.err().unwrap_or(error),
             error => error,
         }
     }
@@ -195,6 +198,14 @@ impl GcsDisk {
     }
 
     pub(crate) async fn check(&self) -> Result<(), Error> {
+        if !self.checked.is_recent() {
+            self.probe().await?;
+            self.checked.note();
+        }
+        Ok(())
+    }
+
+    async fn probe(&self) -> Result<(), Error> {
         let prefix = utf8_percent_encode(&self.options.prefix, link::ESCAPED);
         let url = format!(
             "{}?maxResults=1&prefix={prefix}&fields=kind",

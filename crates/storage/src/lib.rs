@@ -20,6 +20,8 @@
 //!
 //! This crate must never decide what is kept: it is told.
 
+mod authorities;
+mod checked;
 mod disk;
 mod disks;
 mod disposition;
@@ -34,6 +36,7 @@ mod reader;
 mod s3;
 mod upload;
 
+pub use authorities::Authorities;
 pub use disk::{Disk, Partial};
 pub use disks::Disks;
 pub use encryption::{Encryption, KeysRefused};

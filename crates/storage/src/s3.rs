@@ -13,15 +13,16 @@ mod reader;
 mod upload;
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::presigning::PresigningConfig;
 use holdfast_domain::{BackupId, DiskName, ServerId};
 use tokio::sync::OnceCell;
 
+use crate::checked::Checked;
 use crate::disk::Partial;
 use crate::disposition::disposition;
 use crate::error::Error;
@@ -35,10 +36,6 @@ pub(crate) use upload::S3Upload;
 /// What archives are, for browsers.
 const ARCHIVE_TYPE: &str = "application/gzip";
 
-/// How long a server that was found well is taken to be: whoever may ask for the service's health must
-/// not be able to make it ask a server that charges for it.
-const CHECKED: Duration = Duration::from_secs(5);
-
 /// A disk in a bucket.
 #[derive(Debug)]
 pub(crate) struct S3Disk {
@@ -48,8 +45,7 @@ pub(crate) struct S3Disk {
     client: OnceCell<Client>,
     /// Signs links, when those lead elsewhere than requests go.
     link_client: OnceCell<Client>,
-    /// When the server was last found well.
-    checked: Mutex<Option<Instant>>,
+    checked: Checked,
     /// Whether the server has not yet said that it knows no `If-None-Match`.
     is_conditional: AtomicBool,
 }
@@ -61,7 +57,7 @@ impl S3Disk {
             options,
             client: OnceCell::new(),
             link_client: OnceCell::new(),
-            checked: Mutex::new(None),
+            checked: Checked::default(),
             is_conditional: AtomicBool::new(true),
         })
     }
@@ -241,13 +237,10 @@ impl S3Disk {
     }
 
     pub(crate) async fn check(&self) -> Result<(), Error> {
-        let last = *self.checked.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.is_some_and(|last| last.elapsed() < CHECKED) {
-            return Ok(());
+        if !self.checked.is_recent() {
+            self.probe().await?;
+            self.checked.note();
         }
-        self.probe().await?;
-        let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
-        *checked = Some(Instant::now());
         Ok(())
     }
 

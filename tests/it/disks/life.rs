@@ -12,8 +12,11 @@ use super::{Bucket, make_server, objects, parts, read, stored};
 use crate::support::app::App;
 use crate::support::client::send;
 use crate::support::files;
+use crate::support::google::Google;
+use crate::support::proxy::Proxy;
 use crate::support::s3::S3Server;
 use crate::support::skipped;
+use crate::support::tls::Tls;
 
 /// Lives the life on the service's default disk, which `disk` shows past the service.
 async fn live(app: &App, name: &str, disk: &Disk) {
@@ -132,61 +135,108 @@ fn keys() -> Encryption {
     Encryption::new(true, &[], Some(IDENTITY)).unwrap()
 }
 
-/// A bucket of the emulator that the environment names, in a folder of this test's own: the settings of a disk
-/// there, and the disk past the service.
-fn google() -> Option<(Vec<(&'static str, String)>, Disk)> {
-    let variable = |name: &str| std::env::var(format!("HOLDFAST_TEST_GCS_{name}")).ok();
-    let Some(endpoint) = variable("ENDPOINT") else {
-        skipped("HOLDFAST_TEST_GCS_ENDPOINT is not set; scripts/with-gcs sets it");
-        return None;
-    };
-    let bucket = variable("BUCKET").unwrap();
-    let prefix = format!("panel-{:08x}", rand::random::<u32>());
-    let settings = vec![
-        ("storage.default", "offsite".to_owned()),
-        ("storage.disks.offsite.driver", "gcs".to_owned()),
-        ("storage.disks.offsite.endpoint", endpoint.clone()),
-        ("storage.disks.offsite.bucket", bucket.clone()),
-        ("storage.disks.offsite.prefix", prefix.clone()),
-    ];
-    let options = GcsOptions {
-        bucket,
-        prefix: format!("{prefix}/"),
-        endpoint: Some(endpoint),
-        account: None,
-        chunk_bytes: GcsOptions::CHUNK_BYTES,
-    };
-    let disk = Disk::gcs(DiskName::parse("past").unwrap(), options).unwrap();
-    Some((settings, disk))
+/// A bucket of an emulator that the environment names, in a folder of this test's own, behind a gate that lets
+/// nobody pass but a service account and its links.
+struct AtGoogle {
+    _google: Google,
+    _gate: Proxy,
+    _folder: tempfile::TempDir,
+    settings: Vec<(&'static str, String)>,
+    /// The disk, past service and gate.
+    disk: Disk,
+}
+
+impl AtGoogle {
+    async fn start() -> Option<Self> {
+        let variable = |name: &str| std::env::var(format!("HOLDFAST_TEST_GCS_{name}")).ok();
+        let Some(emulator) = variable("ENDPOINT") else {
+            skipped("HOLDFAST_TEST_GCS_ENDPOINT is not set; scripts/with-gcs sets it");
+            return None;
+        };
+        let google = Google::start().await;
+        let gate = google.before(&emulator).await;
+        let folder = files::scratch();
+        let key_file = folder.path().join("key.json");
+        files::write(&key_file, google.key_file().as_bytes());
+        let bucket = variable("BUCKET").unwrap();
+        let prefix = format!("panel-{:08x}", rand::random::<u32>());
+        let own = |field| match field {
+            "driver" => ("storage.disks.offsite.driver", "gcs".to_owned()),
+            "endpoint" => ("storage.disks.offsite.endpoint", gate.endpoint()),
+            "bucket" => ("storage.disks.offsite.bucket", bucket.clone()),
+            "prefix" => ("storage.disks.offsite.prefix", prefix.clone()),
+            _ => (
+                "storage.disks.offsite.service_account_file",
+                key_file.to_string_lossy().into_owned(),
+            ),
+        };
+        let mut settings = vec![("storage.default", "offsite".to_owned())];
+        settings.extend(["driver", "endpoint", "bucket", "prefix", "account"].map(own));
+        let options = GcsOptions {
+            bucket,
+            prefix: format!("{prefix}/"),
+            endpoint: Some(emulator),
+            authorities: None,
+            account: None,
+            chunk_bytes: GcsOptions::CHUNK_BYTES,
+        };
+        Some(Self {
+            _google: google,
+            _gate: gate,
+            _folder: folder,
+            settings,
+            disk: Disk::gcs(DiskName::parse("past").unwrap(), options).unwrap(),
+        })
+    }
+
+    fn settings(&self) -> Vec<(&str, &str)> {
+        let settings = self.settings.iter();
+        settings
+            .map(|(key, value)| (*key, value.as_str()))
+            .collect()
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn in_a_bucket_of_google() {
-    let Some((settings, disk)) = google() else {
+    let Some(at) = AtGoogle::start().await else {
         return;
     };
-    let settings: Vec<_> = settings
-        .iter()
-        .map(|(key, value)| (*key, value.as_str()))
-        .collect();
-    let app = App::start_with(&settings).await;
-    live(&app, "offsite", &disk).await;
+    let app = App::start_with(&at.settings()).await;
+    live(&app, "offsite", &at.disk).await;
     app.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn in_an_encrypted_bucket_of_google() {
-    let Some((settings, disk)) = google() else {
+    let Some(at) = AtGoogle::start().await else {
         return;
     };
-    let mut settings: Vec<_> = settings
-        .iter()
-        .map(|(key, value)| (*key, value.as_str()))
-        .collect();
+    let mut settings = at.settings();
     settings.push(("storage.disks.offsite.encryption", "age"));
     settings.push(("storage.disks.offsite.age_identity", IDENTITY));
     let app = App::start_with(&settings).await;
-    live(&app, "offsite", &disk.with_encryption(keys())).await;
+    live(&app, "offsite", &at.disk.clone().with_encryption(keys())).await;
+    app.stop().await;
+}
+
+/// A server of one's own, whose certificate one's own authority has signed. The links are plain ones here: who
+/// downloads has to trust the authority as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn in_a_bucket_behind_tls() {
+    let server = S3Server::start().await;
+    let tls = Tls::start(server.address).await;
+    let folder = files::scratch();
+    let ca_file = folder.path().join("ca.pem");
+    files::write(&ca_file, tls.authority.as_bytes());
+    let (bucket, past) = (Bucket::at(tls.endpoint()), Bucket::at(server.endpoint()));
+    let ca_file = ca_file.to_string_lossy().into_owned();
+    let plain = server.endpoint();
+    let mut settings = bucket.settings().to_vec();
+    settings.push(("storage.disks.offsite.ca_file", &ca_file));
+    settings.push(("storage.disks.offsite.public_endpoint", &plain));
+    let app = App::start_with(&settings).await;
+    live(&app, "offsite", &past.disk()).await;
     app.stop().await;
 }
 

@@ -1,5 +1,7 @@
-//! What only a server can show that lists unfinished uploads: a worker that is killed in the middle of
-//! one leaves nothing behind for long.
+//! What only a server can show that lists unfinished uploads, and that can be full: whatever ends an upload in its
+//! middle, nothing of it is left behind for long.
+
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::process::Signal;
 use serde_json::json;
@@ -10,7 +12,8 @@ use holdfast_storage::{ArchiveKey, StorageKey};
 
 use super::{Bucket, PART_BYTES, make_server, stored};
 use crate::support::process::{Process, holdfast};
-use crate::support::{eventually, files};
+use crate::support::proxy::{Fault, Proxy};
+use crate::support::{eventually, files, skipped};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_upload_is_swept_and_its_backup_made_again() {
@@ -74,5 +77,98 @@ async fn a_killed_upload_is_swept_and_its_backup_made_again() {
         left.iter().all(|key| key.archive().attempt == 2),
         "{left:?}"
     );
+    app.stop().await;
+}
+
+/// A proxy before the server, which lets the first part of an upload through and then nothing more.
+async fn dies_in_the_middle(bucket: &Bucket) -> Proxy {
+    let is_dead = AtomicBool::new(false);
+    Proxy::start(bucket.address(), move |_, head| {
+        if is_dead.load(Ordering::SeqCst) {
+            return Fault::CutRequest(0);
+        }
+        is_dead.store(head.contains("partNumber=2"), Ordering::SeqCst);
+        Fault::None
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_dies_in_the_middle_of_an_upload_and_comes_back_keeps_nothing_of_it() {
+    let Some(bucket) = Bucket::outside() else {
+        return;
+    };
+    let proxy = dies_in_the_middle(&bucket).await;
+    let mut app = bucket.through(&proxy).service().await;
+    make_server(&app);
+    app.add_worker(&[]);
+    let uuid = app.as_owner().create(json!({})).await.uuid();
+    eventually("the backup was tried", async || {
+        let tried = "SELECT count(*) FROM jobs WHERE jsonb_array_length(errors) > 0";
+        (app.sql().number(tried).await > 0).then_some(())
+    })
+    .await;
+    let disk = bucket.disk();
+    assert_eq!(disk.partials().await.unwrap().len(), 1);
+    proxy.plan(|_, _| Fault::None);
+    let backup = app.ended(&uuid).await;
+    assert_eq!(backup["status"], "completed", "{backup}");
+    assert_eq!(disk.partials().await.unwrap(), []);
+    assert_eq!(stored(&disk).await.len(), 3);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_dies_in_the_middle_of_an_upload_and_stays_away_is_swept_when_it_is_back() {
+    let Some(bucket) = Bucket::outside() else {
+        return;
+    };
+    let proxy = dies_in_the_middle(&bucket).await;
+    let mut app = bucket.through(&proxy).service().await;
+    make_server(&app);
+    app.add_worker(&[]);
+    let uuid = app.as_owner().create(json!({})).await.uuid();
+    let backup = app.ended(&uuid).await;
+    assert_eq!(backup["status"], "failed", "{backup}");
+    let why = "The storage `offsite` could not be reached.";
+    assert_eq!(backup["error"], why);
+    let disk = bucket.disk();
+    assert_eq!(disk.partials().await.unwrap().len(), 1);
+    proxy.plan(|_, _| Fault::None);
+    // A worker sweeps when it starts, and then again and again.
+    app.add_worker(&[]);
+    eventually("the upload is swept", async || {
+        disk.partials().await.unwrap().is_empty().then_some(())
+    })
+    .await;
+    assert_eq!(stored(&disk).await, []);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_bucket_fails_the_backup_with_a_sentence_that_helps_and_keeps_nothing_of_it() {
+    let (Some(bucket), Ok(full), Ok(access_key)) = (
+        Bucket::outside(),
+        std::env::var("HOLDFAST_TEST_S3_FULL_BUCKET"),
+        std::env::var("HOLDFAST_TEST_S3_FULL_ACCESS_KEY"),
+    ) else {
+        return skipped("HOLDFAST_TEST_S3_FULL_BUCKET is not set; scripts/with-ceph sets it");
+    };
+    let bucket = Bucket {
+        name: full,
+        access_key,
+        ..bucket
+    };
+    let mut app = bucket.service().await;
+    make_server(&app);
+    app.add_worker(&[]);
+    let uuid = app.as_owner().create(json!({})).await.uuid();
+    let backup = app.ended(&uuid).await;
+    assert_eq!(backup["status"], "failed", "{backup}");
+    let why = "The storage `offsite` has no space left for this backup.";
+    assert_eq!(backup["error"], why);
+    let disk = bucket.disk();
+    assert_eq!(disk.partials().await.unwrap(), []);
+    assert_eq!(stored(&disk).await, []);
     app.stop().await;
 }

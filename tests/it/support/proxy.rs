@@ -23,6 +23,8 @@ pub(crate) enum Fault {
     Busy,
     /// It is answered with this status and code, and never arrives.
     Answer(u16, &'static str),
+    /// It is answered with 301, the code, and the region that the bucket is in.
+    Moved(&'static str),
     /// The connection is cut after so many bytes of the request.
     CutRequest(usize),
     /// It arrives and is done, and the connection is cut after so many bytes of the answer.
@@ -48,7 +50,7 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     /// Starts it before `to`. `plan` says what happens to a request by its number, from 1, and its
-    /// first line.
+    /// head, of which the first line says what is asked for.
     pub(crate) async fn start(
         to: SocketAddr,
         plan: impl Fn(u64, &str) -> Fault + Send + Sync + 'static,
@@ -136,8 +138,14 @@ async fn carry(mut client: TcpStream, shared: &Shared) -> std::io::Result<()> {
                         match shared.fault(&head) {
                             Fault::None => {}
                             Fault::Late(time) => tokio::time::sleep(time).await,
-                            Fault::Busy => return refuse(client, 503, "SlowDown").await,
-                            Fault::Answer(status, code) => return refuse(client, status, code).await,
+                            Fault::Busy => return refuse(client, 503, "SlowDown", "").await,
+                            Fault::Answer(status, code) => {
+                                return refuse(client, status, code, "").await;
+                            }
+                            Fault::Moved(region) => {
+                                let region = format!("x-amz-bucket-region: {region}\r\n");
+                                return refuse(client, 301, "PermanentRedirect", &region).await;
+                            }
                             Fault::Silence => return drain(client).await,
                             Fault::CutRequest(bytes) => request_left = bytes,
                             Fault::CutAnswer(bytes) => answer_left = bytes,
@@ -171,7 +179,7 @@ impl Shared {
         let number = self.requests.fetch_add(1, Ordering::SeqCst) + 1;
         let text = String::from_utf8_lossy(head);
         let plan = self.plan.lock().unwrap_or_else(PoisonError::into_inner);
-        plan(number, text.lines().next().unwrap_or_default())
+        plan(number, &text)
     }
 }
 
@@ -204,11 +212,16 @@ fn length_of_body(head: &[u8]) -> usize {
     length.map_or(0, |length| length.trim().parse().unwrap())
 }
 
-async fn refuse(mut client: TcpStream, status: u16, code: &str) -> std::io::Result<()> {
+async fn refuse(
+    mut client: TcpStream,
+    status: u16,
+    code: &str,
+    headers: &str,
+) -> std::io::Result<()> {
     let body = format!("<Error><Code>{code}</Code><Message>told to</Message></Error>");
     let length = body.len();
     let answer = format!(
-        "HTTP/1.1 {status} Told To\r\nConnection: close\r\nContent-Type: application/xml\r\n\
+        "HTTP/1.1 {status} Told To\r\nConnection: close\r\n{headers}Content-Type: application/xml\r\n\
          Content-Length: {length}\r\n\r\n{body}"
     );
     client.write_all(answer.as_bytes()).await?;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use holdfast_storage::{
-    Encryption, GcsOptions, S3Keys, S3Options, ServerSideEncryption, ServiceAccount,
+    Authorities, Encryption, GcsOptions, S3Keys, S3Options, ServerSideEncryption, ServiceAccount,
 };
 
 use super::layers::DISKS;
@@ -22,6 +22,7 @@ const DRIVERS: [(&str, &[&str]); 3] = [
             "region",
             "endpoint",
             "public_endpoint",
+            "ca_file",
             "prefix",
             "access_key_id",
             "access_key_id_file",
@@ -30,12 +31,19 @@ const DRIVERS: [(&str, &[&str]); 3] = [
             "path_style",
             "sse",
             "sse_kms_key_id",
+            "checksums",
             "part_size_bytes",
         ],
     ),
     (
         "gcs",
-        &["bucket", "endpoint", "prefix", "service_account_file"],
+        &[
+            "bucket",
+            "endpoint",
+            "ca_file",
+            "prefix",
+            "service_account_file",
+        ],
     ),
 ];
 /// What a disk of any driver can have.
@@ -161,10 +169,12 @@ impl Reader {
         let region = self.text(&key("region"));
         let endpoint = self.web_url(&key("endpoint"));
         let public_endpoint = self.web_url(&key("public_endpoint"));
+        let authorities = self.authorities(&key("ca_file"));
         let prefix = self.text(&key("prefix"));
         let keys = self.s3_keys(own);
         let path_style = self.truth_if_given(&key("path_style"));
         let encryption = self.s3_encryption(own);
+        let checksums = self.truth_if_given(&key("checksums"));
         let part_size_bytes = self.number_if_given(
             &key("part_size_bytes"),
             S3Options::PART_BYTES_MIN..=S3Options::PART_BYTES_MAX,
@@ -178,10 +188,12 @@ impl Reader {
             } else {
                 region
             },
+            has_checksums: checksums?.unwrap_or(!is_google(endpoint.as_deref())),
             // Few servers but AWS's have a host name for each bucket.
             is_path_style: path_style?.unwrap_or(endpoint.is_some()),
             endpoint,
             public_endpoint: public_endpoint?,
+            authorities: authorities?,
             prefix: folder(&prefix?),
             keys: keys?,
             encryption: encryption?,
@@ -192,6 +204,7 @@ impl Reader {
     fn gcs_disk(&mut self, own: &str) -> Option<DiskDriver> {
         let bucket = self.bucket(own);
         let endpoint = self.web_url(&format!("{own}endpoint"));
+        let authorities = self.authorities(&format!("{own}ca_file"));
         let prefix = self.text(&format!("{own}prefix"));
         let account =
             self.service_account(&format!("{own}service_account_file"), endpoint.as_ref());
@@ -199,6 +212,7 @@ impl Reader {
             bucket: bucket?,
             prefix: folder(&prefix?),
             endpoint: endpoint?,
+            authorities: authorities?,
             account: account?,
             chunk_bytes: GcsOptions::CHUNK_BYTES,
         })))
@@ -226,7 +240,23 @@ impl Reader {
         };
         match ServiceAccount::parse(&text) {
             Ok(account) => Some(Some(Arc::new(account))),
-            Err(why) => self.wrong(key, why),
+            Err(why) => self.wrong(key, format!("{path} {why}")),
+        }
+    }
+
+    /// Whose certificates a disk's server may have, beside those that the machine trusts.
+    fn authorities(&mut self, key: &str) -> Option<Option<Authorities>> {
+        let path = self.text(key)?;
+        if path.is_empty() {
+            return Some(None);
+        }
+        let text = match fs_err::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) => return self.wrong(key, error.to_string()),
+        };
+        match Authorities::parse(&text) {
+            Ok(authorities) => Some(Some(authorities)),
+            Err(why) => self.wrong(key, format!("{path} {why}")),
         }
     }
 
@@ -301,6 +331,14 @@ impl Reader {
             }
         }
     }
+}
+
+/// Google's S3-compatible endpoint refuses checksums that it does not know.
+fn is_google(endpoint: Option<&str>) -> bool {
+    let (_, host) = endpoint
+        .and_then(|url| url.split_once("://"))
+        .unwrap_or_default();
+    host == "storage.googleapis.com" || host.ends_with(".storage.googleapis.com")
 }
 
 /// What object names begin with in a folder of a bucket.

@@ -1,5 +1,6 @@
 //! Settings as a table: what is given, and what comes of it.
 
+mod disks;
 mod wrong;
 
 use std::collections::BTreeSet;
@@ -239,27 +240,4 @@ fn a_secret_shows_nowhere() {
         let found = problems(&[text], &[]).join("\n");
         assert!(!found.contains("hunter2"), "{found}");
     }
-}
-
-#[test]
-fn a_disk_at_google_needs_a_key_file_unless_it_is_elsewhere() {
-    let disk = "[storage.disks.google]\ndriver = 'gcs'\nbucket = 'backups'\nprefix = '/a/b/'\n";
-    let says = problems(&[disk], &[]);
-    assert_eq!(says.len(), 1, "{says:?}");
-    assert!(
-        says[0].contains("service_account_file") && says[0].contains("must be set"),
-        "{says:?}"
-    );
-    let missing = format!("{disk}service_account_file = '/nowhere/key.json'");
-    assert!(problems(&[&missing], &[])[0].contains("/nowhere/key.json"));
-    let elsewhere = format!("{disk}endpoint = 'http://127.0.0.1:4443'");
-    let settings = load(&[&elsewhere], &[]).unwrap();
-    let DiskDriver::Gcs(options) = &settings.storage.disks["google"].driver else {
-        panic!("another driver")
-    };
-    assert_eq!(
-        (options.bucket.as_str(), options.prefix.as_str()),
-        ("backups", "a/b/")
-    );
-    assert!(options.account.is_none());
 }

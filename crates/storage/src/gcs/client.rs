@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::GcsDisk;
 use super::failure::{Answer, Failure};
+use crate::authorities::Authorities;
 use crate::error::Error;
 
 /// How often a request is tried in all.
@@ -35,13 +36,15 @@ pub(super) struct Reply {
 }
 
 /// Makes the client of a disk.
-pub(super) fn connect(name: &DiskName) -> Result<Client, Error> {
+pub(super) fn connect(name: &DiskName, authorities: Option<&Authorities>) -> Result<Client, Error> {
+    let trusted = authorities.map(Authorities::certificates);
     // Over HTTP/2 all requests would share one connection and its window.
     let built = Client::builder()
         .user_agent(concat!("holdfast/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(CONNECT)
         .redirect(reqwest::redirect::Policy::none())
         .http1_only()
+        .tls_certs_merge(trusted.unwrap_or_default())
         .build();
     built.map_err(|error| Error::Misconfigured {
         disk: name.to_string(),

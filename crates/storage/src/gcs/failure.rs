@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::GcsDisk;
 use super::account::SigningFailed;
-use crate::error::Error;
+use crate::error::{Error, UNTRUSTED, is_about_certificate};
 
 /// The longest word of a server that is passed on, in characters.
 const LONGEST: usize = 300;
@@ -20,6 +20,8 @@ pub(super) enum Failure {
     Refused(Answer),
     /// The token server said no.
     NoToken(Answer),
+    /// The server's certificate is not trusted.
+    Untrusted(Box<dyn StdError + Send + Sync>),
     /// There was no answer, or none that makes sense.
     Broken(Box<dyn StdError + Send + Sync>),
 }
@@ -137,7 +139,9 @@ impl fmt::Display for Failure {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused(answer) | Self::NoToken(answer) => answer.fmt(formatter),
-            Self::Broken(source) => formatter.write_str(&holdfast_domain::report::chain(&**source)),
+            Self::Untrusted(source) | Self::Broken(source) => {
+                formatter.write_str(&holdfast_domain::report::chain(&**source))
+            }
         }
     }
 }
@@ -151,7 +155,10 @@ impl From<SigningFailed> for Failure {
 impl Failure {
     /// No answer came.
     pub(super) fn lost(error: reqwest::Error) -> Self {
-        Self::Broken(error.without_url().into())
+        match is_about_certificate(&error) {
+            true => Self::Untrusted(error.without_url().into()),
+            false => Self::Broken(error.without_url().into()),
+        }
     }
 
     /// The same of the token server.
@@ -166,7 +173,7 @@ impl Failure {
     pub(super) fn status(&self) -> Option<u16> {
         match self {
             Self::Refused(answer) => Some(answer.status),
-            Self::NoToken(_) | Self::Broken(_) => None,
+            Self::NoToken(_) | Self::Untrusted(_) | Self::Broken(_) => None,
         }
     }
 
@@ -176,6 +183,7 @@ impl Failure {
                 let is_passing = matches!(answer.status, 408 | 409 | 425 | 429 | 500 | 502..=599);
                 is_passing || answer.is_about_pace() || answer.is_about_checksum()
             }
+            Self::Untrusted(_) => false,
             Self::Broken(_) => true,
         }
     }
@@ -199,6 +207,7 @@ impl GcsDisk {
     pub(super) fn failed(&self, object: impl ToString, failure: Failure) -> Error {
         match failure {
             Failure::Broken(source) => self.broken(object, source),
+            Failure::Untrusted(source) => self.misconfigured(UNTRUSTED.to_owned(), source),
             failure if failure.may_pass() => {
                 let source = failure.to_string();
                 self.broken(object, source)
@@ -300,11 +309,15 @@ impl GcsDisk {
         }
     }
 
-    fn misconfigured(&self, advice: String, answer: Answer) -> Error {
+    fn misconfigured(
+        &self,
+        advice: String,
+        source: impl Into<Box<dyn StdError + Send + Sync>>,
+    ) -> Error {
         Error::Misconfigured {
             disk: self.name.to_string(),
             advice,
-            source: answer.into(),
+            source: source.into(),
         }
     }
 }

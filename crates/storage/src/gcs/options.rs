@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::ServiceAccount;
+use crate::authorities::Authorities;
 
 /// A bucket, how to reach it, and who writes to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +14,8 @@ pub struct GcsOptions {
     pub prefix: String,
     /// The server's base URL, without a slash at its end; `None` for Google's own.
     pub endpoint: Option<String>,
+    /// Who may sign the server's certificate, beside whom the machine trusts.
+    pub authorities: Option<Authorities>,
     /// Who asks and signs; `None` asks without saying who, as emulators and public buckets allow.
     pub account: Option<Arc<ServiceAccount>>,
     /// The size of the chunks that large objects are sent in: a multiple of

@@ -25,6 +25,7 @@ fn options(endpoint: Option<&str>, bucket: &str) -> GcsOptions {
         bucket: bucket.to_owned(),
         prefix: String::new(),
         endpoint: endpoint.map(str::to_owned),
+        authorities: None,
         account: Some(account()),
         chunk_bytes: GcsOptions::CHUNK_BYTES,
     }

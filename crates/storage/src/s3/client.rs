@@ -9,11 +9,16 @@ use aws_sdk_s3::config::retry::{RetryConfig, RetryPartition};
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
     BehaviorVersion, Builder, Config, Credentials, Region, RequestChecksumCalculation,
-    ResponseChecksumValidation, StalledStreamProtectionConfig,
+    ResponseChecksumValidation, SharedHttpClient, StalledStreamProtectionConfig,
 };
+use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_http_client::tls::Provider;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::{Builder as HttpBuilder, ConnectorBuilder};
 use holdfast_domain::DiskName;
 
 use super::S3Options;
+use crate::authorities::Authorities;
 
 /// How often a request is tried in all.
 const ATTEMPTS: u32 = 5;
@@ -56,8 +61,14 @@ pub(super) async fn connect(
                 .build(),
         )
         // Each part goes with its CRC32. What comes back is checked against the archive's SHA-256.
-        .request_checksum_calculation(RequestChecksumCalculation::WhenSupported)
+        .request_checksum_calculation(match options.has_checksums {
+            true => RequestChecksumCalculation::WhenSupported,
+            false => RequestChecksumCalculation::WhenRequired,
+        })
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
+    if let Some(authorities) = &options.authorities {
+        config = config.http_client(trusting(authorities));
+    }
     if let Some(endpoint) = endpoint.or(options.endpoint.as_deref()) {
         config = config.endpoint_url(endpoint);
     }
@@ -77,6 +88,22 @@ pub(super) async fn connect(
         ),
     };
     Client::from_conf(config.build())
+}
+
+/// The client's own way of connecting, which trusts these authorities as well.
+fn trusting(authorities: &Authorities) -> SharedHttpClient {
+    let context = authorities.context();
+    HttpBuilder::new().build_with_connector_fn(move |settings, components| {
+        let mut connector = ConnectorBuilder::default()
+            .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+            .tls_context(context.clone())
+            .proxy_config(ProxyConfig::from_env());
+        connector.set_connector_settings(settings.cloned());
+        if let Some(components) = components {
+            connector.set_sleep_impl(components.sleep_impl());
+        }
+        connector.build()
+    })
 }
 
 /// The settings of a request that carries a part of `bytes`: it may take longer.

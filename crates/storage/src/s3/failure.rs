@@ -9,7 +9,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use holdfast_domain::report::chain;
 
 use super::S3Disk;
-use crate::error::Error;
+use crate::error::{Error, UNTRUSTED, is_about_certificate};
 
 /// The longest word of a server that is passed on, in characters.
 const LONGEST: usize = 300;
@@ -80,6 +80,9 @@ impl S3Disk {
                  process AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the machine a role",
                 error,
             ),
+            None if is_about_certificate(&error) => {
+                self.misconfigured(UNTRUSTED.to_owned(), error)
+            }
             None => self.broken(object, error),
         }
     }
@@ -111,11 +114,15 @@ impl S3Disk {
         }
     }
 
-    fn misconfigured(&self, advice: String, answer: Answer) -> Error {
+    fn misconfigured(
+        &self,
+        advice: String,
+        source: impl Into<Box<dyn StdError + Send + Sync>>,
+    ) -> Error {
         Error::Misconfigured {
             disk: self.name.to_string(),
             advice,
-            source: answer.into(),
+            source: source.into(),
         }
     }
 
@@ -202,7 +209,7 @@ impl S3Disk {
             (_, 400..) => {
                 let advice = format!(
                     "the server of bucket `{bucket}` does not take such requests: check endpoint, \
-                     path_style and sse"
+                     path_style, sse and checksums"
                 );
                 self.misconfigured(advice, answer)
             }

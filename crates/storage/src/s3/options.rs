@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::authorities::Authorities;
+
 /// A bucket, how to reach it, and how to write to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct S3Options {
@@ -13,6 +15,8 @@ pub struct S3Options {
     pub endpoint: Option<String>,
     /// The base URL that download links lead to, when users reach the server by another one.
     pub public_endpoint: Option<String>,
+    /// Who may sign the server's certificate, beside whom the machine trusts.
+    pub authorities: Option<Authorities>,
     /// What the names of all objects begin with: empty, or with a slash at its end.
     pub prefix: String,
     /// The keys to sign with; `None` to take them from the environment or the machine's role.
@@ -21,6 +25,9 @@ pub struct S3Options {
     pub is_path_style: bool,
     /// How the server is to encrypt what it stores.
     pub encryption: ServerSideEncryption,
+    /// Whether what is sent goes with a CRC32 of its own, which some servers refuse; without one it is
+    /// covered by the SHA-256 of the request's signature.
+    pub has_checksums: bool,
     /// The smallest size of a part in bytes; larger ones are taken for larger archives.
     pub part_size_bytes: u64,
 }
@@ -87,6 +94,7 @@ mod tests {
             region: "us-east-1".to_owned(),
             endpoint: None,
             public_endpoint: None,
+            authorities: None,
             prefix: String::new(),
             keys: Some(S3Keys {
                 access_key_id: "AKIDHUNTER2".to_owned(),
@@ -94,6 +102,7 @@ mod tests {
             }),
             is_path_style: false,
             encryption: ServerSideEncryption::Bucket,
+            has_checksums: true,
             part_size_bytes,
         }
     }

@@ -89,6 +89,11 @@ impl S3Disk {
         }
     }
 
+    fn checksum_algorithm(&self) -> Option<ChecksumAlgorithm> {
+        let sends = self.options.has_checksums;
+        sends.then_some(ChecksumAlgorithm::Crc32)
+    }
+
     /// What a write says so as not to overwrite, where the server knows it.
     fn if_none_match(&self) -> Option<String> {
         let is_known = self.is_conditional.load(Ordering::Relaxed);
@@ -151,7 +156,7 @@ impl S3Upload {
             .key(disk.object(self.key))
             .content_type(ARCHIVE_TYPE)
             .metadata(MARK, &self.mark)
-            .checksum_algorithm(ChecksumAlgorithm::Crc32)
+            .set_checksum_algorithm(disk.checksum_algorithm())
             .set_server_side_encryption(encryption)
             .set_ssekms_key_id(encryption_key)
             .send()
@@ -373,7 +378,7 @@ async fn send(
         .key(disk.object(key))
         .upload_id(upload)
         .part_number(number)
-        .checksum_algorithm(ChecksumAlgorithm::Crc32)
+        .set_checksum_algorithm(disk.checksum_algorithm())
         .body(ByteStream::from(body.clone()))
         .customize();
     let sent = request.config_override(settings).send().await;

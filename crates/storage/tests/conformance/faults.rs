@@ -139,8 +139,9 @@ async fn row_10_what_fails_for_good_leaves_nothing_visible_and_no_parts() {
 async fn a_storm_of_refusals_is_outlasted() {
     // Every request is refused twice before it is done.
     let seen = Mutex::new(HashMap::new());
-    let broken = Broken::start("storm", move |_, first: &str| {
+    let broken = Broken::start("storm", move |_, head: &str| {
         let mut seen = seen.lock().unwrap();
+        let first = head.lines().next().unwrap();
         let tries = seen.entry(first.to_owned()).or_insert(0);
         *tries += 1;
         if *tries <= 2 {
@@ -207,7 +208,7 @@ async fn refusals_that_will_not_pass_are_told_and_not_repeated() {
         (403, "RequestTimeTooSkewed", "set this machine's clock"),
         (301, "PermanentRedirect", "not served in region `us-east-1`"),
         (400, "AuthorizationHeaderMalformed", "check region"),
-        (400, "InvalidArgument", "check endpoint, path_style and sse"),
+        (400, "InvalidArgument", "path_style, sse and checksums"),
     ];
     for (status, code, expected) in table {
         let plan = move |_, first: &str| match first.starts_with("POST") || first.starts_with("PUT")
@@ -232,6 +233,20 @@ async fn refusals_that_will_not_pass_are_told_and_not_repeated() {
             requests <= 6 || code == "RequestTimeTooSkewed",
             "{code}: {requests}"
         );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bucket_that_lies_in_another_region_is_told_with_that_region() {
+    let broken = Broken::start("moved", |_, _| Fault::Moved("eu-central-1")).await;
+    let expected =
+        "bucket `backups` lies in region `eu-central-1`, not in `us-east-1`: set its region";
+    let mut ended: Vec<_> = broken.uploads().await;
+    ended.push(broken.behind.check().await);
+    for end in ended {
+        let error = end.unwrap_err();
+        assert!(told(&error).contains(expected), "{}", told(&error));
+        assert!(!error.may_pass());
     }
 }
 

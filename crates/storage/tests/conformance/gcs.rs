@@ -30,6 +30,8 @@ async fn behind(
 async fn whatever_fails_once_at_google_is_tried_again() {
     let faults = [
         Fault::Busy,
+        Fault::Late(Duration::from_millis(200)),
+        Fault::CutRequest(0),
         Fault::CutRequest(3_000),
         Fault::CutAnswer(0),
         Fault::CutAnswer(20),

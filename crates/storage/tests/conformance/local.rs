@@ -1,11 +1,14 @@
 //! What only a folder has to hold.
 
 use std::path::Path;
+use std::process::Command;
 
 use holdfast_storage::{Disk, Error};
 
-use crate::objects::{MOST, archive_key, backup, key, noise, put, server, told};
-use crate::places::name;
+use crate::objects::{
+    MOST, archive_key, assert_invisible, backup, key, noise, put, read_all, server, told,
+};
+use crate::places::{name, skipped};
 
 fn disk(root: &Path) -> Disk {
     Disk::local(name("local"), root).unwrap()
@@ -61,4 +64,74 @@ fn a_root_of_another_disk_or_a_file_is_refused_by_name() {
 
 fn error_text(result: Result<Disk, Error>) -> String {
     told(&result.unwrap_err())
+}
+
+/// A small disk of its own. It ends when dropped.
+struct Small(tempfile::TempDir);
+
+impl Small {
+    /// Only root may mount one.
+    fn mount(size: &str) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", size, "tmpfs"])
+            .arg(folder.path())
+            .output();
+        if mounted.is_ok_and(|mounted| mounted.status.success()) {
+            return Some(Self(folder));
+        }
+        skipped("mounting a small disk is forbidden here");
+        None
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg("-l").arg(self.0.path()).status();
+        assert!(unmounted.unwrap().success());
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_as_that_and_what_was_written_goes() {
+    let Some(small) = Small::mount("size=2m") else {
+        return;
+    };
+    let disk = disk(small.0.path());
+    put(&disk, key(1), &noise(500_000)).await.unwrap();
+    for _ in 0..2 {
+        let error = put(&disk, key(2), &noise(3_000_000)).await.unwrap_err();
+        assert!(matches!(error, Error::Full { .. }), "{error:?}");
+        assert!(!error.may_pass());
+        assert_invisible(&disk, key(2)).await;
+        assert_eq!(disk.partials().await.unwrap(), []);
+    }
+    // There is room again for what fits.
+    put(&disk, key(3), &noise(1_000_000)).await.unwrap();
+    assert!(read_all(&disk, key(1)).await == noise(500_000));
+}
+
+#[tokio::test]
+async fn a_disk_that_has_become_read_only_refuses_and_can_still_be_read() {
+    let Some(small) = Small::mount("size=2m") else {
+        return;
+    };
+    let disk = disk(small.0.path());
+    put(&disk, key(1), &noise(500_000)).await.unwrap();
+    let mut upload = disk.begin(key(2), MOST).await.unwrap();
+    upload.write(noise(5_000)).await.unwrap();
+    upload.abort().await.unwrap();
+    let remounted = Command::new("mount")
+        .args(["-o", "remount,ro"])
+        .arg(small.0.path())
+        .status();
+    assert!(remounted.unwrap().success());
+    for error in [
+        put(&disk, key(2), &noise(3)).await.unwrap_err(),
+        disk.delete(key(1)).await.unwrap_err(),
+        disk.check().await.unwrap_err(),
+    ] {
+        assert!(matches!(error, Error::Denied { .. }), "{error:?}");
+    }
+    assert!(read_all(&disk, key(1)).await == noise(500_000));
 }

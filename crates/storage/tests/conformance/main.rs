@@ -11,8 +11,12 @@
 )]
 
 mod encryption;
+mod every_call;
 mod faults;
 mod gcs;
+#[path = "../../../../tests/it/support/google.rs"]
+mod google;
+mod google_account;
 mod local;
 mod objects;
 mod places;
@@ -23,3 +27,7 @@ mod refusals;
 #[path = "../../../../tests/it/support/s3.rs"]
 mod s3;
 mod s3_only;
+mod sent;
+#[path = "../../../../tests/it/support/tls.rs"]
+mod tls;
+mod trust;

@@ -18,6 +18,8 @@ pub(crate) struct Place {
     /// Whether an object of no more bytes than a part is sent without a trace before its end.
     pub(crate) is_remote: bool,
     pub(crate) is_encrypted: bool,
+    /// Whether it lists many objects in several answers.
+    pub(crate) lists_pages: bool,
     _server: Option<S3Server>,
     _folder: Option<tempfile::TempDir>,
 }
@@ -30,6 +32,7 @@ pub(crate) async fn local() -> Option<Place> {
         lists_partials: true,
         is_remote: false,
         is_encrypted: false,
+        lists_pages: true,
         _server: None,
         _folder: Some(folder),
     })
@@ -43,6 +46,7 @@ pub(crate) async fn s3s() -> Option<Place> {
         lists_partials: false,
         is_remote: true,
         is_encrypted: false,
+        lists_pages: true,
         _server: Some(server),
         _folder: None,
     })
@@ -64,6 +68,8 @@ fn encrypt(place: Place) -> Place {
     Place {
         disk,
         is_encrypted: true,
+        // Names are not encrypted: as the disk within does.
+        lists_pages: false,
         ..place
     }
 }
@@ -89,6 +95,7 @@ pub(crate) async fn outside() -> Option<Place> {
         lists_partials: true,
         is_remote: true,
         is_encrypted: false,
+        lists_pages: true,
         _server: None,
         _folder: None,
     })
@@ -97,6 +104,11 @@ pub(crate) async fn outside() -> Option<Place> {
 /// A bucket of an emulator of Google's that takes up what was cut.
 pub(crate) async fn gcs() -> Option<Place> {
     google("ENDPOINT")
+}
+
+/// The same, whose objects are encrypted.
+pub(crate) async fn encrypted_gcs() -> Option<Place> {
+    Some(encrypt(gcs().await?))
 }
 
 /// A bucket of an emulator of Google's that lists page by page.
@@ -110,6 +122,7 @@ fn google(endpoint: &str) -> Option<Place> {
         lists_partials: false,
         is_remote: true,
         is_encrypted: false,
+        lists_pages: endpoint == "OTHER_ENDPOINT",
         _server: None,
         _folder: None,
     })
@@ -130,9 +143,19 @@ pub(crate) fn gcs_options(endpoint: &str) -> Option<GcsOptions> {
             COUNT.fetch_add(1, Ordering::Relaxed)
         ),
         endpoint: Some(endpoint),
+        authorities: None,
         account: None,
-        chunk_bytes: GcsOptions::CHUNK_BYTES_UNIT,
+        // Small ones, so that small objects have several; emulators copy all that they have for each.
+        chunk_bytes: match is_large_wanted() {
+            true => GcsOptions::CHUNK_BYTES,
+            false => GcsOptions::CHUNK_BYTES_UNIT,
+        },
     })
+}
+
+/// Whether the environment asks for objects of gigabytes.
+pub(crate) fn is_large_wanted() -> bool {
+    std::env::var_os("HOLDFAST_TEST_LARGE").is_some()
 }
 
 /// What the environment says of a server that is running already.
@@ -160,6 +183,7 @@ pub(crate) fn options(endpoint: &str) -> S3Options {
         region: "us-east-1".to_owned(),
         endpoint: Some(endpoint.to_owned()),
         public_endpoint: None,
+        authorities: None,
         prefix: "some/folder/".to_owned(),
         keys: Some(S3Keys {
             access_key_id: s3::ACCESS_KEY.to_owned(),
@@ -167,6 +191,7 @@ pub(crate) fn options(endpoint: &str) -> S3Options {
         }),
         is_path_style: true,
         encryption: ServerSideEncryption::Bucket,
+        has_checksums: true,
         part_size_bytes: PART_BYTES,
     }
 }

@@ -1,0 +1,124 @@
+//! Disks in buckets: what their tables have to say, and what is wrong with them, one line each.
+
+use super::{load, problems};
+use crate::settings::DiskDriver;
+
+const S3: &str = "[storage.disks.far]\ndriver = 's3'\nbucket = 'backups'\n";
+const GCS: &str = "[storage.disks.far]\ndriver = 'gcs'\nbucket = 'backups'\nprefix = '/a/b/'\n";
+/// The key of an account that does not exist, made for tests alone.
+const KEY_FILE: &str = include_str!("../../../../storage/src/gcs/tests/key.json");
+
+/// A file with this text, and what it stands in.
+fn file(text: &str) -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    fs_err::write(&path, text).unwrap();
+    let path = path.to_string_lossy().into_owned();
+    (folder, path)
+}
+
+#[test]
+fn whatever_is_wrong_with_a_bucket_is_said_in_one_line() {
+    let (_folder, no_key) = file("{}");
+    let (_folder, no_certificate) = file("hello");
+    let with_account = format!("{GCS}service_account_file = '{no_key}'");
+    let table = [
+        (S3, "bucket = 'b'".to_owned(), "bucket", "must be the name of a bucket, not `b`".to_owned()),
+        (S3, "endpoint = 's3.example.com'".to_owned(), "endpoint",
+         "must be a URL such as https://backups.example.com, not `s3.example.com`".to_owned()),
+        (S3, "endpoint = 'https://me:hunter2@s3.example.com'".to_owned(), "endpoint",
+         "must not hold a user or password".to_owned()),
+        (S3, "access_key_id = 'AKID'".to_owned(), "secret_access_key",
+         "must be set, since storage.disks.far.access_key_id is".to_owned()),
+        (S3, "access_key_id = 'AKID'\nsecret_access_key = 'hunter2 '".to_owned(), "secret_access_key",
+         "must not hold blanks".to_owned()),
+        (S3, "sse = 'aes'".to_owned(), "sse", "must be none, AES256 or aws:kms, not `aes`".to_owned()),
+        (S3, "sse_kms_key_id = 'k'".to_owned(), "sse_kms_key_id",
+         "needs storage.disks.far.sse to be aws:kms".to_owned()),
+        (S3, "part_size_bytes = 1000".to_owned(), "part_size_bytes",
+         "must be between 5242880 and 5368709120, not 1000".to_owned()),
+        (S3, "path_style = 'yes'".to_owned(), "path_style", "must be true or false".to_owned()),
+        (S3, "ca_file = '/nowhere/ca.pem'".to_owned(), "ca_file",
+         "failed to open file `/nowhere/ca.pem`: No such file or directory (os error 2)".to_owned()),
+        (S3, format!("ca_file = '{no_certificate}'"), "ca_file",
+         format!("{no_certificate} holds no certificate in PEM (-----BEGIN CERTIFICATE-----)")),
+        (S3, "root = '/srv'".to_owned(), "root", "is no setting of a disk with driver s3".to_owned()),
+        (S3, "encryption = 'age'".to_owned(), "age_recipients",
+         "must name a public key, since storage.disks.far.encryption is age: age-keygen makes a pair".to_owned()),
+        (GCS, String::new(), "service_account_file",
+         "must be set: the JSON key file of a service account".to_owned()),
+        (GCS, "service_account_file = '/nowhere/key.json'".to_owned(), "service_account_file",
+         "failed to open file `/nowhere/key.json`: No such file or directory (os error 2)".to_owned()),
+        (&with_account, String::new(), "service_account_file",
+         format!("{no_key} holds a key of type ``, but `service_account` is needed")),
+        (&with_account, "region = 'eu'".to_owned(), "region",
+         "is no setting of a disk with driver gcs".to_owned()),
+    ];
+    for (disk, line, field, expected) in table {
+        let key = line.split(' ').next().unwrap_or_default();
+        let kept = disk
+            .lines()
+            .filter(|kept| key.is_empty() || !kept.starts_with(key));
+        let text = format!("{}\n{line}\n", kept.collect::<Vec<_>>().join("\n"));
+        let found = problems(&[&text], &[]).join("\n");
+        assert!(
+            found.starts_with(&format!("storage.disks.far.{field} ")),
+            "{text}: {found}"
+        );
+        assert!(found.contains(&format!(": {expected}")), "{text}: {found}");
+        assert!(!found.contains("hunter2"), "{found}");
+    }
+}
+
+#[test]
+fn a_disk_at_google_needs_a_key_file_unless_it_is_elsewhere() {
+    let (_folder, key_file) = file(KEY_FILE);
+    for (line, has_account) in [
+        (format!("service_account_file = '{key_file}'"), true),
+        ("endpoint = 'http://127.0.0.1:4443'".to_owned(), false),
+    ] {
+        let settings = load(&[&format!("{GCS}{line}")], &[]).unwrap();
+        let DiskDriver::Gcs(options) = &settings.storage.disks["far"].driver else {
+            panic!("another driver")
+        };
+        assert_eq!(
+            (options.bucket.as_str(), options.prefix.as_str()),
+            ("backups", "a/b/")
+        );
+        assert_eq!(options.endpoint.is_none(), has_account);
+        assert_eq!(options.account.is_some(), has_account);
+        let shown = format!("{settings:?}");
+        assert!(!shown.contains("PRIVATE KEY"), "{shown}");
+    }
+}
+
+#[test]
+fn googles_s3_compatible_endpoint_is_sent_no_checksums_that_it_refuses() {
+    for (lines, expected) in [
+        ("", true),
+        ("endpoint = 'https://s3.example.com'", true),
+        ("endpoint = 'https://storage.googleapis.com/'", false),
+        (
+            "endpoint = 'https://storage.googleapis.com'\nchecksums = true",
+            true,
+        ),
+        ("checksums = false", false),
+    ] {
+        let settings = load(&[&format!("{S3}{lines}")], &[]).unwrap();
+        let DiskDriver::S3(options) = &settings.storage.disks["far"].driver else {
+            panic!("another driver")
+        };
+        assert_eq!(options.has_checksums, expected, "{lines}");
+    }
+}
+
+#[test]
+fn two_disks_may_not_share_a_place() {
+    let other = S3.replace("far", "near");
+    let found = problems(&[S3, &other], &[]);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(
+        found[0].contains("is the place of disk far already"),
+        "{found:?}"
+    );
+}

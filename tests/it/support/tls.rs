@@ -1,0 +1,83 @@
+//! TLS before a server that has none: a certificate by an authority that only a test knows.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+
+/// The server's way through TLS. It ends when dropped.
+pub(crate) struct Tls {
+    address: SocketAddr,
+    /// The authority's certificate in PEM, which nobody trusts who was not told to.
+    pub(crate) authority: String,
+    running: tokio::task::JoinHandle<()>,
+}
+
+impl Tls {
+    /// Starts it before `to`, for the name 127.0.0.1.
+    pub(crate) async fn start(to: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut of_authority = CertificateParams::new(Vec::new()).unwrap();
+        // Each is somebody else.
+        let name = format!("the authority of {address}");
+        of_authority
+            .distinguished_name
+            .push(DnType::CommonName, name);
+        of_authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let authority =
+            CertifiedIssuer::self_signed(of_authority, KeyPair::generate().unwrap()).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let own = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        let own = own.signed_by(&key, &authority).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![own.der().clone()],
+                PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+            )
+            .unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        Self {
+            address,
+            authority: authority.pem(),
+            running: tokio::spawn(accept(listener, acceptor, to)),
+        }
+    }
+
+    pub(crate) fn endpoint(&self) -> String {
+        format!("https://{}", self.address)
+    }
+}
+
+impl Drop for Tls {
+    fn drop(&mut self) {
+        self.running.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, acceptor: TlsAcceptor, to: SocketAddr) {
+    let mut connections = JoinSet::new();
+    loop {
+        let (client, _) = listener.accept().await.unwrap();
+        let acceptor = acceptor.clone();
+        connections.spawn(async move {
+            // A client that goes away, or does not trust us, is its own business.
+            let carried = async {
+                let mut client = acceptor.accept(client).await?;
+                let mut server = TcpStream::connect(to).await?;
+                tokio::io::copy_bidirectional(&mut client, &mut server).await
+            };
+            let _ended = carried.await;
+        });
+        while connections.try_join_next().is_some() {}
+    }
+}
