@@ -88,7 +88,7 @@ impl TestDatabase {
     /// Runs statements while it is away.
     pub(crate) async fn query_away(&self, statements: &str) {
         let url = server().url(&format!("{}_away", self.name));
-        ask(&url, statements).await.unwrap();
+        postgres::ask(&url, statements).await.unwrap();
     }
 
     pub(crate) async fn bring_back(&self) {
