@@ -1,7 +1,8 @@
 //! Composes API and worker out of settings. `up`, `serve`, `worker`, `demo` and the whole-service
 //! tests all come through here.
 
-use std::collections::BTreeMap;
+mod disks;
+
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
@@ -19,14 +20,18 @@ use holdfast_db::backups::Pages;
 use holdfast_db::jobs::Bounds;
 use holdfast_db::visits::Visits;
 use holdfast_domain::limit::Throttle;
-use holdfast_domain::{DiskName, NodeName, PlaceRules};
-use holdfast_storage::{Disk, Disks, GcsOptions, S3Options};
+use holdfast_domain::{NodeName, PlaceRules};
+use holdfast_storage::Disks;
 use holdfast_worker::Maintenance;
 
 use crate::data;
 use crate::failure::Failure;
-use crate::settings::{DiskDriver, Settings};
+use crate::settings::Settings;
 use crate::telemetry::spans;
+
+use disks::verify_every;
+pub(crate) use disks::shared_disks;
+pub use disks::{disks, place_rules};
 
 /// How long connections may take to close at the end.
 const CLOSE: Duration = Duration::from_secs(2);
@@ -50,36 +55,6 @@ pub async fn stop_any(part: Option<Part>) -> Result<(), Failure> {
     }
 }
 
-/// Opens every disk of the settings.
-///
-/// # Errors
-/// When a local one can't be used; the text names it. Those in buckets are not asked, so that a
-/// server that is down keeps nobody from starting.
-pub fn disks(settings: &Settings) -> Result<Disks, Failure> {
-    let mut disks = BTreeMap::new();
-    for (name, disk) in &settings.storage.disks {
-        let name = DiskName::parse(name).map_err(Failure::new)?;
-        let opened = match &disk.driver {
-            DiskDriver::Local { root } => Disk::local(name.clone(), root),
-            DiskDriver::S3(options) => Ok(Disk::s3(name.clone(), S3Options::clone(options))),
-            DiskDriver::Gcs(options) => Disk::gcs(name.clone(), GcsOptions::clone(options)),
-        };
-        let opened = opened.map_err(|error| {
-            Failure::of(
-                format!("disk `{name}` can't be used (storage.disks.{name})"),
-                &error,
-            )
-        })?;
-        let opened = match &disk.encryption {
-            Some(keys) => opened.with_encryption(keys.clone()),
-            None => opened,
-        };
-        disks.insert(name, opened);
-    }
-    let default = DiskName::parse(&settings.storage.default).map_err(Failure::new)?;
-    Ok(Disks::new(disks, default)?)
-}
-
 /// Opens a socket to serve on.
 ///
 /// # Errors
@@ -89,23 +64,6 @@ pub fn listen(settings: &Settings) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).map_err(|error| {
         let advice = "choose another with --listen or http.listen (HOLDFAST__HTTP__LISTEN)";
         Failure::new(format!("cannot listen on {address}: {error}: {advice}"))
-    })
-}
-
-/// Says where servers' directories may lie.
-///
-/// # Errors
-/// When a disk's name is none.
-pub fn place_rules(settings: &Settings) -> Result<PlaceRules, Failure> {
-    let mut disks = BTreeMap::new();
-    for (name, disk) in &settings.storage.disks {
-        if let DiskDriver::Local { root } = &disk.driver {
-            disks.insert(DiskName::parse(name).map_err(Failure::new)?, root.clone());
-        }
-    }
-    Ok(PlaceRules {
-        roots: settings.worker.roots.clone(),
-        disks,
     })
 }
 
@@ -359,33 +317,6 @@ pub fn start_worker(
         stop,
         task: Some(task),
     })
-}
-
-/// The disks whose archives are verified from time to time, each with how long after the last time.
-fn verify_every(settings: &Settings) -> Result<BTreeMap<DiskName, Duration>, Failure> {
-    let Some(every) = settings.verify.every else {
-        return Ok(BTreeMap::new());
-    };
-    let names = settings.storage.disks.keys();
-    let names = names.filter(|name| !settings.verify.except_disks.contains(name));
-    names
-        .map(|name| Ok((DiskName::parse(name).map_err(Failure::new)?, every)))
-        .collect()
-}
-
-/// The disks that any node reaches.
-///
-/// # Errors
-/// When a disk's name is none.
-pub(crate) fn shared_disks(settings: &Settings) -> Result<Vec<DiskName>, Failure> {
-    let shared = settings.storage.disks.iter();
-    let shared = shared.filter(|(_, disk)| match disk.driver {
-        DiskDriver::Local { .. } => false,
-        DiskDriver::S3(_) | DiskDriver::Gcs(_) => true,
-    });
-    shared
-        .map(|(name, _)| DiskName::parse(name).map_err(Failure::new))
-        .collect()
 }
 
 /// What a worker does without being asked for.

@@ -32,7 +32,7 @@ async fn becomes(app: &App, expected: &[&String]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_oldest_unlocked_goes_once_the_new_one_has_completed() {
+async fn row_16_the_oldest_unlocked_goes_once_the_new_one_has_completed() {
     let app = rotating_app(2).await;
     let first = app.backup().await;
     assert_eq!(app.as_owner().lock(&first, json!({})).await.status, 204);

@@ -4,21 +4,18 @@
 //! of its text: it holds whatever the query becomes, and for the general plan that Postgres chooses
 //! once a prepared statement was used a few times.
 
+mod upkeep;
+
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use uuid::Uuid;
 
 use holdfast_db::backups::{Pages, Place, VerificationEnd};
-use holdfast_db::jobs::Bounds;
 use holdfast_db::jobs::{self, Wanted};
-use holdfast_db::maintenance::{self, Seen};
 use holdfast_db::visits::{Named, Visits};
-use holdfast_db::{
-    Database, activity, backups, figures, notices, retention, servers, usage, webhooks,
-};
+use holdfast_db::{Database, activity, backups, figures, notices, servers, usage, webhooks};
 use holdfast_domain::backup::VerificationState;
-use holdfast_domain::job::Lane;
 use holdfast_domain::key::KeyIdentifier;
 use holdfast_domain::{BackupId, DiskName, JobId, JobKind, JobState, ServerId, ServerRef};
 
@@ -345,67 +342,6 @@ async fn no_query_that_is_repeated_reads_a_whole_table() {
     })
     .await;
     assert_eq!(raw.number(available).await, 0);
-    maintenance_walks_indexes(&raw, large, backup).await;
+    upkeep::maintenance_walks_indexes(&raw, large, backup).await;
     raw.drop().await;
-}
-
-/// What maintenance asks again and again, page by page.
-async fn maintenance_walks_indexes(raw: &TestDatabase, server: ServerId, backup: BackupId) {
-    let disk = DiskName::parse("local").unwrap();
-    let seen = Seen { server, backup };
-    walks_an_index(raw, "a claim with bounds", async |database| {
-        let bounds = Bounds {
-            per_node: 1000,
-            per_disk: 1000,
-            shared_disks: vec![disk.clone()],
-        };
-        let claimed =
-            jobs::claim_bounded(database, &node(), "w", LEASE, 5, &bounds, Lane::Main).await;
-        claimed.unwrap();
-    })
-    .await;
-    walks_an_index(raw, "a page of retention", async |database| {
-        let page = retention::servers(database, None, 200).await.unwrap();
-        assert_eq!(page.len(), 200);
-        let servers: Vec<ServerId> = page.iter().map(|server| server.id).collect();
-        let held = retention::held_by(database, &servers[..100]).await.unwrap();
-        assert!(held.len() >= 490);
-    })
-    .await;
-    walks_an_index(raw, "the servers of a node", async |database| {
-        let page = servers::on_node(database, &node(), None, 100)
-            .await
-            .unwrap();
-        let (_, last, _) = page.last().unwrap();
-        let next = servers::on_node(database, &node(), Some(last), 100).await;
-        assert_eq!((page.len(), next.unwrap().len()), (100, 100));
-    })
-    .await;
-    walks_an_index(raw, "a page of a sweep", async |database| {
-        let found = maintenance::traces(database, &disk, None, &[seen; 200]).await;
-        assert_eq!(found.unwrap().len(), 200);
-        let now = maintenance::now(database).await.unwrap();
-        let node = node();
-        let page = maintenance::archived(database, &disk, Some(&node), Some(seen), None, now);
-        page.await.unwrap();
-        maintenance::mark_missing(database, &[backup])
-            .await
-            .unwrap();
-        maintenance::mark_found(database, &[backup]).await.unwrap();
-    })
-    .await;
-    walks_an_index(raw, "pruning", async |database| {
-        let (week, month) = (Duration::from_secs(604_800), Duration::from_secs(2_592_000));
-        assert_eq!(
-            maintenance::prune_jobs(database, week, month)
-                .await
-                .unwrap(),
-            0
-        );
-        assert_eq!(
-            maintenance::prune_activity(database, month).await.unwrap(),
-            0
-        );
-    })
-    .await;
 }
