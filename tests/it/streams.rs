@@ -91,8 +91,9 @@ fn parse(block: &str) -> Option<Heard> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_tells_what_happens_with_progress_in_between() {
     let mut app = App::without_worker(&[]).await;
-    app.add_worker(&[("worker.read_limit_bytes_per_second", "400000")]);
-    files::write(&app.directory.join("big.dat"), &files::noise(1_500_000, 5));
+    app.add_worker(&[("worker.read_limit_bytes_per_second", "1000000")]);
+    // Some blocks, each of which is progress.
+    files::write(&app.directory.join("big.dat"), &files::noise(5_000_000, 5));
     let mut ear = Ear::open(&app.as_owner(), None).await;
     let headers = ear.response.headers().clone();
     for (name, value) in [
@@ -122,10 +123,10 @@ async fn a_stream_tells_what_happens_with_progress_in_between() {
         phases.push(heard.data);
     };
     assert_eq!(completed.event, "backup.completed");
-    assert!(completed.data["backup"]["bytes"].as_u64() > Some(1_400_000));
+    assert!(completed.data["backup"]["bytes"].as_u64() > Some(4_900_000));
     let archiving = |progress: &&Value| progress["progress"]["phase"] == "archiving";
     let last = phases.iter().rfind(archiving).unwrap();
-    assert_eq!(last["progress"]["bytes_total"], 1_500_000);
+    assert_eq!(last["progress"]["bytes_total"], 5_000_000);
     assert!(last["bytes_per_second"].as_u64() > Some(0), "{last}");
     app.stop().await;
 }
