@@ -32,11 +32,18 @@ async fn live(disk: &Disk) {
     assert_invisible(disk, key(1)).await;
 }
 
+/// A disk behind a proxy, and what has to live as long as it.
+struct Behind {
+    proxy: Proxy,
+    disk: Disk,
+    _server: Option<S3Server>,
+}
+
 /// Lives the life through a proxy once for every request that it takes, with a fault at that one.
-async fn outlive(proxied: impl AsyncFn(u64, Fault) -> (Proxy, Disk)) {
-    let (proxy, disk) = proxied(0, Fault::None).await;
-    live(&disk).await;
-    let requests = proxy.requests();
+async fn outlive(proxied: impl AsyncFn(u64, Fault) -> Behind) {
+    let behind = proxied(0, Fault::None).await;
+    live(&behind.disk).await;
+    let requests = behind.proxy.requests();
     assert!(requests >= 15, "{requests}");
     let faults = [
         Fault::Busy,
@@ -47,9 +54,10 @@ async fn outlive(proxied: impl AsyncFn(u64, Fault) -> (Proxy, Disk)) {
     ];
     for fault in faults {
         let lives = (1..=requests).map(async |at| {
-            let (proxy, disk) = proxied(at, fault).await;
-            live(&disk).await;
-            assert!(proxy.requests() >= requests, "{fault:?} at {at}");
+            let behind = proxied(at, fault).await;
+            live(&behind.disk).await;
+            let taken = behind.proxy.requests();
+            assert!(taken >= requests, "{fault:?} at {at}: {taken}");
         });
         join_all(lives).await;
     }
@@ -68,9 +76,11 @@ async fn whatever_fails_once_at_s3s_is_passed_over() {
             name(&format!("s3s-{at}")),
             places::options(&proxy.endpoint()),
         );
-        // It lives as long as the process: a test has some dozens.
-        std::mem::forget(server);
-        (proxy, disk)
+        Behind {
+            proxy,
+            disk,
+            _server: Some(server),
+        }
     })
     .await;
 }
@@ -90,7 +100,11 @@ async fn whatever_fails_once_at_google_is_passed_over() {
             chunk_bytes: PART_BYTES,
             ..own
         };
-        (proxy, Disk::gcs(name("google"), options).unwrap())
+        Behind {
+            proxy,
+            disk: Disk::gcs(name("google"), options).unwrap(),
+            _server: None,
+        }
     })
     .await;
 }

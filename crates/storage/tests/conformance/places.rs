@@ -18,6 +18,8 @@ pub(crate) struct Place {
     /// Whether an object of no more bytes than a part is sent without a trace before its end.
     pub(crate) is_remote: bool,
     pub(crate) is_encrypted: bool,
+    /// Whether an emulator is behind it, which keeps everything in memory.
+    pub(crate) is_emulated: bool,
     /// Whether it lists many objects in several answers.
     pub(crate) lists_pages: bool,
     _server: Option<S3Server>,
@@ -32,6 +34,7 @@ pub(crate) async fn local() -> Option<Place> {
         lists_partials: true,
         is_remote: false,
         is_encrypted: false,
+        is_emulated: false,
         lists_pages: true,
         _server: None,
         _folder: Some(folder),
@@ -46,6 +49,7 @@ pub(crate) async fn s3s() -> Option<Place> {
         lists_partials: false,
         is_remote: true,
         is_encrypted: false,
+        is_emulated: false,
         lists_pages: true,
         _server: Some(server),
         _folder: None,
@@ -95,6 +99,7 @@ pub(crate) async fn outside() -> Option<Place> {
         lists_partials: true,
         is_remote: true,
         is_encrypted: false,
+        is_emulated: false,
         lists_pages: true,
         _server: None,
         _folder: None,
@@ -122,6 +127,7 @@ fn google(endpoint: &str) -> Option<Place> {
         lists_partials: false,
         is_remote: true,
         is_encrypted: false,
+        is_emulated: true,
         lists_pages: endpoint == "OTHER_ENDPOINT",
         _server: None,
         _folder: None,

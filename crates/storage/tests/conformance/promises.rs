@@ -272,19 +272,20 @@ async fn a_healthy_disk_is_found_healthy(place: Place) {
 }
 
 async fn a_large_object_is_kept(place: Place) {
-    const PIECES: u64 = 3_000;
     if !places::is_large_wanted() {
         return skipped("HOLDFAST_TEST_LARGE is not set");
     }
+    // Emulators copy all that they have for each chunk that comes.
+    let pieces: u64 = if place.is_emulated { 200 } else { 3_000 };
     let disk = &place.disk;
     let piece = noise(1 << 20);
-    let mut upload = disk.begin(key(1), PIECES << 20).await.unwrap();
-    for _ in 0..PIECES {
+    let mut upload = disk.begin(key(1), pieces << 20).await.unwrap();
+    for _ in 0..pieces {
         upload.write(piece.clone()).await.unwrap();
     }
     upload.finish().await.unwrap();
-    assert_eq!(disk.size(key(1)).await.unwrap(), PIECES << 20);
-    let last = disk.read(key(1), (PIECES - 1) << 20..u64::MAX).await;
+    assert_eq!(disk.size(key(1)).await.unwrap(), pieces << 20);
+    let last = disk.read(key(1), (pieces - 1) << 20..u64::MAX).await;
     assert!(collect(last.unwrap()).await.unwrap() == piece);
     disk.delete(key(1)).await.unwrap();
 }
