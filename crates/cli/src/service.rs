@@ -29,8 +29,8 @@ use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::telemetry::spans;
 
-use disks::verify_every;
 pub(crate) use disks::shared_disks;
+use disks::verify_every;
 pub use disks::{disks, place_rules};
 
 /// How long connections may take to close at the end.

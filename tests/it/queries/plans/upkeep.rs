@@ -12,7 +12,11 @@ use super::{LEASE, node, walks_an_index};
 use crate::support::database::TestDatabase;
 
 /// What maintenance asks again and again, page by page.
-pub(super) async fn maintenance_walks_indexes(raw: &TestDatabase, server: ServerId, backup: BackupId) {
+pub(super) async fn maintenance_walks_indexes(
+    raw: &TestDatabase,
+    server: ServerId,
+    backup: BackupId,
+) {
     let disk = DiskName::parse("local").unwrap();
     let seen = Seen { server, backup };
     walks_an_index(raw, "a claim with bounds", async |database| {
