@@ -38,6 +38,9 @@ pub enum ArchiveCommand {
         /// How many threads compress; 0 for one a core
         #[arg(long, value_name = "N", default_value_t = 0)]
         threads: usize,
+        /// Store extended attributes too
+        #[arg(long)]
+        xattrs: bool,
     },
     /// Put an archive's contents in place of a directory, once all of it was verified and unpacked
     Restore {
@@ -82,10 +85,12 @@ pub(super) async fn run(command: ArchiveCommand) -> Result<(), Failure> {
             ignore,
             level,
             threads,
+            xattrs,
         } => {
             let options = CreateOptions {
                 level,
                 threads,
+                xattrs,
                 ..CreateOptions::default()
             };
             create(&source, &archive, ignore.as_deref(), &options)
