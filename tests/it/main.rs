@@ -3,6 +3,8 @@
 //! Each test has its own database, disk, server directory, API and worker; they share one private
 //! Postgres. Nothing is a stand-in for something else: requests go through a socket, archives are
 //! files on a disk, processes are really killed.
+// See main.rs: futures lie deeper in each other than the compiler counts by default.
+#![recursion_limit = "256"]
 #![expect(
     clippy::unwrap_used,
     reason = "a test that panics has failed, as it should"

@@ -1,4 +1,6 @@
 //! The binary `holdfast`: reads the command line, runs one command, says how it ended.
+// What `commands` awaits is one state machine down to the clients of disks, deeper than the compiler counts by default.
+#![recursion_limit = "256"]
 
 use std::process::ExitCode;
 
