@@ -1,6 +1,7 @@
 //! The endpoints below `/api/client/servers/{server}/backups`, as built.
 
 mod cancel;
+mod contents;
 mod create;
 mod delete;
 mod download;

@@ -101,6 +101,13 @@ async fn two_nodes_work_for_each_others_callers_and_hand_out_what_lies_on_their_
                 .any(|file| file.contains(uuid))
         );
         assert_downloads(&on_second, &backup, &nodes.second_url).await;
+        // Single files only its own process can take out of it.
+        let path = format!("/{uuid}/contents/file?path=start.sh");
+        let file = send(on_second.request(Method::GET, &path)).await;
+        match api == nodes.second_url {
+            true => assert_eq!(file.bytes, b"#!/bin/sh\nexec java\n"),
+            false => assert_eq!(file.refusal().0, 409),
+        }
 
         let before = files::tree(&nodes.server.directory);
         fs_err::remove_dir_all(nodes.server.directory.join("world")).unwrap();

@@ -15,7 +15,7 @@ use crate::support::client::{Client, send};
 /// A backup that is completed as far as the API can see.
 const BACKUP: &str = "a4962fe6-90c8-4b89-ba62-a5d3b06426c0";
 
-const ROUTES: [(&str, &str); 14] = [
+const ROUTES: [(&str, &str); 16] = [
     ("GET", ""),
     ("POST", ""),
     ("GET", "/{backup}"),
@@ -28,6 +28,8 @@ const ROUTES: [(&str, &str); 14] = [
     ("PUT", "/{backup}/rename"),
     ("POST", "/{backup}/cancel"),
     ("POST", "/{backup}/verify"),
+    ("GET", "/{backup}/contents?path=world"),
+    ("GET", "/{backup}/contents/file?path=a.txt"),
     ("GET", "/events"),
     ("PUT", "/{backup}/lock"),
 ];
@@ -102,7 +104,7 @@ async fn a_server_that_is_not_the_callers_is_not_found_rather_than_forbidden() {
         (app.as_owner(), Uuid::new_v4().to_string()),
         (app.as_admin(), Uuid::new_v4().to_string()),
     ] {
-        for (method, path) in &ROUTES[..13] {
+        for (method, path) in &ROUTES[..15] {
             reset(&app).await;
             let client = client.about(&server);
             let answer = send(request(&client, method, path)).await;

@@ -15,7 +15,7 @@ const ARROWS: [(&str, &[&str]); 8] = [
     ("postgres", &[]),
     ("storage", &["domain"]),
     ("db", &["domain"]),
-    ("api", &["domain", "db", "storage"]),
+    ("api", &["domain", "db", "storage", "archive"]),
     ("worker", &["domain", "db", "storage", "archive"]),
     (
         "cli",

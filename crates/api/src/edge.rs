@@ -9,7 +9,7 @@ use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CONTENT_RANGE, CONTENT_TYPE};
+use actix_web::http::header::{CONTENT_RANGE, CONTENT_TYPE, Header as _, RANGE, Range};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, web};
 use futures_util::FutureExt;
@@ -26,10 +26,14 @@ use crate::views;
 
 /// Wraps every request.
 pub(crate) async fn edge(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let begun = Instant::now();
+    // One that makes no sense is none, as HTTP has it; who hands out files would refuse it.
+    if request.headers().contains_key(RANGE) && Range::parse(&request).is_err() {
+        request.headers_mut().remove(RANGE);
+    }
     let (trace, span) = names::name(&request);
     let id = trace.request;
     request.extensions_mut().insert(trace);

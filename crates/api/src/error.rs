@@ -72,6 +72,16 @@ pub(crate) enum ApiError {
     DeleteFailed,
     /// The disk is well, but the archive is not there.
     ArchiveMissing,
+    /// The disk is well, but the index beside the archive is not there, or not as it was written.
+    IndexMissing,
+    /// The archive is not as it was written.
+    ArchiveDamaged,
+    /// The archive lies in a folder of another node.
+    OnAnotherNode,
+    /// The path is no folder of the backup.
+    NoFolder,
+    /// The path is no file of the backup.
+    NoFile,
     /// A download link is expired or tampered with, or its key has ended.
     InvalidDownload,
     /// The range lies outside of the file.
@@ -88,7 +98,7 @@ impl ApiError {
     /// Returns status and code as the reference document has them.
     pub(crate) fn status_and_code(&self) -> (StatusCode, &'static str) {
         match self {
-            Self::NotFound | Self::ArchiveMissing => {
+            Self::NotFound | Self::ArchiveMissing | Self::IndexMissing => {
                 (StatusCode::NOT_FOUND, "NotFoundHttpException")
             }
             Self::MethodNotAllowed { .. } => (
@@ -106,7 +116,7 @@ impl ApiError {
                 "TooManyRequestsHttpException",
             ),
             Self::Forbidden => (StatusCode::FORBIDDEN, "InsufficientPermissionsException"),
-            Self::Malformed | Self::BadRequest => {
+            Self::Malformed | Self::BadRequest | Self::NoFolder | Self::NoFile => {
                 (StatusCode::BAD_REQUEST, "BadRequestHttpException")
             }
             Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "RequestTimeoutHttpException"),
@@ -136,7 +146,7 @@ impl ApiError {
             Self::Delete(DeleteRefused::Locked) => {
                 (StatusCode::BAD_REQUEST, "BackupIsLockedException")
             }
-            Self::OwnsServers | Self::JobRuns | Self::JobEnded => {
+            Self::OwnsServers | Self::JobRuns | Self::JobEnded | Self::OnAnotherNode => {
                 (StatusCode::CONFLICT, "ConflictHttpException")
             }
             Self::DeleteFailed | Self::Unavailable => (
@@ -152,7 +162,9 @@ impl ApiError {
                 StatusCode::PRECONDITION_FAILED,
                 "PreconditionFailedHttpException",
             ),
-            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "HttpException"),
+            Self::ArchiveDamaged | Self::Internal => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "HttpException")
+            }
         }
     }
 
@@ -251,6 +263,15 @@ impl ApiError {
                     .into()
             }
             Self::ArchiveMissing => "The archive of this backup is missing from its storage.".into(),
+            Self::IndexMissing => {
+                "The index of this backup is missing from its storage, or damaged. The backup can still be downloaded as a whole.".into()
+            }
+            Self::ArchiveDamaged => "The archive of this backup is damaged.".into(),
+            Self::OnAnotherNode => {
+                "This backup is stored on another node, from where it can only be downloaded as a whole.".into()
+            }
+            Self::NoFolder => "The requested path is not a folder of this backup.".into(),
+            Self::NoFile => "The requested path is not a file of this backup.".into(),
             Self::InvalidDownload => "This download link is invalid or has expired.".into(),
             Self::RangeNotSatisfiable => "The requested range lies outside of the file.".into(),
             Self::PreconditionFailed => "A precondition of the request does not hold.".into(),

@@ -62,6 +62,8 @@ impl Fields {
     }
 
     fn parse(body: &[u8], content_type: &str) -> Result<Self, ApiError> {
+        // Some clients begin what they send in UTF-8 with its byte order mark.
+        let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
         if body.trim_ascii().is_empty() {
             return Ok(Self::default());
         }
@@ -319,6 +321,7 @@ mod tests {
         for body in [
             "",
             "  \n",
+            "\u{feff}{}",
             "{}",
             r#"{"name":null,"is_locked":"","ignored":""}"#,
             r#"{"other":[1]}"#,

@@ -26,7 +26,7 @@ use crate::views::objects::{ErrorEntry, Errors};
     paths(
         backups::list, backups::create, backups::show, backups::delete, backups::download,
         backups::restore, backups::lock, backups::unlock, backups::rename, backups::cancel,
-        backups::verify, backups::events,
+        backups::verify, backups::events, backups::contents, backups::contents_file,
         activity::list, files::download, health::alive, health::ready, metrics::metrics,
         users::list, users::create, users::show, users::change, users::delete,
         keys::list, keys::create, keys::revoke,

@@ -7,7 +7,7 @@ use crate::views::objects::{Links, Pagination};
 const PER_PAGE_DEFAULT: u64 = 25;
 const PER_PAGE_MAX: u64 = 100;
 /// The fields of a query by which lists choose.
-const CHOICES: [&str; 5] = ["user", "owner", "server", "kind", "state"];
+const CHOICES: [&str; 6] = ["user", "owner", "server", "kind", "state", "path"];
 
 /// The page that a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,14 +82,16 @@ impl Page {
     }
 }
 
-/// Returns what a query chooses, so that the pages of a choice are pages of the same choice.
+/// Returns what a query chooses, as it was written, so that the pages of a choice are pages of the same choice.
 fn filter(query: &str) -> String {
-    let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query).unwrap_or_default();
-    let chooses = |(name, _): &(String, String)| CHOICES.contains(&name.as_str());
-    let choice: Vec<_> = pairs.into_iter().filter(chooses).collect();
-    match serde_urlencoded::to_string(choice) {
-        Ok(choice) if !choice.is_empty() => format!("{choice}&"),
-        _ => String::new(),
+    let chooses = |pair: &&str| {
+        let name = pair.split('=').next().unwrap_or_default();
+        CHOICES.contains(&name)
+    };
+    let choice: Vec<_> = query.split('&').filter(chooses).collect();
+    match choice.is_empty() {
+        true => String::new(),
+        false => format!("{}&", choice.join("&")),
     }
 }
 

@@ -27,6 +27,13 @@ pub(crate) fn routes(app: &mut web::ServiceConfig) {
                     .route(read().to(backups::download))
                     .route(web::post().to(backups::download)),
             )
+            .service(
+                resource("/{backup}/contents", "GET, HEAD").route(read().to(backups::contents)),
+            )
+            .service(
+                resource("/{backup}/contents/file", "GET, HEAD")
+                    .route(read().to(backups::contents_file)),
+            )
             .service(resource("/{backup}/restore", "POST").route(web::post().to(backups::restore)))
             .service(resource("/{backup}/lock", "POST").route(web::post().to(backups::lock)))
             .service(resource("/{backup}/rename", "PUT").route(web::put().to(backups::rename)))

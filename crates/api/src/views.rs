@@ -1,6 +1,7 @@
 //! The shapes of answers, and the only place that knows the two profiles.
 
 pub(crate) mod application;
+mod files;
 pub(crate) mod objects;
 
 use actix_web::HttpResponse;
@@ -23,6 +24,8 @@ use self::objects::{
 };
 use crate::error::ApiError;
 use crate::lists::Listed;
+
+pub(crate) use self::files::file_list;
 
 /// How long a client should wait when the service is away, in seconds.
 const RETRY_AFTER_SECONDS: u32 = 5;

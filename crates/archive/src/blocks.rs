@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use flate2::{Decompress, FlushDecompress, Status};
 
 use crate::compress::{FINAL_RUN, GZIP_HEADER};
-use crate::index::{BlockPlace, IndexReader, Record, Records};
+use crate::index::{BlockPlace, Frames, IndexReader, Record, Records};
 use crate::tape::read_error;
 use crate::{Control, Error};
 
@@ -30,13 +30,27 @@ impl Inflater {
 
     /// Reads and unpacks a block, whose length and CRC-32 must be what the index says.
     pub(crate) fn block(&mut self, archive: &File, place: &BlockPlace) -> Result<Vec<u8>, Error> {
-        // The end of a run is only seen if there is room behind it.
-        const ROOM: usize = 64;
-        let length = |length: u64| usize::try_from(length).unwrap_or(usize::MAX);
         self.packed.resize(length(place.packed), 0);
         archive
             .read_exact_at(&mut self.packed, place.offset)
             .map_err(read_error)?;
+        self.unpack(place)
+    }
+
+    /// The same with a block whose bytes come next.
+    pub(crate) fn next_block(
+        &mut self,
+        archive: &mut impl Read,
+        place: &BlockPlace,
+    ) -> Result<Vec<u8>, Error> {
+        self.packed.resize(length(place.packed), 0);
+        archive.read_exact(&mut self.packed).map_err(read_error)?;
+        self.unpack(place)
+    }
+
+    fn unpack(&mut self, place: &BlockPlace) -> Result<Vec<u8>, Error> {
+        // The end of a run is only seen if there is room behind it.
+        const ROOM: usize = 64;
         let mut raw = Vec::with_capacity(length(place.raw) + ROOM);
         self.inflate.reset(false);
         let status = self
@@ -49,6 +63,10 @@ impl Inflater {
         }
         Ok(raw)
     }
+}
+
+fn length(length: u64) -> usize {
+    usize::try_from(length).unwrap_or(usize::MAX)
 }
 
 type Unpacked = Result<Vec<u8>, Error>;
@@ -137,7 +155,7 @@ fn hand_out(
     Ok(())
 }
 
-fn next_block(records: &mut Records<'_>) -> Result<Option<BlockPlace>, Error> {
+fn next_block(records: &mut Records<impl Frames>) -> Result<Option<BlockPlace>, Error> {
     while let Some(record) = records.next()? {
         if let Record::Block(place) = record {
             return Ok(Some(place));

@@ -8,10 +8,12 @@
 //! not used.
 
 mod check;
+mod frames;
 mod read;
 mod write;
 
 pub use check::{CheckedIndex, check_index};
+pub(crate) use frames::{Frames, StreamFrames};
 pub(crate) use read::{BlockPlace, IndexReader, Record, Records};
 pub(crate) use write::{EntryRecords, IndexWriter, Origin};
 

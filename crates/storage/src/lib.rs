@@ -36,6 +36,7 @@ mod meter;
 mod reader;
 mod s3;
 mod upload;
+mod waiting;
 
 pub use authorities::Authorities;
 pub use disk::{Disk, Partial};
@@ -50,3 +51,4 @@ pub use manifest::Manifest;
 pub use reader::Reader;
 pub use s3::{S3Keys, S3Options, ServerSideEncryption};
 pub use upload::Upload;
+pub use waiting::WaitingReader;

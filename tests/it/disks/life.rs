@@ -57,6 +57,17 @@ async fn live(app: &App, name: &str, disk: &Disk) {
     })
     .await;
 
+    let region = format!("/{uuid}/contents?path=world/region");
+    let region = send(owner.request(Method::GET, &region)).await.json();
+    assert_eq!(region["meta"]["pagination"]["total"], 2, "{region}");
+    for path in ["world/region/r.1.1.mca", "zz-level.dat", "start.sh"] {
+        let file = format!("/{uuid}/contents/file?path={path}");
+        let file = send(owner.request(Method::GET, &file)).await;
+        assert_eq!(file.status, 200, "{path}");
+        let expected = fs_err::read(app.directory.join(path)).unwrap();
+        assert!(file.bytes == expected, "other bytes for {path}");
+    }
+
     let link = owner.download(&uuid).await.link();
     let whole = send(reqwest::Client::new().get(&link)).await;
     assert_eq!(whole.status, 200);

@@ -1,6 +1,7 @@
 //! The endpoints under `/api/client/servers/{server}/backups`.
 
 mod cancel;
+mod contents;
 mod create;
 mod delete;
 mod download;
@@ -13,6 +14,7 @@ mod show;
 mod verify;
 
 pub(crate) use cancel::*;
+pub(crate) use contents::*;
 pub(crate) use create::*;
 pub(crate) use delete::*;
 pub(crate) use download::*;

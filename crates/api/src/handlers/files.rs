@@ -124,7 +124,7 @@ async fn load(state: &ApiState, claims: &Claims) -> Result<Backup, ApiError> {
     visit.backup.ok_or(ApiError::NotFound)
 }
 
-fn unavailable(error: holdfast_storage::Error) -> ApiError {
+pub(crate) fn unavailable(error: holdfast_storage::Error) -> ApiError {
     tracing::error!(error = chain(&error), "an archive can't be opened");
     match error {
         // The disk is well, the archive is not there: trying again would not help.

@@ -179,7 +179,53 @@ pub(crate) struct Links {
     pub(crate) next: Option<String>,
 }
 
-/// A link that needs no other credential.
+/// A page of what lies in a folder of a backup.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct FileList {
+    /// Always `list`.
+    #[schema(example = "list")]
+    pub(crate) object: &'static str,
+    pub(crate) data: Vec<FileObject>,
+    pub(crate) meta: ListMeta,
+}
+
+/// Something that lies in a folder, wrapped as every object is.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct FileObject {
+    /// Always `file_object`.
+    #[schema(example = "file_object")]
+    pub(crate) object: &'static str,
+    pub(crate) attributes: FileAttributes,
+}
+
+/// A file, folder or link of a backup.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct FileAttributes {
+    /// What is no UTF-8 in it is replaced.
+    pub(crate) name: String,
+    /// Its whole path, from the server's directory on.
+    pub(crate) path: String,
+    /// The same, byte for byte, as the parameter `path` of a query.
+    pub(crate) encoded_path: String,
+    /// `file`, `directory`, `symlink`, or `hard_link`: a further name of a file that is in the backup.
+    #[schema(example = "file")]
+    pub(crate) kind: &'static str,
+    #[schema(example = "-rw-r--r--")]
+    pub(crate) mode: String,
+    #[schema(example = "644")]
+    pub(crate) mode_bits: String,
+    /// Bytes of a file; 0 for anything else.
+    pub(crate) size: u64,
+    /// Whether it can be read as a file.
+    pub(crate) is_file: bool,
+    pub(crate) is_symlink: bool,
+    /// Where a link leads to.
+    pub(crate) target: Option<String>,
+    #[schema(format = DateTime)]
+    pub(crate) modified_at: Option<String>,
+}
+
+/// A link that needs no other credential, wrapped as every object is.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct SignedUrl {
     /// Always `signed_url`.

@@ -1,18 +1,15 @@
-//! Reads an index: checked as a whole first, then record by record, with the memory of one frame.
+//! Reads an index record by record, with the memory of one frame; one that is a file is checked as a whole first.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use flate2::{Decompress, FlushDecompress, Status};
-
-use super::{BLOCK_RECORD, ENTRY_RECORD, IndexTotals, LARGEST_FRAME, MAGIC, TRAILER};
+use super::frames::{FRAME_HEAD, FileFrames, Frames, bad, read_failed};
+use super::{BLOCK_RECORD, ENTRY_RECORD, IndexTotals, MAGIC, TRAILER};
 use crate::Error;
 use crate::compress::GZIP_HEADER;
 use crate::digest::Sha256;
 use crate::list::{EntryKind, Listed};
 
-/// Bytes before a frame: two lengths and a CRC-32.
-const FRAME_HEAD: usize = 12;
 /// The most bytes of the tar stream in a block that is taken.
 const LARGEST_BLOCK: u64 = 4 << 20;
 
@@ -101,24 +98,14 @@ impl<'a> IndexReader<'a> {
     }
 
     /// Reads the records from the first one on.
-    pub(crate) fn records(&self) -> Records<'a> {
-        Records {
-            file: self.file,
-            at: MAGIC.len() as u64,
-            end: self.end,
-            frame: Vec::new(),
-            used: 0,
-            offset: GZIP_HEADER.len() as u64,
-            path: Vec::new(),
-        }
+    pub(crate) fn records(&self) -> Records<FileFrames<'a>> {
+        Records::new(FileFrames::new(self.file, self.end))
     }
 }
 
 /// The records of an index, in the order of the archive.
-pub(crate) struct Records<'a> {
-    file: &'a File,
-    at: u64,
-    end: u64,
+pub(crate) struct Records<F> {
+    frames: F,
     frame: Vec<u8>,
     used: usize,
     /// Where the next block starts in the archive.
@@ -127,52 +114,31 @@ pub(crate) struct Records<'a> {
     path: Vec<u8>,
 }
 
-impl Records<'_> {
+impl<F: Frames> Records<F> {
+    /// Reads the records of an index whose frames have not been asked for yet.
+    pub(crate) fn new(frames: F) -> Self {
+        Self {
+            frames,
+            frame: Vec::new(),
+            used: 0,
+            offset: GZIP_HEADER.len() as u64,
+            path: Vec::new(),
+        }
+    }
+
     /// The next record; none at the end.
     pub(crate) fn next(&mut self) -> Result<Option<Record>, Error> {
         if self.used == self.frame.len() {
-            if self.at == self.end {
+            self.used = 0;
+            if !self.frames.next(&mut self.frame)? {
                 return Ok(None);
             }
-            self.read_frame()?;
         }
         match self.byte()? {
             BLOCK_RECORD => self.block().map(Some),
             ENTRY_RECORD => self.entry().map(Some),
             _ => Err(bad("a record is of an unknown kind")),
         }
-    }
-
-    fn read_frame(&mut self) -> Result<(), Error> {
-        let mut head = [0; FRAME_HEAD];
-        self.file
-            .read_exact_at(&mut head, self.at)
-            .map_err(read_failed)?;
-        let word =
-            |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
-        let (raw, packed) = (word(0) as usize, word(4) as usize);
-        self.at += FRAME_HEAD as u64;
-        if raw == 0 || raw > LARGEST_FRAME || self.end - self.at.min(self.end) < packed as u64 {
-            return Err(bad("a frame's lengths are out of range"));
-        }
-        let mut bytes = vec![0; packed];
-        self.file
-            .read_exact_at(&mut bytes, self.at)
-            .map_err(read_failed)?;
-        self.at += packed as u64;
-        if crc32fast::hash(&bytes) != word(8) {
-            return Err(bad("a frame's checksum is wrong"));
-        }
-        self.frame.clear();
-        self.frame.reserve_exact(raw);
-        self.used = 0;
-        let status = Decompress::new(false)
-            .decompress_vec(&bytes, &mut self.frame, FlushDecompress::Finish)
-            .map_err(|_| bad("a frame cannot be unpacked"))?;
-        if status != Status::StreamEnd || self.frame.len() != raw {
-            return Err(bad("a frame has another length than it says"));
-        }
-        Ok(())
     }
 
     fn block(&mut self) -> Result<Record, Error> {
@@ -272,12 +238,4 @@ impl Records<'_> {
         self.used += length;
         Ok(taken)
     }
-}
-
-fn bad(reason: &str) -> Error {
-    Error::corrupt(format!("its index is damaged: {reason}"))
-}
-
-fn read_failed(error: std::io::Error) -> Error {
-    Error::io("read", std::path::Path::new("the index"), error)
 }

@@ -289,6 +289,14 @@ fn parse_like(default: &Value, text: &str) -> Result<Value, String> {
                 .map_err(|_| format!("must be true or false, not `{text}`"))
         }
         Value::Array(_) => {
+            // As a settings file has it, brackets and all.
+            if text.trim_start().starts_with('[') {
+                let list = format!("list = {text}").parse::<toml::Table>();
+                let list = list.ok().and_then(|mut table| table.remove("list"));
+                return list
+                    .filter(Value::is_array)
+                    .ok_or_else(|| format!("must be a list, not `{text}`"));
+            }
             let parts = text
                 .split(',')
                 .map(str::trim)

@@ -116,6 +116,21 @@ fn a_file_overrides_the_defaults_a_later_one_an_earlier_and_the_environment_all(
 }
 
 #[test]
+fn a_list_in_a_variable_may_be_written_as_in_a_file() {
+    let key = "HOLDFAST__WORKER__ROOTS";
+    let written = [(key, r#" ["/srv/a, b", '/srv/c'] "#)];
+    let roots = load(&[], &written).unwrap().worker.roots;
+    assert_eq!(
+        roots,
+        load(&["worker.roots = ['/srv/a, b', '/srv/c']"], &[])
+            .unwrap()
+            .worker
+            .roots
+    );
+    assert!(load(&[], &[(key, "[\"/srv/a\"")]).is_err());
+}
+
+#[test]
 fn variables_are_read_as_the_type_of_the_key_they_set() {
     let settings = load(
         &[],

@@ -10,7 +10,7 @@ use holdfast_db::{activity, backups, jobs, servers};
 use holdfast_domain::access::Action;
 use holdfast_domain::activity::Event;
 use holdfast_domain::limit::{self, Allowance, CreateRefused, ServerBusy, Space};
-use holdfast_domain::{BackupId, BackupName, JobKind, Server};
+use holdfast_domain::{BackupId, BackupName, JobKind};
 
 use crate::auth::{Caller, permit};
 use crate::error::ApiError;
@@ -53,11 +53,7 @@ pub(crate) async fn create(
     let name = name.unwrap_or_else(|| BackupName::from_time((state.now)()));
 
     let disk = server.disk.as_ref().unwrap_or(state.disks.default_name());
-    let expected_bytes = expected_bytes(&state, server, ignored.lines()).await?;
-
-    let mut transaction = state.database.begin().await?.of(caller.trace);
     let throttle = state.options.create_throttle;
-    let load = servers::lock(&mut transaction, server.id, throttle.seconds).await?;
     let backups = server
         .limits
         .backups
@@ -67,6 +63,25 @@ pub(crate) async fn create(
         throttle,
         rotate: server.limits.rotate,
     };
+    let expected_bytes = match backups::expected_bytes(&state.database, server.id).await? {
+        Some(last) => Some(last),
+        None => {
+            // Measuring takes its time: not before what is refused for another reason is refused.
+            let mut transaction = state.database.begin().await?;
+            let load = servers::lock(&mut transaction, server.id, throttle.seconds).await?;
+            drop(transaction);
+            limit::check_create(&load, &allowance).map_err(ApiError::Create)?;
+            (state.measure)(server.clone(), ignored.lines().to_vec()).await
+        }
+    };
+    // As many as the last archive had, or at most as many as there are to read, and no more than it may have.
+    let most_bytes = server.limits.max_backup_bytes;
+    let expected_bytes = expected_bytes
+        .unwrap_or_default()
+        .min(most_bytes.unwrap_or(state.options.max_backup_bytes));
+
+    let mut transaction = state.database.begin().await?.of(caller.trace);
+    let load = servers::lock(&mut transaction, server.id, throttle.seconds).await?;
     limit::check_create(&load, &allowance).map_err(ApiError::Create)?;
     let (free_bytes, promised_bytes) =
         backups::free_and_promised(&mut transaction, &server.node, disk).await?;
@@ -127,21 +142,4 @@ pub(crate) async fn create(
         .ok_or(ApiError::Internal)?;
     transaction.commit().await?;
     Ok(views::ok(&views::backup(&created, caller.profile)))
-}
-
-/// Returns how many bytes an archive of a server is expected to take: as many as the last one, or at most as
-/// many as there are to read, and no more than it may have. 0 when nothing is known.
-async fn expected_bytes(
-    state: &ApiState,
-    server: &Server,
-    patterns: &[String],
-) -> Result<u64, ApiError> {
-    let known = match backups::expected_bytes(&state.database, server.id).await? {
-        Some(last) => Some(last),
-        None => (state.measure)(server.clone(), patterns.to_vec()).await,
-    };
-    let limit = server.limits.max_backup_bytes;
-    Ok(known
-        .unwrap_or_default()
-        .min(limit.unwrap_or(state.options.max_backup_bytes)))
 }
