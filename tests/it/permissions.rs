@@ -28,14 +28,15 @@ const ROUTES: [(&str, &str); 16] = [
     ("PUT", "/{backup}/rename"),
     ("POST", "/{backup}/cancel"),
     ("POST", "/{backup}/verify"),
-    ("GET", "/{backup}/contents?path=world"),
-    ("GET", "/{backup}/contents/file?path=a.txt"),
+    ("GET", "/{backup}/contents"),
+    ("GET", "/{backup}/contents/file"),
     ("GET", "/events"),
     ("PUT", "/{backup}/lock"),
 ];
 
 /// Puts everything back that a request may have changed. The backup is locked, so that whoever may
-/// delete it is told so (400) and it stays; it has ended, so that whoever may cancel is told that (409).
+/// delete it is told so (400) and it stays; it has ended, so that whoever may cancel is told that (409). It has
+/// no archive, so that whoever may look into it is told that (404), or that a path is missing (422).
 async fn reset(app: &App) {
     let server = app.server.id;
     let statements = format!(
@@ -75,12 +76,12 @@ async fn every_route_answers_every_caller_as_the_table_says() {
     let application = app.as_owner().with_token(&application);
     callers.push(("app-key".to_owned(), application));
 
-    let mut table = format!("{:26}", "");
+    let mut table = format!("{:30}", "");
     for (name, _) in &callers {
         write!(table, "{name:>9}").unwrap();
     }
     for (method, path) in ROUTES {
-        write!(table, "\n{:26}", format!("{method} …{path}")).unwrap();
+        write!(table, "\n{:30}", format!("{method} …{path}")).unwrap();
         for (_, client) in &callers {
             reset(&app).await;
             // A stream of events has no end to wait for.

@@ -2,7 +2,9 @@
 
 use std::io::{self, Read};
 
-use holdfast_archive::{Control, Error, check_index, verify, verify_stream};
+use holdfast_archive::{
+    Control, EntryKind, Error, Found, check_index, find_file, list_index, verify, verify_stream,
+};
 
 use crate::support::*;
 
@@ -117,4 +119,87 @@ fn an_index_tells_of_its_archive_unless_a_byte_of_it_is_another() {
         let error = check_index(&index[..at]).unwrap_err();
         assert!(matches!(error, Error::Corrupt { .. }), "{at}: {error}");
     }
+}
+
+#[test]
+fn one_file_comes_out_of_streams_that_are_read_once() {
+    let folder = folder();
+    server(folder.path());
+    let made = make_simply(folder.path());
+    let (archive, index) = (bytes(&made.archive), bytes(&made.index));
+    let small = |bytes| Failing {
+        bytes,
+        fails: false,
+    };
+    let mut entries = Vec::new();
+    let mut take = |entry: &holdfast_archive::Listed| {
+        entries.push(entry.clone());
+        Ok(true)
+    };
+    list_index(small(&index), &mut take).unwrap();
+    assert_eq!(entries.len() as u64, made.summary.entries);
+    let mut files = 0;
+    for entry in entries {
+        let place = match find_file(small(&index), &entry.path).unwrap() {
+            Found::File(place) => place,
+            Found::Link(first) => {
+                assert_eq!((entry.kind, first), (EntryKind::HardLink, entry.link));
+                continue;
+            }
+            Found::NoFile(kind) => {
+                assert_eq!(kind, entry.kind);
+                continue;
+            }
+            Found::Nothing => panic!("{entry:?} is not found"),
+        };
+        let range = place.range();
+        let length = archive.len() as u64;
+        let part = range.start as usize..range.end.min(length) as usize;
+        let mut file = place.open(small(&archive[part])).unwrap();
+        let (mut found, mut buffer) = (Vec::new(), [0; 777]);
+        while let read @ 1.. = file.read(&mut buffer).unwrap() {
+            found.extend_from_slice(&buffer[..read]);
+        }
+        assert!(found == fs_err::read(folder.path().join(name(&entry.path))).unwrap());
+        files += 1;
+    }
+    assert!(files > 3);
+    let nothing = find_file(small(&index), b"no/such/file").unwrap();
+    assert!(matches!(nothing, Found::Nothing));
+}
+
+#[test]
+fn an_index_that_is_cut_or_damaged_is_noticed_by_whoever_reads_it_to_its_end() {
+    let folder = folder();
+    server(folder.path());
+    let index = bytes(&make_simply(folder.path()).index);
+    let read = |bytes| {
+        list_index(
+            Failing {
+                bytes,
+                fails: false,
+            },
+            &mut |_| Ok(true),
+        )
+    };
+    for length in 0..index.len() {
+        let error = read(&index[..length]).unwrap_err();
+        assert!(
+            matches!(error, Error::Corrupt { .. }),
+            "{length}: {error:?}"
+        );
+        let mut damaged = index.clone();
+        damaged[length] ^= 0x10;
+        let error = read(&damaged).unwrap_err();
+        assert!(
+            matches!(error, Error::Corrupt { .. }),
+            "{length}: {error:?}"
+        );
+    }
+    let away = Failing {
+        bytes: &index[..100],
+        fails: true,
+    };
+    let error = list_index(away, &mut |_| Ok(true)).unwrap_err();
+    assert!(matches!(error, Error::Io { .. }), "{error:?}");
 }

@@ -35,6 +35,7 @@ fn names(answer: &Answer) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_folder_of_a_backup_is_listed_as_it_was_when_that_was_made() {
     let app = App::start().await;
+    files::make_server(&app.directory);
     let uuid = app.backup().await;
     fs_err::remove_dir_all(&app.directory).unwrap();
     let owner = app.as_owner();
@@ -88,6 +89,7 @@ async fn a_folder_of_a_backup_is_listed_as_it_was_when_that_was_made() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_folder_comes_in_pages_that_lead_to_each_other() {
     let app = App::start().await;
+    files::make_server(&app.directory);
     for number in 0..60 {
         files::write(
             &app.directory.join(format!("many & more/{number:02}")),
@@ -118,6 +120,7 @@ async fn a_large_folder_comes_in_pages_that_lead_to_each_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_file_comes_out_of_a_backup_byte_for_byte() {
     let app = App::start().await;
+    files::make_server(&app.directory);
     files::write(&app.directory.join("big"), &files::noise(5_000_000, 3));
     let sparse = fs_err::File::create(app.directory.join("sparse")).unwrap();
     sparse.set_len(3_000_000).unwrap();
@@ -165,6 +168,7 @@ async fn one_file_comes_out_of_a_backup_byte_for_byte() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_can_not_be_shown_is_refused_in_json() {
     let app = App::start().await;
+    files::make_server(&app.directory);
     let uuid = app.backup().await;
     let failed = app.failed_backup().await;
     let owner = app.as_owner();
