@@ -173,14 +173,9 @@ fn an_index_that_is_cut_or_damaged_is_noticed_by_whoever_reads_it_to_its_end() {
     let folder = folder();
     server(folder.path());
     let index = bytes(&make_simply(folder.path()).index);
-    let read = |bytes| {
-        list_index(
-            Failing {
-                bytes,
-                fails: false,
-            },
-            &mut |_| Ok(true),
-        )
+    let read = |bytes: &[u8]| {
+        let fails = false;
+        list_index(Failing { bytes, fails }, &mut |_| Ok(true))
     };
     for length in 0..index.len() {
         let error = read(&index[..length]).unwrap_err();
