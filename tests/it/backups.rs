@@ -8,6 +8,7 @@ mod download;
 mod list;
 mod lock;
 mod polled;
+mod ranges;
 mod rename;
 mod restore;
 mod show;

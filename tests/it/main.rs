@@ -28,6 +28,7 @@ mod nodes;
 mod permissions;
 mod power;
 mod queries;
+mod reference;
 mod refusals;
 mod secrets;
 mod space;

@@ -18,11 +18,11 @@ async fn with_link(size_bytes: usize) -> (App, String, String, usize) {
     with_link_on(FILES, size_bytes).await
 }
 
-type Settings = &'static [(&'static str, &'static str)];
+pub(super) type Settings = &'static [(&'static str, &'static str)];
 
 /// A disk whose archives are files that are sent as they are, and one whose archives are decrypted on the way.
-const FILES: Settings = &[];
-const ENCRYPTED: Settings = &[
+pub(super) const FILES: Settings = &[];
+pub(super) const ENCRYPTED: Settings = &[
     ("storage.disks.local.encryption", "age"),
     (
         "storage.disks.local.age_identity",
@@ -30,7 +30,10 @@ const ENCRYPTED: Settings = &[
     ),
 ];
 
-async fn with_link_on(disk: Settings, size_bytes: usize) -> (App, String, String, usize) {
+pub(super) async fn with_link_on(
+    disk: Settings,
+    size_bytes: usize,
+) -> (App, String, String, usize) {
     let app = App::start_with(disk).await;
     let noise = files::noise(size_bytes, 3);
     files::write(&app.directory.join("world.dat"), &noise);
@@ -41,7 +44,7 @@ async fn with_link_on(disk: Settings, size_bytes: usize) -> (App, String, String
     (app, uuid, link, size)
 }
 
-async fn fetch(client: &Client, link: &str, headers: &[(&str, &str)]) -> Answer {
+pub(super) async fn fetch(client: &Client, link: &str, headers: &[(&str, &str)]) -> Answer {
     let mut request = client.plain(Method::GET, link);
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -116,46 +119,6 @@ async fn head_tells_the_size_and_gives_no_byte() {
         assert_eq!(head.header("content-length"), size.to_string());
         assert_eq!(head.header("accept-ranges"), "bytes");
         assert!(head.header("etag").starts_with('"'), "{:?}", head.headers);
-        app.stop().await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn ranges_of_an_archive_are_given() {
-    for disk in [FILES, ENCRYPTED] {
-        let (app, _, link, size) = with_link_on(disk, 10_000).await;
-        let nobody = app.as_nobody();
-        let whole = fetch(&nobody, &link, &[]).await.bytes;
-        let last = size - 1;
-        for (range, from, to) in [
-            ("bytes=0-0".to_owned(), 0, 0),
-            ("bytes=100-299".to_owned(), 100, 299),
-            ("bytes=5000-".to_owned(), 5000, last),
-            ("bytes=-7".to_owned(), size - 7, last),
-            (format!("bytes={last}-999999999"), last, last),
-        ] {
-            let part = fetch(&nobody, &link, &[("range", &range)]).await;
-            assert_eq!(part.status, 206, "{range}");
-            assert_eq!(
-                part.header("content-range"),
-                format!("bytes {from}-{to}/{size}")
-            );
-            assert_eq!(
-                part.header("content-length"),
-                (to - from + 1).to_string(),
-                "{range}"
-            );
-            assert!(part.bytes == whole[from..=to], "other bytes for {range}");
-        }
-        // What makes no sense is none.
-        for range in ["junk", "pages=1-2", "bytes=x-y"] {
-            let answer = fetch(&nobody, &link, &[("range", range)]).await;
-            assert_eq!(
-                (answer.status, answer.bytes == whole),
-                (200, true),
-                "{range}"
-            );
-        }
         app.stop().await;
     }
 }

@@ -1,0 +1,43 @@
+//! Parts of an archive: what a download that was interrupted asks for.
+
+use super::download::{ENCRYPTED, FILES, fetch, with_link_on};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ranges_of_an_archive_are_given() {
+    for disk in [FILES, ENCRYPTED] {
+        let (app, _, link, size) = with_link_on(disk, 10_000).await;
+        let nobody = app.as_nobody();
+        let whole = fetch(&nobody, &link, &[]).await.bytes;
+        let last = size - 1;
+        for (range, from, to) in [
+            ("bytes=0-0".to_owned(), 0, 0),
+            ("bytes=100-299".to_owned(), 100, 299),
+            ("bytes=5000-".to_owned(), 5000, last),
+            ("bytes=-7".to_owned(), size - 7, last),
+            (format!("bytes={last}-999999999"), last, last),
+        ] {
+            let part = fetch(&nobody, &link, &[("range", &range)]).await;
+            assert_eq!(part.status, 206, "{range}");
+            assert_eq!(
+                part.header("content-range"),
+                format!("bytes {from}-{to}/{size}")
+            );
+            assert_eq!(
+                part.header("content-length"),
+                (to - from + 1).to_string(),
+                "{range}"
+            );
+            assert!(part.bytes == whole[from..=to], "other bytes for {range}");
+        }
+        // What makes no sense is none.
+        for range in ["junk", "pages=1-2", "bytes=x-y"] {
+            let answer = fetch(&nobody, &link, &[("range", range)]).await;
+            assert_eq!(
+                (answer.status, answer.bytes == whole),
+                (200, true),
+                "{range}"
+            );
+        }
+        app.stop().await;
+    }
+}
