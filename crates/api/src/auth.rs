@@ -21,6 +21,7 @@ use holdfast_domain::{
 use crate::error::ApiError;
 use crate::input::Fields;
 use crate::names;
+use crate::operations;
 use crate::origin;
 use crate::rate;
 use crate::state::ApiState;
@@ -76,7 +77,8 @@ impl FromRequest for Caller {
     }
 }
 
-/// A caller of the application API: an administrator, with an application key that is good.
+/// A caller of the application API: an administrator, with an application key that is good. Whoever is to change
+/// something stands in the log of operations.
 #[derive(Clone, Debug)]
 pub(crate) struct Operator {
     /// By which the request is found again.
@@ -92,6 +94,15 @@ impl FromRequest for Operator {
         Box::pin(async move {
             let found = authenticate(&request, KeyKind::Application).await?;
             if found.key.is_admin {
+                let state = request.app_data::<web::Data<ApiState>>();
+                let origin = Origin {
+                    user: found.key.key.user,
+                    email: found.key.email,
+                    key: found.key.key.identifier.to_string(),
+                    address: origin::caller_address(&request),
+                };
+                let state = state.ok_or(ApiError::Internal)?;
+                operations::begin(&request, state, &origin).await?;
                 Ok(Self {
                     trace: names::trace_of(&request),
                 })

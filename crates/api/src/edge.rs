@@ -21,6 +21,7 @@ use crate::error::ApiError;
 use crate::headers;
 use crate::metrics::Metrics;
 use crate::names;
+use crate::operations;
 use crate::rate;
 use crate::views;
 
@@ -58,6 +59,7 @@ pub(crate) async fn edge(
             }
         };
         let mut response = in_our_words(response);
+        operations::end(&response).await;
         if path.starts_with("/api/") {
             rate::tell(&mut response);
         }

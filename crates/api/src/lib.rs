@@ -17,6 +17,7 @@ mod lists;
 mod metrics;
 mod names;
 mod openapi;
+mod operations;
 mod origin;
 mod page;
 mod rate;

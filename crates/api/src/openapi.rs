@@ -11,7 +11,9 @@ use utoipa::openapi::{
 };
 use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
 
-use crate::handlers::application::{jobs, keys, nodes, servers, storage, subusers, users};
+use crate::handlers::application::{
+    activity as operations, jobs, keys, nodes, servers, storage, subusers, users,
+};
 use crate::handlers::{activity, backups, files, health, metrics};
 use crate::views::objects::{ErrorEntry, Errors};
 
@@ -32,7 +34,7 @@ use crate::views::objects::{ErrorEntry, Errors};
         keys::list, keys::create, keys::revoke,
         servers::list, servers::create, servers::show, servers::change, servers::delete, servers::set_state,
         subusers::list, subusers::set, subusers::remove,
-        nodes::list, jobs::list, jobs::show, jobs::cancel, storage::by_disk, storage::by_server,
+        operations::list, nodes::list, jobs::list, jobs::show, jobs::cancel, storage::by_disk, storage::by_server,
     ),
     components(schemas(Errors, ErrorEntry)),
     modifiers(&Key, &NoBodyWillDo, &OneName),

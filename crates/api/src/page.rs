@@ -1,6 +1,7 @@
 //! Pages of a list: what was asked for, and what is said about it.
 
 use actix_web::HttpRequest;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encode};
 
 use crate::views::objects::{Links, Pagination};
 
@@ -8,6 +9,13 @@ const PER_PAGE_DEFAULT: u64 = 25;
 const PER_PAGE_MAX: u64 = 100;
 /// The fields of a query by which lists choose.
 const CHOICES: [&str; 6] = ["user", "owner", "server", "kind", "state", "path"];
+
+/// What stands for itself in the value of a query.
+pub(crate) const PLAIN: AsciiSet = NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 /// The page that a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,17 +90,30 @@ impl Page {
     }
 }
 
-/// Returns what a query chooses, as it was written, so that the pages of a choice are pages of the same choice.
+/// Returns what a query chooses, so that the pages of a choice are pages of the same choice.
 fn filter(query: &str) -> String {
-    let chooses = |pair: &&str| {
-        let name = pair.split('=').next().unwrap_or_default();
-        CHOICES.contains(&name)
-    };
-    let choice: Vec<_> = query.split('&').filter(chooses).collect();
-    match choice.is_empty() {
-        true => String::new(),
-        false => format!("{}&", choice.join("&")),
+    let mut choice = String::new();
+    for name in CHOICES {
+        if let Some(value) = query_value(query, name) {
+            choice.push_str(&format!("{name}={}&", percent_encode(&value, &PLAIN)));
+        }
     }
+    choice
+}
+
+/// Returns a field of a query as the bytes that were encoded: names of files need not be UTF-8.
+pub(crate) fn query_value(query: &str, name: &str) -> Option<Vec<u8>> {
+    let decode = |text: &str| -> Vec<u8> {
+        let spaces = text.replace('+', " ");
+        percent_decode(spaces.as_bytes()).collect()
+    };
+    query
+        .split('&')
+        .filter_map(|pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (decode(key) == name.as_bytes()).then(|| decode(value))
+        })
+        .next_back()
 }
 
 /// Reads decimal digits, blanks around them trimmed; more than fit are as many as fit.

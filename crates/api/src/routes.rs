@@ -3,7 +3,9 @@
 use actix_web::{Resource, Route, guard, web};
 
 use crate::error::ApiError;
-use crate::handlers::application::{jobs, keys, nodes, servers, storage, subusers, users};
+use crate::handlers::application::{
+    activity as operations, jobs, keys, nodes, servers, storage, subusers, users,
+};
 use crate::handlers::{activity, backups, docs, files, health, metrics};
 use crate::metrics::{Pattern, Scope};
 
@@ -85,6 +87,7 @@ pub(crate) fn routes(app: &mut web::ServiceConfig) {
                     .route(web::put().to(subusers::set))
                     .route(web::delete().to(subusers::remove)),
             )
+            .service(resource("/activity", "GET, HEAD").route(read().to(operations::list)))
             .service(resource("/nodes", "GET, HEAD").route(read().to(nodes::list)))
             .service(resource("/jobs", "GET, HEAD").route(read().to(jobs::list)))
             .service(resource("/jobs/{job}", "GET, HEAD").route(read().to(jobs::show)))

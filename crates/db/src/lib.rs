@@ -20,6 +20,7 @@ pub mod maintenance;
 mod marks;
 mod migrate;
 pub mod notices;
+pub mod operations;
 pub mod rates;
 mod raw;
 pub mod retention;

@@ -12,7 +12,7 @@ use crate::connect::Database;
 use crate::error::Error;
 
 pub use leftovers::{Archived, Seen, Trace, archived, mark_found, mark_missing, traces};
-pub use prune::{prune_activity, prune_jobs, prune_rates, prune_runs};
+pub use prune::{prune_activity, prune_jobs, prune_operations, prune_rates, prune_runs};
 
 /// A run that has begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::servers::ended;
-use super::{Hosting, broken};
+use super::{Hosting, Panel, broken};
 use crate::support::eventually;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -191,5 +191,52 @@ async fn storage_tells_what_disks_and_servers_hold() {
     assert_eq!(servers[1]["disks"]["local"]["backups"], 2);
     let second = panel.list("/storage/servers?per_page=1&page=2").await;
     assert_eq!(second, servers[1..]);
+    hosting.app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_operators_change_is_written_down_with_who_from_where_and_what_came_of_it() {
+    let hosting = Hosting::without_worker().await;
+    let panel = &hosting.panel;
+    let uuid = hosting.server("audited").await["uuid"].clone();
+    let server = format!("/servers/{}", uuid.as_str().unwrap());
+    assert_eq!(panel.get(&server).await.status, 200);
+    let state = json!({ "state": "suspended" });
+    assert_eq!(
+        panel.put(&format!("{server}/state"), state).await.status,
+        200
+    );
+    assert_eq!(panel.patch(&server, json!({ "name": 1 })).await.status, 422);
+    assert_eq!(panel.delete("/keys/ptlc_aaaaaaaaaaa").await.status, 404);
+    // Who may not is not in it, nor is who only looks.
+    let stranger = Panel::with(&hosting.app, hosting.app.as_admin());
+    assert_eq!(stranger.delete(&server).await.status, 403);
+
+    let lines = panel.list("/activity").await;
+    let told: Vec<String> = lines
+        .iter()
+        .map(|line| {
+            let path = line["path"].as_str().unwrap();
+            let path = path.strip_prefix("/api/application").unwrap();
+            let method = line["method"].as_str().unwrap();
+            format!("{method} {path} {}", line["status"])
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "DELETE /keys/ptlc_aaaaaaaaaaa 404".to_owned(),
+            format!("PATCH {server} 422"),
+            format!("PUT {server}/state 200"),
+            "POST /servers 201".to_owned(),
+        ]
+    );
+    assert_eq!(lines[3]["subject"], uuid);
+    for line in &lines {
+        assert_eq!(line["email"], "admin@example.com");
+        assert_eq!(line["ip"], "127.0.0.1");
+        assert!(line["key"].as_str().unwrap().starts_with("ptla_"));
+        assert!(!line["request_id"].as_str().unwrap().is_empty());
+    }
     hosting.app.stop().await;
 }

@@ -9,7 +9,7 @@ use holdfast_domain::key::KeyKind;
 
 use super::{Hosting, Panel, user};
 
-const ROUTES: [(&str, &str); 27] = [
+const ROUTES: [(&str, &str); 28] = [
     ("GET", "/users"),
     ("POST", "/users"),
     ("GET", "/users/{user}"),
@@ -28,6 +28,7 @@ const ROUTES: [(&str, &str); 27] = [
     ("GET", "/servers/{server}/subusers"),
     ("PUT", "/servers/{server}/subusers/{user}"),
     ("DELETE", "/servers/{server}/subusers/{user}"),
+    ("GET", "/activity"),
     ("GET", "/nodes"),
     ("GET", "/jobs"),
     ("GET", "/jobs/{job}"),

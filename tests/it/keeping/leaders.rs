@@ -115,7 +115,7 @@ async fn what_has_ended_is_pruned_but_for_what_somebody_may_still_ask_for() {
     })
     .await;
     // The creation, the older restore, the one that was called off, and one of those that failed.
-    let counts = json!({"activity": 1, "jobs": 4, "rates": 1, "runs": 1});
+    let counts = json!({"activity": 1, "jobs": 4, "operations": 0, "rates": 1, "runs": 1});
     assert_eq!((&line["counts"], &line["error"]), (&counts, &json!(null)));
     let left = app
         .sql()

@@ -1,5 +1,6 @@
 //! The endpoints under `/api/application`, for administrators' application keys.
 
+pub(crate) mod activity;
 pub(crate) mod jobs;
 pub(crate) mod keys;
 pub(crate) mod nodes;

@@ -4,6 +4,7 @@ pub(crate) mod objects;
 
 use holdfast_db::jobs::Job;
 use holdfast_db::keys::KeyOfUser;
+use holdfast_db::operations::Operation;
 use holdfast_db::subusers::Subuser;
 use holdfast_db::usage::{ServerUse, Stored};
 use holdfast_db::users::User;
@@ -12,8 +13,9 @@ use holdfast_domain::{Progress, Server, ServerState};
 
 use self::objects::{
     DiskAttributes, DiskObject, JobAttributes, JobObject, KeyAttributes, KeyObject, NodeAttributes,
-    NodeObject, ObjectList, ServerAttributes, ServerObject, ServerUseAttributes, ServerUseObject,
-    StoredView, SubuserAttributes, SubuserObject, UserAttributes, UserObject, WorkerView,
+    NodeObject, ObjectList, OperationAttributes, OperationObject, ServerAttributes, ServerObject,
+    ServerUseAttributes, ServerUseObject, StoredView, SubuserAttributes, SubuserObject,
+    UserAttributes, UserObject, WorkerView,
 };
 use super::date;
 use super::objects::{ListMeta, Pagination};
@@ -24,6 +26,26 @@ pub(crate) fn list<T>(data: Vec<T>, pagination: Pagination) -> ObjectList<T> {
         object: "list",
         data,
         meta: ListMeta { pagination },
+    }
+}
+
+/// A line of the log of operations.
+pub(crate) fn operation(line: &Operation) -> OperationObject {
+    OperationObject {
+        object: "operation",
+        attributes: OperationAttributes {
+            id: line.id,
+            method: line.method.clone(),
+            path: line.path.clone(),
+            status: line.status,
+            subject: line.subject.clone(),
+            user: line.actor,
+            email: line.actor_email.clone(),
+            key: line.key.clone(),
+            ip: line.address.clone(),
+            request_id: line.request_id.clone(),
+            timestamp: date(line.at),
+        },
     }
 }
 

@@ -1,19 +1,13 @@
 //! What lies in a folder of a backup.
 
 use chrono::DateTime;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+use percent_encoding::percent_encode;
 
 use holdfast_archive::{EntryKind, Listed};
 
 use super::date;
 use super::objects::{FileAttributes, FileList, FileObject, ListMeta, Pagination};
-
-/// What stands for itself in the value of a query.
-const PLAIN: AsciiSet = NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+use crate::page::PLAIN;
 
 /// A page of a folder.
 pub(crate) fn file_list(entries: &[Listed], pagination: Pagination) -> FileList {

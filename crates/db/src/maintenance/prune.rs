@@ -81,6 +81,29 @@ pub async fn prune_activity(database: &Database, kept: Duration) -> Result<u64, 
     }
 }
 
+/// Removes lines of the log of operations that are older than `kept`; says how many.
+///
+/// # Errors
+/// When the database can't be written.
+pub async fn prune_operations(database: &Database, kept: Duration) -> Result<u64, Error> {
+    let mut removed = 0;
+    loop {
+        let done = sqlx::query!(
+            "DELETE FROM operations WHERE id = ANY (ARRAY(SELECT id FROM operations ORDER BY id LIMIT $2))
+                 AND created_at < now() - make_interval(secs => $1)",
+            kept.as_secs_f64(),
+            BATCH,
+        )
+        .execute(database.pool())
+        .await?
+        .rows_affected();
+        removed += done;
+        if done < BATCH.unsigned_abs() {
+            return Ok(removed);
+        }
+    }
+}
+
 /// Removes lines about maintenance that are older than `kept`; says how many. The latest of a task stay, since they
 /// say when it is due.
 ///

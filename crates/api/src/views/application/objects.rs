@@ -171,6 +171,40 @@ pub(crate) struct WorkerView {
     pub(crate) last_heartbeat_at: String,
 }
 
+/// A line of the log of operations, wrapped.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct OperationObject {
+    /// Always `operation`.
+    #[schema(example = "operation")]
+    pub(crate) object: &'static str,
+    pub(crate) attributes: OperationAttributes,
+}
+
+/// A request to this API that was to change something.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct OperationAttributes {
+    pub(crate) id: i64,
+    #[schema(example = "PUT")]
+    pub(crate) method: String,
+    pub(crate) path: String,
+    /// What was answered; null when that is not known.
+    pub(crate) status: Option<i32>,
+    /// UUID or identifier of what was made.
+    pub(crate) subject: Option<String>,
+    /// UUID of the administrator.
+    pub(crate) user: Uuid,
+    /// That user's address at the time.
+    pub(crate) email: String,
+    /// The first sixteen characters of the key.
+    pub(crate) key: String,
+    /// The caller's network address.
+    pub(crate) ip: Option<String>,
+    /// By which the request is found in the service's log.
+    pub(crate) request_id: String,
+    #[schema(format = DateTime)]
+    pub(crate) timestamp: String,
+}
+
 /// A job, wrapped.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct JobObject {

@@ -13,6 +13,7 @@ use crate::error::ApiError;
 use crate::input::Fields;
 use crate::openapi::Refusals;
 use crate::openapi::application::CreateKeyBody;
+use crate::operations;
 use crate::state::ApiState;
 use crate::views;
 use crate::views::application::objects::KeyObject;
@@ -74,6 +75,7 @@ pub(crate) async fn create(
     let owner = users::find(&state.database, &UserRef::Id(user)).await?;
     let owner = owner.ok_or(ApiError::NotFound)?;
     keys::create(&state.database, &key).await?;
+    operations::made(&request, &key.identifier);
     let found = KeyOfUser {
         key,
         is_admin: owner.is_admin,

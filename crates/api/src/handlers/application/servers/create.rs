@@ -13,6 +13,7 @@ use crate::error::ApiError;
 use crate::input::Fields;
 use crate::openapi::Refusals;
 use crate::openapi::application::CreateServerBody;
+use crate::operations;
 use crate::state::ApiState;
 use crate::views;
 use crate::views::application::objects::ServerObject;
@@ -59,5 +60,6 @@ pub(crate) async fn create(
         .await
         .map_err(|error| refused(error, id))?;
     transaction.commit().await?;
+    operations::made(&request, id);
     Ok(views::created(&views::application::server(&server, false)))
 }

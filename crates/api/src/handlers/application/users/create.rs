@@ -12,6 +12,7 @@ use crate::error::ApiError;
 use crate::input::Fields;
 use crate::openapi::Refusals;
 use crate::openapi::application::CreateUserBody;
+use crate::operations;
 use crate::state::ApiState;
 use crate::views;
 use crate::views::application::objects::UserObject;
@@ -43,6 +44,7 @@ pub(crate) async fn create(
     users::create(&state.database, id, email.as_str(), is_admin)
         .await
         .map_err(refused)?;
+    operations::made(&request, id);
     let user = users::find(&state.database, &UserRef::Id(id))
         .await?
         .ok_or(ApiError::NotFound)?;

@@ -1,7 +1,5 @@
 //! What both endpoints about a backup's contents begin with: who, may they, which path, and where its archive lies.
 
-use percent_encoding::percent_decode;
-
 use holdfast_domain::access::Action;
 use holdfast_domain::backup::Purpose;
 use holdfast_domain::report::chain;
@@ -12,6 +10,7 @@ use crate::auth::{Caller, permit};
 use crate::error::ApiError;
 use crate::handlers::files::unavailable;
 use crate::input::Violation;
+use crate::page::query_value;
 use crate::state::ApiState;
 
 /// An archive that this process can read, and what is wanted of it.
@@ -34,7 +33,7 @@ impl<'a> Reach<'a> {
     ) -> Result<Self, ApiError> {
         let (server, standing, backup) = caller.backup()?;
         permit(standing, Action::Download)?;
-        let said = value(query, "path").filter(|path| !path.is_empty());
+        let said = query_value(query, "path").filter(|path| !path.is_empty());
         if said.is_none() && must_say {
             return Err(ApiError::Invalid(vec![Violation {
                 field: "path".to_owned(),
@@ -120,21 +119,6 @@ fn failed(error: &holdfast_archive::Error, damaged: ApiError) -> ApiError {
     }
 }
 
-/// Returns a field of a query as the bytes that were encoded: names of files need not be UTF-8.
-fn value(query: &str, name: &str) -> Option<Vec<u8>> {
-    let decode = |text: &str| -> Vec<u8> {
-        let spaces = text.replace('+', " ");
-        percent_decode(spaces.as_bytes()).collect()
-    };
-    query
-        .split('&')
-        .filter_map(|pair| {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (decode(key) == name.as_bytes()).then(|| decode(value))
-        })
-        .next_back()
-}
-
 /// Writes a path as an archive has it: without slashes at its ends, or steps that lead nowhere.
 fn normal(path: &[u8]) -> Vec<u8> {
     let steps = path.split(|&byte| byte == b'/');
@@ -163,7 +147,7 @@ mod tests {
             ("paths=a", None),
             ("", None),
         ] {
-            let found = value(query, "path").map(|path| normal(&path));
+            let found = query_value(query, "path").map(|path| normal(&path));
             assert_eq!(found.as_deref(), expected, "{query}");
         }
     }
