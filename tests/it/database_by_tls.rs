@@ -52,7 +52,7 @@ impl OnTheNetwork {
             std::os::unix::fs::chown(&path, user, group).unwrap();
             path
         };
-        own("server.crt", &issued.pem);
+        own("server.crt", &issued.certificate.pem());
         own("server.key", &issued.key.serialize_pem());
         own(
             "pg_hba.conf",

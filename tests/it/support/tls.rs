@@ -3,21 +3,21 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair,
+};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
 /// A certificate for one name, by an authority of its own.
 pub(crate) struct Issued {
     /// The authority's certificate in PEM, which nobody trusts who was not told to.
     pub(crate) authority: String,
-    pub(crate) certificate: CertificateDer<'static>,
-    /// The same in PEM.
-    pub(crate) pem: String,
+    pub(crate) certificate: Certificate,
     pub(crate) key: KeyPair,
 }
 
@@ -36,8 +36,7 @@ impl Issued {
         let own = own.signed_by(&key, &authority).unwrap();
         Self {
             authority: authority.pem(),
-            certificate: own.der().clone(),
-            pem: own.pem(),
+            certificate: own,
             key,
         }
     }
@@ -63,7 +62,7 @@ impl Tls {
             .unwrap()
             .with_no_client_auth()
             .with_single_cert(
-                vec![issued.certificate],
+                vec![issued.certificate.der().clone()],
                 PrivateKeyDer::try_from(issued.key.serialize_der()).unwrap(),
             )
             .unwrap();
