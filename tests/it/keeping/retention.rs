@@ -161,6 +161,31 @@ async fn a_worker_has_old_backups_go_by_itself_but_never_the_last_good_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn neither_a_damaged_nor_a_missing_archive_takes_the_place_of_the_last_good_one() {
+    let app = App::start_with(&[("maintenance.interval_seconds", "604800")]).await;
+    files::make_server(&app.directory);
+    let (older, good, newest) = (app.backup().await, app.backup().await, app.backup().await);
+    for (uuid, days) in [(&older, 300), (&good, 200), (&newest, 100)] {
+        age(&app, uuid, days).await;
+    }
+    let would_go = || {
+        let told = told(&admin(&app, &[], &["retention", "--dry-run"]).json());
+        let uuids = told.into_iter().map(|(uuid, _)| uuid);
+        uuids.collect::<Vec<_>>()
+    };
+    assert_eq!(would_go(), [good.clone(), older.clone()]);
+    for mark in ["damaged_at", "missing_since"] {
+        let set =
+            |value: &str| format!("UPDATE backups SET {mark} = {value} WHERE id = '{newest}'");
+        app.sql().query(&set("now()")).await;
+        assert_eq!(would_go(), std::slice::from_ref(&older), "{mark}");
+        app.sql().query(&set("NULL")).await;
+    }
+    assert_eq!(would_go(), [good, older]);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rules_of_the_settings_thin_out_and_a_server_may_have_days_of_its_own() {
     let mut app = App::start_with(&[("maintenance.interval_seconds", "604800")]).await;
     files::make_server(&app.directory);
