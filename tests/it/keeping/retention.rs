@@ -209,6 +209,28 @@ async fn rules_of_the_settings_thin_out_and_a_server_may_have_days_of_its_own() 
         told(&rows),
         [(uuids[1].clone(), old.clone()), (uuids[0].clone(), old)]
     );
+    // Rules of its own, too, and then days are about what those don't decide.
+    let short = app.server.id.short();
+    let set = |rules: &str| admin(&app, &[], &["server", "set", &short, "--keep", rules]);
+    assert_eq!(set("last=1").json()["keep"], "last=1");
+    let rows = admin(&app, &[], &["retention", "--dry-run"]).json();
+    let thinned = "no keep rule keeps it".to_owned();
+    assert_eq!(
+        told(&rows),
+        [
+            (uuids[1].clone(), thinned.clone()),
+            (uuids[0].clone(), thinned)
+        ]
+    );
+    let refused = set("last=0");
+    assert_eq!(refused.code, Some(2));
+    assert!(
+        refused
+            .stderr
+            .contains("must be `settings`, or some of within=DAYS")
+    );
+    assert_eq!(set("settings").json()["keep"], Value::Null);
+    // Those two commands have stored the row as it was with them.
     app.server.limits.retention_days = Some(0);
     app.save_server().await;
     assert_eq!(
