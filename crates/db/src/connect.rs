@@ -4,12 +4,14 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{Executor, PgConnection, Postgres};
+use sqlx::{Connection as _, Executor, PgConnection, Postgres};
 
 use holdfast_domain::Trace;
 
 use crate::error::Error;
 
+/// How long after its last use a connection is taken to stand.
+const TRUSTED: Duration = Duration::from_secs(1);
 /// How long a caller waits for a connection before it is told that there is none.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -58,6 +60,17 @@ impl Database {
         let pool = PgPoolOptions::new()
             .max_connections(max_connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)
+            // Asking whether a connection still stands costs as much as a query. One that was used a moment ago is
+            // taken at its word; where it has broken since, that query says so.
+            .test_before_acquire(false)
+            .before_acquire(|connection, used| {
+                Box::pin(async move {
+                    if used.idle_for >= TRUSTED {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
             .after_connect(|connection, _| {
                 Box::pin(async move {
                     // Planning takes longer than running these queries, and none of them is better off for knowing

@@ -8,8 +8,9 @@ use uuid::Uuid;
 pub struct Marks(Box<[Uuid]>);
 
 impl From<Vec<Uuid>> for Marks {
-    /// Takes the marks in their order.
-    fn from(marks: Vec<Uuid>) -> Self {
+    /// Takes the marks in any order.
+    fn from(mut marks: Vec<Uuid>) -> Self {
+        marks.sort_unstable();
         Self(marks.into())
     }
 }

@@ -151,7 +151,7 @@ async fn find(
         r#"SELECT q.place AS "place!", k.identifier AS "identifier!", k.user_id AS "user_id!", k.kind AS "kind!",
                 k.profile AS "profile!", k.secret_hash AS "secret_hash!", k.description AS "description!",
                 k.allowed_ips AS "allowed_ips!", k.expires_at AS "expires_at?", k.created_at AS "created_at!",
-                a.is_admin AS "is_admin!", a.email AS "email!",
+                k.is_admin AS "is_admin!", k.email AS "email!",
                 s.id AS "server_id?", s.owner_id AS "server_owner_id?", s.name AS "server_name?",
                 s.directory AS "server_directory?", s.node AS "server_node?", s.disk AS "server_disk?",
                 s.state AS "server_state?", s.backup_limit AS "server_backup_limit?",
@@ -172,19 +172,20 @@ async fn find(
                 u.verify_state AS "verify_state?", u.verify_started_at AS "verify_started_at?",
                 r.state AS "restore_state?", r.started_at AS "restore_started_at?",
                 r.finalized_at AS "restore_finalized_at?", r.errors -> -1 ->> 'sentence' AS "restore_error?",
-                ARRAY(
-                    SELECT m.mark FROM list_marks m WHERE m.server_id = s.id AND q.backup IS NULL ORDER BY m.mark
-                ) AS "marks!"
+                ARRAY(SELECT m.mark FROM list_marks m WHERE m.server_id = s.id AND q.backup IS NULL) AS "marks!"
            FROM unnest($1::text[], $2::text[], $3::uuid[], $4::uuid[])
                 WITH ORDINALITY AS q (key, short, server, backup, place)
-           CROSS JOIN LATERAL (SELECT * FROM api_keys WHERE identifier = q.key LIMIT 1) k
-           CROSS JOIN LATERAL (SELECT is_admin, email FROM users WHERE id = k.user_id LIMIT 1) a
+           CROSS JOIN LATERAL (
+               SELECT keys.*, a.is_admin, a.email FROM api_keys keys JOIN users a ON a.id = keys.user_id
+               WHERE keys.identifier = q.key LIMIT 1
+           ) k
            LEFT JOIN LATERAL (
                SELECT * FROM servers
                WHERE identifier = q.short AND (q.server IS NULL OR id = q.server) AND deleting_at IS NULL LIMIT 1
            ) s ON true
            LEFT JOIN LATERAL (
-               SELECT permissions FROM subusers WHERE server_id = s.id AND user_id = k.user_id LIMIT 1
+               SELECT permissions FROM subusers
+               WHERE server_id = s.id AND user_id = k.user_id AND NOT k.is_admin AND s.owner_id <> k.user_id LIMIT 1
            ) p ON true
            LEFT JOIN LATERAL (SELECT * FROM backups WHERE id = q.backup AND server_id = s.id LIMIT 1) b ON true
            LEFT JOIN LATERAL (

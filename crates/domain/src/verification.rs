@@ -39,6 +39,12 @@ pub fn pace(archives: u64, every: Duration) -> Pace {
     }
 }
 
+/// From how many archives on [`pace`] stays the same, each coming `every` so often: more need not be counted.
+pub fn most_archives(every: Duration) -> u64 {
+    let most = every.as_millis() * u128::from(TOGETHER) / (2 * LOOK.as_millis());
+    u64::try_from(most).map_or(u64::MAX, |most| most.saturating_add(1))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,5 +67,15 @@ mod tests {
             };
             assert_eq!(pace(archives, month), expected, "{archives}");
         }
+    }
+
+    #[test]
+    fn more_archives_than_need_be_counted_make_no_difference() {
+        for seconds in [1, 59, 60, 61, 86_400, 30 * 86_400, 3650 * 86_400] {
+            let every = Duration::from_secs(seconds);
+            let most = most_archives(every);
+            assert_eq!(pace(most, every), pace(u64::MAX, every), "{seconds} s");
+        }
+        assert_eq!(most_archives(Duration::from_secs(30 * 86_400)), 216_001);
     }
 }

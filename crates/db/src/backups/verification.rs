@@ -5,7 +5,7 @@ use std::time::Duration;
 use holdfast_domain::activity::VerifyArgs;
 use holdfast_domain::backup::VerificationState;
 use holdfast_domain::job::PRIORITY_OF_SCHEDULED_VERIFICATION;
-use holdfast_domain::verification::pace;
+use holdfast_domain::verification::{most_archives, pace};
 use holdfast_domain::{BackupId, DiskName, JobId, JobKind, NodeName};
 
 use crate::connect::{Database, Transaction};
@@ -107,7 +107,7 @@ pub async fn schedule_verifications(
     if !is_time(database, place).await? {
         return Ok(None);
     }
-    let pace = pace(count(database, place).await?, every);
+    let pace = pace(count(database, place, most_archives(every)).await?, every);
     let unfinished = sqlx::query_scalar!(
         r#"SELECT count(*) AS "count!" FROM (
                SELECT 1 FROM jobs WHERE kind = 'verify_backup' AND state IN ('available', 'scheduled', 'running')
@@ -155,27 +155,41 @@ async fn is_time(database: &Database, place: Place<'_>) -> Result<bool, Error> {
     Ok(taken.rows_affected() == 1)
 }
 
-async fn count(database: &Database, place: Place<'_>) -> Result<u64, Error> {
+/// Counts the archives of a place, as far as that changes the pace.
+async fn count(database: &Database, place: Place<'_>, most: u64) -> Result<u64, Error> {
     let disk = place.disk.as_str();
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    // Where most rows count, Postgres would rather read the table as a whole, whose rows may be many more.
+    let mut transaction = database.begin().await?;
+    sqlx::query!("SET LOCAL enable_seqscan = off")
+        .execute(transaction.connection())
+        .await?;
     let count = match place.of_node {
         Some(node) => {
             sqlx::query_scalar!(
-                r#"SELECT count(*) AS "count!" FROM backups WHERE disk = $1 AND node = $2 AND state = 'completed'"#,
+                r#"SELECT count(*) AS "count!" FROM (
+                       SELECT 1 FROM backups WHERE disk = $1 AND node = $2 AND state = 'completed' LIMIT $3
+                   ) rows"#,
                 disk,
                 node.as_str(),
+                most,
             )
-            .fetch_one(database.pool())
+            .fetch_one(transaction.connection())
             .await?
         }
         None => {
             sqlx::query_scalar!(
-                r#"SELECT count(*) AS "count!" FROM backups WHERE disk = $1 AND state = 'completed'"#,
+                r#"SELECT count(*) AS "count!" FROM (
+                       SELECT 1 FROM backups WHERE disk = $1 AND state = 'completed' LIMIT $2
+                   ) rows"#,
                 disk,
+                most,
             )
-            .fetch_one(database.pool())
+            .fetch_one(transaction.connection())
             .await?
         }
     };
+    transaction.commit().await?;
     Ok(count.unsigned_abs())
 }
 
