@@ -32,6 +32,8 @@ for name in s3-id s3-secret; do
     once "/secrets/garage/$name" 400 $OWNER "$(cat "/secrets/holdfast/$name")"
 done
 
-# The folder of the disk `local` too: whoever started first would make it its own, and the worker may be root.
+# The folder of the disk `local` too: whoever started first would make it its own. The worker may be root, or another
+# user in this group, and the API reads what it stores.
 mkdir -p /owned/holdfast/backups
 chown $OWNER:$OWNER /owned/* /owned/holdfast/backups
+chmod 2770 /owned/holdfast/backups

@@ -191,3 +191,49 @@ async fn links_of_an_earlier_signing_key_stay_good_and_new_ones_are_the_newest_k
     }
     app.stop().await;
 }
+
+/// Asks on a connection that stays open, and reads the head of the answer.
+async fn ask(stream: &mut TcpStream) -> String {
+    let asked = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+    stream.write_all(asked).await.unwrap();
+    heard(stream).await
+}
+
+async fn heard(stream: &mut TcpStream) -> String {
+    let mut bytes = [0; 4096];
+    let read = tokio::time::timeout(Duration::from_secs(60), stream.read(&mut bytes));
+    let length = read.await.expect("the service says nothing").unwrap();
+    String::from_utf8_lossy(&bytes[..length]).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_connections_are_taken_than_are_allowed_and_the_next_one_waits_its_turn() {
+    let app = App::without_worker(&[
+        ("http.max_connections", "16"),
+        ("http.keep_alive_seconds", "300"),
+        ("http.request_timeout_seconds", "300"),
+    ])
+    .await;
+    // Each thread takes its share, rounded up.
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    let address = app.base_url.strip_prefix("http://").unwrap();
+    let mut held = Vec::new();
+    for _ in 0..16_usize.div_ceil(threads) * threads {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        assert!(ask(&mut stream).await.starts_with("HTTP/1.1 200"));
+        held.push(stream);
+    }
+    let mut next = TcpStream::connect(address).await.unwrap();
+    let asked = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+    next.write_all(asked).await.unwrap();
+    // Those that are held are served meanwhile, one after the other, so there was time for it too.
+    for stream in &mut held {
+        assert!(ask(stream).await.starts_with("HTTP/1.1 200"));
+    }
+    let early = tokio::time::timeout(Duration::from_millis(300), next.readable()).await;
+    assert!(early.is_err(), "one more was taken");
+    drop(held.pop());
+    assert!(heard(&mut next).await.starts_with("HTTP/1.1 200"));
+    drop((held, next));
+    app.stop().await;
+}

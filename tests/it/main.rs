@@ -14,6 +14,7 @@ mod activity;
 mod application;
 mod backups;
 mod cli;
+mod database_by_tls;
 mod disks;
 mod docs;
 mod faults;

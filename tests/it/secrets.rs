@@ -1,11 +1,14 @@
 //! No secret shows in a log: the output of real processes over a whole life, with everything logged that can be.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use reqwest::Method;
 use rustix::process::Signal;
 use serde_json::json;
 
 use crate::support::client::{Client, send};
 use crate::support::process::{Process, holdfast, run};
+use crate::support::receiver::Receiver;
 use crate::support::s3::{ACCESS_KEY, BUCKET, S3Server, SECRET_KEY};
 use crate::support::{eventually, files};
 
@@ -13,6 +16,16 @@ const SIGNING_KEY: &str = "a-signing-key-that-shows-nowhere-at-all";
 const PREVIOUS_KEY: &str = "an-earlier-key-that-shows-nowhere-either";
 /// A private key that protects nothing: it stands here.
 const IDENTITY: &str = "AGE-SECRET-KEY-1GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPQ4EGAEX";
+
+/// What a receiver's address has in it where it is all that keeps others out, as with chat services.
+const NOBODYS_ADDRESS: &str = "hooks/0123456789/an-address-that-shows-nowhere";
+
+/// A webhook's secret as people see it, as it is signed with, and as digits.
+fn secret_words(secret: &str) -> [String; 2] {
+    let encoded = secret.strip_prefix("whsec_").unwrap();
+    let bytes = STANDARD.decode(encoded).unwrap();
+    [encoded.to_owned(), hex::encode(bytes)]
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_secret_shows_in_what_a_service_prints_in_its_whole_life() {
@@ -66,6 +79,14 @@ async fn no_secret_shows_in_what_a_service_prints_in_its_whole_life() {
     let operator = text(&admin(&operator)["token"]);
     let mut links = Vec::new();
     let mut secrets = vec![token.clone(), operator.clone()];
+    // Two that are told of all: one that listens, and one whose address, a secret by itself, is nobody's.
+    let receiver = Receiver::start(&[]).await;
+    let nobodys = format!("http://127.0.0.1:9/{NOBODYS_ADDRESS}");
+    for url in [receiver.url.as_str(), &nobodys] {
+        let made = admin(&["webhook", "create", "--url", url]);
+        let secret = text(&made["secret"]);
+        secrets.extend(secret_words(&secret));
+    }
     for (directory, disk) in [(&directory, "local"), (&second, "offsite")] {
         let directory = directory.to_str().unwrap();
         let server = [
@@ -106,8 +127,23 @@ async fn no_secret_shows_in_what_a_service_prints_in_its_whole_life() {
         .plain(Method::POST, &keys)
         .json(&json!({ "user": owner, "kind": "client" }));
     secrets.push(text(&send(made).await.attributes_of(201)["token"]));
+    let signatures = eventually("webhooks are sent", async || {
+        let received = receiver.received();
+        let signatures = received
+            .iter()
+            .map(|one| one.headers["webhook-signature"].clone());
+        (received.len() >= 8).then(|| signatures.collect::<Vec<_>>())
+    })
+    .await;
+    eventually("the other is tried in vain", async || {
+        let all = admin(&["webhook", "list"]);
+        let mut all = all.as_array().unwrap().iter();
+        all.any(|one| !one["last_error"].is_null()).then_some(())
+    })
+    .await;
     process.signal(Signal::TERM);
     assert!(process.ended().await.success());
+    secrets.extend(signatures);
 
     let printed = format!("{}{}", process.stdout(), process.log());
     assert!(
@@ -116,7 +152,14 @@ async fn no_secret_shows_in_what_a_service_prints_in_its_whole_life() {
     );
     let signed = |link: &String| link.rsplit_once(['.', '=']).unwrap().1.to_owned();
     secrets.extend(links.iter().map(signed));
-    secrets.extend([SIGNING_KEY, PREVIOUS_KEY, SECRET_KEY, IDENTITY].map(str::to_owned));
+    let known = [
+        SIGNING_KEY,
+        PREVIOUS_KEY,
+        SECRET_KEY,
+        IDENTITY,
+        NOBODYS_ADDRESS,
+    ];
+    secrets.extend(known.map(str::to_owned));
     for secret in secrets {
         // Of a key, the part behind its public identifier.
         let secret = secret

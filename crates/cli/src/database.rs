@@ -111,7 +111,23 @@ pub(crate) fn listed(migrations: &[i64]) -> String {
 }
 
 async fn open(settings: &Settings, url: &str) -> Result<Database, Failure> {
+    check_root_certificate(url)?;
     Database::connect(url, settings.database.max_connections.get())
         .await
         .map_err(|error| Failure::of("the database can't be used", &error))
+}
+
+/// Tries the file of certificates that `url` names: the driver would not say which file is missing.
+fn check_root_certificate(url: &str) -> Result<(), Failure> {
+    let parameters = url.split_once('?').map_or("", |(_, parameters)| parameters);
+    for (key, path) in parameters.split('&').filter_map(|one| one.split_once('=')) {
+        // What is escaped, or a certificate itself, is the driver's to read.
+        let is_path = !path.contains('%') && !path.starts_with("-----");
+        if is_path && matches!(key, "sslrootcert" | "ssl-root-cert" | "ssl-ca") {
+            fs_err::File::open(path).map_err(|error| {
+                Failure::of("`sslrootcert` of the database URL can't be read", &error)
+            })?;
+        }
+    }
+    Ok(())
 }

@@ -158,6 +158,13 @@ pub enum Error {
         /// Its own message.
         message: String,
     },
+    /// Docker has not started a container, or it did not come up.
+    #[cfg(feature = "test-containers")]
+    #[error("PostgreSQL did not start in Docker: is Docker there, and the image?")]
+    Container {
+        /// What Docker says.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A file, folder, process or connection failed; the source names it.
     #[error(transparent)]
     Io(#[from] io::Error),

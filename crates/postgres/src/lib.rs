@@ -20,6 +20,8 @@ mod account;
 mod address;
 mod binaries;
 mod cluster;
+#[cfg(feature = "test-containers")]
+mod container;
 mod download;
 mod error;
 mod folder;
@@ -33,6 +35,8 @@ use std::path::PathBuf;
 
 pub use address::Address;
 pub use cluster::PrivatePostgres;
+#[cfg(feature = "test-containers")]
+pub use container::ContainedPostgres;
 pub use error::Error;
 pub use owner::running;
 

@@ -34,7 +34,7 @@ impl Postgres {
                 let private = private().await;
                 (private.url(ANY), Some(private))
             }
-            "container" => (container::start().await, None),
+            "container" => (contained().await, None),
             url if url.starts_with("postgres") => (of_any_database(url), None),
             other => {
                 panic!("{VARIABLE} is `{other}`: it may be private, container or postgres://…")
@@ -125,74 +125,24 @@ fn the_database_in_a_url_can_be_any() {
 }
 
 #[cfg(not(feature = "test-containers"))]
-mod container {
-    //! Built without containers.
-
-    pub(super) async fn start() -> String {
-        panic!("containers need `cargo test --features test-containers`")
-    }
+async fn contained() -> String {
+    panic!("containers need `cargo test --features test-containers`")
 }
 
+/// Starts the image of docker-compose.yml, and returns its URL.
 #[cfg(feature = "test-containers")]
-mod container {
-    //! Postgres in a container.
-
-    use std::os::unix::process::CommandExt as _;
-    use std::process::{Command, Stdio};
-
-    use testcontainers::core::{IntoContainerPort as _, WaitFor};
-    use testcontainers::runners::AsyncRunner as _;
-    use testcontainers::{GenericImage, ImageExt as _};
-
-    /// Starts it, and returns its URL.
-    pub(super) async fn start() -> String {
-        let (name, tag) = image();
-        let container = GenericImage::new(name, tag)
-            // Once while it is made, which listens to nobody, and once for good.
-            .with_wait_for(WaitFor::message_on_stdout("init process complete"))
-            .with_wait_for(WaitFor::message_on_stderr("ready to accept connections"))
-            .with_exposed_port(5432.tcp())
-            .with_env_var("POSTGRES_HOST_AUTH_METHOD", "trust")
-            .with_cmd(["-c", "fsync=off", "-c", "synchronous_commit=off"])
-            .start()
-            .await
-            .expect("Docker starts a container: does it run, and is the image there?");
-        let host = container.get_host().await.unwrap();
-        let port = container.get_host_port_ipv4(5432).await.unwrap();
-        remove_at_the_end(container.id());
-        // Dropped, it would be removed at once.
-        std::mem::forget(container);
-        let url = format!(
-            "postgres://postgres@{host}:{port}/{}?sslmode=disable",
-            super::ANY
-        );
-        // What the first of its two lives has said may be taken for the second's word.
-        crate::support::eventually("Postgres answers", async || {
-            super::ask(&url.replace(super::ANY, "postgres"), "SELECT 1")
-                .await
-                .ok()
-        })
-        .await;
-        url
-    }
-
-    /// The image of docker-compose.yml.
-    fn image() -> (String, String) {
-        let compose = include_str!("../../../docker-compose.yml");
-        let image = compose
-            .lines()
-            .find_map(|line| line.trim().strip_prefix("image: postgres:"));
-        ("postgres".to_owned(), image.unwrap().to_owned())
-    }
-
-    /// Has a process of its own wait for the end of this one, of which its stdin tells, and remove the container.
-    fn remove_at_the_end(container: &str) {
-        let mut guard = Command::new("sh");
-        guard.args(["-c", "cat; exec docker rm -f -v \"$0\"", container]);
-        guard.stdout(Stdio::null()).stderr(Stdio::null());
-        // Ctrl-C in the terminal is not for it.
-        guard.process_group(0);
-        let guard = guard.stdin(Stdio::piped()).spawn().unwrap();
-        std::mem::forget(guard);
-    }
+async fn contained() -> String {
+    let compose = include_str!("../../../docker-compose.yml");
+    let mut lines = compose.lines();
+    let tag = lines.find_map(|line| line.trim().strip_prefix("image: postgres:"));
+    let container = holdfast_postgres::ContainedPostgres::start("postgres", tag.unwrap());
+    let container = match container.await {
+        Ok(container) => container,
+        Err(error) => panic!("{}", holdfast_domain::report::chain(&error)),
+    };
+    super::eventually("Postgres answers", async || {
+        ask(&container.url("postgres"), "SELECT 1").await.ok()
+    })
+    .await;
+    container.url(ANY)
 }

@@ -3,13 +3,44 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair,
+};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+
+/// A certificate for one name, by an authority of its own.
+pub(crate) struct Issued {
+    /// The authority's certificate in PEM, which nobody trusts who was not told to.
+    pub(crate) authority: String,
+    pub(crate) certificate: Certificate,
+    pub(crate) key: KeyPair,
+}
+
+impl Issued {
+    /// Makes an authority, and has it issue a certificate for a name or an address.
+    pub(crate) fn to(name: &str, authority: &str) -> Self {
+        let mut of_authority = CertificateParams::new(Vec::new()).unwrap();
+        of_authority
+            .distinguished_name
+            .push(DnType::CommonName, authority);
+        of_authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let authority =
+            CertifiedIssuer::self_signed(of_authority, KeyPair::generate().unwrap()).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let own = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let own = own.signed_by(&key, &authority).unwrap();
+        Self {
+            authority: authority.pem(),
+            certificate: own,
+            key,
+        }
+    }
+}
 
 /// The server's way through TLS. It ends when dropped.
 pub(crate) struct Tls {
@@ -24,31 +55,21 @@ impl Tls {
     pub(crate) async fn start(to: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let mut of_authority = CertificateParams::new(Vec::new()).unwrap();
         // Each is somebody else.
-        let name = format!("the authority of {address}");
-        of_authority
-            .distinguished_name
-            .push(DnType::CommonName, name);
-        of_authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let authority =
-            CertifiedIssuer::self_signed(of_authority, KeyPair::generate().unwrap()).unwrap();
-        let key = KeyPair::generate().unwrap();
-        let own = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
-        let own = own.signed_by(&key, &authority).unwrap();
+        let issued = Issued::to("127.0.0.1", &format!("the authority of {address}"));
         let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
             .with_single_cert(
-                vec![own.der().clone()],
-                PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+                vec![issued.certificate.der().clone()],
+                PrivateKeyDer::try_from(issued.key.serialize_der()).unwrap(),
             )
             .unwrap();
         let acceptor = TlsAcceptor::from(Arc::new(config));
         Self {
             address,
-            authority: authority.pem(),
+            authority: issued.authority,
             running: tokio::spawn(accept(listener, acceptor, to)),
         }
     }
