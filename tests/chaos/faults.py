@@ -202,7 +202,7 @@ class Faults:
     def fill_disk(self, target, rng):
         ballast = target.folder / ".ballast"
         try:
-            with open(ballast, "wb") as file:
+            with open(ballast, "wb", buffering=0) as file:
                 try:
                     while True:
                         file.write(b"x" * (1 << 20))

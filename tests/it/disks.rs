@@ -3,9 +3,10 @@
 mod failures;
 mod life;
 mod outside;
+mod unmounted;
 
 use holdfast_domain::DiskName;
-use holdfast_storage::{Disk, S3Keys, S3Options, ServerSideEncryption, StorageKey};
+use holdfast_storage::{Disk, Partial, S3Keys, S3Options, ServerSideEncryption, StorageKey};
 
 use crate::support::app::{App, Setting};
 use crate::support::proxy::{Fault, Proxy};
@@ -117,6 +118,16 @@ async fn stored(disk: &Disk) -> Vec<StorageKey> {
     let mut found = Vec::new();
     while let Some(page) = listing.next_page().await.unwrap() {
         found.extend(page.into_iter().map(|object| object.key));
+    }
+    found
+}
+
+/// What uploads have left on a disk that have not ended.
+async fn partials(disk: &Disk) -> Vec<Partial> {
+    let mut listing = disk.partials();
+    let mut found = Vec::new();
+    while let Some(page) = listing.next_page().await.unwrap() {
+        found.extend(page);
     }
     found
 }

@@ -4,6 +4,8 @@
 mod clocks;
 mod database_away;
 mod full;
+mod hangs;
+mod held;
 mod phases;
 mod postgres_dies;
 

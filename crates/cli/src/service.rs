@@ -31,7 +31,7 @@ use crate::telemetry::spans;
 
 pub(crate) use disks::shared_disks;
 use disks::verify_every;
-pub use disks::{disks, place_rules};
+pub use disks::{disks, open_disks, place_rules};
 
 /// How long connections may take to close at the end.
 const CLOSE: Duration = Duration::from_secs(2);

@@ -1,5 +1,6 @@
 //! What maintenance has done and what is due, and the pruning of what nobody asks for any more.
 
+mod in_use;
 mod leftovers;
 mod prune;
 
@@ -11,6 +12,7 @@ use serde_json::Value;
 use crate::connect::Database;
 use crate::error::Error;
 
+pub use in_use::disks_in_use;
 pub use leftovers::{Archived, Seen, Trace, archived, mark_found, mark_missing, traces};
 pub use prune::{prune_activity, prune_jobs, prune_rates, prune_runs};
 

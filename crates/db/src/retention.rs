@@ -5,12 +5,13 @@ use serde_json::json;
 use uuid::Uuid;
 
 use holdfast_domain::activity::DeleteArgs;
-use holdfast_domain::retention::{Candidate, Outcome};
+use holdfast_domain::retention::{Candidate, Outcome, Thinning};
 use holdfast_domain::{BackupId, DiskName, JobId, JobKind, NodeName, ServerId};
 
 use crate::connect::{Database, Transaction};
 use crate::error::Error;
 use crate::jobs::{self, NewJob};
+use crate::servers;
 
 /// How often a deletion is tried before it is given up until the next time.
 const MAX_ATTEMPTS: u32 = 3;
@@ -24,6 +25,8 @@ pub struct Server {
     pub node: NodeName,
     /// Its own word about days.
     pub days: Option<u32>,
+    /// Its own rules.
+    pub rules: Option<Thinning>,
     /// Its own limit of backups.
     pub limit: Option<u32>,
     /// Whether the oldest go when it has more.
@@ -51,6 +54,7 @@ struct ServerRow {
     id: Uuid,
     node: String,
     retention_days: Option<i32>,
+    keep: Option<String>,
     backup_limit: Option<i32>,
     rotate: bool,
 }
@@ -65,6 +69,7 @@ impl TryFrom<ServerRow> for Server {
                 .map_err(|_| Error::unreadable("node name", &row.node))?,
             // The schema lets no negative number in.
             days: row.retention_days.and_then(|days| days.try_into().ok()),
+            rules: row.keep.as_deref().map(servers::rules).transpose()?,
             limit: row.backup_limit.and_then(|limit| limit.try_into().ok()),
             rotate: row.rotate,
         })
@@ -152,7 +157,7 @@ pub async fn servers(
 ) -> Result<Vec<Server>, Error> {
     let rows = sqlx::query_as!(
         ServerRow,
-        "SELECT id, node, retention_days, backup_limit, rotate FROM servers
+        "SELECT id, node, retention_days, keep, backup_limit, rotate FROM servers
          WHERE deleting_at IS NULL AND id > $1 ORDER BY id LIMIT $2",
         after.map_or(Uuid::nil(), |server| server.0),
         i64::from(limit),
@@ -183,7 +188,7 @@ pub async fn hold(
 ) -> Result<Option<(Server, Vec<Held>)>, Error> {
     let row = sqlx::query_as!(
         ServerRow,
-        "SELECT id, node, retention_days, backup_limit, rotate FROM servers
+        "SELECT id, node, retention_days, keep, backup_limit, rotate FROM servers
          WHERE id = $1 AND deleting_at IS NULL FOR NO KEY UPDATE",
         server.0
     )
@@ -217,7 +222,7 @@ pub async fn rotating(
 ) -> Result<Option<Server>, Error> {
     let row = sqlx::query_as!(
         ServerRow,
-        "SELECT id, node, retention_days, backup_limit, rotate FROM servers
+        "SELECT id, node, retention_days, keep, backup_limit, rotate FROM servers
          WHERE id = $1 AND rotate AND deleting_at IS NULL FOR NO KEY UPDATE",
         server.0
     )

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use holdfast_domain::limit::Load;
 use holdfast_domain::name::{DiskName, NodeName};
+use holdfast_domain::retention::Thinning;
 use holdfast_domain::server::ServerLimits;
 use holdfast_domain::{JobKind, PlacedBy, Server, ServerId, ServerRef, ServerState, UserId};
 
@@ -32,6 +33,7 @@ pub(crate) struct Row {
     pub(crate) max_backup_bytes: Option<i64>,
     pub(crate) quota_bytes: Option<i64>,
     pub(crate) retention_days: Option<i32>,
+    pub(crate) keep: Option<String>,
     pub(crate) rotate: bool,
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) placed_by: String,
@@ -62,6 +64,7 @@ impl TryFrom<Row> for Server {
                 max_backup_bytes: row.max_backup_bytes.and_then(|n| n.try_into().ok()),
                 quota_bytes: row.quota_bytes.and_then(|n| n.try_into().ok()),
                 retention_days: row.retention_days.and_then(|n| n.try_into().ok()),
+                keep: row.keep.as_deref().map(rules).transpose()?,
                 rotate: row.rotate,
             },
             created_at: row.created_at,
@@ -71,12 +74,17 @@ impl TryFrom<Row> for Server {
     }
 }
 
+/// Reads the rules that keep a server's backups.
+pub(crate) fn rules(text: &str) -> Result<Thinning, Error> {
+    Thinning::parse(text).ok_or_else(|| Error::unreadable("rules that keep backups", text))
+}
+
 macro_rules! select_servers {
     ($executor:expr, $fetch:ident, $tail:tt $(, $argument:expr)* $(,)?) => {
         sqlx::query_as!(
             Row,
             "SELECT s.id, s.owner_id, s.name, s.directory, s.node, s.disk, s.state, s.backup_limit,
-                    s.max_backup_bytes, s.quota_bytes, s.retention_days, s.rotate, s.created_at, s.placed_by
+                    s.max_backup_bytes, s.quota_bytes, s.retention_days, s.keep, s.rotate, s.created_at, s.placed_by
              FROM servers s
              WHERE s.deleting_at IS NULL "
                 + $tail,
@@ -144,7 +152,7 @@ pub async fn restoring(
 ) -> Result<BTreeSet<ServerId>, Error> {
     let servers: Vec<Uuid> = servers.iter().map(|server| server.0).collect();
     let found = sqlx::query_scalar!(
-        "SELECT server_id FROM jobs WHERE server_id = ANY ($1) AND kind = 'restore_backup'
+        "SELECT server_id FROM jobs WHERE server_id = ANY ($1) AND (kind = 'restore_backup') IS TRUE
              AND state IN ('available', 'scheduled', 'running')",
         &servers,
     )

@@ -84,6 +84,7 @@ struct Row {
     server_max_backup_bytes: Option<i64>,
     server_quota_bytes: Option<i64>,
     server_retention_days: Option<i32>,
+    server_keep: Option<String>,
     server_rotate: Option<bool>,
     server_created_at: Option<DateTime<Utc>>,
     server_placed_by: Option<String>,
@@ -144,7 +145,7 @@ async fn find(
         .collect();
     let backups: Vec<Option<Uuid>> = named.iter().map(|n| n.backup.map(|id| id.0)).collect();
     // LIMIT 1 has each question walk the indexes, however many there are: joined freely, fifty questions
-    // look like a reason to read the tables as a whole.
+    // look like a reason to read the tables as a whole. The restores are named as `jobs_restores` names them.
     let rows = sqlx::query_as!(
         Row,
         r#"SELECT q.place AS "place!", k.identifier AS "identifier!", k.user_id AS "user_id!", k.kind AS "kind!",
@@ -155,7 +156,7 @@ async fn find(
                 s.directory AS "server_directory?", s.node AS "server_node?", s.disk AS "server_disk?",
                 s.state AS "server_state?", s.backup_limit AS "server_backup_limit?",
                 s.max_backup_bytes AS "server_max_backup_bytes?", s.quota_bytes AS "server_quota_bytes?",
-                s.retention_days AS "server_retention_days?", s.rotate AS "server_rotate?", s.created_at AS "server_created_at?",
+                s.retention_days AS "server_retention_days?", s.keep AS "server_keep?", s.rotate AS "server_rotate?", s.created_at AS "server_created_at?",
                 s.placed_by AS "server_placed_by?", p.permissions AS "permissions?",
                 b.id AS "backup_id?", b.name AS "backup_name?", b.ignored_files AS "backup_ignored_files?",
                 b.disk AS "backup_disk?", b.node AS "backup_node?", b.state AS "backup_state?", b.is_locked AS "backup_is_locked?",
@@ -199,7 +200,7 @@ async fn find(
            ) u ON true
            LEFT JOIN LATERAL (
                SELECT j.state, j.started_at, j.finalized_at, j.errors FROM jobs j
-               WHERE j.server_id = s.id AND j.backup_id = b.id AND j.kind = 'restore_backup'
+               WHERE j.server_id = s.id AND j.backup_id = b.id AND (j.kind = 'restore_backup') IS TRUE
                ORDER BY j.id DESC LIMIT 1
            ) r ON true"#,
         &keys,
@@ -283,6 +284,7 @@ impl Row {
             max_backup_bytes: self.server_max_backup_bytes,
             quota_bytes: self.server_quota_bytes,
             retention_days: self.server_retention_days,
+            keep: self.server_keep.take(),
             rotate: self.server_rotate?,
             created_at: self.server_created_at?,
             placed_by: self.server_placed_by.take()?,

@@ -4,6 +4,8 @@
 //! that is good: one that is damaged or missing protects nobody, so it never takes the place of one
 //! that does.
 
+mod keep;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -41,16 +43,24 @@ pub struct Thinning {
 }
 
 impl Policy {
-    /// Returns the policy of a server: its own word about days stands in place of everything that the settings say.
+    /// Returns the policy of a server: its own word about days or rules stands in place of everything that the
+    /// settings say. With rules of its own, days are about what those don't decide.
     #[must_use]
-    pub fn of_server(self, own_days: Option<u32>, rotate_to: Option<u32>) -> Self {
-        match own_days {
-            Some(days) => Self {
-                days,
-                thinning: Thinning::default(),
-                rotate_to,
-            },
-            None => Self { rotate_to, ..self },
+    pub fn of_server(
+        self,
+        own_days: Option<u32>,
+        own_rules: Option<Thinning>,
+        rotate_to: Option<u32>,
+    ) -> Self {
+        let thinning = match (own_rules, own_days) {
+            (Some(rules), _) => rules,
+            (None, Some(_)) => Thinning::default(),
+            (None, None) => self.thinning,
+        };
+        Self {
+            days: own_days.unwrap_or(self.days),
+            thinning,
+            rotate_to,
         }
     }
 }

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use crate::id::{ServerId, UserId};
 use crate::name::{DiskName, NodeName};
 use crate::place::PlacedBy;
+use crate::retention::Thinning;
 
 /// A server as the database holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +45,8 @@ pub struct ServerLimits {
     pub quota_bytes: Option<u64>,
     /// How long backups are kept, in days; 0 means for ever.
     pub retention_days: Option<u32>,
+    /// Which backups are kept, in place of what the settings say.
+    pub keep: Option<Thinning>,
     /// Whether it may have one more backup at its limit, for which the oldest unlocked one goes afterwards.
     pub rotate: bool,
 }

@@ -15,7 +15,7 @@ use crate::encryption::{self, Encryption, sealed_bytes};
 use crate::error::Error;
 use crate::gcs::{GcsDisk, GcsOptions};
 use crate::key::StorageKey;
-use crate::listing::Listing;
+use crate::listing::{Listing, Partials, PartialsOf};
 use crate::local::LocalDisk;
 use crate::meter::{Meter, Operation};
 use crate::reader::Reader;
@@ -61,6 +61,16 @@ impl Disk {
     /// When `root` is no directory, can't be written to, or belongs to a disk of another name.
     pub fn local(name: DiskName, root: &Path) -> Result<Self, Error> {
         let backend = Backend::Local(LocalDisk::open_root(name.clone(), root)?);
+        Ok(Self::new(name, backend))
+    }
+
+    /// Opens a disk in the folder `root` that is known to hold archives. One that is not there is not made anew, or a
+    /// folder that is not mounted would turn into an empty disk: until it is there, whatever is asked of it fails.
+    ///
+    /// # Errors
+    /// When `root` is no directory, can't be written to, or belongs to a disk of another name.
+    pub fn local_in_use(name: DiskName, root: &Path) -> Result<Self, Error> {
+        let backend = Backend::Local(LocalDisk::open_in_use(name.clone(), root)?);
         Ok(Self::new(name, backend))
     }
 
@@ -253,19 +263,14 @@ impl Disk {
         }
     }
 
-    /// Lists what unfinished uploads have left behind, running ones among them: only the caller
-    /// knows which those are. A server that can't tell has none to tell of.
-    ///
-    /// # Errors
-    /// When the disk can't be read.
-    pub async fn partials(&self) -> Result<Vec<Partial>, Error> {
-        let found = match &self.backend {
-            Backend::Local(disk) => disk.partials().await,
-            Backend::S3(disk) => disk.partials(None).await,
-            // Sessions can't be listed, and end by themselves.
-            Backend::Gcs(_) => Ok(Vec::new()),
+    /// Lists what unfinished uploads have left behind.
+    pub fn partials(&self) -> Partials {
+        let of = match &self.backend {
+            Backend::Local(disk) => PartialsOf::Local(disk.list(None)),
+            Backend::S3(disk) => PartialsOf::S3(disk.partials("")),
+            Backend::Gcs(_) => PartialsOf::Gcs,
         };
-        self.count(Operation::Sweep, found)
+        Partials::new(of, self.meter.clone())
     }
 
     /// Removes what an unfinished upload has left behind.

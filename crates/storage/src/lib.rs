@@ -44,7 +44,7 @@ pub use encryption::{Encryption, KeysRefused};
 pub use error::Error;
 pub use gcs::{GcsOptions, ServiceAccount};
 pub use key::{ArchiveKey, StorageKey};
-pub use listing::{Listing, Object};
+pub use listing::{Listing, Object, Partials};
 pub use local::free_bytes;
 pub use manifest::Manifest;
 pub use reader::Reader;

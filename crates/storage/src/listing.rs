@@ -1,4 +1,4 @@
-//! Lists what lies on a disk, page by page.
+//! Lists what lies on a disk, page by page: whole objects, and what uploads have left that did not end.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -6,11 +6,13 @@ use std::time::SystemTime;
 
 use holdfast_domain::ServerId;
 
+use crate::disk::Partial;
 use crate::error::Error;
 use crate::gcs::GcsListing;
 use crate::key::StorageKey;
 use crate::local::LocalDisk;
-use crate::s3::S3Listing;
+use crate::meter::{Meter, Operation};
+use crate::s3::{S3Listing, S3Partials};
 
 /// An object that lies whole on a disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,14 +78,64 @@ impl Listing {
 }
 
 impl LocalListing {
-    async fn next_page(&mut self) -> Result<Option<Vec<Object>>, Error> {
+    async fn next_server(&mut self) -> Result<Option<ServerId>, Error> {
         let servers = match &mut self.servers {
             Some(servers) => servers,
             None => self.servers.insert(self.disk.servers().await?.into()),
         };
-        match servers.pop_front() {
+        Ok(servers.pop_front())
+    }
+
+    async fn next_page(&mut self) -> Result<Option<Vec<Object>>, Error> {
+        match self.next_server().await? {
             Some(server) => self.disk.objects(server).await.map(Some),
             None => Ok(None),
+        }
+    }
+
+    async fn next_partials(&mut self) -> Result<Option<Vec<Partial>>, Error> {
+        match self.next_server().await? {
+            Some(server) => self.disk.partials(server).await.map(Some),
+            None => Ok(None),
+        }
+    }
+}
+
+/// What uploads have left on a disk that have not ended, page by page, running ones among them: only the caller
+/// knows which those are. A server that can't tell has none to tell of.
+#[derive(Debug)]
+pub struct Partials {
+    of: PartialsOf,
+    meter: Option<Meter>,
+}
+
+#[derive(Debug)]
+pub(crate) enum PartialsOf {
+    Local(LocalListing),
+    S3(S3Partials),
+    /// Sessions can't be listed, and end by themselves.
+    Gcs,
+}
+
+impl Partials {
+    pub(crate) fn new(of: PartialsOf, meter: Option<Meter>) -> Self {
+        Self { of, meter }
+    }
+
+    /// Returns some more, perhaps none; `None` after the last page. What was returned may be removed before the next
+    /// page is asked for.
+    ///
+    /// # Errors
+    /// When the disk can't be read.
+    pub async fn next_page(&mut self) -> Result<Option<Vec<Partial>>, Error> {
+        let page = match &mut self.of {
+            PartialsOf::Local(listing) => listing.next_partials().await,
+            PartialsOf::S3(listing) => listing.next_page().await,
+            PartialsOf::Gcs => return Ok(None),
+        };
+        match &self.meter {
+            Some(meter) => meter.count(Operation::Sweep, page),
+            None => page,
         }
     }
 }

@@ -6,6 +6,7 @@
 //! tokio's blocking threads; the caller hands over chunks of about a megabyte,
 //! so that the hand-over costs nothing.
 
+mod root;
 mod upload;
 
 use std::fs::File;
@@ -13,7 +14,6 @@ use std::io::{self, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use fs_err as fs;
 use holdfast_domain::{BackupId, DiskName, ServerId};
@@ -26,11 +26,6 @@ use crate::reader::LocalReader;
 
 pub(crate) use upload::LocalUpload;
 
-/// Names the disk that a root belongs to, so that two disks can't share one by mistake.
-const MARKER: &str = ".holdfast-disk";
-/// How the names of files begin that try whether the folder can be written.
-const PROBE: &str = ".holdfast-probe-";
-
 /// A disk in a folder.
 #[derive(Debug)]
 pub(crate) struct LocalDisk {
@@ -39,50 +34,6 @@ pub(crate) struct LocalDisk {
 }
 
 impl LocalDisk {
-    /// Opens the disk in `root`, which is made when it is not there.
-    ///
-    /// # Errors
-    /// When `root` is no directory, can't be written to, or belongs to a disk of another name.
-    pub(crate) fn open_root(name: DiskName, root: &Path) -> Result<Arc<Self>, Error> {
-        let disk = Self {
-            name,
-            root: root.to_owned(),
-        };
-        disk.claim_root()
-            .map_err(|source| disk.failed(root.display(), source))?;
-        Ok(Arc::new(disk))
-    }
-
-    fn claim_root(&self) -> io::Result<()> {
-        fs::create_dir_all(&self.root)?;
-        let marker = self.root.join(MARKER);
-        match fs::read_to_string(&marker) {
-            Ok(owner) if owner.trim() == self.name.as_str() => {}
-            Ok(owner) => {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidInput,
-                    format!(
-                        "`{}` belongs to disk `{}`",
-                        self.root.display(),
-                        owner.trim()
-                    ),
-                ));
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                fs::write(&marker, format!("{}\n", self.name))?;
-            }
-            Err(error) => return Err(error),
-        }
-        self.probe()
-    }
-
-    /// Writes and removes a file: the only proof of a writable folder that also holds for root.
-    fn probe(&self) -> io::Result<()> {
-        let probe = self.root.join(format!("{PROBE}{}", std::process::id()));
-        fs::write(&probe, b"holdfast")?;
-        fs::remove_file(&probe)
-    }
-
     fn failed(&self, object: impl ToString, source: io::Error) -> Error {
         Error::from_io(self.name.as_str(), object, source)
     }
@@ -121,7 +72,7 @@ impl LocalDisk {
             self.blocking(key, move |disk| {
                 // The root itself is never made here: a disk that was unmounted must not turn
                 // into a folder on the system's own disk.
-                fs::metadata(disk.root.join(MARKER))?;
+                disk.is_there()?;
                 let folder = partial.parent().unwrap_or(&disk.root);
                 if let Err(error) = fs::create_dir(folder)
                     && error.kind() != io::ErrorKind::AlreadyExists
@@ -244,15 +195,12 @@ impl LocalDisk {
         }
     }
 
-    pub(crate) async fn partials(self: &Arc<Self>) -> Result<Vec<Partial>, Error> {
-        self.blocking(self.root.display(), move |disk| {
-            let mut found = Vec::new();
-            for server in disk.server_folders()? {
-                found.extend(disk.partials_of(server)?);
-            }
-            Ok(found)
-        })
-        .await
+    pub(crate) async fn partials(
+        self: &Arc<Self>,
+        server: ServerId,
+    ) -> Result<Vec<Partial>, Error> {
+        self.blocking(self.root.display(), move |disk| disk.partials_of(server))
+            .await
     }
 
     pub(crate) async fn remove_partial(self: &Arc<Self>, partial: &Partial) -> Result<(), Error> {
@@ -261,55 +209,12 @@ impl LocalDisk {
             .await
     }
 
-    pub(crate) async fn remove_probes(self: &Arc<Self>, before: SystemTime) -> Result<u64, Error> {
-        self.blocking(self.root.display(), move |disk| {
-            disk.is_there()?;
-            let mut removed = 0;
-            for entry in fs::read_dir(&disk.root)? {
-                let entry = entry?;
-                let name = entry.file_name();
-                let is_probe = name.to_str().is_some_and(|name| name.starts_with(PROBE));
-                // One that has gone meanwhile is not old.
-                let written_at = entry.metadata().and_then(|found| found.modified());
-                if is_probe && written_at.is_ok_and(|at| at < before) {
-                    disk.remove(&entry.path())?;
-                    removed += 1;
-                }
-            }
-            Ok(removed)
-        })
-        .await
-    }
-
     pub(crate) async fn free_bytes(self: &Arc<Self>) -> Result<u64, Error> {
         self.blocking(self.root.display(), |disk| {
-            fs::metadata(disk.root.join(MARKER))?;
+            disk.is_there()?;
             free_bytes(&disk.root)
         })
         .await
-    }
-
-    pub(crate) async fn check(self: &Arc<Self>) -> Result<(), Error> {
-        self.blocking(self.root.display(), |disk| {
-            fs::metadata(disk.root.join(MARKER))?;
-            disk.probe()
-        })
-        .await
-        .map_err(|error| match error {
-            Error::NotFound { object } => Error::Unavailable {
-                disk: self.name.to_string(),
-                object,
-                source: format!("`{MARKER}` is missing").into(),
-            },
-            other => other,
-        })
-    }
-
-    fn is_there(&self) -> io::Result<()> {
-        match fs::metadata(self.root.join(MARKER)) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(io::Error::other(format!("the disk is not there: {error}"))),
-        }
     }
 
     /// Tells an object that is not there from a disk that is not there.

@@ -15,7 +15,7 @@ mod upload;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::Builder;
@@ -29,7 +29,7 @@ use crate::disposition::disposition;
 use crate::error::Error;
 use crate::key::StorageKey;
 
-pub(crate) use listing::S3Listing;
+pub(crate) use listing::{S3Listing, S3Partials};
 pub use options::{S3Keys, S3Options, ServerSideEncryption};
 pub(crate) use reader::S3Reader;
 pub(crate) use upload::S3Upload;
@@ -168,8 +168,11 @@ impl S3Disk {
         backup: BackupId,
     ) -> Result<(), Error> {
         let prefix = format!("{server}/{backup}.");
-        for partial in self.partials(Some(&prefix)).await? {
-            self.remove_partial(&partial).await?;
+        let mut partials = self.partials(&prefix);
+        while let Some(page) = partials.next_page().await? {
+            for partial in page {
+                self.remove_partial(&partial).await?;
+            }
         }
         let mut listing = S3Listing::below(self, &prefix);
         while let Some(page) = listing.next_page().await? {
@@ -186,41 +189,8 @@ impl S3Disk {
     }
 
     /// Lists unfinished uploads of names that begin with `prefix`.
-    pub(crate) async fn partials(&self, prefix: Option<&str>) -> Result<Vec<Partial>, Error> {
-        let prefix = format!("{}{}", self.options.prefix, prefix.unwrap_or_default());
-        let mut found = Vec::new();
-        let (mut key_marker, mut upload_marker) = (None, None);
-        loop {
-            let request = self.client().await.list_multipart_uploads();
-            let request = request.bucket(self.bucket()).prefix(&prefix);
-            let request = request
-                .set_key_marker(key_marker)
-                .set_upload_id_marker(upload_marker);
-            let page = match request.send().await {
-                Ok(page) => page,
-                Err(error) if failure::is_not_implemented(&error) => {
-                    tracing::debug!(disk = %self.name, "this server can't list unfinished uploads");
-                    return Ok(found);
-                }
-                Err(error) => return Err(self.failed("unfinished uploads", error)),
-            };
-            for upload in page.uploads() {
-                let (Some(object), Some(id)) = (upload.key(), upload.upload_id()) else {
-                    continue;
-                };
-                let begun_at = upload.initiated();
-                found.extend(self.key(object).map(|key| Partial {
-                    key,
-                    handle: id.to_owned(),
-                    written_at: begun_at.and_then(|at| SystemTime::try_from(*at).ok()),
-                }));
-            }
-            if !page.is_truncated().unwrap_or(false) || page.next_key_marker().is_none() {
-                return Ok(found);
-            }
-            key_marker = page.next_key_marker;
-            upload_marker = page.next_upload_id_marker;
-        }
+    pub(crate) fn partials(self: &Arc<Self>, prefix: &str) -> S3Partials {
+        S3Partials::below(self, prefix)
     }
 
     pub(crate) async fn remove_partial(&self, partial: &Partial) -> Result<(), Error> {

@@ -96,7 +96,9 @@ fn judge(
     let candidates: Vec<_> = backups.iter().map(|backup| backup.candidate).collect();
     let limit = server.limit.unwrap_or(keeping.backups_per_server);
     let rotate_to = server.rotate.then_some(limit);
-    let policy = keeping.policy.of_server(server.days, rotate_to);
+    let policy = keeping
+        .policy
+        .of_server(server.days, server.rules, rotate_to);
     let mut by_id: BTreeMap<_, Held> = backups
         .into_iter()
         .map(|backup| (backup.candidate.id, backup))

@@ -62,6 +62,7 @@ async fn everything_about_a_server_can_be_said_changed_and_taken_back() {
         "max_backup_bytes": "1000",
         "quota_bytes": 5000,
         "retention_days": 7,
+        "keep": "daily=7, last=3",
         "rotate": "1",
         "state": "installing",
     });
@@ -78,6 +79,7 @@ async fn everything_about_a_server_can_be_said_changed_and_taken_back() {
         ("max_backup_bytes", json!(1000)),
         ("quota_bytes", json!(5000)),
         ("retention_days", json!(7)),
+        ("keep", json!("last=3,daily=7")),
         ("rotate", json!(true)),
         ("state", json!("installing")),
     ] {
@@ -92,7 +94,7 @@ async fn everything_about_a_server_can_be_said_changed_and_taken_back() {
 
     let nulls = json!({
         "node": null, "disk": null, "backup_limit": null, "max_backup_bytes": null,
-        "quota_bytes": "", "retention_days": null, "name": "Creative",
+        "quota_bytes": "", "retention_days": null, "keep": null, "name": "Creative",
     });
     let changed = panel.patch(path, nulls).await.attributes();
     for name in [

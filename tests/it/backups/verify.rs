@@ -4,12 +4,14 @@ use std::path::Path;
 use std::process::Command;
 
 use reqwest::Method;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use holdfast_domain::{NodeName, Permission};
 
 use crate::support::app::App;
 use crate::support::client::{Answer, Client, redact, send};
+use crate::support::process::{Process, holdfast};
 use crate::support::{eventually, files};
 
 async fn verify(client: &Client, backup: &str) -> Answer {
@@ -262,6 +264,29 @@ async fn the_schedule_verifies_what_has_gone_longest_without_and_leaves_the_rest
     assert_eq!(backup["verification"], Value::Null);
     // Nobody had asked.
     assert_eq!(events(&app).await, [""; 0]);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_verifies_by_itself_what_was_not_verified_for_as_long_as_the_settings_say() {
+    let mut app = App::without_worker(&[]).await;
+    app.add_worker(&[("verify.every_days", "0")]);
+    let (old, new) = (app.backup().await, app.backup().await);
+    app.stop_workers().await;
+    let backdate =
+        format!("UPDATE backups SET completed_at = now() - interval '25 hours' WHERE id = '{old}'");
+    app.sql().query(&backdate).await;
+    // A process of its own, that nobody tells anything.
+    let url = app.sql().url();
+    let data = app.disk.parent().unwrap();
+    let mut command = holdfast(&[("database.url", &url), ("verify.every_days", "1")]);
+    let mut worker = Process::start(command.args(["worker", "--data"]).arg(data), data);
+    let backup = verified(&app, &old).await;
+    assert_eq!(backup["verification"]["status"], "passed");
+    worker.signal(Signal::TERM);
+    assert!(worker.ended().await.success(), "{}", worker.log());
+    let other = app.as_owner().show(&new).await.attributes();
+    assert_eq!(other["verification"], Value::Null);
     app.stop().await;
 }
 

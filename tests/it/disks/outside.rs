@@ -10,7 +10,7 @@ use uuid::Uuid;
 use holdfast_domain::BackupId;
 use holdfast_storage::{ArchiveKey, StorageKey};
 
-use super::{Bucket, PART_BYTES, make_server, stored};
+use super::{Bucket, PART_BYTES, make_server, partials, stored};
 use crate::support::process::{Process, holdfast};
 use crate::support::proxy::{Fault, Proxy};
 use crate::support::{eventually, files, skipped};
@@ -40,7 +40,7 @@ async fn a_killed_upload_is_swept_and_its_backup_made_again() {
     let length = usize::try_from(PART_BYTES).unwrap() + 1;
     upload.write(files::noise(length, 3).into()).await.unwrap();
     std::mem::forget(upload);
-    assert_eq!(disk.partials().await.unwrap().len(), 1);
+    assert_eq!(partials(&disk).await.len(), 1);
 
     let data = app.disk.parent().unwrap();
     let mut settings = bucket.settings().to_vec();
@@ -55,9 +55,9 @@ async fn a_killed_upload_is_swept_and_its_backup_made_again() {
     let mut worker = Process::start(command.args(["worker", "--data"]).arg(data), data);
     let uuid = app.as_owner().create(json!({})).await.uuid();
     eventually("only the new upload is there", async || {
-        let partials = disk.partials().await.unwrap();
+        let left = partials(&disk).await;
         let is_new = |key: StorageKey| key.archive().backup.to_string() == uuid;
-        (partials.len() == 1 && is_new(partials[0].key)).then_some(())
+        (left.len() == 1 && is_new(left[0].key)).then_some(())
     })
     .await;
     worker.signal(Signal::KILL);
@@ -68,16 +68,12 @@ async fn a_killed_upload_is_swept_and_its_backup_made_again() {
         "it logs all there is"
     );
     assert!(!log.contains(&bucket.secret_key), "the secret is logged");
-    assert_eq!(
-        disk.partials().await.unwrap().len(),
-        1,
-        "the kill came too late"
-    );
+    assert_eq!(partials(&disk).await.len(), 1, "the kill came too late");
 
     app.add_worker(&[("worker.lease_seconds", "5")]);
     let backup = app.ended(&uuid).await;
     assert_eq!(backup["status"], "completed", "{backup}");
-    assert_eq!(disk.partials().await.unwrap(), []);
+    assert_eq!(partials(&disk).await, []);
     let left = stored(&disk).await;
     assert_eq!(left.len(), 3, "{left:?}");
     assert!(
@@ -116,11 +112,11 @@ async fn a_server_that_dies_in_the_middle_of_an_upload_and_comes_back_keeps_noth
     })
     .await;
     let disk = bucket.disk();
-    assert_eq!(disk.partials().await.unwrap().len(), 1);
+    assert_eq!(partials(&disk).await.len(), 1);
     proxy.plan(|_, _| Fault::None);
     let backup = app.ended(&uuid).await;
     assert_eq!(backup["status"], "completed", "{backup}");
-    assert_eq!(disk.partials().await.unwrap(), []);
+    assert_eq!(partials(&disk).await, []);
     assert_eq!(stored(&disk).await.len(), 3);
     app.stop().await;
 }
@@ -140,13 +136,13 @@ async fn a_server_that_dies_in_the_middle_of_an_upload_and_stays_away_is_swept_w
     let why = "The storage `offsite` could not be reached.";
     assert_eq!(backup["error"], why);
     let disk = bucket.disk();
-    assert_eq!(disk.partials().await.unwrap().len(), 1);
+    assert_eq!(partials(&disk).await.len(), 1);
     proxy.plan(|_, _| Fault::None);
     // Whoever begins to maintain looks at once, and then again and again.
     app.stop_workers().await;
     app.add_worker(&[]);
     eventually("the upload is swept", async || {
-        disk.partials().await.unwrap().is_empty().then_some(())
+        partials(&disk).await.is_empty().then_some(())
     })
     .await;
     assert_eq!(stored(&disk).await, []);
@@ -178,7 +174,7 @@ async fn a_full_bucket_fails_the_backup_with_a_sentence_that_helps_and_keeps_not
     let disk = bucket.disk();
     // Parts that were on their way are taken back behind the answer.
     eventually("no parts are left", async || {
-        disk.partials().await.unwrap().is_empty().then_some(())
+        partials(&disk).await.is_empty().then_some(())
     })
     .await;
     assert_eq!(stored(&disk).await, []);

@@ -11,8 +11,10 @@ use holdfast_db::Database;
 use holdfast_postgres::{Options, PrivatePostgres};
 
 use super::{SLOWLY, make_server, under_way};
+use crate::disks::Bucket;
 use crate::support::app::App;
 use crate::support::client::send;
+use crate::support::s3::S3Server;
 use crate::support::{eventually, files, is_root, skipped};
 
 /// A disk of a few megabytes.
@@ -135,6 +137,46 @@ async fn a_server_whose_disk_is_full_is_not_restored_and_not_changed() {
     })
     .await;
     assert_eq!(files::tree(&app.directory), tree);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_staging_folder_whose_disk_is_full_takes_no_archive_and_nothing_is_changed() {
+    let folder = files::scratch();
+    let Some(disk) = SmallDisk::mount(folder.path().join("small"), 24) else {
+        return;
+    };
+    let staging = disk.0.join("staging");
+    fs_err::create_dir(&staging).unwrap();
+    let bucket = S3Server::start().await;
+    let mut app = Bucket::at(bucket.endpoint()).service().await;
+    app.directory = disk.0.join("server");
+    app.server.directory.clone_from(&app.directory);
+    app.save_server().await;
+    make_server(&app);
+    app.add_worker(&[("worker.staging_dir", staging.to_str().unwrap())]);
+    let uuid = app.backup().await;
+    let tree = files::tree(&app.directory);
+    disk.fill();
+    let owner = app.as_owner();
+    assert_eq!(owner.restore(&uuid, json!({})).await.status, 202);
+    let restore = app.restored(&uuid).await;
+    let full =
+        "There is not enough space on the server's node to fetch the archive. Nothing was changed.";
+    assert_eq!(
+        (&restore["status"], &restore["error"]),
+        (&json!("failed"), &json!(full))
+    );
+    assert_eq!(files::tree(&app.directory), tree);
+    disk.empty();
+    fs_err::remove_dir_all(app.directory.join("world")).unwrap();
+    assert_eq!(owner.restore(&uuid, json!({})).await.status, 202);
+    eventually("the second restore has ended", async || {
+        (app.restored(&uuid).await["status"] == "completed").then_some(())
+    })
+    .await;
+    assert_eq!(files::tree(&app.directory), tree);
+    assert_eq!(fs_err::read_dir(&staging).unwrap().count(), 0);
     app.stop().await;
 }
 

@@ -61,7 +61,7 @@ impl Silence {
 }
 
 /// Nobody has the job, and no attempt was counted.
-async fn assert_given_back(app: &App, when: &str) {
+pub(super) async fn assert_given_back(app: &App, when: &str) {
     let given_back = "SELECT count(*) FROM jobs
                       WHERE state = 'available' AND attempt = 0 AND jsonb_array_length(errors) = 0";
     assert_eq!(app.sql().number(given_back).await, 1, "{when}");

@@ -84,11 +84,11 @@ async fn of_many_requests_at_once_for_the_last_room_of_a_quota_one_gets_it() {
     app.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn workers_together_run_no_more_than_a_node_and_a_disk_may_have() {
+/// Has several workers make backups of servers, one each, and says how many of those ran at once at most.
+async fn at_once(per_node: &str, per_disk: &str, servers: u32) -> i64 {
     let settings = [
-        ("limits.jobs_per_node", "2"),
-        ("limits.jobs_per_disk", "1"),
+        ("limits.jobs_per_node", per_node),
+        ("limits.jobs_per_disk", per_disk),
         ("worker.concurrency", "4"),
         ("maintenance.interval_seconds", "604800"),
     ];
@@ -106,7 +106,7 @@ async fn workers_together_run_no_more_than_a_node_and_a_disk_may_have() {
         )
         .await;
     let mut backups = Vec::new();
-    for n in 0..8 {
+    for n in 0..servers {
         let server = app.another_server(&format!("server-{n}")).await;
         files::make_server(&server.directory);
         let owner = app.as_owner().about(&server.id.to_string());
@@ -123,9 +123,22 @@ async fn workers_together_run_no_more_than_a_node_and_a_disk_may_have() {
         })
         .await;
     }
-    assert_eq!(
-        app.sql().number("SELECT max(running) FROM at_once").await,
-        1
-    );
+    let most = app.sql().number("SELECT max(running) FROM at_once").await;
     app.stop().await;
+    most
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_together_run_no_more_than_a_node_may_have() {
+    // Fewer than the bound, as many, and more: the first who asks takes all there is room for.
+    for (servers, expected) in [(2, 2), (3, 3), (8, 3)] {
+        assert_eq!(at_once("3", "0", servers).await, expected, "of {servers}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_together_run_no_more_than_a_disk_may_have() {
+    for (servers, expected) in [(1, 1), (2, 2), (8, 2)] {
+        assert_eq!(at_once("4", "2", servers).await, expected, "of {servers}");
+    }
 }

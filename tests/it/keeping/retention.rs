@@ -161,6 +161,31 @@ async fn a_worker_has_old_backups_go_by_itself_but_never_the_last_good_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn neither_a_damaged_nor_a_missing_archive_takes_the_place_of_the_last_good_one() {
+    let app = App::start_with(&[("maintenance.interval_seconds", "604800")]).await;
+    files::make_server(&app.directory);
+    let (older, good, newest) = (app.backup().await, app.backup().await, app.backup().await);
+    for (uuid, days) in [(&older, 300), (&good, 200), (&newest, 100)] {
+        age(&app, uuid, days).await;
+    }
+    let would_go = || {
+        let told = told(&admin(&app, &[], &["retention", "--dry-run"]).json());
+        let uuids = told.into_iter().map(|(uuid, _)| uuid);
+        uuids.collect::<Vec<_>>()
+    };
+    assert_eq!(would_go(), [good.clone(), older.clone()]);
+    for mark in ["damaged_at", "missing_since"] {
+        let set =
+            |value: &str| format!("UPDATE backups SET {mark} = {value} WHERE id = '{newest}'");
+        app.sql().query(&set("now()")).await;
+        assert_eq!(would_go(), std::slice::from_ref(&older), "{mark}");
+        app.sql().query(&set("NULL")).await;
+    }
+    assert_eq!(would_go(), [good, older]);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rules_of_the_settings_thin_out_and_a_server_may_have_days_of_its_own() {
     let mut app = App::start_with(&[("maintenance.interval_seconds", "604800")]).await;
     files::make_server(&app.directory);
@@ -184,6 +209,28 @@ async fn rules_of_the_settings_thin_out_and_a_server_may_have_days_of_its_own() 
         told(&rows),
         [(uuids[1].clone(), old.clone()), (uuids[0].clone(), old)]
     );
+    // Rules of its own, too, and then days are about what those don't decide.
+    let short = app.server.id.short();
+    let set = |rules: &str| admin(&app, &[], &["server", "set", &short, "--keep", rules]);
+    assert_eq!(set("last=1").json()["keep"], "last=1");
+    let rows = admin(&app, &[], &["retention", "--dry-run"]).json();
+    let thinned = "no keep rule keeps it".to_owned();
+    assert_eq!(
+        told(&rows),
+        [
+            (uuids[1].clone(), thinned.clone()),
+            (uuids[0].clone(), thinned)
+        ]
+    );
+    let refused = set("last=0");
+    assert_eq!(refused.code, Some(2));
+    assert!(
+        refused
+            .stderr
+            .contains("must be `settings`, or some of within=DAYS")
+    );
+    assert_eq!(set("settings").json()["keep"], Value::Null);
+    // Those two commands have stored the row as it was with them.
     app.server.limits.retention_days = Some(0);
     app.save_server().await;
     assert_eq!(

@@ -4,6 +4,7 @@ use uuid::Uuid;
 
 use holdfast_db::{Error, keys, servers, subusers, users};
 use holdfast_domain::key::{ApiKey, KeyKind, KeyToken};
+use holdfast_domain::retention::Thinning;
 use holdfast_domain::server::ServerLimits;
 use holdfast_domain::{
     DiskName, NodeName, Permission, Profile, Server, ServerId, ServerRef, ServerState, Standing,
@@ -93,6 +94,7 @@ async fn servers_are_found_by_either_name_and_seen_by_who_has_a_part_in_them() {
         max_backup_bytes: Some(5_000_000_000),
         quota_bytes: Some(0),
         retention_days: Some(7),
+        keep: Thinning::parse("last=3,monthly=12"),
         rotate: true,
     };
     servers::save(database, &server).await.unwrap();

@@ -1,5 +1,6 @@
 //! The service inside of this process: API on a free port, real disk, real database, real worker.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use chrono::Utc;
@@ -80,7 +81,7 @@ impl App {
             .unwrap();
         let listener = service::listen(&settings).unwrap();
         let base_url = format!("http://{}", listener.local_addr().unwrap());
-        let disks = service::disks(&settings).unwrap();
+        let disks = service::disks(&settings, &BTreeSet::new()).unwrap();
         let counts = Counts::default();
         let data_folder = data.path();
         let api = service::start_api(
@@ -126,7 +127,7 @@ impl App {
         let pairs = pairs.chain(changed.iter().map(variable));
         let settings = Settings::load(&[], pairs, self.data.path()).unwrap();
         let disks = match changed.iter().any(|(key, _)| key.starts_with("storage.")) {
-            true => service::disks(&settings).unwrap(),
+            true => service::disks(&settings, &BTreeSet::new()).unwrap(),
             false => self.disks.clone(),
         };
         let database = self.database.clone();
@@ -143,7 +144,7 @@ impl App {
         let settings = Settings::load(&[], pairs, self.data.path()).unwrap();
         let listener = service::listen(&settings).unwrap();
         let base_url = format!("http://{}", listener.local_addr().unwrap());
-        let disks = service::disks(&settings).unwrap();
+        let disks = service::disks(&settings, &BTreeSet::new()).unwrap();
         let data = self.data.path();
         // What another process counts is its own.
         let counts = Counts::default();

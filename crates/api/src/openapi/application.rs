@@ -110,6 +110,10 @@ pub(crate) struct CreateServerBody {
     /// 0 means for ever.
     #[schema(maximum = 2147483647)]
     retention_days: Option<u32>,
+    /// Which backups are kept, in place of what the settings say: some of `within` (days), `last`, `hourly`, `daily`,
+    /// `weekly` and `monthly`.
+    #[schema(example = "last=3,daily=7,weekly=4")]
+    keep: Option<String>,
     /// Whether at its limit it may have one more backup, for which the oldest unlocked one goes afterwards.
     rotate: Option<bool>,
     /// `normal` when nothing is said.
@@ -142,6 +146,10 @@ pub(crate) struct ChangeServerBody {
     /// 0 means for ever.
     #[schema(maximum = 2147483647)]
     retention_days: Option<u32>,
+    /// Which backups are kept, in place of what the settings say: some of `within` (days), `last`, `hourly`, `daily`,
+    /// `weekly` and `monthly`.
+    #[schema(example = "last=3,daily=7,weekly=4")]
+    keep: Option<String>,
     /// Whether at its limit it may have one more backup, for which the oldest unlocked one goes afterwards.
     rotate: Option<bool>,
     #[schema(schema_with = words::server_state, required = false)]

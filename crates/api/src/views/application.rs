@@ -81,6 +81,7 @@ pub(crate) fn server(server: &Server, is_restoring: bool) -> ServerObject {
             max_backup_bytes: server.limits.max_backup_bytes,
             quota_bytes: server.limits.quota_bytes,
             retention_days: server.limits.retention_days,
+            keep: server.limits.keep.map(|rules| rules.to_string()),
             rotate: server.limits.rotate,
             created_at: date(server.created_at),
         },

@@ -68,7 +68,7 @@ async fn play(
     keep: bool,
 ) -> Result<(), Failure> {
     holdfast_db::migrate(database).await?;
-    let disks = service::disks(settings)?;
+    let disks = service::open_disks(settings, database).await?;
     let counts = service::Counts::default();
     let listener = service::listen(settings)?;
     let url = format!("http://{}", listener.local_addr()?);

@@ -1,24 +1,47 @@
 //! What the settings say of disks and of the places of servers, in the words of the crates that work with them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use holdfast_domain::{DiskName, PlaceRules};
+use holdfast_db::{Database, maintenance};
+use holdfast_domain::report::chain;
+use holdfast_domain::{DiskName, NodeName, PlaceRules};
 use holdfast_storage::{Disk, Disks, GcsOptions, S3Options};
 
 use crate::failure::Failure;
 use crate::settings::{DiskDriver, Settings};
 
-/// Opens every disk of the settings.
+/// Opens every disk of the settings. A folder that is not there is made, unless the database knows archives in it:
+/// then it is not mounted, and is told and waited for.
+///
+/// # Errors
+/// When a local one can't be used; the text names it. Or when the database can't be read.
+pub async fn open_disks(settings: &Settings, database: &Database) -> Result<Disks, Failure> {
+    let node = NodeName::parse(&settings.worker.node).map_err(Failure::new)?;
+    let folders = place_rules(settings)?.disks;
+    let in_use = maintenance::disks_in_use(database, &node, folders.keys()).await?;
+    let disks = disks(settings, &in_use)?;
+    for name in &in_use {
+        if let Err(error) = disks.get(name)?.check().await {
+            tracing::error!(disk = %name, error = chain(&error), "a disk that holds archives is not there; what needs it fails until it is");
+        }
+    }
+    Ok(disks)
+}
+
+/// Opens every disk of the settings; of these, a folder that is not there is not made.
 ///
 /// # Errors
 /// When a local one can't be used; the text names it. Those in buckets are not asked, so that a
 /// server that is down keeps nobody from starting.
-pub fn disks(settings: &Settings) -> Result<Disks, Failure> {
+pub fn disks(settings: &Settings, in_use: &BTreeSet<DiskName>) -> Result<Disks, Failure> {
     let mut disks = BTreeMap::new();
     for (name, disk) in &settings.storage.disks {
         let name = DiskName::parse(name).map_err(Failure::new)?;
         let opened = match &disk.driver {
+            DiskDriver::Local { root } if in_use.contains(&name) => {
+                Disk::local_in_use(name.clone(), root)
+            }
             DiskDriver::Local { root } => Disk::local(name.clone(), root),
             DiskDriver::S3(options) => Ok(Disk::s3(name.clone(), S3Options::clone(options))),
             DiskDriver::Gcs(options) => Disk::gcs(name.clone(), GcsOptions::clone(options)),

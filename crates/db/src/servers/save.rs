@@ -33,14 +33,14 @@ pub async fn save_in(transaction: &mut Transaction, server: &Server) -> Result<(
     let directory = server.directory.to_string_lossy();
     sqlx::query!(
         "INSERT INTO servers (id, owner_id, name, directory, node, disk, state, backup_limit, max_backup_bytes,
-                              quota_bytes, retention_days, created_at, placed_by, rotate)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+                              quota_bytes, retention_days, created_at, placed_by, rotate, keep)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
          ON CONFLICT (id) DO UPDATE SET
              owner_id = EXCLUDED.owner_id, created_at = EXCLUDED.created_at, name = EXCLUDED.name, directory = EXCLUDED.directory,
              node = EXCLUDED.node, disk = EXCLUDED.disk, state = EXCLUDED.state,
              backup_limit = EXCLUDED.backup_limit, max_backup_bytes = EXCLUDED.max_backup_bytes,
              quota_bytes = EXCLUDED.quota_bytes, retention_days = EXCLUDED.retention_days,
-             placed_by = EXCLUDED.placed_by, rotate = EXCLUDED.rotate",
+             placed_by = EXCLUDED.placed_by, rotate = EXCLUDED.rotate, keep = EXCLUDED.keep",
         server.id.0,
         server.owner.0,
         server.name,
@@ -55,6 +55,7 @@ pub async fn save_in(transaction: &mut Transaction, server: &Server) -> Result<(
         server.created_at,
         server.placed_by.as_str(),
         limits.rotate,
+        limits.keep.map(|rules| rules.to_string()),
     )
     .execute(transaction.connection())
     .await?;

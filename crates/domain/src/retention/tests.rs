@@ -228,7 +228,7 @@ fn rotation_takes_the_oldest_unlocked_until_the_limit_is_kept() {
 }
 
 #[test]
-fn a_servers_own_days_stand_in_place_of_everything_that_the_settings_say() {
+fn a_servers_own_days_and_rules_stand_in_place_of_everything_that_the_settings_say() {
     let settings = Policy {
         days: 90,
         thinning: Thinning {
@@ -237,9 +237,17 @@ fn a_servers_own_days_stand_in_place_of_everything_that_the_settings_say() {
         },
         rotate_to: None,
     };
-    assert_eq!(settings.of_server(None, None), settings);
-    assert_eq!(settings.of_server(Some(7), None), days(7));
-    assert_eq!(settings.of_server(Some(0), Some(4)).rotate_to, Some(4));
+    assert_eq!(settings.of_server(None, None, None), settings);
+    assert_eq!(settings.of_server(Some(7), None, None), days(7));
+    assert_eq!(
+        settings.of_server(Some(0), None, Some(4)).rotate_to,
+        Some(4)
+    );
+    let daily = Thinning::parse("daily=7");
+    for (own_days, expected) in [(None, 90), (Some(0), 0), (Some(7), 7)] {
+        let policy = settings.of_server(own_days, daily, None);
+        assert_eq!((policy.days, Some(policy.thinning)), (expected, daily));
+    }
     assert!(settings.thinning.is_on() && !days(7).thinning.is_on());
 }
 

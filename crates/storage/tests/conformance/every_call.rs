@@ -7,7 +7,8 @@ use futures_util::future::join_all;
 use holdfast_storage::{Disk, GcsOptions, StorageKey};
 
 use crate::objects::{
-    archive_key, assert_invisible, backup, collect, key, list, noise, put, read_all, server,
+    archive_key, assert_invisible, backup, collect, key, list, noise, partials, put, read_all,
+    server,
 };
 use crate::places::{self, PART_BYTES, name};
 use crate::proxy::{Fault, Proxy};
@@ -26,7 +27,7 @@ async fn live(disk: &Disk) {
     assert!(collect(part).await.unwrap() == content[expected]);
     disk.check().await.unwrap();
     assert_eq!(list(disk, Some(server(1))).await.len(), 2);
-    assert_eq!(disk.partials().await.unwrap(), []);
+    assert_eq!(partials(disk).await, []);
     disk.delete(index).await.unwrap();
     disk.delete_backup(server(1), backup(1)).await.unwrap();
     assert_invisible(disk, key(1)).await;

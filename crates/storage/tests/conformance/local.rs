@@ -6,7 +6,7 @@ use std::process::Command;
 use holdfast_storage::{Disk, Error};
 
 use crate::objects::{
-    MOST, archive_key, assert_invisible, backup, key, noise, put, read_all, server, told,
+    MOST, archive_key, assert_invisible, backup, key, noise, partials, put, read_all, server, told,
 };
 use crate::places::{name, skipped};
 
@@ -48,6 +48,43 @@ async fn a_disk_that_is_gone_is_an_error_and_never_a_success() {
     assert!(disk.delete(key(1)).await.is_err());
     assert!(disk.delete_backup(server(1), backup(1)).await.is_err());
     assert!(!root.exists());
+}
+
+#[tokio::test]
+async fn a_disk_that_is_known_to_hold_archives_is_never_made_anew() {
+    let parent = tempfile::tempdir().unwrap();
+    let root = parent.path().join("disk");
+    let open = || Disk::local_in_use(name("local"), &root).unwrap();
+    // Neither where nothing is, nor where nothing is mounted.
+    let unmounted = open();
+    assert!(!root.exists());
+    fs_err::create_dir_all(root.join("lost+found")).unwrap();
+    for disk in [&unmounted, &open()] {
+        let told = told(&disk.check().await.unwrap_err());
+        let helps = "mount it, or, to begin anew, write `local` into that file";
+        assert!(told.contains(helps), "{told}");
+        for error in [
+            disk.begin(key(1), MOST).await.unwrap_err(),
+            disk.size(key(1)).await.unwrap_err(),
+            disk.free_bytes().await.unwrap_err(),
+            disk.delete_backup(server(1), backup(1)).await.unwrap_err(),
+            disk.list(None).next_page().await.unwrap_err(),
+        ] {
+            assert!(
+                matches!(error, Error::Unavailable { .. }) && error.may_pass(),
+                "{error:?}"
+            );
+        }
+    }
+    assert_eq!(fs_err::read_dir(&root).unwrap().count(), 1);
+    // Whoever wants to begin anew says so, and nobody has to start again.
+    fs_err::write(root.join(".holdfast-disk"), "local").unwrap();
+    put(&unmounted, key(1), &noise(3)).await.unwrap();
+    // A disk that has lost nothing but its mark, as by a copy without hidden files, gets it back.
+    fs_err::remove_file(root.join(".holdfast-disk")).unwrap();
+    assert!(unmounted.check().await.is_err());
+    open().check().await.unwrap();
+    assert!(read_all(&unmounted, key(1)).await == noise(3));
 }
 
 #[test]
@@ -104,7 +141,7 @@ async fn a_full_disk_is_told_as_that_and_what_was_written_goes() {
         assert!(matches!(error, Error::Full { .. }), "{error:?}");
         assert!(!error.may_pass());
         assert_invisible(&disk, key(2)).await;
-        assert_eq!(disk.partials().await.unwrap(), []);
+        assert_eq!(partials(&disk).await, []);
     }
     // There is room again for what fits.
     put(&disk, key(3), &noise(1_000_000)).await.unwrap();

@@ -19,6 +19,7 @@ mod google;
 mod google_account;
 mod local;
 mod objects;
+mod paged;
 mod places;
 mod promises;
 #[path = "../../../../tests/it/support/proxy.rs"]

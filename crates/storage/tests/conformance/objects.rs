@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use holdfast_domain::{BackupId, ServerId};
-use holdfast_storage::{ArchiveKey, Disk, Error, Reader, StorageKey};
+use holdfast_storage::{ArchiveKey, Disk, Error, Partial, Reader, StorageKey};
 use uuid::Uuid;
 
 /// What uploads are announced as, where nothing depends on it.
@@ -54,6 +54,16 @@ pub(crate) async fn put(disk: &Disk, key: StorageKey, content: &Bytes) -> Result
         upload.write(content.slice_ref(piece)).await?;
     }
     upload.finish().await
+}
+
+/// What uploads have left that have not ended.
+pub(crate) async fn partials(disk: &Disk) -> Vec<Partial> {
+    let mut listing = disk.partials();
+    let mut found = Vec::new();
+    while let Some(page) = listing.next_page().await.unwrap() {
+        found.extend(page);
+    }
+    found
 }
 
 pub(crate) async fn read_all(disk: &Disk, key: StorageKey) -> Bytes {

@@ -59,9 +59,15 @@ pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done
     }
 
     work.enter(Phase::Scanning);
-    server.directory = place::of_server(context, &server).await?;
-    let rules = Arc::new(rules(context, &server, &mut backup).await?);
-    scan(work, &server, &rules).await?;
+    // What only reads a server's files is left behind when the work is to stop: a file system that hangs would never
+    // let it end.
+    let rules = work.unless_stopped(async {
+        server.directory = place::of_server(context, &server).await?;
+        let rules = Arc::new(rules(context, &server, &mut backup).await?);
+        scan(work, &server, &rules).await?;
+        Ok(rules)
+    });
+    let rules = rules.await?;
     work.go_on()?;
 
     work.enter(Phase::Archiving);
@@ -212,7 +218,7 @@ async fn scan(work: &Arc<Work>, server: &Server, rules: &Arc<Rules>) -> Result<(
     Ok(())
 }
 
-/// Runs the engine and both uploads side by side, until all three have ended.
+/// Runs the engine and both uploads side by side, until all three have ended, or the work is to stop.
 async fn store(
     context: &Context,
     work: &Arc<Work>,
@@ -264,15 +270,17 @@ async fn store(
             .map_err(holdfast_archive::Error::Output)?;
         Ok(summary)
     });
+    // It is left behind, too; what it writes then leads nowhere.
+    let engine_ended = work.unless_stopped(async { Ok(engine_thread.await) });
     let (ended, archive, index) = tokio::join!(
-        engine_thread,
+        engine_ended,
         archive_reader.carry(archive, work),
         index_reader.carry(index, work)
     );
     // An upload that failed is the reason why the engine failed, not the other way round.
     let archive = archive?;
     let index = index?;
-    let summary = ended
+    let summary = ended?
         .map_err(|error| panicked(&error))?
         .map_err(|error| engine(&error))?;
     Ok((summary, archive, index))

@@ -12,27 +12,38 @@ const BATCH: usize = 500;
 
 impl Sweep<'_> {
     pub(super) async fn partials(&self, swept: &mut Swept) -> Result<(), NotSwept> {
-        let partials = self.disk.partials().await?;
-        for batch in partials.chunks(BATCH) {
+        let mut listing = self.disk.partials();
+        while let Some(page) = listing.next_page().await? {
             self.go_on()?;
-            let seen: Vec<Seen> = batch.iter().map(seen).collect();
-            let traces = traces(self.database, self.disk.name(), self.of_node(), &seen).await?;
-            for (partial, trace) in batch.iter().zip(traces) {
-                let attempt = partial.key.archive().attempt;
-                let is_old = self.is_old(partial.written_at);
-                let known = &trace.traces;
-                let kind = match fate(attempt, known) {
-                    // The job table says that this attempt has ended, so that nobody writes to it any more.
-                    _ if attempt <= trace.ended_attempt => Kind::Partial,
-                    Fate::Needed if known.is_in_use || known.row == Row::Creating => continue,
-                    // The archive is whole; this is not it.
-                    Fate::Needed | Fate::LeftOver if is_old => Kind::Partial,
-                    Fate::Needed | Fate::LeftOver => continue,
-                    Fate::Unknown => Kind::Unknown,
-                };
-                let goes = kind == Kind::Partial || self.removes_unknown && is_old;
-                self.take_partial(swept, partial, kind, goes).await;
+            for batch in page.chunks(BATCH) {
+                self.judge_partials(swept, batch).await?;
             }
+        }
+        Ok(())
+    }
+
+    async fn judge_partials(
+        &self,
+        swept: &mut Swept,
+        partials: &[Partial],
+    ) -> Result<(), NotSwept> {
+        let seen: Vec<Seen> = partials.iter().map(seen).collect();
+        let traces = traces(self.database, self.disk.name(), self.of_node(), &seen).await?;
+        for (partial, trace) in partials.iter().zip(traces) {
+            let attempt = partial.key.archive().attempt;
+            let is_old = self.is_old(partial.written_at);
+            let known = &trace.traces;
+            let kind = match fate(attempt, known) {
+                // The job table says that this attempt has ended, so that nobody writes to it any more.
+                _ if attempt <= trace.ended_attempt => Kind::Partial,
+                Fate::Needed if known.is_in_use || known.row == Row::Creating => continue,
+                // The archive is whole; this is not it.
+                Fate::Needed | Fate::LeftOver if is_old => Kind::Partial,
+                Fate::Needed | Fate::LeftOver => continue,
+                Fate::Unknown => Kind::Unknown,
+            };
+            let goes = kind == Kind::Partial || self.removes_unknown && is_old;
+            self.take_partial(swept, partial, kind, goes).await;
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! `DELETE …/backups/{backup}`: removes the archive, then the backup.
 //!
 //! The worker does it, since only its node may see the disk; the answer waits
-//! for the worker, so that 204 means gone and an error means kept.
+//! for the worker, so that 204 means gone and an error means kept, or, after two minutes, that it is not known yet.
 
 use std::time::Duration;
 
@@ -74,15 +74,18 @@ pub(crate) async fn delete(
 
     let begun = Instant::now();
     let mut reached = ends.wait(&state.database, job, begun + UNTAKEN).await?;
-    if !reached.is_none_or(JobState::is_final)
-        && !jobs::cancel_waiting(&state.database, job).await?
-    {
+    if !reached.is_none_or(JobState::is_final) {
+        if jobs::cancel_waiting(&state.database, job).await? {
+            return Err(ApiError::DeleteFailed);
+        }
         reached = ends.wait(&state.database, job, begun + UNFINISHED).await?;
     }
     match reached {
         // A job that was pruned meanwhile had ended well: failed ones are kept longer.
         Some(JobState::Completed) | None => Ok(HttpResponse::NoContent().finish()),
-        Some(_) => Err(ApiError::DeleteFailed),
+        Some(state) if state.is_final() => Err(ApiError::DeleteFailed),
+        // A worker is still at it and may yet succeed; whoever asks again waits for the same job.
+        Some(_) => Err(ApiError::Unavailable),
     }
 }
 

@@ -109,6 +109,8 @@ pub(crate) struct ServerAttributes {
     pub(crate) quota_bytes: Option<u64>,
     /// How long backups are kept; 0 means for ever.
     pub(crate) retention_days: Option<u32>,
+    /// Which backups are kept, in place of what the settings say, such as `last=3,daily=7`.
+    pub(crate) keep: Option<String>,
     /// Whether at its limit it may have one more, for which the oldest unlocked one goes afterwards.
     pub(crate) rotate: bool,
     #[schema(format = DateTime)]

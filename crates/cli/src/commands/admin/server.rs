@@ -12,6 +12,7 @@ use uuid::Uuid;
 use holdfast_db::servers::PLACE_TAKEN;
 use holdfast_db::{Database, Error, servers};
 use holdfast_domain::job::BackupsFate;
+use holdfast_domain::retention::Thinning;
 use holdfast_domain::{
     DiskName, NodeName, PlacedBy, Server, ServerId, ServerRef, ServerState, place,
 };
@@ -90,9 +91,27 @@ pub struct Options {
     /// How long backups are kept, in days; 0 for ever
     #[arg(long, value_name = "N")]
     retention_days: Option<u32>,
+    /// Which backups are kept, such as last=3,daily=7,weekly=4 (also within=DAYS, hourly, monthly), in place of what
+    /// the settings say; `settings` for that again
+    #[arg(long, value_name = "RULES", value_parser = keep)]
+    keep: Option<Keep>,
     /// Whether it may have one more backup at its limit, for which the oldest unlocked one goes afterwards
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     rotate: Option<bool>,
+}
+
+/// A server's own rules, or that it has none.
+#[derive(Clone, Copy, Debug)]
+struct Keep(Option<Thinning>);
+
+fn keep(text: &str) -> Result<Keep, String> {
+    match text {
+        "settings" => Ok(Keep(None)),
+        rules => match Thinning::parse(rules) {
+            Some(rules) => Ok(Keep(Some(rules))),
+            None => Err(format!("must be `settings`, or {}", Thinning::FORM)),
+        },
+    }
 }
 
 pub(super) async fn run(
@@ -218,6 +237,9 @@ async fn apply(
     limits.max_backup_bytes = options.max_backup_bytes.or(limits.max_backup_bytes);
     limits.quota_bytes = options.quota_bytes.or(limits.quota_bytes);
     limits.retention_days = options.retention_days.or(limits.retention_days);
+    if let Some(Keep(rules)) = options.keep {
+        limits.keep = rules;
+    }
     limits.rotate = options.rotate.unwrap_or(limits.rotate);
     Ok(())
 }
@@ -264,6 +286,7 @@ fn view(server: &Server) -> Value {
         "max_backup_bytes": server.limits.max_backup_bytes,
         "quota_bytes": server.limits.quota_bytes,
         "retention_days": server.limits.retention_days,
+        "keep": server.limits.keep.map(|rules| rules.to_string()),
         "rotate": server.limits.rotate,
         "created_at": date(server.created_at),
     })

@@ -59,7 +59,7 @@ pub(super) async fn run(
     database: &Database,
     command: StorageCommand,
 ) -> Result<Value, Failure> {
-    let disks = service::disks(settings)?;
+    let disks = service::open_disks(settings, database).await?;
     let node = NodeName::parse(&settings.worker.node).map_err(Failure::new)?;
     match command {
         StorageCommand::Verify(which) => {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use holdfast_db::servers::PLACE_TAKEN;
+use holdfast_domain::retention::Thinning;
 use holdfast_domain::{DiskName, NodeName, PlacedBy, Server, ServerId, ServerState, UserId, place};
 use holdfast_storage::Disks;
 
@@ -30,6 +31,7 @@ pub(super) struct ServerFields {
     max_backup_bytes: Option<Option<u64>>,
     quota_bytes: Option<Option<u64>>,
     retention_days: Option<Option<u64>>,
+    keep: Option<Option<Thinning>>,
     rotate: Option<bool>,
     state: Option<ServerState>,
 }
@@ -54,6 +56,9 @@ impl ServerFields {
             max_backup_bytes: number(fields, "max_backup_bytes", 1, BYTES_MAX),
             quota_bytes: number(fields, "quota_bytes", 0, BYTES_MAX),
             retention_days: number(fields, "retention_days", 0, COUNT_MAX),
+            keep: fields.nullable("keep", |fields| {
+                fields.parsed("keep", "rules", Thinning::FORM, Thinning::parse)
+            }),
             rotate: fields.flag("rotate"),
             state: state_of(fields),
         })
@@ -75,6 +80,7 @@ impl ServerFields {
         set(&mut limits.max_backup_bytes, self.max_backup_bytes);
         set(&mut limits.quota_bytes, self.quota_bytes);
         set(&mut limits.retention_days, self.retention_days.map(small));
+        set(&mut limits.keep, self.keep);
         set(&mut limits.rotate, self.rotate);
         let moved = place != (server.node.clone(), server.directory.clone());
         if moved {

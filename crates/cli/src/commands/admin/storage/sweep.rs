@@ -35,7 +35,7 @@ pub(super) async fn run(
     database: &Database,
     options: SweepOptions,
 ) -> Result<Value, Failure> {
-    let disks = service::disks(settings)?;
+    let disks = service::open_disks(settings, database).await?;
     let wanted: Vec<&Disk> = match &options.disk {
         Some(name) => vec![disks.get(name)?],
         None => disks.iter().map(|(_, disk)| disk).collect(),

@@ -1,0 +1,35 @@
+//! Which disks hold archives, as far as the database knows.
+
+use std::collections::BTreeSet;
+
+use holdfast_domain::{DiskName, NodeName};
+
+use crate::connect::Database;
+use crate::error::Error;
+
+/// Finds out which of some folders of a node hold archives of completed backups.
+///
+/// # Errors
+/// When the database can't be read.
+pub async fn disks_in_use(
+    database: &Database,
+    node: &NodeName,
+    folders: impl Iterator<Item = &DiskName>,
+) -> Result<BTreeSet<DiskName>, Error> {
+    let mut in_use = BTreeSet::new();
+    for disk in folders {
+        // Archives that were made before nodes were written down may lie on any. Two questions, each of an index.
+        let is_in_use = sqlx::query_scalar!(
+            r#"SELECT EXISTS (SELECT 1 FROM backups WHERE disk = $1 AND node = $2 AND state = 'completed')
+                   OR EXISTS (SELECT 1 FROM backups WHERE disk = $1 AND node IS NULL AND state = 'completed') AS "is_in_use!""#,
+            disk.as_str(),
+            node.as_str(),
+        )
+        .fetch_one(database.pool())
+        .await?;
+        if is_in_use {
+            in_use.insert(disk.clone());
+        }
+    }
+    Ok(in_use)
+}

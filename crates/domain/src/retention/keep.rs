@@ -1,0 +1,102 @@
+//! Rules that thin backups out, as one text: `last=3,daily=7,monthly=12`.
+
+use std::fmt;
+
+use super::Thinning;
+
+/// The greatest number of a rule.
+const MAX: u32 = i32::MAX.unsigned_abs();
+
+impl Thinning {
+    /// How they are written, for people.
+    pub const FORM: &'static str = "some of within=DAYS, last=N, hourly=N, daily=N, weekly=N and monthly=N, separated by commas, each at least 1";
+
+    /// Reads rules. There has to be one at least, each once, none of 0.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut rules = Self::default();
+        for rule in text.split(',') {
+            let (name, number) = rule.split_once('=')?;
+            let number = number.trim();
+            if !number.bytes().all(|digit| digit.is_ascii_digit()) {
+                return None;
+            }
+            let number = number.parse().ok().filter(|n| (1..=MAX).contains(n))?;
+            let place = rules.place(name.trim())?;
+            if *place != 0 {
+                return None;
+            }
+            *place = number;
+        }
+        Some(rules)
+    }
+
+    fn place(&mut self, name: &str) -> Option<&mut u32> {
+        match name {
+            "within" => Some(&mut self.within_days),
+            "last" => Some(&mut self.last),
+            "hourly" => Some(&mut self.hourly),
+            "daily" => Some(&mut self.daily),
+            "weekly" => Some(&mut self.weekly),
+            "monthly" => Some(&mut self.monthly),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Thinning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rules = [
+            ("within", self.within_days),
+            ("last", self.last),
+            ("hourly", self.hourly),
+            ("daily", self.daily),
+            ("weekly", self.weekly),
+            ("monthly", self.monthly),
+        ];
+        let on = rules.into_iter().filter(|(_, number)| *number > 0);
+        for (n, (name, number)) in on.enumerate() {
+            let comma = if n == 0 { "" } else { "," };
+            write!(f, "{comma}{name}={number}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_are_read_as_they_are_written() {
+        for (text, written) in [
+            ("last=1", Some("last=1")),
+            (
+                " daily=7 , last = 3,within=2",
+                Some("within=2,last=3,daily=7"),
+            ),
+            (
+                "within=1,last=2,hourly=3,daily=4,weekly=5,monthly=6",
+                Some("within=1,last=2,hourly=3,daily=4,weekly=5,monthly=6"),
+            ),
+            ("last=2147483647", Some("last=2147483647")),
+            ("", None),
+            ("last", None),
+            ("last=", None),
+            ("last=0", None),
+            ("last=-1", None),
+            ("last=+1", None),
+            ("last=2147483648", None),
+            ("last=1,last=2", None),
+            ("last=1,", None),
+            ("yearly=1", None),
+        ] {
+            let read = Thinning::parse(text);
+            assert_eq!(
+                read.map(|rules| rules.to_string()).as_deref(),
+                written,
+                "{text}"
+            );
+            assert!(read.is_none_or(|rules| Thinning::parse(&rules.to_string()) == Some(rules)));
+        }
+    }
+}
