@@ -66,7 +66,7 @@ macro_rules! select_backups {
              ) u ON true
              LEFT JOIN LATERAL (
                  SELECT j.state, j.started_at, j.finalized_at, j.errors FROM jobs j
-                 WHERE j.server_id = b.server_id AND j.backup_id = b.id AND j.kind = 'restore_backup'
+                 WHERE j.server_id = b.server_id AND j.backup_id = b.id AND (j.kind = 'restore_backup') IS TRUE
                  ORDER BY j.id DESC LIMIT 1
              ) r ON true",
             $tail

@@ -2,19 +2,24 @@
 //!
 //! What clients poll is asked by many at once, and a query costs far more than the row it returns: a
 //! round trip, the start of a plan, three wake-ups. Questions that come while a query is under way are
-//! therefore gathered, and asked together as soon as there is a free lane. A question that comes alone
-//! is asked at once. Nothing is kept: each answer was read after its question came.
+//! therefore gathered, and asked together as soon as it has ended, or there are enough of them for one of
+//! their own. A question that comes alone is asked at once. Nothing is kept: each answer was read after its
+//! question came.
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 
 use crate::error::Error;
 
 /// How many queries run side by side. More would only make each of them carry less.
 const LANES: usize = 2;
+/// How many questions wait before they get a query beside one that is under way. A query costs as much as a dozen
+/// questions: fewer had better share the next one.
+const WORTH_A_LANE: usize = 16;
 /// How many questions one query carries at most.
 const TOGETHER: usize = 64;
 /// How long a query may take, the wait for a connection included. A database that has stopped answering is away: those
@@ -51,11 +56,7 @@ impl<Q: Send + 'static, A: Send + 'static> Gather<Q, A> {
         Asked: Future<Output = Result<Vec<Result<A, Error>>, Error>> + Send + 'static,
     {
         let (questions, heard) = mpsc::channel(WAITING);
-        let heard = Arc::new(Mutex::new(heard));
-        let ask = Arc::new(ask);
-        for _ in 0..LANES {
-            tokio::spawn(lane(Arc::clone(&heard), patience, Arc::clone(&ask)));
-        }
+        tokio::spawn(gather(heard, patience, ask));
         Self { questions }
     }
 
@@ -73,50 +74,85 @@ impl<Q: Send + 'static, A: Send + 'static> Gather<Q, A> {
     }
 }
 
-/// A lane ends only with its runtime: then the database is closed as well.
+/// The gatherer ends only with its runtime: then the database is closed as well.
 fn closed() -> Error {
     Error::Unavailable(sqlx::Error::PoolClosed)
 }
 
-async fn lane<Q, A, F, Asked>(
-    heard: Arc<Mutex<mpsc::Receiver<Waiting<Q, A>>>>,
+async fn gather<Q, A, F, Asked>(
+    mut heard: mpsc::Receiver<Waiting<Q, A>>,
     patience: Duration,
-    ask: Arc<F>,
+    ask: F,
 ) where
+    A: Send + 'static,
     F: Fn(Vec<Q>) -> Asked,
-    Asked: Future<Output = Result<Vec<Result<A, Error>>, Error>>,
+    Asked: Future<Output = Result<Vec<Result<A, Error>>, Error>> + Send + 'static,
 {
-    let mut waiting = Vec::new();
+    let mut waiting: Vec<Waiting<Q, A>> = Vec::new();
+    let mut under_way = JoinSet::new();
     loop {
-        if heard.lock().await.recv_many(&mut waiting, TOGETHER).await == 0 {
-            return;
-        }
-        let (questions, answers): (Vec<Q>, Vec<_>) = waiting
-            .drain(..)
-            .map(|waiting| (waiting.question, waiting.answer))
-            .unzip();
-        // Somebody who no longer waits for an answer is no failure.
-        let asked = tokio::time::timeout(patience, ask(questions)).await;
-        match asked.unwrap_or_else(|_| Err(Error::Unavailable(sqlx::Error::PoolTimedOut))) {
-            Ok(found) => {
-                for (answer, found) in answers.into_iter().zip(found) {
-                    let _gone = answer.send(found);
+        let room = TOGETHER - waiting.len();
+        tokio::select! {
+            heard = heard.recv_many(&mut waiting, room), if room > 0 => {
+                if heard == 0 {
+                    break;
                 }
             }
-            Err(error) => {
-                let error = Arc::new(error);
-                for answer in answers {
-                    let _gone = answer.send(Err(Error::Shared(Arc::clone(&error))));
-                }
+            Some(ended) = under_way.join_next() => {
                 // Whoever has come meanwhile would wait as long again, and hear the same.
-                if error.may_pass() {
-                    let mut heard = heard.lock().await;
+                if let Ok(Some(error)) = ended {
                     while let Ok(next) = heard.try_recv() {
-                        let _gone = next.answer.send(Err(Error::Shared(Arc::clone(&error))));
+                        waiting.push(next);
                     }
+                    tell(waiting.drain(..).map(|waiting| waiting.answer), &error);
                 }
             }
         }
+        let worth_it = match under_way.len() {
+            0 => 1,
+            _ => WORTH_A_LANE,
+        };
+        if under_way.len() < LANES && waiting.len() >= worth_it {
+            let (questions, answers): (Vec<Q>, Vec<_>) = waiting
+                .drain(..)
+                .map(|waiting| (waiting.question, waiting.answer))
+                .unzip();
+            under_way.spawn(answer(ask(questions), answers, patience));
+        }
+    }
+    // Those who were heard are answered.
+    while under_way.join_next().await.is_some() {}
+}
+
+/// Hands out what a query answers; returns a failure that may pass, which others would run into as well.
+async fn answer<A>(
+    asked: impl Future<Output = Result<Vec<Result<A, Error>>, Error>>,
+    answers: Vec<oneshot::Sender<Result<A, Error>>>,
+    patience: Duration,
+) -> Option<Arc<Error>> {
+    let asked = tokio::time::timeout(patience, asked).await;
+    match asked.unwrap_or_else(|_| Err(Error::Unavailable(sqlx::Error::PoolTimedOut))) {
+        Ok(found) => {
+            for (answer, found) in answers.into_iter().zip(found) {
+                // Somebody who no longer waits for an answer is no failure.
+                let _gone = answer.send(found);
+            }
+            None
+        }
+        Err(error) => {
+            let error = Arc::new(error);
+            tell(answers, &error);
+            error.may_pass().then_some(error)
+        }
+    }
+}
+
+fn tell<A>(
+    answers: impl IntoIterator<Item = oneshot::Sender<Result<A, Error>>>,
+    error: &Arc<Error>,
+) {
+    for answer in answers {
+        let _gone = answer.send(Err(Error::Shared(Arc::clone(error))));
     }
 }
 

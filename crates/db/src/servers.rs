@@ -152,7 +152,7 @@ pub async fn restoring(
 ) -> Result<BTreeSet<ServerId>, Error> {
     let servers: Vec<Uuid> = servers.iter().map(|server| server.0).collect();
     let found = sqlx::query_scalar!(
-        "SELECT server_id FROM jobs WHERE server_id = ANY ($1) AND kind = 'restore_backup'
+        "SELECT server_id FROM jobs WHERE server_id = ANY ($1) AND (kind = 'restore_backup') IS TRUE
              AND state IN ('available', 'scheduled', 'running')",
         &servers,
     )

@@ -147,7 +147,7 @@ async fn find(
         .collect();
     let backups: Vec<Option<Uuid>> = named.iter().map(|n| n.backup.map(|id| id.0)).collect();
     // LIMIT 1 has each question walk the indexes, however many there are: joined freely, fifty questions
-    // look like a reason to read the tables as a whole.
+    // look like a reason to read the tables as a whole. The restores are named as `jobs_restores` names them.
     let rows = sqlx::query_as!(
         Row,
         r#"SELECT q.place AS "place!", k.identifier AS "identifier!", k.user_id AS "user_id!", k.kind AS "kind!",
@@ -202,7 +202,7 @@ async fn find(
            ) u ON true
            LEFT JOIN LATERAL (
                SELECT j.state, j.started_at, j.finalized_at, j.errors FROM jobs j
-               WHERE j.server_id = s.id AND j.backup_id = b.id AND j.kind = 'restore_backup'
+               WHERE j.server_id = s.id AND j.backup_id = b.id AND (j.kind = 'restore_backup') IS TRUE
                ORDER BY j.id DESC LIMIT 1
            ) r ON true"#,
         &keys,

@@ -94,7 +94,7 @@ async fn find(database: Database, wanted: Vec<Wanted>) -> Result<Vec<Result<Page
          ) u ON u.backup_id = b.id
          LEFT JOIN (
              SELECT DISTINCT ON (backup_id) backup_id, state, started_at, finalized_at, errors FROM jobs
-             WHERE server_id = ANY ($1) AND kind = 'restore_backup'
+             WHERE server_id = ANY ($1) AND (kind = 'restore_backup') IS TRUE
              ORDER BY backup_id, id DESC
          ) r ON r.backup_id = b.id",
         "ORDER BY q.place, b.created_at DESC, b.id DESC",

@@ -36,7 +36,7 @@ pub async fn prune_jobs(
                         AND EXISTS (SELECT 1 FROM backups b WHERE b.id = old.backup_id)
                         AND NOT EXISTS (
                             SELECT 1 FROM jobs n WHERE n.server_id = old.server_id AND n.backup_id = old.backup_id
-                                AND n.kind = 'restore_backup' AND n.id > old.id))
+                                AND (n.kind = 'restore_backup') IS TRUE AND n.id > old.id))
                 RETURNING j.id
             )
             SELECT old.finalized_at AS "finalized_at!", old.id, (SELECT count(*) FROM removed) AS "removed!"
