@@ -2,6 +2,7 @@
 //!
 //! `HOLDFAST_WRITE_DOCS=1 cargo test -p holdfast-cli --test it guide::` writes anew what is made.
 
+mod commands;
 mod configure;
 
 use std::collections::BTreeSet;

@@ -168,9 +168,14 @@ async fn a_database_that_has_lost_everything_sweeps_nothing_away() {
         ]);
         let line = eventually("the disk was swept", async || {
             let lines = lines(&app, "sweep");
+            // At first the disk may still be the last worker's, whose session Postgres has yet to end.
+            let another = |line: &Value| {
+                let error = line["error"].as_str();
+                error.is_some_and(|error| error.starts_with("another process"))
+            };
             lines
                 .into_iter()
-                .find(|line| !line["finished_at"].is_null())
+                .find(|line| !line["finished_at"].is_null() && !another(line))
         })
         .await;
         assert_eq!(line["counts"]["unknown"], 9, "{line}");

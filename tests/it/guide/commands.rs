@@ -1,0 +1,99 @@
+//! The commands in the pages: every `holdfast …` is one that the program knows, with options that it has.
+
+use crate::support::process::{holdfast, run};
+
+/// What may stand before the program's name.
+const BEFORE: [&str; 9] = [
+    "sudo", "-E", "docker", "compose", "exec", "-T", "api", "worker", "until",
+];
+
+/// The arguments of every command of a page, from its shell blocks and from between backticks.
+pub(super) fn of(page: &str) -> Vec<Vec<String>> {
+    let mut commands = Vec::new();
+    let mut block: Option<bool> = None;
+    let mut begun = String::new();
+    for line in page.lines() {
+        if let Some(kind) = line.trim_start().strip_prefix("```") {
+            block = match block {
+                Some(_) => None,
+                None => Some(matches!(kind, "bash" | "sh")),
+            };
+            continue;
+        }
+        match block {
+            Some(true) => {
+                begun.push_str(line);
+                if begun.ends_with('\\') {
+                    begun.pop();
+                } else {
+                    commands.extend(arguments(&std::mem::take(&mut begun)));
+                }
+            }
+            Some(false) => {}
+            // What stands for several commands, or leaves something out, is none.
+            None => {
+                // One that goes on in the next line is left out.
+                let whole = line.matches('`').count() / 2;
+                let spans = line.split('`').skip(1).step_by(2).take(whole);
+                let whole = spans.filter(|span| !span.contains(['|', '…', '[']));
+                commands.extend(whole.filter_map(arguments));
+            }
+        }
+    }
+    commands
+}
+
+/// The arguments of a line that runs the program.
+fn arguments(line: &str) -> Option<Vec<String>> {
+    let line = line.split(" #").next().unwrap_or_default();
+    let mut words = line.split_whitespace();
+    if line.trim_start().starts_with("cargo run ") {
+        words.find(|word| *word == "--")?;
+    } else {
+        let program = words.find(|word| !BEFORE.contains(word))?;
+        (program == "holdfast" || program.ends_with("/holdfast")).then_some(())?;
+    }
+    let mut arguments = Vec::new();
+    for word in words {
+        if matches!(word, "|" | "&" | "&&" | "||" | ";") || word.starts_with(['>', '<']) {
+            break;
+        }
+        let argument = match word.trim_end_matches(';') {
+            "UUID" | "ID" => "d3aac109-e5a0-4331-b03e-3454f7e136dc",
+            "SERVER" => "d3aac109",
+            other => other.trim_matches(['"', '\'']),
+        };
+        arguments.push(argument.to_owned());
+        if word.ends_with(';') {
+            break;
+        }
+    }
+    Some(arguments)
+}
+
+#[test]
+fn every_command_of_the_pages_is_one() {
+    let root = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+    let mut pages = vec![root.join("README.md"), root.join("SECURITY.md")];
+    for entry in fs_err::read_dir(root.join("docs")).unwrap() {
+        pages.push(entry.unwrap().path());
+    }
+    let mut found = 0;
+    for page in pages {
+        if page.extension().is_none_or(|kind| kind != "md") {
+            continue;
+        }
+        for arguments in of(&fs_err::read_to_string(&page).unwrap()) {
+            // It complains of what it does not know before it comes to the last word.
+            let ended = run(holdfast(&[]).args(&arguments).arg("--help"));
+            let page = page.display();
+            assert_eq!(ended.code, Some(0), "{page}: {arguments:?}: {ended:?}");
+            found += 1;
+        }
+    }
+    assert!(found > 40, "{found}");
+    // This would not pass for one.
+    let unknown = of("`holdfast admin server create --no-such-option`");
+    let ended = run(holdfast(&[]).args(&unknown[0]).arg("--help"));
+    assert_ne!(ended.code, Some(0), "{ended:?}");
+}
