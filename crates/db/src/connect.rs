@@ -12,6 +12,8 @@ use crate::error::Error;
 
 /// How long after its last use a connection is taken to stand.
 const TRUSTED: Duration = Duration::from_secs(1);
+/// How many broken connections one question may meet: more than a pool has of them.
+const BROKEN: u32 = 64;
 /// How long a caller waits for a connection before it is told that there is none.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -46,6 +48,25 @@ pub struct PoolUse {
     pub idle: u32,
     /// How many there may be in all.
     pub most: u32,
+}
+
+/// Asks once more for each connection that has broken since it was last used: only who asks finds that out. For what
+/// only reads.
+pub(crate) async fn read_again<Q: Clone, A, Reading>(
+    database: Database,
+    questions: Vec<Q>,
+    read: impl Fn(Database, Vec<Q>) -> Reading,
+) -> Result<A, Error>
+where
+    Reading: Future<Output = Result<A, Error>>,
+{
+    for _ in 0..BROKEN {
+        match read(database.clone(), questions.clone()).await {
+            Err(error) if error.is_broken_connection() => {}
+            ended => return ended,
+        }
+    }
+    read(database, questions).await
 }
 
 impl Database {

@@ -88,6 +88,18 @@ impl Error {
         }
     }
 
+    /// Says whether a connection was used that had broken since it was last used, which says nothing of the database.
+    pub(crate) fn is_broken_connection(&self) -> bool {
+        match self {
+            Self::Unavailable(sqlx::Error::Io(_)) => true,
+            // "terminating connection due to administrator command"
+            Self::Unavailable(sqlx::Error::Database(told)) => {
+                told.code().as_deref() == Some("57P01")
+            }
+            _ => false,
+        }
+    }
+
     pub(crate) fn unreadable(what: &'static str, value: impl ToString) -> Self {
         Self::Unreadable {
             what,

@@ -9,7 +9,7 @@ use holdfast_domain::key::KeyIdentifier;
 use holdfast_domain::{Backup, BackupId, Permission, Server, ServerRef, Standing};
 
 use crate::backups;
-use crate::connect::Database;
+use crate::connect::{Database, read_again};
 use crate::error::Error;
 use crate::gather::Gather;
 use crate::keys::{self, KeyOfUser};
@@ -48,7 +48,9 @@ impl Visits {
     /// Begins to answer.
     pub fn begin(database: &Database) -> Self {
         let database = database.clone();
-        Self(Gather::begin(move |named| find(database.clone(), named)))
+        Self(Gather::begin(move |named| {
+            read_again(database.clone(), named, find)
+        }))
     }
 
     /// Finds what a request names; nothing when there is no such key.

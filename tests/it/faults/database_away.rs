@@ -133,3 +133,20 @@ async fn a_database_that_takes_no_writes_is_told_with_503_and_waited_for() {
     assert_eq!(owner.delete(&done).await.status, 204);
     app.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_reads_does_not_hear_of_connections_that_were_cut_while_nothing_was_asked() {
+    let app = App::start().await;
+    files::make_server(&app.directory);
+    let uuid = app.backup().await;
+    let owner = app.as_owner();
+    for _ in 0..20 {
+        // Some of the pool's connections were used a moment ago.
+        let asked = (0..8).map(|_| owner.show(&uuid));
+        futures_util::future::join_all(asked).await;
+        app.sql().cut().await;
+        assert_eq!(owner.show(&uuid).await.status, 200);
+        assert_eq!(owner.list("").await.status, 200);
+    }
+    app.stop().await;
+}

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use holdfast_domain::{Backup, ServerId};
 
 use super::{Row, select_backups_of};
-use crate::connect::{Database, skip};
+use crate::connect::{Database, read_again, skip};
 use crate::error::Error;
 use crate::gather::Gather;
 
@@ -39,7 +39,9 @@ impl Pages {
     /// Begins to answer.
     pub fn begin(database: &Database) -> Self {
         let database = database.clone();
-        Self(Gather::begin(move |wanted| find(database.clone(), wanted)))
+        Self(Gather::begin(move |wanted| {
+            read_again(database.clone(), wanted, find)
+        }))
     }
 
     /// Finds a page. One behind the end is empty.
