@@ -35,7 +35,7 @@ const PIECE_BYTES: usize = 256 << 10;
     params(
         ("server" = String, Path, description = "UUID of the server, or the eight characters before its first dash"),
         ("backup" = String, Path, description = "UUID of the backup"),
-        ("path" = String, Query, description = "The file, such as `world/level.dat`"),
+        ("path" = String, Query, min_length = 1, description = "The file, such as `world/level.dat`"),
     ),
     responses((status = 200, description = "The file", content_type = "application/octet-stream", body = String), Refusals),
     security(("key" = [])),
