@@ -159,6 +159,17 @@ pub(crate) struct BackupListMeta {
     pub(crate) backup_count: u64,
 }
 
+/// An event of a stream, as it is read: each field is a line of its own.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct StreamEvent {
+    /// What to send as `Last-Event-ID` to go on after it; progress has none.
+    pub(crate) id: Option<String>,
+    /// What happened.
+    pub(crate) event: String,
+    /// An object, as JSON text.
+    pub(crate) data: String,
+}
+
 /// Where a page stands among the others.
 #[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct Pagination {

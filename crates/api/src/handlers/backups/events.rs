@@ -11,6 +11,7 @@ use crate::error::ApiError;
 use crate::openapi::Refusals;
 use crate::state::ApiState;
 use crate::streams::Feed;
+use crate::views::objects::StreamEvent;
 
 /// Streams what becomes of a server's backups.
 #[utoipa::path(
@@ -22,7 +23,7 @@ use crate::streams::Feed;
         ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was seen: what came after it is sent first"),
     ),
     responses(
-        (status = 200, content_type = "text/event-stream", body = String,
+        (status = 200, content_type = "text/event-stream", body = StreamEvent,
          description = "Server-sent events without end: `stream.ready`, `backup.created`, `backup.progress` (no id; once \
                         a second while something changes), `backup.completed`, `backup.failed`, `backup.changed`, \
                         `backup.deleted`, `restore.created`, `restore.completed`, `restore.failed`, `verification.passed`, \
