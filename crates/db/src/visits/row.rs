@@ -1,0 +1,184 @@
+//! What a request names as a query returns it, and how it is read.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use uuid::Uuid;
+
+use holdfast_domain::{Backup, Permission, Server, Standing};
+
+use super::Visit;
+use crate::backups;
+use crate::error::Error;
+use crate::keys::{self, KeyOfUser};
+use crate::servers;
+
+pub(super) struct Row {
+    pub(super) place: i64,
+    pub(super) identifier: String,
+    pub(super) user_id: Uuid,
+    pub(super) kind: String,
+    pub(super) profile: String,
+    pub(super) secret_hash: Vec<u8>,
+    pub(super) description: String,
+    pub(super) allowed_ips: Vec<String>,
+    pub(super) expires_at: Option<DateTime<Utc>>,
+    pub(super) created_at: DateTime<Utc>,
+    pub(super) is_admin: bool,
+    pub(super) email: String,
+    pub(super) server_id: Option<Uuid>,
+    pub(super) server_owner_id: Option<Uuid>,
+    pub(super) server_name: Option<String>,
+    pub(super) server_directory: Option<String>,
+    pub(super) server_node: Option<String>,
+    pub(super) server_disk: Option<String>,
+    pub(super) server_state: Option<String>,
+    pub(super) server_backup_limit: Option<i32>,
+    pub(super) server_max_backup_bytes: Option<i64>,
+    pub(super) server_quota_bytes: Option<i64>,
+    pub(super) server_retention_days: Option<i32>,
+    pub(super) server_keep: Option<String>,
+    pub(super) server_rotate: Option<bool>,
+    pub(super) server_created_at: Option<DateTime<Utc>>,
+    pub(super) server_placed_by: Option<String>,
+    pub(super) permissions: Option<Vec<String>>,
+    pub(super) backup_id: Option<Uuid>,
+    pub(super) backup_name: Option<String>,
+    pub(super) backup_ignored_files: Option<Vec<String>>,
+    pub(super) backup_disk: Option<String>,
+    pub(super) backup_node: Option<String>,
+    pub(super) backup_state: Option<String>,
+    pub(super) backup_is_locked: Option<bool>,
+    pub(super) backup_is_scheduled: Option<bool>,
+    pub(super) backup_size_bytes: Option<i64>,
+    pub(super) backup_sha256: Option<Vec<u8>>,
+    pub(super) backup_archive_attempt: Option<i32>,
+    pub(super) backup_notes_count: Option<i64>,
+    pub(super) backup_notes: Option<Vec<String>>,
+    pub(super) backup_error: Option<String>,
+    pub(super) backup_created_at: Option<DateTime<Utc>>,
+    pub(super) backup_completed_at: Option<DateTime<Utc>>,
+    pub(super) backup_failed_at: Option<DateTime<Utc>>,
+    pub(super) verification: Option<String>,
+    pub(super) verification_started_at: Option<DateTime<Utc>>,
+    pub(super) verification_finished_at: Option<DateTime<Utc>>,
+    pub(super) verification_sentence: Option<String>,
+    pub(super) damaged_at: Option<DateTime<Utc>>,
+    pub(super) unfinished_state: Option<String>,
+    pub(super) unfinished_progress: Option<Value>,
+    pub(super) verify_state: Option<String>,
+    pub(super) verify_started_at: Option<DateTime<Utc>>,
+    pub(super) restore_state: Option<String>,
+    pub(super) restore_started_at: Option<DateTime<Utc>>,
+    pub(super) restore_finalized_at: Option<DateTime<Utc>>,
+    pub(super) restore_error: Option<String>,
+    pub(super) marks: Vec<Uuid>,
+}
+
+impl TryFrom<Row> for Visit {
+    type Error = Error;
+
+    fn try_from(mut row: Row) -> Result<Self, Error> {
+        let server = row.take_server();
+        let backup = row.take_backup();
+        let key = KeyOfUser::try_from(keys::Row {
+            identifier: row.identifier,
+            user_id: row.user_id,
+            kind: row.kind,
+            profile: row.profile,
+            secret_hash: row.secret_hash,
+            description: row.description,
+            allowed_ips: row.allowed_ips,
+            expires_at: row.expires_at,
+            created_at: row.created_at,
+            is_admin: row.is_admin,
+            email: row.email,
+        })?;
+        let server = server.map(Server::try_from).transpose()?;
+        let server = server.and_then(|server| {
+            let standing = standing(&server, &key, row.permissions.as_deref())?;
+            Some((server, standing))
+        });
+        let backup = match (&server, backup) {
+            (Some(_), Some(backup)) => Some(Backup::try_from(backup)?),
+            _ => None,
+        };
+        Ok(Self {
+            key,
+            server,
+            backup,
+            marks: row.marks.into(),
+        })
+    }
+}
+
+/// What a user is to a server; nothing when the user has no part in it.
+fn standing(server: &Server, key: &KeyOfUser, permissions: Option<&[String]>) -> Option<Standing> {
+    if server.owner == key.key.user {
+        return Some(Standing::Owner);
+    }
+    if key.is_admin {
+        return Some(Standing::Admin);
+    }
+    let names = permissions?.iter();
+    let permissions = names.filter_map(|name| Permission::parse(name)).collect();
+    Some(Standing::Subuser(permissions))
+}
+
+impl Row {
+    fn take_server(&mut self) -> Option<servers::Row> {
+        Some(servers::Row {
+            id: self.server_id?,
+            owner_id: self.server_owner_id?,
+            name: self.server_name.take()?,
+            directory: self.server_directory.take()?,
+            node: self.server_node.take()?,
+            disk: self.server_disk.take(),
+            state: self.server_state.take()?,
+            backup_limit: self.server_backup_limit,
+            max_backup_bytes: self.server_max_backup_bytes,
+            quota_bytes: self.server_quota_bytes,
+            retention_days: self.server_retention_days,
+            keep: self.server_keep.take(),
+            rotate: self.server_rotate?,
+            created_at: self.server_created_at?,
+            placed_by: self.server_placed_by.take()?,
+        })
+    }
+
+    fn take_backup(&mut self) -> Option<backups::Row> {
+        Some(backups::Row {
+            place: self.place,
+            id: self.backup_id?,
+            server_id: self.server_id?,
+            name: self.backup_name.take()?,
+            ignored_files: self.backup_ignored_files.take()?,
+            disk: self.backup_disk.take()?,
+            node: self.backup_node.take(),
+            state: self.backup_state.take()?,
+            is_locked: self.backup_is_locked?,
+            is_scheduled: self.backup_is_scheduled?,
+            size_bytes: self.backup_size_bytes?,
+            sha256: self.backup_sha256.take(),
+            archive_attempt: self.backup_archive_attempt,
+            notes_count: self.backup_notes_count?,
+            notes: self.backup_notes.take()?,
+            error: self.backup_error.take(),
+            created_at: self.backup_created_at?,
+            completed_at: self.backup_completed_at,
+            failed_at: self.backup_failed_at,
+            verification: self.verification.take(),
+            verification_started_at: self.verification_started_at,
+            verification_finished_at: self.verification_finished_at,
+            verification_sentence: self.verification_sentence.take(),
+            damaged_at: self.damaged_at,
+            unfinished_state: self.unfinished_state.take(),
+            unfinished_progress: self.unfinished_progress.take(),
+            verify_state: self.verify_state.take(),
+            verify_started_at: self.verify_started_at,
+            restore_state: self.restore_state.take(),
+            restore_started_at: self.restore_started_at,
+            restore_finalized_at: self.restore_finalized_at,
+            restore_error: self.restore_error.take(),
+        })
+    }
+}
