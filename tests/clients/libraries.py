@@ -1,4 +1,4 @@
-"""Clients written in Python: py-dactyl, ptero, pypterodactyl, hungerlib. See README.md."""
+"""Clients written in Python: py-dactyl, ptero, pypterodactyl. See README.md."""
 
 import asyncio
 import hashlib
@@ -84,7 +84,7 @@ async def ptero():
 
     async with httpx.AsyncClient(headers={"Authorization": f"Bearer {KEY}", "Accept": "application/json"}) as session:
         found = (await session.get(f"{URL}/api/client/servers/{SERVER}")).json()
-        server = ClientServer(found, "panel", session, f"{URL}/api/client", None)
+        server = ClientServer(found, "panel", session, f"{URL}/api", None)
         made = await server.create_backup("ptero", ["*.log"], True)
         for _ in range(300):
             shown = await server.get_backup_details(made.uuid)
@@ -119,23 +119,9 @@ def pypterodactyl():
     equal(backups.backup_details(SERVER, uuid)["errors"][0]["code"], "NotFoundHttpException")
 
 
-def hungerlib():
-    from hungerlib.panel import Panel
-
-    panel = Panel("panel", URL, KEY)
-    assert panel.ping() and panel.validateAPI()
-    uuid = panel.backups.create(SERVER, "hungerlib").json()["attributes"]["uuid"]
-    until(lambda: panel.get(f"/api/client/servers/{SERVER}/backups/{uuid}").json()["attributes"], lambda one: one["completed_at"])
-    assert panel.backups.download(SERVER, uuid).json()["attributes"]["url"]
-    assert panel.backups.list(SERVER).json()["meta"]["backup_count"] > 0
-    equal(panel.backups.delete(SERVER, uuid).status_code, 204)
-
-
 py_dactyl()
 print("ok: py-dactyl")
 asyncio.run(ptero())
 print("ok: ptero")
 pypterodactyl()
 print("ok: pypterodactyl")
-hungerlib()
-print("ok: hungerlib")
