@@ -26,7 +26,10 @@ async fn main() {
     let (server, full) = (var("SERVER").unwrap(), var("FULL_SERVER").unwrap());
     let key = var("KEY").unwrap();
     let api = client(&key);
-    assert_eq!(api.get_account_details().await.unwrap().email, "owner@example.com");
+    assert_eq!(
+        api.get_account_details().await.unwrap().email,
+        "owner@example.com"
+    );
     let servers = api.list_servers().await.unwrap();
     assert!(servers.iter().any(|one| one.identifier == server));
     let server = api.get_server(server);
@@ -46,7 +49,10 @@ async fn main() {
     assert!(listed.iter().any(|one| one.uuid == made.uuid));
     let link = server.get_backup_download_link(made.uuid).await.unwrap();
     let archive = reqwest::get(link).await.unwrap().bytes().await.unwrap();
-    let hash: String = Sha256::digest(&archive).iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash: String = Sha256::digest(&archive)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     assert_eq!(shown.checksum.unwrap(), format!("sha256:{hash}"));
     server.delete_backup(made.uuid).await.unwrap();
 

@@ -17,7 +17,9 @@ async fn get(app: &App, client: &Client, path: &str) -> Answer {
 fn names(list: &Answer) -> Vec<Value> {
     let data = list.json()["data"].as_array().unwrap().clone();
     let attributes = data.into_iter().map(|one| one["attributes"].clone());
-    attributes.map(|server| json!([server["identifier"], server["server_owner"]])).collect()
+    attributes
+        .map(|server| json!([server["identifier"], server["server_owner"]]))
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -38,8 +40,14 @@ async fn a_client_finds_the_servers_that_it_has_a_part_in_and_no_others() {
         names(&get(&app, &subuser, "/api/client").await),
         [json!([first, false])]
     );
-    assert_eq!(names(&get(&app, &app.as_stranger(), "/api/client").await), [] as [Value; 0]);
-    assert_eq!(names(&get(&app, &app.as_admin(), "/api/client").await), [] as [Value; 0]);
+    assert_eq!(
+        names(&get(&app, &app.as_stranger(), "/api/client").await),
+        [] as [Value; 0]
+    );
+    assert_eq!(
+        names(&get(&app, &app.as_admin(), "/api/client").await),
+        [] as [Value; 0]
+    );
     let page = get(&app, &app.as_owner(), "/api/client?per_page=1&page=2").await;
     assert_eq!(names(&page), [json!([other.id.short(), true])]);
     assert_eq!(page.json()["meta"]["pagination"]["total"], 2);
@@ -89,16 +97,29 @@ async fn whoever_has_no_part_in_a_server_or_no_key_is_told_so() {
         .await;
     let operator = app.as_owner().with_token(&key);
     let server = format!("/api/client/servers/{}", app.server.id);
-    for (path, stranger) in [("/api/client", 200), ("/api/client/account", 200), (&server, 404)] {
+    for (path, stranger) in [
+        ("/api/client", 200),
+        ("/api/client/account", 200),
+        (&server, 404),
+    ] {
         assert_eq!(get(&app, &app.as_stranger(), path).await.status, stranger);
-        assert_eq!(get(&app, &app.as_nobody(), path).await.status, 401, "{path}");
+        assert_eq!(
+            get(&app, &app.as_nobody(), path).await.status,
+            401,
+            "{path}"
+        );
         assert_eq!(get(&app, &operator, path).await.status, 403, "{path}");
         let put = app.as_owner().plain(Method::PUT, &app.base_url_of(path));
         assert_eq!(send(put).await.status, 405, "{path}");
     }
-    let account = get(&app, &app.as_admin(), "/api/client/account").await.json();
+    let account = get(&app, &app.as_admin(), "/api/client/account")
+        .await
+        .json();
     assert_eq!(account["object"], "user");
     assert_eq!(account["attributes"]["admin"], true);
-    assert_eq!(account["attributes"]["email"], account["attributes"]["username"]);
+    assert_eq!(
+        account["attributes"]["email"],
+        account["attributes"]["username"]
+    );
     app.stop().await;
 }
