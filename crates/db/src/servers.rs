@@ -19,7 +19,7 @@ mod deletion;
 mod save;
 
 pub use deletion::{begin_deletion, end_deletion, remove_backup, some_backups, undo_deletion};
-pub use save::{PLACE_TAKEN, insert_in, save, save_in};
+pub use save::{PLACE_TAKEN, insert, save};
 
 pub(crate) struct Row {
     pub(crate) id: Uuid,
