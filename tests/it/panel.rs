@@ -3,12 +3,12 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use holdfast_db::servers;
 use holdfast_domain::key::KeyKind;
 use holdfast_domain::{Permission, Profile, ServerState};
 
 use crate::support::app::App;
 use crate::support::client::{Answer, Client, send};
+use crate::support::given;
 
 async fn get(app: &App, client: &Client, path: &str) -> Answer {
     send(client.plain(Method::GET, &app.base_url_of(path))).await
@@ -82,7 +82,7 @@ async fn a_server_is_shown_with_what_the_caller_may_do() {
     let mut server = app.server.clone();
     server.state = ServerState::Restoring;
     server.limits.backups = Some(0);
-    servers::save(app.database(), &server).await.unwrap();
+    given::server(app.database(), &server).await.unwrap();
     let shown = get(&app, &app.as_owner(), &path).await.json();
     assert_eq!(shown["attributes"]["status"], "restoring_backup");
     assert_eq!(shown["attributes"]["feature_limits"]["backups"], 0);
