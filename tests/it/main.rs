@@ -26,6 +26,7 @@ mod lost_database;
 mod metrics;
 mod names;
 mod nodes;
+mod panel;
 mod permissions;
 mod power;
 mod queries;

@@ -34,6 +34,8 @@ pub(crate) struct Caller {
     pub(crate) user: UserId,
     /// That user's address.
     pub(crate) email: String,
+    /// Whether that user administers the service.
+    pub(crate) is_admin: bool,
     /// The key that was used.
     pub(crate) key: KeyIdentifier,
     /// Where the request comes from.
@@ -66,6 +68,7 @@ impl FromRequest for Caller {
             Ok(Self {
                 user: found.key.user,
                 email: found.email,
+                is_admin: found.is_admin,
                 key: found.key.identifier,
                 address: origin::caller_address(&request),
                 profile: found.key.profile,
