@@ -8,6 +8,7 @@ mod marks;
 mod people;
 mod plans;
 mod schema;
+mod stored;
 
 use std::time::Duration;
 

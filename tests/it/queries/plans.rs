@@ -235,6 +235,10 @@ async fn no_query_that_is_repeated_reads_a_whole_table() {
         })
         .await;
     }
+    walks_an_index(&raw, "what disks hold", async |database| {
+        assert!(!usage::by_disk(database).await.unwrap().is_empty());
+    })
+    .await;
     walks_an_index(&raw, "a page of what servers hold", async |database| {
         let found = usage::by_server(database, 25, 0).await.unwrap();
         assert_eq!(found.len(), 25);

@@ -170,6 +170,7 @@ impl App {
         }
         service::close(&self.database).await;
         if let Some(raw) = self.raw.take() {
+            raw.assert_stored_adds_up("at the end").await;
             raw.drop().await;
         }
     }
