@@ -34,6 +34,7 @@ mod reference;
 mod refusals;
 mod secrets;
 mod space;
+mod strangers;
 mod streams;
 mod support;
 mod tidy;

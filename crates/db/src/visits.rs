@@ -147,7 +147,8 @@ async fn find(
         .collect();
     let backups: Vec<Option<Uuid>> = named.iter().map(|n| n.backup.map(|id| id.0)).collect();
     // LIMIT 1 has each question walk the indexes, however many there are: joined freely, fifty questions
-    // look like a reason to read the tables as a whole. The restores are named as `jobs_restores` names them.
+    // look like a reason to read the tables as a whole. The restores are named as `jobs_restores` names them. A server
+    // that the caller has no part in is none from the first: nothing that belongs to it is looked for.
     let rows = sqlx::query_as!(
         Row,
         r#"SELECT q.place AS "place!", k.identifier AS "identifier!", k.user_id AS "user_id!", k.kind AS "kind!",
@@ -159,7 +160,7 @@ async fn find(
                 s.state AS "server_state?", s.backup_limit AS "server_backup_limit?",
                 s.max_backup_bytes AS "server_max_backup_bytes?", s.quota_bytes AS "server_quota_bytes?",
                 s.retention_days AS "server_retention_days?", s.keep AS "server_keep?", s.rotate AS "server_rotate?", s.created_at AS "server_created_at?",
-                s.placed_by AS "server_placed_by?", p.permissions AS "permissions?",
+                s.placed_by AS "server_placed_by?", s.permissions AS "permissions?",
                 b.id AS "backup_id?", b.name AS "backup_name?", b.ignored_files AS "backup_ignored_files?",
                 b.disk AS "backup_disk?", b.node AS "backup_node?", b.state AS "backup_state?", b.is_locked AS "backup_is_locked?",
                 b.is_scheduled AS "backup_is_scheduled?", b.size_bytes AS "backup_size_bytes?",
@@ -182,14 +183,15 @@ async fn find(
                WHERE keys.identifier = q.key LIMIT 1
            ) k
            LEFT JOIN LATERAL (
-               SELECT * FROM servers
-               WHERE identifier = q.short AND (q.server IS NULL OR id = q.server) AND deleting_at IS NULL LIMIT 1
+               SELECT f.*, p.permissions FROM servers f
+               LEFT JOIN LATERAL (
+                   SELECT permissions FROM subusers
+                   WHERE server_id = f.id AND user_id = k.user_id AND NOT k.is_admin AND f.owner_id <> k.user_id LIMIT 1
+               ) p ON true
+               WHERE f.identifier = q.short AND (q.server IS NULL OR f.id = q.server) AND f.deleting_at IS NULL
+                   AND (f.owner_id = k.user_id OR k.is_admin OR p.permissions IS NOT NULL) LIMIT 1
            ) s ON true
-           LEFT JOIN LATERAL (
-               SELECT permissions FROM subusers
-               WHERE server_id = s.id AND user_id = k.user_id AND NOT k.is_admin AND s.owner_id <> k.user_id LIMIT 1
-           ) p ON true
-           LEFT JOIN LATERAL (SELECT * FROM backups WHERE id = q.backup AND server_id = s.id LIMIT 1) b ON true
+           LEFT JOIN LATERAL (SELECT * FROM backups WHERE id = q.backup AND server_id = s.id AND s.id IS NOT NULL LIMIT 1) b ON true
            LEFT JOIN LATERAL (
                SELECT (array_agg(j.state ORDER BY j.priority, j.id DESC)
                            FILTER (WHERE j.kind <> 'verify_backup' OR j.state = 'running'))[1] AS state,
