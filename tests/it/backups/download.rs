@@ -1,5 +1,7 @@
 //! `GET …/backups/{backup}/download`, and what its link gives.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use reqwest::Method;
 use reqwest::header::{IF_RANGE, RANGE};
 use serde_json::json;
@@ -175,6 +177,19 @@ async fn a_range_of_another_version_gives_the_whole_archive() {
         assert_eq!((answer.status, answer.bytes.len()), (200, size));
         app.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_is_good_for_an_hour() {
+    let before = chrono::Utc::now().timestamp();
+    let (app, _, link, _) = with_link(100).await;
+    let after = chrono::Utc::now().timestamp();
+    let claims = link.split('.').nth_back(1).unwrap();
+    let claims = BASE64_URL_SAFE_NO_PAD.decode(claims).unwrap();
+    let claims: serde_json::Value = serde_json::from_slice(&claims).unwrap();
+    let asked_at = claims["exp"].as_i64().unwrap() - 3600;
+    assert!((before..=after).contains(&asked_at), "{claims}");
+    app.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
