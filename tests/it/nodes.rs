@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use holdfast_db::servers;
 use holdfast_domain::{NodeName, Server};
 
 use crate::support::app::App;
 use crate::support::client::{Client, send};
 use crate::support::files;
+use crate::support::given;
 
 struct Nodes {
     app: App,
@@ -39,7 +39,7 @@ impl Nodes {
         app.add_worker(&[node, root, ("downloads.public_url", &second_url)]);
         let mut server = app.another_server("on-second").await;
         server.node = NodeName::parse("second").unwrap();
-        servers::save(app.database(), &server).await.unwrap();
+        given::server(app.database(), &server).await.unwrap();
         files::make_server(&server.directory);
         files::make_server(&app.directory);
         Self {
@@ -135,7 +135,7 @@ async fn what_a_server_has_left_on_its_old_node_is_out_of_reach_but_not_lost() {
     let backup = nodes.backup(&client).await;
     let uuid = backup["uuid"].as_str().unwrap();
     nodes.server.node = NodeName::parse("local").unwrap();
-    servers::save(nodes.app.database(), &nodes.server)
+    given::server(nodes.app.database(), &nodes.server)
         .await
         .unwrap();
 

@@ -11,6 +11,7 @@ use holdfast_domain::{Permission, Profile};
 
 use crate::support::app::App;
 use crate::support::client::{Client, send};
+use crate::support::given;
 
 /// A backup that is completed as far as the API can see.
 const BACKUP: &str = "a4962fe6-90c8-4b89-ba62-a5d3b06426c0";
@@ -126,7 +127,7 @@ async fn a_subuser_whose_permissions_were_taken_finds_nothing_any_more() {
         .await
         .unwrap();
     let user = subusers[0].user;
-    holdfast_db::subusers::set(&app.database, app.server.id, user, &[])
+    given::subuser(&app.database, app.server.id, user, &[])
         .await
         .unwrap();
     assert_eq!(subuser.list("").await.status, 404);

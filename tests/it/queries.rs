@@ -8,6 +8,7 @@ mod marks;
 mod people;
 mod plans;
 mod schema;
+mod stored;
 
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use uuid::Uuid;
 use holdfast_db::backups::{self, NewBackup};
 use holdfast_db::jobs::{self, Claim, Failure, NewJob};
 use holdfast_db::visits::{Named, Visit, Visits};
-use holdfast_db::{Database, Listener, Signal, keys, servers, users};
+use holdfast_db::{Database, Listener, Signal};
 use holdfast_domain::backup::{Completed, Notes};
 use holdfast_domain::key::{ApiKey, KeyIdentifier, KeyKind, KeyToken};
 use holdfast_domain::server::ServerLimits;
@@ -27,6 +28,7 @@ use holdfast_domain::{
 };
 
 use crate::support::database::TestDatabase;
+use crate::support::given;
 
 const LEASE: Duration = Duration::from_secs(60);
 
@@ -42,7 +44,7 @@ impl Fixture {
         let raw = TestDatabase::create().await;
         let database = raw.connect().await;
         let owner = UserId(Uuid::new_v4());
-        users::create(&database, owner, "Owner@example.com", false)
+        given::user(&database, owner, "Owner@example.com", false)
             .await
             .unwrap();
         Self {
@@ -67,7 +69,7 @@ impl Fixture {
             expires_at: None,
             created_at: chrono::Utc::now(),
         };
-        keys::create(&self.database, &key).await.unwrap();
+        given::key(&self.database, &key).await.unwrap();
         key.identifier
     }
 
@@ -107,7 +109,7 @@ impl Fixture {
 
     async fn server(&self) -> ServerId {
         let server = self.new_server();
-        servers::save(&self.database, &server).await.unwrap();
+        given::server(&self.database, &server).await.unwrap();
         server.id
     }
 

@@ -36,7 +36,8 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("download", "URL parameters", "backups/show::a_backup_that_is_not_the_servers_is_not_found_under_any_name"),
     ("download", "example response: a bucket's own link", "disks/life::in_a_bucket_of_s3s"),
     ("download", "example response: a link of the service", "backups/download::what_is_downloaded_unpacks_to_what_was_backed_up"),
-    ("download", "URL property: validity of an hour", "backups/download::a_link_expires"),
+    ("download", "URL property: validity of an hour", "backups/download::a_link_is_good_for_an_hour"),
+    ("download", "URL property: not valid after it", "backups/download::a_link_expires"),
     ("download", "URL property: each request generates a new one", "backups/download::every_request_makes_a_link_of_its_own_by_get_and_by_post"),
     ("download", "URL property: no additional authentication", "backups/download::what_is_downloaded_unpacks_to_what_was_backed_up"),
     ("download", "URL property: tar.gz", "backups/download::what_is_downloaded_unpacks_to_what_was_backed_up"),
@@ -95,7 +96,8 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("states", "creating: view details only", "refusals::every_refusal_of_the_reference_has_its_status_code_and_text"),
     ("states", "completed: download, delete, restore, lock and unlock", "disks/life::on_a_folder"),
     ("states", "failed: view details, delete", "backups/delete::row_15_a_failed_backup_and_one_whose_archive_is_missing_are_deleted"),
-    ("progress", "completed_at is null until it has finished", "backups/polled::a_list_shows_every_end_of_a_backup_at_once"),
+    ("progress", "completed_at is null until it has finished", "backups/create::a_backup_is_created_and_completes"),
+    ("progress", "polling shows each change", "backups/polled::a_list_shows_every_end_of_a_backup_at_once"),
 ];
 
 #[test]

@@ -10,6 +10,7 @@ use holdfast_domain::{NodeName, Permission, ServerState};
 
 use crate::support::app::App;
 use crate::support::client::{Answer, Client, send};
+use crate::support::{eventually, files, given};
 
 /// The endpoints of the reference document, with the permission that each needs.
 const ENDPOINTS: [(&str, &str, &str, Permission); 8] = [
@@ -116,6 +117,7 @@ async fn every_refusal_of_the_reference_has_its_status_code_and_text() {
         when,
         &owner.restore(&completed, json!({})).await,
     );
+    assert_eq!(owner.show(&creating).await.status, 200, "it can be viewed");
     let when = "while it is created";
     tell(
         &mut table,
@@ -181,5 +183,92 @@ async fn every_endpoint_says_the_same_without_a_key_without_permission_and_of_wh
     let shown = app.as_owner().show(&uuid).await.attributes();
     assert_eq!(shown["is_locked"], false, "nothing was done");
     assert_eq!(app.sql().number("SELECT count(*) FROM jobs").await, 1);
+    app.stop().await;
+}
+
+/// The statuses and codes of refusals, by what was asked.
+async fn refused(request: reqwest::RequestBuilder) -> (u16, String) {
+    let (status, code, _) = send(request).await.refusal();
+    (status, code)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_reasons_to_refuse_the_earlier_one_is_told() {
+    let mut app = App::start_with(&[
+        ("http.rate_limit_per_minute", "60"),
+        ("limits.create_throttle_count", "1"),
+        ("http.max_body_bytes", "1024"),
+    ])
+    .await;
+    let failed = app.failed_backup().await;
+    app.backup().await;
+    let (owner, nobody) = (app.as_owner(), app.as_nobody());
+    let reader = app.as_subuser(&[Permission::Read]).await;
+    let unknown = Uuid::new_v4().to_string();
+    let create =
+        |client: &Client, body: &str| client.request(Method::POST, "").body(body.to_owned());
+    let restore = |backup: &str, body: &str| {
+        let path = format!("/{backup}/restore");
+        owner.request(Method::POST, &path).body(body.to_owned())
+    };
+    let told = |status, code: &str| (status, format!("{code}Exception"));
+
+    let route = nobody.about(&unknown).request(Method::PUT, "");
+    assert_eq!(refused(route).await, told(405, "MethodNotAllowedHttp"));
+    let key = nobody.about(&unknown).request(Method::GET, "");
+    assert_eq!(refused(key).await, told(401, "InvalidCredentials"));
+    let backup = reader.request(Method::DELETE, &format!("/{unknown}"));
+    assert_eq!(refused(backup).await, told(404, "NotFoundHttp"));
+    let server = create(&owner.about(&unknown), "{");
+    assert_eq!(refused(server).await, told(404, "NotFoundHttp"));
+    for body in ["{", &"x".repeat(1025), r#"{"name": 1}"#] {
+        let may = refused(create(&reader, body)).await;
+        assert_eq!(may, told(403, "InsufficientPermissions"), "{body}");
+    }
+
+    app.server.state = ServerState::Suspended;
+    app.server.limits.backups = Some(0);
+    app.save_server().await;
+    for (body, expected) in [
+        ("{", told(400, "BadRequestHttp")),
+        (&"x".repeat(1025), told(413, "PayloadTooLarge")),
+        (r#"{"truncate": "no"}"#, told(422, "Validation")),
+        ("", told(400, "BackupFailed")),
+    ] {
+        assert_eq!(refused(restore(&failed, body)).await, expected, "{body}");
+    }
+    let malformed = refused(create(&owner, r#"{"name": 1}"#)).await;
+    assert_eq!(malformed, told(422, "Validation"));
+    let state = refused(create(&owner, "")).await;
+    assert_eq!(state, told(409, "ConflictingServerState"));
+    app.server.state = ServerState::Normal;
+    app.save_server().await;
+    let throttle = refused(create(&owner, "")).await;
+    assert_eq!(throttle, told(429, "TooManyRequestsHttp"));
+
+    // Nothing was made of this server yet, so that the throttle has nothing against it.
+    let mut other = app.another_server("other").await;
+    files::make_server(&other.directory);
+    other.limits.backups = Some(0);
+    other.limits.quota_bytes = Some(1);
+    given::server(app.database(), &other).await.unwrap();
+    let of_other = owner.about(&other.id.to_string());
+    let limit = refused(create(&of_other, "")).await;
+    assert_eq!(limit, told(400, "TooManyBackups"));
+    other.limits.backups = Some(1);
+    given::server(app.database(), &other).await.unwrap();
+    let space = refused(create(&of_other, "")).await;
+    assert_eq!(space, told(507, "InsufficientStorage"));
+
+    // A count begins anew with each minute, perhaps in between.
+    eventually("the rate is told before what is not there", async || {
+        while reader.list("").await.status != 429 {}
+        let unknown = reader.about(&unknown).request(Method::GET, "");
+        let both = [refused(unknown).await, refused(create(&reader, "{")).await];
+        (both == [(); 2].map(|()| told(429, "TooManyRequestsHttp"))).then_some(())
+    })
+    .await;
+    let route = refused(reader.request(Method::PUT, "")).await;
+    assert_eq!(route, told(405, "MethodNotAllowedHttp"));
     app.stop().await;
 }

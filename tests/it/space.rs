@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use holdfast_domain::ServerState;
+
 use crate::support::app::App;
 use crate::support::client::Answer;
 use crate::support::files;
@@ -159,5 +161,56 @@ async fn of_many_servers_at_once_only_as_many_get_room_as_there_is() {
     };
     assert_eq!((count(200), count(507)), (3, 17));
     assert_eq!(app.sql().number("SELECT count(*) FROM backups").await, 3);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_for_a_cheaper_reason_is_refused_before_a_directory_is_measured() {
+    let mut app = App::without_worker(&[
+        ("limits.create_throttle_count", "1"),
+        ("limits.create_throttle_seconds", "600"),
+    ])
+    .await;
+    let owner = app.as_owner();
+    let folder = app.directory.join("folder");
+    files::write(&folder.join("world.bin"), b"two bytes or more");
+    // A folder that was last read long before it last changed remembers when it is read.
+    let long_ago = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+    let opened = fs_err::File::open(&folder).unwrap().into_file();
+    let times = std::fs::FileTimes::new().set_accessed(long_ago);
+    opened.set_times(times).unwrap();
+    let is_read = || fs_err::metadata(&folder).unwrap().accessed().unwrap() != long_ago;
+
+    app.server.limits.quota_bytes = Some(1);
+    app.server.limits.backups = Some(0);
+    app.save_server().await;
+    assert_eq!(owner.create(json!({})).await.refusal().0, 400);
+    app.server.limits.backups = None;
+    app.server.state = ServerState::Installing;
+    app.save_server().await;
+    assert_eq!(owner.create(json!({})).await.refusal().0, 409);
+    app.server.state = ServerState::Normal;
+    app.save_server().await;
+    let server = app.server.id;
+    let ended = format!(
+        "INSERT INTO jobs (kind, server_id, backup_id, node, state, finalized_at)
+         VALUES ('create_backup', '{server}', gen_random_uuid(), 'local', 'completed', now())"
+    );
+    app.sql().query(&ended).await;
+    assert_eq!(owner.create(json!({})).await.refusal().0, 429);
+    assert_eq!(owner.create(json!({"name": 1})).await.status, 422);
+    assert_eq!(app.as_stranger().create(json!({})).await.status, 404);
+    assert!(
+        !is_read(),
+        "it was measured for a request that is refused anyway"
+    );
+
+    app.sql().query("DELETE FROM jobs").await;
+    assert_no_space(&owner.create(json!({})).await);
+    if !is_read() {
+        // Some file systems are mounted so that they never remember; there, only the codes were tried.
+        fs_err::read_dir(&folder).unwrap().for_each(drop);
+        assert!(!is_read(), "nothing was measured where it had to be");
+    }
     app.stop().await;
 }

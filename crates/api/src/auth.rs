@@ -9,6 +9,7 @@ use actix_web::dev::Payload;
 use actix_web::http::header::AUTHORIZATION;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 
+use holdfast_db::operations::{Asked, Change};
 use holdfast_db::visits::{Named, Visit};
 use holdfast_db::{Marks, servers, users};
 use holdfast_domain::access::Action;
@@ -33,6 +34,8 @@ pub(crate) struct Caller {
     pub(crate) user: UserId,
     /// That user's address.
     pub(crate) email: String,
+    /// Whether that user administers the service.
+    pub(crate) is_admin: bool,
     /// The key that was used.
     pub(crate) key: KeyIdentifier,
     /// Where the request comes from.
@@ -65,6 +68,7 @@ impl FromRequest for Caller {
             Ok(Self {
                 user: found.key.user,
                 email: found.email,
+                is_admin: found.is_admin,
                 key: found.key.identifier,
                 address: origin::caller_address(&request),
                 profile: found.key.profile,
@@ -77,12 +81,13 @@ impl FromRequest for Caller {
     }
 }
 
-/// A caller of the application API: an administrator, with an application key that is good. Whoever is to change
-/// something stands in the log of operations.
+/// A caller of the application API: an administrator, with an application key that is good.
 #[derive(Clone, Debug)]
 pub(crate) struct Operator {
     /// By which the request is found again.
-    pub(crate) trace: Trace,
+    trace: Trace,
+    /// What stands in the operators' log.
+    asked: Asked,
 }
 
 impl FromRequest for Operator {
@@ -94,17 +99,15 @@ impl FromRequest for Operator {
         Box::pin(async move {
             let found = authenticate(&request, KeyKind::Application).await?;
             if found.key.is_admin {
-                let state = request.app_data::<web::Data<ApiState>>();
                 let origin = Origin {
                     user: found.key.key.user,
                     email: found.key.email,
                     key: found.key.key.identifier.to_string(),
                     address: origin::caller_address(&request),
                 };
-                let state = state.ok_or(ApiError::Internal)?;
-                operations::begin(&request, state, &origin).await?;
                 Ok(Self {
                     trace: names::trace_of(&request),
+                    asked: operations::asked(&request, origin),
                 })
             } else {
                 Err(ApiError::Forbidden)
@@ -259,6 +262,15 @@ impl Caller {
 }
 
 impl Operator {
+    /// Begins what the request is to change.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub(crate) async fn begin(&self, state: &ApiState) -> Result<Change, ApiError> {
+        let change = Change::begin(&state.database, self.asked.clone()).await?;
+        Ok(change.of(self.trace))
+    }
+
     /// Loads the server that a path names.
     ///
     /// # Errors

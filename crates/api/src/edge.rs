@@ -59,7 +59,7 @@ pub(crate) async fn edge(
             }
         };
         let mut response = in_our_words(response);
-        operations::end(&response).await;
+        operations::note_refusal(&response).await;
         if path.starts_with("/api/") {
             rate::tell(&mut response);
         }

@@ -7,3 +7,4 @@ pub(crate) mod docs;
 pub(crate) mod files;
 pub(crate) mod health;
 pub(crate) mod metrics;
+pub(crate) mod panel;

@@ -14,7 +14,7 @@ use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
 use crate::handlers::application::{
     activity as operations, jobs, keys, nodes, servers, storage, subusers, users,
 };
-use crate::handlers::{activity, backups, files, health, metrics};
+use crate::handlers::{activity, backups, files, health, metrics, panel};
 use crate::views::objects::{ErrorEntry, Errors};
 
 /// Every documented endpoint.
@@ -29,7 +29,7 @@ use crate::views::objects::{ErrorEntry, Errors};
         backups::list, backups::create, backups::show, backups::delete, backups::download,
         backups::restore, backups::lock, backups::unlock, backups::rename, backups::cancel,
         backups::verify, backups::events, backups::contents, backups::contents_file,
-        activity::list, files::download, health::alive, health::ready, metrics::metrics,
+        activity::list, panel::servers, panel::server, panel::account, files::download, health::alive, health::ready, metrics::metrics,
         users::list, users::create, users::show, users::change, users::delete,
         keys::list, keys::create, keys::revoke,
         servers::list, servers::create, servers::show, servers::change, servers::delete, servers::set_state,
@@ -40,6 +40,7 @@ use crate::views::objects::{ErrorEntry, Errors};
     modifiers(&Key, &NoBodyWillDo, &OneName),
     tags(
         (name = "backups", description = "A server's backups; any `ptlc_` key of its owner, an administrator or a subuser"),
+        (name = "panel", description = "What clients of a panel look at before they come to backups; any `ptlc_` key"),
         (name = "application", description = "Users, keys, servers, nodes, jobs and storage; a `ptla_` key of an administrator"),
         (name = "service", description = "Downloads by link, and health; no key"),
     )

@@ -1,11 +1,12 @@
-//! The audit log of the application API, written around each request that is to change something: whoever asks is
-//! written down before anything is done, and what was answered afterwards. Nothing is done that is not in it.
+//! The operators' log, as the application API writes it. A change's line is written in its transaction, with the answer
+//! that is given when that has committed; a request that is to change something and is refused gets its line around
+//! the handler, so that no endpoint can forget it.
 
 use actix_web::dev::ServiceResponse;
-use actix_web::http::Method;
-use actix_web::{HttpMessage, HttpRequest, web};
+use actix_web::http::{Method, StatusCode};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 
-use holdfast_db::operations::{self, Asked, OperationId};
+use holdfast_db::operations::{self, Asked, Change};
 use holdfast_domain::activity::Origin;
 use holdfast_domain::report::chain;
 
@@ -13,54 +14,54 @@ use crate::error::ApiError;
 use crate::names;
 use crate::state::ApiState;
 
-/// What a request has made, for the log.
-struct Made(String);
+/// Says what an operator asks for, and remembers it for the case that it is refused.
+pub(crate) fn asked(request: &HttpRequest, origin: Origin) -> Asked {
+    let asked = Asked::Request {
+        origin,
+        method: request.method().to_string(),
+        path: request.path().to_owned(),
+        request_id: names::trace_of(request).request,
+    };
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        request.extensions_mut().insert(asked.clone());
+    }
+    asked
+}
 
-/// Writes down that an operator asks for a change.
+/// Makes a change true and written down, both or neither, and returns its answer. `subject` is what it was done to,
+/// where the path does not name that.
 ///
 /// # Errors
-/// When it can't be written: then it is not done.
-pub(crate) async fn begin(
-    request: &HttpRequest,
-    state: &ApiState,
-    origin: &Origin,
-) -> Result<(), ApiError> {
-    if matches!(*request.method(), Method::GET | Method::HEAD) {
-        return Ok(());
+/// When it can't be.
+pub(crate) async fn commit(
+    change: Change,
+    subject: Option<String>,
+    answer: HttpResponse,
+) -> Result<HttpResponse, ApiError> {
+    let status = Some(answer.status().as_u16());
+    change.commit(subject.as_deref(), status).await?;
+    Ok(answer)
+}
+
+/// Writes down that an operator was refused a change. Nothing has changed then, so that a line that can't be written
+/// is no reason to answer anything else.
+pub(crate) async fn note_refusal<B>(response: &ServiceResponse<B>) {
+    let status = response.status();
+    let is_refusal = status.is_client_error() || status.is_server_error();
+    // One that finds the database away need not ask it again.
+    if !is_refusal || status == StatusCode::SERVICE_UNAVAILABLE {
+        return;
     }
-    let trace = names::trace_of(request);
-    let asked = Asked {
-        origin,
-        method: request.method().as_str(),
-        path: request.path(),
-        request_id: trace.request.as_str(),
-    };
-    let id = operations::begin(&state.database, &asked).await?;
-    request.extensions_mut().insert(id);
-    Ok(())
-}
-
-/// Remembers what a request has made, which its path could not name.
-pub(crate) fn made(request: &HttpRequest, subject: impl ToString) {
-    request.extensions_mut().insert(Made(subject.to_string()));
-}
-
-/// Writes down what was answered, if the request is in the log.
-pub(crate) async fn end<B>(response: &ServiceResponse<B>) {
     let request = response.request();
-    let Some(id) = request.extensions().get::<OperationId>().copied() else {
+    let asked = request.extensions_mut().remove::<Asked>();
+    let state = request.app_data::<web::Data<ApiState>>();
+    let (Some(asked), Some(state)) = (asked, state) else {
         return;
     };
-    let Some(state) = request.app_data::<web::Data<ApiState>>() else {
-        return;
-    };
-    let subject = request.extensions_mut().remove::<Made>();
-    let subject = subject.as_ref().map(|made| made.0.as_str());
-    let status = response.status().as_u16();
-    if let Err(error) = operations::end(&state.database, id, status, subject).await {
+    if let Err(error) = operations::refused(&state.database, &asked, status.as_u16()).await {
         tracing::warn!(
             error = chain(&error),
-            "how an operator's request ended can't be written down"
+            "that an operator was refused a change can't be written down"
         );
     }
 }

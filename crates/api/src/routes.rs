@@ -6,7 +6,7 @@ use crate::error::ApiError;
 use crate::handlers::application::{
     activity as operations, jobs, keys, nodes, servers, storage, subusers, users,
 };
-use crate::handlers::{activity, backups, docs, files, health, metrics};
+use crate::handlers::{activity, backups, docs, files, health, metrics, panel};
 use crate::metrics::{Pattern, Scope};
 
 /// Registers every route.
@@ -101,6 +101,9 @@ pub(crate) fn routes(app: &mut web::ServiceConfig) {
         resource("/api/client/servers/{server}/activity", "GET, HEAD")
             .route(read().to(activity::list)),
     )
+    .service(resource("/api/client", "GET, HEAD").route(read().to(panel::servers)))
+    .service(resource("/api/client/account", "GET, HEAD").route(read().to(panel::account)))
+    .service(resource("/api/client/servers/{server}", "GET, HEAD").route(read().to(panel::server)))
     .service(resource("/download/backup", "GET, HEAD").route(read().to(files::download)))
     .service(resource("/api/openapi.json", "GET, HEAD").route(read().to(docs::document_json)))
     .service(resource("/api/docs", "GET, HEAD").route(read().to(docs::to_page)))

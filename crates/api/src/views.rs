@@ -3,6 +3,7 @@
 pub(crate) mod application;
 mod files;
 pub(crate) mod objects;
+pub(crate) mod panel;
 
 use actix_web::HttpResponse;
 use actix_web::http::header::{ALLOW, CACHE_CONTROL, ContentType, HeaderValue, RETRY_AFTER};

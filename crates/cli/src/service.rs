@@ -343,7 +343,7 @@ fn downloads_url(settings: &Settings) -> Option<String> {
 }
 
 /// The name of this machine, for people's eyes.
-fn host() -> String {
+pub fn host() -> String {
     let name = fs_err::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     match name.trim() {
         "" => "unknown".to_owned(),

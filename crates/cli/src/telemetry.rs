@@ -15,6 +15,8 @@ use tracing_subscriber::{EnvFilter, Layer, Registry};
 use crate::failure::Failure;
 use crate::settings::{LogFormat, LogSettings};
 
+/// Tells as errors what is wrong with a client's bytes: anybody could fill the log with that.
+const CLIENTS: &str = "actix_http::h1::dispatcher";
 /// How long spans that are still on their way may take at the end.
 const FLUSH: Duration = Duration::from_secs(3);
 /// How long a collector may take to answer.
@@ -43,8 +45,9 @@ impl Drop for Telemetry {
 /// # Errors
 /// When the filter is no list of directives, which the settings have checked before, or spans can't be sent.
 pub fn init(settings: &LogSettings) -> Result<Telemetry, Failure> {
+    // What stands behind counts more: a filter may ask for these lines all the same.
     let filter = EnvFilter::builder()
-        .parse(&settings.filter)
+        .parse(format!("{CLIENTS}=off,{}", settings.filter))
         .map_err(|error| Failure::of("log.filter (HOLDFAST__LOG__FILTER)", &error))?;
     let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
     let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();

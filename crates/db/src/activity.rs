@@ -7,7 +7,7 @@ use uuid::Uuid;
 use holdfast_domain::activity::{Event, Origin};
 use holdfast_domain::{BackupId, ServerId};
 
-use crate::connect::{Database, Transaction};
+use crate::connect::{COUNT_MAX, Database, Transaction, skip};
 use crate::error::Error;
 
 /// Writes down what was done to a backup, whose name is taken from its row. Without an origin, the
@@ -66,14 +66,15 @@ pub struct Entry {
     pub at: DateTime<Utc>,
 }
 
-/// Counts a server's lines.
+/// Counts a server's lines, up to a hundred thousand.
 ///
 /// # Errors
 /// When the database can't be read.
 pub async fn count(database: &Database, server: ServerId) -> Result<u64, Error> {
     let count = sqlx::query_scalar!(
-        r#"SELECT count(*) AS "count!" FROM activity WHERE server_id = $1"#,
-        server.0
+        r#"SELECT count(*) AS "count!" FROM (SELECT 1 FROM activity WHERE server_id = $1 LIMIT $2) rows"#,
+        server.0,
+        COUNT_MAX,
     )
     .fetch_one(database.pool())
     .await?;
@@ -96,7 +97,7 @@ pub async fn list(
          FROM activity WHERE server_id = $1 ORDER BY id DESC LIMIT $2 OFFSET $3",
         server.0,
         i64::from(limit),
-        i64::try_from(offset).unwrap_or(i64::MAX),
+        skip(offset),
     )
     .fetch_all(database.pool())
     .await?;

@@ -17,9 +17,9 @@ use crate::error::Error;
 
 /// How many queries run side by side. More would only make each of them carry less.
 const LANES: usize = 2;
-/// How many questions wait before they get a query beside one that is under way. A query costs as much as a dozen
-/// questions: fewer had better share the next one.
-const WORTH_A_LANE: usize = 16;
+/// How many questions wait before they get a query beside one that is under way. A query costs as much as half a dozen
+/// questions: fewer had better share the next one, as long as that keeps no processor idle.
+const WORTH_A_LANE: usize = 8;
 /// How many questions one query carries at most.
 const TOGETHER: usize = 64;
 /// How long a query may take, the wait for a connection included. A database that has stopped answering is away: those

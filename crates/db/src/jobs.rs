@@ -25,7 +25,7 @@ use crate::error::Error;
 use crate::listen::AVAILABLE;
 
 pub use bounded::{Bounds, claim_bounded};
-pub use look::{Job, Wanted, call_off, count, find, list, page};
+pub use look::{Job, Wanted, call_off, count, find, find_in, list, page};
 pub use maintenance::{Rescued, promote, rescue};
 pub use progress::{Underway, underway};
 pub use settle::{Failure, cancel, complete, discard, release, retry};

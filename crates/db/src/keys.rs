@@ -8,6 +8,7 @@ use holdfast_domain::{Profile, UserId};
 
 use crate::connect::{COUNT_MAX, Database, skip};
 use crate::error::Error;
+use crate::operations::Change;
 
 /// A key and what its check needs to know of its user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,7 +73,7 @@ impl TryFrom<Row> for KeyOfUser {
 ///
 /// # Errors
 /// [`Error::Conflict`] when its identifier is taken.
-pub async fn create(database: &Database, key: &ApiKey) -> Result<(), Error> {
+pub async fn create(change: &mut Change, key: &ApiKey) -> Result<(), Error> {
     let networks: Vec<String> = key.allowed_ips.iter().map(ToString::to_string).collect();
     sqlx::query!(
         "INSERT INTO api_keys (identifier, user_id, kind, profile, secret_hash, description, allowed_ips, expires_at, created_at)
@@ -87,7 +88,7 @@ pub async fn create(database: &Database, key: &ApiKey) -> Result<(), Error> {
         key.expires_at,
         key.created_at,
     )
-    .execute(database.pool())
+    .execute(change.connection())
     .await?;
     Ok(())
 }
@@ -188,12 +189,12 @@ pub async fn list(database: &Database, email: Option<&str>) -> Result<Vec<KeyOfU
 ///
 /// # Errors
 /// When the database can't be written.
-pub async fn revoke(database: &Database, identifier: &KeyIdentifier) -> Result<bool, Error> {
+pub async fn revoke(change: &mut Change, identifier: &KeyIdentifier) -> Result<bool, Error> {
     let done = sqlx::query!(
         "DELETE FROM api_keys WHERE identifier = $1",
         identifier.as_str()
     )
-    .execute(database.pool())
+    .execute(change.connection())
     .await?;
     Ok(done.rows_affected() == 1)
 }

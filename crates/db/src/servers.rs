@@ -19,7 +19,7 @@ mod deletion;
 mod save;
 
 pub use deletion::{begin_deletion, end_deletion, remove_backup, some_backups, undo_deletion};
-pub use save::{PLACE_TAKEN, insert_in, save, save_in};
+pub use save::{PLACE_TAKEN, insert, save};
 
 pub(crate) struct Row {
     pub(crate) id: Uuid,
@@ -140,6 +140,52 @@ pub async fn page(
         ),
     }?;
     rows.into_iter().map(Server::try_from).collect()
+}
+
+/// Lists a page of the servers that a user owns or is a subuser of, oldest first.
+///
+/// # Errors
+/// When the database can't be read.
+pub async fn page_of_user(
+    database: &Database,
+    user: UserId,
+    limit: u32,
+    offset: u64,
+) -> Result<Vec<Server>, Error> {
+    // Two halves, each with an index of its own; with OR it would be the table as a whole.
+    let rows = select_servers!(
+        database.pool(),
+        fetch_all,
+        "AND s.id = ANY (ARRAY(
+                 SELECT id FROM servers WHERE owner_id = $1
+                 UNION SELECT server_id FROM subusers WHERE user_id = $1
+             )) ORDER BY s.created_at, s.id LIMIT $2 OFFSET $3",
+        user.0,
+        i64::from(limit),
+        skip(offset),
+    )?;
+    rows.into_iter().map(Server::try_from).collect()
+}
+
+/// Counts the servers that a user owns or is a subuser of, up to a hundred thousand.
+///
+/// # Errors
+/// When the database can't be read.
+pub async fn count_of_user(database: &Database, user: UserId) -> Result<u64, Error> {
+    let count = sqlx::query_scalar!(
+        r#"SELECT count(*) AS "count!" FROM (
+               SELECT 1 FROM servers
+               WHERE deleting_at IS NULL AND id = ANY (ARRAY(
+                   SELECT id FROM servers WHERE owner_id = $1
+                   UNION SELECT server_id FROM subusers WHERE user_id = $1
+               )) LIMIT $2
+           ) rows"#,
+        user.0,
+        COUNT_MAX,
+    )
+    .fetch_one(database.pool())
+    .await?;
+    Ok(count.unsigned_abs())
 }
 
 /// Says which of some servers are being restored, or wait for it.

@@ -4,6 +4,7 @@ use holdfast_domain::{Permission, ServerId, UserId};
 
 use crate::connect::Database;
 use crate::error::Error;
+use crate::operations::Change;
 
 /// A subuser of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +23,7 @@ pub struct Subuser {
 /// # Errors
 /// [`Error::Missing`] when there is no such server or user.
 pub async fn set(
-    database: &Database,
+    change: &mut Change,
     server: ServerId,
     user: UserId,
     permissions: &[Permission],
@@ -33,7 +34,7 @@ pub async fn set(
             server.0,
             user.0
         )
-        .execute(database.pool())
+        .execute(change.connection())
         .await?;
         return Ok(());
     }
@@ -45,7 +46,7 @@ pub async fn set(
         user.0,
         &names,
     )
-    .execute(database.pool())
+    .execute(change.connection())
     .await?;
     Ok(())
 }

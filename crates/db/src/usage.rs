@@ -1,4 +1,4 @@
-//! What is stored: completed backups, counted and added up.
+//! What is stored: completed backups, counted and added up, as the table `stored` has it at any time.
 
 use holdfast_domain::ServerId;
 
@@ -14,14 +14,14 @@ pub struct Stored {
     pub bytes: u64,
 }
 
-/// Adds up every disk that holds something. It reads an index of all completed backups once.
+/// Adds up every disk that holds something: a row for each server with backups on it, however many those are.
 ///
 /// # Errors
 /// When the database can't be read.
 pub async fn by_disk(database: &Database) -> Result<Vec<(String, Stored)>, Error> {
     let rows = sqlx::query!(
-        r#"SELECT disk, count(*) AS "count!", sum(size_bytes)::bigint AS "bytes!"
-           FROM backups WHERE state = 'completed' GROUP BY disk ORDER BY disk"#
+        r#"SELECT disk, sum(backups)::bigint AS "count!", sum(bytes)::bigint AS "bytes!"
+           FROM stored GROUP BY disk ORDER BY disk"#
     )
     .fetch_all(database.pool())
     .await?;
@@ -58,15 +58,12 @@ pub async fn by_server(
     offset: u64,
 ) -> Result<Vec<ServerUse>, Error> {
     let rows = sqlx::query!(
-        r#"SELECT s.id, s.name, b.disk AS "disk?", b.count AS "count?", b.bytes AS "bytes?"
+        r#"SELECT s.id, s.name, b.disk AS "disk?", b.backups AS "count?", b.bytes AS "bytes?"
            FROM (
                SELECT id, name, created_at FROM servers WHERE deleting_at IS NULL
                ORDER BY created_at, id LIMIT $1 OFFSET $2
            ) s
-           LEFT JOIN LATERAL (
-               SELECT disk, count(*) AS count, sum(size_bytes)::bigint AS bytes
-               FROM backups WHERE server_id = s.id AND state = 'completed' GROUP BY disk
-           ) b ON true
+           LEFT JOIN stored b ON b.server_id = s.id
            ORDER BY s.created_at, s.id, b.disk"#,
         i64::from(limit),
         skip(offset),

@@ -7,6 +7,7 @@ use holdfast_domain::{EmailAddress, UserId, UserRef};
 
 use crate::connect::{COUNT_MAX, Database, skip};
 use crate::error::Error;
+use crate::operations::Change;
 
 /// A user as the database holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,20 +27,20 @@ pub struct User {
 /// # Errors
 /// [`Error::Conflict`] when somebody has that address, in any spelling.
 pub async fn create(
-    database: &Database,
+    change: &mut Change,
     id: UserId,
     email: &str,
     is_admin: bool,
-) -> Result<(), Error> {
-    sqlx::query!(
-        "INSERT INTO users (id, email, is_admin) VALUES ($1, $2, $3)",
+) -> Result<User, Error> {
+    let row = sqlx::query!(
+        "INSERT INTO users (id, email, is_admin) VALUES ($1, $2, $3) RETURNING id, email, is_admin, created_at",
         id.0,
         email,
         is_admin
     )
-    .execute(database.pool())
+    .fetch_one(change.connection())
     .await?;
-    Ok(())
+    Ok(user(row.id, row.email, row.is_admin, row.created_at))
 }
 
 /// Finds a user by address, in any spelling.
@@ -79,7 +80,7 @@ pub async fn find(database: &Database, who: &UserRef) -> Result<Option<User>, Er
 /// # Errors
 /// [`Error::Conflict`] when somebody else has that address, in any spelling.
 pub async fn change(
-    database: &Database,
+    change: &mut Change,
     id: UserId,
     email: Option<&EmailAddress>,
     is_admin: Option<bool>,
@@ -91,7 +92,7 @@ pub async fn change(
         email.map(EmailAddress::as_str),
         is_admin,
     )
-    .fetch_optional(database.pool())
+    .fetch_optional(change.connection())
     .await?;
     Ok(row.map(|row| user(row.id, row.email, row.is_admin, row.created_at)))
 }
@@ -100,9 +101,9 @@ pub async fn change(
 ///
 /// # Errors
 /// [`Error::Missing`] while the user owns servers: those would have no owner.
-pub async fn delete(database: &Database, id: UserId) -> Result<bool, Error> {
+pub async fn delete(change: &mut Change, id: UserId) -> Result<bool, Error> {
     let done = sqlx::query!("DELETE FROM users WHERE id = $1", id.0)
-        .execute(database.pool())
+        .execute(change.connection())
         .await?;
     Ok(done.rows_affected() == 1)
 }

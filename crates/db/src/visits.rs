@@ -74,12 +74,13 @@ impl Visits {
     }
 }
 
-/// Selects what requests name of `$from`: keys `k` with their users, servers `s` and what is the user's there, `p`;
-/// then `$rest`: backups `b`, what is unfinished of them `u`, and their latest restores `r`.
+/// Selects what requests name of `$from`: keys `k` with their users, servers `s` that these have a part in, with the
+/// permissions there; then `$rest`: backups `b`, what is unfinished of them `u`, and their latest restores `r`.
 macro_rules! select_visits {
     ($database:expr, $marks:tt, $from:tt, $rest:tt $(, $argument:expr)* $(,)?) => {
         // OFFSET 0 has each question walk the indexes, however many there are: joined freely, fifty questions look like
-        // a reason to read the tables as a whole.
+        // a reason to read the tables as a whole. A server that the caller has no part in is none from the first: nothing
+        // that belongs to it is looked for.
         sqlx::query_as!(
             Row,
             "SELECT q.place AS \"place!\", k.identifier AS \"identifier!\", k.user_id AS \"user_id!\", k.kind AS \"kind!\",
@@ -91,7 +92,7 @@ macro_rules! select_visits {
                 s.state AS \"server_state?\", s.backup_limit AS \"server_backup_limit?\",
                 s.max_backup_bytes AS \"server_max_backup_bytes?\", s.quota_bytes AS \"server_quota_bytes?\",
                 s.retention_days AS \"server_retention_days?\", s.keep AS \"server_keep?\", s.rotate AS \"server_rotate?\", s.created_at AS \"server_created_at?\",
-                s.placed_by AS \"server_placed_by?\", p.permissions AS \"permissions?\",
+                s.placed_by AS \"server_placed_by?\", s.permissions AS \"permissions?\",
                 b.id AS \"backup_id?\", b.name AS \"backup_name?\", b.ignored_files AS \"backup_ignored_files?\",
                 b.disk AS \"backup_disk?\", b.node AS \"backup_node?\", b.state AS \"backup_state?\", b.is_locked AS \"backup_is_locked?\",
                 b.is_scheduled AS \"backup_is_scheduled?\", b.size_bytes AS \"backup_size_bytes?\",
@@ -109,17 +110,18 @@ macro_rules! select_visits {
                 " + $marks + " AS \"marks!\"
              FROM " + $from + "
              CROSS JOIN LATERAL (
-               SELECT keys.*, a.is_admin, a.email FROM api_keys keys JOIN users a ON a.id = keys.user_id
-               WHERE keys.identifier = q.key OFFSET 0
-           ) k
-           LEFT JOIN LATERAL (
-               SELECT * FROM servers
-               WHERE identifier = q.short AND (q.server IS NULL OR id = q.server) AND deleting_at IS NULL OFFSET 0
-           ) s ON true
-           LEFT JOIN LATERAL (
-               SELECT permissions FROM subusers
-               WHERE server_id = s.id AND user_id = k.user_id AND NOT k.is_admin AND s.owner_id <> k.user_id OFFSET 0
-           ) p ON true
+                 SELECT keys.*, a.is_admin, a.email FROM api_keys keys JOIN users a ON a.id = keys.user_id
+                 WHERE keys.identifier = q.key OFFSET 0
+             ) k
+             LEFT JOIN LATERAL (
+                 SELECT f.*, p.permissions FROM servers f
+                 LEFT JOIN LATERAL (
+                     SELECT permissions FROM subusers
+                     WHERE server_id = f.id AND user_id = k.user_id AND NOT k.is_admin AND f.owner_id <> k.user_id LIMIT 1
+                 ) p ON true
+                 WHERE f.identifier = q.short AND (q.server IS NULL OR f.id = q.server) AND f.deleting_at IS NULL
+                     AND (f.owner_id = k.user_id OR k.is_admin OR p.permissions IS NOT NULL) OFFSET 0
+             ) s ON true
              " + $rest,
             $($argument),*
         )
@@ -204,7 +206,7 @@ async fn find_backups(
         "ARRAY[]::uuid[]",
         "unnest($1::text[], $2::text[], $3::uuid[], $4::uuid[])
          WITH ORDINALITY AS q (key, short, server, backup, place)",
-        "LEFT JOIN LATERAL (SELECT * FROM backups WHERE id = q.backup AND server_id = s.id OFFSET 0) b ON true
+        "LEFT JOIN LATERAL (SELECT * FROM backups WHERE id = q.backup AND server_id = s.id AND s.id IS NOT NULL OFFSET 0) b ON true
          LEFT JOIN LATERAL (
              SELECT (array_agg(j.state ORDER BY j.priority, j.id DESC)
                          FILTER (WHERE j.kind <> 'verify_backup' OR j.state = 'running'))[1] AS state,

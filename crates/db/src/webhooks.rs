@@ -11,6 +11,7 @@ use holdfast_domain::{ServerId, WebhookId};
 
 use crate::connect::Database;
 use crate::error::Error;
+use crate::operations::Change;
 
 pub use serve::{
     Claimed, Delivery, claim, delivered, due, expire, failed, give_up, pause, release,
@@ -72,7 +73,7 @@ pub struct Standing {
 ///
 /// # Errors
 /// When the database can't be written.
-pub async fn create(database: &Database, webhook: &Webhook) -> Result<(), Error> {
+pub async fn create(change: &mut Change, webhook: &Webhook) -> Result<(), Error> {
     sqlx::query!(
         "INSERT INTO webhooks (id, url, kinds, server_id, secret) VALUES ($1, $2, $3, $4, $5)",
         webhook.id.0,
@@ -81,7 +82,7 @@ pub async fn create(database: &Database, webhook: &Webhook) -> Result<(), Error>
         webhook.server.map(|server| server.0) as Option<Uuid>,
         webhook.secret.0,
     )
-    .execute(database.pool())
+    .execute(change.connection())
     .await?;
     Ok(())
 }
@@ -90,9 +91,9 @@ pub async fn create(database: &Database, webhook: &Webhook) -> Result<(), Error>
 ///
 /// # Errors
 /// When the database can't be written.
-pub async fn delete(database: &Database, webhook: WebhookId) -> Result<bool, Error> {
+pub async fn delete(change: &mut Change, webhook: WebhookId) -> Result<bool, Error> {
     let done = sqlx::query!("DELETE FROM webhooks WHERE id = $1", webhook.0)
-        .execute(database.pool())
+        .execute(change.connection())
         .await?;
     Ok(done.rows_affected() == 1)
 }

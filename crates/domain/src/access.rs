@@ -112,9 +112,14 @@ pub enum Standing {
 impl Standing {
     /// Says whether a caller with this standing may take `action`.
     pub fn may(&self, action: Action) -> bool {
+        self.has(action.needs())
+    }
+
+    /// Says whether a caller with this standing has `permission`.
+    pub fn has(&self, permission: Permission) -> bool {
         match self {
             Self::Owner | Self::Admin => true,
-            Self::Subuser(permissions) => permissions.contains(&action.needs()),
+            Self::Subuser(permissions) => permissions.contains(&permission),
         }
     }
 }

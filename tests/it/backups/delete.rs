@@ -42,6 +42,8 @@ async fn row_15_a_failed_backup_and_one_whose_archive_is_missing_are_deleted() {
     let failed = app.failed_backup().await;
     let uuid = app.backup().await;
     fs_err::remove_file(app.archive(&uuid)).unwrap();
+    let viewed = app.as_owner().show(&failed).await.attributes();
+    assert_eq!(viewed["status"], "failed");
     assert_eq!(app.as_owner().delete(&failed).await.status, 204);
     assert_eq!(app.as_owner().delete(&uuid).await.status, 204);
     assert_eq!(app.sql().number("SELECT count(*) FROM backups").await, 0);

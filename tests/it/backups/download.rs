@@ -1,16 +1,19 @@
 //! `GET …/backups/{backup}/download`, and what its link gives.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use reqwest::Method;
 use reqwest::header::{IF_RANGE, RANGE};
 use serde_json::json;
 use uuid::Uuid;
 
-use holdfast_db::{keys, subusers};
+use holdfast_db::subusers;
 use holdfast_domain::key::{KeyIdentifier, KeyKind};
 use holdfast_domain::{Permission, Profile, ServerState};
 
 use crate::support::app::App;
 use crate::support::client::{Answer, Client, send};
+use crate::support::given;
 use crate::support::{eventually, files};
 
 /// A service with one backup, the link to it, and the size of its archive.
@@ -177,6 +180,19 @@ async fn a_range_of_another_version_gives_the_whole_archive() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_link_is_good_for_an_hour() {
+    let before = chrono::Utc::now().timestamp();
+    let (app, _, link, _) = with_link(100).await;
+    let after = chrono::Utc::now().timestamp();
+    let claims = link.split('.').nth_back(1).unwrap();
+    let claims = BASE64_URL_SAFE_NO_PAD.decode(claims).unwrap();
+    let claims: serde_json::Value = serde_json::from_slice(&claims).unwrap();
+    let asked_at = claims["exp"].as_i64().unwrap() - 3600;
+    assert!((before..=after).contains(&asked_at), "{claims}");
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_link_expires() {
     let app = App::start_with(&[("downloads.ttl_seconds", "1")]).await;
     let uuid = app.backup().await;
@@ -233,7 +249,7 @@ async fn a_link_ends_with_the_key_that_asked_for_it() {
     let others = app.as_owner().download(&uuid).await.link();
     assert_eq!(fetch(&app.as_nobody(), &link, &[]).await.status, 200);
     let identifier = KeyIdentifier::parse(&key[..16]).unwrap();
-    assert!(keys::revoke(&app.database, &identifier).await.unwrap());
+    assert!(given::no_key(&app.database, &identifier).await.unwrap());
     let refused = fetch(&app.as_nobody(), &link, &[]).await.refusal();
     assert_eq!(refused, invalid());
     assert_eq!(fetch(&app.as_nobody(), &others, &[]).await.status, 200);
@@ -249,7 +265,7 @@ async fn a_link_ends_with_the_right_to_download() {
     assert_eq!(fetch(&app.as_nobody(), &link, &[]).await.status, 200);
     let subuser = subusers::list(&app.database, app.server.id).await.unwrap();
     let user = subuser[0].user;
-    subusers::set(&app.database, app.server.id, user, &[Permission::Read])
+    given::subuser(&app.database, app.server.id, user, &[Permission::Read])
         .await
         .unwrap();
     let refused = fetch(&app.as_nobody(), &link, &[]).await.refusal();

@@ -15,6 +15,7 @@ use holdfast_domain::{BackupId, BackupName, JobKind, NodeName, Progress};
 
 use crate::support::app::App;
 use crate::support::client::{Client, send};
+use crate::support::given;
 
 const LEASE: Duration = Duration::from_secs(60);
 
@@ -205,7 +206,10 @@ async fn a_list_shows_every_end_of_a_backup_at_once() {
     polled.sees("a fourth creation").await;
     let job = "SELECT id FROM jobs WHERE state = 'available'";
     let job = holdfast_domain::JobId(polled.app.sql().number(job).await);
-    let called_off = jobs::call_off(polled.database(), job, "An operator said so.").await;
+    let called_off = given::changed(polled.database(), async |change| {
+        jobs::call_off(change, job, "An operator said so.").await
+    })
+    .await;
     assert!(called_off.unwrap());
     polled.sees("a job that an operator called off").await;
 
@@ -234,10 +238,10 @@ async fn a_list_shows_every_end_of_a_backup_at_once() {
     let keep = DeleteServerArgs {
         backups: BackupsFate::Keep,
     };
-    let mut transaction = polled.database().begin().await.unwrap();
-    let begun = servers::begin_deletion(&mut transaction, &server, keep).await;
-    begun.unwrap();
-    transaction.commit().await.unwrap();
+    let begun = given::changed(polled.database(), async |change| {
+        servers::begin_deletion(change, &server, keep).await
+    });
+    begun.await.unwrap();
     for client in [&polled.one, &polled.other] {
         assert_eq!(client.list("").await.status, 404);
     }

@@ -224,3 +224,75 @@ async fn without_json_people_read_a_table() {
     assert!(lines[0].contains("email") && lines[1].contains("owner@example.com"));
     database.drop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_admin_commands_change_stands_in_the_operators_log_and_what_they_refuse_does_not() {
+    let database = TestDatabase::create().await;
+    let admin = Admin::new(&database);
+    let directory = admin.data.path().join("server");
+    fs_err::create_dir(&directory).unwrap();
+    let dir = directory.to_str().unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let owner = [
+        "--owner",
+        "a@example.com",
+        "--name",
+        "Survival",
+        "--dir",
+        dir,
+    ];
+
+    let user = text(&admin.json(&["user", "create", "--email", "a@example.com"])["uuid"]);
+    let key = text(&admin.json(&["key", "create", "--user", "a@example.com"])["identifier"]);
+    let server = admin.json(&[&["server", "create"][..], &owner].concat());
+    let server = text(&server["uuid"]);
+    admin.json(&["server", "set", &server, "--name", "Creative"]);
+    let who = ["--server", &server, "--user", "a@example.com"];
+    let may = ["--permission", "backup.read"];
+    admin.json(&[&["subuser", "set"][..], &who, &may].concat());
+    let url = ["--url", "https://panel.example.com/hooks?token=secret"];
+    let webhook = text(&admin.json(&[&["webhook", "create"][..], &url].concat())["id"]);
+    admin.json(&["webhook", "delete", &webhook]);
+    admin.json(&["retention", "--server", &server]);
+    admin.json(&["storage", "import", "--disk", "local"]);
+    admin.json(&["storage", "sweep"]);
+    admin.json(&["storage", "verify", "--disk", "local"]);
+    admin.json(&["key", "revoke", &key]);
+    // What is refused changes nothing, and what only looks neither.
+    admin.failure(&["key", "revoke", &key]);
+    admin.failure(&["user", "create", "--email", "A@example.com"]);
+    admin.failure(&["webhook", "delete", &webhook]);
+    admin.json(&["retention", "--dry-run"]);
+    admin.json(&["storage", "sweep", "--dry-run"]);
+    admin.json(&["storage", "import", "--disk", "local", "--dry-run"]);
+    admin.json(&["user", "list"]);
+
+    let lines = "SELECT command || ' ' || subject FROM operations ORDER BY id";
+    let lines: Vec<String> = database
+        .query(lines)
+        .await
+        .into_iter()
+        .map(|mut row| row.remove(0).unwrap())
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            format!("admin user create {user}"),
+            format!("admin key create {key}"),
+            format!("admin server create {server}"),
+            format!("admin server set {server}"),
+            format!("admin subuser set {server}/{user}"),
+            format!("admin webhook create {webhook}"),
+            format!("admin webhook delete {webhook}"),
+            format!("admin retention {server}"),
+            "admin storage import local".to_owned(),
+            "admin storage sweep local".to_owned(),
+            "admin storage verify local".to_owned(),
+            format!("admin key revoke {key}"),
+        ]
+    );
+    let odd = "SELECT count(*) FROM operations
+               WHERE typed_by !~ '^[^@]+@[^@]+$' OR actor_id IS NOT NULL OR status IS NOT NULL";
+    assert_eq!(database.number(odd).await, 0);
+    database.drop().await;
+}

@@ -12,15 +12,16 @@ use holdfast_domain::{
 };
 
 use super::{Fixture, node};
+use crate::support::given;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn users_are_known_by_their_address_in_any_spelling() {
     let fixture = Fixture::new().await;
     let database = &fixture.database;
     let other = UserId(Uuid::new_v4());
-    let taken = users::create(database, other, "oWNER@EXAMPLE.COM", false).await;
+    let taken = given::user(database, other, "oWNER@EXAMPLE.COM", false).await;
     assert!(matches!(taken, Err(Error::Conflict { .. })), "{taken:?}");
-    users::create(database, other, "a@example.com", true)
+    given::user(database, other, "a@example.com", true)
         .await
         .unwrap();
     let found = users::find_by_email(database, "OWNER@example.com").await;
@@ -58,8 +59,8 @@ async fn keys_are_stored_as_hashes_and_come_back_as_they_were() {
         expires_at: Some(at),
         created_at: at,
     };
-    keys::create(database, &key).await.unwrap();
-    let again = keys::create(database, &key).await;
+    given::key(database, &key).await.unwrap();
+    let again = given::key(database, &key).await;
     assert!(matches!(again, Err(Error::Conflict { .. })), "{again:?}");
     let stored = fixture
         .raw
@@ -78,8 +79,8 @@ async fn keys_are_stored_as_hashes_and_come_back_as_they_were() {
         let listed = keys::list(database, email).await.unwrap();
         assert_eq!(listed.len(), count, "{email:?}");
     }
-    assert!(keys::revoke(database, &key.identifier).await.unwrap());
-    assert!(!keys::revoke(database, &key.identifier).await.unwrap());
+    assert!(given::no_key(database, &key.identifier).await.unwrap());
+    assert!(!given::no_key(database, &key.identifier).await.unwrap());
     assert!(fixture.visit(&key.identifier, None).await.is_none());
     fixture.end().await;
 }
@@ -97,11 +98,11 @@ async fn servers_are_found_by_either_name_and_seen_by_who_has_a_part_in_them() {
         keep: Thinning::parse("last=3,monthly=12"),
         rotate: true,
     };
-    servers::save(database, &server).await.unwrap();
+    given::server(database, &server).await.unwrap();
     server.name = "Creative".to_owned();
     server.state = ServerState::Suspended;
     server.disk = Some(DiskName::parse("big").unwrap());
-    servers::save(database, &server).await.unwrap();
+    given::server(database, &server).await.unwrap();
     let short = ServerRef::parse(&server.id.short()).unwrap();
     for named in [ServerRef::Id(server.id), short] {
         let found = servers::find(database, &named).await.unwrap().unwrap();
@@ -122,7 +123,7 @@ async fn servers_are_found_by_either_name_and_seen_by_who_has_a_part_in_them() {
         id: ServerId(Uuid::from_bytes(bytes)),
         ..fixture.new_server()
     };
-    let refused = servers::save(database, &twin).await;
+    let refused = given::server(database, &twin).await;
     assert!(
         matches!(&refused, Err(Error::Conflict { constraint }) if constraint == "servers_identifier"),
         "{refused:?}"
@@ -131,12 +132,12 @@ async fn servers_are_found_by_either_name_and_seen_by_who_has_a_part_in_them() {
         owner: UserId(Uuid::new_v4()),
         ..fixture.new_server()
     };
-    let refused = servers::save(database, &orphan).await;
+    let refused = given::server(database, &orphan).await;
     assert!(matches!(refused, Err(Error::Missing { .. })), "{refused:?}");
 
     let named = ServerRef::Id(server.id);
     let someone = UserId(Uuid::new_v4());
-    users::create(database, someone, "someone@example.com", false)
+    given::user(database, someone, "someone@example.com", false)
         .await
         .unwrap();
     let standing = async |user: UserId, is_admin: bool| {
@@ -153,7 +154,7 @@ async fn servers_are_found_by_either_name_and_seen_by_who_has_a_part_in_them() {
     assert_eq!(standing(someone, false).await, None);
     assert_eq!(standing(someone, true).await, Some(Standing::Admin));
     let permissions = [Permission::Read, Permission::Restore];
-    subusers::set(database, server.id, someone, &permissions)
+    given::subuser(database, server.id, someone, &permissions)
         .await
         .unwrap();
     assert_eq!(
@@ -166,11 +167,11 @@ async fn servers_are_found_by_either_name_and_seen_by_who_has_a_part_in_them() {
         (listed[0].email.as_str(), &listed[0].permissions[..]),
         ("someone@example.com", &permissions[..])
     );
-    subusers::set(database, server.id, someone, &[])
+    given::subuser(database, server.id, someone, &[])
         .await
         .unwrap();
     assert_eq!(standing(someone, false).await, None);
-    let missing = subusers::set(database, ServerId(Uuid::new_v4()), someone, &permissions).await;
+    let missing = given::subuser(database, ServerId(Uuid::new_v4()), someone, &permissions).await;
     assert!(matches!(missing, Err(Error::Missing { .. })), "{missing:?}");
 
     let other = fixture.server().await;
@@ -200,7 +201,7 @@ async fn no_two_servers_of_a_node_share_a_directory_or_lie_in_each_other() {
             node,
             ..fixture.new_server()
         };
-        servers::save(&fixture.database, &server).await
+        given::server(&fixture.database, &server).await
     };
     save("/srv/games/one", node()).await.unwrap();
     for taken in [

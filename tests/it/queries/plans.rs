@@ -17,7 +17,7 @@ use holdfast_db::visits::{Named, Visits};
 use holdfast_db::{Database, activity, backups, figures, notices, servers, usage, webhooks};
 use holdfast_domain::backup::VerificationState;
 use holdfast_domain::key::KeyIdentifier;
-use holdfast_domain::{BackupId, DiskName, JobId, JobKind, JobState, ServerId, ServerRef};
+use holdfast_domain::{BackupId, DiskName, JobId, JobKind, JobState, ServerId, ServerRef, UserId};
 
 use super::{LEASE, node};
 use crate::support::database::TestDatabase;
@@ -180,6 +180,14 @@ async fn no_query_that_is_repeated_reads_a_whole_table() {
         assert!(found.unwrap().is_some());
     })
     .await;
+    let select = format!("SELECT owner_id FROM servers WHERE id = '{large}'");
+    let owner = UserId(uuid(&select).await);
+    walks_an_index(&raw, "the servers of a user", async |database| {
+        assert_eq!(servers::count_of_user(database, owner).await.unwrap(), 1);
+        let found = servers::page_of_user(database, owner, 25, 0).await.unwrap();
+        assert_eq!(found.len(), 1);
+    })
+    .await;
     let small =
         ServerId(uuid("SELECT server_id FROM jobs WHERE state = 'available' LIMIT 1").await);
     walks_an_index(&raw, "the count for the limit", async |database| {
@@ -227,6 +235,10 @@ async fn no_query_that_is_repeated_reads_a_whole_table() {
         })
         .await;
     }
+    walks_an_index(&raw, "what disks hold", async |database| {
+        assert!(!usage::by_disk(database).await.unwrap().is_empty());
+    })
+    .await;
     walks_an_index(&raw, "a page of what servers hold", async |database| {
         let found = usage::by_server(database, 25, 0).await.unwrap();
         assert_eq!(found.len(), 25);

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use holdfast_cli::service::{self, Counts, Part};
 use holdfast_cli::settings::Settings;
-use holdfast_db::{Database, keys, servers, subusers, users};
+use holdfast_db::Database;
 use holdfast_domain::key::{ApiKey, KeyKind, KeyToken};
 use holdfast_domain::server::ServerLimits;
 use holdfast_domain::{
@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use super::client::Client;
 use super::database::TestDatabase;
-use super::{eventually, files};
+use super::{eventually, files, given};
 
 /// A setting that a test changes, such as `("limits.backups_per_server", "1")`.
 pub(crate) type Setting<'a> = (&'a str, &'a str);
@@ -170,6 +170,7 @@ impl App {
         }
         service::close(&self.database).await;
         if let Some(raw) = self.raw.take() {
+            raw.assert_stored_adds_up("at the end").await;
             raw.drop().await;
         }
     }
@@ -196,7 +197,7 @@ impl App {
     pub(crate) async fn as_subuser(&self, permissions: &[Permission]) -> Client {
         let email = format!("{}@example.com", Uuid::new_v4());
         let user = make_user(&self.database, &email, false).await;
-        subusers::set(&self.database, self.server.id, user, permissions)
+        given::subuser(&self.database, self.server.id, user, permissions)
             .await
             .unwrap();
         let token = self.key(user, KeyKind::Client, Profile::Documented).await;
@@ -228,7 +229,7 @@ impl App {
 
     /// Stores the server's record as it is here.
     pub(crate) async fn save_server(&self) {
-        servers::save(&self.database, &self.server).await.unwrap();
+        given::server(&self.database, &self.server).await.unwrap();
     }
 
     /// The database, as the service uses it.
@@ -312,7 +313,7 @@ pub(crate) fn variable((key, value): &Setting<'_>) -> (String, String) {
 
 async fn make_user(database: &Database, email: &str, is_admin: bool) -> UserId {
     let id = UserId(Uuid::new_v4());
-    users::create(database, id, email, is_admin).await.unwrap();
+    given::user(database, id, email, is_admin).await.unwrap();
     id
 }
 
@@ -331,7 +332,7 @@ async fn make_key(database: &Database, user: UserId, kind: KeyKind, profile: Pro
         expires_at: None,
         created_at: Utc::now(),
     };
-    keys::create(database, &key).await.unwrap();
+    given::key(database, &key).await.unwrap();
     token.reveal()
 }
 
@@ -348,6 +349,6 @@ async fn make_server(database: &Database, owner: UserId, directory: &Path) -> Se
         limits: ServerLimits::default(),
         created_at: Utc::now(),
     };
-    servers::save(database, &server).await.unwrap();
+    given::server(database, &server).await.unwrap();
     server
 }

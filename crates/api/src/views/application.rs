@@ -38,6 +38,8 @@ pub(crate) fn operation(line: &Operation) -> OperationObject {
             method: line.method.clone(),
             path: line.path.clone(),
             status: line.status,
+            command: line.command.clone(),
+            typed_by: line.typed_by.clone(),
             subject: line.subject.clone(),
             user: line.actor,
             email: line.actor_email.clone(),

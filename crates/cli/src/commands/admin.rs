@@ -1,5 +1,6 @@
 //! `holdfast admin …`: users, keys, servers, subusers and webhooks; backups and jobs to look at.
 
+mod change;
 mod key;
 mod list;
 mod maintenance;

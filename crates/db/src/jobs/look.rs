@@ -8,9 +8,10 @@ use uuid::Uuid;
 use holdfast_domain::activity::Event;
 use holdfast_domain::{BackupId, JobId, JobKind, JobState, ServerId};
 
-use crate::connect::{COUNT_MAX, Database, skip};
+use crate::connect::{COUNT_MAX, Database, Transaction, skip};
 use crate::error::Error;
 use crate::listen::FINAL;
+use crate::operations::Change;
 
 /// A job as an operator sees it.
 #[derive(Clone, Debug, PartialEq)]
@@ -227,12 +228,29 @@ pub async fn find(database: &Database, job: JobId) -> Result<Option<Job>, Error>
     .transpose()
 }
 
+/// Finds a job as a transaction has made it.
+///
+/// # Errors
+/// When the database can't be read; a job that is not there is [`Error::Missing`].
+pub async fn find_in(transaction: &mut Transaction, job: JobId) -> Result<Job, Error> {
+    let found = select_jobs!(
+        transaction.connection(),
+        fetch_optional,
+        "FROM jobs j WHERE j.id = $1",
+        job.0
+    )?;
+    let missing = || Error::Missing {
+        constraint: "jobs_pkey".into(),
+    };
+    found.ok_or_else(missing)?.try_into()
+}
+
 /// Calls off a job that no worker has taken up, with what follows from it: a backup that was to be
 /// created fails with `sentence`, a server that was to be deleted is back. Says whether it did.
 ///
 /// # Errors
 /// When the database can't be written.
-pub async fn call_off(database: &Database, job: JobId, sentence: &str) -> Result<bool, Error> {
+pub async fn call_off(change: &mut Change, job: JobId, sentence: &str) -> Result<bool, Error> {
     let done = sqlx::query!(
         "WITH called_off AS (
             UPDATE jobs SET state = 'cancelled', finalized_at = now(),
@@ -259,7 +277,7 @@ pub async fn call_off(database: &Database, job: JobId, sentence: &str) -> Result
         Event::Fail.as_str(),
         Event::RestoreFailed.as_str(),
     )
-    .fetch_all(database.pool())
+    .fetch_all(change.connection())
     .await?;
     Ok(done.len() == 1)
 }

@@ -9,6 +9,7 @@ use holdfast_domain::{BackupId, DiskName, JobId, JobKind, NodeName, Server, Serv
 use crate::connect::{Database, Transaction};
 use crate::error::Error;
 use crate::jobs::{self, Claim, NewJob};
+use crate::operations::Change;
 
 /// How often a deletion is tried before the server is given back.
 const MAX_ATTEMPTS: u32 = 3;
@@ -19,7 +20,7 @@ const MAX_ATTEMPTS: u32 = 3;
 /// # Errors
 /// [`Error::Conflict`] when it has an unfinished job all the same.
 pub async fn begin_deletion(
-    transaction: &mut Transaction,
+    change: &mut Change,
     server: &Server,
     args: DeleteServerArgs,
 ) -> Result<JobId, Error> {
@@ -27,7 +28,7 @@ pub async fn begin_deletion(
         "UPDATE servers SET deleting_at = now() WHERE id = $1",
         server.id.0
     )
-    .execute(transaction.connection())
+    .execute(change.connection())
     .await?;
     let job = NewJob {
         kind: JobKind::DeleteServer,
@@ -37,7 +38,7 @@ pub async fn begin_deletion(
         args: json!(args),
         max_attempts: MAX_ATTEMPTS,
     };
-    jobs::enqueue(transaction, &job).await
+    jobs::enqueue(change, &job).await
 }
 
 /// Lists some backups of a server with the disks they lie on, for a worker that removes them all.

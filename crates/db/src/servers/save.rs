@@ -2,22 +2,12 @@
 
 use holdfast_domain::{DiskName, Server};
 
-use crate::connect::{Database, Transaction};
+use crate::connect::Transaction;
 use crate::error::Error;
+use crate::operations::Change;
 
 /// The constraint of a directory that another server has, lies in, or has in it.
 pub const PLACE_TAKEN: &str = "servers_place";
-
-/// Stores a new server, or the changed settings of one that is there; a transaction of its own
-/// around [`save_in`].
-///
-/// # Errors
-/// As [`save_in`].
-pub async fn save(database: &Database, server: &Server) -> Result<(), Error> {
-    let mut transaction = database.begin().await?;
-    save_in(&mut transaction, server).await?;
-    transaction.commit().await
-}
 
 /// Stores a new server, or the changed settings of one that is there.
 ///
@@ -27,8 +17,8 @@ pub async fn save(database: &Database, server: &Server) -> Result<(), Error> {
 /// # Errors
 /// [`Error::Conflict`] when another server begins with the same eight digits, or, as
 /// [`PLACE_TAKEN`], when its place is another one's; [`Error::Missing`] when its owner is not there.
-pub async fn save_in(transaction: &mut Transaction, server: &Server) -> Result<(), Error> {
-    place(transaction, server).await?;
+pub async fn save(change: &mut Change, server: &Server) -> Result<(), Error> {
+    place(change, server).await?;
     let limits = &server.limits;
     let directory = server.directory.to_string_lossy();
     sqlx::query!(
@@ -57,7 +47,7 @@ pub async fn save_in(transaction: &mut Transaction, server: &Server) -> Result<(
         limits.rotate,
         limits.keep.map(|rules| rules.to_string()),
     )
-    .execute(transaction.connection())
+    .execute(change.connection())
     .await?;
     Ok(())
 }
@@ -65,9 +55,9 @@ pub async fn save_in(transaction: &mut Transaction, server: &Server) -> Result<(
 /// Stores a new server.
 ///
 /// # Errors
-/// As [`save_in`]; [`Error::Conflict`] also when a server of that UUID is there, or is being deleted.
-pub async fn insert_in(transaction: &mut Transaction, server: &Server) -> Result<(), Error> {
-    place(transaction, server).await?;
+/// As [`save`]; [`Error::Conflict`] also when a server of that UUID is there, or is being deleted.
+pub async fn insert(change: &mut Change, server: &Server) -> Result<(), Error> {
+    place(change, server).await?;
     // Plain, so that a UUID that is taken is refused; the rest is written as any change is.
     let directory = server.directory.to_string_lossy();
     sqlx::query!(
@@ -78,9 +68,9 @@ pub async fn insert_in(transaction: &mut Transaction, server: &Server) -> Result
         directory.as_ref(),
         server.node.as_str(),
     )
-    .execute(transaction.connection())
+    .execute(change.connection())
     .await?;
-    save_in(transaction, server).await
+    save(change, server).await
 }
 
 /// Makes sure that a server's place is its own. Whoever else places a server on the node waits.

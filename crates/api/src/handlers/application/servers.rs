@@ -8,11 +8,9 @@ mod list;
 mod show;
 mod state;
 
-use holdfast_db::servers;
-use holdfast_domain::Server;
+use holdfast_domain::limit::Load;
+use holdfast_domain::{JobKind, Server};
 
-use crate::error::ApiError;
-use crate::state::ApiState;
 use crate::views;
 use crate::views::application::objects::ServerObject;
 
@@ -23,8 +21,8 @@ pub(crate) use list::*;
 pub(crate) use show::*;
 pub(crate) use state::*;
 
-/// A server as it is shown.
-async fn shown(state: &ApiState, server: &Server) -> Result<ServerObject, ApiError> {
-    let restoring = servers::restoring(&state.database, &[server.id]).await?;
-    Ok(views::application::server(server, !restoring.is_empty()))
+/// A server that was just changed, as it is shown.
+fn shown(server: &Server, load: Load) -> ServerObject {
+    let is_restoring = load.unfinished == Some(JobKind::RestoreBackup);
+    views::application::server(server, is_restoring)
 }

@@ -182,27 +182,32 @@ pub(crate) struct OperationObject {
     pub(crate) attributes: OperationAttributes,
 }
 
-/// A request to this API that was to change something.
+/// A request to this API that was to change something, or a command that did; what the other one says of itself is null.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct OperationAttributes {
     pub(crate) id: i64,
     #[schema(example = "PUT")]
-    pub(crate) method: String,
-    pub(crate) path: String,
-    /// What was answered; null when that is not known.
+    pub(crate) method: Option<String>,
+    pub(crate) path: Option<String>,
+    /// What was answered: from 400 on, nothing was changed.
     pub(crate) status: Option<i32>,
-    /// UUID or identifier of what was made.
+    #[schema(example = "admin server set")]
+    pub(crate) command: Option<String>,
+    /// Who typed the command, on which machine.
+    #[schema(example = "root@games-1")]
+    pub(crate) typed_by: Option<String>,
+    /// UUID or identifier of what was made or changed, where no path names it.
     pub(crate) subject: Option<String>,
     /// UUID of the administrator.
-    pub(crate) user: Uuid,
+    pub(crate) user: Option<Uuid>,
     /// That user's address at the time.
-    pub(crate) email: String,
+    pub(crate) email: Option<String>,
     /// The first sixteen characters of the key.
-    pub(crate) key: String,
+    pub(crate) key: Option<String>,
     /// The caller's network address.
     pub(crate) ip: Option<String>,
     /// By which the request is found in the service's log.
-    pub(crate) request_id: String,
+    pub(crate) request_id: Option<String>,
     #[schema(format = DateTime)]
     pub(crate) timestamp: String,
 }

@@ -9,7 +9,7 @@ use holdfast_db::{Database, keys};
 use holdfast_domain::Profile;
 use holdfast_domain::key::{ApiKey, KeyIdentifier, KeyKind, KeyToken};
 
-use super::{date, find_user};
+use super::{change, date, find_user};
 use crate::failure::Failure;
 
 /// What can be done with keys.
@@ -76,7 +76,9 @@ pub(super) async fn run(database: &Database, command: KeyCommand) -> Result<Valu
                 expires_at: expires_in.map(|lifetime| now + lifetime),
                 created_at: now,
             };
-            keys::create(database, &key).await?;
+            let mut change = change::begin(database, "key create").await?;
+            keys::create(&mut change, &key).await?;
+            change.commit(Some(key.identifier.as_str()), None).await?;
             Ok(json!({
                 "identifier": key.identifier.as_str(),
                 "token": token.reveal(),
@@ -92,9 +94,11 @@ pub(super) async fn run(database: &Database, command: KeyCommand) -> Result<Valu
                 ))
             };
             let parsed = KeyIdentifier::parse(&identifier).ok_or_else(missing)?;
-            if !keys::revoke(database, &parsed).await? {
+            let mut change = change::begin(database, "key revoke").await?;
+            if !keys::revoke(&mut change, &parsed).await? {
                 return Err(missing());
             }
+            change.commit(Some(parsed.as_str()), None).await?;
             Ok(json!({ "identifier": identifier, "revoked": true }))
         }
         KeyCommand::List { user } => {

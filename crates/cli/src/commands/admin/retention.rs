@@ -10,7 +10,7 @@ use holdfast_db::{Database, maintenance};
 use holdfast_domain::retention::{Outcome, Verdict};
 use holdfast_worker::{Decided, Keeping};
 
-use super::{date, find_server};
+use super::{change, date, find_server};
 use crate::failure::Failure;
 use crate::service;
 use crate::settings::Settings;
@@ -51,6 +51,10 @@ pub(super) async fn run(
         }
     };
     let dry = options.dry_run;
+    if !dry {
+        let subject = server.map(|server| server.to_string());
+        change::note(database, "retention", subject.as_deref()).await?;
+    }
     holdfast_worker::retain(database, &keeping, server, dry, Utc::now(), told).await?;
     if !dry {
         let counts = json!({

@@ -17,7 +17,7 @@ use holdfast_domain::{
     DiskName, NodeName, PlacedBy, Server, ServerId, ServerRef, ServerState, place,
 };
 
-use super::{date, find_server, find_user};
+use super::{change, date, find_server, find_user};
 use crate::failure::Failure;
 use crate::service;
 use crate::settings::Settings;
@@ -131,9 +131,7 @@ pub(super) async fn run(
                 server.state = ServerState::parse(&state).unwrap_or_default();
             }
             apply(settings, database, &mut server, options).await?;
-            servers::save(database, &server)
-                .await
-                .map_err(|error| taken(error, &server))?;
+            save(database, "server set", &server).await?;
             Ok(view(&server))
         }
         ServerCommand::Delete {
@@ -185,10 +183,16 @@ async fn create(
         created_at: Utc::now(),
     };
     apply(settings, database, &mut server, options).await?;
-    servers::save(database, &server)
-        .await
-        .map_err(|error| taken(error, &server))?;
+    save(database, "server create", &server).await?;
     Ok(view(&server))
+}
+
+async fn save(database: &Database, command: &str, server: &Server) -> Result<(), Failure> {
+    let mut change = change::begin(database, command).await?;
+    servers::save(&mut change, server)
+        .await
+        .map_err(|error| taken(error, server))?;
+    Ok(change.commit(Some(&server.id.to_string()), None).await?)
 }
 
 /// What a database's refusal to store a server means.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use holdfast_db::{Database, subusers};
 use holdfast_domain::Permission;
 
-use super::{find_server, find_user};
+use super::{change, find_server, find_user};
 use crate::failure::Failure;
 
 /// What can be done with subusers.
@@ -43,7 +43,10 @@ pub(super) async fn run(database: &Database, command: SubuserCommand) -> Result<
             let user = find_user(database, &user).await?;
             permission.sort();
             permission.dedup();
-            subusers::set(database, server.id, user.id, &permission).await?;
+            let mut change = change::begin(database, "subuser set").await?;
+            subusers::set(&mut change, server.id, user.id, &permission).await?;
+            let subject = format!("{}/{}", server.id, user.id);
+            change.commit(Some(&subject), None).await?;
             Ok(
                 json!({ "server": server.id, "user": user.email, "permissions": names(&permission) }),
             )

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use holdfast_db::{Database, Error, users};
 use holdfast_domain::{EmailAddress, UserId};
 
-use super::date;
+use super::{change, date};
 use crate::failure::Failure;
 
 /// What can be done with users.
@@ -32,7 +32,8 @@ pub(super) async fn run(database: &Database, command: UserCommand) -> Result<Val
             let email = EmailAddress::parse(&email).map_err(Failure::new)?;
             let email = email.as_str();
             let id = UserId(Uuid::new_v4());
-            users::create(database, id, email, admin)
+            let mut change = change::begin(database, "user create").await?;
+            users::create(&mut change, id, email, admin)
                 .await
                 .map_err(|error| match error {
                     Error::Conflict { .. } => Failure::new(format!(
@@ -40,6 +41,7 @@ pub(super) async fn run(database: &Database, command: UserCommand) -> Result<Val
                     )),
                     other => other.into(),
                 })?;
+            change.commit(Some(&id.to_string()), None).await?;
             Ok(json!({ "uuid": id, "email": email, "admin": admin }))
         }
         UserCommand::List => {

@@ -18,7 +18,7 @@ use holdfast_domain::WebhookId;
 use holdfast_domain::notice::{Body, KINDS};
 use holdfast_worker::webhooks::Sender;
 
-use super::{date, find_server};
+use super::{change, date, find_server};
 use crate::failure::Failure;
 
 /// What can be done with webhooks.
@@ -66,7 +66,9 @@ pub(super) async fn run(database: &Database, command: WebhookCommand) -> Result<
                 server,
                 secret: Secret(secret),
             };
-            webhooks::create(database, &webhook).await?;
+            let mut change = change::begin(database, "webhook create").await?;
+            webhooks::create(&mut change, &webhook).await?;
+            change.commit(Some(&webhook.id.to_string()), None).await?;
             Ok(json!({
                 "id": webhook.id,
                 "url": webhook.url,
@@ -97,9 +99,11 @@ pub(super) async fn run(database: &Database, command: WebhookCommand) -> Result<
                 .collect())
         }
         WebhookCommand::Delete { id } => {
-            if !webhooks::delete(database, WebhookId(id)).await? {
+            let mut change = change::begin(database, "webhook delete").await?;
+            if !webhooks::delete(&mut change, WebhookId(id)).await? {
                 return Err(missing(id));
             }
+            change.commit(Some(&id.to_string()), None).await?;
             Ok(json!({ "id": id, "deleted": true }))
         }
         WebhookCommand::Test { id } => test(database, id).await,

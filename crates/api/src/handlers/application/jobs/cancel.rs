@@ -9,6 +9,7 @@ use super::load;
 use crate::auth::Operator;
 use crate::error::ApiError;
 use crate::openapi::Refusals;
+use crate::operations;
 use crate::state::ApiState;
 use crate::views;
 use crate::views::application::objects::JobObject;
@@ -29,16 +30,18 @@ const SENTENCE: &str = "It was cancelled by an administrator before it began.";
     security(("key" = [])),
 )]
 pub(crate) async fn cancel(
-    _operator: Operator,
+    operator: Operator,
     path: web::Path<String>,
     state: web::Data<ApiState>,
 ) -> Result<HttpResponse, ApiError> {
     let job = load(&state, &path).await?;
+    let mut change = operator.begin(&state).await?;
     // The statement decides, not the look before it.
-    let is_called_off = jobs::call_off(&state.database, job.id, SENTENCE).await?;
-    let job = load(&state, &path).await?;
+    let is_called_off = jobs::call_off(&mut change, job.id, SENTENCE).await?;
+    let job = jobs::find_in(&mut change, job.id).await?;
     if is_called_off {
-        Ok(views::ok(&views::application::job(&job)))
+        let answer = views::ok(&views::application::job(&job));
+        operations::commit(change, None, answer).await
     } else if job.state.is_final() {
         Err(ApiError::JobEnded)
     } else {

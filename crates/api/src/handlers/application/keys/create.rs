@@ -74,18 +74,17 @@ pub(crate) async fn create(
     };
     let owner = users::find(&state.database, &UserRef::Id(user)).await?;
     let owner = owner.ok_or(ApiError::NotFound)?;
-    keys::create(&state.database, &key).await?;
-    operations::made(&request, &key.identifier);
+    let mut change = operator.begin(&state).await?;
+    keys::create(&mut change, &key).await?;
+    let subject = key.identifier.to_string();
     let found = KeyOfUser {
         key,
         is_admin: owner.is_admin,
         email: owner.email,
     };
     let shown_once = token.reveal();
-    Ok(views::created(&views::application::key(
-        &found,
-        Some(shown_once),
-    )))
+    let answer = views::created(&views::application::key(&found, Some(shown_once)));
+    operations::commit(change, Some(subject), answer).await
 }
 
 /// Reads a network; an address alone is one of its own.

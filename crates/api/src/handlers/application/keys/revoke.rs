@@ -8,6 +8,7 @@ use holdfast_domain::key::KeyIdentifier;
 use crate::auth::Operator;
 use crate::error::ApiError;
 use crate::openapi::Refusals;
+use crate::operations;
 use crate::state::ApiState;
 
 /// Removes a key for ever.
@@ -23,13 +24,14 @@ use crate::state::ApiState;
     security(("key" = [])),
 )]
 pub(crate) async fn revoke(
-    _operator: Operator,
+    operator: Operator,
     path: web::Path<String>,
     state: web::Data<ApiState>,
 ) -> Result<HttpResponse, ApiError> {
     let identifier = KeyIdentifier::parse(&path).ok_or(ApiError::NotFound)?;
-    if keys::revoke(&state.database, &identifier).await? {
-        Ok(HttpResponse::NoContent().finish())
+    let mut change = operator.begin(&state).await?;
+    if keys::revoke(&mut change, &identifier).await? {
+        operations::commit(change, None, HttpResponse::NoContent().finish()).await
     } else {
         Err(ApiError::NotFound)
     }

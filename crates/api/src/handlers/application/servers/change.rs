@@ -6,11 +6,13 @@ use holdfast_db::servers;
 use holdfast_domain::limit;
 
 use super::fields::{ServerFields, check_place, refused};
+use super::shown;
 use crate::auth::Operator;
 use crate::error::ApiError;
 use crate::input::Fields;
 use crate::openapi::Refusals;
 use crate::openapi::application::ChangeServerBody;
+use crate::operations;
 use crate::state::ApiState;
 use crate::views;
 use crate::views::application::objects::ServerObject;
@@ -40,17 +42,17 @@ pub(crate) async fn change(
     let wanted = ServerFields::take(&operator, &state, &mut fields).await?;
     fields.check()?;
 
-    let mut transaction = state.database.begin().await?;
-    let (mut server, load) = servers::hold(&mut transaction, server.id)
+    let mut change = operator.begin(&state).await?;
+    let (mut server, load) = servers::hold(&mut change, server.id)
         .await?
         .ok_or(ApiError::NotFound)?;
     if wanted.apply(&mut server, &state.options) {
         check_place(&server, &state.options)?;
         limit::check_untouched(load.unfinished).map_err(ApiError::MoveServer)?;
     }
-    servers::save_in(&mut transaction, &server)
+    servers::save(&mut change, &server)
         .await
         .map_err(|error| refused(error, server.id))?;
-    transaction.commit().await?;
-    Ok(views::ok(&super::shown(&state, &server).await?))
+    let answer = views::ok(&shown(&server, load));
+    operations::commit(change, None, answer).await
 }

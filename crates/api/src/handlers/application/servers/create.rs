@@ -55,11 +55,10 @@ pub(crate) async fn create(
     };
     wanted.apply(&mut server, &state.options);
 
-    let mut transaction = state.database.begin().await?;
-    servers::insert_in(&mut transaction, &server)
+    let mut change = operator.begin(&state).await?;
+    servers::insert(&mut change, &server)
         .await
         .map_err(|error| refused(error, id))?;
-    transaction.commit().await?;
-    operations::made(&request, id);
-    Ok(views::created(&views::application::server(&server, false)))
+    let answer = views::created(&views::application::server(&server, false));
+    operations::commit(change, Some(id.to_string()), answer).await
 }

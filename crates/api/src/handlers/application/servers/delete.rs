@@ -14,6 +14,7 @@ use crate::error::ApiError;
 use crate::input::Fields;
 use crate::openapi::Refusals;
 use crate::openapi::application::DeleteServerQuery;
+use crate::operations;
 use crate::state::ApiState;
 use crate::views;
 use crate::views::application::objects::JobObject;
@@ -45,20 +46,18 @@ pub(crate) async fn delete(
     fields.check()?;
     let backups = backups.ok_or(ApiError::Internal)?;
 
-    let mut transaction = state.database.begin().await?.of(operator.trace);
-    let (server, load) = servers::hold(&mut transaction, server.id)
+    let mut change = operator.begin(&state).await?;
+    let (server, load) = servers::hold(&mut change, server.id)
         .await?
         .ok_or(ApiError::NotFound)?;
     limit::check_untouched(load.unfinished).map_err(ApiError::DeleteServer)?;
-    let job = servers::begin_deletion(&mut transaction, &server, DeleteServerArgs { backups })
+    let job = servers::begin_deletion(&mut change, &server, DeleteServerArgs { backups })
         .await
         .map_err(|error| match error {
             holdfast_db::Error::Conflict { .. } => ApiError::DeleteServer(ServerBusy::BackingUp),
             other => other.into(),
         })?;
-    transaction.commit().await?;
-    let job = jobs::find(&state.database, job)
-        .await?
-        .ok_or(ApiError::Internal)?;
-    Ok(views::accepted(&views::application::job(&job)))
+    let job = jobs::find_in(&mut change, job).await?;
+    let answer = views::accepted(&views::application::job(&job));
+    operations::commit(change, None, answer).await
 }

@@ -2,6 +2,8 @@
 
 use actix_web::{HttpResponse, web};
 
+use holdfast_db::servers;
+
 use crate::auth::Operator;
 use crate::error::ApiError;
 use crate::openapi::Refusals;
@@ -27,5 +29,7 @@ pub(crate) async fn show(
     state: web::Data<ApiState>,
 ) -> Result<HttpResponse, ApiError> {
     let server = operator.server(&state, &path).await?;
-    Ok(views::ok(&super::shown(&state, &server).await?))
+    let restoring = servers::restoring(&state.database, &[server.id]).await?;
+    let shown = views::application::server(&server, !restoring.is_empty());
+    Ok(views::ok(&shown))
 }

@@ -6,11 +6,13 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use holdfast_db::servers;
 
 use super::fields::state_of;
+use super::shown;
 use crate::auth::Operator;
 use crate::error::ApiError;
 use crate::input::Fields;
 use crate::openapi::Refusals;
 use crate::openapi::application::StateBody;
+use crate::operations;
 use crate::state::ApiState;
 use crate::views;
 use crate::views::application::objects::ServerObject;
@@ -41,12 +43,12 @@ pub(crate) async fn set_state(
     fields.require("state", wanted.as_ref());
     fields.check()?;
 
-    let mut transaction = state.database.begin().await?;
-    let (mut server, _) = servers::hold(&mut transaction, server.id)
+    let mut change = operator.begin(&state).await?;
+    let (mut server, load) = servers::hold(&mut change, server.id)
         .await?
         .ok_or(ApiError::NotFound)?;
     server.state = wanted.ok_or(ApiError::Internal)?;
-    servers::save_in(&mut transaction, &server).await?;
-    transaction.commit().await?;
-    Ok(views::ok(&super::shown(&state, &server).await?))
+    servers::save(&mut change, &server).await?;
+    let answer = views::ok(&shown(&server, load));
+    operations::commit(change, None, answer).await
 }

@@ -7,6 +7,7 @@ use holdfast_db::subusers;
 use crate::auth::Operator;
 use crate::error::ApiError;
 use crate::openapi::Refusals;
+use crate::operations;
 use crate::state::ApiState;
 
 /// Takes all permissions away.
@@ -29,6 +30,7 @@ pub(crate) async fn remove(
 ) -> Result<HttpResponse, ApiError> {
     let server = operator.server(&state, &path.0).await?;
     let user = operator.user(&state, &path.1).await?;
-    subusers::set(&state.database, server.id, user.id, &[]).await?;
-    Ok(HttpResponse::NoContent().finish())
+    let mut change = operator.begin(&state).await?;
+    subusers::set(&mut change, server.id, user.id, &[]).await?;
+    operations::commit(change, None, HttpResponse::NoContent().finish()).await
 }

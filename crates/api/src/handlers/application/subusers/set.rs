@@ -11,6 +11,7 @@ use crate::error::ApiError;
 use crate::input::Fields;
 use crate::openapi::Refusals;
 use crate::openapi::application::SubuserBody;
+use crate::operations;
 use crate::state::ApiState;
 use crate::views;
 use crate::views::application::objects::SubuserObject;
@@ -51,11 +52,13 @@ pub(crate) async fn set(
     let mut permissions = permissions.ok_or(ApiError::Internal)?;
     permissions.sort();
     permissions.dedup();
-    subusers::set(&state.database, server.id, user.id, &permissions).await?;
+    let mut change = operator.begin(&state).await?;
+    subusers::set(&mut change, server.id, user.id, &permissions).await?;
     let subuser = Subuser {
         user: user.id,
         email: user.email,
         permissions,
     };
-    Ok(views::ok(&views::application::subuser(&subuser)))
+    let answer = views::ok(&views::application::subuser(&subuser));
+    operations::commit(change, None, answer).await
 }

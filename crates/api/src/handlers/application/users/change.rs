@@ -10,6 +10,7 @@ use crate::error::ApiError;
 use crate::input::Fields;
 use crate::openapi::Refusals;
 use crate::openapi::application::ChangeUserBody;
+use crate::operations;
 use crate::state::ApiState;
 use crate::views;
 use crate::views::application::objects::UserObject;
@@ -40,9 +41,11 @@ pub(crate) async fn change(
     let is_admin = fields.flag("admin");
     fields.check()?;
 
-    let changed = users::change(&state.database, user.id, email.as_ref(), is_admin)
+    let mut change = operator.begin(&state).await?;
+    let changed = users::change(&mut change, user.id, email.as_ref(), is_admin)
         .await
         .map_err(refused)?
         .ok_or(ApiError::NotFound)?;
-    Ok(views::ok(&views::application::user(&changed)))
+    let answer = views::ok(&views::application::user(&changed));
+    operations::commit(change, None, answer).await
 }

@@ -4,7 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use uuid::Uuid;
 
 use holdfast_db::users;
-use holdfast_domain::{UserId, UserRef};
+use holdfast_domain::UserId;
 
 use super::refused;
 use crate::auth::Operator;
@@ -28,7 +28,7 @@ use crate::views::application::objects::UserObject;
     security(("key" = [])),
 )]
 pub(crate) async fn create(
-    _operator: Operator,
+    operator: Operator,
     request: HttpRequest,
     payload: web::Payload,
     state: web::Data<ApiState>,
@@ -41,12 +41,10 @@ pub(crate) async fn create(
     let email = email.ok_or(ApiError::Internal)?;
 
     let id = UserId(Uuid::new_v4());
-    users::create(&state.database, id, email.as_str(), is_admin)
+    let mut change = operator.begin(&state).await?;
+    let user = users::create(&mut change, id, email.as_str(), is_admin)
         .await
         .map_err(refused)?;
-    operations::made(&request, id);
-    let user = users::find(&state.database, &UserRef::Id(id))
-        .await?
-        .ok_or(ApiError::NotFound)?;
-    Ok(views::created(&views::application::user(&user)))
+    let answer = views::created(&views::application::user(&user));
+    operations::commit(change, Some(id.to_string()), answer).await
 }

@@ -10,7 +10,7 @@ use holdfast_domain::job::{BackupsFate, DeleteServerArgs};
 use holdfast_domain::limit::{self, ServerBusy};
 use holdfast_domain::{JobId, JobState, NodeName};
 
-use crate::commands::admin::find_server;
+use crate::commands::admin::{change, find_server};
 use crate::failure::Failure;
 use crate::output;
 
@@ -39,18 +39,18 @@ pub(super) async fn run(
     };
     let gone = || Failure::new(format!("server `{}` has just gone", server.id.short()));
 
-    let mut transaction = database.begin().await?;
-    let held = servers::hold(&mut transaction, server.id).await?;
+    let mut change = change::begin(database, "server delete").await?;
+    let held = servers::hold(&mut change, server.id).await?;
     let (held, load) = held.ok_or_else(gone)?;
     limit::check_untouched(load.unfinished).map_err(busy)?;
     let args = DeleteServerArgs { backups };
-    let job = servers::begin_deletion(&mut transaction, &held, args)
+    let job = servers::begin_deletion(&mut change, &held, args)
         .await
         .map_err(|error| match error {
             Error::Conflict { .. } => busy(ServerBusy::BackingUp),
             other => other.into(),
         })?;
-    transaction.commit().await?;
+    change.commit(Some(&server.id.to_string()), None).await?;
 
     wait(database, job, &held.node).await?;
     Ok(json!({

@@ -18,7 +18,7 @@ use holdfast_domain::{BackupId, BackupName, NodeName, ServerId, ServerRef};
 use holdfast_storage::{ArchiveKey, Disk, Manifest, Object, StorageKey};
 
 use super::{LISTED, Teller};
-use crate::commands::admin::date;
+use crate::commands::admin::{change, date};
 use crate::failure::Failure;
 
 /// How many manifests are looked at as one.
@@ -79,6 +79,9 @@ pub(super) async fn run(
         problems: Vec::new(),
         problems_count: 0,
     };
+    if !options.is_dry_run {
+        change::note(database, "storage import", Some(disk.name().as_str())).await?;
+    }
     let mut teller = Teller::begin();
     let mut listing = disk.list(server);
     while let Some(page) = listing.next_page().await? {

@@ -10,7 +10,7 @@ use holdfast_domain::{DiskName, NodeName};
 use holdfast_storage::Disk;
 use holdfast_worker::{Finding, Sweep};
 
-use crate::commands::admin::date;
+use crate::commands::admin::{change, date};
 use crate::failure::Failure;
 use crate::service;
 use crate::settings::Settings;
@@ -69,6 +69,8 @@ async fn sweep(
     let run = match options.dry_run {
         true => None,
         false => {
+            let subject = Some(disk.name().as_str());
+            change::note(database, "storage sweep", subject).await?;
             Some(maintenance::begin(database, "admin sweep", disk.name().as_str(), "admin").await?)
         }
     };

@@ -15,6 +15,7 @@ use holdfast_storage::{ArchiveKey, Disk};
 use holdfast_worker::{Examination, NoVerdict, Verdict, Verified, record_verdict};
 
 use super::{LISTED, Teller};
+use crate::commands::admin::change;
 use crate::failure::Failure;
 use crate::output;
 
@@ -41,6 +42,7 @@ pub(super) async fn run(
     read_limit_bytes_per_second: Option<NonZeroU64>,
 ) -> Result<Value, Failure> {
     disk.check().await?;
+    change::note(database, "storage verify", Some(disk.name().as_str())).await?;
     let total = backups::count_completed_on(database, disk.name(), server).await?;
     let mut tally = Tally::default();
     let mut teller = Teller::begin();

@@ -1,0 +1,127 @@
+"""Clients written in Python: py-dactyl, ptero, pypterodactyl. See README.md."""
+
+import asyncio
+import hashlib
+import os
+import time
+import urllib.request
+
+import requests
+
+URL, SERVER, FULL, KEY, SPENT = (os.environ[name] for name in ("URL", "SERVER", "FULL_SERVER", "KEY", "SPENT_KEY"))
+
+
+def sha256_of(url):
+    with urllib.request.urlopen(url) as answer:
+        return hashlib.sha256(answer.read()).hexdigest()
+
+
+def equal(seen, expected):
+    assert seen == expected, f"{seen!r} is not {expected!r}"
+
+
+def until(get, done):
+    for _ in range(300):
+        if done(seen := get()):
+            return seen
+        time.sleep(0.2)
+    raise AssertionError(f"it never came to its end: {seen}")
+
+
+def refused(status, call, code=None):
+    """What a library raises: py-dactyl its own error for 400 and 422, else the one of requests."""
+    from pydactyl.exceptions import PterodactylApiError
+
+    try:
+        answer = call()
+    except PterodactylApiError as error:
+        assert status in (400, 422) and (code is None or code in str(error)), error
+    except requests.HTTPError as error:
+        equal(error.response.status_code, status)
+    else:
+        raise AssertionError(f"it was not refused: {answer}")
+
+
+def py_dactyl():
+    from pydactyl import PterodactylClient
+
+    client = PterodactylClient(URL, KEY, retries=0)
+    equal(client.client.account.get_account()["attributes"]["email"], "owner@example.com")
+    servers = [one["attributes"]["identifier"] for page in client.client.servers.list_servers() for one in page.data]
+    assert SERVER in servers, servers
+    equal(client.client.servers.get_server(SERVER)["identifier"], SERVER)
+    backups = client.client.servers.backups
+    made = backups.create_backup(SERVER)["attributes"]
+    equal((made["is_successful"], made["completed_at"]), (False, None))
+    uuid = made["uuid"]
+    refused(409, lambda: backups.create_backup(SERVER))
+    shown = until(lambda: backups.get_backup_detail(SERVER, uuid)["attributes"], lambda one: one["completed_at"])
+    assert shown["is_successful"]
+    assert uuid in [one["attributes"]["uuid"] for one in backups.list_backups(SERVER)["data"]]
+    equal(sha256_of(backups.get_backup_download(SERVER, uuid)["attributes"]["url"]), shown["sha256_hash"])
+    backups.restore_backup(SERVER, uuid)
+    until(
+        lambda: backups.get_backup_detail(SERVER, uuid)["attributes"]["restore"]["status"],
+        lambda status: status == "completed",
+    )
+    backups.delete_backup(SERVER, uuid)
+    refused(404, lambda: backups.get_backup_detail(SERVER, uuid))
+    refused(404, lambda: backups.list_backups("00000000"))
+    refused(400, lambda: backups.create_backup(FULL), "TooManyBackupsException")
+    bad = PterodactylClient(URL, KEY[:-1] + ("a" if KEY[-1] != "a" else "b"), retries=0)
+    refused(401, lambda: bad.client.servers.backups.list_backups(SERVER))
+    spent = PterodactylClient(URL, SPENT, retries=0)
+    try:
+        spent.client.servers.backups.list_backups(SERVER)
+        raise AssertionError("429 was not noticed")
+    except (requests.exceptions.RetryError, requests.HTTPError) as error:
+        assert "429" in str(error), error
+
+
+async def ptero():
+    import httpx
+    from ptero.client import ClientServer
+
+    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {KEY}", "Accept": "application/json"}) as session:
+        found = (await session.get(f"{URL}/api/client/servers/{SERVER}")).json()
+        server = ClientServer(found, "panel", session, f"{URL}/api", None)
+        made = await server.create_backup("ptero", ["*.log"], True)
+        for _ in range(300):
+            shown = await server.get_backup_details(made.uuid)
+            if shown.completed_at:
+                break
+            await asyncio.sleep(0.2)
+        equal((shown.is_successful, shown.is_locked, shown.ignored_files), (True, True, ["*.log"]))
+        assert made.uuid in [one.uuid for one in await server.list_backups()]
+        link = await server.get_backup_download(made.uuid)
+        equal("sha256:" + sha256_of(link), shown.checksum)
+        equal((await server.delete_backup(made.uuid)).status_code, 400)
+        equal((await server.toggle_backup_lock(made.uuid)).json()["attributes"]["is_locked"], False)
+        equal((await server.restore_backup(made.uuid, True)).status_code, 204)
+        for _ in range(300):
+            deleted = (await server.delete_backup(made.uuid)).status_code
+            if deleted != 409:
+                break
+            await asyncio.sleep(0.2)
+        equal(deleted, 204)
+        equal(await server.get_backup_details(made.uuid), None)
+
+
+def pypterodactyl():
+    from pypterodactyl import Instance
+
+    backups = Instance(KEY, URL).backups
+    uuid = backups.create_backup(SERVER)["attributes"]["uuid"]
+    shown = until(lambda: backups.backup_details(SERVER, uuid)["attributes"], lambda one: one["completed_at"])
+    equal(sha256_of(backups.download_backup(SERVER, uuid)["attributes"]["url"]), shown["sha256_hash"])
+    assert uuid in [one["attributes"]["uuid"] for one in backups.list_backups(SERVER)["data"]]
+    backups.delete_backup(SERVER, uuid)
+    equal(backups.backup_details(SERVER, uuid)["errors"][0]["code"], "NotFoundHttpException")
+
+
+py_dactyl()
+print("ok: py-dactyl")
+asyncio.run(ptero())
+print("ok: ptero")
+pypterodactyl()
+print("ok: pypterodactyl")
