@@ -196,7 +196,11 @@ async fn every_path_and_method_is_answered_in_the_one_error_format() {
         (Method::GET, format!("{base}/{id}/restore"), 405),
         (Method::DELETE, format!("{base}/{id}/lock"), 405),
         (Method::GET, format!("{base}/{id}/nonsense"), 404),
-        (Method::GET, format!("{}/api/client", app.base_url), 404),
+        (
+            Method::GET,
+            format!("{}/api/client/nonsense", app.base_url),
+            404,
+        ),
         (Method::GET, format!("{}/", app.base_url), 404),
         (
             Method::POST,
