@@ -247,32 +247,6 @@ pub async fn heartbeat(
     })
 }
 
-/// Says whether some worker holds this attempt of creating a backup. What an attempt that nobody
-/// holds has left on a disk is rubbish.
-///
-/// # Errors
-/// When the database can't be read.
-pub async fn is_attempt_running(
-    database: &Database,
-    server: ServerId,
-    backup: BackupId,
-    attempt: u32,
-) -> Result<bool, Error> {
-    let found = sqlx::query_scalar!(
-        r#"SELECT EXISTS (
-            SELECT 1 FROM jobs
-            WHERE server_id = $1 AND backup_id = $2 AND kind = 'create_backup' AND state = 'running'
-                AND attempt = $3
-        ) AS "found!""#,
-        server.0,
-        backup.0,
-        i32::try_from(attempt).unwrap_or(i32::MAX),
-    )
-    .fetch_one(database.pool())
-    .await?;
-    Ok(found)
-}
-
 /// Returns a job's state, and the sentence of its last error; `None` when there is no such job.
 ///
 /// # Errors

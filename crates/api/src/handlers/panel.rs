@@ -5,6 +5,30 @@ mod account;
 mod server;
 mod servers;
 
+use std::collections::BTreeSet;
+
+use holdfast_domain::{Server, ServerId};
+
+use crate::auth::Caller;
+use crate::state::ApiState;
+use crate::views::panel::Told;
+
 pub(crate) use account::*;
 pub(crate) use server::*;
 pub(crate) use servers::*;
+
+/// What the caller is told of a server, when those of `restoring` are being restored.
+fn told<'a>(
+    caller: &Caller,
+    server: &'a Server,
+    restoring: &BTreeSet<ServerId>,
+    state: &ApiState,
+) -> Told<'a> {
+    let backups = server.limits.backups;
+    Told {
+        server,
+        is_owner: server.owner == caller.user,
+        is_restoring: restoring.contains(&server.id),
+        backups: backups.unwrap_or(state.options.backups_per_server),
+    }
+}

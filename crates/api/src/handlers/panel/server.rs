@@ -5,13 +5,14 @@ use actix_web::{HttpResponse, web};
 use holdfast_db::servers;
 use holdfast_domain::Permission;
 
+use super::told;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::openapi::Refusals;
 use crate::state::ApiState;
 use crate::views;
+use crate::views::panel;
 use crate::views::panel::objects::OneServer;
-use crate::views::panel::{self, Told};
 
 /// Shows a server.
 #[utoipa::path(
@@ -31,15 +32,7 @@ pub(crate) async fn server(
 ) -> Result<HttpResponse, ApiError> {
     let (server, standing) = caller.server()?;
     let restoring = servers::restoring(&state.database, &[server.id]).await?;
-    let told = Told {
-        server,
-        is_owner: server.owner == caller.user,
-        is_restoring: !restoring.is_empty(),
-        backups: server
-            .limits
-            .backups
-            .unwrap_or(state.options.backups_per_server),
-    };
+    let told = told(&caller, server, &restoring, &state);
     let permissions = Permission::ALL.into_iter().filter(|p| standing.has(*p));
     Ok(views::ok(&panel::one_server(&told, permissions)))
 }

@@ -4,6 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use holdfast_db::servers as stored;
 
+use super::told;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::openapi::Refusals;
@@ -13,8 +14,8 @@ use crate::page::Page;
 use crate::state::ApiState;
 use crate::views;
 use crate::views::application::objects::ObjectList;
+use crate::views::panel;
 use crate::views::panel::objects::ClientServerObject;
-use crate::views::panel::{self, Told};
 
 /// Lists the servers that the caller owns or is a subuser of.
 #[utoipa::path(
@@ -39,17 +40,9 @@ pub(crate) async fn servers(
     let pagination = page.describe(total, found.len(), &request, &base_url);
     let ids: Vec<_> = found.iter().map(|server| server.id).collect();
     let restoring = stored::restoring(&state.database, &ids).await?;
-    let objects = found.iter().map(|server| {
-        panel::server(&Told {
-            server,
-            is_owner: server.owner == caller.user,
-            is_restoring: restoring.contains(&server.id),
-            backups: server
-                .limits
-                .backups
-                .unwrap_or(state.options.backups_per_server),
-        })
-    });
-    let objects = objects.collect();
+    let told = found
+        .iter()
+        .map(|server| told(&caller, server, &restoring, &state));
+    let objects = told.map(|told| panel::server(&told)).collect();
     Ok(views::ok(&views::application::list(objects, pagination)))
 }
