@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use holdfast_db::backups::{self, NewBackup};
 use holdfast_db::jobs::{self, Claim, Failure, NewJob};
-use holdfast_db::visits::{Named, Visit, Visits};
+use holdfast_db::request_lookup::{Named, Visit, Visits};
 use holdfast_db::{Database, Listener, Signal};
 use holdfast_domain::backup::{Completed, Notes};
 use holdfast_domain::key::{ApiKey, KeyIdentifier, KeyKind, KeyToken};

@@ -9,8 +9,8 @@ use actix_web::dev::Payload;
 use actix_web::http::header::AUTHORIZATION;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 
-use holdfast_db::operations::{Asked, Change};
-use holdfast_db::visits::{Named, Visit};
+use holdfast_db::operator_log::{Asked, Change};
+use holdfast_db::request_lookup::{Named, Visit};
 use holdfast_db::{Marks, servers, users};
 use holdfast_domain::access::Action;
 use holdfast_domain::activity::Origin;
@@ -19,12 +19,12 @@ use holdfast_domain::{
     Backup, BackupId, Profile, Server, ServerRef, Standing, Trace, UserId, UserRef,
 };
 
+use crate::client_address;
 use crate::error::ApiError;
 use crate::input::Fields;
-use crate::names;
-use crate::operations;
-use crate::origin;
-use crate::rate;
+use crate::operator_log;
+use crate::rate_limit;
+use crate::request_id;
 use crate::state::ApiState;
 
 /// A caller whose client key is good.
@@ -70,9 +70,9 @@ impl FromRequest for Caller {
                 email: found.email,
                 is_admin: found.is_admin,
                 key: found.key.identifier,
-                address: origin::caller_address(&request),
+                address: client_address::caller_address(&request),
                 profile: found.key.profile,
-                trace: names::trace_of(&request),
+                trace: request_id::trace_of(&request),
                 server,
                 backup,
                 marks,
@@ -103,11 +103,11 @@ impl FromRequest for Operator {
                     user: found.key.key.user,
                     email: found.key.email,
                     key: found.key.key.identifier.to_string(),
-                    address: origin::caller_address(&request),
+                    address: client_address::caller_address(&request),
                 };
                 Ok(Self {
-                    trace: names::trace_of(&request),
-                    asked: operations::asked(&request, origin),
+                    trace: request_id::trace_of(&request),
+                    asked: operator_log::asked(&request, origin),
                 })
             } else {
                 Err(ApiError::Forbidden)
@@ -119,7 +119,7 @@ impl FromRequest for Operator {
 /// Checks the key of a request to the API that keys of kind `needed` open, and counts the request.
 async fn authenticate(request: &HttpRequest, needed: KeyKind) -> Result<Visit, ApiError> {
     let found = find_key(request, needed).await;
-    rate::count(
+    rate_limit::count(
         request,
         found.as_ref().map(|found| &found.key.key.identifier),
     )?;
@@ -142,7 +142,13 @@ async fn find_key(request: &HttpRequest, needed: KeyKind) -> Result<Visit, ApiEr
         server: of_client("server").and_then(ServerRef::parse),
         backup: of_client("backup").and_then(BackupId::parse),
     };
-    let visit = visit(state, named, &token, origin::caller_address(request)).await?;
+    let visit = visit(
+        state,
+        named,
+        &token,
+        client_address::caller_address(request),
+    )
+    .await?;
     let found = &visit.key;
     request.extensions_mut().insert(found.key.profile);
     if found.key.kind == needed {
@@ -186,7 +192,7 @@ impl Pass {
         let server = request.match_info().get("server");
         Ok(Self {
             token: bearer(request).ok_or(ApiError::InvalidCredentials)?,
-            address: origin::caller_address(request),
+            address: client_address::caller_address(request),
             server: server
                 .and_then(ServerRef::parse)
                 .ok_or(ApiError::NotFound)?,

@@ -10,8 +10,8 @@ use actix_web::web;
 
 use holdfast_domain::RequestId;
 
-use crate::names::REQUEST_ID;
-use crate::origin;
+use crate::client_address;
+use crate::request_id::REQUEST_ID;
 use crate::state::ApiState;
 
 /// For answers that are no pages.
@@ -34,7 +34,9 @@ pub(crate) fn of(request: &ServiceRequest) -> Guard {
     let state = request.app_data::<web::Data<ApiState>>();
     let hsts_seconds = state
         .map(|state| &state.options)
-        .filter(|options| options.hsts_seconds > 0 && origin::is_by_tls(request.request(), options))
+        .filter(|options| {
+            options.hsts_seconds > 0 && client_address::is_by_tls(request.request(), options)
+        })
         .map_or(0, |options| options.hsts_seconds);
     Guard {
         is_page: request.path().starts_with("/api/docs"),

@@ -7,33 +7,33 @@
 //! them where an answer depends on one.
 
 mod auth;
-mod edge;
+mod client_address;
+mod download_token;
 mod error;
-mod finals;
 mod handlers;
 mod headers;
 mod input;
-mod lists;
+mod job_outcomes;
+mod list_cache;
 mod metrics;
-mod names;
+mod middleware;
 mod openapi;
-mod operations;
-mod origin;
+mod operator_log;
 mod page;
-mod rate;
+mod rate_limit;
+mod request_id;
 mod routes;
 mod serve;
-mod sign;
 mod state;
 mod streams;
 mod views;
 
-pub use finals::Finals;
-pub use lists::Lists;
+pub use download_token::Signer;
+pub use job_outcomes::Finals;
+pub use list_cache::Lists;
 pub use metrics::Metrics;
 pub use openapi::openapi;
-pub use rate::Limiter;
+pub use rate_limit::Limiter;
 pub use serve::{ServeError, serve, serve_metrics};
-pub use sign::Signer;
 pub use state::{ApiState, Measure, Options, Spans};
 pub use streams::{StreamLimits, Streams};

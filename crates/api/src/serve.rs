@@ -10,10 +10,10 @@ use actix_web::middleware::{NormalizePath, from_fn};
 use actix_web::{App, HttpServer, web};
 use tokio_util::sync::CancellationToken;
 
-use crate::edge;
 use crate::error::ApiError;
 use crate::handlers::{health, metrics};
 use crate::metrics::Metrics;
+use crate::middleware;
 use crate::routes;
 use crate::state::ApiState;
 
@@ -50,7 +50,7 @@ pub async fn serve(
             .app_data(state.clone())
             .app_data(metrics.clone())
             .wrap(NormalizePath::trim())
-            .wrap(from_fn(edge::edge))
+            .wrap(from_fn(middleware::edge))
             .configure(routes::routes)
     })
     .listen(nonblocking(listener)?)?
@@ -79,7 +79,7 @@ pub async fn serve_metrics(
     let server = HttpServer::new(move || {
         App::new()
             .app_data(metrics.clone())
-            .wrap(from_fn(edge::edge))
+            .wrap(from_fn(middleware::edge))
             .route("/metrics", web::get().to(metrics::metrics))
             .route("/healthz", web::get().to(health::alive))
             .default_service(web::to(|| async { Err::<&str, _>(ApiError::NotFound) }))

@@ -11,15 +11,15 @@ use tracing::Span;
 
 use holdfast_db::Database;
 use holdfast_db::backups::Pages;
-use holdfast_db::visits::Visits;
+use holdfast_db::request_lookup::Visits;
 use holdfast_domain::limit::Throttle;
 use holdfast_domain::{DiskName, NodeName, PlaceRules, Server, TraceParent};
 use holdfast_storage::{Disk, Disks};
 
-use crate::finals::Finals;
-use crate::lists::Lists;
-use crate::rate::Limiter;
-use crate::sign::Signer;
+use crate::download_token::Signer;
+use crate::job_outcomes::Finals;
+use crate::list_cache::Lists;
+use crate::rate_limit::Limiter;
 use crate::streams::Streams;
 
 /// Says how many bytes a backup of a server would have to read, with these patterns, where this process sees the

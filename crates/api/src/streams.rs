@@ -22,7 +22,7 @@ use holdfast_domain::{JobId, ServerId};
 pub(crate) use self::feed::Feed;
 use self::frame::Frame;
 use crate::error::ApiError;
-use crate::finals::Finals;
+use crate::job_outcomes::Finals;
 
 /// How often progress is looked at.
 const PROGRESS: Duration = Duration::from_secs(1);

@@ -24,7 +24,7 @@ use self::objects::{
     VerificationStatus, VerificationView,
 };
 use crate::error::ApiError;
-use crate::lists::Listed;
+use crate::list_cache::Listed;
 
 pub(crate) use self::files::file_list;
 

@@ -11,7 +11,7 @@ use flate2::{Decompress, FlushDecompress, Status};
 
 use crate::compress::{FINAL_RUN, GZIP_HEADER};
 use crate::index::{BlockPlace, Frames, IndexReader, Record, Records};
-use crate::tape::read_error;
+use crate::tar_format::read_error;
 use crate::{Control, Error};
 
 /// Unpacks one block after the other.

@@ -57,7 +57,10 @@ pub(crate) fn sha256(file: &File, control: &Control) -> Result<[u8; 32], Error> 
     let mut front = Front::new(file, control);
     let mut buffer = vec![0; CHUNK];
     loop {
-        match front.read(&mut buffer).map_err(crate::tape::read_error)? {
+        match front
+            .read(&mut buffer)
+            .map_err(crate::tar_format::read_error)?
+        {
             0 => return Ok(hash.finish()),
             read => {
                 hash.update(&buffer[..read]);

@@ -5,7 +5,7 @@ use std::io::Read;
 
 use crate::gunzip::Front;
 use crate::index::{IndexReader, Record, Records, StreamFrames};
-use crate::tape::{Entry, Kind, TapeReader};
+use crate::tar_format::{Entry, Kind, TapeReader};
 use crate::{Control, Error};
 
 /// What kind of thing an entry is.

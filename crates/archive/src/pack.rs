@@ -17,7 +17,7 @@ use crate::directory::Identity;
 use crate::index::{EntryRecords, IndexTotals, Origin};
 use crate::pipeline::{Block, Sink};
 use crate::summary::Notes;
-use crate::tape::{Entry, Kind, RECORD, Time, encode, map_text, padding};
+use crate::tar_format::{Entry, Kind, RECORD, Time, encode, map_text, padding};
 use crate::throttle::Throttle;
 use crate::walk::{Place, Visitor, cannot};
 use crate::{Control, CreateOptions, Error};

@@ -4,9 +4,9 @@
 //! swapped into place. Until the swap nothing of the server is touched; after it the old tree goes.
 
 mod abandoned;
+mod layout;
 mod merge;
 mod remove;
-mod site;
 mod swap;
 
 use std::fs::File;
@@ -22,12 +22,12 @@ use crate::error::is_full;
 use crate::gunzip::{Front, check_hash, check_size, sha256};
 use crate::index::IndexReader;
 use crate::options::thread_count;
-use crate::tape::{TapeReader, read_error};
+use crate::tar_format::{TapeReader, read_error};
 use crate::unpack::{Apply, unpack};
 use crate::verify::archive_size;
 use crate::{Control, Error, Recovered, RestoreOptions, RestoreSummary};
 pub use abandoned::{is_staging, remove_abandoned, staging_of};
-use site::Site;
+use layout::Site;
 use swap::TREE;
 
 /// Restores an archive into `destination`, which keeps its own owner and mode.

@@ -3,10 +3,10 @@
 //! Every step is one name relative to an open folder; no symlink is followed, nothing is overwritten.
 //! Folders get their mode and times once the last thing below them is done.
 
-mod crew;
 mod file;
 mod folder;
 mod name;
+mod small_files;
 
 use std::io::BufRead;
 use std::os::fd::{AsFd, OwnedFd};
@@ -17,12 +17,12 @@ use std::thread;
 use rustix::fs::{AtFlags, FileType, Gid, Uid};
 use rustix::io::Errno;
 
-use crate::tape::{Entry, Kind, TapeReader};
+use crate::tar_format::{Entry, Kind, TapeReader};
 use crate::{Control, Error, RestoreSummary};
-use crew::{Crew, SMALL};
 use file::{Attributes, NewFile, SpaceGuard};
 use folder::{Folder, Problem, Tree};
 use name::{Parts, parts};
+use small_files::{Crew, SMALL};
 
 /// What of an entry's attributes is applied.
 #[derive(Debug, Clone, Copy)]

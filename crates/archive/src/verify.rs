@@ -10,7 +10,7 @@ use flate2::bufread::MultiGzDecoder;
 
 use crate::digest::Sha256;
 use crate::gunzip::{Front, check_hash, check_size};
-use crate::tape::{Kind, TapeReader, read_error};
+use crate::tar_format::{Kind, TapeReader, read_error};
 use crate::{Control, Error, Expected, Verified};
 
 /// Reads an archive to its last byte: SHA-256, CRC-32 and length of every gzip member, every tar entry.

@@ -10,7 +10,7 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, Stat};
 use rustix::io::Errno;
 
 use crate::directory::{FOLDER, Folders, Identity, open_source};
-use crate::rules::{Rules, Verdict};
+use crate::ignore::{Rules, Verdict};
 use crate::{Control, Error};
 
 /// Left by an interrupted restore of a mount point; never part of a backup.

@@ -18,7 +18,7 @@ use holdfast_api::{
 use holdfast_db::Database;
 use holdfast_db::backups::Pages;
 use holdfast_db::jobs::Bounds;
-use holdfast_db::visits::Visits;
+use holdfast_db::request_lookup::Visits;
 use holdfast_domain::limit::Throttle;
 use holdfast_domain::{NodeName, PlaceRules};
 use holdfast_storage::Disks;

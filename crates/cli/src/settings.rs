@@ -4,11 +4,11 @@
 //! is collected and told at once, with the names that the reader would change: see [`Problems`].
 
 mod disks;
-mod keeping;
 mod layers;
 mod power;
 mod problem;
 mod read;
+mod retention;
 mod secret;
 mod values;
 

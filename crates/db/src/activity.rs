@@ -7,8 +7,8 @@ use uuid::Uuid;
 use holdfast_domain::activity::{Event, Origin};
 use holdfast_domain::{BackupId, ServerId};
 
-use crate::connect::{COUNT_MAX, Database, Transaction, skip};
 use crate::error::Error;
+use crate::pool::{COUNT_MAX, Database, Transaction, skip};
 
 /// Writes down what was done to a backup, whose name is taken from its row. Without an origin, the
 /// service itself did it.

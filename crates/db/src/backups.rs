@@ -17,8 +17,8 @@ pub use self::verification::{
     Place, VERIFY_ATTEMPTS, VerificationEnd, hasten_verification, record_verification,
     schedule_verifications,
 };
-use crate::connect::{Database, Transaction};
 use crate::error::Error;
+use crate::pool::{Database, Transaction};
 
 /// Selects backups `b` of `$from`, each with what is unfinished `u` and its latest restore `r`. `$place` tells apart
 /// whom a row is for, where there are several. A verification that waits is no progress: nothing happens yet.

@@ -5,9 +5,9 @@
 //! lease changes nothing.
 
 mod bounded;
-mod look;
 mod maintenance;
 mod progress;
+mod query;
 mod settle;
 
 use std::time::Duration;
@@ -20,14 +20,14 @@ use holdfast_domain::{
     BackupId, JobId, JobKind, JobState, NodeName, Progress, RequestId, ServerId, Trace, TraceParent,
 };
 
-use crate::connect::{Database, Transaction};
 use crate::error::Error;
 use crate::listen::AVAILABLE;
+use crate::pool::{Database, Transaction};
 
 pub use bounded::{Bounds, claim_bounded};
-pub use look::{Job, Wanted, call_off, count, find, find_in, list, page};
 pub use maintenance::{Rescued, promote, rescue};
 pub use progress::{Underway, underway};
+pub use query::{Job, Wanted, call_off, count, find, find_in, list, page};
 pub use settle::{Failure, cancel, complete, discard, release, retry};
 
 /// A job that is asked for.

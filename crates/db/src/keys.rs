@@ -6,9 +6,9 @@ use uuid::Uuid;
 use holdfast_domain::key::{ApiKey, KeyIdentifier, KeyKind};
 use holdfast_domain::{Profile, UserId};
 
-use crate::connect::{COUNT_MAX, Database, skip};
 use crate::error::Error;
-use crate::operations::Change;
+use crate::operator_log::Change;
+use crate::pool::{COUNT_MAX, Database, skip};
 
 /// A key and what its check needs to know of its user.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,8 +7,8 @@ use sqlx::postgres::PgListener;
 
 use holdfast_domain::{JobId, ServerId};
 
-use crate::connect::Database;
 use crate::error::Error;
+use crate::pool::Database;
 
 /// A job became available; the payload is its node.
 pub(crate) const AVAILABLE: &str = "holdfast_available";

@@ -9,8 +9,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use crate::connect::Database;
 use crate::error::Error;
+use crate::pool::Database;
 
 pub use in_use::disks_in_use;
 pub use leftovers::{Archived, Seen, Trace, archived, mark_found, mark_missing, traces};

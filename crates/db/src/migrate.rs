@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 
 use sqlx::migrate::{MigrateError, Migrator};
 
-use crate::connect::Database;
 use crate::error::Error;
+use crate::pool::Database;
 
 /// How the schema of a database stands to this version of the program.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,8 +9,8 @@ use uuid::Uuid;
 use holdfast_domain::notice::Told;
 use holdfast_domain::{BackupId, Notice, ServerId};
 
-use crate::connect::Database;
 use crate::error::Error;
+use crate::pool::Database;
 
 pub(crate) struct Row {
     pub(crate) id: i64,

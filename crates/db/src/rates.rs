@@ -1,7 +1,7 @@
 //! How many requests each key or address has made in a minute, over all API processes.
 
-use crate::connect::Database;
 use crate::error::Error;
+use crate::pool::Database;
 
 /// Adds one process's counts of a minute, and returns the sums over all of them: subject and count,
 /// in any order. Counts of minutes that are over are dropped.

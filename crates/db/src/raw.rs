@@ -3,8 +3,8 @@
 
 use sqlx::{AssertSqlSafe, Row, ValueRef};
 
-use crate::connect::Database;
 use crate::error::Error;
+use crate::pool::Database;
 
 /// Runs one or more statements, all or nothing unless they say otherwise, and returns the rows of all of them, every
 /// value as text.

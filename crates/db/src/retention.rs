@@ -8,9 +8,9 @@ use holdfast_domain::activity::DeleteArgs;
 use holdfast_domain::retention::{Candidate, Outcome, Thinning};
 use holdfast_domain::{BackupId, DiskName, JobId, JobKind, NodeName, ServerId};
 
-use crate::connect::{Database, Transaction};
 use crate::error::Error;
 use crate::jobs::{self, NewJob};
+use crate::pool::{Database, Transaction};
 use crate::servers;
 
 /// How often a deletion is tried before it is given up until the next time.

@@ -12,8 +12,8 @@ use holdfast_domain::retention::Thinning;
 use holdfast_domain::server::ServerLimits;
 use holdfast_domain::{JobKind, PlacedBy, Server, ServerId, ServerRef, ServerState, UserId};
 
-use crate::connect::{COUNT_MAX, Database, Transaction, skip};
 use crate::error::Error;
+use crate::pool::{COUNT_MAX, Database, Transaction, skip};
 
 mod deletion;
 mod save;

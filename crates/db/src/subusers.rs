@@ -2,9 +2,9 @@
 
 use holdfast_domain::{Permission, ServerId, UserId};
 
-use crate::connect::Database;
 use crate::error::Error;
-use crate::operations::Change;
+use crate::operator_log::Change;
+use crate::pool::Database;
 
 /// A subuser of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 
 use holdfast_domain::ServerId;
 
-use crate::connect::{Database, skip};
 use crate::error::Error;
+use crate::pool::{Database, skip};
 
 /// How much something holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

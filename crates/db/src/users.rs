@@ -5,9 +5,9 @@ use uuid::Uuid;
 
 use holdfast_domain::{EmailAddress, UserId, UserRef};
 
-use crate::connect::{COUNT_MAX, Database, skip};
 use crate::error::Error;
-use crate::operations::Change;
+use crate::operator_log::Change;
+use crate::pool::{COUNT_MAX, Database, skip};
 
 /// A user as the database holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]

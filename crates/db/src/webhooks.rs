@@ -1,6 +1,6 @@
 //! Webhooks: who else is told of notices. Operators make them; workers serve them.
 
-mod serve;
+mod deliveries;
 
 use std::fmt;
 
@@ -9,11 +9,11 @@ use uuid::Uuid;
 
 use holdfast_domain::{ServerId, WebhookId};
 
-use crate::connect::Database;
 use crate::error::Error;
-use crate::operations::Change;
+use crate::operator_log::Change;
+use crate::pool::Database;
 
-pub use serve::{
+pub use deliveries::{
     Claimed, Delivery, claim, delivered, due, expire, failed, give_up, pause, release,
 };
 

@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use holdfast_domain::{DiskName, NodeName};
 
-use crate::connect::Database;
 use crate::error::Error;
+use crate::pool::Database;
 
 /// A worker that was seen within the last hour.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use holdfast_storage::{Disk, StorageKey};
 
 use crate::context::Context;
-use crate::end::{NotDone, Reason};
 use crate::jobs::panicked;
 use crate::lease::Work;
+use crate::outcome::{NotDone, Reason};
 
 /// How much is written at once.
 const WRITE_BYTES: usize = 1 << 20;

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use holdfast_domain::JobKind;
 
 use crate::context::Context;
-use crate::end::{Done, NotDone};
 use crate::lease::Work;
+use crate::outcome::{Done, NotDone};
 
 /// Does a job. It returns when everything it started has ended.
 pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done, NotDone> {

@@ -18,7 +18,7 @@ use holdfast_domain::Progress;
 use holdfast_domain::job::Phase;
 
 use crate::context::Context;
-use crate::end::NotDone;
+use crate::outcome::NotDone;
 
 /// How often progress is written, when there is some.
 const PROGRESS: Duration = Duration::from_millis(500);

@@ -8,8 +8,7 @@
 //! anything about a job without naming the claim that it works under.
 
 mod context;
-mod end;
-mod examine;
+mod disk_access;
 mod fetch;
 mod jobs;
 mod lease;
@@ -17,20 +16,20 @@ mod maintenance;
 mod measure;
 mod metrics;
 mod outage;
+mod outcome;
 mod pipe;
-mod place;
 pub mod power;
-mod presence;
-mod reach;
+mod registration;
 mod retention;
 mod runner;
+mod server_directory;
 mod settle;
 mod sweep;
 mod verification;
+mod verify_archive;
 pub mod webhooks;
 
 pub use context::{Context, Maintenance, Options};
-pub use examine::{Examination, NoVerdict, Verdict};
 pub use measure::measure;
 pub use metrics::Metrics;
 pub use outage::Outage;
@@ -38,3 +37,4 @@ pub use retention::{Decided, Keeping, run as retain};
 pub use runner::run;
 pub use sweep::{Finding, Kind, NotSwept, Sweep, Swept};
 pub use verification::{Verified, record_verdict};
+pub use verify_archive::{Examination, NoVerdict, Verdict};

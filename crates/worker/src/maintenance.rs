@@ -5,8 +5,8 @@
 //! lock that ends with them; then another takes over. Two that lead for a moment do no harm: everything here may be
 //! done twice, and at once.
 
+mod leadership;
 mod node;
-mod office;
 mod runs;
 mod service;
 mod staging;
@@ -22,8 +22,8 @@ use holdfast_domain::report::chain;
 use serde_json::json;
 
 use crate::context::Context;
-use crate::{presence, verification};
-use office::Office;
+use crate::{registration, verification};
+use leadership::Office;
 
 /// How often jobs whose time has come are looked for.
 const PROMOTE: Duration = Duration::from_secs(1);
@@ -38,7 +38,7 @@ const SETTLE: Duration = Duration::from_secs(300);
 
 /// Maintains until `shutdown`.
 pub(crate) async fn maintain(context: Arc<Context>, shutdown: CancellationToken) {
-    presence::announce(&context).await;
+    registration::announce(&context).await;
     staging::recover(&context, &shutdown).await;
     let begun = Instant::now();
     let settled = SETTLE.min(context.options.keeping.sweep_interval);
@@ -57,7 +57,7 @@ pub(crate) async fn maintain(context: Arc<Context>, shutdown: CancellationToken)
                 .keep_busy(|stop| service::run_due(Arc::clone(&context), is_new, may_sweep, stop));
         }
         if round.is_multiple_of(ANNOUNCE_EVERY) {
-            presence::announce(&context).await;
+            registration::announce(&context).await;
             if of_node.is_held(&context).await {
                 let is_new = of_node.is_new();
                 of_node

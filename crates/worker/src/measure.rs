@@ -6,7 +6,7 @@ use std::time::Duration;
 use holdfast_archive::{Control, Rules};
 use holdfast_domain::{PlaceRules, Server};
 
-use crate::place;
+use crate::server_directory;
 
 /// How long counting may take: somebody waits for it.
 const QUICK: Duration = Duration::from_secs(2);
@@ -17,7 +17,8 @@ pub async fn measure(rules: PlaceRules, server: Server, patterns: Vec<String>) -
     let control = Arc::new(Control::new());
     let watched = Arc::clone(&control);
     let counting = tokio::task::spawn_blocking(move || {
-        let directory = place::resolve(&rules, &server.directory, server.placed_by).ok()?;
+        let directory =
+            server_directory::resolve(&rules, &server.directory, server.placed_by).ok()?;
         let lines = match patterns.is_empty() {
             true => holdfast_archive::read_pteroignore(&directory).ok()?.lines,
             false => patterns,

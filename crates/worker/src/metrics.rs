@@ -14,7 +14,7 @@ use holdfast_db::jobs::Rescued;
 use holdfast_domain::JobKind;
 use holdfast_domain::backup::Completed;
 
-use crate::end::Reason;
+use crate::outcome::Reason;
 
 /// From a server of a few files to one of a terabyte, in seconds.
 const DURATIONS: [f64; 13] = [

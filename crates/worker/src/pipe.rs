@@ -8,8 +8,8 @@ use tokio::sync::mpsc;
 
 use holdfast_storage::Upload;
 
-use crate::end::NotDone;
 use crate::lease::Work;
+use crate::outcome::NotDone;
 
 /// The size of a piece. Large enough that handing it over costs nothing.
 const PIECE_BYTES: usize = 1 << 20;

@@ -15,7 +15,7 @@ use holdfast_domain::report::chain;
 
 pub use self::command::CommandPower;
 pub use self::docker::DockerPower;
-use crate::end::{NotDone, Reason};
+use crate::outcome::{NotDone, Reason};
 
 /// How often a server that was told to stop is looked at.
 const LOOK: Duration = Duration::from_millis(250);

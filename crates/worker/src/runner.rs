@@ -16,7 +16,7 @@ use crate::context::Context;
 use crate::jobs as work_of;
 use crate::lease::Work;
 use crate::maintenance::maintain;
-use crate::presence;
+use crate::registration;
 use crate::settle::settle;
 use crate::webhooks;
 
@@ -77,7 +77,7 @@ pub async fn run(context: Arc<Context>, shutdown: CancellationToken) {
         end("telling webhooks", telling)
     );
     context.metrics.close(places);
-    presence::leave(&context).await;
+    registration::leave(&context).await;
 }
 
 /// Waits for what is to end, and ends it if it does not.
@@ -195,5 +195,5 @@ async fn handle(context: Arc<Context>, claim: Claim, leaving: CancellationToken)
     settle(&context, &work, end).await;
     lease.end();
     // What the job wrote or removed counts for the next one at once.
-    presence::announce(&context).await;
+    registration::announce(&context).await;
 }

@@ -19,9 +19,9 @@ use holdfast_storage::{ArchiveKey, StorageKey};
 use crate::context::Context;
 use holdfast_domain::report::chain;
 
-use crate::end::{Done, NotDone};
 use crate::lease::Work;
 use crate::metrics::Outcome;
+use crate::outcome::{Done, NotDone};
 use crate::retention::rotate;
 use crate::verification;
 

@@ -5,9 +5,9 @@
 //! and never take a database that knows nothing for one that has proven something: see
 //! `holdfast_domain::orphan`.
 
-mod objects;
+mod missing;
+mod orphans;
 mod partials;
-mod rows;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};

@@ -12,7 +12,7 @@ use holdfast_domain::backup::VerificationState;
 use holdfast_domain::{BackupId, JobId, ServerId};
 
 use crate::context::Context;
-use crate::examine::Verdict;
+use crate::verify_archive::Verdict;
 
 /// After how long an archive whose disk could not be read is verified again, if its disk has a schedule.
 const AGAIN: Duration = Duration::from_secs(86_400);

@@ -13,8 +13,8 @@ use uuid::Uuid;
 
 use holdfast_db::backups::{Pages, Place, VerificationEnd};
 use holdfast_db::jobs::{self, Wanted};
-use holdfast_db::visits::{Named, Visits};
-use holdfast_db::{Database, activity, backups, figures, notices, servers, usage, webhooks};
+use holdfast_db::request_lookup::{Named, Visits};
+use holdfast_db::{Database, activity, backups, metrics, notices, servers, usage, webhooks};
 use holdfast_domain::backup::VerificationState;
 use holdfast_domain::key::KeyIdentifier;
 use holdfast_domain::{BackupId, DiskName, JobId, JobKind, JobState, ServerId, ServerRef, UserId};
@@ -244,7 +244,7 @@ async fn no_query_that_is_repeated_reads_a_whole_table() {
     .await;
 
     walks_an_index(&raw, "the figures for whoever watches", async |database| {
-        let figures = figures::read(database, 10_000).await.unwrap();
+        let figures = metrics::read(database, 10_000).await.unwrap();
         assert_eq!(figures.last_backups.len(), 2000);
         assert_eq!(figures.unfinished.len(), 3);
     })

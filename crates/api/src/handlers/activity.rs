@@ -6,9 +6,9 @@ use holdfast_db::activity;
 use holdfast_domain::access::Action;
 
 use crate::auth::{Caller, permit};
+use crate::client_address::base_url;
 use crate::error::ApiError;
 use crate::openapi::Refusals;
-use crate::origin::base_url;
 use crate::page::Page;
 use crate::state::ApiState;
 use crate::views;

@@ -11,7 +11,7 @@ use actix_web::http::header::{
 };
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use holdfast_db::visits::Named;
+use holdfast_db::request_lookup::Named;
 use holdfast_domain::access::Action;
 use holdfast_domain::backup::Purpose;
 use holdfast_domain::key::KeyIdentifier;
@@ -20,9 +20,9 @@ use holdfast_storage::{ArchiveKey, Disk, StorageKey};
 
 use holdfast_domain::report::chain;
 
+use crate::download_token::Claims;
 use crate::error::ApiError;
 use crate::openapi::LinkRefusals;
-use crate::sign::Claims;
 use crate::state::ApiState;
 
 /// Downloads an archive by link.

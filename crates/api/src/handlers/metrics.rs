@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use actix_web::{HttpRequest, HttpResponse, web};
 use prometheus_client::encoding::prometheus_text::CONTENT_TYPE;
 
+use crate::client_address;
 use crate::error::ApiError;
 use crate::metrics::Metrics;
-use crate::origin;
 
 /// What proxies add to the requests that they pass on.
 const BY_PROXIES: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
@@ -38,8 +38,8 @@ fn caller(request: &HttpRequest) -> Option<IpAddr> {
     let passed_on = BY_PROXIES
         .iter()
         .any(|name| request.headers().contains_key(*name));
-    if passed_on && !origin::is_from_trusted_proxy(request) {
+    if passed_on && !client_address::is_from_trusted_proxy(request) {
         return None;
     }
-    origin::caller_address(request)
+    client_address::caller_address(request)
 }

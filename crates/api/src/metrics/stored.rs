@@ -10,7 +10,7 @@ use prometheus_client::encoding::DescriptorEncoder;
 use tokio::time::Instant;
 
 use holdfast_db::Database;
-use holdfast_db::figures::{self, Figures};
+use holdfast_db::metrics::{self, Figures};
 use holdfast_domain::report::chain;
 use holdfast_domain::{JobKind, JobState};
 
@@ -48,7 +48,7 @@ impl Stored {
         if asked.is_some_and(|asked| asked.elapsed() < FRESH) {
             return;
         }
-        let read = tokio::time::timeout(ASK, figures::read(&self.database, self.servers)).await;
+        let read = tokio::time::timeout(ASK, metrics::read(&self.database, self.servers)).await;
         let read = match read {
             Ok(Ok(figures)) => Some(Arc::new(figures)),
             Ok(Err(error)) => {

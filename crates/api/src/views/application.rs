@@ -4,7 +4,7 @@ pub(crate) mod objects;
 
 use holdfast_db::jobs::Job;
 use holdfast_db::keys::KeyOfUser;
-use holdfast_db::operations::Operation;
+use holdfast_db::operator_log::Operation;
 use holdfast_db::subusers::Subuser;
 use holdfast_db::usage::{ServerUse, Stored};
 use holdfast_db::users::User;

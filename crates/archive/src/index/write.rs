@@ -6,7 +6,7 @@ use flate2::{Compress, Compression, FlushCompress};
 
 use super::{BLOCK_RECORD, ENTRY_RECORD, IndexTotals, MAGIC};
 use crate::digest::Sha256;
-use crate::tape::{Entry, Kind, Time};
+use crate::tar_format::{Entry, Kind, Time};
 
 /// Records are gathered up to this size before they are written.
 const FRAME: usize = 64 << 10;

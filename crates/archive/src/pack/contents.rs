@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use super::{BLOCK, Packer, Visitor, cannot};
 use crate::Error;
-use crate::tape::Segment;
+use crate::tar_format::Segment;
 
 /// A file more broken up than this is stored as if its tail had no holes: maps stay small.
 const MOST_SEGMENTS: usize = 8192;

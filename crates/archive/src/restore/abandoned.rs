@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::layout::Site;
 use super::remove::remove_tree;
-use super::site::Site;
 use super::swap::is_marked;
 use crate::Error;
 use crate::directory::{open_folder, open_source};

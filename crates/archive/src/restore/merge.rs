@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 
-use super::site::Site;
+use super::layout::Site;
 use super::swap::TREE;
 use crate::directory::{Folders, Identity, open_folder};
 use crate::error::lossy;

@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, Dir, Gid, Mode, OFlags, RenameFlags, Uid};
 use rustix::io::Errno;
 
-use super::site::Site;
+use super::layout::Site;
 use crate::directory::{Identity, open_folder};
 use crate::walk::OWN_PREFIX;
 use crate::{Error, Recovered};

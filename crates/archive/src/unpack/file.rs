@@ -7,7 +7,7 @@ use rustix::fs::{AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFla
 use rustix::io::Errno;
 
 use super::{Apply, Folder, refused};
-use crate::tape::{Entry, TapeReader, Time};
+use crate::tar_format::{Entry, TapeReader, Time};
 use crate::{Control, Error};
 
 /// What is set on an entry beside its contents.

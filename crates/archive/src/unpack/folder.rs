@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use rustix::fs::{AtFlags, FileType, Mode};
 use rustix::io::Errno;
 
-use super::crew::Crew;
+use super::small_files::Crew;
 use super::{Attributes, refused};
 use crate::Error;
 use crate::directory::{FOLDER, Identity};
 use crate::error::lossy;
-use crate::tape::Time;
+use crate::tar_format::Time;
 
 /// The first thing that went wrong where nobody could be told at once.
 #[derive(Default)]

@@ -9,8 +9,8 @@ use holdfast_domain::backup::Completed;
 use holdfast_domain::{Backup, BackupId, BackupName, DiskName, NodeName, ServerId};
 
 use super::{Row, select_backups_of};
-use crate::connect::Database;
 use crate::error::Error;
+use crate::pool::Database;
 
 /// A completed backup that a disk tells of.
 #[derive(Clone, Debug)]

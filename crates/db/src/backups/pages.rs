@@ -5,9 +5,9 @@ use uuid::Uuid;
 use holdfast_domain::{Backup, ServerId};
 
 use super::{Row, select_backups_of};
-use crate::connect::{Database, read_again, skip};
+use crate::batch::Gather;
 use crate::error::Error;
-use crate::gather::Gather;
+use crate::pool::{Database, read_again, skip};
 
 /// A page that somebody wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -2,8 +2,8 @@
 
 use holdfast_domain::{DiskName, NodeName, ServerId};
 
-use crate::connect::{Database, Transaction};
 use crate::error::Error;
+use crate::pool::{Database, Transaction};
 
 /// Returns the size of a server's latest archive, in bytes: what the next one is expected to take.
 ///

@@ -8,9 +8,9 @@ use holdfast_domain::job::PRIORITY_OF_SCHEDULED_VERIFICATION;
 use holdfast_domain::verification::{most_archives, pace};
 use holdfast_domain::{BackupId, DiskName, JobId, JobKind, NodeName};
 
-use crate::connect::{Database, Transaction};
 use crate::error::Error;
 use crate::listen::AVAILABLE;
+use crate::pool::{Database, Transaction};
 
 /// How often a verification is tried before it ends without a verdict.
 pub const VERIFY_ATTEMPTS: u32 = 5;

@@ -6,8 +6,8 @@ use holdfast_domain::job::Lane;
 use holdfast_domain::{DiskName, NodeName};
 
 use super::{Claim, Claimed, known_kinds};
-use crate::connect::Database;
 use crate::error::Error;
+use crate::pool::Database;
 
 /// How many jobs that move archives may run at once, over all workers; 0 means any number.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -4,9 +4,9 @@
 use holdfast_domain::activity::Event;
 use holdfast_domain::{BackupId, JobId, JobKind, JobState};
 
-use crate::connect::Database;
 use crate::error::Error;
 use crate::listen::{AVAILABLE, FINAL};
+use crate::pool::Database;
 
 /// Makes available what was scheduled for a time that has come.
 ///

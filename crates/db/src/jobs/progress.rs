@@ -5,8 +5,8 @@ use uuid::Uuid;
 
 use holdfast_domain::{BackupId, JobId, JobKind, Progress, ServerId};
 
-use crate::connect::Database;
 use crate::error::Error;
+use crate::pool::Database;
 
 /// How far an unfinished job is.
 #[derive(Clone, Debug, PartialEq)]

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use holdfast_domain::JobState;
 
-use crate::connect::{Database, Transaction};
 use crate::error::Error;
 use crate::jobs::Claim;
 use crate::listen::{AVAILABLE, FINAL};
+use crate::pool::{Database, Transaction};
 
 /// Why an attempt failed, told twice.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use holdfast_domain::{DiskName, NodeName};
 
-use crate::connect::Database;
 use crate::error::Error;
+use crate::pool::Database;
 
 /// Finds out which of some folders of a node hold archives of completed backups.
 ///

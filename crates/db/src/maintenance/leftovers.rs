@@ -6,8 +6,8 @@ use uuid::Uuid;
 use holdfast_domain::orphan::{Row, Traces};
 use holdfast_domain::{BackupId, DiskName, NodeName, ServerId};
 
-use crate::connect::Database;
 use crate::error::Error;
+use crate::pool::Database;
 
 /// Backups of which something lies on a disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

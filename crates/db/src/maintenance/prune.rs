@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::connect::Database;
 use crate::error::Error;
+use crate::pool::Database;
 
 /// How many rows one statement looks at.
 const BATCH: i64 = 1000;

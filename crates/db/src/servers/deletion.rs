@@ -6,10 +6,10 @@ use serde_json::json;
 use holdfast_domain::job::DeleteServerArgs;
 use holdfast_domain::{BackupId, DiskName, JobId, JobKind, NodeName, Server, ServerId};
 
-use crate::connect::{Database, Transaction};
 use crate::error::Error;
 use crate::jobs::{self, Claim, NewJob};
-use crate::operations::Change;
+use crate::operator_log::Change;
+use crate::pool::{Database, Transaction};
 
 /// How often a deletion is tried before the server is given back.
 const MAX_ATTEMPTS: u32 = 3;

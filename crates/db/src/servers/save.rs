@@ -2,9 +2,9 @@
 
 use holdfast_domain::{DiskName, Server};
 
-use crate::connect::Transaction;
 use crate::error::Error;
-use crate::operations::Change;
+use crate::operator_log::Change;
+use crate::pool::Transaction;
 
 /// The constraint of a directory that another server has, lies in, or has in it.
 pub const PLACE_TAKEN: &str = "servers_place";

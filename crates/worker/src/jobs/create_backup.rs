@@ -17,12 +17,12 @@ use holdfast_storage::{ArchiveKey, Disk, Manifest, StorageKey, Upload};
 use crate::context::Context;
 use holdfast_domain::report::chain;
 
-use crate::end::{Done, NotDone, Reason};
+use crate::disk_access;
 use crate::jobs::panicked;
 use crate::lease::Work;
+use crate::outcome::{Done, NotDone, Reason};
 use crate::pipe::pipe;
-use crate::place;
-use crate::reach;
+use crate::server_directory;
 
 /// How long removing what a failed attempt had stored may take.
 const TAKE_BACK: Duration = Duration::from_secs(4);
@@ -44,7 +44,7 @@ pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done
         // An earlier attempt ended well, but its answer from the database was lost.
         return Ok(Done::Nothing);
     }
-    let disk = reach::disk(context, &backup.disk, backup.node.as_ref())?;
+    let disk = disk_access::disk(context, &backup.disk, backup.node.as_ref())?;
     // What earlier attempts have left. Each attempt has keys of its own, so a
     // late one can't be hit by this, nor hit us.
     let remove = async {
@@ -62,7 +62,7 @@ pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done
     // What only reads a server's files is left behind when the work is to stop: a file system that hangs would never
     // let it end.
     let rules = work.unless_stopped(async {
-        server.directory = place::of_server(context, &server).await?;
+        server.directory = server_directory::of_server(context, &server).await?;
         let rules = Arc::new(rules(context, &server, &mut backup).await?);
         scan(work, &server, &rules).await?;
         Ok(rules)

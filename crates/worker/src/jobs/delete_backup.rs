@@ -7,9 +7,9 @@ use holdfast_db::backups;
 use holdfast_domain::job::Phase;
 
 use crate::context::Context;
-use crate::end::{Done, NotDone};
+use crate::disk_access;
 use crate::lease::Work;
-use crate::reach;
+use crate::outcome::{Done, NotDone};
 
 pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done, NotDone> {
     work.enter(Phase::Deleting);
@@ -20,7 +20,7 @@ pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done
     let Some(backup) = backup else {
         return Ok(Done::Nothing);
     };
-    let disk = reach::disk(context, &backup.disk, backup.node.as_ref())?;
+    let disk = disk_access::disk(context, &backup.disk, backup.node.as_ref())?;
     work.unless_stopped(async {
         let deleted = disk.delete_backup(claim.server, claim.backup).await;
         deleted.map_err(|error| NotDone::disk(&error))

@@ -10,9 +10,9 @@ use holdfast_domain::job::{BackupsFate, DeleteServerArgs, Phase};
 use holdfast_storage::Disk;
 
 use crate::context::Context;
-use crate::end::{Done, NotDone};
+use crate::disk_access;
 use crate::lease::Work;
-use crate::reach;
+use crate::outcome::{Done, NotDone};
 
 /// How many backups are looked up at once.
 const BATCH: u32 = 100;
@@ -34,7 +34,7 @@ pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done
             }
             for (backup, disk, node) in some {
                 work.go_on()?;
-                let disk = reach::disk(context, &disk, node.as_ref())?;
+                let disk = disk_access::disk(context, &disk, node.as_ref())?;
                 delete(context, work, backup, disk).await?;
             }
         },

@@ -15,13 +15,13 @@ use holdfast_storage::{ArchiveKey, StorageKey};
 use crate::context::Context;
 use holdfast_domain::report::chain;
 
-use crate::end::{Done, NotDone, Reason};
+use crate::disk_access;
 use crate::fetch;
 use crate::jobs::panicked;
 use crate::lease::Work;
-use crate::place;
+use crate::outcome::{Done, NotDone, Reason};
 use crate::power::Halt;
-use crate::reach;
+use crate::server_directory;
 
 pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done, NotDone> {
     work.enter(Phase::Verifying);
@@ -52,13 +52,13 @@ pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done
             );
         }
     };
-    let disk = reach::disk(context, &backup.disk, backup.node.as_ref())?;
+    let disk = disk_access::disk(context, &backup.disk, backup.node.as_ref())?;
     let key = ArchiveKey {
         server: claim.server,
         backup: claim.backup,
         attempt: completed.attempt,
     };
-    let directory = place::of_server(context, &server).await?;
+    let directory = server_directory::of_server(context, &server).await?;
     let mut halt = Halt::begin(&context.options.power, claim.server).await?;
     let staging = fetch::staging(context, &directory);
     let archive = fetch::object(work, disk, StorageKey::Archive(key), &staging).await?;

@@ -9,10 +9,10 @@ use holdfast_domain::job::Phase;
 use holdfast_storage::ArchiveKey;
 
 use crate::context::Context;
-use crate::end::{Done, NotDone};
-use crate::examine::{Examination, NoVerdict};
+use crate::disk_access;
 use crate::lease::Work;
-use crate::reach;
+use crate::outcome::{Done, NotDone};
+use crate::verify_archive::{Examination, NoVerdict};
 
 pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done, NotDone> {
     work.enter(Phase::Verifying);
@@ -26,7 +26,7 @@ pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done
     let BackupState::Completed(completed) = &backup.state else {
         return Ok(Done::Nothing);
     };
-    let disk = reach::disk(context, &backup.disk, backup.node.as_ref())?;
+    let disk = disk_access::disk(context, &backup.disk, backup.node.as_ref())?;
     let examination = Examination {
         disk,
         key: ArchiveKey {

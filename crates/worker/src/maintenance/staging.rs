@@ -18,7 +18,7 @@ use holdfast_domain::{PlacedBy, ServerId};
 
 use super::runs::Ran;
 use crate::context::Context;
-use crate::place;
+use crate::server_directory;
 
 /// How many servers are looked at together.
 const SERVERS: u32 = 500;
@@ -162,7 +162,7 @@ fn resolved(
     directory: &Path,
     placed_by: PlacedBy,
 ) -> Option<PathBuf> {
-    match place::resolve(&context.options.places, directory, placed_by) {
+    match server_directory::resolve(&context.options.places, directory, placed_by) {
         Ok(directory) => Some(directory),
         Err(error) => {
             tracing::warn!(%server, error = chain(&error), "a server is left alone");

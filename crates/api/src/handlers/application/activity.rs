@@ -2,13 +2,13 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use holdfast_db::operations;
+use holdfast_db::operator_log;
 
 use crate::auth::Operator;
+use crate::client_address::base_url;
 use crate::error::ApiError;
 use crate::openapi::Refusals;
 use crate::openapi::application::PageQuery;
-use crate::origin::base_url;
 use crate::page::Page;
 use crate::state::ApiState;
 use crate::views;
@@ -32,8 +32,8 @@ pub(crate) async fn list(
     state: web::Data<ApiState>,
 ) -> Result<HttpResponse, ApiError> {
     let page = Page::read(request.query_string());
-    let total = operations::count(&state.database).await?;
-    let lines = operations::list(&state.database, page.size, page.offset()).await?;
+    let total = operator_log::count(&state.database).await?;
+    let lines = operator_log::list(&state.database, page.size, page.offset()).await?;
     let base_url = base_url(&request, &state.options);
     let pagination = page.describe(total, lines.len(), &request, &base_url);
     let objects = lines.iter().map(views::application::operation).collect();

@@ -1,18 +1,18 @@
 //! `GET …/backups/{backup}/contents`: a folder of a completed backup, out of its index. The archive is not read, nor
 //! is more of the index kept than the page that was asked for.
 
+mod archive_access;
 mod file;
-mod reach;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use holdfast_archive::{EntryKind, Error, Listed, list_index};
 
-use self::reach::{Reach, apart, index_damaged};
+use self::archive_access::{Reach, apart, index_damaged};
 use crate::auth::Caller;
+use crate::client_address::base_url;
 use crate::error::ApiError;
 use crate::openapi::Refusals;
-use crate::origin::base_url;
 use crate::page::Page;
 use crate::state::ApiState;
 use crate::views;

@@ -15,10 +15,10 @@ use holdfast_domain::report::chain;
 use holdfast_storage::{ArchiveKey, StorageKey};
 
 use crate::auth::{Caller, permit};
+use crate::client_address::base_url;
+use crate::download_token::Claims;
 use crate::error::ApiError;
 use crate::openapi::Refusals;
-use crate::origin::base_url;
-use crate::sign::Claims;
 use crate::state::ApiState;
 use crate::views;
 use crate::views::objects::SignedUrl;

@@ -6,10 +6,10 @@ use holdfast_db::backups::Wanted;
 use holdfast_domain::access::Action;
 
 use crate::auth::{Caller, permit};
+use crate::client_address::base_url;
 use crate::error::ApiError;
-use crate::lists::Asked;
+use crate::list_cache::Asked;
 use crate::openapi::Refusals;
-use crate::origin::base_url;
 use crate::page::Page;
 use crate::state::ApiState;
 use crate::views;

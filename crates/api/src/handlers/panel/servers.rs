@@ -6,10 +6,10 @@ use holdfast_db::servers as stored;
 
 use super::told;
 use crate::auth::Caller;
+use crate::client_address::base_url;
 use crate::error::ApiError;
 use crate::openapi::Refusals;
 use crate::openapi::application::PageQuery;
-use crate::origin::base_url;
 use crate::page::Page;
 use crate::state::ApiState;
 use crate::views;

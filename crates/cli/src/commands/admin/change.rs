@@ -3,7 +3,7 @@
 use std::os::unix::fs::MetadataExt as _;
 
 use holdfast_db::Database;
-use holdfast_db::operations::{Asked, Change};
+use holdfast_db::operator_log::{Asked, Change};
 
 use crate::failure::Failure;
 use crate::service;

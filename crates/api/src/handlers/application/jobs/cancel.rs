@@ -9,7 +9,7 @@ use super::load;
 use crate::auth::Operator;
 use crate::error::ApiError;
 use crate::openapi::Refusals;
-use crate::operations;
+use crate::operator_log;
 use crate::state::ApiState;
 use crate::views;
 use crate::views::application::objects::JobObject;
@@ -41,7 +41,7 @@ pub(crate) async fn cancel(
     let job = jobs::find_in(&mut change, job.id).await?;
     if is_called_off {
         let answer = views::ok(&views::application::job(&job));
-        operations::commit(change, None, answer).await
+        operator_log::commit(change, None, answer).await
     } else if job.state.is_final() {
         Err(ApiError::JobEnded)
     } else {

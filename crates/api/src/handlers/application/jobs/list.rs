@@ -7,11 +7,11 @@ use holdfast_db::servers;
 use holdfast_domain::{JobKind, JobState, ServerRef};
 
 use crate::auth::Operator;
+use crate::client_address::base_url;
 use crate::error::ApiError;
 use crate::input::Fields;
 use crate::openapi::Refusals;
 use crate::openapi::application::{JobQuery, PageQuery};
-use crate::origin::base_url;
 use crate::page::Page;
 use crate::state::ApiState;
 use crate::views;

@@ -13,7 +13,7 @@ use crate::error::ApiError;
 use crate::input::Fields;
 use crate::openapi::Refusals;
 use crate::openapi::application::CreateKeyBody;
-use crate::operations;
+use crate::operator_log;
 use crate::state::ApiState;
 use crate::views;
 use crate::views::application::objects::KeyObject;
@@ -84,7 +84,7 @@ pub(crate) async fn create(
     };
     let shown_once = token.reveal();
     let answer = views::created(&views::application::key(&found, Some(shown_once)));
-    operations::commit(change, Some(subject), answer).await
+    operator_log::commit(change, Some(subject), answer).await
 }
 
 /// Reads a network; an address alone is one of its own.

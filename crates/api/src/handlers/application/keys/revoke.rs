@@ -8,7 +8,7 @@ use holdfast_domain::key::KeyIdentifier;
 use crate::auth::Operator;
 use crate::error::ApiError;
 use crate::openapi::Refusals;
-use crate::operations;
+use crate::operator_log;
 use crate::state::ApiState;
 
 /// Removes a key for ever.
@@ -31,7 +31,7 @@ pub(crate) async fn revoke(
     let identifier = KeyIdentifier::parse(&path).ok_or(ApiError::NotFound)?;
     let mut change = operator.begin(&state).await?;
     if keys::revoke(&mut change, &identifier).await? {
-        operations::commit(change, None, HttpResponse::NoContent().finish()).await
+        operator_log::commit(change, None, HttpResponse::NoContent().finish()).await
     } else {
         Err(ApiError::NotFound)
     }

@@ -12,7 +12,7 @@ use crate::error::ApiError;
 use crate::input::Fields;
 use crate::openapi::Refusals;
 use crate::openapi::application::ChangeServerBody;
-use crate::operations;
+use crate::operator_log;
 use crate::state::ApiState;
 use crate::views;
 use crate::views::application::objects::ServerObject;
@@ -54,5 +54,5 @@ pub(crate) async fn change(
         .await
         .map_err(|error| refused(error, server.id))?;
     let answer = views::ok(&shown(&server, load));
-    operations::commit(change, None, answer).await
+    operator_log::commit(change, None, answer).await
 }

@@ -13,7 +13,7 @@ use crate::error::ApiError;
 use crate::input::Fields;
 use crate::openapi::Refusals;
 use crate::openapi::application::CreateServerBody;
-use crate::operations;
+use crate::operator_log;
 use crate::state::ApiState;
 use crate::views;
 use crate::views::application::objects::ServerObject;
@@ -60,5 +60,5 @@ pub(crate) async fn create(
         .await
         .map_err(|error| refused(error, id))?;
     let answer = views::created(&views::application::server(&server, false));
-    operations::commit(change, Some(id.to_string()), answer).await
+    operator_log::commit(change, Some(id.to_string()), answer).await
 }

@@ -14,7 +14,7 @@ use crate::error::ApiError;
 use crate::input::Fields;
 use crate::openapi::Refusals;
 use crate::openapi::application::DeleteServerQuery;
-use crate::operations;
+use crate::operator_log;
 use crate::state::ApiState;
 use crate::views;
 use crate::views::application::objects::JobObject;
@@ -59,5 +59,5 @@ pub(crate) async fn delete(
         })?;
     let job = jobs::find_in(&mut change, job).await?;
     let answer = views::accepted(&views::application::job(&job));
-    operations::commit(change, None, answer).await
+    operator_log::commit(change, None, answer).await
 }

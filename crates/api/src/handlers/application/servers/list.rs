@@ -5,11 +5,11 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use holdfast_db::servers;
 
 use crate::auth::Operator;
+use crate::client_address::base_url;
 use crate::error::ApiError;
 use crate::input::Fields;
 use crate::openapi::Refusals;
 use crate::openapi::application::PageQuery;
-use crate::origin::base_url;
 use crate::page::Page;
 use crate::state::ApiState;
 use crate::views;

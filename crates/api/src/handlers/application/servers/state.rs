@@ -12,7 +12,7 @@ use crate::error::ApiError;
 use crate::input::Fields;
 use crate::openapi::Refusals;
 use crate::openapi::application::StateBody;
-use crate::operations;
+use crate::operator_log;
 use crate::state::ApiState;
 use crate::views;
 use crate::views::application::objects::ServerObject;
@@ -50,5 +50,5 @@ pub(crate) async fn set_state(
     server.state = wanted.ok_or(ApiError::Internal)?;
     servers::save(&mut change, &server).await?;
     let answer = views::ok(&shown(&server, load));
-    operations::commit(change, None, answer).await
+    operator_log::commit(change, None, answer).await
 }

@@ -9,10 +9,10 @@ use holdfast_db::usage::{self, Stored};
 use holdfast_domain::DiskName;
 
 use crate::auth::Operator;
+use crate::client_address::base_url;
 use crate::error::ApiError;
 use crate::openapi::Refusals;
 use crate::openapi::application::PageQuery;
-use crate::origin::base_url;
 use crate::page::Page;
 use crate::state::ApiState;
 use crate::views;

@@ -7,7 +7,7 @@ use holdfast_db::subusers;
 use crate::auth::Operator;
 use crate::error::ApiError;
 use crate::openapi::Refusals;
-use crate::operations;
+use crate::operator_log;
 use crate::state::ApiState;
 
 /// Takes all permissions away.
@@ -32,5 +32,5 @@ pub(crate) async fn remove(
     let user = operator.user(&state, &path.1).await?;
     let mut change = operator.begin(&state).await?;
     subusers::set(&mut change, server.id, user.id, &[]).await?;
-    operations::commit(change, None, HttpResponse::NoContent().finish()).await
+    operator_log::commit(change, None, HttpResponse::NoContent().finish()).await
 }

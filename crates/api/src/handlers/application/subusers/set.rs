@@ -11,7 +11,7 @@ use crate::error::ApiError;
 use crate::input::Fields;
 use crate::openapi::Refusals;
 use crate::openapi::application::SubuserBody;
-use crate::operations;
+use crate::operator_log;
 use crate::state::ApiState;
 use crate::views;
 use crate::views::application::objects::SubuserObject;
@@ -60,5 +60,5 @@ pub(crate) async fn set(
         permissions,
     };
     let answer = views::ok(&views::application::subuser(&subuser));
-    operations::commit(change, None, answer).await
+    operator_log::commit(change, None, answer).await
 }

@@ -10,7 +10,7 @@ use crate::error::ApiError;
 use crate::input::Fields;
 use crate::openapi::Refusals;
 use crate::openapi::application::ChangeUserBody;
-use crate::operations;
+use crate::operator_log;
 use crate::state::ApiState;
 use crate::views;
 use crate::views::application::objects::UserObject;
@@ -47,5 +47,5 @@ pub(crate) async fn change(
         .map_err(refused)?
         .ok_or(ApiError::NotFound)?;
     let answer = views::ok(&views::application::user(&changed));
-    operations::commit(change, None, answer).await
+    operator_log::commit(change, None, answer).await
 }

@@ -12,7 +12,7 @@ use crate::error::ApiError;
 use crate::input::Fields;
 use crate::openapi::Refusals;
 use crate::openapi::application::CreateUserBody;
-use crate::operations;
+use crate::operator_log;
 use crate::state::ApiState;
 use crate::views;
 use crate::views::application::objects::UserObject;
@@ -46,5 +46,5 @@ pub(crate) async fn create(
         .await
         .map_err(refused)?;
     let answer = views::created(&views::application::user(&user));
-    operations::commit(change, Some(id.to_string()), answer).await
+    operator_log::commit(change, Some(id.to_string()), answer).await
 }

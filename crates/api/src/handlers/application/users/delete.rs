@@ -7,7 +7,7 @@ use holdfast_db::users;
 use crate::auth::Operator;
 use crate::error::ApiError;
 use crate::openapi::Refusals;
-use crate::operations;
+use crate::operator_log;
 use crate::state::ApiState;
 
 /// Removes a user who owns no servers.
@@ -30,7 +30,7 @@ pub(crate) async fn delete(
     let user = operator.user(&state, &path).await?;
     let mut change = operator.begin(&state).await?;
     match users::delete(&mut change, user.id).await {
-        Ok(true) => operations::commit(change, None, HttpResponse::NoContent().finish()).await,
+        Ok(true) => operator_log::commit(change, None, HttpResponse::NoContent().finish()).await,
         Ok(false) => Err(ApiError::NotFound),
         // The schema decides, so that no server can slip in between.
         Err(holdfast_db::Error::Missing { .. }) => Err(ApiError::OwnsServers),

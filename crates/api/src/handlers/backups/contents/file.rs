@@ -18,7 +18,7 @@ use holdfast_db::activity;
 use holdfast_domain::activity::Event;
 use holdfast_storage::WaitingReader;
 
-use super::reach::{Reach, apart, damaged, index_damaged};
+use super::archive_access::{Reach, apart, damaged, index_damaged};
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::openapi::Refusals;

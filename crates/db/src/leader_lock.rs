@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use sqlx::{Connection, PgConnection};
 
-use crate::connect::Database;
 use crate::error::Error;
+use crate::pool::Database;
 
 /// How long the database may take to say that it is there; after that the lock counts as lost.
 const ANSWER: Duration = Duration::from_secs(5);

@@ -10,8 +10,8 @@ use uuid::Uuid;
 use holdfast_domain::activity::Origin;
 use holdfast_domain::{RequestId, Trace};
 
-use crate::connect::{COUNT_MAX, Database, Transaction, skip};
 use crate::error::Error;
+use crate::pool::{COUNT_MAX, Database, Transaction, skip};
 
 /// What is asked for, and who asks.
 #[derive(Clone, Debug)]

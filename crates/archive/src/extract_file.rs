@@ -8,7 +8,7 @@ use crate::Error;
 use crate::blocks::Inflater;
 use crate::index::{BlockPlace, IndexReader, Record, Records, StreamFrames};
 use crate::list::{EntryKind, Listed};
-use crate::tape::{Kind, Segment, TapeReader, read_error};
+use crate::tar_format::{Kind, Segment, TapeReader, read_error};
 
 /// More than a file's blocks can take beyond what is stored of it: the first and the last one hold others, too.
 const MORE: u64 = 16 << 20;

@@ -8,11 +8,11 @@ use uuid::Uuid;
 use holdfast_domain::key::KeyIdentifier;
 use holdfast_domain::{Backup, BackupId, Server, ServerRef, Standing};
 
-use crate::connect::{Database, read_again};
+use crate::batch::Gather;
 use crate::error::Error;
-use crate::gather::Gather;
 use crate::keys::KeyOfUser;
-use crate::marks::Marks;
+use crate::list_versions::Marks;
+use crate::pool::{Database, read_again};
 
 use row::Row;
 

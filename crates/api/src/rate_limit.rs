@@ -22,8 +22,8 @@ use holdfast_domain::key::KeyIdentifier;
 
 use holdfast_domain::report::chain;
 
+use crate::client_address;
 use crate::error::ApiError;
-use crate::origin;
 use crate::state::ApiState;
 
 const EXCHANGE: Duration = Duration::from_secs(1);
@@ -208,7 +208,7 @@ fn count_subject(request: &HttpRequest, subject: &str) -> Option<Verdict> {
 /// Names the caller's address; of IPv6 the network that one customer gets, since its holder has
 /// 2⁶⁴ addresses to choose from.
 fn by_address(request: &HttpRequest) -> String {
-    match origin::caller_address(request) {
+    match client_address::caller_address(request) {
         Some(IpAddr::V6(address)) => {
             let [a, b, c, d, ..] = address.segments();
             format!("address:{a:x}:{b:x}:{c:x}:{d:x}::/64")

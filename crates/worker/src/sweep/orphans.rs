@@ -5,7 +5,7 @@ use holdfast_domain::orphan::{Fate, fate};
 use holdfast_domain::report::chain;
 use holdfast_storage::{Object, StorageKey};
 
-use super::rows::Rows;
+use super::missing::Rows;
 use super::{Finding, Kind, NotSwept, Sweep, Swept};
 
 /// About how many backups the database is asked at once.

@@ -6,12 +6,12 @@ use actix_web::dev::ServiceResponse;
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 
-use holdfast_db::operations::{self, Asked, Change};
+use holdfast_db::operator_log::{self, Asked, Change};
 use holdfast_domain::activity::Origin;
 use holdfast_domain::report::chain;
 
 use crate::error::ApiError;
-use crate::names;
+use crate::request_id;
 use crate::state::ApiState;
 
 /// Says what an operator asks for, and remembers it for the case that it is refused.
@@ -20,7 +20,7 @@ pub(crate) fn asked(request: &HttpRequest, origin: Origin) -> Asked {
         origin,
         method: request.method().to_string(),
         path: request.path().to_owned(),
-        request_id: names::trace_of(request).request,
+        request_id: request_id::trace_of(request).request,
     };
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         request.extensions_mut().insert(asked.clone());
@@ -58,7 +58,7 @@ pub(crate) async fn note_refusal<B>(response: &ServiceResponse<B>) {
     let (Some(asked), Some(state)) = (asked, state) else {
         return;
     };
-    if let Err(error) = operations::refused(&state.database, &asked, status.as_u16()).await {
+    if let Err(error) = operator_log::refused(&state.database, &asked, status.as_u16()).await {
         tracing::warn!(
             error = chain(&error),
             "that an operator was refused a change can't be written down"

@@ -9,9 +9,9 @@ use uuid::Uuid;
 use holdfast_domain::{Notice, WebhookId};
 
 use super::Secret;
-use crate::connect::Database;
 use crate::error::Error;
 use crate::notices::Row;
+use crate::pool::Database;
 
 /// A webhook in a worker's hands.
 #[derive(Clone)]

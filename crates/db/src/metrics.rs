@@ -7,8 +7,8 @@ use chrono::{DateTime, Utc};
 
 use holdfast_domain::{JobKind, JobState, ServerId};
 
-use crate::connect::Database;
 use crate::error::Error;
+use crate::pool::Database;
 
 /// How many lines each answer has at most, so that no number of nodes makes it grow without end.
 const LINES_MAX: i64 = 10_000;

@@ -20,9 +20,9 @@ use holdfast_domain::Profile;
 use crate::error::ApiError;
 use crate::headers;
 use crate::metrics::Metrics;
-use crate::names;
-use crate::operations;
-use crate::rate;
+use crate::operator_log;
+use crate::rate_limit;
+use crate::request_id;
 use crate::views;
 
 /// Wraps every request.
@@ -35,7 +35,7 @@ pub(crate) async fn edge(
     if request.headers().contains_key(RANGE) && Range::parse(&request).is_err() {
         request.headers_mut().remove(RANGE);
     }
-    let (trace, span) = names::name(&request);
+    let (trace, span) = request_id::name(&request);
     let id = trace.request;
     request.extensions_mut().insert(trace);
     let wrapped = async move {
@@ -59,9 +59,9 @@ pub(crate) async fn edge(
             }
         };
         let mut response = in_our_words(response);
-        operations::note_refusal(&response).await;
+        operator_log::note_refusal(&response).await;
         if path.starts_with("/api/") {
-            rate::tell(&mut response);
+            rate_limit::tell(&mut response);
         }
         guard.dress(response.headers_mut(), &id);
         let status = response.status().as_u16();

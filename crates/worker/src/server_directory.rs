@@ -10,7 +10,7 @@ use holdfast_domain::place::PlaceRefused;
 use holdfast_domain::{PlaceRules, PlacedBy, Server};
 
 use crate::context::Context;
-use crate::end::{NotDone, Reason};
+use crate::outcome::{NotDone, Reason};
 
 /// Why a server's directory is left alone.
 #[derive(Debug, thiserror::Error)]

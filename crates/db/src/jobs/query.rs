@@ -8,10 +8,10 @@ use uuid::Uuid;
 use holdfast_domain::activity::Event;
 use holdfast_domain::{BackupId, JobId, JobKind, JobState, ServerId};
 
-use crate::connect::{COUNT_MAX, Database, Transaction, skip};
 use crate::error::Error;
 use crate::listen::FINAL;
-use crate::operations::Change;
+use crate::operator_log::Change;
+use crate::pool::{COUNT_MAX, Database, Transaction, skip};
 
 /// A job as an operator sees it.
 #[derive(Clone, Debug, PartialEq)]

@@ -7,7 +7,7 @@ use holdfast_domain::{DiskName, NodeName};
 use holdfast_storage::Disk;
 
 use crate::context::Context;
-use crate::end::{NotDone, Reason};
+use crate::outcome::{NotDone, Reason};
 
 /// Returns the disk that holds what `node` has made.
 pub(crate) fn disk<'a>(

@@ -4,7 +4,7 @@ use holdfast_db::jobs::Failure;
 use holdfast_domain::backup::Completed;
 use holdfast_domain::report::chain;
 
-use crate::examine::Verdict;
+use crate::verify_archive::Verdict;
 
 /// What a job has done.
 #[derive(Clone, Debug, PartialEq, Eq)]

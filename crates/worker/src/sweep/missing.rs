@@ -9,7 +9,7 @@ use holdfast_db::maintenance::{self, Archived, Seen};
 use holdfast_domain::BackupId;
 use holdfast_storage::{ArchiveKey, Error, StorageKey};
 
-use super::objects::Group;
+use super::orphans::Group;
 use super::{Finding, Kind, NotSwept, Sweep, Swept};
 
 /// How many missing archives are logged one by one; all are counted and marked.
