@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use holdfast_postgres::{Options, PrivatePostgres};
+use holdfast_postgres::{PostgresOptions, PrivatePostgres};
 use reqwest::Method;
 
 use crate::support::client::{Client, send};
@@ -26,9 +26,9 @@ impl OnTheNetwork {
     /// Makes a cluster, with an account and a database `holdfast`, and starts it with this certificate.
     async fn start(folder: &Path, issued: &Issued) -> Self {
         let cluster = folder.join("postgres");
-        let options = Options {
+        let options = PostgresOptions {
             durable: false,
-            ..Options::new(&cluster)
+            ..PostgresOptions::new(&cluster)
         };
         let private = PrivatePostgres::start(&options).await.unwrap();
         for statement in [

@@ -6,7 +6,7 @@ mod outside;
 mod unmounted;
 
 use holdfast_domain::DiskName;
-use holdfast_storage::{Disk, Partial, S3Keys, S3Options, ServerSideEncryption, StorageKey};
+use holdfast_storage::{Disk, PartialUpload, S3Keys, S3Options, ServerSideEncryption, StorageKey};
 
 use crate::support::app::{App, Setting};
 use crate::support::proxy::{Fault, Proxy};
@@ -123,7 +123,7 @@ async fn stored(disk: &Disk) -> Vec<StorageKey> {
 }
 
 /// What uploads have left on a disk that have not ended.
-async fn partials(disk: &Disk) -> Vec<Partial> {
+async fn partials(disk: &Disk) -> Vec<PartialUpload> {
     let mut listing = disk.partials();
     let mut found = Vec::new();
     while let Some(page) = listing.next_page().await.unwrap() {

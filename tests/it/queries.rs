@@ -16,15 +16,15 @@ use serde_json::json;
 use uuid::Uuid;
 
 use holdfast_db::backups::{self, NewBackup};
-use holdfast_db::jobs::{self, Claim, Failure, NewJob};
-use holdfast_db::request_lookup::{Named, Visit, Visits};
+use holdfast_db::jobs::{self, Claim, JobFailure, NewJob};
+use holdfast_db::request_lookup::{RequestContext, RequestKey, RequestLookup};
 use holdfast_db::{Database, Listener, Signal};
-use holdfast_domain::backup::{Completed, Notes};
+use holdfast_domain::backup::{BackupNotes, Completed};
 use holdfast_domain::key::{ApiKey, KeyIdentifier, KeyKind, KeyToken};
 use holdfast_domain::server::ServerLimits;
 use holdfast_domain::{
-    BackupId, BackupName, DiskName, JobId, JobKind, JobState, NodeName, PlacedBy, Profile, Server,
-    ServerId, ServerRef, ServerState, UserId,
+    BackupId, BackupName, DirectorySetBy, DiskName, JobId, JobKind, JobState, NodeName, Profile,
+    Server, ServerId, ServerRef, ServerState, UserId,
 };
 
 use crate::support::database::TestDatabase;
@@ -74,13 +74,17 @@ impl Fixture {
     }
 
     /// What a request names that brings this key.
-    async fn visit(&self, key: &KeyIdentifier, server: Option<&ServerRef>) -> Option<Visit> {
-        let named = Named {
+    async fn visit(
+        &self,
+        key: &KeyIdentifier,
+        server: Option<&ServerRef>,
+    ) -> Option<RequestContext> {
+        let named = RequestKey {
             key: key.clone(),
             server: server.cloned(),
             backup: None,
         };
-        let visits = Visits::begin(&self.database);
+        let visits = RequestLookup::begin(&self.database);
         visits.find(named).await.unwrap()
     }
 
@@ -98,7 +102,7 @@ impl Fixture {
             name: "Survival".to_owned(),
             // Each has its own: no two servers share a directory.
             directory: format!("/srv/{id}").into(),
-            placed_by: PlacedBy::Admin,
+            placed_by: DirectorySetBy::Admin,
             node: node(),
             disk: None,
             state: ServerState::Normal,
@@ -189,8 +193,8 @@ fn new_job<'a>(kind: JobKind, server: ServerId, backup: BackupId) -> NewJob<'a> 
     }
 }
 
-fn failure() -> Failure {
-    Failure {
+fn failure() -> JobFailure {
+    JobFailure {
         sentence: "It rained.".to_owned(),
         detail: "water in the disk".to_owned(),
     }
@@ -202,7 +206,7 @@ fn completed(attempt: u32) -> Completed {
         sha256: [7; 32],
         size_bytes: 5_000_000_000,
         attempt,
-        notes: Notes {
+        notes: BackupNotes {
             count: 2,
             first: vec!["world/session.lock: changed while it was read".to_owned()],
         },

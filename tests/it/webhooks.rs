@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use holdfast_db::webhooks::{self, Secret, Standing, Webhook};
+use holdfast_db::webhooks::{self, Webhook, WebhookSecret, WebhookStatus};
 use holdfast_domain::{ServerId, WebhookId};
 
 use crate::support::app::App;
@@ -25,13 +25,13 @@ async fn make(app: &App, url: &str, kinds: &[&str], server: Option<ServerId>) ->
         url: url.to_owned(),
         kinds: kinds.iter().map(|kind| (*kind).to_owned()).collect(),
         server,
-        secret: Secret(SECRET.to_vec()),
+        secret: WebhookSecret(SECRET.to_vec()),
     };
     given::webhook(&app.database, &webhook).await.unwrap();
     webhook.id
 }
 
-async fn standing(app: &App, id: WebhookId) -> Standing {
+async fn standing(app: &App, id: WebhookId) -> WebhookStatus {
     let all = webhooks::list(&app.database).await.unwrap();
     let mut all = all.into_iter();
     all.find(|found| found.webhook.id == id).unwrap()

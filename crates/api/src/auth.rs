@@ -9,14 +9,14 @@ use actix_web::dev::Payload;
 use actix_web::http::header::AUTHORIZATION;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 
-use holdfast_db::operator_log::{Asked, Change};
-use holdfast_db::request_lookup::{Named, Visit};
-use holdfast_db::{Marks, servers, users};
+use holdfast_db::operator_log::{Change, OperatorAction};
+use holdfast_db::request_lookup::{RequestContext, RequestKey};
+use holdfast_db::{ListVersions, servers, users};
 use holdfast_domain::access::Action;
-use holdfast_domain::activity::Origin;
+use holdfast_domain::activity::RequestOrigin;
 use holdfast_domain::key::{KeyIdentifier, KeyKind, KeyRefused, KeyToken};
 use holdfast_domain::{
-    Backup, BackupId, Profile, Server, ServerRef, Standing, Trace, UserId, UserRef,
+    Backup, BackupId, Profile, Server, ServerAccess, ServerRef, Trace, UserId, UserRef,
 };
 
 use crate::client_address;
@@ -45,11 +45,11 @@ pub(crate) struct Caller {
     /// By which the request is found again.
     pub(crate) trace: Trace,
     /// The server that the path names, if the caller has a part in it, and which.
-    server: Option<(Server, Standing)>,
+    server: Option<(Server, ServerAccess)>,
     /// The backup that the path names, if it is that server's.
     backup: Option<Backup>,
     /// Which marks that server's lists had.
-    marks: Marks,
+    marks: ListVersions,
 }
 
 impl FromRequest for Caller {
@@ -59,7 +59,7 @@ impl FromRequest for Caller {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
         Box::pin(async move {
-            let Visit {
+            let RequestContext {
                 key: found,
                 server,
                 backup,
@@ -87,7 +87,7 @@ pub(crate) struct Operator {
     /// By which the request is found again.
     trace: Trace,
     /// What stands in the operators' log.
-    asked: Asked,
+    asked: OperatorAction,
 }
 
 impl FromRequest for Operator {
@@ -99,7 +99,7 @@ impl FromRequest for Operator {
         Box::pin(async move {
             let found = authenticate(&request, KeyKind::Application).await?;
             if found.key.is_admin {
-                let origin = Origin {
+                let origin = RequestOrigin {
                     user: found.key.key.user,
                     email: found.key.email,
                     key: found.key.key.identifier.to_string(),
@@ -117,7 +117,7 @@ impl FromRequest for Operator {
 }
 
 /// Checks the key of a request to the API that keys of kind `needed` open, and counts the request.
-async fn authenticate(request: &HttpRequest, needed: KeyKind) -> Result<Visit, ApiError> {
+async fn authenticate(request: &HttpRequest, needed: KeyKind) -> Result<RequestContext, ApiError> {
     let found = find_key(request, needed).await;
     rate_limit::count(
         request,
@@ -128,7 +128,7 @@ async fn authenticate(request: &HttpRequest, needed: KeyKind) -> Result<Visit, A
 
 /// Finds the key of a request with what a client's path names, in one round trip, and checks the key. From
 /// then on answers are in that key's profile, refusals too.
-async fn find_key(request: &HttpRequest, needed: KeyKind) -> Result<Visit, ApiError> {
+async fn find_key(request: &HttpRequest, needed: KeyKind) -> Result<RequestContext, ApiError> {
     let state = request
         .app_data::<web::Data<ApiState>>()
         .ok_or(ApiError::Internal)?;
@@ -137,7 +137,7 @@ async fn find_key(request: &HttpRequest, needed: KeyKind) -> Result<Visit, ApiEr
         KeyKind::Client => request.match_info().get(name),
         KeyKind::Application => None,
     };
-    let named = Named {
+    let named = RequestKey {
         key: token.identifier().clone(),
         server: of_client("server").and_then(ServerRef::parse),
         backup: of_client("backup").and_then(BackupId::parse),
@@ -161,10 +161,10 @@ async fn find_key(request: &HttpRequest, needed: KeyKind) -> Result<Visit, ApiEr
 /// Finds what is named, and checks the key.
 async fn visit(
     state: &ApiState,
-    named: Named,
+    named: RequestKey,
     token: &KeyToken,
     address: Option<IpAddr>,
-) -> Result<Visit, ApiError> {
+) -> Result<RequestContext, ApiError> {
     let visit = state.visits.find(named).await?;
     let visit = visit.ok_or(ApiError::InvalidCredentials)?;
     let checked = visit.key.key.check(token, (state.now)(), address);
@@ -211,8 +211,8 @@ impl Pass {
     pub(crate) async fn server(
         &self,
         state: &ApiState,
-    ) -> Result<Option<(Server, Standing)>, ApiError> {
-        let named = Named {
+    ) -> Result<Option<(Server, ServerAccess)>, ApiError> {
+        let named = RequestKey {
             key: self.key().clone(),
             server: Some(self.server.clone()),
             backup: None,
@@ -233,8 +233,8 @@ fn bearer(request: &HttpRequest) -> Option<KeyToken> {
 
 impl Caller {
     /// Says who this is, for the audit log.
-    pub(crate) fn origin(&self) -> Origin {
-        Origin {
+    pub(crate) fn origin(&self) -> RequestOrigin {
+        RequestOrigin {
             user: self.user,
             email: self.email.clone(),
             key: self.key.to_string(),
@@ -246,13 +246,13 @@ impl Caller {
     ///
     /// # Errors
     /// [`ApiError::NotFound`] when there is none that the caller has a part in.
-    pub(crate) fn server(&self) -> Result<(&Server, &Standing), ApiError> {
+    pub(crate) fn server(&self) -> Result<(&Server, &ServerAccess), ApiError> {
         let (server, standing) = self.server.as_ref().ok_or(ApiError::NotFound)?;
         Ok((server, standing))
     }
 
     /// Returns which marks the server's lists had when the caller's key was looked up.
-    pub(crate) fn marks(&self) -> &Marks {
+    pub(crate) fn marks(&self) -> &ListVersions {
         &self.marks
     }
 
@@ -260,7 +260,7 @@ impl Caller {
     ///
     /// # Errors
     /// [`ApiError::NotFound`] when either is not there for the caller.
-    pub(crate) fn backup(&self) -> Result<(&Server, &Standing, &Backup), ApiError> {
+    pub(crate) fn backup(&self) -> Result<(&Server, &ServerAccess, &Backup), ApiError> {
         let (server, standing) = self.server()?;
         let backup = self.backup.as_ref().ok_or(ApiError::NotFound)?;
         Ok((server, standing, backup))
@@ -325,7 +325,7 @@ impl Operator {
 ///
 /// # Errors
 /// [`ApiError::Forbidden`].
-pub(crate) fn permit(standing: &Standing, action: Action) -> Result<(), ApiError> {
+pub(crate) fn permit(standing: &ServerAccess, action: Action) -> Result<(), ApiError> {
     if standing.may(action) {
         Ok(())
     } else {

@@ -7,7 +7,7 @@ use actix_web::http::header::HOST;
 use actix_web::{HttpRequest, web};
 use ipnet::IpNet;
 
-use crate::state::{ApiState, Options};
+use crate::state::{ApiOptions, ApiState};
 
 /// Returns the caller's address, by the settings of the service.
 pub(crate) fn caller_address(request: &HttpRequest) -> Option<IpAddr> {
@@ -54,7 +54,7 @@ pub(crate) fn is_from_trusted_proxy(request: &HttpRequest) -> bool {
 
 /// Returns the service's URL as the caller sees it, without a slash at the end: the setting, or what
 /// the request says.
-pub(crate) fn base_url(request: &HttpRequest, options: &Options) -> String {
+pub(crate) fn base_url(request: &HttpRequest, options: &ApiOptions) -> String {
     if let Some(url) = &options.public_url {
         return url.clone();
     }
@@ -83,7 +83,7 @@ pub(crate) fn base_url(request: &HttpRequest, options: &Options) -> String {
 }
 
 /// Says whether the caller came by TLS, as a trusted proxy says: this service speaks none itself.
-pub(crate) fn is_by_tls(request: &HttpRequest, options: &Options) -> bool {
+pub(crate) fn is_by_tls(request: &HttpRequest, options: &ApiOptions) -> bool {
     request
         .peer_addr()
         .is_some_and(|peer| is_trusted(peer.ip().to_canonical(), &options.trusted_proxies))

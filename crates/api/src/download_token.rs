@@ -15,7 +15,7 @@ use crate::error::ApiError;
 
 /// Signs download links with one key (HMAC-SHA-256), and takes those that earlier keys have signed.
 #[derive(Clone)]
-pub struct Signer {
+pub struct TokenSigner {
     encoding: EncodingKey,
     /// The newest first.
     decoding: Vec<DecodingKey>,
@@ -38,7 +38,7 @@ pub(crate) struct Claims {
     pub(crate) key: String,
 }
 
-impl Signer {
+impl TokenSigner {
     /// Makes a signer out of a secret of at least 32 bytes, which signs, and of those before it.
     pub fn new(secret: &[u8], previous: &[&[u8]]) -> Self {
         let all = std::iter::once(&secret).chain(previous);
@@ -72,7 +72,7 @@ impl Signer {
     }
 }
 
-impl fmt::Debug for Signer {
+impl fmt::Debug for TokenSigner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Signer(…)")
     }
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn a_link_is_good_until_its_second_and_only_untouched() {
-        let signer = Signer::new(&[1; 32], &[]);
+        let signer = TokenSigner::new(&[1; 32], &[]);
         let claims = Claims {
             jti: Uuid::nil(),
             exp: 1000,
@@ -101,11 +101,11 @@ mod tests {
             Err(ApiError::InvalidDownload)
         );
         assert_eq!(
-            Signer::new(&[2; 32], &[&[3; 32]]).check(&token, at(1)),
+            TokenSigner::new(&[2; 32], &[&[3; 32]]).check(&token, at(1)),
             Err(ApiError::InvalidDownload)
         );
         // The same key, once it has become an earlier one.
-        let later = Signer::new(&[2; 32], &[&[3; 32], &[1; 32]]);
+        let later = TokenSigner::new(&[2; 32], &[&[3; 32], &[1; 32]]);
         assert!(later.check(&token, at(999)).is_ok());
         let newest = later.sign(&claims).expect("a token");
         assert_eq!(signer.check(&newest, at(1)), Err(ApiError::InvalidDownload));

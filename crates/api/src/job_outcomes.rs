@@ -15,7 +15,7 @@ const POLL: Duration = Duration::from_millis(500);
 
 /// Hears of jobs that end.
 #[derive(Debug)]
-pub struct Finals {
+pub struct JobOutcomes {
     sender: broadcast::Sender<JobId>,
     notices: broadcast::Sender<Option<ServerId>>,
 }
@@ -24,7 +24,7 @@ pub struct Finals {
 #[derive(Debug)]
 pub(crate) struct Subscription(broadcast::Receiver<JobId>);
 
-impl Finals {
+impl JobOutcomes {
     /// Begins to listen until `shutdown`. It goes on by itself when the database was away.
     ///
     /// # Errors

@@ -28,12 +28,12 @@ mod state;
 mod streams;
 mod views;
 
-pub use download_token::Signer;
-pub use job_outcomes::Finals;
-pub use list_cache::Lists;
-pub use metrics::Metrics;
+pub use download_token::TokenSigner;
+pub use job_outcomes::JobOutcomes;
+pub use list_cache::ListCache;
+pub use metrics::ApiMetrics;
 pub use openapi::openapi;
-pub use rate_limit::Limiter;
+pub use rate_limit::RateLimiter;
 pub use serve::{ServeError, serve, serve_metrics};
-pub use state::{ApiState, Measure, Options, Spans};
+pub use state::{ApiOptions, ApiState, SizeEstimator, TracePropagation};
 pub use streams::{StreamLimits, Streams};

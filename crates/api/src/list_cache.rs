@@ -10,8 +10,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use holdfast_db::Marks;
-use holdfast_db::backups::Wanted;
+use holdfast_db::ListVersions;
+use holdfast_db::backups::PageRequest;
 use holdfast_domain::Profile;
 
 /// How much memory all lists together may take, in bytes.
@@ -23,7 +23,7 @@ const OVERHEAD_BYTES: usize = 256;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Asked {
     /// Which backups.
-    pub(crate) wanted: Wanted,
+    pub(crate) wanted: PageRequest,
     /// In which shape.
     pub(crate) profile: Profile,
 }
@@ -71,7 +71,7 @@ impl Listed {
 
 /// Lists that may be answered again.
 #[derive(Debug)]
-pub struct Lists {
+pub struct ListCache {
     bytes_max: usize,
     kept: Mutex<Kept>,
 }
@@ -86,11 +86,11 @@ struct Kept {
 
 #[derive(Clone, Debug)]
 struct Entry {
-    marks: Marks,
+    marks: ListVersions,
     listed: Arc<Listed>,
 }
 
-impl Default for Lists {
+impl Default for ListCache {
     fn default() -> Self {
         Self {
             bytes_max: BYTES_MAX,
@@ -99,9 +99,9 @@ impl Default for Lists {
     }
 }
 
-impl Lists {
+impl ListCache {
     /// Returns the list that was read after these marks, if it is still kept.
-    pub(crate) fn find(&self, asked: &Asked, marks: &Marks) -> Option<Arc<Listed>> {
+    pub(crate) fn find(&self, asked: &Asked, marks: &ListVersions) -> Option<Arc<Listed>> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(entry) = kept.young.get(asked) {
             return (entry.marks == *marks).then(|| Arc::clone(&entry.listed));
@@ -116,7 +116,7 @@ impl Lists {
     }
 
     /// Keeps a list that was read after these marks.
-    pub(crate) fn keep(&self, asked: Asked, marks: Marks, listed: Listed) -> Arc<Listed> {
+    pub(crate) fn keep(&self, asked: Asked, marks: ListVersions, listed: Listed) -> Arc<Listed> {
         let listed = Arc::new(listed);
         let entry = Entry {
             marks,
@@ -161,7 +161,7 @@ mod tests {
 
     fn asked(server: u128) -> Asked {
         Asked {
-            wanted: Wanted {
+            wanted: PageRequest {
                 server: ServerId(Uuid::from_u128(server)),
                 limit: 25,
                 offset: 0,
@@ -170,7 +170,7 @@ mod tests {
         }
     }
 
-    fn marks(marks: &[u128]) -> Marks {
+    fn marks(marks: &[u128]) -> ListVersions {
         let marks = marks.iter().map(|mark| Uuid::from_u128(*mark));
         marks.collect::<Vec<_>>().into()
     }
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn a_list_is_found_only_under_the_very_marks_that_it_was_read_after() {
-        let lists = Lists::default();
+        let lists = ListCache::default();
         for (place, stood) in [&[1][..], &[1, 2], &[2], &[3]].iter().enumerate() {
             assert!(lists.find(&asked(1), &marks(stood)).is_none());
             let listed = Listed::new(b"[\"a\"]", place, 0, 0);
@@ -212,14 +212,14 @@ mod tests {
 
     #[test]
     fn nothing_is_kept_without_a_mark() {
-        let lists = Lists::default();
+        let lists = ListCache::default();
         lists.keep(asked(1), marks(&[]), Listed::new(b"[]", 0, 0, 0));
         assert!(lists.find(&asked(1), &marks(&[])).is_none());
     }
 
     #[test]
     fn memory_is_bounded_and_what_is_asked_for_stays() {
-        let lists = Lists {
+        let lists = ListCache {
             bytes_max: 200_000,
             kept: Mutex::default(),
         };

@@ -23,14 +23,14 @@ pub(crate) use requests::{Pattern, Requests, Scope};
 use stored::Stored;
 
 /// What `/metrics` shows, and to whom.
-pub struct Metrics {
+pub struct ApiMetrics {
     registry: Registry,
     pub(crate) requests: Requests,
     stored: Option<Arc<Stored>>,
     allowed: Vec<IpNet>,
 }
 
-impl Metrics {
+impl ApiMetrics {
     /// Shows what this process counts to callers in `allowed` networks: what `others` registers, and how it uses
     /// its connections to the database.
     pub fn of_process(
@@ -83,7 +83,7 @@ impl Metrics {
     }
 }
 
-impl fmt::Debug for Metrics {
+impl fmt::Debug for ApiMetrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Metrics").finish_non_exhaustive()
     }

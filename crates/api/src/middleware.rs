@@ -19,7 +19,7 @@ use holdfast_domain::Profile;
 
 use crate::error::ApiError;
 use crate::headers;
-use crate::metrics::Metrics;
+use crate::metrics::ApiMetrics;
 use crate::operator_log;
 use crate::rate_limit;
 use crate::request_id;
@@ -43,7 +43,7 @@ pub(crate) async fn edge(
         // The path alone: a query may carry a download token.
         let path = request.path().to_owned();
         let guard = headers::of(&request);
-        let metrics = request.app_data::<web::Data<Metrics>>().cloned();
+        let metrics = request.app_data::<web::Data<ApiMetrics>>().cloned();
         // Caught here, so that even a defect is answered in the one error format.
         let answered = AssertUnwindSafe(next.call(request)).catch_unwind().await;
         let response = match answered {

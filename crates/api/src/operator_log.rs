@@ -6,8 +6,8 @@ use actix_web::dev::ServiceResponse;
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 
-use holdfast_db::operator_log::{self, Asked, Change};
-use holdfast_domain::activity::Origin;
+use holdfast_db::operator_log::{self, Change, OperatorAction};
+use holdfast_domain::activity::RequestOrigin;
 use holdfast_domain::report::chain;
 
 use crate::error::ApiError;
@@ -15,8 +15,8 @@ use crate::request_id;
 use crate::state::ApiState;
 
 /// Says what an operator asks for, and remembers it for the case that it is refused.
-pub(crate) fn asked(request: &HttpRequest, origin: Origin) -> Asked {
-    let asked = Asked::Request {
+pub(crate) fn asked(request: &HttpRequest, origin: RequestOrigin) -> OperatorAction {
+    let asked = OperatorAction::Request {
         origin,
         method: request.method().to_string(),
         path: request.path().to_owned(),
@@ -53,7 +53,7 @@ pub(crate) async fn note_refusal<B>(response: &ServiceResponse<B>) {
         return;
     }
     let request = response.request();
-    let asked = request.extensions_mut().remove::<Asked>();
+    let asked = request.extensions_mut().remove::<OperatorAction>();
     let state = request.app_data::<web::Data<ApiState>>();
     let (Some(asked), Some(state)) = (asked, state) else {
         return;

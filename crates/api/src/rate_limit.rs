@@ -34,7 +34,7 @@ const NEWCOMERS: &str = "newcomers";
 
 /// Counts requests.
 #[derive(Debug)]
-pub struct Limiter {
+pub struct RateLimiter {
     per_minute: u32,
     counts: Mutex<Counts>,
 }
@@ -65,7 +65,7 @@ pub(crate) struct Verdict {
     allowed: bool,
 }
 
-impl Limiter {
+impl RateLimiter {
     /// Begins to count and, until `stop`, to exchange counts with other processes. A limit of 0
     /// counts nothing.
     pub fn begin(
@@ -125,7 +125,7 @@ impl Limiter {
 }
 
 async fn exchange(
-    limiter: Arc<Limiter>,
+    limiter: Arc<RateLimiter>,
     database: Database,
     now: fn() -> DateTime<Utc>,
     stop: CancellationToken,
@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn a_subject_has_its_minute_and_nobody_elses_count() {
-        let limiter = Limiter {
+        let limiter = RateLimiter {
             per_minute: 2,
             counts: Mutex::default(),
         };
@@ -275,7 +275,7 @@ mod tests {
 
     #[test]
     fn what_other_processes_took_counts_and_a_limit_of_0_is_none() {
-        let limiter = Limiter {
+        let limiter = RateLimiter {
             per_minute: 5,
             counts: Mutex::default(),
         };
@@ -285,7 +285,7 @@ mod tests {
             .insert("a".into(), Count { told: 4, own: 0 });
         assert!(limiter.count("a", at(0)).expect("a verdict").allowed);
         assert!(!limiter.count("a", at(0)).expect("a verdict").allowed);
-        let off = Limiter {
+        let off = RateLimiter {
             per_minute: 0,
             counts: Mutex::default(),
         };
@@ -294,7 +294,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_subjects_shares_one_count() {
-        let limiter = Limiter {
+        let limiter = RateLimiter {
             per_minute: 1,
             counts: Mutex::default(),
         };

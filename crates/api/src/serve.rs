@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::ApiError;
 use crate::handlers::{health, metrics};
-use crate::metrics::Metrics;
+use crate::metrics::ApiMetrics;
 use crate::middleware;
 use crate::routes;
 use crate::state::ApiState;
@@ -38,7 +38,7 @@ pub struct ServeError(#[from] io::Error);
 pub async fn serve(
     listener: TcpListener,
     state: Arc<ApiState>,
-    metrics: Arc<Metrics>,
+    metrics: Arc<ApiMetrics>,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
     let state = web::Data::from(state);
@@ -72,7 +72,7 @@ pub async fn serve(
 /// When the socket can't be used.
 pub async fn serve_metrics(
     listener: TcpListener,
-    metrics: Arc<Metrics>,
+    metrics: Arc<ApiMetrics>,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
     let metrics = web::Data::from(metrics);

@@ -10,27 +10,27 @@ use ipnet::IpNet;
 use tracing::Span;
 
 use holdfast_db::Database;
-use holdfast_db::backups::Pages;
-use holdfast_db::request_lookup::Visits;
+use holdfast_db::backups::BackupPages;
+use holdfast_db::request_lookup::RequestLookup;
 use holdfast_domain::limit::Throttle;
-use holdfast_domain::{DiskName, NodeName, PlaceRules, Server, TraceParent};
+use holdfast_domain::{DirectoryRules, DiskName, NodeName, Server, TraceParent};
 use holdfast_storage::{Disk, Disks};
 
-use crate::download_token::Signer;
-use crate::job_outcomes::Finals;
-use crate::list_cache::Lists;
-use crate::rate_limit::Limiter;
+use crate::download_token::TokenSigner;
+use crate::job_outcomes::JobOutcomes;
+use crate::list_cache::ListCache;
+use crate::rate_limit::RateLimiter;
 use crate::streams::Streams;
 
 /// Says how many bytes a backup of a server would have to read, with these patterns, where this process sees the
 /// server's files and they can be counted quickly.
-pub type Measure = Box<
+pub type SizeEstimator = Box<
     dyn Fn(Server, Vec<String>) -> Pin<Box<dyn Future<Output = Option<u64>> + Send>> + Send + Sync,
 >;
 
 /// Ties the spans of this process to traces that reach beyond it. Where none are sent on, both do nothing.
 #[derive(Clone, Copy, Debug)]
-pub struct Spans {
+pub struct TracePropagation {
     /// Makes a span a part of another service's step.
     pub adopt: fn(&Span, &TraceParent),
     /// Names a span for those who are to be part of it.
@@ -42,34 +42,34 @@ pub struct ApiState {
     /// The database.
     pub database: Database,
     /// Finds what requests name.
-    pub visits: Visits,
+    pub visits: RequestLookup,
     /// Finds what lists show.
-    pub pages: Pages,
+    pub pages: BackupPages,
     /// Lists that may be answered again.
-    pub lists: Lists,
+    pub lists: ListCache,
     /// The disks that this process can read from.
     pub disks: Disks,
     /// Signs and checks download links.
-    pub signer: Signer,
+    pub signer: TokenSigner,
     /// Hears of jobs that end.
-    pub finals: Finals,
+    pub finals: JobOutcomes,
     /// Tells streams what becomes of backups.
     pub streams: Arc<Streams>,
     /// Counts requests.
-    pub limiter: Arc<Limiter>,
+    pub limiter: Arc<RateLimiter>,
     /// Measures a server that has no backup yet.
-    pub measure: Measure,
+    pub measure: SizeEstimator,
     /// Ties spans to traces.
-    pub spans: Spans,
+    pub spans: TracePropagation,
     /// The settings.
-    pub options: Options,
+    pub options: ApiOptions,
     /// The clock.
     pub now: fn() -> DateTime<Utc>,
 }
 
 /// The settings of the API.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct ApiOptions {
     /// How clients reach the service, without a slash at the end; `None` takes it from each request.
     pub public_url: Option<String>,
     /// How clients reach downloads; `None` takes `public_url`.
@@ -105,7 +105,7 @@ pub struct Options {
     /// The node of servers that are registered without one.
     pub node: NodeName,
     /// Where servers' directories may lie.
-    pub places: PlaceRules,
+    pub places: DirectoryRules,
 }
 
 impl ApiState {

@@ -22,7 +22,7 @@ use holdfast_domain::{JobId, ServerId};
 pub(crate) use self::feed::Feed;
 use self::frame::Frame;
 use crate::error::ApiError;
-use crate::job_outcomes::Finals;
+use crate::job_outcomes::JobOutcomes;
 
 /// How often progress is looked at.
 const PROGRESS: Duration = Duration::from_secs(1);
@@ -81,7 +81,7 @@ impl Streams {
     /// Begins to tell, until `stop`; then every stream ends.
     pub fn begin(
         database: &Database,
-        finals: &Finals,
+        finals: &JobOutcomes,
         limits: StreamLimits,
         stop: CancellationToken,
     ) -> Arc<Self> {

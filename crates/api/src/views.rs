@@ -11,11 +11,11 @@ use chrono::{DateTime, Datelike, Timelike, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use holdfast_db::activity::Entry;
-use holdfast_db::backups::Page;
-use holdfast_domain::backup::{Notes, Restore, Verification, VerificationState};
+use holdfast_db::activity::ActivityEntry;
+use holdfast_db::backups::BackupPage;
+use holdfast_domain::backup::{BackupNotes, Restore, Verification, VerificationState};
 use holdfast_domain::limit::CreateRefused;
-use holdfast_domain::{Backup, BackupState, JobState, Profile, Progress};
+use holdfast_domain::{Backup, BackupState, JobProgress, JobState, Profile};
 
 use self::objects::{
     ActivityActor, ActivityAttributes, ActivityList, ActivityObject, BackupAttributes,
@@ -52,7 +52,7 @@ pub(crate) fn backup(backup: &Backup, profile: Profile) -> BackupObject {
         restore: backup.restore.as_ref().map(restore),
         verification: backup.verification.as_ref().map(verification),
         is_damaged: backup.damaged_at.is_some(),
-        notes: notes(&Notes::default()),
+        notes: notes(&BackupNotes::default()),
         disk: backup.disk.to_string(),
     };
     match &backup.state {
@@ -88,7 +88,7 @@ pub(crate) fn backup(backup: &Backup, profile: Profile) -> BackupObject {
     }
 }
 
-pub(crate) fn progress(progress: &Progress) -> ProgressView {
+pub(crate) fn progress(progress: &JobProgress) -> ProgressView {
     ProgressView {
         phase: progress.phase,
         bytes_done: progress.bytes_done,
@@ -131,7 +131,7 @@ fn verification(verification: &Verification) -> VerificationView {
     }
 }
 
-fn notes(notes: &Notes) -> NotesView {
+fn notes(notes: &BackupNotes) -> NotesView {
     NotesView {
         count: notes.count,
         first: notes.first.clone(),
@@ -142,7 +142,7 @@ fn notes(notes: &Notes) -> NotesView {
 ///
 /// # Errors
 /// [`ApiError::Internal`] when they can't be written, which would be a defect.
-pub(crate) fn listed(page: &Page, profile: Profile) -> Result<Listed, ApiError> {
+pub(crate) fn listed(page: &BackupPage, profile: Profile) -> Result<Listed, ApiError> {
     let data: Vec<BackupObject> = page.backups.iter().map(|b| backup(b, profile)).collect();
     let backups = serde_json::to_vec(&data).map_err(|_| ApiError::Internal)?;
     let count = page.backups.len();
@@ -175,7 +175,7 @@ pub(crate) fn backup_list(
 }
 
 /// A page of the audit log.
-pub(crate) fn activity_list(entries: Vec<Entry>, pagination: Pagination) -> ActivityList {
+pub(crate) fn activity_list(entries: Vec<ActivityEntry>, pagination: Pagination) -> ActivityList {
     let data = entries
         .into_iter()
         .map(|entry| {
@@ -361,7 +361,7 @@ mod tests {
             damaged_at: None,
         };
         for (count, profile) in [(0, Profile::Documented), (3, Profile::Pterodactyl)] {
-            let page = Page {
+            let page = BackupPage {
                 backups: (0..count).map(new).collect(),
                 total: 9,
                 kept: 7,

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use holdfast_archive::{
-    Control, CreateOptions, RestoreOptions, Rules, create, list, read_file, recover, restore,
+    Control, CreateOptions, IgnoreRules, RestoreOptions, create, list, read_file, recover, restore,
     verify,
 };
 
@@ -153,7 +153,7 @@ fn run_create(arguments: &Arguments, source: &str, archive: &str) -> Outcome {
         xattrs: arguments.get("--xattrs").is_some(),
         ..CreateOptions::default()
     };
-    let rules = Rules::new(&patterns)?;
+    let rules = IgnoreRules::new(&patterns)?;
     let output = fs_err::File::create(archive)?;
     let index = fs_err::File::create(index_of(archive))?;
     let control = Control::new();

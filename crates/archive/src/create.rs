@@ -10,7 +10,7 @@ use rustix::fs::{AtFlags, Stat};
 use crate::directory::Identity;
 use crate::pack::Packer;
 use crate::walk::{Place, Visitor, walk};
-use crate::{Control, CreateOptions, Error, Rules, Summary, Totals, pipeline};
+use crate::{Control, CreateOptions, Error, IgnoreRules, Summary, Totals, pipeline};
 
 /// Counts what a backup of `source` would hold, and sets the totals of `control`.
 ///
@@ -18,7 +18,7 @@ use crate::{Control, CreateOptions, Error, Rules, Summary, Totals, pipeline};
 ///
 /// [`Error::SourceMissing`], [`Error::NotADirectory`], [`Error::Cancelled`], or [`Error::Io`] if the
 /// source itself cannot be read. Anything below it that cannot be read is left out of the count.
-pub fn scan(source: &Path, rules: &Rules, control: &Control) -> Result<Totals, Error> {
+pub fn scan(source: &Path, rules: &IgnoreRules, control: &Control) -> Result<Totals, Error> {
     let mut counter = Counter::default();
     walk(source, rules, control, &mut counter)?;
     control.set_totals(counter.totals.files, counter.totals.bytes);
@@ -38,7 +38,7 @@ pub fn scan(source: &Path, rules: &Rules, control: &Control) -> Result<Totals, E
 /// be read.
 pub fn create(
     source: &Path,
-    rules: &Rules,
+    rules: &IgnoreRules,
     options: &CreateOptions,
     archive: impl Write + Send,
     index: impl Write + Send,

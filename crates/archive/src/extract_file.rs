@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use crate::Error;
 use crate::blocks::Inflater;
 use crate::index::{BlockPlace, IndexReader, Record, Records, StreamFrames};
-use crate::list::{EntryKind, Listed};
+use crate::list::{EntryKind, ListedEntry};
 use crate::tar_format::{Kind, Segment, TapeReader, read_error};
 
 /// More than a file's blocks can take beyond what is stored of it: the first and the last one hold others, too.
@@ -15,7 +15,7 @@ const MORE: u64 = 16 << 20;
 
 /// What an index knows of a path.
 #[derive(Debug)]
-pub enum Found<I> {
+pub enum PathLookup<I> {
     /// There is no such entry.
     Nothing,
     /// It is something else than a file.
@@ -23,12 +23,12 @@ pub enum Found<I> {
     /// It is a further name of the file that has this path.
     Link(Vec<u8>),
     /// It is a file.
-    File(Box<Place<I>>),
+    File(Box<FileLocation<I>>),
 }
 
 /// Where a file lies in its archive.
-pub struct Place<I> {
-    entry: Listed,
+pub struct FileLocation<I> {
+    entry: ListedEntry,
     block: BlockPlace,
     /// Where in that block its header starts.
     offset: u64,
@@ -41,7 +41,7 @@ pub struct Place<I> {
 /// # Errors
 ///
 /// [`Error::Corrupt`] for what is no index, or not as it was written; [`Error::Io`] if it cannot be read.
-pub fn find_file<I: Read>(index: I, path: &[u8]) -> Result<Found<I>, Error> {
+pub fn find_file<I: Read>(index: I, path: &[u8]) -> Result<PathLookup<I>, Error> {
     let mut records = Records::new(StreamFrames::open(index)?);
     let mut block = None;
     while let Some(record) = records.next()? {
@@ -51,23 +51,23 @@ pub fn find_file<I: Read>(index: I, path: &[u8]) -> Result<Found<I>, Error> {
                 let block =
                     block.ok_or_else(|| Error::corrupt("its index starts with an entry"))?;
                 return Ok(match entry.kind {
-                    EntryKind::File => Found::File(Box::new(Place {
+                    EntryKind::File => PathLookup::File(Box::new(FileLocation {
                         entry,
                         block,
                         offset,
                         records,
                     })),
-                    EntryKind::HardLink => Found::Link(entry.link),
-                    kind @ (EntryKind::Directory | EntryKind::Symlink) => Found::NoFile(kind),
+                    EntryKind::HardLink => PathLookup::Link(entry.link),
+                    kind @ (EntryKind::Directory | EntryKind::Symlink) => PathLookup::NoFile(kind),
                 });
             }
             Record::Entry(..) => {}
         }
     }
-    Ok(Found::Nothing)
+    Ok(PathLookup::Nothing)
 }
 
-impl<I> std::fmt::Debug for Place<I> {
+impl<I> std::fmt::Debug for FileLocation<I> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Place")
             .field("entry", &self.entry)
@@ -75,10 +75,10 @@ impl<I> std::fmt::Debug for Place<I> {
     }
 }
 
-impl<I: Read> Place<I> {
+impl<I: Read> FileLocation<I> {
     /// What the index says of the file.
     #[must_use]
-    pub fn entry(&self) -> &Listed {
+    pub fn entry(&self) -> &ListedEntry {
         &self.entry
     }
 
@@ -90,7 +90,7 @@ impl<I: Read> Place<I> {
         self.block.offset..self.block.offset.saturating_add(most)
     }
 
-    /// Opens the file, in the archive read from the start of [`Place::range`] on.
+    /// Opens the file, in the archive read from the start of [`FileLocation::range`] on.
     ///
     /// # Errors
     ///
@@ -214,13 +214,15 @@ pub fn read_file(
     // Checked as a whole, since here that costs little.
     IndexReader::open(index)?;
     let found = match find_file(Tail::new(index, 0), path)? {
-        Found::Link(first) => find_file(Tail::new(index, 0), &first)?,
+        PathLookup::Link(first) => find_file(Tail::new(index, 0), &first)?,
         found => found,
     };
     let place = match found {
-        Found::Nothing => return Ok(None),
-        Found::NoFile(_) | Found::Link(_) => return Err(Error::hostile(path, "it is no file")),
-        Found::File(place) => place,
+        PathLookup::Nothing => return Ok(None),
+        PathLookup::NoFile(_) | PathLookup::Link(_) => {
+            return Err(Error::hostile(path, "it is no file"));
+        }
+        PathLookup::File(place) => place,
     };
     let size = place.entry.size;
     let start = place.range().start;

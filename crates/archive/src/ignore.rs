@@ -21,7 +21,7 @@ const MOST_PATTERNS: usize = 256;
 
 /// A compiled ignore list.
 #[derive(Debug, Default)]
-pub struct Rules {
+pub struct IgnoreRules {
     patterns: Vec<Pattern>,
     unused_list: Option<String>,
 }
@@ -50,7 +50,7 @@ impl Verdict {
     }
 }
 
-impl Rules {
+impl IgnoreRules {
     /// Compiles patterns, one a line, in the order of their precedence (the last one wins).
     ///
     /// # Errors

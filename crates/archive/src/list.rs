@@ -23,7 +23,7 @@ pub enum EntryKind {
 
 /// One entry of an archive, as [`list`] shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
+pub struct ListedEntry {
     /// Its path below the root, raw bytes without a trailing slash.
     pub path: Vec<u8>,
     /// What it is.
@@ -64,7 +64,7 @@ pub fn list(
     archive: &File,
     index: Option<&File>,
     control: &Control,
-    each: &mut dyn FnMut(&Listed) -> Result<(), Error>,
+    each: &mut dyn FnMut(&ListedEntry) -> Result<(), Error>,
 ) -> Result<(), Error> {
     if let Some(index) = index {
         let mut records = IndexReader::open(index)?.records();
@@ -79,7 +79,7 @@ pub fn list(
     let mut tape = TapeReader::new(Front::new(archive, control).gunzip());
     while let Some(entry) = tape.next_entry()? {
         control.check()?;
-        each(&Listed::from(entry))?;
+        each(&ListedEntry::from(entry))?;
     }
     Ok(())
 }
@@ -92,7 +92,7 @@ pub fn list(
 /// `each` returns.
 pub fn list_index(
     index: impl Read,
-    each: &mut dyn FnMut(&Listed) -> Result<bool, Error>,
+    each: &mut dyn FnMut(&ListedEntry) -> Result<bool, Error>,
 ) -> Result<(), Error> {
     let mut records = Records::new(StreamFrames::open(index)?);
     while let Some(record) = records.next()? {
@@ -105,7 +105,7 @@ pub fn list_index(
     Ok(())
 }
 
-impl From<Entry> for Listed {
+impl From<Entry> for ListedEntry {
     fn from(mut entry: Entry) -> Self {
         while entry.path.len() > 1 && entry.path.ends_with(b"/") {
             entry.path.pop();

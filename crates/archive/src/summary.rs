@@ -70,7 +70,7 @@ impl Notes {
 
 /// What a check of an archive found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verified {
+pub struct VerifySummary {
     /// SHA-256 of the archive.
     pub sha256: [u8; 32],
     /// Size of the archive in bytes.

@@ -11,7 +11,7 @@ use flate2::bufread::MultiGzDecoder;
 use crate::digest::Sha256;
 use crate::gunzip::{Front, check_hash, check_size};
 use crate::tar_format::{Kind, TapeReader, read_error};
-use crate::{Control, Error, Expected, Verified};
+use crate::{Control, Error, Expected, VerifySummary};
 
 /// Reads an archive to its last byte: SHA-256, CRC-32 and length of every gzip member, every tar entry.
 ///
@@ -26,7 +26,7 @@ pub fn verify(
     archive: &File,
     expected: Option<&Expected>,
     control: &Control,
-) -> Result<Verified, Error> {
+) -> Result<VerifySummary, Error> {
     let size = archive_size(archive)?;
     verify_stream(Front::new(archive, control), size, expected, control)
 }
@@ -42,7 +42,7 @@ pub fn verify_stream(
     size: u64,
     expected: Option<&Expected>,
     control: &Control,
-) -> Result<Verified, Error> {
+) -> Result<VerifySummary, Error> {
     control.restart();
     control.set_totals(0, size);
     if let Some(expected) = expected {
@@ -69,7 +69,7 @@ pub fn verify_stream(
                 check_size(archive_bytes, expected)?;
                 check_hash(&sha256, expected)?;
             }
-            return Ok(Verified {
+            return Ok(VerifySummary {
                 sha256,
                 archive_bytes,
                 ..verified
@@ -120,10 +120,10 @@ impl<R: Read> Read for Shared<R> {
     }
 }
 
-fn read_all(archive: impl Read, control: &Control) -> Result<Verified, Error> {
+fn read_all(archive: impl Read, control: &Control) -> Result<VerifySummary, Error> {
     const IN: usize = 256 << 10;
     const OUT: usize = 128 << 10;
-    let mut verified = Verified {
+    let mut verified = VerifySummary {
         sha256: [0; 32],
         archive_bytes: 0,
         source_bytes: 0,

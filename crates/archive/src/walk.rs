@@ -10,7 +10,7 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, Stat};
 use rustix::io::Errno;
 
 use crate::directory::{FOLDER, Folders, Identity, open_source};
-use crate::ignore::{Rules, Verdict};
+use crate::ignore::{IgnoreRules, Verdict};
 use crate::{Control, Error};
 
 /// Left by an interrupted restore of a mount point; never part of a backup.
@@ -106,7 +106,7 @@ struct Frame {
 }
 
 struct Walk<'a, V> {
-    rules: &'a Rules,
+    rules: &'a IgnoreRules,
     control: &'a Control,
     visitor: &'a mut V,
     folders: Folders,
@@ -117,7 +117,7 @@ struct Walk<'a, V> {
 /// Walks `source` and tells `visitor` of everything that `rules` keep.
 pub(crate) fn walk<V: Visitor>(
     source: &Path,
-    rules: &Rules,
+    rules: &IgnoreRules,
     control: &Control,
     visitor: &mut V,
 ) -> Result<(), Error> {

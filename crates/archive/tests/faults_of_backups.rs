@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use holdfast_archive::{
-    Control, CreateOptions, Error, RestoreOptions, Rules, create, restore, verify,
+    Control, CreateOptions, Error, IgnoreRules, RestoreOptions, create, restore, verify,
 };
 
 use crate::support::*;
@@ -46,7 +46,11 @@ fn row_4_no_error_of_the_writers_is_dropped() {
     let folder = folder();
     server(folder.path());
     let size = usize::try_from(make_simply(folder.path()).summary.archive_bytes).unwrap();
-    let (options, rules, control) = (CreateOptions::default(), Rules::none(), Control::new());
+    let (options, rules, control) = (
+        CreateOptions::default(),
+        IgnoreRules::none(),
+        Control::new(),
+    );
     for taken in [0, 5, 10, size / 2, size - 8, size - 1] {
         let full = FullAfter(taken);
         let error =
@@ -166,7 +170,7 @@ fn notes_while(source: &Path, action: &(dyn Fn() + Sync)) -> (std::fs::File, Vec
     let control = Control::new();
     let summary = create(
         source,
-        &Rules::none(),
+        &IgnoreRules::none(),
         &options,
         output,
         io::sink(),
@@ -294,7 +298,15 @@ fn row_12_work_can_be_cancelled_at_any_time_and_leaves_nothing_behind() {
         ..Default::default()
     };
     let started = std::time::Instant::now();
-    let error = create(&source, &Rules::none(), &slow, output, io::sink(), &control).unwrap_err();
+    let error = create(
+        &source,
+        &IgnoreRules::none(),
+        &slow,
+        output,
+        io::sink(),
+        &control,
+    )
+    .unwrap_err();
     assert!(matches!(error, Error::Cancelled));
     assert!(started.elapsed().as_secs() < 2);
     let made = make_simply(&source);

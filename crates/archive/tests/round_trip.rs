@@ -1,8 +1,8 @@
 //! What goes into an archive comes out of it again.
 
 use holdfast_archive::{
-    Control, CreateOptions, EntryKind, Error, Listed, RestoreOptions, Rules, list, read_file,
-    restore, scan, verify,
+    Control, CreateOptions, EntryKind, Error, IgnoreRules, ListedEntry, RestoreOptions, list,
+    read_file, restore, scan, verify,
 };
 
 use crate::support::*;
@@ -59,7 +59,7 @@ fn listing_with_and_without_the_index_agrees_and_every_file_reads_alone() {
     for index in [None, Some(&made.index)] {
         let mut found = Vec::new();
         list(&made.archive, index, &Control::new(), &mut |entry| {
-            found.push(Listed {
+            found.push(ListedEntry {
                 device: 0,
                 inode: 0,
                 ctime: (0, 0),
@@ -121,7 +121,7 @@ fn the_summary_the_scan_and_the_verification_agree() {
     let folder = folder();
     server(folder.path());
     let control = Control::new();
-    let totals = scan(folder.path(), &Rules::none(), &control).unwrap();
+    let totals = scan(folder.path(), &IgnoreRules::none(), &control).unwrap();
     let made = make_simply(folder.path());
     assert_eq!(totals.files, made.summary.files);
     assert_eq!(totals.bytes, made.summary.source_bytes);

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use holdfast_archive::{
-    Control, CreateOptions, Error, Pteroignore, Rules, create, read_pteroignore,
+    Control, CreateOptions, Error, IgnoreRules, Pteroignore, create, read_pteroignore,
 };
 
 use crate::support::*;
@@ -238,7 +238,8 @@ fn row_14_a_folder_swept_out_is_searched_for_what_a_later_negation_takes_back() 
 #[test]
 fn row_13_hostile_patterns_are_refused_or_cheap() {
     let many: Vec<String> = (0..257).map(|number| number.to_string()).collect();
-    let refused = |patterns: &[String]| matches!(Rules::new(patterns), Err(Error::Pattern { .. }));
+    let refused =
+        |patterns: &[String]| matches!(IgnoreRules::new(patterns), Err(Error::Pattern { .. }));
     assert!(refused(&many));
     assert!(!refused(&many[..256]));
     assert!(refused(&["a".repeat(1025)]));
@@ -261,7 +262,7 @@ fn a_pteroignore_is_read_without_ever_following_a_link_and_never_dropped_in_sile
     let noted = || {
         let own = read();
         assert!(own.lines.is_empty());
-        let rules = Rules::new(&own.lines).unwrap().noting(own.unused);
+        let rules = IgnoreRules::new(&own.lines).unwrap().noting(own.unused);
         let (options, control) = (CreateOptions::default(), Control::new());
         let summary = create(
             folder.path(),

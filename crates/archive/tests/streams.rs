@@ -3,7 +3,8 @@
 use std::io::{self, Read};
 
 use holdfast_archive::{
-    Control, EntryKind, Error, Found, check_index, find_file, list_index, verify, verify_stream,
+    Control, EntryKind, Error, PathLookup, check_index, find_file, list_index, verify,
+    verify_stream,
 };
 
 use crate::support::*;
@@ -132,7 +133,7 @@ fn one_file_comes_out_of_streams_that_are_read_once() {
         fails: false,
     };
     let mut entries = Vec::new();
-    let mut take = |entry: &holdfast_archive::Listed| {
+    let mut take = |entry: &holdfast_archive::ListedEntry| {
         entries.push(entry.clone());
         Ok(true)
     };
@@ -141,16 +142,16 @@ fn one_file_comes_out_of_streams_that_are_read_once() {
     let mut files = 0;
     for entry in entries {
         let place = match find_file(small(&index), &entry.path).unwrap() {
-            Found::File(place) => place,
-            Found::Link(first) => {
+            PathLookup::File(place) => place,
+            PathLookup::Link(first) => {
                 assert_eq!((entry.kind, first), (EntryKind::HardLink, entry.link));
                 continue;
             }
-            Found::NoFile(kind) => {
+            PathLookup::NoFile(kind) => {
                 assert_eq!(kind, entry.kind);
                 continue;
             }
-            Found::Nothing => panic!("{entry:?} is not found"),
+            PathLookup::Nothing => panic!("{entry:?} is not found"),
         };
         let range = place.range();
         let length = archive.len() as u64;
@@ -165,7 +166,7 @@ fn one_file_comes_out_of_streams_that_are_read_once() {
     }
     assert!(files > 3);
     let nothing = find_file(small(&index), b"no/such/file").unwrap();
-    assert!(matches!(nothing, Found::Nothing));
+    assert!(matches!(nothing, PathLookup::Nothing));
 }
 
 #[test]

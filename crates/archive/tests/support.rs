@@ -16,7 +16,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use holdfast_archive::{
-    Control, CreateOptions, Error, Expected, RestoreOptions, RestoreSummary, Rules, Summary,
+    Control, CreateOptions, Error, Expected, IgnoreRules, RestoreOptions, RestoreSummary, Summary,
     create, restore,
 };
 
@@ -197,7 +197,7 @@ impl Made {
 
 pub fn make(source: &Path, patterns: &[&str], options: &CreateOptions) -> Result<Made, Error> {
     let patterns: Vec<String> = patterns.iter().map(|&line| line.to_owned()).collect();
-    let rules = Rules::new(&patterns)?;
+    let rules = IgnoreRules::new(&patterns)?;
     let archive = tempfile::tempfile().unwrap();
     let index = tempfile::tempfile().unwrap();
     let summary = create(source, &rules, options, &archive, &index, &Control::new())?;

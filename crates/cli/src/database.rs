@@ -47,7 +47,7 @@ pub async fn connect_or_start(
     if settings.database.url.is_some() {
         return Ok((connect(settings, data).await?, None));
     }
-    let mut options = holdfast_postgres::Options::new(folder(data));
+    let mut options = holdfast_postgres::PostgresOptions::new(folder(data));
     options.durable = durable;
     let postgres = PrivatePostgres::start(&options).await?;
     match open(settings, &postgres.url(DATABASE)).await {

@@ -13,16 +13,17 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use holdfast_api::{
-    ApiState, Finals, Limiter, Lists, Measure, Metrics, Signer, Spans, StreamLimits, Streams,
+    ApiMetrics, ApiState, JobOutcomes, ListCache, RateLimiter, SizeEstimator, StreamLimits,
+    Streams, TokenSigner, TracePropagation,
 };
 use holdfast_db::Database;
-use holdfast_db::backups::Pages;
-use holdfast_db::jobs::Bounds;
-use holdfast_db::request_lookup::Visits;
+use holdfast_db::backups::BackupPages;
+use holdfast_db::jobs::ConcurrencyLimits;
+use holdfast_db::request_lookup::RequestLookup;
 use holdfast_domain::limit::Throttle;
-use holdfast_domain::{NodeName, PlaceRules};
+use holdfast_domain::{DirectoryRules, NodeName};
 use holdfast_storage::Disks;
-use holdfast_worker::Maintenance;
+use holdfast_worker::MaintenanceOptions;
 
 use crate::data;
 use crate::failure::Failure;
@@ -37,7 +38,7 @@ pub use disks::{disks, open_disks, place_rules};
 const CLOSE: Duration = Duration::from_secs(2);
 
 /// Waits until a part that may not be there ends by itself, and says why it did.
-pub async fn any_ended(part: Option<&mut Part>) -> Failure {
+pub async fn any_ended(part: Option<&mut ServiceTask>) -> Failure {
     match part {
         Some(part) => part.ended().await,
         None => std::future::pending().await,
@@ -48,7 +49,7 @@ pub async fn any_ended(part: Option<&mut Part>) -> Failure {
 ///
 /// # Errors
 /// Why it had failed.
-pub async fn stop_any(part: Option<Part>) -> Result<(), Failure> {
+pub async fn stop_any(part: Option<ServiceTask>) -> Result<(), Failure> {
     match part {
         Some(part) => part.stop().await,
         None => Ok(()),
@@ -69,14 +70,14 @@ pub fn listen(settings: &Settings) -> Result<TcpListener, Failure> {
 
 /// A part of the service that runs: until it is stopped, or fails.
 #[derive(Debug)]
-pub struct Part {
+pub struct ServiceTask {
     name: &'static str,
     stop: CancellationToken,
     /// `None` once its end was told.
     task: Option<JoinHandle<Result<(), Failure>>>,
 }
 
-impl Part {
+impl ServiceTask {
     /// Tells the part to stop, and waits until it has.
     ///
     /// # Errors
@@ -106,16 +107,16 @@ impl Part {
 
 /// What this process's parts count, each in its own, for one registry.
 #[derive(Clone, Debug, Default)]
-pub struct Counts {
+pub struct ProcessMetrics {
     /// What its workers count.
-    pub worker: holdfast_worker::Metrics,
+    pub worker: holdfast_worker::WorkerMetrics,
 }
 
-impl Counts {
+impl ProcessMetrics {
     /// What this process shows of itself.
-    fn shown(&self, settings: &Settings, database: &Database, disks: &Disks) -> Metrics {
+    fn shown(&self, settings: &Settings, database: &Database, disks: &Disks) -> ApiMetrics {
         let allowed = settings.metrics.allowed_networks.clone();
-        Metrics::of_process(database, allowed, |registry| {
+        ApiMetrics::of_process(database, allowed, |registry| {
             self.worker.register(registry);
             disks.register(registry);
         })
@@ -130,8 +131,8 @@ pub fn start_metrics(
     settings: &Settings,
     database: &Database,
     disks: &Disks,
-    counts: &Counts,
-) -> Result<Option<Part>, Failure> {
+    counts: &ProcessMetrics,
+) -> Result<Option<ServiceTask>, Failure> {
     let Some(address) = settings.metrics.listen else {
         return Ok(None);
     };
@@ -144,7 +145,7 @@ pub fn start_metrics(
     let stop = CancellationToken::new();
     let served = holdfast_api::serve_metrics(listener, metrics, stop.clone());
     let task = tokio::spawn(async move { Ok(served.await?) });
-    Ok(Some(Part {
+    Ok(Some(ServiceTask {
         name: "address for metrics",
         stop,
         task: Some(task),
@@ -160,9 +161,9 @@ pub async fn start_api(
     data: &Path,
     database: Database,
     disks: Disks,
-    counts: &Counts,
+    counts: &ProcessMetrics,
     listener: TcpListener,
-) -> Result<Part, Failure> {
+) -> Result<ServiceTask, Failure> {
     let signing_key = match &settings.auth.signing_key {
         Some(key) => key.expose().as_bytes().to_vec(),
         None => data::signing_key(data)?,
@@ -175,7 +176,7 @@ pub async fn start_api(
     let stop = CancellationToken::new();
     let node = NodeName::parse(&settings.worker.node).map_err(Failure::new)?;
     let places = place_rules(settings)?;
-    let finals = Finals::listen(&database, stop.clone()).await?;
+    let finals = JobOutcomes::listen(&database, stop.clone()).await?;
     let stream_limits = StreamLimits {
         in_all: settings.http.event_streams,
         by_key: settings.http.event_streams_per_key,
@@ -184,29 +185,29 @@ pub async fn start_api(
         streams: Streams::begin(&database, &finals, stream_limits, stop.clone()),
         finals,
         measure: measure(node.clone(), places.clone()),
-        limiter: Limiter::begin(
+        limiter: RateLimiter::begin(
             &database,
             settings.http.rate_limit_per_minute,
             Utc::now,
             stop.clone(),
         ),
-        visits: Visits::begin(&database),
-        pages: Pages::begin(&database),
-        lists: Lists::default(),
+        visits: RequestLookup::begin(&database),
+        pages: BackupPages::begin(&database),
+        lists: ListCache::default(),
         database,
         disks,
-        signer: Signer::new(&signing_key, &previous),
+        signer: TokenSigner::new(&signing_key, &previous),
         spans: match settings.log.otlp_endpoint {
-            Some(_) => Spans {
+            Some(_) => TracePropagation {
                 adopt: spans::adopt,
                 context: spans::context,
             },
-            None => Spans {
+            None => TracePropagation {
                 adopt: spans::leave,
                 context: spans::none,
             },
         },
-        options: holdfast_api::Options {
+        options: holdfast_api::ApiOptions {
             public_url: settings.http.public_url.clone(),
             downloads_public_url: settings.downloads.public_url.clone(),
             downloads_accel_path: settings.downloads.accel_path.clone(),
@@ -234,7 +235,7 @@ pub async fn start_api(
     };
     let served = holdfast_api::serve(listener, Arc::new(state), Arc::new(metrics), stop.clone());
     let task = tokio::spawn(async move { Ok(served.await?) });
-    Ok(Part {
+    Ok(ServiceTask {
         name: "API",
         stop,
         task: Some(task),
@@ -242,7 +243,7 @@ pub async fn start_api(
 }
 
 /// Measures the servers of this process's own node: only their files can be here.
-fn measure(node: NodeName, places: PlaceRules) -> Measure {
+fn measure(node: NodeName, places: DirectoryRules) -> SizeEstimator {
     Box::new(move |server, patterns| {
         let is_here = server.node == node;
         let places = places.clone();
@@ -263,10 +264,10 @@ pub fn start_worker(
     settings: &Settings,
     database: Database,
     disks: Disks,
-    counts: &Counts,
-) -> Result<Part, Failure> {
+    counts: &ProcessMetrics,
+) -> Result<ServiceTask, Failure> {
     let node = NodeName::parse(&settings.worker.node).map_err(Failure::new)?;
-    let options = holdfast_worker::Options {
+    let options = holdfast_worker::WorkerOptions {
         // Random, so that a worker is never taken for the one that had its process number before.
         worker: format!(
             "{node}-{}-{:08x}",
@@ -277,7 +278,7 @@ pub fn start_worker(
         host: host(),
         downloads_url: downloads_url(settings),
         concurrency: settings.worker.concurrency.get(),
-        bounds: Bounds {
+        bounds: ConcurrencyLimits {
             per_node: settings.limits.jobs_per_node,
             per_disk: settings.limits.jobs_per_disk,
             shared_disks: shared_disks(settings)?,
@@ -312,7 +313,7 @@ pub fn start_worker(
         run.await;
         Ok(())
     });
-    Ok(Part {
+    Ok(ServiceTask {
         name: "worker",
         stop,
         task: Some(task),
@@ -320,11 +321,11 @@ pub fn start_worker(
 }
 
 /// What a worker does without being asked for.
-fn maintenance(settings: &Settings) -> Maintenance {
+fn maintenance(settings: &Settings) -> MaintenanceOptions {
     let maintenance = &settings.maintenance;
     // The throttle counts jobs.
     let counted = Duration::from_secs(settings.limits.create_throttle_seconds.into());
-    Maintenance {
+    MaintenanceOptions {
         policy: settings.retention,
         backups_per_server: settings.limits.backups_per_server,
         interval: maintenance.interval,

@@ -23,9 +23,9 @@ use ipnet::IpNet;
 use holdfast_domain::retention::Policy;
 use holdfast_storage::{Encryption, GcsOptions, S3Options};
 use holdfast_worker::power::Power;
-pub use layers::Origin;
+pub use layers::SettingSource;
 pub use problem::{Problem, Problems};
-pub use secret::Secret;
+pub use secret::SecretString;
 
 /// The settings of one process, checked.
 #[derive(Clone, Debug)]
@@ -100,7 +100,7 @@ pub struct MetricsSettings {
 #[derive(Clone, Debug)]
 pub struct DatabaseSettings {
     /// Its URL; `None` for a private cluster in the data folder.
-    pub url: Option<Secret>,
+    pub url: Option<SecretString>,
     /// How many connections one process opens at most.
     pub max_connections: NonZeroU32,
 }
@@ -109,9 +109,9 @@ pub struct DatabaseSettings {
 #[derive(Clone, Debug)]
 pub struct AuthSettings {
     /// The key, at least 32 bytes; `None` to make one and keep it in the data folder.
-    pub signing_key: Option<Secret>,
+    pub signing_key: Option<SecretString>,
     /// Keys that have signed before, whose links stay good.
-    pub previous_signing_keys: Vec<Secret>,
+    pub previous_signing_keys: Vec<SecretString>,
 }
 
 /// How download links look.

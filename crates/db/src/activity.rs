@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
-use holdfast_domain::activity::{Event, Origin};
+use holdfast_domain::activity::{ActivityEvent, RequestOrigin};
 use holdfast_domain::{BackupId, ServerId};
 
 use crate::error::Error;
@@ -17,10 +17,10 @@ use crate::pool::{COUNT_MAX, Database, Transaction, skip};
 /// When the database can't be written.
 pub async fn record(
     transaction: &mut Transaction,
-    event: Event,
+    event: ActivityEvent,
     server: ServerId,
     backup: BackupId,
-    origin: Option<&Origin>,
+    origin: Option<&RequestOrigin>,
     properties: &Value,
 ) -> Result<(), Error> {
     sqlx::query!(
@@ -43,7 +43,7 @@ pub async fn record(
 
 /// A line of the audit log.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Entry {
+pub struct ActivityEntry {
     /// Its number: later ones are greater.
     pub id: i64,
     /// The event's name.
@@ -90,7 +90,7 @@ pub async fn list(
     server: ServerId,
     limit: u32,
     offset: u64,
-) -> Result<Vec<Entry>, Error> {
+) -> Result<Vec<ActivityEntry>, Error> {
     let rows = sqlx::query!(
         "SELECT id, event, backup_id, backup_name, actor_id, actor_email, key_identifier, address, properties,
                 created_at
@@ -103,7 +103,7 @@ pub async fn list(
     .await?;
     Ok(rows
         .into_iter()
-        .map(|row| Entry {
+        .map(|row| ActivityEntry {
             id: row.id,
             event: row.event,
             backup: BackupId(row.backup_id),

@@ -9,12 +9,12 @@ mod verification;
 use holdfast_domain::backup::Completed;
 use holdfast_domain::{Backup, BackupId, BackupName, DiskName, NodeName, ServerId, UserId};
 
-pub use self::import::{Found, completed_on, count_completed_on, import, known};
-pub use self::pages::{Page, Pages, Wanted};
+pub use self::import::{ImportedBackup, completed_on, count_completed_on, import, known};
+pub use self::pages::{BackupPage, BackupPages, PageRequest};
 pub(crate) use self::row::Row;
 pub use self::space::{expected_bytes, free_and_promised};
 pub use self::verification::{
-    Place, VERIFY_ATTEMPTS, VerificationEnd, hasten_verification, record_verification,
+    ArchiveLocation, VERIFY_ATTEMPTS, VerificationEnd, hasten_verification, record_verification,
     schedule_verifications,
 };
 use crate::error::Error;

@@ -30,7 +30,7 @@ const WAITING: usize = 1024;
 
 /// Gathers questions `Q` and hands out answers `A`.
 #[derive(Debug)]
-pub(crate) struct Gather<Q, A> {
+pub(crate) struct Batcher<Q, A> {
     questions: mpsc::Sender<Waiting<Q, A>>,
 }
 
@@ -40,7 +40,7 @@ struct Waiting<Q, A> {
     answer: oneshot::Sender<Result<A, Error>>,
 }
 
-impl<Q: Send + 'static, A: Send + 'static> Gather<Q, A> {
+impl<Q: Send + 'static, A: Send + 'static> Batcher<Q, A> {
     /// Begins to answer, until this is dropped. `ask` returns one answer for each question, in order.
     pub(crate) fn begin<F, Asked>(ask: F) -> Self
     where
@@ -169,7 +169,7 @@ mod tests {
         let queries = Arc::new(AtomicUsize::new(0));
         let gate = Arc::new(Semaphore::new(0));
         let (counted, passed) = (Arc::clone(&queries), Arc::clone(&gate));
-        let gather = Arc::new(Gather::begin(move |questions: Vec<u32>| {
+        let gather = Arc::new(Batcher::begin(move |questions: Vec<u32>| {
             counted.fetch_add(1, Ordering::SeqCst);
             let passed = Arc::clone(&passed);
             async move {
@@ -197,7 +197,7 @@ mod tests {
     async fn a_failure_reaches_everybody_and_the_next_question_is_asked_again() {
         let broken = Arc::new(AtomicUsize::new(1));
         let left = Arc::clone(&broken);
-        let gather = Gather::begin(move |questions: Vec<u32>| {
+        let gather = Batcher::begin(move |questions: Vec<u32>| {
             let fails = left.swap(0, Ordering::SeqCst) == 1;
             async move {
                 if fails {
@@ -213,7 +213,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_database_that_has_stopped_answering_is_away() {
-        let gather = Gather::begin_within(Duration::from_millis(1), |questions: Vec<u32>| async {
+        let gather = Batcher::begin_within(Duration::from_millis(1), |questions: Vec<u32>| async {
             if questions.contains(&1) {
                 std::future::pending::<()>().await;
             }

@@ -15,20 +15,21 @@ use std::time::Duration;
 use serde_json::Value;
 use uuid::Uuid;
 
-use holdfast_domain::job::Lane;
+use holdfast_domain::job::WorkerSlot;
 use holdfast_domain::{
-    BackupId, JobId, JobKind, JobState, NodeName, Progress, RequestId, ServerId, Trace, TraceParent,
+    BackupId, JobId, JobKind, JobProgress, JobState, NodeName, RequestId, ServerId, Trace,
+    TraceParent,
 };
 
 use crate::error::Error;
 use crate::listen::AVAILABLE;
 use crate::pool::{Database, Transaction};
 
-pub use bounded::{Bounds, claim_bounded};
+pub use bounded::{ConcurrencyLimits, claim_bounded};
 pub use maintenance::{Rescued, promote, rescue};
-pub use progress::{Underway, underway};
-pub use query::{Job, Wanted, call_off, count, find, find_in, list, page};
-pub use settle::{Failure, cancel, complete, discard, release, retry};
+pub use progress::{UnfinishedJob, underway};
+pub use query::{Job, JobFilter, call_off, count, find, find_in, list, page};
+pub use settle::{JobFailure, cancel, complete, discard, release, retry};
 
 /// A job that is asked for.
 #[derive(Clone, Debug)]
@@ -116,7 +117,7 @@ pub async fn claim(
     lease: Duration,
     limit: usize,
 ) -> Result<Vec<Claim>, Error> {
-    claim_of(Lane::Main, database, node, worker, lease, limit).await
+    claim_of(WorkerSlot::Main, database, node, worker, lease, limit).await
 }
 
 /// Claims up to `limit` jobs of a node that can wait, as [`claim`] does the others.
@@ -130,11 +131,11 @@ pub async fn claim_spare(
     lease: Duration,
     limit: usize,
 ) -> Result<Vec<Claim>, Error> {
-    claim_of(Lane::Spare, database, node, worker, lease, limit).await
+    claim_of(WorkerSlot::Spare, database, node, worker, lease, limit).await
 }
 
 async fn claim_of(
-    lane: Lane,
+    lane: WorkerSlot,
     database: &Database,
     node: &NodeName,
     worker: &str,
@@ -200,7 +201,7 @@ impl Claimed {
 
 /// What a worker hears when it says that it is alive.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Hold {
+pub enum HeartbeatReply {
     /// The claim holds, and its lease was extended.
     Ours,
     /// The claim holds, but somebody, named here, wants the job to stop.
@@ -221,8 +222,8 @@ pub async fn heartbeat(
     database: &Database,
     claim: &Claim,
     lease: Duration,
-    progress: Option<&Progress>,
-) -> Result<Hold, Error> {
+    progress: Option<&JobProgress>,
+) -> Result<HeartbeatReply, Error> {
     let progress = progress
         .map(serde_json::to_value)
         .transpose()
@@ -241,9 +242,9 @@ pub async fn heartbeat(
     .fetch_optional(database.pool())
     .await?;
     Ok(match row.map(|row| row.cancelled_by) {
-        Some(None) => Hold::Ours,
-        Some(Some(by)) => Hold::Cancelled { by },
-        None => Hold::Lost,
+        Some(None) => HeartbeatReply::Ours,
+        Some(Some(by)) => HeartbeatReply::Cancelled { by },
+        None => HeartbeatReply::Lost,
     })
 }
 

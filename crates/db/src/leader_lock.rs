@@ -15,18 +15,18 @@ const ANSWER: Duration = Duration::from_secs(5);
 
 /// A lock that this process holds, as long as its connection lives.
 #[derive(Debug)]
-pub struct Lead(PgConnection);
+pub struct LeaderLock(PgConnection);
 
 /// How a lock is lost when its holder shows no life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Patience {
-    /// Within about 15 s without [`Lead::holds`], even if the process still has its connections.
+pub enum LockTimeout {
+    /// Within about 15 s without [`LeaderLock::holds`], even if the process still has its connections.
     Short,
     /// Only with the connection.
     Long,
 }
 
-impl Lead {
+impl LeaderLock {
     /// Takes the lock of this name if nobody has it.
     ///
     /// # Errors
@@ -34,7 +34,7 @@ impl Lead {
     pub async fn take(
         database: &Database,
         name: &str,
-        patience: Patience,
+        patience: LockTimeout,
     ) -> Result<Option<Self>, Error> {
         let mut connection = database.pool().acquire().await?;
         let taken = sqlx::query_scalar!(
@@ -49,8 +49,8 @@ impl Lead {
         // Out of the pool at once: whatever happens now, the lock ends with this connection.
         let mut connection = connection.detach();
         let idle = match patience {
-            Patience::Short => "15s",
-            Patience::Long => "0",
+            LockTimeout::Short => "15s",
+            LockTimeout::Long => "0",
         };
         // A cable that was cut says nothing: Postgres asks. What this server's version doesn't know is left out.
         sqlx::query!(

@@ -33,8 +33,8 @@ pub mod webhooks;
 pub mod workers;
 
 pub use error::Error;
-pub use leader_lock::{Lead, Patience};
-pub use list_versions::Marks;
+pub use leader_lock::{LeaderLock, LockTimeout};
+pub use list_versions::ListVersions;
 pub use listen::{Listener, Signal};
 pub use migrate::{Schema, migrate, schema};
 pub use pool::{Database, PoolUse, Transaction};

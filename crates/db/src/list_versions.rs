@@ -5,9 +5,9 @@ use uuid::Uuid;
 
 /// The marks of a server at some instant. A list that is read after them is true for as long as they are the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Marks(Box<[Uuid]>);
+pub struct ListVersions(Box<[Uuid]>);
 
-impl From<Vec<Uuid>> for Marks {
+impl From<Vec<Uuid>> for ListVersions {
     /// Takes the marks in any order.
     fn from(mut marks: Vec<Uuid>) -> Self {
         marks.sort_unstable();
@@ -15,7 +15,7 @@ impl From<Vec<Uuid>> for Marks {
     }
 }
 
-impl Marks {
+impl ListVersions {
     /// Says whether a list may be kept under them. Every server has a mark; what has none is no server.
     pub fn are_there(&self) -> bool {
         !self.0.is_empty()

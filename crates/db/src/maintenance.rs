@@ -13,7 +13,9 @@ use crate::error::Error;
 use crate::pool::Database;
 
 pub use in_use::disks_in_use;
-pub use leftovers::{Archived, Seen, Trace, archived, mark_found, mark_missing, traces};
+pub use leftovers::{
+    BackupOnDisk, StoredArchive, SweepRecord, archived, mark_found, mark_missing, traces,
+};
 pub use prune::{prune_activity, prune_jobs, prune_operations, prune_rates, prune_runs};
 
 /// A run that has begun.

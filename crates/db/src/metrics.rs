@@ -15,9 +15,9 @@ const LINES_MAX: i64 = 10_000;
 
 /// Figures of one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Figures {
+pub struct MetricsSnapshot {
     /// Jobs that have not ended.
-    pub unfinished: Vec<Unfinished>,
+    pub unfinished: Vec<JobCount>,
     /// By node: how many of its workers were heard of within the last half minute. A node stays here for an
     /// hour after the last one has gone without a word.
     pub workers: Vec<(String, u64)>,
@@ -29,7 +29,7 @@ pub struct Figures {
 
 /// The jobs of one node, kind and state.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Unfinished {
+pub struct JobCount {
     /// The node.
     pub node: String,
     /// What they do.
@@ -46,8 +46,8 @@ pub struct Unfinished {
 ///
 /// # Errors
 /// When the database can't be read.
-pub async fn read(database: &Database, servers: u32) -> Result<Figures, Error> {
-    Ok(Figures {
+pub async fn read(database: &Database, servers: u32) -> Result<MetricsSnapshot, Error> {
+    Ok(MetricsSnapshot {
         unfinished: unfinished(database).await?,
         workers: workers(database).await?,
         free_bytes: free_bytes(database).await?,
@@ -58,7 +58,7 @@ pub async fn read(database: &Database, servers: u32) -> Result<Figures, Error> {
     })
 }
 
-async fn unfinished(database: &Database) -> Result<Vec<Unfinished>, Error> {
+async fn unfinished(database: &Database) -> Result<Vec<JobCount>, Error> {
     let rows = sqlx::query!(
         r#"SELECT node, kind, state, count(*) AS "count!",
                   coalesce(extract(epoch FROM max(now() - scheduled_at) FILTER (WHERE state = 'available')), 0)::float8
@@ -71,7 +71,7 @@ async fn unfinished(database: &Database) -> Result<Vec<Unfinished>, Error> {
     .await?;
     rows.into_iter()
         .map(|row| {
-            Ok(Unfinished {
+            Ok(JobCount {
                 kind: JobKind::parse(&row.kind)
                     .ok_or_else(|| Error::unreadable("job kind", &row.kind))?,
                 state: JobState::parse(&row.state)

@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
-use holdfast_domain::notice::Told;
-use holdfast_domain::{BackupId, Notice, ServerId};
+use holdfast_domain::notice::BackupSnapshot;
+use holdfast_domain::{BackupEvent, BackupId, ServerId};
 
 use crate::error::Error;
 use crate::pool::Database;
@@ -24,13 +24,14 @@ pub(crate) struct Row {
     pub(crate) created_at: DateTime<Utc>,
 }
 
-impl TryFrom<Row> for Notice {
+impl TryFrom<Row> for BackupEvent {
     type Error = Error;
 
     fn try_from(row: Row) -> Result<Self, Error> {
         let told = |value: Value| {
             let text = value.to_string();
-            serde_json::from_value::<Told>(value).map_err(|_| Error::unreadable("notice", text))
+            serde_json::from_value::<BackupSnapshot>(value)
+                .map_err(|_| Error::unreadable("notice", text))
         };
         Ok(Self {
             number: row.id,
@@ -48,7 +49,7 @@ impl TryFrom<Row> for Notice {
 
 /// Where the notices stand that are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Kept {
+pub struct EventRange {
     /// The number of the oldest, if there is any.
     pub oldest: Option<i64>,
     /// The number of the newest that there ever was; 0 when there was none.
@@ -59,12 +60,12 @@ pub struct Kept {
 ///
 /// # Errors
 /// When the database can't be read.
-pub async fn kept(database: &Database) -> Result<Kept, Error> {
+pub async fn kept(database: &Database) -> Result<EventRange, Error> {
     // The newest row, and not the sequence, which runs ahead of what is true.
     let row = sqlx::query!("SELECT min(id) AS oldest, max(id) AS newest FROM notices")
         .fetch_one(database.pool())
         .await?;
-    Ok(Kept {
+    Ok(EventRange {
         oldest: row.oldest,
         newest: row.newest.unwrap_or(0),
     })
@@ -79,7 +80,7 @@ pub async fn after(
     database: &Database,
     servers: &[(ServerId, i64)],
     limit: u32,
-) -> Result<Vec<Notice>, Error> {
+) -> Result<Vec<BackupEvent>, Error> {
     let (ids, numbers): (Vec<Uuid>, Vec<i64>) = servers
         .iter()
         .map(|(server, number)| (server.0, *number))
@@ -100,7 +101,7 @@ pub async fn after(
     )
     .fetch_all(database.pool())
     .await?;
-    rows.into_iter().map(Notice::try_from).collect()
+    rows.into_iter().map(BackupEvent::try_from).collect()
 }
 
 /// Removes notices that are older than `age`, at most ten thousand at once; says how many.

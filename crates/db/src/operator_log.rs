@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{Executor, Postgres};
 use uuid::Uuid;
 
-use holdfast_domain::activity::Origin;
+use holdfast_domain::activity::RequestOrigin;
 use holdfast_domain::{RequestId, Trace};
 
 use crate::error::Error;
@@ -15,11 +15,11 @@ use crate::pool::{COUNT_MAX, Database, Transaction, skip};
 
 /// What is asked for, and who asks.
 #[derive(Clone, Debug)]
-pub enum Asked {
+pub enum OperatorAction {
     /// A request to the application API.
     Request {
         /// Who asks, with which key, from where.
-        origin: Origin,
+        origin: RequestOrigin,
         /// The request's method.
         method: String,
         /// The request's path.
@@ -41,7 +41,7 @@ pub enum Asked {
 #[derive(Debug)]
 pub struct Change {
     transaction: Transaction,
-    asked: Asked,
+    asked: OperatorAction,
 }
 
 impl Deref for Change {
@@ -63,7 +63,7 @@ impl Change {
     ///
     /// # Errors
     /// When no connection is to be had.
-    pub async fn begin(database: &Database, asked: Asked) -> Result<Self, Error> {
+    pub async fn begin(database: &Database, asked: OperatorAction) -> Result<Self, Error> {
         let transaction = database.begin().await?;
         Ok(Self { transaction, asked })
     }
@@ -94,19 +94,23 @@ impl Change {
 ///
 /// # Errors
 /// When the database can't be written.
-pub async fn refused(database: &Database, asked: &Asked, status: u16) -> Result<(), Error> {
+pub async fn refused(
+    database: &Database,
+    asked: &OperatorAction,
+    status: u16,
+) -> Result<(), Error> {
     write(database.pool(), asked, None, Some(status)).await
 }
 
 async fn write(
     executor: impl Executor<'_, Database = Postgres>,
-    asked: &Asked,
+    asked: &OperatorAction,
     subject: Option<&str>,
     status: Option<u16>,
 ) -> Result<(), Error> {
     let status = status.map(i32::from);
     let query = match asked {
-        Asked::Request {
+        OperatorAction::Request {
             origin,
             method,
             path,
@@ -125,7 +129,7 @@ async fn write(
             subject,
             status,
         ),
-        Asked::Command { command, typed_by } => sqlx::query!(
+        OperatorAction::Command { command, typed_by } => sqlx::query!(
             "INSERT INTO operations (command, typed_by, subject, status) VALUES ($1, $2, $3, $4)",
             command,
             typed_by,
@@ -139,7 +143,7 @@ async fn write(
 
 /// A line of the log. What a request says of itself is not there for a command, and the other way round.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Operation {
+pub struct OperatorLogEntry {
     /// Its number: later ones are greater.
     pub id: i64,
     /// Who asked, by UUID.
@@ -186,9 +190,13 @@ pub async fn count(database: &Database) -> Result<u64, Error> {
 ///
 /// # Errors
 /// When the database can't be read.
-pub async fn list(database: &Database, limit: u32, offset: u64) -> Result<Vec<Operation>, Error> {
+pub async fn list(
+    database: &Database,
+    limit: u32,
+    offset: u64,
+) -> Result<Vec<OperatorLogEntry>, Error> {
     let lines = sqlx::query_as!(
-        Operation,
+        OperatorLogEntry,
         "SELECT id, actor_id AS actor, actor_email, key_identifier AS key, address, method, path, request_id, command,
                 typed_by, subject, status, created_at AS at
          FROM operations ORDER BY id DESC LIMIT $1 OFFSET $2",

@@ -6,19 +6,19 @@ mod row;
 use uuid::Uuid;
 
 use holdfast_domain::key::KeyIdentifier;
-use holdfast_domain::{Backup, BackupId, Server, ServerRef, Standing};
+use holdfast_domain::{Backup, BackupId, Server, ServerAccess, ServerRef};
 
-use crate::batch::Gather;
+use crate::batch::Batcher;
 use crate::error::Error;
 use crate::keys::KeyOfUser;
-use crate::list_versions::Marks;
+use crate::list_versions::ListVersions;
 use crate::pool::{Database, read_again};
 
 use row::Row;
 
 /// What a request names.
 #[derive(Clone, Debug)]
-pub struct Named {
+pub struct RequestKey {
     /// The public part of the key.
     pub key: KeyIdentifier,
     /// The server, where it names one.
@@ -29,33 +29,33 @@ pub struct Named {
 
 /// What is there of it.
 #[derive(Clone, Debug)]
-pub struct Visit {
+pub struct RequestContext {
     /// The key with its user. Whether it may be used, `ApiKey::check` says.
     pub key: KeyOfUser,
     /// The server, if the user has a part in it, and which.
-    pub server: Option<(Server, Standing)>,
+    pub server: Option<(Server, ServerAccess)>,
     /// The backup, if it is that server's.
     pub backup: Option<Backup>,
     /// Which marks the server's lists had, where the request names a server and no backup.
-    pub marks: Marks,
+    pub marks: ListVersions,
 }
 
 /// Answers what requests name, many with one query: those that name a backup apart from the others, which need less.
 #[derive(Debug)]
-pub struct Visits {
-    servers: Gather<Named, Option<Visit>>,
-    backups: Gather<Named, Option<Visit>>,
+pub struct RequestLookup {
+    servers: Batcher<RequestKey, Option<RequestContext>>,
+    backups: Batcher<RequestKey, Option<RequestContext>>,
 }
 
-impl Visits {
+impl RequestLookup {
     /// Begins to answer.
     pub fn begin(database: &Database) -> Self {
         let (of_servers, of_backups) = (database.clone(), database.clone());
         Self {
-            servers: Gather::begin(move |named| {
+            servers: Batcher::begin(move |named| {
                 read_again(of_servers.clone(), named, find_servers)
             }),
-            backups: Gather::begin(move |named| {
+            backups: Batcher::begin(move |named| {
                 read_again(of_backups.clone(), named, find_backups)
             }),
         }
@@ -65,7 +65,7 @@ impl Visits {
     ///
     /// # Errors
     /// When the database can't be read.
-    pub async fn find(&self, named: Named) -> Result<Option<Visit>, Error> {
+    pub async fn find(&self, named: RequestKey) -> Result<Option<RequestContext>, Error> {
         let gather = match named.backup {
             Some(_) => &self.backups,
             None => &self.servers,
@@ -138,7 +138,7 @@ struct Columns {
 }
 
 impl Columns {
-    fn of(named: &[Named]) -> Self {
+    fn of(named: &[RequestKey]) -> Self {
         let keys: Vec<String> = named.iter().map(|n| n.key.to_string()).collect();
         // Both names of a server hold the short one, which has the unique index.
         let shorts: Vec<String> = named
@@ -166,8 +166,8 @@ impl Columns {
 
 async fn find_servers(
     database: Database,
-    named: Vec<Named>,
-) -> Result<Vec<Result<Option<Visit>, Error>>, Error> {
+    named: Vec<RequestKey>,
+) -> Result<Vec<Result<Option<RequestContext>, Error>>, Error> {
     let Columns {
         keys,
         shorts,
@@ -192,8 +192,8 @@ async fn find_servers(
 
 async fn find_backups(
     database: Database,
-    named: Vec<Named>,
-) -> Result<Vec<Result<Option<Visit>, Error>>, Error> {
+    named: Vec<RequestKey>,
+) -> Result<Vec<Result<Option<RequestContext>, Error>>, Error> {
     let Columns {
         keys,
         shorts,
@@ -231,12 +231,12 @@ async fn find_backups(
 }
 
 /// Puts what was found in the places of the questions.
-fn visits(rows: Vec<Row>, questions: usize) -> Vec<Result<Option<Visit>, Error>> {
+fn visits(rows: Vec<Row>, questions: usize) -> Vec<Result<Option<RequestContext>, Error>> {
     let mut found: Vec<_> = (0..questions).map(|_| Ok(None)).collect();
     for row in rows {
         let place = usize::try_from(row.place - 1).unwrap_or(usize::MAX);
         if let Some(found) = found.get_mut(place) {
-            *found = Visit::try_from(row).map(Some);
+            *found = RequestContext::try_from(row).map(Some);
         }
     }
     found

@@ -5,7 +5,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use holdfast_domain::activity::DeleteArgs;
-use holdfast_domain::retention::{Candidate, Outcome, Thinning};
+use holdfast_domain::retention::{Candidate, CandidateState, KeepRules};
 use holdfast_domain::{BackupId, DiskName, JobId, JobKind, NodeName, ServerId};
 
 use crate::error::Error;
@@ -18,7 +18,7 @@ const MAX_ATTEMPTS: u32 = 3;
 
 /// A server as far as retention goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Server {
+pub struct RetentionServer {
     /// Which one.
     pub id: ServerId,
     /// Its node.
@@ -26,7 +26,7 @@ pub struct Server {
     /// Its own word about days.
     pub days: Option<u32>,
     /// Its own rules.
-    pub rules: Option<Thinning>,
+    pub rules: Option<KeepRules>,
     /// Its own limit of backups.
     pub limit: Option<u32>,
     /// Whether the oldest go when it has more.
@@ -35,7 +35,7 @@ pub struct Server {
 
 /// A backup that retention decides about.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Held {
+pub struct RetentionBackup {
     /// Whose it is.
     pub server: ServerId,
     /// What decides.
@@ -59,7 +59,7 @@ struct ServerRow {
     rotate: bool,
 }
 
-impl TryFrom<ServerRow> for Server {
+impl TryFrom<ServerRow> for RetentionServer {
     type Error = Error;
 
     fn try_from(row: ServerRow) -> Result<Self, Error> {
@@ -90,16 +90,16 @@ struct Row {
     created_at: DateTime<Utc>,
 }
 
-impl TryFrom<Row> for Held {
+impl TryFrom<Row> for RetentionBackup {
     type Error = Error;
 
     fn try_from(row: Row) -> Result<Self, Error> {
         let outcome = match row.state.as_str() {
-            "creating" => Outcome::Creating,
-            "completed" => Outcome::Completed {
+            "creating" => CandidateState::Creating,
+            "completed" => CandidateState::Completed {
                 is_good: row.is_good,
             },
-            "failed" => Outcome::Failed,
+            "failed" => CandidateState::Failed,
             other => return Err(Error::unreadable("backup state", other)),
         };
         let node = |node: String| {
@@ -154,7 +154,7 @@ pub async fn servers(
     database: &Database,
     after: Option<ServerId>,
     limit: u32,
-) -> Result<Vec<Server>, Error> {
+) -> Result<Vec<RetentionServer>, Error> {
     let rows = sqlx::query_as!(
         ServerRow,
         "SELECT id, node, retention_days, keep, backup_limit, rotate FROM servers
@@ -164,17 +164,20 @@ pub async fn servers(
     )
     .fetch_all(database.pool())
     .await?;
-    rows.into_iter().map(Server::try_from).collect()
+    rows.into_iter().map(RetentionServer::try_from).collect()
 }
 
 /// Lists the backups of some servers.
 ///
 /// # Errors
 /// When the database can't be read.
-pub async fn held_by(database: &Database, servers: &[ServerId]) -> Result<Vec<Held>, Error> {
+pub async fn held_by(
+    database: &Database,
+    servers: &[ServerId],
+) -> Result<Vec<RetentionBackup>, Error> {
     let servers: Vec<Uuid> = servers.iter().map(|server| server.0).collect();
     let rows = select_held!(database.pool(), &servers)?;
-    rows.into_iter().map(Held::try_from).collect()
+    rows.into_iter().map(RetentionBackup::try_from).collect()
 }
 
 /// Locks a server until the transaction ends, and lists its backups: nobody else decides about them meanwhile.
@@ -185,7 +188,7 @@ pub async fn held_by(database: &Database, servers: &[ServerId]) -> Result<Vec<He
 pub async fn hold(
     transaction: &mut Transaction,
     server: ServerId,
-) -> Result<Option<(Server, Vec<Held>)>, Error> {
+) -> Result<Option<(RetentionServer, Vec<RetentionBackup>)>, Error> {
     let row = sqlx::query_as!(
         ServerRow,
         "SELECT id, node, retention_days, keep, backup_limit, rotate FROM servers
@@ -196,7 +199,7 @@ pub async fn hold(
     .await?;
     match row {
         Some(row) => Ok(Some((
-            Server::try_from(row)?,
+            RetentionServer::try_from(row)?,
             held_in(transaction, server).await?,
         ))),
         None => Ok(None),
@@ -207,9 +210,12 @@ pub async fn hold(
 ///
 /// # Errors
 /// When the database can't be read.
-pub async fn held_in(transaction: &mut Transaction, server: ServerId) -> Result<Vec<Held>, Error> {
+pub async fn held_in(
+    transaction: &mut Transaction,
+    server: ServerId,
+) -> Result<Vec<RetentionBackup>, Error> {
     let held = select_held!(transaction.connection(), &[server.0] as &[Uuid])?;
-    held.into_iter().map(Held::try_from).collect()
+    held.into_iter().map(RetentionBackup::try_from).collect()
 }
 
 /// Finds a server whose oldest backups go when it has too many, and locks it until the transaction ends.
@@ -219,7 +225,7 @@ pub async fn held_in(transaction: &mut Transaction, server: ServerId) -> Result<
 pub async fn rotating(
     transaction: &mut Transaction,
     server: ServerId,
-) -> Result<Option<Server>, Error> {
+) -> Result<Option<RetentionServer>, Error> {
     let row = sqlx::query_as!(
         ServerRow,
         "SELECT id, node, retention_days, keep, backup_limit, rotate FROM servers
@@ -228,7 +234,7 @@ pub async fn rotating(
     )
     .fetch_optional(transaction.connection())
     .await?;
-    row.map(Server::try_from).transpose()
+    row.map(RetentionServer::try_from).transpose()
 }
 
 /// Asks for the removal of a backup, in the name of the service. `None` when it has been locked, or taken to work
@@ -238,7 +244,7 @@ pub async fn rotating(
 /// When the database can't be written.
 pub async fn remove(
     transaction: &mut Transaction,
-    held: &Held,
+    held: &RetentionBackup,
     node: &NodeName,
     reason: &str,
 ) -> Result<Option<JobId>, Error> {

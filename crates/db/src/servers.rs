@@ -8,9 +8,9 @@ use uuid::Uuid;
 
 use holdfast_domain::limit::Load;
 use holdfast_domain::name::{DiskName, NodeName};
-use holdfast_domain::retention::Thinning;
+use holdfast_domain::retention::KeepRules;
 use holdfast_domain::server::ServerLimits;
-use holdfast_domain::{JobKind, PlacedBy, Server, ServerId, ServerRef, ServerState, UserId};
+use holdfast_domain::{DirectorySetBy, JobKind, Server, ServerId, ServerRef, ServerState, UserId};
 
 use crate::error::Error;
 use crate::pool::{COUNT_MAX, Database, Transaction, skip};
@@ -68,15 +68,15 @@ impl TryFrom<Row> for Server {
                 rotate: row.rotate,
             },
             created_at: row.created_at,
-            placed_by: PlacedBy::parse(&row.placed_by)
+            placed_by: DirectorySetBy::parse(&row.placed_by)
                 .ok_or_else(|| Error::unreadable("placer of a server", &row.placed_by))?,
         })
     }
 }
 
 /// Reads the rules that keep a server's backups.
-pub(crate) fn rules(text: &str) -> Result<Thinning, Error> {
-    Thinning::parse(text).ok_or_else(|| Error::unreadable("rules that keep backups", text))
+pub(crate) fn rules(text: &str) -> Result<KeepRules, Error> {
+    KeepRules::parse(text).ok_or_else(|| Error::unreadable("rules that keep backups", text))
 }
 
 macro_rules! select_servers {
@@ -256,7 +256,7 @@ pub async fn on_node(
     node: &NodeName,
     after: Option<&Path>,
     limit: u32,
-) -> Result<Vec<(ServerId, PathBuf, PlacedBy)>, Error> {
+) -> Result<Vec<(ServerId, PathBuf, DirectorySetBy)>, Error> {
     let after = after.map_or_else(String::new, |path| path.to_string_lossy().into_owned());
     let rows = sqlx::query!(
         r#"SELECT id, directory, placed_by FROM servers
@@ -269,7 +269,7 @@ pub async fn on_node(
     .await?;
     rows.into_iter()
         .map(|row| {
-            let placed_by = PlacedBy::parse(&row.placed_by)
+            let placed_by = DirectorySetBy::parse(&row.placed_by)
                 .ok_or_else(|| Error::unreadable("placer of a server", &row.placed_by))?;
             Ok((ServerId(row.id), PathBuf::from(row.directory), placed_by))
         })

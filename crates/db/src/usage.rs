@@ -7,7 +7,7 @@ use crate::pool::{Database, skip};
 
 /// How much something holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stored {
+pub struct StoredTotals {
     /// How many completed backups.
     pub backups: u64,
     /// Their archives together, in bytes.
@@ -18,7 +18,7 @@ pub struct Stored {
 ///
 /// # Errors
 /// When the database can't be read.
-pub async fn by_disk(database: &Database) -> Result<Vec<(String, Stored)>, Error> {
+pub async fn by_disk(database: &Database) -> Result<Vec<(String, StoredTotals)>, Error> {
     let rows = sqlx::query!(
         r#"SELECT disk, sum(backups)::bigint AS "count!", sum(bytes)::bigint AS "bytes!"
            FROM stored GROUP BY disk ORDER BY disk"#
@@ -28,7 +28,7 @@ pub async fn by_disk(database: &Database) -> Result<Vec<(String, Stored)>, Error
     Ok(rows
         .into_iter()
         .map(|row| {
-            let stored = Stored {
+            let stored = StoredTotals {
                 backups: row.count.unsigned_abs(),
                 bytes: row.bytes.unsigned_abs(),
             };
@@ -39,13 +39,13 @@ pub async fn by_disk(database: &Database) -> Result<Vec<(String, Stored)>, Error
 
 /// What one server holds on one disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServerUse {
+pub struct ServerUsage {
     /// The server.
     pub server: ServerId,
     /// What people call it.
     pub name: String,
     /// By disk; none when it has no completed backup.
-    pub disks: Vec<(String, Stored)>,
+    pub disks: Vec<(String, StoredTotals)>,
 }
 
 /// Adds up a page of servers, oldest first.
@@ -56,7 +56,7 @@ pub async fn by_server(
     database: &Database,
     limit: u32,
     offset: u64,
-) -> Result<Vec<ServerUse>, Error> {
+) -> Result<Vec<ServerUsage>, Error> {
     let rows = sqlx::query!(
         r#"SELECT s.id, s.name, b.disk AS "disk?", b.backups AS "count?", b.bytes AS "bytes?"
            FROM (
@@ -70,11 +70,11 @@ pub async fn by_server(
     )
     .fetch_all(database.pool())
     .await?;
-    let mut found: Vec<ServerUse> = Vec::new();
+    let mut found: Vec<ServerUsage> = Vec::new();
     for row in rows {
         let server = ServerId(row.id);
         if found.last().is_none_or(|last| last.server != server) {
-            found.push(ServerUse {
+            found.push(ServerUsage {
                 server,
                 name: row.name,
                 disks: Vec::new(),
@@ -84,7 +84,7 @@ pub async fn by_server(
             continue;
         };
         if let (Some(disk), Some(count), Some(bytes)) = (row.disk, row.count, row.bytes) {
-            let stored = Stored {
+            let stored = StoredTotals {
                 backups: count.unsigned_abs(),
                 bytes: bytes.unsigned_abs(),
             };

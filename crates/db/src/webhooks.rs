@@ -14,14 +14,14 @@ use crate::operator_log::Change;
 use crate::pool::Database;
 
 pub use deliveries::{
-    Claimed, Delivery, claim, delivered, due, expire, failed, give_up, pause, release,
+    ClaimedWebhook, Delivery, claim, delivered, due, expire, failed, give_up, pause, release,
 };
 
 /// What deliveries are signed with. It does not print.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(pub Vec<u8>);
+pub struct WebhookSecret(pub Vec<u8>);
 
-impl fmt::Debug for Secret {
+impl fmt::Debug for WebhookSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(…)")
     }
@@ -39,7 +39,7 @@ pub struct Webhook {
     /// Whose; `None` for all servers.
     pub server: Option<ServerId>,
     /// What deliveries are signed with.
-    pub secret: Secret,
+    pub secret: WebhookSecret,
 }
 
 impl fmt::Debug for Webhook {
@@ -50,7 +50,7 @@ impl fmt::Debug for Webhook {
 
 /// How a webhook fares.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct WebhookStatus {
     /// The webhook.
     pub webhook: Webhook,
     /// How many deliveries wait.
@@ -102,7 +102,7 @@ pub async fn delete(change: &mut Change, webhook: WebhookId) -> Result<bool, Err
 ///
 /// # Errors
 /// When the database can't be read.
-pub async fn list(database: &Database) -> Result<Vec<Standing>, Error> {
+pub async fn list(database: &Database) -> Result<Vec<WebhookStatus>, Error> {
     let rows = sqlx::query!(
         r#"SELECT id, url, kinds, server_id, secret, delivered, given_up, last_delivered_at, last_error,
                   last_error_at, created_at,
@@ -113,13 +113,13 @@ pub async fn list(database: &Database) -> Result<Vec<Standing>, Error> {
     .await?;
     Ok(rows
         .into_iter()
-        .map(|row| Standing {
+        .map(|row| WebhookStatus {
             webhook: Webhook {
                 id: WebhookId(row.id),
                 url: row.url,
                 kinds: row.kinds,
                 server: row.server_id.map(ServerId),
-                secret: Secret(row.secret),
+                secret: WebhookSecret(row.secret),
             },
             waiting: row.waiting.unsigned_abs(),
             delivered: row.delivered.unsigned_abs(),

@@ -37,7 +37,7 @@ pub struct Worker {
 
 /// What a worker says of itself.
 #[derive(Clone, Debug)]
-pub struct Presence<'a> {
+pub struct WorkerRegistration<'a> {
     /// Its name, never used by another one.
     pub name: &'a str,
     /// The node whose jobs it takes.
@@ -62,7 +62,7 @@ pub struct Presence<'a> {
 ///
 /// # Errors
 /// When the database can't be written.
-pub async fn announce(database: &Database, presence: &Presence<'_>) -> Result<(), Error> {
+pub async fn announce(database: &Database, presence: &WorkerRegistration<'_>) -> Result<(), Error> {
     let disks = serde_json::to_value(&presence.disk_free_bytes).unwrap_or_default();
     sqlx::query!(
         "INSERT INTO workers (name, node, version, host, pid, concurrency, disk_free_bytes, staging_free_bytes,

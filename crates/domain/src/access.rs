@@ -100,7 +100,7 @@ impl Action {
 /// What a caller is to one server. A caller who is nothing to it has no standing:
 /// to that caller the server does not exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum ServerAccess {
     /// Owns the server.
     Owner,
     /// Is an administrator.
@@ -109,7 +109,7 @@ pub enum Standing {
     Subuser(BTreeSet<Permission>),
 }
 
-impl Standing {
+impl ServerAccess {
     /// Says whether a caller with this standing may take `action`.
     pub fn may(&self, action: Action) -> bool {
         self.has(action.needs())

@@ -8,7 +8,7 @@ use crate::id::UserId;
 
 /// Something that was done to a backup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
+pub enum ActivityEvent {
     /// It was asked for.
     Start,
     /// It completed.
@@ -41,7 +41,7 @@ pub enum Event {
     VerifyFailed,
 }
 
-impl Event {
+impl ActivityEvent {
     /// Returns the event's name, as Pterodactyl's panel spells those that it has.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -66,7 +66,7 @@ impl Event {
 
 /// Who asked, with which key, from where.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Origin {
+pub struct RequestOrigin {
     /// Who.
     pub user: UserId,
     /// That user's address at the time.
@@ -82,7 +82,7 @@ pub struct Origin {
 pub struct VerifyArgs {
     /// Who wanted it; none when the schedule did.
     #[serde(default)]
-    pub origin: Option<Origin>,
+    pub origin: Option<RequestOrigin>,
 }
 
 /// The arguments of a deletion, kept as JSON in the job's row: the worker that did it writes down who
@@ -91,7 +91,7 @@ pub struct VerifyArgs {
 pub struct DeleteArgs {
     /// Who wanted it; none when the service itself did.
     #[serde(default)]
-    pub origin: Option<Origin>,
+    pub origin: Option<RequestOrigin>,
     /// Why the service itself did.
     #[serde(default)]
     pub reason: Option<String>,

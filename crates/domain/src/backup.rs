@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::id::{BackupId, ServerId};
-use crate::job::{JobState, Progress};
+use crate::job::{JobProgress, JobState};
 use crate::name::{DiskName, NodeName};
 
 /// A backup as the database holds it, with what its jobs are doing.
@@ -31,7 +31,7 @@ pub struct Backup {
     /// When it was asked for.
     pub created_at: DateTime<Utc>,
     /// What an unfinished job is doing with it.
-    pub progress: Option<Progress>,
+    pub progress: Option<JobProgress>,
     /// Its latest restore.
     pub restore: Option<Restore>,
     /// Its latest verification.
@@ -69,12 +69,12 @@ pub struct Completed {
     /// Which attempt wrote it; a part of its storage key.
     pub attempt: u32,
     /// What could not be archived as it was.
-    pub notes: Notes,
+    pub notes: BackupNotes,
 }
 
 /// What was skipped or changed while it was read: counted in full, listed up to a bound.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Notes {
+pub struct BackupNotes {
     /// How many there were.
     pub count: u64,
     /// The first hundred, each naming a path and what happened.
@@ -278,7 +278,7 @@ mod tests {
             sha256: [0; 32],
             size_bytes: 1,
             attempt: 1,
-            notes: Notes::default(),
+            notes: BackupNotes::default(),
         });
         for (state, locked, restore, delete) in [
             (&creating, false, None, Err(DeleteRefused::Creating)),

@@ -55,14 +55,14 @@ impl JobKind {
     }
 }
 
-/// The priority from which on jobs are those of [`Lane::Spare`].
+/// The priority from which on jobs are those of [`WorkerSlot::Spare`].
 const LEAST_SPARE: i16 = 100;
 /// The priority of a verification that the schedule wants: after those that people ask for.
 pub const PRIORITY_OF_SCHEDULED_VERIFICATION: i16 = LEAST_SPARE + 10;
 
 /// Which of a worker's hands take a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lane {
+pub enum WorkerSlot {
     /// What somebody waits for.
     Main,
     /// What can wait. It has a hand of its own, so that however much there is of it, it keeps nothing else from
@@ -70,7 +70,7 @@ pub enum Lane {
     Spare,
 }
 
-impl Lane {
+impl WorkerSlot {
     /// Returns the priorities of the lane's jobs.
     pub fn priorities(self) -> RangeInclusive<i16> {
         match self {
@@ -195,7 +195,7 @@ pub enum Phase {
 
 /// How far a job is. Totals are 0 while they are not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Progress {
+pub struct JobProgress {
     /// What it is busy with.
     pub phase: Phase,
     /// Bytes of the source dealt with.
@@ -208,7 +208,7 @@ pub struct Progress {
     pub files_total: u64,
 }
 
-impl Progress {
+impl JobProgress {
     /// A job at the beginning of `phase`.
     pub fn begin(phase: Phase) -> Self {
         Self {
@@ -244,7 +244,7 @@ mod tests {
     #[test]
     fn percent_goes_by_bytes_then_files_and_never_beyond_100() {
         let at = |bytes_done, bytes_total, files_done, files_total| {
-            Progress {
+            JobProgress {
                 phase: Phase::Archiving,
                 bytes_done,
                 bytes_total,
@@ -267,12 +267,15 @@ mod tests {
     #[test]
     fn only_verifications_wait_in_the_spare_lane() {
         for kind in JobKind::ALL {
-            let spare = Lane::Spare.priorities().contains(&kind.priority());
+            let spare = WorkerSlot::Spare.priorities().contains(&kind.priority());
             assert_eq!(spare, kind == JobKind::VerifyBackup);
-            assert_ne!(spare, Lane::Main.priorities().contains(&kind.priority()));
+            assert_ne!(
+                spare,
+                WorkerSlot::Main.priorities().contains(&kind.priority())
+            );
         }
         assert!(
-            Lane::Spare
+            WorkerSlot::Spare
                 .priorities()
                 .contains(&PRIORITY_OF_SCHEDULED_VERIFICATION)
         );

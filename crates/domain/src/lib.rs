@@ -25,13 +25,13 @@ pub mod server;
 pub mod trace;
 pub mod verification;
 
-pub use access::{Permission, Standing};
+pub use access::{Permission, ServerAccess};
 pub use backup::{Backup, BackupState};
 pub use id::{BackupId, JobId, ServerId, ServerRef, UserId, UserRef};
-pub use job::{JobKind, JobState, Progress};
+pub use job::{JobKind, JobProgress, JobState};
 pub use name::{BackupName, DiskName, EmailAddress, NodeName};
-pub use notice::{Notice, WebhookId};
-pub use place::{PlaceRules, PlacedBy};
+pub use notice::{BackupEvent, WebhookId};
+pub use place::{DirectoryRules, DirectorySetBy};
 pub use profile::Profile;
 pub use server::{Server, ServerState};
 pub use trace::{RequestId, Trace, TraceParent};

@@ -40,7 +40,7 @@ impl fmt::Display for WebhookId {
 
 /// Something that became true of a backup.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notice {
+pub struct BackupEvent {
     /// Its place in the order of all notices. Whoever has seen one has missed none before it.
     pub number: i64,
     /// Its name: the same however often it is told.
@@ -54,7 +54,7 @@ pub struct Notice {
     /// Which backup.
     pub backup: BackupId,
     /// The backup as it was then; none when it was gone already.
-    pub as_it_was: Option<Told>,
+    pub as_it_was: Option<BackupSnapshot>,
     /// Why something failed, as a sentence.
     pub error: Option<String>,
     /// When.
@@ -63,7 +63,7 @@ pub struct Notice {
 
 /// A backup at the time of a notice, as the database writes it down.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Told {
+pub struct BackupSnapshot {
     /// What people call it.
     pub name: String,
     /// `creating`, `completed` or `failed`.
@@ -88,7 +88,7 @@ pub struct Told {
 
 /// A notice as others read it: fields may be added, none is ever removed.
 #[derive(Clone, Debug, Serialize)]
-pub struct Body<'a> {
+pub struct EventBody<'a> {
     id: Uuid,
     /// 0 for a test, which has no place in the order.
     sequence: i64,
@@ -121,11 +121,11 @@ struct BackupBody<'a> {
     failed_at: Option<String>,
 }
 
-impl Notice {
+impl BackupEvent {
     /// Returns what others read.
-    pub fn body(&self) -> Body<'_> {
+    pub fn body(&self) -> EventBody<'_> {
         let was = self.as_it_was.as_ref();
-        Body {
+        EventBody {
             id: self.id,
             sequence: self.number,
             event: &self.kind,
@@ -153,7 +153,7 @@ impl Notice {
     }
 }
 
-impl Body<'_> {
+impl EventBody<'_> {
     /// Returns the notice's name.
     pub fn id(&self) -> Uuid {
         self.id

@@ -5,11 +5,11 @@
 
 /// What the database says of the backup that an object belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Traces {
+pub struct BackupRecord {
     /// Whether it knows the server.
     pub is_server_known: bool,
     /// What it holds of the backup, if the archive is to lie on this disk.
-    pub row: Row,
+    pub row: RecordState,
     /// Whether a job of the backup has not ended.
     pub is_in_use: bool,
     /// Whether it remembers that the backup was deleted.
@@ -18,7 +18,7 @@ pub struct Traces {
 
 /// A backup as far as it decides about objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Row {
+pub enum RecordState {
     /// There is none.
     None,
     /// There is one, whose archive lies on another disk.
@@ -46,17 +46,17 @@ pub enum Fate {
 }
 
 /// Decides about an object of the attempt `attempt`.
-pub fn fate(attempt: u32, traces: &Traces) -> Fate {
+pub fn fate(attempt: u32, traces: &BackupRecord) -> Fate {
     if traces.is_in_use {
         return Fate::Needed;
     }
     match traces.row {
-        Row::Creating => Fate::Needed,
-        Row::Completed { attempt: wrote } if wrote == attempt => Fate::Needed,
+        RecordState::Creating => Fate::Needed,
+        RecordState::Completed { attempt: wrote } if wrote == attempt => Fate::Needed,
         // Every attempt has keys of its own, and the one that counted is another.
-        Row::Completed { .. } | Row::Failed => Fate::LeftOver,
-        Row::None if traces.is_server_known && traces.was_deleted => Fate::LeftOver,
-        Row::None | Row::Elsewhere => Fate::Unknown,
+        RecordState::Completed { .. } | RecordState::Failed => Fate::LeftOver,
+        RecordState::None if traces.is_server_known && traces.was_deleted => Fate::LeftOver,
+        RecordState::None | RecordState::Elsewhere => Fate::Unknown,
     }
 }
 
@@ -66,35 +66,35 @@ mod tests {
 
     #[test]
     fn only_what_is_proven_to_be_left_over_is() {
-        let traces = |row, was_deleted| Traces {
+        let traces = |row, was_deleted| BackupRecord {
             is_server_known: true,
             row,
             is_in_use: false,
             was_deleted,
         };
         for (row, was_deleted, expected) in [
-            (Row::Creating, false, Fate::Needed),
-            (Row::Completed { attempt: 2 }, false, Fate::Needed),
-            (Row::Completed { attempt: 1 }, false, Fate::LeftOver),
-            (Row::Completed { attempt: 3 }, false, Fate::LeftOver),
-            (Row::Failed, false, Fate::LeftOver),
-            (Row::Elsewhere, false, Fate::Unknown),
-            (Row::Elsewhere, true, Fate::Unknown),
-            (Row::None, false, Fate::Unknown),
-            (Row::None, true, Fate::LeftOver),
+            (RecordState::Creating, false, Fate::Needed),
+            (RecordState::Completed { attempt: 2 }, false, Fate::Needed),
+            (RecordState::Completed { attempt: 1 }, false, Fate::LeftOver),
+            (RecordState::Completed { attempt: 3 }, false, Fate::LeftOver),
+            (RecordState::Failed, false, Fate::LeftOver),
+            (RecordState::Elsewhere, false, Fate::Unknown),
+            (RecordState::Elsewhere, true, Fate::Unknown),
+            (RecordState::None, false, Fate::Unknown),
+            (RecordState::None, true, Fate::LeftOver),
         ] {
             let known = traces(row, was_deleted);
             assert_eq!(fate(2, &known), expected, "{known:?}");
-            let used = Traces {
+            let used = BackupRecord {
                 is_in_use: true,
                 ..known
             };
             assert_eq!(fate(2, &used), Fate::Needed, "{used:?}");
-            let strange = Traces {
+            let strange = BackupRecord {
                 is_server_known: false,
                 ..known
             };
-            if row == Row::None {
+            if row == RecordState::None {
                 assert_eq!(fate(2, &strange), Fate::Unknown, "{strange:?}");
             }
         }

@@ -14,7 +14,7 @@ pub const DIRECTORY_MAX: usize = 4095;
 
 /// Who said where a server's directory is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum PlacedBy {
+pub enum DirectorySetBy {
     /// Somebody on the machine, who can read its files anyway.
     #[default]
     Admin,
@@ -22,7 +22,7 @@ pub enum PlacedBy {
     Application,
 }
 
-impl PlacedBy {
+impl DirectorySetBy {
     /// Returns the name in the database.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -41,7 +41,7 @@ impl PlacedBy {
 
 /// Why a directory can't be a server's. The texts follow the directory's name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PlaceRefused {
+pub enum DirectoryRefused {
     /// It does not begin with a slash.
     #[error("must be an absolute path")]
     NotAbsolute,
@@ -78,66 +78,70 @@ pub enum PlaceRefused {
 /// taken away.
 ///
 /// # Errors
-/// [`PlaceRefused`].
-pub fn parse(text: &str) -> Result<PathBuf, PlaceRefused> {
+/// [`DirectoryRefused`].
+pub fn parse(text: &str) -> Result<PathBuf, DirectoryRefused> {
     if text.contains('\0') {
-        return Err(PlaceRefused::Nul);
+        return Err(DirectoryRefused::Nul);
     }
     if text.len() > DIRECTORY_MAX {
-        return Err(PlaceRefused::TooLong);
+        return Err(DirectoryRefused::TooLong);
     }
     let path = Path::new(text);
     if !path.is_absolute() {
-        return Err(PlaceRefused::NotAbsolute);
+        return Err(DirectoryRefused::NotAbsolute);
     }
     if path.components().any(|part| part == Component::ParentDir) {
-        return Err(PlaceRefused::Dots);
+        return Err(DirectoryRefused::Dots);
     }
     let path: PathBuf = path.components().collect();
     if path.parent().is_none() {
-        return Err(PlaceRefused::Root);
+        return Err(DirectoryRefused::Root);
     }
     Ok(path)
 }
 
 /// What the settings say about the places of servers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PlaceRules {
+pub struct DirectoryRules {
     /// Folders that servers must lie in; none means anywhere, but not for the application API.
     pub roots: Vec<PathBuf>,
     /// The folders of disks, which no server may share.
     pub disks: BTreeMap<DiskName, PathBuf>,
 }
 
-impl PlaceRules {
+impl DirectoryRules {
     /// Checks a directory that `placed_by` has named. A root itself is no place for a server: a
     /// restore works beside the directory, which would be outside.
     ///
     /// # Errors
-    /// [`PlaceRefused`].
-    pub fn check(&self, directory: &Path, placed_by: PlacedBy) -> Result<(), PlaceRefused> {
+    /// [`DirectoryRefused`].
+    pub fn check(
+        &self,
+        directory: &Path,
+        placed_by: DirectorySetBy,
+    ) -> Result<(), DirectoryRefused> {
         if directory.parent().is_none() {
-            return Err(PlaceRefused::Root);
+            return Err(DirectoryRefused::Root);
         }
         if self.roots.is_empty() {
             match placed_by {
-                PlacedBy::Admin => {}
-                PlacedBy::Application => return Err(PlaceRefused::NoRoots),
+                DirectorySetBy::Admin => {}
+                DirectorySetBy::Application => return Err(DirectoryRefused::NoRoots),
             }
         } else if !self.roots.iter().any(|root| lies_below(directory, root)) {
-            return Err(PlaceRefused::OutsideRoots);
+            return Err(DirectoryRefused::OutsideRoots);
         }
         for (disk, folder) in &self.disks {
             if folder.starts_with(directory) || directory.starts_with(folder) {
-                return Err(PlaceRefused::Disk { disk: disk.clone() });
+                return Err(DirectoryRefused::Disk { disk: disk.clone() });
             }
         }
         Ok(())
     }
 
     /// Says whether a directory that `placed_by` has named may lie anywhere.
-    pub fn is_free(&self, placed_by: PlacedBy) -> bool {
-        self.roots.is_empty() && placed_by == PlacedBy::Admin
+    pub fn is_free(&self, placed_by: DirectorySetBy) -> bool {
+        self.roots.is_empty() && placed_by == DirectorySetBy::Admin
     }
 }
 
@@ -155,13 +159,13 @@ mod tests {
             ("/srv/a", Ok("/srv/a")),
             ("//srv/./a//", Ok("/srv/a")),
             ("/srv/..a", Ok("/srv/..a")),
-            ("srv/a", Err(PlaceRefused::NotAbsolute)),
-            ("", Err(PlaceRefused::NotAbsolute)),
-            ("/srv/../etc", Err(PlaceRefused::Dots)),
-            ("/srv/a/..", Err(PlaceRefused::Dots)),
-            ("/srv/a\0b", Err(PlaceRefused::Nul)),
-            ("/", Err(PlaceRefused::Root)),
-            ("/./", Err(PlaceRefused::Root)),
+            ("srv/a", Err(DirectoryRefused::NotAbsolute)),
+            ("", Err(DirectoryRefused::NotAbsolute)),
+            ("/srv/../etc", Err(DirectoryRefused::Dots)),
+            ("/srv/a/..", Err(DirectoryRefused::Dots)),
+            ("/srv/a\0b", Err(DirectoryRefused::Nul)),
+            ("/", Err(DirectoryRefused::Root)),
+            ("/./", Err(DirectoryRefused::Root)),
         ] {
             let expected = expected.map(PathBuf::from);
             let found = parse(text);
@@ -171,41 +175,44 @@ mod tests {
             }
         }
         let long = format!("/{}", "a".repeat(DIRECTORY_MAX));
-        assert_eq!(parse(&long), Err(PlaceRefused::TooLong));
+        assert_eq!(parse(&long), Err(DirectoryRefused::TooLong));
     }
 
     #[test]
     fn a_server_lies_below_a_root_and_never_with_a_disk() {
         let disk = DiskName::parse("local").expect("a name");
-        let rules = |roots: &[&str]| PlaceRules {
+        let rules = |roots: &[&str]| DirectoryRules {
             roots: roots.iter().map(PathBuf::from).collect(),
             disks: [(disk.clone(), PathBuf::from("/srv/backups"))].into(),
         };
-        let with_disk = || Err(PlaceRefused::Disk { disk: disk.clone() });
+        let with_disk = || Err(DirectoryRefused::Disk { disk: disk.clone() });
         for (directory, roots, admin, application) in [
-            ("/etc", &[][..], Ok(()), Err(PlaceRefused::NoRoots)),
+            ("/etc", &[][..], Ok(()), Err(DirectoryRefused::NoRoots)),
             ("/srv/a", &["/srv"], Ok(()), Ok(())),
             ("/srv/a", &["/home", "/srv"], Ok(()), Ok(())),
             (
                 "/srv",
                 &["/srv"],
-                Err(PlaceRefused::OutsideRoots),
-                Err(PlaceRefused::OutsideRoots),
+                Err(DirectoryRefused::OutsideRoots),
+                Err(DirectoryRefused::OutsideRoots),
             ),
             (
                 "/srvx/a",
                 &["/srv"],
-                Err(PlaceRefused::OutsideRoots),
-                Err(PlaceRefused::OutsideRoots),
+                Err(DirectoryRefused::OutsideRoots),
+                Err(DirectoryRefused::OutsideRoots),
             ),
             ("/srv/backups", &["/srv"], with_disk(), with_disk()),
             ("/srv/backups/a", &["/srv"], with_disk(), with_disk()),
-            ("/srv", &[], with_disk(), Err(PlaceRefused::NoRoots)),
+            ("/srv", &[], with_disk(), Err(DirectoryRefused::NoRoots)),
         ] {
             let rules = rules(roots);
             let directory = Path::new(directory);
-            assert_eq!(rules.check(directory, PlacedBy::Admin), admin);
-            assert_eq!(rules.check(directory, PlacedBy::Application), application);
+            assert_eq!(rules.check(directory, DirectorySetBy::Admin), admin);
+            assert_eq!(
+                rules.check(directory, DirectorySetBy::Application),
+                application
+            );
         }
     }
 }

@@ -19,7 +19,7 @@ pub struct Policy {
     /// How old a backup may get, in days; 0 means any age.
     pub days: u32,
     /// What decides about good backups in place of `days`.
-    pub thinning: Thinning,
+    pub thinning: KeepRules,
     /// Down to how many creating and completed backups the oldest ones go; `None` leaves that alone.
     pub rotate_to: Option<u32>,
 }
@@ -27,7 +27,7 @@ pub struct Policy {
 /// How backups are thinned out, as users of restic know it: a backup stays that any of these keeps. All 0 means
 /// that nothing is thinned out. Days, weeks and months are those of UTC, weeks begin on Monday.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Thinning {
+pub struct KeepRules {
     /// Everything that is younger than so many days.
     pub within_days: u32,
     /// The newest ones.
@@ -49,12 +49,12 @@ impl Policy {
     pub fn of_server(
         self,
         own_days: Option<u32>,
-        own_rules: Option<Thinning>,
+        own_rules: Option<KeepRules>,
         rotate_to: Option<u32>,
     ) -> Self {
         let thinning = match (own_rules, own_days) {
             (Some(rules), _) => rules,
-            (None, Some(_)) => Thinning::default(),
+            (None, Some(_)) => KeepRules::default(),
             (None, None) => self.thinning,
         };
         Self {
@@ -73,7 +73,7 @@ pub struct Candidate {
     /// When it was asked for, whose state of the server it holds.
     pub created_at: DateTime<Utc>,
     /// Where it stands.
-    pub outcome: Outcome,
+    pub outcome: CandidateState,
     /// Whether it is kept from deletion.
     pub is_locked: bool,
     /// Whether a job is working with it.
@@ -82,7 +82,7 @@ pub struct Candidate {
 
 /// Where a backup stands, as far as it matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum CandidateState {
     /// Waiting or being archived.
     Creating,
     /// It has an archive.
@@ -97,30 +97,30 @@ pub enum Outcome {
 impl Candidate {
     /// Says whether the server could be restored from it, as far as anybody knows.
     pub fn is_good(&self) -> bool {
-        self.outcome == Outcome::Completed { is_good: true }
+        self.outcome == CandidateState::Completed { is_good: true }
     }
 
     fn is_completed(&self) -> bool {
-        matches!(self.outcome, Outcome::Completed { .. })
+        matches!(self.outcome, CandidateState::Completed { .. })
     }
 
     fn is_counted(&self) -> bool {
-        self.outcome != Outcome::Failed
+        self.outcome != CandidateState::Failed
     }
 }
 
 /// What becomes of a backup.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum RetentionVerdict {
     /// It stays.
-    Keep(Kept),
+    Keep(KeepReason),
     /// It goes.
-    Remove(Gone),
+    Remove(RemoveReason),
 }
 
 /// Why a backup stays.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kept {
+pub enum KeepReason {
     /// It is still being created.
     Creating,
     /// It is locked.
@@ -136,12 +136,12 @@ pub enum Kept {
     /// It is no older than so many days.
     Young(u32),
     /// Rules keep it.
-    Rules(BTreeSet<Rule>),
+    Rules(BTreeSet<KeepRule>),
 }
 
 /// A rule that keeps backups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Rule {
+pub enum KeepRule {
     /// `keep_within_days`.
     Within,
     /// `keep_last`.
@@ -158,7 +158,7 @@ pub enum Rule {
 
 /// Why a backup goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Gone {
+pub enum RemoveReason {
     /// It is older than so many days.
     Old(u32),
     /// It failed, and that is longer ago than so many days.
@@ -169,7 +169,7 @@ pub enum Gone {
     OverLimit(u32),
 }
 
-impl fmt::Display for Verdict {
+impl fmt::Display for RetentionVerdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Keep(kept) => kept.fmt(f),
@@ -178,7 +178,7 @@ impl fmt::Display for Verdict {
     }
 }
 
-impl fmt::Display for Kept {
+impl fmt::Display for KeepReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Creating => f.write_str("it is being created"),
@@ -196,7 +196,7 @@ impl fmt::Display for Kept {
     }
 }
 
-impl fmt::Display for Gone {
+impl fmt::Display for RemoveReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Old(days) => write!(f, "it is older than {days} days"),
@@ -210,7 +210,7 @@ impl fmt::Display for Gone {
     }
 }
 
-impl Rule {
+impl KeepRule {
     /// Returns the name of its setting.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -229,38 +229,42 @@ pub fn decide(
     candidates: &[Candidate],
     policy: &Policy,
     now: DateTime<Utc>,
-) -> Vec<(Candidate, Verdict)> {
+) -> Vec<(Candidate, RetentionVerdict)> {
     let mut newest_first = candidates.to_vec();
     newest_first.sort_by_key(|c| std::cmp::Reverse((c.created_at, c.id)));
     let newest = newest_first.iter().find(|c| c.is_completed()).map(|c| c.id);
     let newest_good = newest_first.iter().find(|c| c.is_good()).map(|c| c.id);
     let kept_by = policy.thinning.keep(&newest_first, now);
 
-    let by_age = |candidate: &Candidate, gone: fn(u32) -> Gone| match policy.days {
-        0 => Verdict::Keep(Kept::Forever),
-        days if is_older(candidate, days, now) => Verdict::Remove(gone(days)),
-        days => Verdict::Keep(Kept::Young(days)),
+    let by_age = |candidate: &Candidate, gone: fn(u32) -> RemoveReason| match policy.days {
+        0 => RetentionVerdict::Keep(KeepReason::Forever),
+        days if is_older(candidate, days, now) => RetentionVerdict::Remove(gone(days)),
+        days => RetentionVerdict::Keep(KeepReason::Young(days)),
     };
     let judge = |candidate: &Candidate| {
         let is = |id: Option<BackupId>| id == Some(candidate.id);
         match candidate.outcome {
-            Outcome::Creating => Verdict::Keep(Kept::Creating),
-            _ if candidate.is_locked => Verdict::Keep(Kept::Locked),
-            _ if candidate.is_in_use => Verdict::Keep(Kept::InUse),
-            Outcome::Failed => by_age(candidate, Gone::FailedLongAgo),
-            Outcome::Completed { .. } if is(newest) => Verdict::Keep(Kept::Newest),
-            Outcome::Completed { .. } if is(newest_good) => Verdict::Keep(Kept::NewestGood),
+            CandidateState::Creating => RetentionVerdict::Keep(KeepReason::Creating),
+            _ if candidate.is_locked => RetentionVerdict::Keep(KeepReason::Locked),
+            _ if candidate.is_in_use => RetentionVerdict::Keep(KeepReason::InUse),
+            CandidateState::Failed => by_age(candidate, RemoveReason::FailedLongAgo),
+            CandidateState::Completed { .. } if is(newest) => {
+                RetentionVerdict::Keep(KeepReason::Newest)
+            }
+            CandidateState::Completed { .. } if is(newest_good) => {
+                RetentionVerdict::Keep(KeepReason::NewestGood)
+            }
             // No rule counts a damaged one. It goes with its age, so that there is time to look at it.
-            Outcome::Completed { is_good: true } if policy.thinning.is_on() => {
+            CandidateState::Completed { is_good: true } if policy.thinning.is_on() => {
                 match kept_by.get(&candidate.id) {
-                    Some(rules) => Verdict::Keep(Kept::Rules(rules.clone())),
-                    None => Verdict::Remove(Gone::Thinned),
+                    Some(rules) => RetentionVerdict::Keep(KeepReason::Rules(rules.clone())),
+                    None => RetentionVerdict::Remove(RemoveReason::Thinned),
                 }
             }
-            Outcome::Completed { .. } => by_age(candidate, Gone::Old),
+            CandidateState::Completed { .. } => by_age(candidate, RemoveReason::Old),
         }
     };
-    let mut decided: Vec<(Candidate, Verdict)> = newest_first
+    let mut decided: Vec<(Candidate, RetentionVerdict)> = newest_first
         .iter()
         .map(|candidate| (*candidate, judge(candidate)))
         .collect();
@@ -271,9 +275,9 @@ pub fn decide(
 }
 
 /// Lets the oldest go that may, until no more than `limit` are left that count.
-fn rotate(newest_first: &mut [(Candidate, Verdict)], limit: u32) {
-    let stays = |(candidate, verdict): &&(Candidate, Verdict)| {
-        candidate.is_counted() && matches!(verdict, Verdict::Keep(_))
+fn rotate(newest_first: &mut [(Candidate, RetentionVerdict)], limit: u32) {
+    let stays = |(candidate, verdict): &&(Candidate, RetentionVerdict)| {
+        candidate.is_counted() && matches!(verdict, RetentionVerdict::Keep(_))
     };
     let staying = newest_first.iter().filter(stays).count();
     let mut too_many = staying.saturating_sub(usize::try_from(limit).unwrap_or(usize::MAX));
@@ -283,10 +287,12 @@ fn rotate(newest_first: &mut [(Candidate, Verdict)], limit: u32) {
         }
         let is_free = matches!(
             verdict,
-            Verdict::Keep(Kept::Forever | Kept::Young(_) | Kept::Rules(_))
+            RetentionVerdict::Keep(
+                KeepReason::Forever | KeepReason::Young(_) | KeepReason::Rules(_)
+            )
         );
         if candidate.is_completed() && is_free {
-            *verdict = Verdict::Remove(Gone::OverLimit(limit));
+            *verdict = RetentionVerdict::Remove(RemoveReason::OverLimit(limit));
             too_many -= 1;
         }
     }
@@ -298,7 +304,7 @@ fn is_older(candidate: &Candidate, days: u32, now: DateTime<Utc>) -> bool {
     oldest.is_some_and(|oldest| candidate.created_at < oldest)
 }
 
-impl Thinning {
+impl KeepRules {
     /// Says whether it decides about anything.
     pub fn is_on(&self) -> bool {
         *self != Self::default()
@@ -309,29 +315,31 @@ impl Thinning {
         &self,
         newest_first: &[Candidate],
         now: DateTime<Utc>,
-    ) -> BTreeMap<BackupId, BTreeSet<Rule>> {
-        let mut kept: BTreeMap<BackupId, BTreeSet<Rule>> = BTreeMap::new();
+    ) -> BTreeMap<BackupId, BTreeSet<KeepRule>> {
+        let mut kept: BTreeMap<BackupId, BTreeSet<KeepRule>> = BTreeMap::new();
         let good = || newest_first.iter().filter(|c| c.is_good());
         let within = good().filter(|c| self.within_days > 0 && !is_older(c, self.within_days, now));
         let last = good().take(usize::try_from(self.last).unwrap_or(usize::MAX));
         for (rule, candidates) in [
-            (Rule::Within, within.collect::<Vec<_>>()),
-            (Rule::Last, last.collect()),
+            (KeepRule::Within, within.collect::<Vec<_>>()),
+            (KeepRule::Last, last.collect()),
         ] {
             for candidate in candidates {
                 kept.entry(candidate.id).or_default().insert(rule);
             }
         }
         type SpanOf = fn(DateTime<Utc>) -> (i32, u32, u32);
-        let spans: [(Rule, u32, SpanOf); 4] = [
-            (Rule::Hourly, self.hourly, |t| {
+        let spans: [(KeepRule, u32, SpanOf); 4] = [
+            (KeepRule::Hourly, self.hourly, |t| {
                 (t.year(), t.ordinal(), t.hour())
             }),
-            (Rule::Daily, self.daily, |t| (t.year(), t.ordinal(), 0)),
-            (Rule::Weekly, self.weekly, |t| {
+            (KeepRule::Daily, self.daily, |t| (t.year(), t.ordinal(), 0)),
+            (KeepRule::Weekly, self.weekly, |t| {
                 (t.iso_week().year(), t.iso_week().week(), 0)
             }),
-            (Rule::Monthly, self.monthly, |t| (t.year(), t.month(), 0)),
+            (KeepRule::Monthly, self.monthly, |t| {
+                (t.year(), t.month(), 0)
+            }),
         ];
         for (rule, count, span_of) in spans {
             let (mut left, mut last_span) = (count, None);

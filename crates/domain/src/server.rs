@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 
 use crate::id::{ServerId, UserId};
 use crate::name::{DiskName, NodeName};
-use crate::place::PlacedBy;
-use crate::retention::Thinning;
+use crate::place::DirectorySetBy;
+use crate::retention::KeepRules;
 
 /// A server as the database holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub struct Server {
     /// The node on which a worker sees that directory.
     pub node: NodeName,
     /// Who said so.
-    pub placed_by: PlacedBy,
+    pub placed_by: DirectorySetBy,
     /// The disk for its new backups; `None` takes the default disk.
     pub disk: Option<DiskName>,
     /// What the panel says it is doing.
@@ -46,7 +46,7 @@ pub struct ServerLimits {
     /// How long backups are kept, in days; 0 means for ever.
     pub retention_days: Option<u32>,
     /// Which backups are kept, in place of what the settings say.
-    pub keep: Option<Thinning>,
+    pub keep: Option<KeepRules>,
     /// Whether it may have one more backup at its limit, for which the oldest unlocked one goes afterwards.
     pub rotate: bool,
 }

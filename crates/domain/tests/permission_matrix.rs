@@ -5,26 +5,27 @@ use std::fmt::Write;
 
 use chrono::DateTime;
 use holdfast_domain::access::Action;
-use holdfast_domain::backup::{Completed, Notes, Purpose};
+use holdfast_domain::backup::{BackupNotes, Completed, Purpose};
 use holdfast_domain::limit::{Allowance, Load, Throttle, check_create, check_idle};
 use holdfast_domain::{
-    Backup, BackupId, BackupState, DiskName, JobKind, Permission, ServerId, ServerState, Standing,
+    Backup, BackupId, BackupState, DiskName, JobKind, Permission, ServerAccess, ServerId,
+    ServerState,
 };
 use uuid::Uuid;
 
 #[test]
 fn each_standing_may_do_exactly_what_it_was_given() {
     let mut standings = vec![
-        ("owner".to_owned(), Standing::Owner),
-        ("admin".to_owned(), Standing::Admin),
+        ("owner".to_owned(), ServerAccess::Owner),
+        ("admin".to_owned(), ServerAccess::Admin),
         (
             "subuser without any".to_owned(),
-            Standing::Subuser(BTreeSet::new()),
+            ServerAccess::Subuser(BTreeSet::new()),
         ),
     ];
     for permission in Permission::ALL {
         let name = format!("subuser with {}", permission.as_str());
-        standings.push((name, Standing::Subuser(BTreeSet::from([permission]))));
+        standings.push((name, ServerAccess::Subuser(BTreeSet::from([permission]))));
     }
     let mut table = format!("{:30}", "");
     for action in Action::ALL {
@@ -52,7 +53,7 @@ fn each_state_of_a_backup_and_its_server_allows_exactly_this() {
         sha256: [0; 32],
         size_bytes: 1,
         attempt: 1,
-        notes: Notes::default(),
+        notes: BackupNotes::default(),
     });
     let failed = BackupState::Failed {
         at,

@@ -12,7 +12,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use holdfast_postgres::{Options, PrivatePostgres};
+use holdfast_postgres::{PostgresOptions, PrivatePostgres};
 
 const USAGE: &str = "usage: with-postgres DIR [--durable] [--apply FOLDER] -- COMMAND…";
 
@@ -50,9 +50,9 @@ async fn run(arguments: Vec<String>) -> Result<ExitCode, Box<dyn Error>> {
         _ => return Err(USAGE.into()),
     };
     let (program, arguments) = command.split_first().ok_or(USAGE)?;
-    let options = Options {
+    let options = PostgresOptions {
         durable,
-        ..Options::new(directory)
+        ..PostgresOptions::new(directory)
     };
     let postgres = PrivatePostgres::start(&options).await?;
     let outcome = async {

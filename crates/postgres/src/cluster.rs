@@ -10,7 +10,7 @@ use crate::guard::Guard;
 use crate::log::Log;
 use crate::owner::Owner;
 use crate::wire::{self, Refusal, Rows};
-use crate::{Error, Options, folder, postmaster};
+use crate::{Error, PostgresOptions, folder, postmaster};
 
 /// How long a start may take, and how long one that recovers from a crash.
 const START: Duration = Duration::from_secs(30);
@@ -36,7 +36,7 @@ pub struct PrivatePostgres {
 
 /// What making and starting have in common.
 struct Plan<'a> {
-    options: &'a Options,
+    options: &'a PostgresOptions,
     directory: PathBuf,
     data: PathBuf,
     address: Address,
@@ -52,7 +52,7 @@ impl PrivatePostgres {
     ///
     /// # Errors
     /// Any kind of [`Error`] but `NotReady`, `Ended` and `Stop`; nothing half made is left behind.
-    pub async fn start(options: &Options) -> Result<Self, Error> {
+    pub async fn start(options: &PostgresOptions) -> Result<Self, Error> {
         let directory = std::path::absolute(&options.directory)?;
         let address = Address::of(&directory)?;
         let data = directory.join("data");

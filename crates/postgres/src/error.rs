@@ -7,7 +7,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The folder given as `Options::binaries` lacks `initdb` or `postgres`.
+    /// The folder given as `ApiOptions::binaries` lacks `initdb` or `postgres`.
     #[error("no {program} in {}, which was given as the folder of PostgreSQL's programs", folder.display())]
     BinariesIncomplete {
         /// The program that is missing.

@@ -42,7 +42,7 @@ pub use owner::running;
 
 /// Says where a private cluster lives and how careful it is with its bytes.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct PostgresOptions {
     /// The cluster's own folder, such as `DATA/postgres`; made when it is missing.
     pub directory: PathBuf,
     /// Whether committed data survives a power cut. `false` turns `fsync`, `synchronous_commit` and
@@ -52,7 +52,7 @@ pub struct Options {
     pub binaries: Option<PathBuf>,
 }
 
-impl Options {
+impl PostgresOptions {
     /// Describes a durable cluster in `directory` that runs on whatever binaries are found.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         Self {

@@ -15,10 +15,10 @@ use crate::encryption::{self, Encryption, sealed_bytes};
 use crate::error::Error;
 use crate::gcs::{GcsDisk, GcsOptions};
 use crate::key::StorageKey;
-use crate::listing::{Listing, Partials, PartialsOf};
+use crate::listing::{Listing, PartialUploads, PartialsOf};
 use crate::local::LocalDisk;
 use crate::meter::{Meter, Operation};
-use crate::reader::Reader;
+use crate::reader::ObjectReader;
 use crate::s3::{S3Disk, S3Options};
 use crate::upload::Upload;
 
@@ -45,7 +45,7 @@ pub(crate) enum Backend {
 
 /// What an upload that never ended has left behind.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Partial {
+pub struct PartialUpload {
     /// What it was to become.
     pub key: StorageKey,
     /// What [`Disk::remove_partial`] needs to find it.
@@ -173,13 +173,13 @@ impl Disk {
     ///
     /// # Errors
     /// [`Error::NotFound`] when the object is not there.
-    pub async fn read(&self, key: StorageKey, range: Range<u64>) -> Result<Reader, Error> {
+    pub async fn read(&self, key: StorageKey, range: Range<u64>) -> Result<ObjectReader, Error> {
         let opened = self.open_reader(key, range).await;
         let reader = self.count(Operation::Read, opened)?;
         Ok(reader.metered(self.meter.clone()))
     }
 
-    async fn open_reader(&self, key: StorageKey, range: Range<u64>) -> Result<Reader, Error> {
+    async fn open_reader(&self, key: StorageKey, range: Range<u64>) -> Result<ObjectReader, Error> {
         match &self.encryption {
             None => self.backend.read(key, range).await,
             Some(keys) => {
@@ -264,20 +264,20 @@ impl Disk {
     }
 
     /// Lists what unfinished uploads have left behind.
-    pub fn partials(&self) -> Partials {
+    pub fn partials(&self) -> PartialUploads {
         let of = match &self.backend {
             Backend::Local(disk) => PartialsOf::Local(disk.list(None)),
             Backend::S3(disk) => PartialsOf::S3(disk.partials("")),
             Backend::Gcs(_) => PartialsOf::Gcs,
         };
-        Partials::new(of, self.meter.clone())
+        PartialUploads::new(of, self.meter.clone())
     }
 
     /// Removes what an unfinished upload has left behind.
     ///
     /// # Errors
     /// When the disk refuses.
-    pub async fn remove_partial(&self, partial: &Partial) -> Result<(), Error> {
+    pub async fn remove_partial(&self, partial: &PartialUpload) -> Result<(), Error> {
         let ended = match &self.backend {
             Backend::Local(disk) => disk.remove_partial(partial).await,
             Backend::S3(disk) => disk.remove_partial(partial).await,
@@ -335,11 +335,15 @@ impl Backend {
     }
 
     /// Reads what lies on the disk, as it lies there.
-    pub(crate) async fn read(&self, key: StorageKey, range: Range<u64>) -> Result<Reader, Error> {
+    pub(crate) async fn read(
+        &self,
+        key: StorageKey,
+        range: Range<u64>,
+    ) -> Result<ObjectReader, Error> {
         match self {
-            Self::Local(disk) => disk.read(key, range).await.map(Reader::from),
-            Self::S3(disk) => disk.read(key, range).await.map(Reader::from),
-            Self::Gcs(disk) => disk.read(key, range).await.map(Reader::from),
+            Self::Local(disk) => disk.read(key, range).await.map(ObjectReader::from),
+            Self::S3(disk) => disk.read(key, range).await.map(ObjectReader::from),
+            Self::Gcs(disk) => disk.read(key, range).await.map(ObjectReader::from),
         }
     }
 }

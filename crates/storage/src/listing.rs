@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use holdfast_domain::ServerId;
 
-use crate::disk::Partial;
+use crate::disk::PartialUpload;
 use crate::error::Error;
 use crate::gcs::GcsListing;
 use crate::key::StorageKey;
@@ -93,7 +93,7 @@ impl LocalListing {
         }
     }
 
-    async fn next_partials(&mut self) -> Result<Option<Vec<Partial>>, Error> {
+    async fn next_partials(&mut self) -> Result<Option<Vec<PartialUpload>>, Error> {
         match self.next_server().await? {
             Some(server) => self.disk.partials(server).await.map(Some),
             None => Ok(None),
@@ -104,7 +104,7 @@ impl LocalListing {
 /// What uploads have left on a disk that have not ended, page by page, running ones among them: only the caller
 /// knows which those are. A server that can't tell has none to tell of.
 #[derive(Debug)]
-pub struct Partials {
+pub struct PartialUploads {
     of: PartialsOf,
     meter: Option<Meter>,
 }
@@ -117,7 +117,7 @@ pub(crate) enum PartialsOf {
     Gcs,
 }
 
-impl Partials {
+impl PartialUploads {
     pub(crate) fn new(of: PartialsOf, meter: Option<Meter>) -> Self {
         Self { of, meter }
     }
@@ -127,7 +127,7 @@ impl Partials {
     ///
     /// # Errors
     /// When the disk can't be read.
-    pub async fn next_page(&mut self) -> Result<Option<Vec<Partial>>, Error> {
+    pub async fn next_page(&mut self) -> Result<Option<Vec<PartialUpload>>, Error> {
         let page = match &mut self.of {
             PartialsOf::Local(listing) => listing.next_partials().await,
             PartialsOf::S3(listing) => listing.next_page().await,

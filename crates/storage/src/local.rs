@@ -18,7 +18,7 @@ use std::sync::Arc;
 use fs_err as fs;
 use holdfast_domain::{BackupId, DiskName, ServerId};
 
-use crate::disk::Partial;
+use crate::disk::PartialUpload;
 use crate::error::Error;
 use crate::key::StorageKey;
 use crate::listing::{LocalListing, Object};
@@ -198,12 +198,15 @@ impl LocalDisk {
     pub(crate) async fn partials(
         self: &Arc<Self>,
         server: ServerId,
-    ) -> Result<Vec<Partial>, Error> {
+    ) -> Result<Vec<PartialUpload>, Error> {
         self.blocking(self.root.display(), move |disk| disk.partials_of(server))
             .await
     }
 
-    pub(crate) async fn remove_partial(self: &Arc<Self>, partial: &Partial) -> Result<(), Error> {
+    pub(crate) async fn remove_partial(
+        self: &Arc<Self>,
+        partial: &PartialUpload,
+    ) -> Result<(), Error> {
         let path = self.partial_path(partial.key);
         self.blocking(&partial.handle, move |disk| disk.remove(&path))
             .await
@@ -265,12 +268,12 @@ impl LocalDisk {
         Ok(found)
     }
 
-    fn partials_of(&self, server: ServerId) -> io::Result<Vec<Partial>> {
+    fn partials_of(&self, server: ServerId) -> io::Result<Vec<PartialUpload>> {
         let mut found = Vec::new();
         for (key, path) in self.objects_of(server)? {
             if path == self.partial_path(key) {
                 let metadata = fs::symlink_metadata(&path);
-                found.push(Partial {
+                found.push(PartialUpload {
                     key,
                     handle: path.display().to_string(),
                     written_at: metadata.and_then(|found| found.modified()).ok(),

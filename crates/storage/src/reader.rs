@@ -18,7 +18,7 @@ const PIECE_BYTES: usize = 256 * 1024;
 /// was asked for and is there: a connection that is cut is made again where it was cut, and an
 /// object that turns out shorter than it was is an error.
 #[derive(Debug)]
-pub struct Reader {
+pub struct ObjectReader {
     source: Source,
     meter: Option<Meter>,
 }
@@ -42,31 +42,31 @@ pub(crate) struct LocalReader {
     pub(crate) object: String,
 }
 
-impl From<LocalReader> for Reader {
+impl From<LocalReader> for ObjectReader {
     fn from(reader: LocalReader) -> Self {
         Self::plain(Source::Local(reader))
     }
 }
 
-impl From<S3Reader> for Reader {
+impl From<S3Reader> for ObjectReader {
     fn from(reader: S3Reader) -> Self {
         Self::plain(Source::S3(reader))
     }
 }
 
-impl From<GcsReader> for Reader {
+impl From<GcsReader> for ObjectReader {
     fn from(reader: GcsReader) -> Self {
         Self::plain(Source::Gcs(reader))
     }
 }
 
-impl From<OpenedReader> for Reader {
+impl From<OpenedReader> for ObjectReader {
     fn from(reader: OpenedReader) -> Self {
         Self::plain(Source::Opened(reader))
     }
 }
 
-impl Reader {
+impl ObjectReader {
     fn plain(source: Source) -> Self {
         Self {
             source,

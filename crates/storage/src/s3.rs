@@ -24,7 +24,7 @@ use holdfast_domain::{BackupId, DiskName, ServerId};
 use tokio::sync::OnceCell;
 
 use crate::checked::Checked;
-use crate::disk::Partial;
+use crate::disk::PartialUpload;
 use crate::disposition::disposition;
 use crate::error::Error;
 use crate::key::StorageKey;
@@ -193,7 +193,7 @@ impl S3Disk {
         S3Partials::below(self, prefix)
     }
 
-    pub(crate) async fn remove_partial(&self, partial: &Partial) -> Result<(), Error> {
+    pub(crate) async fn remove_partial(&self, partial: &PartialUpload) -> Result<(), Error> {
         self.abandon(partial.key, &partial.handle).await
     }
 

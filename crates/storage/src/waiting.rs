@@ -6,25 +6,25 @@ use bytes::{Buf as _, Bytes};
 use tokio::sync::mpsc;
 
 use crate::error::Error;
-use crate::reader::Reader;
+use crate::reader::ObjectReader;
 
 /// How many pieces may wait for whoever reads them.
 const WAITING: usize = 2;
 
-/// An object's bytes, as [`Reader`] has them, for threads that may wait. A disk that fails is an [`io::Error`]
+/// An object's bytes, as [`ObjectReader`] has them, for threads that may wait. A disk that fails is an [`io::Error`]
 /// around the [`Error`].
 #[derive(Debug)]
-pub struct WaitingReader {
+pub struct BlockingReader {
     /// None is the end; an end without it is a failure.
     pieces: mpsc::Receiver<Result<Option<Bytes>, Error>>,
     piece: Bytes,
     has_ended: bool,
 }
 
-impl Reader {
+impl ObjectReader {
     /// Carries the bytes to a thread that may wait for them; must be called where tokio runs. Once what is returned
     /// is dropped, nothing more is read.
-    pub fn waiting(mut self) -> WaitingReader {
+    pub fn waiting(mut self) -> BlockingReader {
         let (send, pieces) = mpsc::channel(WAITING);
         tokio::spawn(async move {
             loop {
@@ -35,7 +35,7 @@ impl Reader {
                 }
             }
         });
-        WaitingReader {
+        BlockingReader {
             pieces,
             piece: Bytes::new(),
             has_ended: false,
@@ -43,7 +43,7 @@ impl Reader {
     }
 }
 
-impl Read for WaitingReader {
+impl Read for BlockingReader {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         while self.piece.is_empty() {
             if self.has_ended {

@@ -8,12 +8,12 @@ use chrono::{DateTime, Utc};
 use tracing::Span;
 
 use holdfast_db::Database;
-use holdfast_db::jobs::Bounds;
+use holdfast_db::jobs::ConcurrencyLimits;
 use holdfast_domain::retention::Policy;
-use holdfast_domain::{DiskName, NodeName, PlaceRules, TraceParent};
+use holdfast_domain::{DirectoryRules, DiskName, NodeName, TraceParent};
 use holdfast_storage::Disks;
 
-use crate::metrics::Metrics;
+use crate::metrics::WorkerMetrics;
 use crate::outage::Outage;
 use crate::power::Power;
 
@@ -27,11 +27,11 @@ pub struct Context {
     /// The disks that this node can reach.
     pub disks: Disks,
     /// What is counted.
-    pub metrics: Metrics,
+    pub metrics: WorkerMetrics,
     /// Makes a job's span a part of the request that asked for it, where spans are sent on.
     pub adopt: fn(&Span, &TraceParent),
     /// The settings.
-    pub options: Options,
+    pub options: WorkerOptions,
     /// The clock, for people's eyes; leases go by the database's clock.
     pub now: fn() -> DateTime<Utc>,
     /// Random numbers in 0.0 ..= 1.0, so that workers that failed together do not come back together.
@@ -40,7 +40,7 @@ pub struct Context {
 
 /// The settings of a worker.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct WorkerOptions {
     /// The node whose servers it sees.
     pub node: NodeName,
     /// This worker's own name, never used by another one, not even after a restart.
@@ -52,7 +52,7 @@ pub struct Options {
     /// How many jobs it runs at once.
     pub concurrency: usize,
     /// How many jobs run at once over all workers of a node, and with a disk.
-    pub bounds: Bounds,
+    pub bounds: ConcurrencyLimits,
     /// How long a job is its own without a sign of life.
     pub lease: Duration,
     /// The level of compression, 0 to 9.
@@ -72,14 +72,14 @@ pub struct Options {
     /// How servers are stopped before they are restored.
     pub power: Power,
     /// Where servers' directories may lie.
-    pub places: PlaceRules,
+    pub places: DirectoryRules,
     /// What is done without being asked for.
-    pub keeping: Maintenance,
+    pub keeping: MaintenanceOptions,
 }
 
 /// What is done without being asked for, how often, and how long things stay.
 #[derive(Clone, Copy, Debug)]
-pub struct Maintenance {
+pub struct MaintenanceOptions {
     /// How long backups stay.
     pub policy: Policy,
     /// How many backups a server may have that says nothing of its own.

@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use holdfast_archive::Control;
-use holdfast_db::jobs::{self, Claim, Hold};
-use holdfast_domain::Progress;
+use holdfast_db::jobs::{self, Claim, HeartbeatReply};
+use holdfast_domain::JobProgress;
 use holdfast_domain::job::Phase;
 
 use crate::context::Context;
@@ -139,9 +139,9 @@ impl Work {
         self.stop.cancel();
     }
 
-    fn progress(&self) -> Progress {
+    fn progress(&self) -> JobProgress {
         let counted = self.control.progress();
-        Progress {
+        JobProgress {
             phase: *self.phase.lock().unwrap_or_else(PoisonError::into_inner),
             bytes_done: counted.bytes_done,
             bytes_total: counted.bytes_total,
@@ -170,7 +170,7 @@ impl Drop for Lease {
 
 async fn keep(context: Arc<Context>, work: Arc<Work>) {
     let lease = context.options.lease;
-    let mut written: Option<Progress> = None;
+    let mut written: Option<JobProgress> = None;
     let mut last_beat = Instant::now();
     loop {
         tokio::select! {
@@ -197,18 +197,18 @@ async fn keep(context: Arc<Context>, work: Arc<Work>) {
             continue;
         };
         match beat {
-            Ok(Hold::Ours) => {
+            Ok(HeartbeatReply::Ours) => {
                 context.outage.over();
                 written = Some(progress);
                 last_beat = Instant::now();
             }
-            Ok(Hold::Cancelled { by }) => {
+            Ok(HeartbeatReply::Cancelled { by }) => {
                 last_beat = Instant::now();
                 if work.cancelled_by.set(by).is_ok() {
                     work.halt();
                 }
             }
-            Ok(Hold::Lost) => {
+            Ok(HeartbeatReply::Lost) => {
                 tracing::warn!(job = %work.claim.id, backup = %work.claim.backup, "the lease is lost; dropping the work");
                 work.lost.cancel();
                 work.halt();

@@ -29,12 +29,12 @@ mod verification;
 mod verify_archive;
 pub mod webhooks;
 
-pub use context::{Context, Maintenance, Options};
+pub use context::{Context, MaintenanceOptions, WorkerOptions};
 pub use measure::measure;
-pub use metrics::Metrics;
+pub use metrics::WorkerMetrics;
 pub use outage::Outage;
-pub use retention::{Decided, Keeping, run as retain};
+pub use retention::{RetentionDecision, RetentionRun, run as retain};
 pub use runner::run;
-pub use sweep::{Finding, Kind, NotSwept, Sweep, Swept};
-pub use verification::{Verified, record_verdict};
-pub use verify_archive::{Examination, NoVerdict, Verdict};
+pub use sweep::{FindingKind, Sweep, SweepError, SweepFinding, SweepReport};
+pub use verification::{VerifiedBackup, record_verdict};
+pub use verify_archive::{ArchiveCheck, ArchiveVerdict, VerifyError};

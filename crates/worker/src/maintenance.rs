@@ -23,7 +23,7 @@ use serde_json::json;
 
 use crate::context::Context;
 use crate::{registration, verification};
-use leadership::Office;
+use leadership::Leader;
 
 /// How often jobs whose time has come are looked for.
 const PROMOTE: Duration = Duration::from_secs(1);
@@ -42,8 +42,8 @@ pub(crate) async fn maintain(context: Arc<Context>, shutdown: CancellationToken)
     staging::recover(&context, &shutdown).await;
     let begun = Instant::now();
     let settled = SETTLE.min(context.options.keeping.sweep_interval);
-    let mut leader = Office::new("leader".to_owned());
-    let mut of_node = Office::new(format!("node {}", context.options.node));
+    let mut leader = Leader::new("leader".to_owned());
+    let mut of_node = Leader::new(format!("node {}", context.options.node));
     let mut round: u32 = 0;
     while !shutdown.is_cancelled() {
         let may_sweep = begun.elapsed() >= settled;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_archive::{Control, Rules};
-use holdfast_domain::{PlaceRules, Server};
+use holdfast_archive::{Control, IgnoreRules};
+use holdfast_domain::{DirectoryRules, Server};
 
 use crate::server_directory;
 
@@ -13,7 +13,7 @@ const QUICK: Duration = Duration::from_secs(2);
 
 /// Counts the bytes that a backup of a server would read. Nothing when that takes too long, or the files can't
 /// be seen from here: the backup itself will say why.
-pub async fn measure(rules: PlaceRules, server: Server, patterns: Vec<String>) -> Option<u64> {
+pub async fn measure(rules: DirectoryRules, server: Server, patterns: Vec<String>) -> Option<u64> {
     let control = Arc::new(Control::new());
     let watched = Arc::clone(&control);
     let counting = tokio::task::spawn_blocking(move || {
@@ -23,7 +23,7 @@ pub async fn measure(rules: PlaceRules, server: Server, patterns: Vec<String>) -
             true => holdfast_archive::read_pteroignore(&directory).ok()?.lines,
             false => patterns,
         };
-        let rules = Rules::new(&lines).ok()?;
+        let rules = IgnoreRules::new(&lines).ok()?;
         let totals = holdfast_archive::scan(&directory, &rules, &watched).ok()?;
         Some(totals.bytes)
     });

@@ -25,7 +25,7 @@ const RATIOS: [f64; 9] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0];
 
 /// What the workers of a process count together.
 #[derive(Clone, Debug)]
-pub struct Metrics {
+pub struct WorkerMetrics {
     ended: Family<Ended, Counter>,
     durations: Family<OfKind, Histogram, fn() -> Histogram>,
     failures: Family<Failed, Counter>,
@@ -85,7 +85,7 @@ impl Outcome {
     }
 }
 
-impl Default for Metrics {
+impl Default for WorkerMetrics {
     fn default() -> Self {
         Self {
             ended: Family::default(),
@@ -102,7 +102,7 @@ impl Default for Metrics {
     }
 }
 
-impl Metrics {
+impl WorkerMetrics {
     /// Has what workers count shown.
     pub fn register(&self, registry: &mut Registry) {
         registry.register(

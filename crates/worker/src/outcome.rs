@@ -1,10 +1,10 @@
 //! How an attempt of a job ended.
 
-use holdfast_db::jobs::Failure;
+use holdfast_db::jobs::JobFailure;
 use holdfast_domain::backup::Completed;
 use holdfast_domain::report::chain;
 
-use crate::verify_archive::Verdict;
+use crate::verify_archive::ArchiveVerdict;
 
 /// What a job has done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub(crate) enum Done {
     /// Removed a server's archives, or left them as it was told.
     ServerDeleted,
     /// Read an archive back.
-    Verified(Verdict),
+    Verified(ArchiveVerdict),
     /// Found nothing left to do.
     Nothing,
 }
@@ -29,9 +29,9 @@ pub(crate) enum NotDone {
     /// It was told to stop: the lease is lost, or the worker is going.
     Stopped,
     /// It may succeed later.
-    Retry(Failure, Reason),
+    Retry(JobFailure, Reason),
     /// It can't succeed.
-    Final(Failure, Reason),
+    Final(JobFailure, Reason),
 }
 
 /// Why an attempt failed, in one word out of few: for counting, while its sentence is for people.
@@ -111,7 +111,7 @@ impl Reason {
 impl NotDone {
     /// A failure that trying again may mend.
     pub(crate) fn retry(sentence: impl Into<String>, detail: impl Into<String>) -> Self {
-        let failure = Failure {
+        let failure = JobFailure {
             sentence: sentence.into(),
             detail: detail.into(),
         };
@@ -120,7 +120,7 @@ impl NotDone {
 
     /// A failure that trying again can't mend.
     pub(crate) fn terminal(sentence: impl Into<String>, detail: impl Into<String>) -> Self {
-        let failure = Failure {
+        let failure = JobFailure {
             sentence: sentence.into(),
             detail: detail.into(),
         };

@@ -174,7 +174,7 @@ impl Halt {
         if !self.was_stopped {
             return failed;
         }
-        let add = |mut failure: holdfast_db::jobs::Failure| {
+        let add = |mut failure: holdfast_db::jobs::JobFailure| {
             failure.sentence.push_str(" The server is stopped.");
             failure
         };

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use holdfast_db::workers::{self, Presence};
+use holdfast_db::workers::{self, WorkerRegistration};
 
 use crate::context::Context;
 use holdfast_domain::report::chain;
@@ -22,7 +22,7 @@ pub(crate) async fn announce(context: &Context) {
             disk_free_bytes.insert(name.clone(), free);
         }
     }
-    let presence = Presence {
+    let presence = WorkerRegistration {
         name: &options.worker,
         node: &options.node,
         version: env!("CARGO_PKG_VERSION"),

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
-use holdfast_db::retention::{self as rows, Held, Server};
+use holdfast_db::retention::{self as rows, RetentionBackup, RetentionServer};
 use holdfast_db::{Database, Error, Transaction};
-use holdfast_domain::retention::{Policy, Verdict, decide};
+use holdfast_domain::retention::{Policy, RetentionVerdict, decide};
 use holdfast_domain::{DiskName, JobId, NodeName, ServerId};
 
 use crate::context::Context;
@@ -19,7 +19,7 @@ const DELETIONS: usize = 200;
 
 /// What decides, and where deletions are done.
 #[derive(Clone, Debug)]
-pub struct Keeping {
+pub struct RetentionRun {
     /// What holds for servers that say nothing of their own.
     pub policy: Policy,
     /// How many backups such a server may have.
@@ -30,11 +30,11 @@ pub struct Keeping {
 
 /// What was decided about a backup.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Decided {
+pub struct RetentionDecision {
     /// The backup.
-    pub backup: Held,
+    pub backup: RetentionBackup,
     /// What becomes of it, and why.
-    pub verdict: Verdict,
+    pub verdict: RetentionVerdict,
     /// The job that removes it.
     pub job: Option<JobId>,
 }
@@ -46,11 +46,11 @@ pub struct Decided {
 /// When the database can't be used; what was asked for until then stays asked for.
 pub async fn run(
     database: &Database,
-    keeping: &Keeping,
+    keeping: &RetentionRun,
     only: Option<ServerId>,
     is_dry: bool,
     now: DateTime<Utc>,
-    mut told: impl FnMut(Decided),
+    mut told: impl FnMut(RetentionDecision),
 ) -> Result<(), Error> {
     let mut after = None;
     loop {
@@ -68,7 +68,7 @@ pub async fn run(
         };
         after = Some(last.id);
         let ids: Vec<ServerId> = servers.iter().map(|server| server.id).collect();
-        let mut held: BTreeMap<ServerId, Vec<Held>> = BTreeMap::new();
+        let mut held: BTreeMap<ServerId, Vec<RetentionBackup>> = BTreeMap::new();
         for backup in rows::held_by(database, &ids).await? {
             held.entry(backup.server).or_default().push(backup);
         }
@@ -77,7 +77,9 @@ pub async fn run(
                 continue;
             };
             let decided = judge(keeping, &server, backups, now);
-            let goes = |decided: &Decided| matches!(decided.verdict, Verdict::Remove(_));
+            let goes = |decided: &RetentionDecision| {
+                matches!(decided.verdict, RetentionVerdict::Remove(_))
+            };
             if is_dry || !decided.iter().any(goes) {
                 decided.into_iter().for_each(&mut told);
                 continue;
@@ -88,25 +90,25 @@ pub async fn run(
 }
 
 fn judge(
-    keeping: &Keeping,
-    server: &Server,
-    backups: Vec<Held>,
+    keeping: &RetentionRun,
+    server: &RetentionServer,
+    backups: Vec<RetentionBackup>,
     now: DateTime<Utc>,
-) -> Vec<Decided> {
+) -> Vec<RetentionDecision> {
     let candidates: Vec<_> = backups.iter().map(|backup| backup.candidate).collect();
     let limit = server.limit.unwrap_or(keeping.backups_per_server);
     let rotate_to = server.rotate.then_some(limit);
     let policy = keeping
         .policy
         .of_server(server.days, server.rules, rotate_to);
-    let mut by_id: BTreeMap<_, Held> = backups
+    let mut by_id: BTreeMap<_, RetentionBackup> = backups
         .into_iter()
         .map(|backup| (backup.candidate.id, backup))
         .collect();
     let decided = decide(&candidates, &policy, now).into_iter();
     decided
         .filter_map(|(candidate, verdict)| {
-            Some(Decided {
+            Some(RetentionDecision {
                 backup: by_id.remove(&candidate.id)?,
                 verdict,
                 job: None,
@@ -119,10 +121,10 @@ fn judge(
 /// that was all; what is told then is all of it.
 async fn ask(
     database: &Database,
-    keeping: &Keeping,
-    server: &Server,
+    keeping: &RetentionRun,
+    server: &RetentionServer,
     now: DateTime<Utc>,
-    told: &mut impl FnMut(Decided),
+    told: &mut impl FnMut(RetentionDecision),
 ) -> Result<bool, Error> {
     let mut transaction = database.begin().await?;
     let Some((server, backups)) = rows::hold(&mut transaction, server.id).await? else {
@@ -131,7 +133,7 @@ async fn ask(
     let mut decided = judge(keeping, &server, backups, now);
     let mut asked = 0;
     for decided in &mut decided {
-        let Verdict::Remove(gone) = decided.verdict else {
+        let RetentionVerdict::Remove(gone) = decided.verdict else {
             continue;
         };
         if asked == DELETIONS {
@@ -145,7 +147,7 @@ async fn ask(
     transaction.commit().await?;
     // Should nothing have been asked for, the next look would find the same.
     let is_all = asked < DELETIONS || decided.iter().all(|decided| decided.job.is_none());
-    let goes = |decided: &Decided| matches!(decided.verdict, Verdict::Remove(_));
+    let goes = |decided: &RetentionDecision| matches!(decided.verdict, RetentionVerdict::Remove(_));
     decided
         .into_iter()
         .filter(|decided| is_all || goes(decided) && decided.job.is_some())
@@ -159,18 +161,18 @@ async fn ask(
 pub(crate) async fn rotate(
     context: &Context,
     transaction: &mut Transaction,
-    server: &Server,
+    server: &RetentionServer,
 ) -> Result<(), Error> {
-    let mut keeping = Keeping::of(context);
+    let mut keeping = RetentionRun::of(context);
     // Age is another matter, and another time.
     keeping.policy = Policy::default();
-    let always = Server {
+    let always = RetentionServer {
         days: None,
         ..server.clone()
     };
     let backups = rows::held_in(transaction, server.id).await?;
     for decided in judge(&keeping, &always, backups, (context.now)()) {
-        if let Verdict::Remove(gone) = decided.verdict {
+        if let RetentionVerdict::Remove(gone) = decided.verdict {
             let node = keeping.node_of(server, &decided.backup);
             let reason = format!("rotation: {gone}");
             rows::remove(transaction, &decided.backup, node, &reason).await?;
@@ -179,7 +181,7 @@ pub(crate) async fn rotate(
     Ok(())
 }
 
-impl Keeping {
+impl RetentionRun {
     pub(crate) fn of(context: &Context) -> Self {
         let disks = context.disks.iter();
         let shared = disks.filter(|(_, disk)| !disk.is_of_one_node());
@@ -191,7 +193,11 @@ impl Keeping {
     }
 
     /// The node whose worker can remove a backup's archive: the server's own, or the one in whose folder it lies.
-    fn node_of<'a>(&self, server: &'a Server, backup: &'a Held) -> &'a NodeName {
+    fn node_of<'a>(
+        &self,
+        server: &'a RetentionServer,
+        backup: &'a RetentionBackup,
+    ) -> &'a NodeName {
         match &backup.node {
             Some(node) if !self.shared_disks.contains(&backup.disk) => node,
             _ => &server.node,

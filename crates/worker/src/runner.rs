@@ -10,7 +10,7 @@ use tracing::{Instrument as _, Span, field};
 
 use holdfast_db::jobs::{self, Claim};
 use holdfast_db::{Listener, Signal};
-use holdfast_domain::job::Lane;
+use holdfast_domain::job::WorkerSlot;
 
 use crate::context::Context;
 use crate::jobs as work_of;
@@ -110,14 +110,14 @@ async fn take_jobs(
         let busy = working.len() + spare.available_permits();
         let free = (context.options.concurrency + SPARE_HANDS).saturating_sub(busy);
         if free > 0 {
-            for claim in claim(context, Lane::Main, free).await {
+            for claim in claim(context, WorkerSlot::Main, free).await {
                 let span = span(context, &claim);
                 let handled = handle(Arc::clone(context), claim, leaving.clone());
                 working.spawn(handled.instrument(span));
             }
         }
         if let Ok(hand) = Arc::clone(&spare).try_acquire_owned()
-            && let Some(claim) = claim(context, Lane::Spare, 1).await.pop()
+            && let Some(claim) = claim(context, WorkerSlot::Spare, 1).await.pop()
         {
             let span = span(context, &claim);
             let done = handle(Arc::clone(context), claim, leaving.clone());
@@ -140,14 +140,14 @@ async fn take_jobs(
     }
 }
 
-async fn claim(context: &Context, lane: Lane, limit: usize) -> Vec<Claim> {
+async fn claim(context: &Context, lane: WorkerSlot, limit: usize) -> Vec<Claim> {
     let options = &context.options;
     let (database, node) = (&context.database, &options.node);
     let (worker, lease, bounds) = (&options.worker, options.lease, &options.bounds);
     let claimed = match (bounds.is_on(), lane) {
         (true, _) => jobs::claim_bounded(database, node, worker, lease, limit, bounds, lane).await,
-        (false, Lane::Main) => jobs::claim(database, node, worker, lease, limit).await,
-        (false, Lane::Spare) => jobs::claim_spare(database, node, worker, lease, limit).await,
+        (false, WorkerSlot::Main) => jobs::claim(database, node, worker, lease, limit).await,
+        (false, WorkerSlot::Spare) => jobs::claim_spare(database, node, worker, lease, limit).await,
     };
     match claimed {
         Ok(claims) => {

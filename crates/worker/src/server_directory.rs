@@ -6,8 +6,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use holdfast_domain::place::PlaceRefused;
-use holdfast_domain::{PlaceRules, PlacedBy, Server};
+use holdfast_domain::place::DirectoryRefused;
+use holdfast_domain::{DirectoryRules, DirectorySetBy, Server};
 
 use crate::context::Context;
 use crate::outcome::{NotDone, Reason};
@@ -21,7 +21,7 @@ pub(crate) enum Misplaced {
         /// Without links.
         directory: PathBuf,
         /// Why not.
-        refused: PlaceRefused,
+        refused: DirectoryRefused,
     },
     /// It can't be found out.
     #[error("the server's directory `{}` can't be resolved", directory.display())]
@@ -36,9 +36,9 @@ pub(crate) enum Misplaced {
 /// Returns the directory to work with. Where the settings say something about places it is free of
 /// links and lies where it may; elsewhere it is as it was registered.
 pub(crate) fn resolve(
-    rules: &PlaceRules,
+    rules: &DirectoryRules,
     directory: &Path,
-    placed_by: PlacedBy,
+    placed_by: DirectorySetBy,
 ) -> Result<PathBuf, Misplaced> {
     if rules.is_free(placed_by) {
         return Ok(directory.to_owned());
@@ -50,7 +50,7 @@ pub(crate) fn resolve(
     // A folder of the settings that is not there can't be compared by more than its name.
     let without_links =
         |folder: &PathBuf| fs_err::canonicalize(folder).unwrap_or_else(|_| folder.clone());
-    let real_rules = PlaceRules {
+    let real_rules = DirectoryRules {
         roots: rules.roots.iter().map(without_links).collect(),
         disks: rules
             .disks
@@ -130,9 +130,9 @@ mod tests {
         symlink("inside", base.join("roots/in")).expect("a link");
         symlink("/nowhere/at/all", base.join("roots/dangling")).expect("a link");
         symlink("roots", base.join("alias")).expect("a link");
-        let rules = |root: &str| PlaceRules {
+        let rules = |root: &str| DirectoryRules {
             roots: vec![base.join(root)],
-            ..PlaceRules::default()
+            ..DirectoryRules::default()
         };
         for (root, directory, expected) in [
             ("roots", "roots/inside", Some("roots/inside")),
@@ -145,7 +145,7 @@ mod tests {
             ("roots", "outside", None),
             ("roots", "alias", None),
         ] {
-            for placed_by in [PlacedBy::Admin, PlacedBy::Application] {
+            for placed_by in [DirectorySetBy::Admin, DirectorySetBy::Application] {
                 let found = resolve(&rules(root), &base.join(directory), placed_by).ok();
                 assert_eq!(found, expected.map(|name| base.join(name)), "{directory}");
             }
@@ -154,9 +154,9 @@ mod tests {
 
     #[test]
     fn without_roots_only_somebody_on_the_machine_places_servers() {
-        let rules = PlaceRules::default();
+        let rules = DirectoryRules::default();
         let etc = Path::new("/etc");
-        assert!(resolve(&rules, etc, PlacedBy::Admin).is_ok());
-        assert!(resolve(&rules, etc, PlacedBy::Application).is_err());
+        assert!(resolve(&rules, etc, DirectorySetBy::Admin).is_ok());
+        assert!(resolve(&rules, etc, DirectorySetBy::Application).is_err());
     }
 }

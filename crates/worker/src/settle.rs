@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use holdfast_db::jobs::{self, Claim, Failure};
+use holdfast_db::jobs::{self, Claim, JobFailure};
 use holdfast_db::{Error, Transaction, activity, backups, retention, servers};
-use holdfast_domain::activity::{DeleteArgs, Event, Origin};
+use holdfast_domain::activity::{ActivityEvent, DeleteArgs, RequestOrigin};
 use holdfast_domain::backup::{self, Completed};
 use holdfast_domain::{BackupState, JobKind, retry};
 use holdfast_storage::{ArchiveKey, StorageKey};
@@ -69,7 +69,14 @@ async fn settle_done(context: &Context, work: &Work, done: &Done) -> Result<(), 
     let ours = match done {
         _ if !ours => false,
         Done::Created(completed) => {
-            record(&mut transaction, claim, Event::Complete, None, json!({})).await?;
+            record(
+                &mut transaction,
+                claim,
+                ActivityEvent::Complete,
+                None,
+                json!({}),
+            )
+            .await?;
             let ours = backups::complete(&mut transaction, claim.backup, completed).await?;
             if let Some(server) = rotating {
                 rotate(context, &mut transaction, &server).await?;
@@ -80,7 +87,14 @@ async fn settle_done(context: &Context, work: &Work, done: &Done) -> Result<(), 
             let args: Option<DeleteArgs> = serde_json::from_value(claim.args.clone()).ok();
             let (origin, reason) = args.map_or((None, None), |args| (args.origin, args.reason));
             let why = reason.map_or(json!({}), |reason| json!({ "reason": reason }));
-            record(&mut transaction, claim, Event::Delete, origin.as_ref(), why).await?;
+            record(
+                &mut transaction,
+                claim,
+                ActivityEvent::Delete,
+                origin.as_ref(),
+                why,
+            )
+            .await?;
             backups::delete(&mut transaction, claim.backup).await?;
             true
         }
@@ -92,7 +106,7 @@ async fn settle_done(context: &Context, work: &Work, done: &Done) -> Result<(), 
             record(
                 &mut transaction,
                 claim,
-                Event::RestoreComplete,
+                ActivityEvent::RestoreComplete,
                 None,
                 json!({}),
             )
@@ -156,7 +170,7 @@ async fn drop_orphan(context: &Context, claim: &Claim, completed: &Completed) ->
     Ok(())
 }
 
-async fn discard(context: &Context, claim: &Claim, failure: &Failure) -> Result<(), Error> {
+async fn discard(context: &Context, claim: &Claim, failure: &JobFailure) -> Result<(), Error> {
     let mut transaction = context.database.begin().await?;
     if !jobs::discard(&mut transaction, claim, failure).await? {
         // Whoever has it now may have removed what this attempt was working with.
@@ -168,10 +182,17 @@ async fn discard(context: &Context, claim: &Claim, failure: &Failure) -> Result<
     match claim.kind {
         JobKind::CreateBackup => {
             backups::fail(&mut transaction, claim.backup, &failure.sentence).await?;
-            record(&mut transaction, claim, Event::Fail, None, why).await?;
+            record(&mut transaction, claim, ActivityEvent::Fail, None, why).await?;
         }
         JobKind::RestoreBackup => {
-            record(&mut transaction, claim, Event::RestoreFailed, None, why).await?;
+            record(
+                &mut transaction,
+                claim,
+                ActivityEvent::RestoreFailed,
+                None,
+                why,
+            )
+            .await?;
         }
         // Nothing was done to the backup.
         JobKind::DeleteBackup => {}
@@ -191,8 +212,8 @@ async fn discard(context: &Context, claim: &Claim, failure: &Failure) -> Result<
 async fn record(
     transaction: &mut Transaction,
     claim: &Claim,
-    event: Event,
-    origin: Option<&Origin>,
+    event: ActivityEvent,
+    origin: Option<&RequestOrigin>,
     properties: Value,
 ) -> Result<(), Error> {
     activity::record(

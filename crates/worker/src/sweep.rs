@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
-use holdfast_db::{Database, Lead, Patience};
+use holdfast_db::{Database, LeaderLock, LockTimeout};
 use holdfast_domain::NodeName;
 use holdfast_domain::report::chain;
 use holdfast_storage::Disk;
@@ -46,7 +46,7 @@ pub struct Sweep<'a> {
 
 /// Why a sweep did not come to its end.
 #[derive(Debug, thiserror::Error)]
-pub enum NotSwept {
+pub enum SweepError {
     /// Another process sweeps the same disk.
     #[error("another process sweeps the disk `{0}`")]
     Busy(String),
@@ -63,20 +63,20 @@ pub enum NotSwept {
 
 /// What a sweep has found and done, as far as it came.
 #[derive(Debug, Default)]
-pub struct Swept {
+pub struct SweepReport {
     /// What was found and done, by name.
     pub counts: BTreeMap<&'static str, u64>,
     /// The first thousand things that were found.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<SweepFinding>,
     /// Why it ended early.
-    pub not_swept: Option<NotSwept>,
+    pub not_swept: Option<SweepError>,
 }
 
 /// Something that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
+pub struct SweepFinding {
     /// What kind of thing.
-    pub kind: Kind,
+    pub kind: FindingKind,
     /// Its name on the disk.
     pub object: String,
     /// Its size in bytes, where that is known.
@@ -89,7 +89,7 @@ pub struct Finding {
 
 /// Kinds of things that are not as they should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum FindingKind {
     /// An object that is needed no more.
     LeftOver,
     /// What an upload has left that has ended.
@@ -100,7 +100,7 @@ pub enum Kind {
     Missing,
 }
 
-impl Kind {
+impl FindingKind {
     /// Returns its name.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -112,13 +112,13 @@ impl Kind {
     }
 }
 
-impl Swept {
+impl SweepReport {
     /// Counts something.
     fn count(&mut self, name: &'static str, by: u64) {
         *self.counts.entry(name).or_default() += by;
     }
 
-    fn find(&mut self, finding: Finding) {
+    fn find(&mut self, finding: SweepFinding) {
         self.count(finding.kind.as_str(), 1);
         if finding.is_removed {
             self.count("removed", 1);
@@ -132,8 +132,8 @@ impl Swept {
 
 impl Sweep<'_> {
     /// Sweeps the whole disk.
-    pub async fn run(&self) -> Swept {
-        let mut swept = Swept::default();
+    pub async fn run(&self) -> SweepReport {
+        let mut swept = SweepReport::default();
         swept.not_swept = match self.lock().await {
             Ok(lock) => {
                 let ended = self.all(&mut swept).await;
@@ -146,8 +146,8 @@ impl Sweep<'_> {
     }
 
     /// Removes only what uploads have left that have ended.
-    pub async fn run_partials(&self) -> Swept {
-        let mut swept = Swept::default();
+    pub async fn run_partials(&self) -> SweepReport {
+        let mut swept = SweepReport::default();
         swept.not_swept = match self.lock().await {
             Ok(lock) => {
                 let ended = self.partials(&mut swept).await;
@@ -159,7 +159,7 @@ impl Sweep<'_> {
         swept
     }
 
-    async fn all(&self, swept: &mut Swept) -> Result<(), NotSwept> {
+    async fn all(&self, swept: &mut SweepReport) -> Result<(), SweepError> {
         self.partials(swept).await?;
         if !self.is_dry {
             let probes = self.disk.remove_probes(self.old_before()).await?;
@@ -169,16 +169,16 @@ impl Sweep<'_> {
     }
 
     /// Makes sure that nobody else sweeps the disk.
-    async fn lock(&self) -> Result<Lead, NotSwept> {
+    async fn lock(&self) -> Result<LeaderLock, SweepError> {
         let subject = subject(self.disk, self.node);
         let name = format!("sweep {subject}");
-        let lock = Lead::take(self.database, &name, Patience::Long).await?;
-        lock.ok_or(NotSwept::Busy(subject))
+        let lock = LeaderLock::take(self.database, &name, LockTimeout::Long).await?;
+        lock.ok_or(SweepError::Busy(subject))
     }
 
-    fn go_on(&self) -> Result<(), NotSwept> {
+    fn go_on(&self) -> Result<(), SweepError> {
         match self.stop.is_cancelled() {
-            true => Err(NotSwept::Stopped),
+            true => Err(SweepError::Stopped),
             false => Ok(()),
         }
     }
@@ -208,7 +208,7 @@ pub(crate) fn subject(disk: &Disk, node: &NodeName) -> String {
     }
 }
 
-impl NotSwept {
+impl SweepError {
     /// Tells it on one line.
     pub fn text(&self) -> String {
         chain(self)

@@ -4,15 +4,17 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use holdfast_db::backups::{Place, VerificationEnd, record_verification, schedule_verifications};
-use holdfast_db::jobs::{Claim, Failure};
+use holdfast_db::backups::{
+    ArchiveLocation, VerificationEnd, record_verification, schedule_verifications,
+};
+use holdfast_db::jobs::{Claim, JobFailure};
 use holdfast_db::{Error, Transaction, activity, backups};
-use holdfast_domain::activity::{Event, VerifyArgs};
+use holdfast_domain::activity::{ActivityEvent, VerifyArgs};
 use holdfast_domain::backup::VerificationState;
 use holdfast_domain::{BackupId, JobId, ServerId};
 
 use crate::context::Context;
-use crate::verify_archive::Verdict;
+use crate::verify_archive::ArchiveVerdict;
 
 /// After how long an archive whose disk could not be read is verified again, if its disk has a schedule.
 const AGAIN: Duration = Duration::from_secs(86_400);
@@ -28,7 +30,7 @@ pub(crate) async fn schedule(context: &Context) {
         if disk.check().await.is_err() {
             continue;
         }
-        let place = Place {
+        let place = ArchiveLocation {
             disk: name,
             of_node: disk.is_of_one_node().then_some(node),
         };
@@ -51,10 +53,10 @@ pub(crate) async fn schedule(context: &Context) {
 pub(crate) async fn record(
     transaction: &mut Transaction,
     claim: &Claim,
-    verdict: &Verdict,
+    verdict: &ArchiveVerdict,
 ) -> Result<(), Error> {
     let args: VerifyArgs = serde_json::from_value(claim.args.clone()).unwrap_or_default();
-    let verified = Verified {
+    let verified = VerifiedBackup {
         server: claim.server,
         backup: claim.backup,
         job: Some(claim.id),
@@ -66,7 +68,7 @@ pub(crate) async fn record(
 
 /// What was verified, and why.
 #[derive(Clone, Copy, Debug)]
-pub struct Verified {
+pub struct VerifiedBackup {
     /// Whose backup.
     pub server: ServerId,
     /// Which.
@@ -84,13 +86,15 @@ pub struct Verified {
 /// When the database can't be written.
 pub async fn record_verdict(
     transaction: &mut Transaction,
-    verified: Verified,
-    verdict: &Verdict,
+    verified: VerifiedBackup,
+    verdict: &ArchiveVerdict,
 ) -> Result<bool, Error> {
-    let Verified { server, backup, .. } = verified;
+    let VerifiedBackup { server, backup, .. } = verified;
     let (state, sentence) = match verdict {
-        Verdict::Whole { note } => (VerificationState::Passed, note.as_deref()),
-        Verdict::Bad { sentence, .. } => (VerificationState::Failed, Some(sentence.as_str())),
+        ArchiveVerdict::Whole { note } => (VerificationState::Passed, note.as_deref()),
+        ArchiveVerdict::Bad { sentence, .. } => {
+            (VerificationState::Failed, Some(sentence.as_str()))
+        }
     };
     let end = VerificationEnd {
         state,
@@ -102,19 +106,19 @@ pub async fn record_verdict(
         return Ok(false);
     }
     let (event, properties) = match verdict {
-        Verdict::Whole { note } => {
+        ArchiveVerdict::Whole { note } => {
             if let Some(note) = note {
                 tracing::warn!(%backup, %server, note, "an archive is whole, but not all beside it is");
             }
             if !verified.is_asked_for {
                 return Ok(true);
             }
-            (Event::VerifyComplete, json!({}))
+            (ActivityEvent::VerifyComplete, json!({}))
         }
         // Whoever is to be told that a backup is bad is told from here.
-        Verdict::Bad { sentence, detail } => {
+        ArchiveVerdict::Bad { sentence, detail } => {
             tracing::error!(%backup, %server, error = detail, "a backup is bad: its archive is damaged or missing");
-            (Event::VerifyFailed, json!({ "error": sentence }))
+            (ActivityEvent::VerifyFailed, json!({ "error": sentence }))
         }
     };
     activity::record(transaction, event, server, backup, None, &properties).await?;
@@ -126,7 +130,7 @@ pub(crate) async fn record_none(
     context: &Context,
     transaction: &mut Transaction,
     claim: &Claim,
-    failure: &Failure,
+    failure: &JobFailure,
 ) -> Result<(), Error> {
     let backup = backups::lock(transaction, claim.server, claim.backup).await?;
     let disk = backup.map(|backup| backup.disk);

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use holdfast_archive::{Control, Expected, Verified};
+use holdfast_archive::{Control, Expected, VerifySummary};
 use holdfast_domain::backup::Completed;
 use holdfast_domain::report::chain;
 use holdfast_storage::{ArchiveKey, Disk, Manifest, StorageKey};
@@ -23,7 +23,7 @@ const WAITING: usize = 4;
 
 /// What reading an archive back came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum ArchiveVerdict {
     /// It is what was stored.
     Whole {
         /// What is not as it was beside it, as a sentence.
@@ -40,7 +40,7 @@ pub enum Verdict {
 
 /// Why there is no verdict.
 #[derive(Debug, thiserror::Error)]
-pub enum NoVerdict {
+pub enum VerifyError {
     /// It was told to stop.
     #[error("told to stop")]
     Stopped,
@@ -54,7 +54,7 @@ pub enum NoVerdict {
 
 /// How an archive is read back.
 #[derive(Debug)]
-pub struct Examination<'a> {
+pub struct ArchiveCheck<'a> {
     /// Where it lies.
     pub disk: &'a Disk,
     /// What it is.
@@ -69,12 +69,12 @@ pub struct Examination<'a> {
     pub read_limit_bytes_per_second: Option<NonZeroU64>,
 }
 
-impl Examination<'_> {
+impl ArchiveCheck<'_> {
     /// Reads everything back.
     ///
     /// # Errors
-    /// [`NoVerdict`]: nothing is known then.
-    pub async fn run(&self) -> Result<Verdict, NoVerdict> {
+    /// [`VerifyError`]: nothing is known then.
+    pub async fn run(&self) -> Result<ArchiveVerdict, VerifyError> {
         let archive = self.archive().await?;
         let verified = match archive {
             Ok(verified) => verified,
@@ -91,7 +91,7 @@ impl Examination<'_> {
                 Beside::Note(note) => notes.push(note),
                 Beside::Contradicts(what) => {
                     let found = verified.entries;
-                    return Ok(Verdict::Bad {
+                    return Ok(ArchiveVerdict::Bad {
                         sentence: "The stored archive does not hold what was backed up.".to_owned(),
                         detail: format!("it holds {found} entries, but {what}"),
                     });
@@ -100,10 +100,10 @@ impl Examination<'_> {
         }
         let note = (!notes.is_empty())
             .then(|| format!("The archive is whole, but {}.", notes.join(", and ")));
-        Ok(Verdict::Whole { note })
+        Ok(ArchiveVerdict::Whole { note })
     }
 
-    async fn archive(&self) -> Result<Result<Verified, Verdict>, NoVerdict> {
+    async fn archive(&self) -> Result<Result<VerifySummary, ArchiveVerdict>, VerifyError> {
         let expected = Expected {
             sha256: self.completed.sha256,
             archive_bytes: self.completed.size_bytes,
@@ -116,26 +116,26 @@ impl Examination<'_> {
             .await;
         let read = match read {
             Ok(read) => read,
-            Err(NoVerdict::Disk(error)) => return self.unread(error).await.map(Err),
+            Err(VerifyError::Disk(error)) => return self.unread(error).await.map(Err),
             Err(other) => return Err(other),
         };
         use holdfast_archive::Error;
         match read {
             Ok(verified) => Ok(Ok(verified)),
-            Err(Error::Cancelled) => Err(NoVerdict::Stopped),
+            Err(Error::Cancelled) => Err(VerifyError::Stopped),
             Err(
                 error
                 @ (Error::HashMismatch { .. } | Error::Corrupt { .. } | Error::Hostile { .. }),
-            ) => Ok(Err(Verdict::Bad {
+            ) => Ok(Err(ArchiveVerdict::Bad {
                 sentence: "The stored archive is damaged: it is not what was backed up.".to_owned(),
                 detail: chain(&error),
             })),
-            Err(error) => Err(NoVerdict::Engine(chain(&error))),
+            Err(error) => Err(VerifyError::Engine(chain(&error))),
         }
     }
 
     /// Tells an archive that is bad from a disk that is away.
-    async fn unread(&self, error: holdfast_storage::Error) -> Result<Verdict, NoVerdict> {
+    async fn unread(&self, error: holdfast_storage::Error) -> Result<ArchiveVerdict, VerifyError> {
         use holdfast_storage::Error;
         let sentence = match &error {
             Error::NotFound { .. } => "The stored archive is missing.".to_owned(),
@@ -147,13 +147,13 @@ impl Examination<'_> {
             }
             _ => return Err(error.into()),
         };
-        Ok(Verdict::Bad {
+        Ok(ArchiveVerdict::Bad {
             sentence,
             detail: chain(&error),
         })
     }
 
-    async fn index(&self, archive: &Verified) -> Result<Beside, NoVerdict> {
+    async fn index(&self, archive: &VerifySummary) -> Result<Beside, VerifyError> {
         let read = self
             .stream(StorageKey::Index(self.key), |stream, _| {
                 holdfast_archive::check_index(stream)
@@ -176,7 +176,7 @@ impl Examination<'_> {
         })
     }
 
-    async fn manifest(&self, archive: &Verified) -> Result<Beside, NoVerdict> {
+    async fn manifest(&self, archive: &VerifySummary) -> Result<Beside, VerifyError> {
         let read = self
             .stream(StorageKey::Manifest(self.key), |stream, _| {
                 let mut text = Vec::new();
@@ -206,10 +206,10 @@ impl Examination<'_> {
         &self,
         key: StorageKey,
         read: impl FnOnce(Stream, u64) -> T + Send + 'static,
-    ) -> Result<T, NoVerdict> {
+    ) -> Result<T, VerifyError> {
         let opened = tokio::select! {
             opened = self.disk.read(key, 0..u64::MAX) => opened?,
-            () = self.stop.cancelled() => return Err(NoVerdict::Stopped),
+            () = self.stop.cancelled() => return Err(VerifyError::Stopped),
         };
         let size = opened.object_bytes();
         let (pieces, waiting) = mpsc::channel(WAITING);
@@ -222,14 +222,14 @@ impl Examination<'_> {
         let (carried, ended) = tokio::join!(self.carry(opened, pieces), reading);
         // A disk that failed is the reason why the engine failed.
         carried?;
-        ended.map_err(|error| NoVerdict::Engine(error.to_string()))
+        ended.map_err(|error| VerifyError::Engine(error.to_string()))
     }
 
     async fn carry(
         &self,
-        mut reader: holdfast_storage::Reader,
+        mut reader: holdfast_storage::ObjectReader,
         pieces: mpsc::Sender<Option<Bytes>>,
-    ) -> Result<(), NoVerdict> {
+    ) -> Result<(), VerifyError> {
         let begun = Instant::now();
         let mut read_bytes: u64 = 0;
         let carried = async {
@@ -239,7 +239,7 @@ impl Examination<'_> {
                 read_bytes += piece.as_ref().map_or(0, |piece| piece.len() as u64);
                 // Whoever does not listen any more has seen enough.
                 if pieces.send(piece).await.is_err() || is_last {
-                    return Ok::<(), NoVerdict>(());
+                    return Ok::<(), VerifyError>(());
                 }
                 if let Some(limit) = self.read_limit_bytes_per_second {
                     let due_ms = u128::from(read_bytes) * 1000 / u128::from(limit.get());
@@ -250,7 +250,7 @@ impl Examination<'_> {
         };
         tokio::select! {
             carried = carried => carried,
-            () = self.stop.cancelled() => Err(NoVerdict::Stopped),
+            () = self.stop.cancelled() => Err(VerifyError::Stopped),
         }
     }
 }
@@ -265,14 +265,14 @@ enum Beside {
 }
 
 /// Tells a part that is missing or damaged from a disk that is away.
-fn absent<T>(what: &str, read: Result<T, NoVerdict>) -> Result<Result<T, Beside>, NoVerdict> {
+fn absent<T>(what: &str, read: Result<T, VerifyError>) -> Result<Result<T, Beside>, VerifyError> {
     use holdfast_storage::Error;
     match read {
         Ok(read) => Ok(Ok(read)),
-        Err(NoVerdict::Disk(Error::NotFound { .. })) => {
+        Err(VerifyError::Disk(Error::NotFound { .. })) => {
             Ok(Err(Beside::Note(format!("{what} is missing"))))
         }
-        Err(NoVerdict::Disk(Error::Damaged { .. })) => {
+        Err(VerifyError::Disk(Error::Damaged { .. })) => {
             Ok(Err(Beside::Note(format!("{what} is damaged"))))
         }
         Err(other) => Err(other),

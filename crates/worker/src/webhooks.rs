@@ -13,12 +13,12 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use holdfast_db::webhooks::{self, Claimed, Delivery};
+use holdfast_db::webhooks::{self, ClaimedWebhook, Delivery};
 use holdfast_db::{Error, notices};
 use holdfast_domain::report::chain;
 use holdfast_domain::retry;
 
-pub use self::send::{Answer, NotSent, Sender};
+pub use self::send::{SendError, WebhookResponse, WebhookSender};
 use crate::context::Context;
 
 /// How often webhooks that have something to be told are looked for.
@@ -46,7 +46,7 @@ const GRACE: Duration = Duration::from_secs(2);
 
 /// Serves webhooks until `shutdown`.
 pub(crate) async fn tell(context: Arc<Context>, shutdown: CancellationToken) {
-    let sender = match Sender::new() {
+    let sender = match WebhookSender::new() {
         Ok(sender) => sender,
         Err(error) => {
             tracing::error!(error = chain(&error), "no webhook can be told");
@@ -107,7 +107,12 @@ async fn prune(context: &Context) {
     }
 }
 
-async fn serve(context: &Context, sender: &Sender, claimed: &Claimed, stop: &CancellationToken) {
+async fn serve(
+    context: &Context,
+    sender: &WebhookSender,
+    claimed: &ClaimedWebhook,
+    stop: &CancellationToken,
+) {
     if let Err(error) = turn(context, sender, claimed, stop).await {
         tracing::warn!(webhook = %claimed.id, error = chain(&error), "what became of a delivery could not be written down");
     }
@@ -119,8 +124,8 @@ async fn serve(context: &Context, sender: &Sender, claimed: &Claimed, stop: &Can
 /// Tells a webhook what is due, until its turn is over, it can't be reached, or the claim is lost.
 async fn turn(
     context: &Context,
-    sender: &Sender,
-    claimed: &Claimed,
+    sender: &WebhookSender,
+    claimed: &ClaimedWebhook,
     stop: &CancellationToken,
 ) -> Result<(), Error> {
     let begun = Instant::now();
@@ -144,8 +149,8 @@ async fn turn(
 /// Makes one delivery; says whether to go on with the next one.
 async fn deliver(
     context: &Context,
-    sender: &Sender,
-    claimed: &Claimed,
+    sender: &WebhookSender,
+    claimed: &ClaimedWebhook,
     delivery: &Delivery,
 ) -> Result<bool, Error> {
     let (database, notice) = (&context.database, &delivery.notice);

@@ -7,11 +7,11 @@ use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use holdfast_db::jobs::{self, Claim, Failure, NewJob};
+use holdfast_db::jobs::{self, Claim, JobFailure, NewJob};
 use holdfast_db::{Database, backups, servers};
-use holdfast_domain::backup::{Completed, Notes};
+use holdfast_domain::backup::{BackupNotes, Completed};
 use holdfast_domain::job::{BackupsFate, DeleteServerArgs, Phase};
-use holdfast_domain::{BackupId, BackupName, JobKind, NodeName, Progress};
+use holdfast_domain::{BackupId, BackupName, JobKind, JobProgress, NodeName};
 
 use crate::support::app::App;
 use crate::support::client::{Client, send};
@@ -85,13 +85,13 @@ impl Polled {
     }
 
     async fn progress(&self, claim: &Claim, phase: Phase) {
-        let progress = Progress {
+        let progress = JobProgress {
             bytes_done: 1,
             bytes_total: 4,
-            ..Progress::begin(phase)
+            ..JobProgress::begin(phase)
         };
         let hold = jobs::heartbeat(self.database(), claim, LEASE, Some(&progress)).await;
-        assert_eq!(hold.unwrap(), jobs::Hold::Ours);
+        assert_eq!(hold.unwrap(), jobs::HeartbeatReply::Ours);
     }
 
     async fn complete(&self, claim: &Claim) {
@@ -103,7 +103,7 @@ impl Polled {
                 sha256: [7; 32],
                 size_bytes: 5,
                 attempt: claim.attempt,
-                notes: Notes::default(),
+                notes: BackupNotes::default(),
             };
             let done = backups::complete(&mut transaction, claim.backup, &completed).await;
             assert!(done.unwrap());
@@ -123,8 +123,8 @@ impl Polled {
     }
 }
 
-fn failure() -> Failure {
-    Failure {
+fn failure() -> JobFailure {
+    JobFailure {
         sentence: "It rained.".to_owned(),
         detail: "water in the disk".to_owned(),
     }

@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use holdfast_db::Database;
-use holdfast_postgres::{Options, PrivatePostgres};
+use holdfast_postgres::{PostgresOptions, PrivatePostgres};
 
 use super::{SLOWLY, make_server, under_way};
 use crate::disks::Bucket;
@@ -216,7 +216,7 @@ async fn a_postgres_whose_disk_is_full_is_told_with_503_and_waited_for() {
 
 /// A migrated cluster of a test's own.
 pub(super) async fn start_postgres(folder: &Path) -> PrivatePostgres {
-    let options = Options::new(folder);
+    let options = PostgresOptions::new(folder);
     let postgres = PrivatePostgres::start(&options).await.unwrap();
     let database = Database::connect(&postgres.url("postgres"), 2)
         .await

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-use holdfast_postgres::{Options, PrivatePostgres};
+use holdfast_postgres::{PostgresOptions, PrivatePostgres};
 
 use super::full::start_postgres;
 use super::{SLOWLY, assert_kept, finished, make_server, under_way};
@@ -36,7 +36,7 @@ async fn a_postgres_that_crashes_in_the_middle_of_a_backup_and_comes_back_is_tol
     assert_eq!(owner.show(&uuid).await.status, 503);
 
     drop(postgres);
-    let postgres = PrivatePostgres::start(&Options::new(&cluster))
+    let postgres = PrivatePostgres::start(&PostgresOptions::new(&cluster))
         .await
         .unwrap();
     let backup = eventually("the backup has ended", async || {

@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 use uuid::Uuid;
 
-use holdfast_db::backups::{self, NewBackup, Pages, Wanted};
+use holdfast_db::backups::{self, BackupPages, NewBackup, PageRequest};
 use holdfast_db::{Error, jobs, servers};
 use holdfast_domain::{BackupId, BackupName, DiskName, JobKind, ServerId};
 
@@ -69,8 +69,8 @@ async fn backups_are_listed_over_all_servers_counted_locked_and_deleted() {
     assert_eq!(ids(None, None, 1).await, [second]);
     assert_eq!(ids(Some(one), Some("creating"), 9).await, [first]);
     assert_eq!(ids(None, Some("completed"), 9).await, []);
-    let pages = Pages::begin(&fixture.database);
-    let wanted = Wanted {
+    let pages = BackupPages::begin(&fixture.database);
+    let wanted = PageRequest {
         server: one,
         limit: 25,
         offset: 0,
@@ -119,13 +119,13 @@ async fn pages_that_are_asked_for_at_once_are_each_their_own() {
                        now() - n * interval '1 hour'
                 FROM servers s, generate_series(1, 60) n WHERE s.id = ";
     fixture.raw.query(&format!("{more} '{}'", full.0)).await;
-    let pages = Pages::begin(&fixture.database);
+    let pages = BackupPages::begin(&fixture.database);
     let mut wanted = vec![(empty, 25, 0), (ServerId(Uuid::new_v4()), 25, 0)];
     for offset in [0, 1, 25, 50, 61, u64::MAX] {
         wanted.extend([(full, 25, offset), (full, 100, offset), (empty, 1, offset)]);
     }
     let asked = wanted.iter().map(|&(server, limit, offset)| {
-        pages.find(Wanted {
+        pages.find(PageRequest {
             server,
             limit,
             offset,

@@ -3,14 +3,14 @@
 use futures_util::future::join_all;
 use uuid::Uuid;
 
-use holdfast_db::jobs::{self, Bounds, Claim};
-use holdfast_domain::job::Lane;
+use holdfast_db::jobs::{self, Claim, ConcurrencyLimits};
+use holdfast_domain::job::WorkerSlot;
 use holdfast_domain::{BackupId, DiskName, JobKind, NodeName};
 
 use super::{Fixture, LEASE, new_job};
 
-fn bounds(per_node: u32, per_disk: u32) -> Bounds {
-    Bounds {
+fn bounds(per_node: u32, per_disk: u32) -> ConcurrencyLimits {
+    ConcurrencyLimits {
         per_node,
         per_disk,
         shared_disks: vec![DiskName::parse("offsite").unwrap()],
@@ -31,10 +31,18 @@ impl Fixture {
         }
     }
 
-    async fn claimed(&self, node: &str, limit: usize, bounds: &Bounds) -> Vec<Claim> {
+    async fn claimed(&self, node: &str, limit: usize, bounds: &ConcurrencyLimits) -> Vec<Claim> {
         let node = NodeName::parse(node).unwrap();
-        let claims =
-            jobs::claim_bounded(&self.database, &node, "w", LEASE, limit, bounds, Lane::Main).await;
+        let claims = jobs::claim_bounded(
+            &self.database,
+            &node,
+            "w",
+            LEASE,
+            limit,
+            bounds,
+            WorkerSlot::Main,
+        )
+        .await;
         claims.unwrap()
     }
 
@@ -72,7 +80,10 @@ async fn a_node_has_as_many_jobs_as_it_may_and_one_more_when_one_has_ended() {
     assert_eq!(claims[0].kind, JobKind::DeleteBackup);
     // Without a bound everything is claimed.
     assert_eq!(
-        fixture.claimed("local", 9, &Bounds::default()).await.len(),
+        fixture
+            .claimed("local", 9, &ConcurrencyLimits::default())
+            .await
+            .len(),
         2
     );
     fixture.end().await;

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use holdfast_db::jobs::{self, Claim, Hold};
+use holdfast_db::jobs::{self, Claim, HeartbeatReply};
 use holdfast_db::{Listener, Signal, backups};
 use holdfast_domain::job::Phase;
-use holdfast_domain::{BackupState, JobState, Progress};
+use holdfast_domain::{BackupState, JobProgress, JobState};
 
 use super::{Fixture, LEASE, completed, failure, heard, node};
 
@@ -15,7 +15,7 @@ async fn whoever_has_lost_its_lease_is_told_so_and_changes_nothing() {
     let (server, backup, job) = fixture.backup().await;
     let lost = fixture.claim("slow").await;
     let heard = jobs::heartbeat(&fixture.database, &lost, LEASE, None).await;
-    assert_eq!(heard.unwrap(), Hold::Ours);
+    assert_eq!(heard.unwrap(), HeartbeatReply::Ours);
     fixture.expire().await;
     assert_eq!(jobs::rescue(&fixture.database).await.unwrap().len(), 1);
     let held = fixture.claim("quick").await;
@@ -23,10 +23,10 @@ async fn whoever_has_lost_its_lease_is_told_so_and_changes_nothing() {
 
     let all = "SELECT row_to_json(j)::text, row_to_json(b)::text FROM jobs j, backups b";
     let before = fixture.raw.query(all).await;
-    let progress = Progress::begin(Phase::Archiving);
+    let progress = JobProgress::begin(Phase::Archiving);
     let database = &fixture.database;
     let heard = jobs::heartbeat(database, &lost, LEASE, Some(&progress)).await;
-    assert_eq!(heard.unwrap(), Hold::Lost);
+    assert_eq!(heard.unwrap(), HeartbeatReply::Lost);
     let heard = [
         jobs::retry(database, &lost, &failure(), LEASE).await,
         jobs::release(database, &lost).await,
@@ -53,7 +53,7 @@ async fn whoever_has_lost_its_lease_is_told_so_and_changes_nothing() {
     assert!(!jobs::release(database, &reused).await.unwrap());
 
     let heard = jobs::heartbeat(database, &held, LEASE, Some(&progress)).await;
-    assert_eq!(heard.unwrap(), Hold::Ours);
+    assert_eq!(heard.unwrap(), HeartbeatReply::Ours);
     let mut transaction = database.begin().await.unwrap();
     assert!(jobs::complete(&mut transaction, &held).await.unwrap());
     assert!(
@@ -71,7 +71,7 @@ async fn whoever_has_lost_its_lease_is_told_so_and_changes_nothing() {
     );
     // Once settled, a claim is over.
     let heard = jobs::heartbeat(database, &held, LEASE, None).await;
-    assert_eq!(heard.unwrap(), Hold::Lost);
+    assert_eq!(heard.unwrap(), HeartbeatReply::Lost);
     fixture.end().await;
 }
 

@@ -1,12 +1,12 @@
 //! The marks by which kept lists are judged: each commit changes them, in whatever order transactions end.
 
-use holdfast_db::{Database, Marks, backups, jobs};
+use holdfast_db::{Database, ListVersions, backups, jobs};
 use holdfast_domain::key::KeyIdentifier;
 use holdfast_domain::{BackupId, BackupName, JobKind, ServerId, ServerRef};
 
 use super::{Fixture, new_job};
 
-async fn marks(fixture: &Fixture, key: &KeyIdentifier, server: ServerId) -> Marks {
+async fn marks(fixture: &Fixture, key: &KeyIdentifier, server: ServerId) -> ListVersions {
     let visit = fixture.visit(key, Some(&ServerRef::Id(server))).await;
     visit.unwrap().marks
 }

@@ -4,11 +4,11 @@ use uuid::Uuid;
 
 use holdfast_db::{Error, keys, servers, subusers, users};
 use holdfast_domain::key::{ApiKey, KeyKind, KeyToken};
-use holdfast_domain::retention::Thinning;
+use holdfast_domain::retention::KeepRules;
 use holdfast_domain::server::ServerLimits;
 use holdfast_domain::{
-    DiskName, NodeName, Permission, Profile, Server, ServerId, ServerRef, ServerState, Standing,
-    UserId,
+    DiskName, NodeName, Permission, Profile, Server, ServerAccess, ServerId, ServerRef,
+    ServerState, UserId,
 };
 
 use super::{Fixture, node};
@@ -95,7 +95,7 @@ async fn servers_are_found_by_either_name_and_seen_by_who_has_a_part_in_them() {
         max_backup_bytes: Some(5_000_000_000),
         quota_bytes: Some(0),
         retention_days: Some(7),
-        keep: Thinning::parse("last=3,monthly=12"),
+        keep: KeepRules::parse("last=3,monthly=12"),
         rotate: true,
     };
     given::server(database, &server).await.unwrap();
@@ -150,16 +150,19 @@ async fn servers_are_found_by_either_name_and_seen_by_who_has_a_part_in_them() {
         let visit = fixture.visit(&key, Some(&named)).await.unwrap();
         visit.server.map(|(_, standing)| standing)
     };
-    assert_eq!(standing(fixture.owner, false).await, Some(Standing::Owner));
+    assert_eq!(
+        standing(fixture.owner, false).await,
+        Some(ServerAccess::Owner)
+    );
     assert_eq!(standing(someone, false).await, None);
-    assert_eq!(standing(someone, true).await, Some(Standing::Admin));
+    assert_eq!(standing(someone, true).await, Some(ServerAccess::Admin));
     let permissions = [Permission::Read, Permission::Restore];
     given::subuser(database, server.id, someone, &permissions)
         .await
         .unwrap();
     assert_eq!(
         standing(someone, false).await,
-        Some(Standing::Subuser(permissions.into()))
+        Some(ServerAccess::Subuser(permissions.into()))
     );
     let listed = subusers::list(database, server.id).await.unwrap();
     assert_eq!(listed.len(), 1);

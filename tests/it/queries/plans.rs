@@ -11,9 +11,9 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use uuid::Uuid;
 
-use holdfast_db::backups::{Pages, Place, VerificationEnd};
-use holdfast_db::jobs::{self, Wanted};
-use holdfast_db::request_lookup::{Named, Visits};
+use holdfast_db::backups::{ArchiveLocation, BackupPages, VerificationEnd};
+use holdfast_db::jobs::{self, JobFilter};
+use holdfast_db::request_lookup::{RequestKey, RequestLookup};
 use holdfast_db::{Database, activity, backups, metrics, notices, servers, usage, webhooks};
 use holdfast_domain::backup::VerificationState;
 use holdfast_domain::key::KeyIdentifier;
@@ -135,13 +135,13 @@ async fn no_query_that_is_repeated_reads_a_whole_table() {
             ServerRef::Id(large),
             ServerRef::parse(&large.short()).unwrap(),
         ] {
-            let named = Named {
+            let named = RequestKey {
                 key: key.clone(),
                 server: Some(server),
                 backup: Some(backup),
             };
             walks_an_index(&raw, "what a request names", async |database| {
-                let visits = Visits::begin(database);
+                let visits = RequestLookup::begin(database);
                 let asked = (0..together).map(|_| visits.find(named.clone()));
                 for found in join_all(asked).await {
                     let visit = found.unwrap().unwrap();
@@ -154,13 +154,13 @@ async fn no_query_that_is_repeated_reads_a_whole_table() {
             ("the first page of a list", 0),
             ("a later page of a list", 100),
         ] {
-            let wanted = backups::Wanted {
+            let wanted = backups::PageRequest {
                 server: large,
                 limit: 25,
                 offset,
             };
             walks_an_index(&raw, what, async |database| {
-                let pages = Pages::begin(database);
+                let pages = BackupPages::begin(database);
                 for page in join_all((0..together).map(|_| pages.find(wanted))).await {
                     let page = page.unwrap();
                     assert_eq!((page.backups.len(), page.total), (25, 10_000));
@@ -210,17 +210,17 @@ async fn no_query_that_is_repeated_reads_a_whole_table() {
     })
     .await;
     let pages = [
-        Wanted {
+        JobFilter {
             server: Some(large),
             kind: None,
             state: None,
         },
-        Wanted {
+        JobFilter {
             server: None,
             kind: None,
             state: None,
         },
-        Wanted {
+        JobFilter {
             server: None,
             kind: None,
             state: Some(JobState::Running),
@@ -251,7 +251,7 @@ async fn no_query_that_is_repeated_reads_a_whole_table() {
     .await;
     for of_node in [None, Some(node())] {
         let disk = DiskName::parse("local").unwrap();
-        let place = Place {
+        let place = ArchiveLocation {
             disk: &disk,
             of_node: of_node.as_ref(),
         };

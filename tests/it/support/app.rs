@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use chrono::Utc;
 use uuid::Uuid;
 
-use holdfast_cli::service::{self, Counts, Part};
+use holdfast_cli::service::{self, ProcessMetrics, ServiceTask};
 use holdfast_cli::settings::Settings;
 use holdfast_db::Database;
 use holdfast_domain::key::{ApiKey, KeyKind, KeyToken};
 use holdfast_domain::server::ServerLimits;
 use holdfast_domain::{
-    NodeName, Permission, PlacedBy, Profile, Server, ServerId, ServerState, UserId,
+    DirectorySetBy, NodeName, Permission, Profile, Server, ServerId, ServerState, UserId,
 };
 use holdfast_storage::{ArchiveKey, Disks, StorageKey};
 use serde_json::{Value, json};
@@ -39,8 +39,8 @@ pub(crate) struct App {
     owner: Client,
     admin: Client,
     stranger: Client,
-    parts: Vec<Part>,
-    counts: Counts,
+    parts: Vec<ServiceTask>,
+    counts: ProcessMetrics,
     /// What is counted of them is counted for the whole process.
     disks: Disks,
     data: tempfile::TempDir,
@@ -82,7 +82,7 @@ impl App {
         let listener = service::listen(&settings).unwrap();
         let base_url = format!("http://{}", listener.local_addr().unwrap());
         let disks = service::disks(&settings, &BTreeSet::new()).unwrap();
-        let counts = Counts::default();
+        let counts = ProcessMetrics::default();
         let data_folder = data.path();
         let api = service::start_api(
             &settings,
@@ -147,7 +147,7 @@ impl App {
         let disks = service::disks(&settings, &BTreeSet::new()).unwrap();
         let data = self.data.path();
         // What another process counts is its own.
-        let counts = Counts::default();
+        let counts = ProcessMetrics::default();
         let database = self.database.clone();
         let api = service::start_api(&settings, data, database, disks, &counts, listener)
             .await
@@ -343,7 +343,7 @@ async fn make_server(database: &Database, owner: UserId, directory: &Path) -> Se
         name: "Survival".to_owned(),
         directory: directory.to_owned(),
         node: NodeName::parse("local").unwrap(),
-        placed_by: PlacedBy::Admin,
+        placed_by: DirectorySetBy::Admin,
         disk: None,
         state: ServerState::Normal,
         limits: ServerLimits::default(),

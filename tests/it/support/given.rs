@@ -1,7 +1,7 @@
 //! What an operator has done before a test begins, or does meanwhile: each a change of its own, as the command line
 //! would make it.
 
-use holdfast_db::operator_log::{Asked, Change};
+use holdfast_db::operator_log::{Change, OperatorAction};
 use holdfast_db::webhooks::{self, Webhook};
 use holdfast_db::{Database, Error, keys, servers, subusers, users};
 use holdfast_domain::key::{ApiKey, KeyIdentifier};
@@ -12,7 +12,7 @@ pub(crate) async fn changed<T>(
     database: &Database,
     make: impl AsyncFnOnce(&mut Change) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let asked = Asked::Command {
+    let asked = OperatorAction::Command {
         command: "a test".to_owned(),
         typed_by: "a test".to_owned(),
     };

@@ -7,7 +7,7 @@
 //!   like; the one that was migrated stays behind.
 
 use holdfast_db::{Database, Error};
-use holdfast_postgres::{Options, PrivatePostgres};
+use holdfast_postgres::{PostgresOptions, PrivatePostgres};
 
 use super::database::root;
 
@@ -89,9 +89,9 @@ pub(crate) async fn ask(url: &str, statements: &str) -> Result<Vec<Vec<Option<St
 }
 
 async fn private() -> PrivatePostgres {
-    let options = Options {
+    let options = PostgresOptions {
         durable: false,
-        ..Options::new(root().join("postgres"))
+        ..PostgresOptions::new(root().join("postgres"))
     };
     PrivatePostgres::start(&options).await.unwrap()
 }

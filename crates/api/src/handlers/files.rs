@@ -11,7 +11,7 @@ use actix_web::http::header::{
 };
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use holdfast_db::request_lookup::Named;
+use holdfast_db::request_lookup::RequestKey;
 use holdfast_domain::access::Action;
 use holdfast_domain::backup::Purpose;
 use holdfast_domain::key::KeyIdentifier;
@@ -108,7 +108,7 @@ fn token(query: &str) -> Result<String, ApiError> {
 /// Loads what a link is for. The link ends with the key that asked for it, and with that user's
 /// right to download.
 async fn load(state: &ApiState, claims: &Claims) -> Result<Backup, ApiError> {
-    let named = Named {
+    let named = RequestKey {
         key: KeyIdentifier::parse(&claims.key).ok_or(ApiError::InvalidDownload)?,
         server: Some(ServerRef::Id(claims.server)),
         backup: Some(claims.backup),

@@ -7,7 +7,7 @@ use prometheus_client::encoding::prometheus_text::CONTENT_TYPE;
 
 use crate::client_address;
 use crate::error::ApiError;
-use crate::metrics::Metrics;
+use crate::metrics::ApiMetrics;
 
 /// What proxies add to the requests that they pass on.
 const BY_PROXIES: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
@@ -22,7 +22,7 @@ const BY_PROXIES: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via
 )]
 pub(crate) async fn metrics(
     request: HttpRequest,
-    metrics: web::Data<Metrics>,
+    metrics: web::Data<ApiMetrics>,
 ) -> Result<HttpResponse, ApiError> {
     let address = caller(&request);
     if !metrics.may_see(address) {

@@ -10,7 +10,7 @@ use prometheus_client::encoding::DescriptorEncoder;
 use tokio::time::Instant;
 
 use holdfast_db::Database;
-use holdfast_db::metrics::{self, Figures};
+use holdfast_db::metrics::{self, MetricsSnapshot};
 use holdfast_domain::report::chain;
 use holdfast_domain::{JobKind, JobState};
 
@@ -29,7 +29,7 @@ pub(super) struct Stored {
     /// When it was last asked for. Who holds it asks; others wait, and find the answer.
     asked: tokio::sync::Mutex<Option<Instant>>,
     /// `None` when the database could not be read.
-    latest: Mutex<Option<Arc<Figures>>>,
+    latest: Mutex<Option<Arc<MetricsSnapshot>>>,
 }
 
 impl Stored {
@@ -91,7 +91,7 @@ impl Collector for Stored {
     }
 }
 
-fn all(encoder: &mut DescriptorEncoder<'_>, figures: &Figures) -> Result<(), fmt::Error> {
+fn all(encoder: &mut DescriptorEncoder<'_>, figures: &MetricsSnapshot) -> Result<(), fmt::Error> {
     let unfinished = [JobState::Available, JobState::Scheduled, JobState::Running];
     let pairs = JobKind::ALL
         .into_iter()
@@ -149,7 +149,7 @@ fn all(encoder: &mut DescriptorEncoder<'_>, figures: &Figures) -> Result<(), fmt
 }
 
 /// By node; each that has workers or waiting jobs, so that the line does not end when the queue does.
-fn queue_ages(figures: &Figures) -> Vec<(&str, f64)> {
+fn queue_ages(figures: &MetricsSnapshot) -> Vec<(&str, f64)> {
     let mut ages: std::collections::BTreeMap<&str, f64> = figures
         .workers
         .iter()

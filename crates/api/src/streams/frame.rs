@@ -5,9 +5,9 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::json;
 
-use holdfast_db::jobs::Underway;
+use holdfast_db::jobs::UnfinishedJob;
 use holdfast_domain::job::Phase;
-use holdfast_domain::{Notice, Progress};
+use holdfast_domain::{BackupEvent, JobProgress};
 
 use crate::views;
 
@@ -20,7 +20,7 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    pub(super) fn notice(notice: &Notice) -> Self {
+    pub(super) fn notice(notice: &BackupEvent) -> Self {
         Self {
             number: Some(notice.number),
             bytes: event(Some(notice.number), &notice.kind, &notice.body()),
@@ -58,16 +58,16 @@ pub(super) struct Shown {
     pub(super) frame: Frame,
     /// Whether that differs from the time before.
     pub(super) is_new: bool,
-    progress: Progress,
+    progress: JobProgress,
     at: Option<DateTime<Utc>>,
 }
 
 impl Shown {
     /// Shows a job after what was shown of it before.
-    pub(super) fn after(before: Option<&Self>, job: &Underway) -> Self {
+    pub(super) fn after(before: Option<&Self>, job: &UnfinishedJob) -> Self {
         let progress = job
             .progress
-            .unwrap_or_else(|| Progress::begin(Phase::Queued));
+            .unwrap_or_else(|| JobProgress::begin(Phase::Queued));
         if let Some(before) = before
             && before.progress == progress
         {
@@ -109,15 +109,15 @@ mod tests {
     use super::*;
     use holdfast_domain::{BackupId, JobId, JobKind, ServerId};
 
-    fn job(phase: Phase, bytes_done: u64, millis: i64) -> Underway {
-        Underway {
+    fn job(phase: Phase, bytes_done: u64, millis: i64) -> UnfinishedJob {
+        UnfinishedJob {
             id: JobId(1),
             kind: JobKind::CreateBackup,
             server: ServerId(uuid::Uuid::nil()),
             backup: BackupId(uuid::Uuid::nil()),
-            progress: Some(Progress {
+            progress: Some(JobProgress {
                 bytes_done,
-                ..Progress::begin(phase)
+                ..JobProgress::begin(phase)
             }),
             at: DateTime::from_timestamp_millis(millis),
         }

@@ -4,12 +4,12 @@ pub(crate) mod objects;
 
 use holdfast_db::jobs::Job;
 use holdfast_db::keys::KeyOfUser;
-use holdfast_db::operator_log::Operation;
+use holdfast_db::operator_log::OperatorLogEntry;
 use holdfast_db::subusers::Subuser;
-use holdfast_db::usage::{ServerUse, Stored};
+use holdfast_db::usage::{ServerUsage, StoredTotals};
 use holdfast_db::users::User;
 use holdfast_db::workers::Worker;
-use holdfast_domain::{Progress, Server, ServerState};
+use holdfast_domain::{JobProgress, Server, ServerState};
 
 use self::objects::{
     DiskAttributes, DiskObject, JobAttributes, JobObject, KeyAttributes, KeyObject, NodeAttributes,
@@ -30,7 +30,7 @@ pub(crate) fn list<T>(data: Vec<T>, pagination: Pagination) -> ObjectList<T> {
 }
 
 /// A line of the log of operations.
-pub(crate) fn operation(line: &Operation) -> OperationObject {
+pub(crate) fn operation(line: &OperatorLogEntry) -> OperationObject {
     OperationObject {
         object: "operation",
         attributes: OperationAttributes {
@@ -152,7 +152,7 @@ fn worker(worker: &Worker) -> WorkerView {
 
 /// A job. Its errors are told as operators need them, with details.
 pub(crate) fn job(job: &Job) -> JobObject {
-    let progress: Option<Progress> = job
+    let progress: Option<JobProgress> = job
         .progress
         .clone()
         .and_then(|progress| serde_json::from_value(progress).ok());
@@ -182,7 +182,7 @@ pub(crate) fn job(job: &Job) -> JobObject {
 /// A disk, with what completed backups take there. `free_bytes` is null where nobody knows.
 pub(crate) fn disk(
     name: &str,
-    stored: Stored,
+    stored: StoredTotals,
     free_bytes: Option<u64>,
     is_default: bool,
 ) -> DiskObject {
@@ -199,9 +199,10 @@ pub(crate) fn disk(
 }
 
 /// What a server's completed backups take, in all and by disk.
-pub(crate) fn server_use(found: &ServerUse) -> ServerUseObject {
-    let total = |of: fn(&Stored) -> u64| found.disks.iter().map(|(_, stored)| of(stored)).sum();
-    let stored = |stored: &Stored| StoredView {
+pub(crate) fn server_use(found: &ServerUsage) -> ServerUseObject {
+    let total =
+        |of: fn(&StoredTotals) -> u64| found.disks.iter().map(|(_, stored)| of(stored)).sum();
+    let stored = |stored: &StoredTotals| StoredView {
         backups: stored.backups,
         bytes: stored.bytes,
     };

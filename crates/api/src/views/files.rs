@@ -3,14 +3,14 @@
 use chrono::DateTime;
 use percent_encoding::percent_encode;
 
-use holdfast_archive::{EntryKind, Listed};
+use holdfast_archive::{EntryKind, ListedEntry};
 
 use super::date;
 use super::objects::{FileAttributes, FileList, FileObject, ListMeta, Pagination};
 use crate::page::PLAIN;
 
 /// A page of a folder.
-pub(crate) fn file_list(entries: &[Listed], pagination: Pagination) -> FileList {
+pub(crate) fn file_list(entries: &[ListedEntry], pagination: Pagination) -> FileList {
     FileList {
         object: "list",
         data: entries.iter().map(file).collect(),
@@ -18,7 +18,7 @@ pub(crate) fn file_list(entries: &[Listed], pagination: Pagination) -> FileList 
     }
 }
 
-fn file(entry: &Listed) -> FileObject {
+fn file(entry: &ListedEntry) -> FileObject {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let name = entry.path.rsplit(|&byte| byte == b'/').next();
     let (kind, letter) = match entry.kind {

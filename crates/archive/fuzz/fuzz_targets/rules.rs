@@ -3,7 +3,7 @@
 //! `cargo +nightly fuzz run rules` in `crates/archive`.
 #![no_main]
 
-use holdfast_archive::{Control, Rules, scan};
+use holdfast_archive::{Control, IgnoreRules, scan};
 use libfuzzer_sys::fuzz_target;
 
 thread_local! {
@@ -20,6 +20,6 @@ thread_local! {
 
 fuzz_target!(|text: &str| {
     let lines: Vec<String> = text.lines().map(str::to_owned).collect();
-    let Ok(rules) = Rules::new(&lines) else { return };
+    let Ok(rules) = IgnoreRules::new(&lines) else { return };
     TREE.with(|tree| scan(tree.path(), &rules, &Control::new()).unwrap());
 });

@@ -6,7 +6,7 @@
 use std::fs;
 use std::io::Write;
 
-use holdfast_archive::{Control, CreateOptions, RestoreOptions, Rules, create, restore, verify};
+use holdfast_archive::{Control, CreateOptions, RestoreOptions, IgnoreRules, create, restore, verify};
 use libfuzzer_sys::fuzz_target;
 
 /// Rights the checksums of headers, which a fuzzer would never guess.
@@ -41,7 +41,7 @@ fuzz_target!(|tape: &[u8]| {
         let verified = verify(&archive, None, &control).expect("what can be restored is whole");
         assert_eq!(verified.entries, summary.entries);
         let sink = std::io::sink;
-        let _ = create(&target, &Rules::none(), &CreateOptions::default(), sink(), sink(), &control)
+        let _ = create(&target, &IgnoreRules::none(), &CreateOptions::default(), sink(), sink(), &control)
             .expect("what was restored can be archived");
     } else {
         assert_eq!(fs::read(target.join("precious")).unwrap(), b"precious");

@@ -32,7 +32,7 @@ impl Pteroignore {
 /// Reads `.pteroignore` of a server directory.
 ///
 /// A symlink is never followed, and more than 32 KiB are not read: such a list is unused, which
-/// [`Rules::noting`](crate::Rules::noting) brings into the notes of the archive.
+/// [`IgnoreRules::noting`](crate::Rules::noting) brings into the notes of the archive.
 ///
 /// # Errors
 ///

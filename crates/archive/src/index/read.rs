@@ -8,7 +8,7 @@ use super::{BLOCK_RECORD, ENTRY_RECORD, IndexTotals, MAGIC, TRAILER};
 use crate::Error;
 use crate::compress::GZIP_HEADER;
 use crate::digest::Sha256;
-use crate::list::{EntryKind, Listed};
+use crate::list::{EntryKind, ListedEntry};
 
 /// The most bytes of the tar stream in a block that is taken.
 const LARGEST_BLOCK: u64 = 4 << 20;
@@ -35,7 +35,7 @@ pub(crate) struct BlockPlace {
 pub(crate) enum Record {
     Block(BlockPlace),
     /// An entry, and where in the latest block its header starts.
-    Entry(Listed, u64),
+    Entry(ListedEntry, u64),
 }
 
 impl<'a> IndexReader<'a> {
@@ -183,7 +183,7 @@ impl<F: Frames> Records<F> {
         let (device, inode) = (self.number()?, self.number()?);
         let (mtime, ctime) = (self.time()?, self.time()?);
         let path = self.path.clone();
-        let listed = Listed {
+        let listed = ListedEntry {
             path,
             kind,
             link,

@@ -14,7 +14,7 @@ use clap::Subcommand;
 use fs_err as fs;
 
 use holdfast_archive::{
-    Control, CreateOptions, EntryKind, Error, Expected, Notes, RestoreOptions, Rules,
+    Control, CreateOptions, EntryKind, Error, Expected, IgnoreRules, Notes, RestoreOptions,
 };
 
 use crate::failure::Failure;
@@ -127,10 +127,10 @@ fn create(
     let rules = if let Some(file) = ignore {
         let text = fs::read_to_string(file)?;
         let lines: Vec<String> = text.lines().map(str::to_owned).collect();
-        Rules::new(&lines)?
+        IgnoreRules::new(&lines)?
     } else {
         let own = holdfast_archive::read_pteroignore(source)?;
-        Rules::new(&own.lines)?.noting(own.unused)
+        IgnoreRules::new(&own.lines)?.noting(own.unused)
     };
     // Under other names until all of it is there.
     let (new, new_index) = (

@@ -69,7 +69,7 @@ async fn play(
 ) -> Result<(), Failure> {
     holdfast_db::migrate(database).await?;
     let disks = service::open_disks(settings, database).await?;
-    let counts = service::Counts::default();
+    let counts = service::ProcessMetrics::default();
     let listener = service::listen(settings)?;
     let url = format!("http://{}", listener.local_addr()?);
     let api = service::start_api(

@@ -14,7 +14,7 @@ pub(super) async fn run(settings: Settings, data: &Path) -> Result<(), Failure> 
     let database = database::connect(&settings, &data).await?;
     database::check_schema(&database).await?;
     let disks = service::open_disks(&settings, &database).await?;
-    let counts = service::Counts::default();
+    let counts = service::ProcessMetrics::default();
     let mut metrics = service::start_metrics(&settings, &database, &disks, &counts)?;
     let mut api =
         service::start_api(&settings, &data, database.clone(), disks, &counts, listener).await?;

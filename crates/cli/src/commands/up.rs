@@ -21,7 +21,7 @@ pub(super) async fn run(settings: Settings, data: &Path) -> Result<(), Failure> 
     let outcome = async {
         database::migrate(&database).await?;
         let disks = service::open_disks(&settings, &database).await?;
-        let counts = service::Counts::default();
+        let counts = service::ProcessMetrics::default();
         let mut metrics = service::start_metrics(&settings, &database, &disks, &counts)?;
         let mut api = service::start_api(
             &settings,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use holdfast_db::{Database, maintenance};
 use holdfast_domain::report::chain;
-use holdfast_domain::{DiskName, NodeName, PlaceRules};
+use holdfast_domain::{DirectoryRules, DiskName, NodeName};
 use holdfast_storage::{Disk, Disks, GcsOptions, S3Options};
 
 use crate::failure::Failure;
@@ -66,14 +66,14 @@ pub fn disks(settings: &Settings, in_use: &BTreeSet<DiskName>) -> Result<Disks, 
 ///
 /// # Errors
 /// When a disk's name is none.
-pub fn place_rules(settings: &Settings) -> Result<PlaceRules, Failure> {
+pub fn place_rules(settings: &Settings) -> Result<DirectoryRules, Failure> {
     let mut disks = BTreeMap::new();
     for (name, disk) in &settings.storage.disks {
         if let DiskDriver::Local { root } = &disk.driver {
             disks.insert(DiskName::parse(name).map_err(Failure::new)?, root.clone());
         }
     }
-    Ok(PlaceRules {
+    Ok(DirectoryRules {
         roots: settings.worker.roots.clone(),
         disks,
     })

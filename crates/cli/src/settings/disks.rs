@@ -10,7 +10,7 @@ use holdfast_storage::{
 
 use super::layers::DISKS;
 use super::values::{Reader, is_name};
-use super::{DiskDriver, DiskSettings, Secret};
+use super::{DiskDriver, DiskSettings, SecretString};
 
 /// The drivers that are built into this program, and the settings that each has beside `driver`.
 const DRIVERS: [(&str, &[&str]); 3] = [
@@ -138,7 +138,7 @@ impl Reader {
                 return self.wrong(&kind_key, message);
             }
         };
-        let identity = identity.as_ref().map(Secret::expose);
+        let identity = identity.as_ref().map(SecretString::expose);
         let keys = match Encryption::new(seals, &recipients, identity) {
             Ok(keys) => keys,
             Err(refused) => return self.wrong(&recipients_key, refused.to_string()),
@@ -280,8 +280,8 @@ impl Reader {
         match (id?, secret?) {
             (None, None) => Some(None),
             (Some(id), Some(secret)) => Some(Some(S3Keys {
-                access_key_id: Secret::expose(&id).to_owned(),
-                secret_access_key: Secret::expose(&secret).to_owned(),
+                access_key_id: SecretString::expose(&id).to_owned(),
+                secret_access_key: SecretString::expose(&secret).to_owned(),
             })),
             (Some(_), None) => self.wrong(&secret_key, format!("must be set, since {id_key} is")),
             (None, Some(_)) => self.wrong(&id_key, format!("must be set, since {secret_key} is")),

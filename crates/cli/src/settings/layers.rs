@@ -34,7 +34,7 @@ const DEFAULTS: &str = include_str!("../../../../config/default.toml");
 
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub enum SettingSource {
     /// `config/default.toml`.
     Default,
     /// A file given with `--config`.
@@ -47,7 +47,7 @@ pub enum Origin {
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) value: Value,
-    pub(super) origin: Origin,
+    pub(super) origin: SettingSource,
 }
 
 /// Every setting's value by its key, such as `http.listen`.
@@ -97,7 +97,7 @@ impl Layers {
         }
         let entry = |value: &Value| Entry {
             value: value.clone(),
-            origin: Origin::Default,
+            origin: SettingSource::Default,
         };
         let entries = defaults
             .iter()
@@ -124,7 +124,7 @@ impl Layers {
         let mut found = BTreeMap::new();
         flatten(String::new(), table, &mut found);
         for (key, value) in found {
-            let origin = Origin::File(path.into());
+            let origin = SettingSource::File(path.into());
             match self.default_of(&key) {
                 Some(default) if default.same_type(&value) => {
                     self.entries.insert(key, Entry { value, origin });
@@ -149,7 +149,7 @@ impl Layers {
                 continue;
             };
             let key = name.to_ascii_lowercase().replace("__", ".");
-            let origin = Origin::Environment;
+            let origin = SettingSource::Environment;
             match self
                 .default_of(&key)
                 .map(|default| parse_like(default, &text))
@@ -184,7 +184,7 @@ impl Layers {
         }
     }
 
-    fn unknown(&mut self, key: String, origin: Origin) {
+    fn unknown(&mut self, key: String, origin: SettingSource) {
         let section = format!("{key}.");
         let message = if self
             .defaults
@@ -194,7 +194,7 @@ impl Layers {
             "is a section, not a setting".to_owned()
         } else {
             let (known, shown): (_, fn(&str) -> String) = match origin {
-                Origin::Environment => (self.nearest(&key), variable),
+                SettingSource::Environment => (self.nearest(&key), variable),
                 _ => (self.nearest(&key), str::to_owned),
             };
             let hint = known.map(|known| format!(": did you mean {}?", shown(&known)));
@@ -322,7 +322,7 @@ fn a_type(value: &Value) -> &'static str {
 fn file_problem(path: &Path, message: String) -> Problem {
     Problem {
         key: String::new(),
-        origin: Origin::File(path.into()),
+        origin: SettingSource::File(path.into()),
         message,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::layers::{Origin, variable};
+use super::layers::{SettingSource, variable};
 
 /// One thing that is wrong with the settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,7 +10,7 @@ pub struct Problem {
     /// The setting, such as `worker.concurrency`; empty when a whole file cannot be read.
     pub key: String,
     /// Where its value came from.
-    pub origin: Origin,
+    pub origin: SettingSource,
     /// What is wrong with it; never the value of a secret.
     pub message: String,
 }
@@ -26,7 +26,7 @@ impl fmt::Display for Problem {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.key.is_empty() {
             write!(formatter, "{} ({})", self.key, self.variable())?;
-            if let Origin::File(path) = &self.origin {
+            if let SettingSource::File(path) = &self.origin {
                 write!(formatter, " in {}", path.display())?;
             }
             formatter.write_str(": ")?;

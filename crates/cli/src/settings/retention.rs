@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use holdfast_domain::retention::{Policy, Thinning};
+use holdfast_domain::retention::{KeepRules, Policy};
 
 use super::MaintenanceSettings;
 use super::values::Reader;
@@ -22,7 +22,7 @@ impl Reader {
                 .map(|rule| self.number(&format!("retention.keep_{rule}"), 0..=100_000));
         Some(Policy {
             days: days?,
-            thinning: Thinning {
+            thinning: KeepRules {
                 within_days: within_days?,
                 last: last?,
                 hourly: hourly?,

@@ -30,7 +30,7 @@ fn load(files: &[&str], variables: &[(&str, &str)]) -> Result<Settings, Problems
         for problem in &mut problems.0 {
             let named = format!("{}/", folder.path().display());
             problem.message = problem.message.replace(&named, "");
-            if let Origin::File(path) = &mut problem.origin {
+            if let SettingSource::File(path) = &mut problem.origin {
                 *path = path.strip_prefix(folder.path()).unwrap_or(path).to_owned();
             }
         }

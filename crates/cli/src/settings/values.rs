@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 use toml::Value;
 
-use super::layers::{Entry, Origin};
-use super::{Problem, Secret};
+use super::layers::{Entry, SettingSource};
+use super::{Problem, SecretString};
 
 /// Gives values out by key. `None` always means that a problem has been noted.
 pub(super) struct Reader {
@@ -30,7 +30,7 @@ impl Reader {
         let origin = self
             .entries
             .get(key)
-            .map_or(Origin::Default, |entry| entry.origin.clone());
+            .map_or(SettingSource::Default, |entry| entry.origin.clone());
         self.problems.push(Problem {
             key: key.to_owned(),
             origin,
@@ -162,7 +162,7 @@ impl Reader {
         &mut self,
         key: &str,
         check: impl FnOnce(&str) -> Result<(), String>,
-    ) -> Option<Option<Secret>> {
+    ) -> Option<Option<SecretString>> {
         let file_key = format!("{key}_file");
         let text = self.text(key)?;
         let file = self.text(&file_key)?;
@@ -179,7 +179,7 @@ impl Reader {
             _ => return self.wrong(key, format!("is set as well as {file_key}: choose one")),
         };
         match check(&text) {
-            Ok(()) => Some(Some(Secret::new(text))),
+            Ok(()) => Some(Some(SecretString::new(text))),
             Err(message) => self.wrong(key, message),
         }
     }
@@ -189,7 +189,7 @@ impl Reader {
         &mut self,
         key: &str,
         check: impl Fn(&str) -> Result<(), String>,
-    ) -> Option<Vec<Secret>> {
+    ) -> Option<Vec<SecretString>> {
         let file_key = format!("{key}_file");
         let listed = self.list(key)?;
         let file = self.text(&file_key)?;
@@ -211,7 +211,7 @@ impl Reader {
                 return self.wrong(key, message);
             }
         }
-        Some(texts.into_iter().map(Secret::new).collect())
+        Some(texts.into_iter().map(SecretString::new).collect())
     }
 
     pub(super) fn absolute(&mut self, key: &str, path: &Path) -> Option<PathBuf> {

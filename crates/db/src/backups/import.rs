@@ -14,7 +14,7 @@ use crate::pool::Database;
 
 /// A completed backup that a disk tells of.
 #[derive(Clone, Debug)]
-pub struct Found<'a> {
+pub struct ImportedBackup<'a> {
     /// Its UUID.
     pub id: BackupId,
     /// Whose files it holds.
@@ -53,7 +53,7 @@ pub async fn known(database: &Database, backups: &[BackupId]) -> Result<BTreeSet
 ///
 /// # Errors
 /// When the database can't be written; a server that is gone is [`Error::Missing`].
-pub async fn import(database: &Database, found: &Found<'_>) -> Result<bool, Error> {
+pub async fn import(database: &Database, found: &ImportedBackup<'_>) -> Result<bool, Error> {
     let completed = found.completed;
     let done = sqlx::query!(
         "INSERT INTO backups (id, server_id, name, ignored_files, disk, node, is_locked, is_scheduled, created_at,

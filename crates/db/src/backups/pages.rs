@@ -5,13 +5,13 @@ use uuid::Uuid;
 use holdfast_domain::{Backup, ServerId};
 
 use super::{Row, select_backups_of};
-use crate::batch::Gather;
+use crate::batch::Batcher;
 use crate::error::Error;
 use crate::pool::{Database, read_again, skip};
 
 /// A page that somebody wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Wanted {
+pub struct PageRequest {
     /// Whose backups.
     pub server: ServerId,
     /// How many at most.
@@ -22,7 +22,7 @@ pub struct Wanted {
 
 /// A page of a server's backups.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Page {
+pub struct BackupPage {
     /// The backups of the page, newest first.
     pub backups: Vec<Backup>,
     /// How many the server has, those of other pages among them.
@@ -33,13 +33,13 @@ pub struct Page {
 
 /// Answers which backups servers have.
 #[derive(Debug)]
-pub struct Pages(Gather<Wanted, Page>);
+pub struct BackupPages(Batcher<PageRequest, BackupPage>);
 
-impl Pages {
+impl BackupPages {
     /// Begins to answer.
     pub fn begin(database: &Database) -> Self {
         let database = database.clone();
-        Self(Gather::begin(move |wanted| {
+        Self(Batcher::begin(move |wanted| {
             read_again(database.clone(), wanted, find)
         }))
     }
@@ -48,12 +48,15 @@ impl Pages {
     ///
     /// # Errors
     /// When the database can't be read.
-    pub async fn find(&self, wanted: Wanted) -> Result<Page, Error> {
+    pub async fn find(&self, wanted: PageRequest) -> Result<BackupPage, Error> {
         self.0.ask(wanted).await
     }
 }
 
-async fn find(database: Database, wanted: Vec<Wanted>) -> Result<Vec<Result<Page, Error>>, Error> {
+async fn find(
+    database: Database,
+    wanted: Vec<PageRequest>,
+) -> Result<Vec<Result<BackupPage, Error>>, Error> {
     let servers: Vec<Uuid> = wanted.iter().map(|page| page.server.0).collect();
     let limits: Vec<i64> = wanted.iter().map(|page| i64::from(page.limit)).collect();
     let offsets: Vec<i64> = wanted.iter().map(|page| skip(page.offset)).collect();
@@ -104,7 +107,8 @@ async fn find(database: Database, wanted: Vec<Wanted>) -> Result<Vec<Result<Page
     )?;
     drop(connection);
 
-    let mut pages: Vec<Result<Page, Error>> = wanted.iter().map(|_| Ok(Page::default())).collect();
+    let mut pages: Vec<Result<BackupPage, Error>> =
+        wanted.iter().map(|_| Ok(BackupPage::default())).collect();
     for count in counts {
         if let Some(Ok(page)) = pages.get_mut(at(count.place)) {
             page.total = count.total.unsigned_abs();

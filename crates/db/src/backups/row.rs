@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
-use holdfast_domain::backup::{Completed, Notes, Restore, Verification, VerificationState};
-use holdfast_domain::job::{Phase, Progress};
+use holdfast_domain::backup::{BackupNotes, Completed, Restore, Verification, VerificationState};
+use holdfast_domain::job::{JobProgress, Phase};
 use holdfast_domain::{Backup, BackupId, BackupState, DiskName, JobState, NodeName, ServerId};
 
 use crate::error::Error;
@@ -57,7 +57,7 @@ impl TryFrom<Row> for Backup {
             // A job that waits has no progress of its own yet.
             row.unfinished_progress
                 .and_then(|value| serde_json::from_value(value).ok())
-                .unwrap_or(Progress::begin(Phase::Queued))
+                .unwrap_or(JobProgress::begin(Phase::Queued))
         });
         Ok(Self {
             id: BackupId(row.id),
@@ -97,7 +97,7 @@ fn state(row: &Row) -> Result<BackupState, Error> {
                 .ok_or_else(unreadable)?,
             size_bytes: row.size_bytes.unsigned_abs(),
             attempt: row.archive_attempt.ok_or_else(unreadable)?.unsigned_abs(),
-            notes: Notes {
+            notes: BackupNotes {
                 count: row.notes_count.unsigned_abs(),
                 first: row.notes.clone(),
             },

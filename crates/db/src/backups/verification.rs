@@ -86,7 +86,7 @@ pub async fn hasten_verification(
 
 /// Archives that are verified as one after the other.
 #[derive(Clone, Copy, Debug)]
-pub struct Place<'a> {
+pub struct ArchiveLocation<'a> {
     /// The disk that they lie on.
     pub disk: &'a DiskName,
     /// The node whose folder that is; none for a bucket.
@@ -100,7 +100,7 @@ pub struct Place<'a> {
 /// When the database can't be written.
 pub async fn schedule_verifications(
     database: &Database,
-    place: Place<'_>,
+    place: ArchiveLocation<'_>,
     node: &NodeName,
     every: Duration,
 ) -> Result<Option<u64>, Error> {
@@ -130,7 +130,7 @@ pub async fn schedule_verifications(
     Ok(Some(begun))
 }
 
-fn name(place: Place<'_>) -> String {
+fn name(place: ArchiveLocation<'_>) -> String {
     match place.of_node {
         Some(node) => format!("{}/{node}", place.disk),
         None => place.disk.to_string(),
@@ -138,7 +138,7 @@ fn name(place: Place<'_>) -> String {
 }
 
 /// Finds that it is time to look, and keeps others from finding so for a minute.
-async fn is_time(database: &Database, place: Place<'_>) -> Result<bool, Error> {
+async fn is_time(database: &Database, place: ArchiveLocation<'_>) -> Result<bool, Error> {
     let name = name(place);
     sqlx::query!(
         "INSERT INTO verification_rounds (place) VALUES ($1) ON CONFLICT DO NOTHING",
@@ -156,7 +156,7 @@ async fn is_time(database: &Database, place: Place<'_>) -> Result<bool, Error> {
 }
 
 /// Counts the archives of a place, as far as that changes the pace.
-async fn count(database: &Database, place: Place<'_>, most: u64) -> Result<u64, Error> {
+async fn count(database: &Database, place: ArchiveLocation<'_>, most: u64) -> Result<u64, Error> {
     let disk = place.disk.as_str();
     let most = i64::try_from(most).unwrap_or(i64::MAX);
     // Where most rows count, Postgres would rather read the table as a whole, whose rows may be many more.
@@ -232,7 +232,7 @@ macro_rules! enqueue_due {
 
 async fn enqueue(
     database: &Database,
-    place: Place<'_>,
+    place: ArchiveLocation<'_>,
     node: &NodeName,
     every: Duration,
     count: i64,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use holdfast_domain::job::Lane;
+use holdfast_domain::job::WorkerSlot;
 use holdfast_domain::{DiskName, NodeName};
 
 use super::{Claim, Claimed, known_kinds};
@@ -11,7 +11,7 @@ use crate::pool::Database;
 
 /// How many jobs that move archives may run at once, over all workers; 0 means any number.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Bounds {
+pub struct ConcurrencyLimits {
     /// On one node.
     pub per_node: u32,
     /// With one disk. A folder is another disk on each node.
@@ -20,7 +20,7 @@ pub struct Bounds {
     pub shared_disks: Vec<DiskName>,
 }
 
-impl Bounds {
+impl ConcurrencyLimits {
     /// Says whether anything is bounded.
     pub fn is_on(&self) -> bool {
         self.per_node > 0 || self.per_disk > 0
@@ -42,8 +42,8 @@ pub async fn claim_bounded(
     worker: &str,
     lease: Duration,
     limit: usize,
-    bounds: &Bounds,
-    lane: Lane,
+    bounds: &ConcurrencyLimits,
+    lane: WorkerSlot,
 ) -> Result<Vec<Claim>, Error> {
     let (least, most) = lane.priorities().into_inner();
     let shared: Vec<String> = bounds

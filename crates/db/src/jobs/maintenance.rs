@@ -1,7 +1,7 @@
 //! What nobody asks for but somebody must do: promote jobs whose time has come,
 //! rescue those whose worker is gone. Any number of workers may do so at once.
 
-use holdfast_domain::activity::Event;
+use holdfast_domain::activity::ActivityEvent;
 use holdfast_domain::{BackupId, JobId, JobKind, JobState};
 
 use crate::error::Error;
@@ -100,8 +100,8 @@ pub async fn rescue(database: &Database) -> Result<Vec<Rescued>, Error> {
         FROM rescued"#,
         AVAILABLE,
         FINAL,
-        Event::Fail.as_str(),
-        Event::RestoreFailed.as_str(),
+        ActivityEvent::Fail.as_str(),
+        ActivityEvent::RestoreFailed.as_str(),
         &super::known_kinds(),
     )
     .fetch_all(database.pool())

@@ -3,14 +3,14 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use holdfast_domain::{BackupId, JobId, JobKind, Progress, ServerId};
+use holdfast_domain::{BackupId, JobId, JobKind, JobProgress, ServerId};
 
 use crate::error::Error;
 use crate::pool::Database;
 
 /// How far an unfinished job is.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Underway {
+pub struct UnfinishedJob {
     /// The job.
     pub id: JobId,
     /// What it does.
@@ -20,7 +20,7 @@ pub struct Underway {
     /// With which backup.
     pub backup: BackupId,
     /// How far it is; `None` while it waits for a worker.
-    pub progress: Option<Progress>,
+    pub progress: Option<JobProgress>,
     /// When its worker said so.
     pub at: Option<DateTime<Utc>>,
 }
@@ -29,7 +29,10 @@ pub struct Underway {
 ///
 /// # Errors
 /// When the database can't be read.
-pub async fn underway(database: &Database, servers: &[ServerId]) -> Result<Vec<Underway>, Error> {
+pub async fn underway(
+    database: &Database,
+    servers: &[ServerId],
+) -> Result<Vec<UnfinishedJob>, Error> {
     let servers: Vec<Uuid> = servers.iter().map(|server| server.0).collect();
     let rows = sqlx::query!(
         r#"SELECT j.id AS "id!", j.kind AS "kind!", j.server_id AS "server_id!", j.backup_id AS "backup_id!",
@@ -47,7 +50,7 @@ pub async fn underway(database: &Database, servers: &[ServerId]) -> Result<Vec<U
     .await?;
     rows.into_iter()
         .map(|row| {
-            Ok(Underway {
+            Ok(UnfinishedJob {
                 id: JobId(row.id),
                 kind: JobKind::parse(&row.kind)
                     .ok_or_else(|| Error::unreadable("job kind", &row.kind))?,

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
-use holdfast_domain::activity::Event;
+use holdfast_domain::activity::ActivityEvent;
 use holdfast_domain::{BackupId, JobId, JobKind, JobState, ServerId};
 
 use crate::error::Error;
@@ -112,7 +112,7 @@ macro_rules! select_jobs {
 
 /// Which jobs are looked at; `None` takes all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Wanted {
+pub struct JobFilter {
     /// Those of this server.
     pub server: Option<ServerId>,
     /// Those of this kind.
@@ -121,7 +121,7 @@ pub struct Wanted {
     pub state: Option<JobState>,
 }
 
-impl Wanted {
+impl JobFilter {
     fn kinds(self) -> Vec<String> {
         let kinds = JobKind::ALL.into_iter();
         let wanted = kinds.filter(|kind| self.kind.is_none_or(|only| only == *kind));
@@ -141,7 +141,7 @@ impl Wanted {
 /// When the database can't be read.
 pub async fn page(
     database: &Database,
-    wanted: Wanted,
+    wanted: JobFilter,
     limit: u32,
     offset: u64,
 ) -> Result<Vec<Job>, Error> {
@@ -181,7 +181,7 @@ pub async fn page(
 ///
 /// # Errors
 /// When the database can't be read.
-pub async fn count(database: &Database, wanted: Wanted) -> Result<u64, Error> {
+pub async fn count(database: &Database, wanted: JobFilter) -> Result<u64, Error> {
     let (kinds, states) = (wanted.kinds(), wanted.states());
     let count = match wanted.server {
         Some(server) => {
@@ -274,8 +274,8 @@ pub async fn call_off(change: &mut Change, job: JobId, sentence: &str) -> Result
         job.0,
         sentence,
         FINAL,
-        Event::Fail.as_str(),
-        Event::RestoreFailed.as_str(),
+        ActivityEvent::Fail.as_str(),
+        ActivityEvent::RestoreFailed.as_str(),
     )
     .fetch_all(change.connection())
     .await?;
@@ -292,7 +292,7 @@ pub async fn list(
     state: Option<JobState>,
     limit: u32,
 ) -> Result<Vec<Job>, Error> {
-    let wanted = Wanted {
+    let wanted = JobFilter {
         server,
         state,
         kind: None,

@@ -12,7 +12,7 @@ use crate::pool::{Database, Transaction};
 
 /// Why an attempt failed, told twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
+pub struct JobFailure {
     /// For the server's owner: a sentence, without the inside of the service.
     pub sentence: String,
     /// For the operator: everything.
@@ -34,7 +34,7 @@ pub async fn complete(transaction: &mut Transaction, claim: &Claim) -> Result<bo
 pub async fn discard(
     transaction: &mut Transaction,
     claim: &Claim,
-    failure: &Failure,
+    failure: &JobFailure,
 ) -> Result<bool, Error> {
     finalize(transaction, claim, JobState::Discarded, Some(failure)).await
 }
@@ -51,7 +51,7 @@ async fn finalize(
     transaction: &mut Transaction,
     claim: &Claim,
     state: JobState,
-    failure: Option<&Failure>,
+    failure: Option<&JobFailure>,
 ) -> Result<bool, Error> {
     let done = sqlx::query!(
         "WITH done AS (
@@ -84,7 +84,7 @@ async fn finalize(
 pub async fn retry(
     database: &Database,
     claim: &Claim,
-    failure: &Failure,
+    failure: &JobFailure,
     wait: Duration,
 ) -> Result<bool, Error> {
     let done = sqlx::query!(

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use holdfast_domain::orphan::{Row, Traces};
+use holdfast_domain::orphan::{BackupRecord, RecordState};
 use holdfast_domain::{BackupId, DiskName, NodeName, ServerId};
 
 use crate::error::Error;
@@ -11,7 +11,7 @@ use crate::pool::Database;
 
 /// Backups of which something lies on a disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Seen {
+pub struct BackupOnDisk {
     /// Whose files it holds.
     pub server: ServerId,
     /// Which backup it is.
@@ -20,9 +20,9 @@ pub struct Seen {
 
 /// What the database says of one of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Trace {
+pub struct SweepRecord {
     /// What decides about its objects.
-    pub traces: Traces,
+    pub traces: BackupRecord,
     /// The latest attempt of which it is certain that it has ended; 0 when none is.
     pub ended_attempt: u32,
 }
@@ -36,8 +36,8 @@ pub async fn traces(
     database: &Database,
     disk: &DiskName,
     node: Option<&NodeName>,
-    seen: &[Seen],
-) -> Result<Vec<Trace>, Error> {
+    seen: &[BackupOnDisk],
+) -> Result<Vec<SweepRecord>, Error> {
     let servers: Vec<Uuid> = seen.iter().map(|seen| seen.server.0).collect();
     let backups: Vec<Uuid> = seen.iter().map(|seen| seen.backup.0).collect();
     let rows = sqlx::query!(
@@ -74,17 +74,17 @@ pub async fn traces(
     rows.into_iter()
         .map(|row| {
             let known = match (row.state.as_deref(), row.is_here) {
-                (None, _) => Row::None,
-                (Some("creating"), _) => Row::Creating,
-                (Some("failed"), _) => Row::Failed,
-                (Some("completed"), Some(true)) => Row::Completed {
+                (None, _) => RecordState::None,
+                (Some("creating"), _) => RecordState::Creating,
+                (Some("failed"), _) => RecordState::Failed,
+                (Some("completed"), Some(true)) => RecordState::Completed {
                     attempt: row.archive_attempt.unwrap_or_default().unsigned_abs(),
                 },
-                (Some("completed"), _) => Row::Elsewhere,
+                (Some("completed"), _) => RecordState::Elsewhere,
                 (Some(other), _) => return Err(Error::unreadable("backup state", other)),
             };
-            Ok(Trace {
-                traces: Traces {
+            Ok(SweepRecord {
+                traces: BackupRecord {
                     is_server_known: row.is_server_known,
                     row: known,
                     is_in_use: row.is_in_use,
@@ -98,9 +98,9 @@ pub async fn traces(
 
 /// An archive that a disk should hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Archived {
+pub struct StoredArchive {
     /// Which backup's.
-    pub of: Seen,
+    pub of: BackupOnDisk,
     /// The attempt that wrote it.
     pub attempt: u32,
     /// Whether it is marked as missing.
@@ -116,15 +116,15 @@ pub async fn archived(
     database: &Database,
     disk: &DiskName,
     node: Option<&NodeName>,
-    after: Option<Seen>,
-    up_to: Option<Seen>,
+    after: Option<BackupOnDisk>,
+    up_to: Option<BackupOnDisk>,
     before: DateTime<Utc>,
-) -> Result<Vec<Archived>, Error> {
-    let after = after.unwrap_or(Seen {
+) -> Result<Vec<StoredArchive>, Error> {
+    let after = after.unwrap_or(BackupOnDisk {
         server: ServerId(Uuid::nil()),
         backup: BackupId(Uuid::nil()),
     });
-    let up_to = up_to.unwrap_or(Seen {
+    let up_to = up_to.unwrap_or(BackupOnDisk {
         server: ServerId(Uuid::max()),
         backup: BackupId(Uuid::max()),
     });
@@ -150,8 +150,8 @@ pub async fn archived(
     .await?;
     Ok(rows
         .into_iter()
-        .map(|row| Archived {
-            of: Seen {
+        .map(|row| StoredArchive {
+            of: BackupOnDisk {
                 server: ServerId(row.server_id),
                 backup: BackupId(row.id),
             },

@@ -4,9 +4,9 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
-use holdfast_domain::{Backup, Permission, Server, Standing};
+use holdfast_domain::{Backup, Permission, Server, ServerAccess};
 
-use super::Visit;
+use super::RequestContext;
 use crate::backups;
 use crate::error::Error;
 use crate::keys::{self, KeyOfUser};
@@ -74,7 +74,7 @@ pub(super) struct Row {
     pub(super) marks: Vec<Uuid>,
 }
 
-impl TryFrom<Row> for Visit {
+impl TryFrom<Row> for RequestContext {
     type Error = Error;
 
     fn try_from(mut row: Row) -> Result<Self, Error> {
@@ -112,16 +112,20 @@ impl TryFrom<Row> for Visit {
 }
 
 /// What a user is to a server; nothing when the user has no part in it.
-fn standing(server: &Server, key: &KeyOfUser, permissions: Option<&[String]>) -> Option<Standing> {
+fn standing(
+    server: &Server,
+    key: &KeyOfUser,
+    permissions: Option<&[String]>,
+) -> Option<ServerAccess> {
     if server.owner == key.key.user {
-        return Some(Standing::Owner);
+        return Some(ServerAccess::Owner);
     }
     if key.is_admin {
-        return Some(Standing::Admin);
+        return Some(ServerAccess::Admin);
     }
     let names = permissions?.iter();
     let permissions = names.filter_map(|name| Permission::parse(name)).collect();
-    Some(Standing::Subuser(permissions))
+    Some(ServerAccess::Subuser(permissions))
 }
 
 impl Row {

@@ -6,28 +6,28 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
-use holdfast_domain::{Notice, WebhookId};
+use holdfast_domain::{BackupEvent, WebhookId};
 
-use super::Secret;
+use super::WebhookSecret;
 use crate::error::Error;
 use crate::notices::Row;
 use crate::pool::Database;
 
 /// A webhook in a worker's hands.
 #[derive(Clone)]
-pub struct Claimed {
+pub struct ClaimedWebhook {
     /// The webhook.
     pub id: WebhookId,
     /// Where notices go. Never logged: it may hold a token.
     pub url: String,
     /// What they are signed with.
-    pub secret: Secret,
+    pub secret: WebhookSecret,
     /// How often in a row it could not be reached.
     pub failures: u32,
     claim: i64,
 }
 
-impl std::fmt::Debug for Claimed {
+impl std::fmt::Debug for ClaimedWebhook {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Claimed").field(&self.id).finish()
     }
@@ -41,7 +41,7 @@ pub async fn claim(
     database: &Database,
     hold: Duration,
     limit: usize,
-) -> Result<Vec<Claimed>, Error> {
+) -> Result<Vec<ClaimedWebhook>, Error> {
     let rows = sqlx::query!(
         "UPDATE webhooks SET claim = claim + 1, claimed_until = now() + make_interval(secs => $1)
          WHERE id = ANY (ARRAY(
@@ -58,10 +58,10 @@ pub async fn claim(
     .await?;
     Ok(rows
         .into_iter()
-        .map(|row| Claimed {
+        .map(|row| ClaimedWebhook {
             id: WebhookId(row.id),
             url: row.url,
-            secret: Secret(row.secret),
+            secret: WebhookSecret(row.secret),
             failures: row.failures.unsigned_abs(),
             claim: row.claim,
         })
@@ -72,7 +72,7 @@ pub async fn claim(
 ///
 /// # Errors
 /// When the database can't be written.
-pub async fn release(database: &Database, claimed: &Claimed) -> Result<(), Error> {
+pub async fn release(database: &Database, claimed: &ClaimedWebhook) -> Result<(), Error> {
     sqlx::query!(
         "UPDATE webhooks SET claimed_until = NULL WHERE id = $1 AND claim = $2",
         claimed.id.0,
@@ -87,7 +87,7 @@ pub async fn release(database: &Database, claimed: &Claimed) -> Result<(), Error
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
     /// What.
-    pub notice: Notice,
+    pub notice: BackupEvent,
     /// How often that was tried.
     pub attempts: u32,
 }
@@ -138,7 +138,7 @@ pub async fn due(
                 created_at: due.created_at,
             };
             Ok(Delivery {
-                notice: Notice::try_from(row)?,
+                notice: BackupEvent::try_from(row)?,
                 attempts: due.attempt.unsigned_abs(),
             })
         })
@@ -151,8 +151,8 @@ pub async fn due(
 /// When the database can't be written.
 pub async fn delivered(
     database: &Database,
-    claimed: &Claimed,
-    notice: &Notice,
+    claimed: &ClaimedWebhook,
+    notice: &BackupEvent,
 ) -> Result<bool, Error> {
     let done = sqlx::query!(
         "WITH ours AS (
@@ -176,8 +176,8 @@ pub async fn delivered(
 /// When the database can't be written.
 pub async fn failed(
     database: &Database,
-    claimed: &Claimed,
-    notice: &Notice,
+    claimed: &ClaimedWebhook,
+    notice: &BackupEvent,
     error: &str,
     wait: Duration,
 ) -> Result<bool, Error> {
@@ -204,8 +204,8 @@ pub async fn failed(
 /// When the database can't be written.
 pub async fn give_up(
     database: &Database,
-    claimed: &Claimed,
-    notice: &Notice,
+    claimed: &ClaimedWebhook,
+    notice: &BackupEvent,
     error: &str,
 ) -> Result<bool, Error> {
     let done = sqlx::query!(
@@ -229,7 +229,11 @@ pub async fn give_up(
 ///
 /// # Errors
 /// When the database can't be written.
-pub async fn pause(database: &Database, claimed: &Claimed, wait: Duration) -> Result<(), Error> {
+pub async fn pause(
+    database: &Database,
+    claimed: &ClaimedWebhook,
+    wait: Duration,
+) -> Result<(), Error> {
     sqlx::query!(
         "UPDATE webhooks SET failures = failures + 1, paused_until = now() + make_interval(secs => $3)
          WHERE id = $1 AND claim = $2",

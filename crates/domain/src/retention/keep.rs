@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use super::Thinning;
+use super::KeepRules;
 
 /// The greatest number of a rule.
 const MAX: u32 = i32::MAX.unsigned_abs();
 
-impl Thinning {
+impl KeepRules {
     /// How they are written, for people.
     pub const FORM: &'static str = "some of within=DAYS, last=N, hourly=N, daily=N, weekly=N and monthly=N, separated by commas, each at least 1";
 
@@ -43,7 +43,7 @@ impl Thinning {
     }
 }
 
-impl fmt::Display for Thinning {
+impl fmt::Display for KeepRules {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rules = [
             ("within", self.within_days),
@@ -90,13 +90,13 @@ mod tests {
             ("last=1,", None),
             ("yearly=1", None),
         ] {
-            let read = Thinning::parse(text);
+            let read = KeepRules::parse(text);
             assert_eq!(
                 read.map(|rules| rules.to_string()).as_deref(),
                 written,
                 "{text}"
             );
-            assert!(read.is_none_or(|rules| Thinning::parse(&rules.to_string()) == Some(rules)));
+            assert!(read.is_none_or(|rules| KeepRules::parse(&rules.to_string()) == Some(rules)));
         }
     }
 }

@@ -17,9 +17,9 @@ fn candidate(number: usize, line: &str) -> Candidate {
     let words: Vec<&str> = words.collect();
     let has = |word| words.contains(&word);
     let outcome = match () {
-        () if has("creating") => Outcome::Creating,
-        () if has("failed") => Outcome::Failed,
-        () => Outcome::Completed {
+        () if has("creating") => CandidateState::Creating,
+        () if has("failed") => CandidateState::Failed,
+        () => CandidateState::Completed {
             is_good: !has("damaged"),
         },
     };
@@ -51,8 +51,8 @@ fn story(policy: Policy, text: &str) {
         let verdict = decided.iter().find(|(c, _)| c.id == candidate.id);
         let (_, verdict) = verdict.expect("every backup has its verdict");
         let word = match verdict {
-            Verdict::Keep(_) => "stays",
-            Verdict::Remove(_) => "goes",
+            RetentionVerdict::Keep(_) => "stays",
+            RetentionVerdict::Remove(_) => "goes",
         };
         assert_eq!(format!("{word}: {verdict}"), *expected, "{backup}");
     }
@@ -113,12 +113,12 @@ fn the_last_good_one_stays_however_old_it_is_and_what_is_not_good_never_counts_a
 
 #[test]
 fn rules_keep_the_newest_of_each_span_and_say_which_of_them_did() {
-    let thinning = Thinning {
+    let thinning = KeepRules {
         last: 2,
         daily: 3,
         weekly: 2,
         monthly: 2,
-        ..Thinning::default()
+        ..KeepRules::default()
     };
     let policy = Policy {
         days: 1,
@@ -144,10 +144,10 @@ fn rules_keep_the_newest_of_each_span_and_say_which_of_them_did() {
 
 #[test]
 fn hours_weeks_over_new_year_and_everything_within_days() {
-    let hourly = Thinning {
+    let hourly = KeepRules {
         hourly: 2,
         within_days: 1,
-        ..Thinning::default()
+        ..KeepRules::default()
     };
     let policy = |thinning| Policy {
         days: 90,
@@ -163,9 +163,9 @@ fn hours_weeks_over_new_year_and_everything_within_days() {
          2026-07-14T11:59:59Z          -> goes: no keep rule keeps it",
     );
     // The Monday 2025-12-29 begins the first week of 2026.
-    let weekly = Thinning {
+    let weekly = KeepRules {
         weekly: 2,
-        ..Thinning::default()
+        ..KeepRules::default()
     };
     story(
         policy(weekly),
@@ -174,9 +174,9 @@ fn hours_weeks_over_new_year_and_everything_within_days() {
          2025-12-28T23:59:59Z          -> stays: kept by keep_weekly",
     );
     // A damaged one fills no place, and goes with its age.
-    let last = Thinning {
+    let last = KeepRules {
         last: 1,
-        ..Thinning::default()
+        ..KeepRules::default()
     };
     story(
         policy(last),
@@ -191,7 +191,7 @@ fn hours_weeks_over_new_year_and_everything_within_days() {
 fn rotation_takes_the_oldest_unlocked_until_the_limit_is_kept() {
     let policy = Policy {
         days: 0,
-        thinning: Thinning::default(),
+        thinning: KeepRules::default(),
         rotate_to: Some(3),
     };
     story(
@@ -231,9 +231,9 @@ fn rotation_takes_the_oldest_unlocked_until_the_limit_is_kept() {
 fn a_servers_own_days_and_rules_stand_in_place_of_everything_that_the_settings_say() {
     let settings = Policy {
         days: 90,
-        thinning: Thinning {
+        thinning: KeepRules {
             last: 1,
-            ..Thinning::default()
+            ..KeepRules::default()
         },
         rotate_to: None,
     };
@@ -243,7 +243,7 @@ fn a_servers_own_days_and_rules_stand_in_place_of_everything_that_the_settings_s
         settings.of_server(Some(0), None, Some(4)).rotate_to,
         Some(4)
     );
-    let daily = Thinning::parse("daily=7");
+    let daily = KeepRules::parse("daily=7");
     for (own_days, expected) in [(None, 90), (Some(0), 0), (Some(7), 7)] {
         let policy = settings.of_server(own_days, daily, None);
         assert_eq!((policy.days, Some(policy.thinning)), (expected, daily));
@@ -256,10 +256,10 @@ prop_compose! {
         // About three years, every other minute of which may be the same as another's.
         minutes_ago in -2000_i64..1_500_000,
         outcome in prop_oneof![
-            1 => Just(Outcome::Creating),
-            2 => Just(Outcome::Failed),
-            2 => Just(Outcome::Completed { is_good: false }),
-            6 => Just(Outcome::Completed { is_good: true }),
+            1 => Just(CandidateState::Creating),
+            2 => Just(CandidateState::Failed),
+            2 => Just(CandidateState::Completed { is_good: false }),
+            6 => Just(CandidateState::Completed { is_good: true }),
         ],
         is_locked in prop::bool::weighted(0.15),
         is_in_use in prop::bool::weighted(0.05),
@@ -283,7 +283,7 @@ prop_compose! {
         let [within_days, last, hourly, daily, weekly, monthly] = rules;
         Policy {
             days,
-            thinning: Thinning { within_days, last, hourly, daily, weekly, monthly },
+            thinning: KeepRules { within_days, last, hourly, daily, weekly, monthly },
             rotate_to,
         }
     }
@@ -299,7 +299,7 @@ proptest! {
             candidate.id = BackupId(Uuid::from_u128(number as u128));
         }
         let decided = decide(&candidates, &policy, now());
-        let goes = |id| decided.iter().any(|(c, v)| c.id == id && matches!(v, Verdict::Remove(_)));
+        let goes = |id| decided.iter().any(|(c, v)| c.id == id && matches!(v, RetentionVerdict::Remove(_)));
 
         let mut ids: Vec<BackupId> = decided.iter().map(|(c, _)| c.id).collect();
         ids.sort();
@@ -313,7 +313,7 @@ proptest! {
             prop_assert!(!goes(must_stay.id), "the last one: {:?}", must_stay);
         }
         for candidate in &candidates {
-            let must_stay = candidate.is_locked || candidate.is_in_use || candidate.outcome == Outcome::Creating;
+            let must_stay = candidate.is_locked || candidate.is_in_use || candidate.outcome == CandidateState::Creating;
             prop_assert!(!(must_stay && goes(candidate.id)), "{:?}", candidate);
             let is_young = policy.days == 0 || !is_older(candidate, policy.days, now());
             let by_days_alone = !policy.thinning.is_on() && policy.rotate_to.is_none();
@@ -322,14 +322,14 @@ proptest! {
 
         // What goes by rotation leaves as many as the limit allows.
         let left: Vec<Candidate> = decided.iter().filter(|(c, _)| !goes(c.id)).map(|(c, _)| *c).collect();
-        let rotated = decided.iter().any(|(_, v)| matches!(v, Verdict::Remove(Gone::OverLimit(_))));
+        let rotated = decided.iter().any(|(_, v)| matches!(v, RetentionVerdict::Remove(RemoveReason::OverLimit(_))));
         if let (true, Some(limit)) = (rotated, policy.rotate_to) {
             let counted = left.iter().filter(|c| c.is_counted()).count();
             prop_assert!(counted >= usize::try_from(limit).unwrap_or(usize::MAX));
         }
         // Deciding again about what is left removes nothing more.
         for (candidate, verdict) in decide(&left, &policy, now()) {
-            prop_assert!(matches!(verdict, Verdict::Keep(_)), "{:?} {}", candidate, verdict);
+            prop_assert!(matches!(verdict, RetentionVerdict::Keep(_)), "{:?} {}", candidate, verdict);
         }
     }
 }

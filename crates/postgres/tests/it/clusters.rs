@@ -1,7 +1,7 @@
 //! Real clusters: made, stopped, killed, found again. Nothing here is a stand-in for PostgreSQL.
 
 use crate::support::{Folder, OwnerProcess, eventually, is_alive, postmaster_of};
-use holdfast_postgres::{Error, Options, PrivatePostgres, running};
+use holdfast_postgres::{Error, PostgresOptions, PrivatePostgres, running};
 use rustix::process::Signal;
 
 /// Starts the cluster of a folder without durability, as every test does.
@@ -12,7 +12,7 @@ async fn start(folder: &Folder) -> Result<PrivatePostgres, Error> {
 #[tokio::test]
 async fn a_cluster_starts_answers_stops_and_keeps_its_data() {
     let folder = Folder::new();
-    let postgres = PrivatePostgres::start(&Options::new(folder.cluster()))
+    let postgres = PrivatePostgres::start(&PostgresOptions::new(folder.cluster()))
         .await
         .unwrap();
     assert_eq!(
@@ -126,7 +126,7 @@ async fn an_orphan_whose_guard_was_killed_too_is_stopped_and_replaced() {
 #[tokio::test]
 async fn a_crashed_postgres_is_noticed_and_recovers_with_its_data() {
     let folder = Folder::new();
-    let mut postgres = PrivatePostgres::start(&Options::new(folder.cluster()))
+    let mut postgres = PrivatePostgres::start(&PostgresOptions::new(folder.cluster()))
         .await
         .unwrap();
     postgres

@@ -4,9 +4,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use crate::support::Folder;
-use holdfast_postgres::{Error, Options, PrivatePostgres};
+use holdfast_postgres::{Error, PostgresOptions, PrivatePostgres};
 
-async fn refusal(options: &Options) -> Error {
+async fn refusal(options: &PostgresOptions) -> Error {
     match PrivatePostgres::start(options).await {
         Ok(_) => panic!("it was to be refused"),
         Err(error) => error,
@@ -19,13 +19,13 @@ fn write_program(path: &Path, script: &str) {
 }
 
 /// Makes a folder with an `initdb` and a `postgres` of our own.
-fn programs(folder: &Folder, initdb: &str, postgres: &str) -> Options {
+fn programs(folder: &Folder, initdb: &str, postgres: &str) -> PostgresOptions {
     let binaries = folder.root().join("bin");
     fs_err::create_dir_all(&binaries).unwrap();
     folder.open();
     write_program(&binaries.join("initdb"), initdb);
     write_program(&binaries.join("postgres"), postgres);
-    Options {
+    PostgresOptions {
         binaries: Some(binaries),
         ..folder.options()
     }
@@ -80,7 +80,7 @@ async fn broken_programs_are_one_clear_error_each_and_leave_nothing_half_made() 
 #[tokio::test]
 async fn a_folder_without_the_programs_is_named() {
     let folder = Folder::new();
-    let options = Options {
+    let options = PostgresOptions {
         binaries: Some("/etc".into()),
         ..folder.options()
     };
@@ -135,7 +135,7 @@ async fn a_cluster_of_another_major_version_is_refused_with_both_versions() {
 async fn a_path_too_long_for_a_socket_is_refused_with_its_length() {
     let folder = Folder::new();
     let directory = folder.root().join("x".repeat(100));
-    let text = refusal(&Options::new(&directory)).await.to_string();
+    let text = refusal(&PostgresOptions::new(&directory)).await.to_string();
     let length = directory.join(".s.PGSQL.5432").as_os_str().len();
     assert!(text.contains(&format!("is {length} bytes long")), "{text}");
     assert!(!directory.exists());

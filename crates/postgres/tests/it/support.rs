@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use holdfast_postgres::Options;
+use holdfast_postgres::PostgresOptions;
 use rustix::process::{Pid, Signal};
 
 /// A temporary `DATA`, closed to others, with the place of a cluster in it.
@@ -41,10 +41,10 @@ impl Folder {
         self.root.path().join(&self.name)
     }
 
-    pub(crate) fn options(&self) -> Options {
-        Options {
+    pub(crate) fn options(&self) -> PostgresOptions {
+        PostgresOptions {
             durable: false,
-            ..Options::new(self.cluster())
+            ..PostgresOptions::new(self.cluster())
         }
     }
 

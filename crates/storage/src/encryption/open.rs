@@ -13,7 +13,7 @@ use super::{Encryption, MAGIC};
 use crate::disk::Backend;
 use crate::error::Error;
 use crate::key::StorageKey;
-use crate::reader::Reader;
+use crate::reader::ObjectReader;
 
 /// The size of the pieces that are handed on.
 const PIECE_BYTES: usize = 256 * 1024;
@@ -66,7 +66,7 @@ pub(crate) async fn open(
     keys: &Encryption,
     key: StorageKey,
     range: Range<u64>,
-) -> Result<Reader, Error> {
+) -> Result<ObjectReader, Error> {
     let mut begins = backend.read(key, 0..MAGIC.len() as u64).await?;
     let mut first = Vec::new();
     while let Some(piece) = begins.next().await? {
@@ -101,7 +101,7 @@ pub(crate) async fn open(
     let (plain, object_bytes, left_bytes) = opened.map_err(&failed)?;
     let (sender, pieces) = mpsc::channel(AHEAD);
     tokio::task::spawn_blocking(move || pass_on(plain, left_bytes, &sender, failed));
-    Ok(Reader::from(OpenedReader {
+    Ok(ObjectReader::from(OpenedReader {
         object_bytes,
         left_bytes,
         pieces,
@@ -164,7 +164,7 @@ struct Object {
     key: StorageKey,
     size: u64,
     at: u64,
-    reader: Option<Reader>,
+    reader: Option<ObjectReader>,
     piece: Bytes,
     handle: Handle,
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::{S3Disk, failure};
-use crate::disk::Partial;
+use crate::disk::PartialUpload;
 use crate::error::Error;
 use crate::listing::Object;
 
@@ -79,7 +79,7 @@ impl S3Partials {
         }
     }
 
-    pub(crate) async fn next_page(&mut self) -> Result<Option<Vec<Partial>>, Error> {
+    pub(crate) async fn next_page(&mut self) -> Result<Option<Vec<PartialUpload>>, Error> {
         if self.is_done {
             return Ok(None);
         }
@@ -100,7 +100,7 @@ impl S3Partials {
         };
         let partials = page.uploads().iter().filter_map(|upload| {
             let begun_at = upload.initiated();
-            Some(Partial {
+            Some(PartialUpload {
                 key: disk.key(upload.key()?)?,
                 handle: upload.upload_id()?.to_owned(),
                 written_at: begun_at.and_then(|at| SystemTime::try_from(*at).ok()),

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use holdfast_domain::{BackupId, ServerId};
-use holdfast_storage::{ArchiveKey, Disk, Error, Partial, Reader, StorageKey};
+use holdfast_storage::{ArchiveKey, Disk, Error, ObjectReader, PartialUpload, StorageKey};
 use uuid::Uuid;
 
 /// What uploads are announced as, where nothing depends on it.
@@ -57,7 +57,7 @@ pub(crate) async fn put(disk: &Disk, key: StorageKey, content: &Bytes) -> Result
 }
 
 /// What uploads have left that have not ended.
-pub(crate) async fn partials(disk: &Disk) -> Vec<Partial> {
+pub(crate) async fn partials(disk: &Disk) -> Vec<PartialUpload> {
     let mut listing = disk.partials();
     let mut found = Vec::new();
     while let Some(page) = listing.next_page().await.unwrap() {
@@ -72,7 +72,7 @@ pub(crate) async fn read_all(disk: &Disk, key: StorageKey) -> Bytes {
         .unwrap()
 }
 
-pub(crate) async fn collect(mut reader: Reader) -> Result<Bytes, Error> {
+pub(crate) async fn collect(mut reader: ObjectReader) -> Result<Bytes, Error> {
     let mut found = Vec::new();
     while let Some(piece) = reader.next().await? {
         assert!(!piece.is_empty(), "a piece has bytes");

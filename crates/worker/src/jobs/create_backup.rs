@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use holdfast_archive::{CreateOptions, Rules, Summary};
+use holdfast_archive::{CreateOptions, IgnoreRules, Summary};
 use holdfast_db::{backups, servers};
-use holdfast_domain::backup::{Completed, Notes};
+use holdfast_domain::backup::{BackupNotes, Completed};
 use holdfast_domain::ignore::IgnorePatterns;
 use holdfast_domain::job::Phase;
 use holdfast_domain::{Backup, BackupState, Server, ServerRef};
@@ -92,7 +92,7 @@ pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done
         sha256: summary.sha256,
         size_bytes: summary.archive_bytes,
         attempt: claim.attempt,
-        notes: Notes {
+        notes: BackupNotes {
             count: summary.notes.count,
             first: first_notes(&summary),
         },
@@ -176,7 +176,11 @@ async fn take_back(disk: &Disk, key: ArchiveKey) {
 }
 
 /// Compiles the request's patterns, or the server's own when it brought none.
-async fn rules(context: &Context, server: &Server, backup: &mut Backup) -> Result<Rules, NotDone> {
+async fn rules(
+    context: &Context,
+    server: &Server,
+    backup: &mut Backup,
+) -> Result<IgnoreRules, NotDone> {
     let mut unused = None;
     if backup.ignored_files.is_empty() {
         let directory = server.directory.clone();
@@ -201,11 +205,11 @@ async fn rules(context: &Context, server: &Server, backup: &mut Backup) -> Resul
                 .map_err(|error| NotDone::database(&error))?;
         }
     }
-    let rules = Rules::new(&backup.ignored_files).map_err(|error| engine(&error))?;
+    let rules = IgnoreRules::new(&backup.ignored_files).map_err(|error| engine(&error))?;
     Ok(rules.noting(unused))
 }
 
-async fn scan(work: &Arc<Work>, server: &Server, rules: &Arc<Rules>) -> Result<(), NotDone> {
+async fn scan(work: &Arc<Work>, server: &Server, rules: &Arc<IgnoreRules>) -> Result<(), NotDone> {
     let (control, directory, rules) = (
         Arc::clone(&work.control),
         server.directory.clone(),
@@ -223,7 +227,7 @@ async fn store(
     context: &Context,
     work: &Arc<Work>,
     server: &Server,
-    rules: &Arc<Rules>,
+    rules: &Arc<IgnoreRules>,
     disk: &Disk,
     key: ArchiveKey,
 ) -> Result<(Summary, Upload, Upload), NotDone> {

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use holdfast_archive::{Expected, RestoreOptions};
-use holdfast_db::jobs::{self, Hold};
+use holdfast_db::jobs::{self, HeartbeatReply};
 use holdfast_db::{backups, servers};
 use holdfast_domain::backup::Purpose;
 use holdfast_domain::job::{Phase, RestoreArgs};
@@ -127,8 +127,8 @@ pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done
 async fn still_ours(context: &Context, work: &Work) -> Result<(), NotDone> {
     work.go_on()?;
     match jobs::heartbeat(&context.database, &work.claim, context.options.lease, None).await {
-        Ok(Hold::Ours) => Ok(()),
-        Ok(Hold::Cancelled { .. } | Hold::Lost) => Err(NotDone::Stopped),
+        Ok(HeartbeatReply::Ours) => Ok(()),
+        Ok(HeartbeatReply::Cancelled { .. } | HeartbeatReply::Lost) => Err(NotDone::Stopped),
         Err(error) => Err(NotDone::database(&error)),
     }
 }

@@ -12,7 +12,7 @@ use crate::context::Context;
 use crate::disk_access;
 use crate::lease::Work;
 use crate::outcome::{Done, NotDone};
-use crate::verify_archive::{Examination, NoVerdict};
+use crate::verify_archive::{ArchiveCheck, VerifyError};
 
 pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done, NotDone> {
     work.enter(Phase::Verifying);
@@ -27,7 +27,7 @@ pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done
         return Ok(Done::Nothing);
     };
     let disk = disk_access::disk(context, &backup.disk, backup.node.as_ref())?;
-    let examination = Examination {
+    let examination = ArchiveCheck {
         disk,
         key: ArchiveKey {
             server: claim.server,
@@ -44,9 +44,9 @@ pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done
     };
     match examination.run().await {
         Ok(verdict) => Ok(Done::Verified(verdict)),
-        Err(NoVerdict::Stopped) => Err(NotDone::Stopped),
-        Err(NoVerdict::Disk(error)) => Err(NotDone::disk(&error)),
-        Err(NoVerdict::Engine(detail)) => Err(NotDone::retry(
+        Err(VerifyError::Stopped) => Err(NotDone::Stopped),
+        Err(VerifyError::Disk(error)) => Err(NotDone::disk(&error)),
+        Err(VerifyError::Engine(detail)) => Err(NotDone::retry(
             "An unexpected error was encountered.",
             detail,
         )),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use holdfast_db::{Lead, Patience};
+use holdfast_db::{LeaderLock, LockTimeout};
 use holdfast_domain::report::chain;
 
 use crate::context::Context;
@@ -16,16 +16,16 @@ const LOOK: Duration = Duration::from_secs(10);
 const STOP: Duration = Duration::from_millis(500);
 
 /// An office that this worker holds, or would.
-pub(super) struct Office {
+pub(super) struct Leader {
     name: String,
-    lead: Option<Lead>,
+    lead: Option<LeaderLock>,
     /// What is done in its name, and how it is stopped.
     work: Option<(JoinHandle<()>, CancellationToken)>,
     /// When work was last begun since the office is held.
     last: Option<Instant>,
 }
 
-impl Office {
+impl Leader {
     pub(super) fn new(name: String) -> Self {
         Self {
             name,
@@ -49,7 +49,7 @@ impl Office {
                 stop.cancel();
             }
         }
-        match Lead::take(&context.database, &self.name, Patience::Short).await {
+        match LeaderLock::take(&context.database, &self.name, LockTimeout::Short).await {
             Ok(Some(lead)) => {
                 tracing::debug!(office = self.name, "took an office");
                 self.lead = Some(lead);
@@ -107,7 +107,7 @@ impl Office {
     }
 }
 
-impl Drop for Office {
+impl Drop for Leader {
     /// Nothing is done in the name of an office that nobody holds any more.
     fn drop(&mut self) {
         if let Some((work, stop)) = self.work.take() {

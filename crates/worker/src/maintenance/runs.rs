@@ -9,7 +9,7 @@ use holdfast_db::maintenance;
 use holdfast_domain::report::chain;
 
 use crate::context::Context;
-use crate::sweep::Swept;
+use crate::sweep::SweepReport;
 
 /// How a run ended.
 #[derive(Debug, Default)]
@@ -20,8 +20,8 @@ pub(super) struct Ran {
     pub(super) error: Option<String>,
 }
 
-impl From<Swept> for Ran {
-    fn from(swept: Swept) -> Self {
+impl From<SweepReport> for Ran {
+    fn from(swept: SweepReport) -> Self {
         Self {
             counts: swept.counts,
             error: swept.not_swept.map(|why| why.text()),

@@ -8,12 +8,12 @@ use tokio_util::sync::CancellationToken;
 
 use holdfast_db::{Error, maintenance};
 use holdfast_domain::report::chain;
-use holdfast_domain::retention::Verdict;
+use holdfast_domain::retention::RetentionVerdict;
 use holdfast_storage::Disk;
 
 use super::runs::{Ran, run_if_due};
 use crate::context::Context;
-use crate::retention::{self, Keeping};
+use crate::retention::{self, RetentionRun};
 use crate::sweep::{self, Sweep};
 
 pub(super) async fn run_due(
@@ -68,13 +68,13 @@ pub(super) async fn sweep_disk(
 }
 
 async fn retain(context: &Context) -> Ran {
-    let keeping = Keeping::of(context);
+    let keeping = RetentionRun::of(context);
     let mut counts = BTreeMap::new();
     let now = (context.now)();
     let ended = retention::run(&context.database, &keeping, None, false, now, |decided| {
         let name = match decided.verdict {
-            Verdict::Keep(_) => "kept",
-            Verdict::Remove(gone) => {
+            RetentionVerdict::Keep(_) => "kept",
+            RetentionVerdict::Remove(gone) => {
                 tracing::info!(server = %decided.backup.server, backup = %decided.backup.candidate.id, reason = %gone, "a backup goes");
                 "removed"
             }

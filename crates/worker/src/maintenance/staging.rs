@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use holdfast_archive::Recovered;
 use holdfast_db::servers;
 use holdfast_domain::report::chain;
-use holdfast_domain::{PlacedBy, ServerId};
+use holdfast_domain::{DirectorySetBy, ServerId};
 
 use super::runs::Ran;
 use crate::context::Context;
@@ -160,7 +160,7 @@ fn resolved(
     context: &Context,
     server: ServerId,
     directory: &Path,
-    placed_by: PlacedBy,
+    placed_by: DirectorySetBy,
 ) -> Option<PathBuf> {
     match server_directory::resolve(&context.options.places, directory, placed_by) {
         Ok(directory) => Some(directory),

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use holdfast_db::maintenance::{self, Archived, Seen};
+use holdfast_db::maintenance::{self, BackupOnDisk, StoredArchive};
 use holdfast_domain::BackupId;
 use holdfast_storage::{ArchiveKey, Error, StorageKey};
 
 use super::orphans::Group;
-use super::{Finding, Kind, NotSwept, Sweep, Swept};
+use super::{FindingKind, Sweep, SweepError, SweepFinding, SweepReport};
 
 /// How many missing archives are logged one by one; all are counted and marked.
 const LOGGED: u64 = 20;
@@ -21,7 +21,7 @@ pub(super) struct Rows {
     /// What completes later is not asked for.
     before: DateTime<Utc>,
     /// The last one that was compared.
-    after: Option<Seen>,
+    after: Option<BackupOnDisk>,
     /// Whether the disk lists in the order of names so far. If not, nothing can be said to be missing.
     is_ordered: bool,
 }
@@ -40,10 +40,10 @@ impl Sweep<'_> {
     /// Compares what should lie up to the last of some backups with them.
     pub(super) async fn compare(
         &self,
-        swept: &mut Swept,
+        swept: &mut SweepReport,
         rows: &mut Rows,
         groups: &[Group],
-    ) -> Result<(), NotSwept> {
+    ) -> Result<(), SweepError> {
         let (Some(first), Some(last)) = (groups.first(), groups.last()) else {
             return Ok(());
         };
@@ -61,9 +61,9 @@ impl Sweep<'_> {
     /// Compares what should lie behind the last backup that was seen: nothing of it does.
     pub(super) async fn compare_rest(
         &self,
-        swept: &mut Swept,
+        swept: &mut SweepReport,
         rows: &mut Rows,
-    ) -> Result<(), NotSwept> {
+    ) -> Result<(), SweepError> {
         match rows.is_ordered {
             true => self.walk(swept, rows, &[], None).await,
             false => Ok(()),
@@ -72,12 +72,13 @@ impl Sweep<'_> {
 
     async fn walk(
         &self,
-        swept: &mut Swept,
+        swept: &mut SweepReport,
         rows: &mut Rows,
         groups: &[Group],
-        up_to: Option<Seen>,
-    ) -> Result<(), NotSwept> {
-        let there: BTreeMap<Seen, &Group> = groups.iter().map(|group| (group.of, group)).collect();
+        up_to: Option<BackupOnDisk>,
+    ) -> Result<(), SweepError> {
+        let there: BTreeMap<BackupOnDisk, &Group> =
+            groups.iter().map(|group| (group.of, group)).collect();
         loop {
             self.go_on()?;
             let (disk, node) = (self.disk.name(), self.of_node());
@@ -107,7 +108,7 @@ impl Sweep<'_> {
     }
 
     /// Asks for the archive itself: a listing may be older than the row.
-    async fn is_missing(&self, archived: &Archived) -> Result<bool, NotSwept> {
+    async fn is_missing(&self, archived: &StoredArchive) -> Result<bool, SweepError> {
         match self.disk.size(archive_of(archived)).await {
             Ok(_) => Ok(false),
             Err(Error::NotFound { .. }) => Ok(true),
@@ -117,13 +118,13 @@ impl Sweep<'_> {
         }
     }
 
-    fn tell_missing(&self, swept: &mut Swept, archived: &Archived) {
-        let told = swept.counts.get(Kind::Missing.as_str()).copied();
+    fn tell_missing(&self, swept: &mut SweepReport, archived: &StoredArchive) {
+        let told = swept.counts.get(FindingKind::Missing.as_str()).copied();
         if told.unwrap_or_default() < LOGGED {
             tracing::error!(disk = %self.disk.name(), server = %archived.of.server, backup = %archived.of.backup, "the archive of a completed backup is missing");
         }
-        swept.find(Finding {
-            kind: Kind::Missing,
+        swept.find(SweepFinding {
+            kind: FindingKind::Missing,
             object: archive_of(archived).to_string(),
             size_bytes: None,
             written_at: None,
@@ -133,10 +134,10 @@ impl Sweep<'_> {
 
     async fn mark(
         &self,
-        swept: &mut Swept,
+        swept: &mut SweepReport,
         missing: &[BackupId],
         found: &[BackupId],
-    ) -> Result<(), NotSwept> {
+    ) -> Result<(), SweepError> {
         if self.is_dry {
             return Ok(());
         }
@@ -154,7 +155,7 @@ impl Sweep<'_> {
     }
 }
 
-fn archive_of(archived: &Archived) -> StorageKey {
+fn archive_of(archived: &StoredArchive) -> StorageKey {
     StorageKey::Archive(ArchiveKey {
         server: archived.of.server,
         backup: archived.of.backup,

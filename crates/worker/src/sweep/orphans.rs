@@ -1,12 +1,12 @@
 //! Goes through the objects of a disk, and beside them through what it should hold.
 
-use holdfast_db::maintenance::{self, Seen, Trace, traces};
+use holdfast_db::maintenance::{self, BackupOnDisk, SweepRecord, traces};
 use holdfast_domain::orphan::{Fate, fate};
 use holdfast_domain::report::chain;
 use holdfast_storage::{Object, StorageKey};
 
 use super::missing::Rows;
-use super::{Finding, Kind, NotSwept, Sweep, Swept};
+use super::{FindingKind, Sweep, SweepError, SweepFinding, SweepReport};
 
 /// About how many backups the database is asked at once.
 const BATCH: usize = 500;
@@ -14,7 +14,7 @@ const BATCH: usize = 500;
 /// The objects of one backup.
 #[derive(Debug)]
 pub(super) struct Group {
-    pub(super) of: Seen,
+    pub(super) of: BackupOnDisk,
     pub(super) objects: Vec<Object>,
 }
 
@@ -30,7 +30,7 @@ impl Group {
 }
 
 impl Sweep<'_> {
-    pub(super) async fn objects(&self, swept: &mut Swept) -> Result<(), NotSwept> {
+    pub(super) async fn objects(&self, swept: &mut SweepReport) -> Result<(), SweepError> {
         // What completes from now on may not be in the listing.
         let mut rows = Rows::begin(maintenance::now(self.database).await?);
         let mut listing = self.disk.list(None);
@@ -63,8 +63,8 @@ impl Sweep<'_> {
         self.compare_rest(swept, &mut rows).await
     }
 
-    async fn judge(&self, swept: &mut Swept, groups: &[Group]) -> Result<(), NotSwept> {
-        let seen: Vec<Seen> = groups.iter().map(|group| group.of).collect();
+    async fn judge(&self, swept: &mut SweepReport, groups: &[Group]) -> Result<(), SweepError> {
+        let seen: Vec<BackupOnDisk> = groups.iter().map(|group| group.of).collect();
         let traces = traces(self.database, self.disk.name(), self.of_node(), &seen).await?;
         for (group, trace) in groups.iter().zip(traces) {
             for object in &group.objects {
@@ -74,20 +74,20 @@ impl Sweep<'_> {
         Ok(())
     }
 
-    async fn judge_object(&self, swept: &mut Swept, object: &Object, trace: &Trace) {
+    async fn judge_object(&self, swept: &mut SweepReport, object: &Object, trace: &SweepRecord) {
         let kind = match fate(object.key.archive().attempt, &trace.traces) {
             Fate::Needed => return,
-            Fate::LeftOver => Kind::LeftOver,
-            Fate::Unknown => Kind::Unknown,
+            Fate::LeftOver => FindingKind::LeftOver,
+            Fate::Unknown => FindingKind::Unknown,
         };
         let is_old = self.is_old(object.written_at);
-        if kind == Kind::LeftOver && !is_old {
+        if kind == FindingKind::LeftOver && !is_old {
             // It will be one when it has its age.
             swept.count("young", 1);
             return;
         }
         let disk = self.disk.name();
-        let mut is_removed = is_old && (kind == Kind::LeftOver || self.removes_unknown);
+        let mut is_removed = is_old && (kind == FindingKind::LeftOver || self.removes_unknown);
         if is_removed && !self.is_dry {
             match self.disk.delete(object.key).await {
                 Ok(()) => {
@@ -100,7 +100,7 @@ impl Sweep<'_> {
                 }
             }
         }
-        swept.find(Finding {
+        swept.find(SweepFinding {
             kind,
             object: object.key.to_string(),
             size_bytes: Some(object.size_bytes),
@@ -110,9 +110,9 @@ impl Sweep<'_> {
     }
 }
 
-fn seen(object: &Object) -> Seen {
+fn seen(object: &Object) -> BackupOnDisk {
     let key = object.key.archive();
-    Seen {
+    BackupOnDisk {
         server: key.server,
         backup: key.backup,
     }

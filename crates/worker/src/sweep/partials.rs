@@ -1,17 +1,17 @@
 //! What uploads that have ended have left behind.
 
-use holdfast_db::maintenance::{Seen, traces};
-use holdfast_domain::orphan::{Fate, Row, fate};
+use holdfast_db::maintenance::{BackupOnDisk, traces};
+use holdfast_domain::orphan::{Fate, RecordState, fate};
 use holdfast_domain::report::chain;
-use holdfast_storage::Partial;
+use holdfast_storage::PartialUpload;
 
-use super::{Finding, Kind, NotSwept, Sweep, Swept};
+use super::{FindingKind, Sweep, SweepError, SweepFinding, SweepReport};
 
 /// About how many the database is asked at once.
 const BATCH: usize = 500;
 
 impl Sweep<'_> {
-    pub(super) async fn partials(&self, swept: &mut Swept) -> Result<(), NotSwept> {
+    pub(super) async fn partials(&self, swept: &mut SweepReport) -> Result<(), SweepError> {
         let mut listing = self.disk.partials();
         while let Some(page) = listing.next_page().await? {
             self.go_on()?;
@@ -24,10 +24,10 @@ impl Sweep<'_> {
 
     async fn judge_partials(
         &self,
-        swept: &mut Swept,
-        partials: &[Partial],
-    ) -> Result<(), NotSwept> {
-        let seen: Vec<Seen> = partials.iter().map(seen).collect();
+        swept: &mut SweepReport,
+        partials: &[PartialUpload],
+    ) -> Result<(), SweepError> {
+        let seen: Vec<BackupOnDisk> = partials.iter().map(seen).collect();
         let traces = traces(self.database, self.disk.name(), self.of_node(), &seen).await?;
         for (partial, trace) in partials.iter().zip(traces) {
             let attempt = partial.key.archive().attempt;
@@ -35,20 +35,26 @@ impl Sweep<'_> {
             let known = &trace.traces;
             let kind = match fate(attempt, known) {
                 // The job table says that this attempt has ended, so that nobody writes to it any more.
-                _ if attempt <= trace.ended_attempt => Kind::Partial,
-                Fate::Needed if known.is_in_use || known.row == Row::Creating => continue,
+                _ if attempt <= trace.ended_attempt => FindingKind::Partial,
+                Fate::Needed if known.is_in_use || known.row == RecordState::Creating => continue,
                 // The archive is whole; this is not it.
-                Fate::Needed | Fate::LeftOver if is_old => Kind::Partial,
+                Fate::Needed | Fate::LeftOver if is_old => FindingKind::Partial,
                 Fate::Needed | Fate::LeftOver => continue,
-                Fate::Unknown => Kind::Unknown,
+                Fate::Unknown => FindingKind::Unknown,
             };
-            let goes = kind == Kind::Partial || self.removes_unknown && is_old;
+            let goes = kind == FindingKind::Partial || self.removes_unknown && is_old;
             self.take_partial(swept, partial, kind, goes).await;
         }
         Ok(())
     }
 
-    async fn take_partial(&self, swept: &mut Swept, partial: &Partial, kind: Kind, goes: bool) {
+    async fn take_partial(
+        &self,
+        swept: &mut SweepReport,
+        partial: &PartialUpload,
+        kind: FindingKind,
+        goes: bool,
+    ) {
         let disk = self.disk.name();
         let mut is_removed = goes;
         if goes && !self.is_dry {
@@ -63,7 +69,7 @@ impl Sweep<'_> {
                 }
             }
         }
-        swept.find(Finding {
+        swept.find(SweepFinding {
             kind,
             object: format!("{}.partial", partial.key),
             size_bytes: None,
@@ -73,9 +79,9 @@ impl Sweep<'_> {
     }
 }
 
-fn seen(partial: &Partial) -> Seen {
+fn seen(partial: &PartialUpload) -> BackupOnDisk {
     let key = partial.key.archive();
-    Seen {
+    BackupOnDisk {
         server: key.server,
         backup: key.backup,
     }

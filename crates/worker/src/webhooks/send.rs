@@ -15,8 +15,8 @@ use chrono::{DateTime, Utc};
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::redirect;
 
-use holdfast_db::webhooks::Secret;
-use holdfast_domain::notice::Body;
+use holdfast_db::webhooks::WebhookSecret;
+use holdfast_domain::notice::EventBody;
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -27,11 +27,11 @@ const ANSWER_BYTES_MAX: usize = 1024;
 
 /// Sends notices to webhooks.
 #[derive(Clone, Debug)]
-pub struct Sender(reqwest::Client);
+pub struct WebhookSender(reqwest::Client);
 
 /// What a receiver answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct WebhookResponse {
     /// The HTTP status.
     pub status: u16,
     /// How its body begins.
@@ -40,7 +40,7 @@ pub struct Answer {
 
 /// Why nothing was answered.
 #[derive(Debug, thiserror::Error)]
-pub enum NotSent {
+pub enum SendError {
     /// It took too long.
     #[error("it did not answer within {} s", WHOLE.as_secs())]
     TooSlow,
@@ -52,22 +52,22 @@ pub enum NotSent {
     Request(#[source] reqwest::Error),
     /// The notice could not be written.
     #[error("the notice could not be written")]
-    Body(#[from] serde_json::Error),
+    EventBody(#[from] serde_json::Error),
 }
 
-impl Answer {
+impl WebhookResponse {
     /// Says whether the receiver has taken the notice.
     pub fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }
 }
 
-impl Sender {
+impl WebhookSender {
     /// Makes a client that follows no redirect and uses no proxy of the environment.
     ///
     /// # Errors
     /// When TLS can't be set up.
-    pub fn new() -> Result<Self, NotSent> {
+    pub fn new() -> Result<Self, SendError> {
         let client = reqwest::Client::builder()
             .redirect(redirect::Policy::none())
             .no_proxy()
@@ -75,7 +75,7 @@ impl Sender {
             .timeout(WHOLE)
             .user_agent(concat!("Holdfast/", env!("CARGO_PKG_VERSION")))
             .build()
-            .map_err(|error| NotSent::Request(error.without_url()))?;
+            .map_err(|error| SendError::Request(error.without_url()))?;
         Ok(Self(client))
     }
 
@@ -86,10 +86,10 @@ impl Sender {
     pub async fn send(
         &self,
         url: &str,
-        secret: &Secret,
-        body: &Body<'_>,
+        secret: &WebhookSecret,
+        body: &EventBody<'_>,
         now: DateTime<Utc>,
-    ) -> Result<Answer, NotSent> {
+    ) -> Result<WebhookResponse, SendError> {
         let id = body.id().to_string();
         let timestamp = now.timestamp();
         let text = serde_json::to_string(body)?;
@@ -110,24 +110,24 @@ impl Sender {
         {
             begins.extend_from_slice(&piece[..piece.len().min(ANSWER_BYTES_MAX - begins.len())]);
         }
-        Ok(Answer {
+        Ok(WebhookResponse {
             status: response.status().as_u16(),
             body: String::from_utf8_lossy(&begins).into_owned(),
         })
     }
 }
 
-fn not_sent(error: reqwest::Error) -> NotSent {
+fn not_sent(error: reqwest::Error) -> SendError {
     if error.is_timeout() {
-        NotSent::TooSlow
+        SendError::TooSlow
     } else if error.is_builder() {
-        NotSent::Request(error.without_url())
+        SendError::Request(error.without_url())
     } else {
-        NotSent::Unreachable(error.without_url())
+        SendError::Unreachable(error.without_url())
     }
 }
 
-fn sign(secret: &Secret, id: &str, timestamp: i64, body: &str) -> String {
+fn sign(secret: &WebhookSecret, id: &str, timestamp: i64, body: &str) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, &secret.0);
     let tag = hmac::sign(&key, format!("{id}.{timestamp}.{body}").as_bytes());
     format!("v1,{}", STANDARD.encode(tag))
@@ -141,7 +141,7 @@ mod tests {
     fn signatures_are_those_of_the_standard() {
         // The example of the standard's own libraries.
         let secret = STANDARD.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
-        let secret = Secret(secret.expect("base64"));
+        let secret = WebhookSecret(secret.expect("base64"));
         let signature = sign(
             &secret,
             "msg_p5jXN8AQM9LWM0D4loKWxJek",

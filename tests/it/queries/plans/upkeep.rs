@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use holdfast_db::jobs::{self, Bounds};
-use holdfast_db::maintenance::{self, Seen};
+use holdfast_db::jobs::{self, ConcurrencyLimits};
+use holdfast_db::maintenance::{self, BackupOnDisk};
 use holdfast_db::{retention, servers};
-use holdfast_domain::job::Lane;
+use holdfast_domain::job::WorkerSlot;
 use holdfast_domain::{BackupId, DiskName, ServerId};
 
 use super::{LEASE, node, walks_an_index};
@@ -18,15 +18,15 @@ pub(super) async fn maintenance_walks_indexes(
     backup: BackupId,
 ) {
     let disk = DiskName::parse("local").unwrap();
-    let seen = Seen { server, backup };
+    let seen = BackupOnDisk { server, backup };
     walks_an_index(raw, "a claim with bounds", async |database| {
-        let bounds = Bounds {
+        let bounds = ConcurrencyLimits {
             per_node: 1000,
             per_disk: 1000,
             shared_disks: vec![disk.clone()],
         };
         let claimed =
-            jobs::claim_bounded(database, &node(), "w", LEASE, 5, &bounds, Lane::Main).await;
+            jobs::claim_bounded(database, &node(), "w", LEASE, 5, &bounds, WorkerSlot::Main).await;
         claimed.unwrap();
     })
     .await;

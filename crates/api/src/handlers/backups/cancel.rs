@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use holdfast_db::{activity, backups, jobs};
 use holdfast_domain::JobState;
 use holdfast_domain::access::Action;
-use holdfast_domain::activity::Event;
+use holdfast_domain::activity::ActivityEvent;
 use holdfast_domain::backup::cancelled_sentence;
 
 use crate::auth::{Caller, permit};
@@ -52,7 +52,7 @@ pub(crate) async fn cancel(
     let origin = caller.origin();
     activity::record(
         &mut transaction,
-        Event::Cancel,
+        ActivityEvent::Cancel,
         server.id,
         backup.id,
         Some(&origin),

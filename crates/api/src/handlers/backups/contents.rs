@@ -6,7 +6,7 @@ mod file;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use holdfast_archive::{EntryKind, Error, Listed, list_index};
+use holdfast_archive::{EntryKind, Error, ListedEntry, list_index};
 
 use self::archive_access::{Reach, apart, index_damaged};
 use crate::auth::Caller;
@@ -59,7 +59,10 @@ pub(crate) async fn contents(
 enum Looked {
     Nothing,
     NoFolder,
-    Folder { entries: Vec<Listed>, total: u64 },
+    Folder {
+        entries: Vec<ListedEntry>,
+        total: u64,
+    },
 }
 
 /// Looks for what lies right in a folder. An index names a folder before what is in it, and nothing else in between.

@@ -8,7 +8,7 @@ use holdfast_db::backups::NewBackup;
 use holdfast_db::jobs::NewJob;
 use holdfast_db::{activity, backups, jobs, servers};
 use holdfast_domain::access::Action;
-use holdfast_domain::activity::Event;
+use holdfast_domain::activity::ActivityEvent;
 use holdfast_domain::limit::{self, Allowance, CreateRefused, ServerBusy, Space};
 use holdfast_domain::{BackupId, BackupName, JobKind};
 
@@ -129,7 +129,7 @@ pub(crate) async fn create(
     let origin = caller.origin();
     activity::record(
         &mut transaction,
-        Event::Start,
+        ActivityEvent::Start,
         server.id,
         id,
         Some(&origin),

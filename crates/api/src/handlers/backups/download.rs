@@ -9,7 +9,7 @@ use uuid::Uuid;
 use holdfast_db::{activity, workers};
 use holdfast_domain::Backup;
 use holdfast_domain::access::Action;
-use holdfast_domain::activity::Event;
+use holdfast_domain::activity::ActivityEvent;
 use holdfast_domain::backup::Purpose;
 use holdfast_domain::report::chain;
 use holdfast_storage::{ArchiveKey, StorageKey};
@@ -70,7 +70,7 @@ pub(crate) async fn download(
     let origin = caller.origin();
     activity::record(
         &mut transaction,
-        Event::Download,
+        ActivityEvent::Download,
         server.id,
         backup.id,
         Some(&origin),

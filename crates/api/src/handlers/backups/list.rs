@@ -2,7 +2,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use holdfast_db::backups::Wanted;
+use holdfast_db::backups::PageRequest;
 use holdfast_domain::access::Action;
 
 use crate::auth::{Caller, permit};
@@ -36,7 +36,7 @@ pub(crate) async fn list(
     let (server, standing) = caller.server()?;
     permit(standing, Action::List)?;
     let page = Page::read(request.query_string());
-    let wanted = Wanted {
+    let wanted = PageRequest {
         server: server.id,
         limit: page.size,
         offset: page.offset(),

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use holdfast_db::{Transaction, activity, backups, jobs};
 use holdfast_domain::access::Action;
-use holdfast_domain::activity::Event;
+use holdfast_domain::activity::ActivityEvent;
 use holdfast_domain::backup::Purpose;
 use holdfast_domain::{Backup, BackupId, ServerId};
 
@@ -53,9 +53,9 @@ pub(crate) async fn lock(
     activity::record(
         &mut transaction,
         if backup.is_locked {
-            Event::Lock
+            ActivityEvent::Lock
         } else {
-            Event::Unlock
+            ActivityEvent::Unlock
         },
         server.id,
         backup.id,
@@ -96,7 +96,7 @@ pub(crate) async fn unlock(
     let origin = caller.origin();
     activity::record(
         &mut transaction,
-        Event::Unlock,
+        ActivityEvent::Unlock,
         server.id,
         backup.id,
         Some(&origin),

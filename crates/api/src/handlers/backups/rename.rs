@@ -5,7 +5,7 @@ use serde_json::json;
 
 use holdfast_db::{activity, backups};
 use holdfast_domain::access::Action;
-use holdfast_domain::activity::Event;
+use holdfast_domain::activity::ActivityEvent;
 
 use crate::auth::{Caller, permit};
 use crate::error::ApiError;
@@ -46,7 +46,7 @@ pub(crate) async fn rename(
     let origin = caller.origin();
     activity::record(
         &mut transaction,
-        Event::Rename,
+        ActivityEvent::Rename,
         server.id,
         backup.id,
         Some(&origin),

@@ -7,7 +7,7 @@ use holdfast_db::jobs::NewJob;
 use holdfast_db::{activity, backups, jobs, servers};
 use holdfast_domain::JobKind;
 use holdfast_domain::access::Action;
-use holdfast_domain::activity::Event;
+use holdfast_domain::activity::ActivityEvent;
 use holdfast_domain::backup::Purpose;
 use holdfast_domain::job::RestoreArgs;
 use holdfast_domain::limit::{self, ServerBusy};
@@ -85,7 +85,7 @@ pub(crate) async fn restore(
     let origin = caller.origin();
     activity::record(
         &mut transaction,
-        Event::Restore,
+        ActivityEvent::Restore,
         server.id,
         backup.id,
         Some(&origin),

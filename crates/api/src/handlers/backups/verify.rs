@@ -7,7 +7,7 @@ use holdfast_db::backups::{VERIFY_ATTEMPTS, hasten_verification};
 use holdfast_db::jobs::NewJob;
 use holdfast_db::{Error, activity, backups, jobs};
 use holdfast_domain::access::Action;
-use holdfast_domain::activity::{Event, VerifyArgs};
+use holdfast_domain::activity::{ActivityEvent, VerifyArgs};
 use holdfast_domain::backup::Purpose;
 use holdfast_domain::{Backup, JobKind, ServerId};
 
@@ -73,7 +73,7 @@ pub(crate) async fn verify(
         }
         activity::record(
             &mut transaction,
-            Event::Verify,
+            ActivityEvent::Verify,
             server.id,
             backup.id,
             args.origin.as_ref(),

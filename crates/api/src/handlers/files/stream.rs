@@ -13,7 +13,7 @@ use futures_util::stream;
 
 use holdfast_domain::backup::Completed;
 use holdfast_domain::report::chain;
-use holdfast_storage::{Disk, Reader, StorageKey};
+use holdfast_storage::{Disk, ObjectReader, StorageKey};
 
 use super::unavailable;
 use crate::error::ApiError;
@@ -93,11 +93,11 @@ pub(super) async fn archive(
 
 /// The next piece. After a failure nothing comes: the client sees that the answer is too short.
 async fn next(
-    reader: Option<Reader>,
+    reader: Option<ObjectReader>,
     key: StorageKey,
 ) -> Option<(
     Result<actix_web::web::Bytes, actix_web::Error>,
-    Option<Reader>,
+    Option<ObjectReader>,
 )> {
     let mut reader = reader?;
     match reader.next().await {

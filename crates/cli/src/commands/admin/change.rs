@@ -3,14 +3,14 @@
 use std::os::unix::fs::MetadataExt as _;
 
 use holdfast_db::Database;
-use holdfast_db::operator_log::{Asked, Change};
+use holdfast_db::operator_log::{Change, OperatorAction};
 
 use crate::failure::Failure;
 use crate::service;
 
 /// Begins what a command is to change.
 pub(super) async fn begin(database: &Database, command: &str) -> Result<Change, Failure> {
-    let asked = Asked::Command {
+    let asked = OperatorAction::Command {
         command: format!("admin {command}"),
         typed_by: format!("{}@{}", user(), service::host()),
     };

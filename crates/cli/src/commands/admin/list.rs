@@ -16,7 +16,7 @@ pub enum BackupCommand {
     List {
         /// Which ones
         #[command(flatten)]
-        filter: Filter,
+        filter: ListFilter,
         /// Only those in this state
         #[arg(long, value_name = "STATE", value_parser = ["creating", "completed", "failed"])]
         state: Option<String>,
@@ -30,7 +30,7 @@ pub enum JobCommand {
     List {
         /// Which ones
         #[command(flatten)]
-        filter: Filter,
+        filter: ListFilter,
         /// Only those in this state
         #[arg(long, value_name = "STATE",
               value_parser = ["available", "scheduled", "running", "completed", "cancelled", "discarded"])]
@@ -40,7 +40,7 @@ pub enum JobCommand {
 
 /// Which rows are listed.
 #[derive(Debug, Args)]
-pub struct Filter {
+pub struct ListFilter {
     /// Only this server's: its UUID, or the first eight characters of it
     #[arg(long, value_name = "SERVER")]
     server: Option<String>,
@@ -49,7 +49,7 @@ pub struct Filter {
     limit: u32,
 }
 
-impl Filter {
+impl ListFilter {
     async fn server(&self, database: &Database) -> Result<Option<ServerId>, Failure> {
         match &self.server {
             Some(text) => Ok(Some(find_server(database, text).await?.id)),

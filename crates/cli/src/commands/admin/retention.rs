@@ -7,8 +7,8 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use holdfast_db::{Database, maintenance};
-use holdfast_domain::retention::{Outcome, Verdict};
-use holdfast_worker::{Decided, Keeping};
+use holdfast_domain::retention::{CandidateState, RetentionVerdict};
+use holdfast_worker::{RetentionDecision, RetentionRun};
 
 use super::{change, date, find_server};
 use crate::failure::Failure;
@@ -40,10 +40,10 @@ pub(super) async fn run(
     };
     let keeping = keeping(settings)?;
     let (mut rows, mut counts) = (Vec::new(), BTreeMap::<&str, u64>::new());
-    let told = |decided: Decided| {
+    let told = |decided: RetentionDecision| {
         let action = match decided.verdict {
-            Verdict::Keep(_) => "keep",
-            Verdict::Remove(_) => "remove",
+            RetentionVerdict::Keep(_) => "keep",
+            RetentionVerdict::Remove(_) => "remove",
         };
         *counts.entry(action).or_default() += 1;
         if options.kept || action == "remove" {
@@ -67,15 +67,15 @@ pub(super) async fn run(
     Ok(Value::Array(rows))
 }
 
-fn keeping(settings: &Settings) -> Result<Keeping, Failure> {
-    Ok(Keeping {
+fn keeping(settings: &Settings) -> Result<RetentionRun, Failure> {
+    Ok(RetentionRun {
         policy: settings.retention,
         backups_per_server: settings.limits.backups_per_server,
         shared_disks: service::shared_disks(settings)?.into_iter().collect(),
     })
 }
 
-fn view(decided: &Decided, action: &str) -> Value {
+fn view(decided: &RetentionDecision, action: &str) -> Value {
     let backup = &decided.backup;
     json!({
         "server": backup.server,
@@ -83,9 +83,9 @@ fn view(decided: &Decided, action: &str) -> Value {
         "name": backup.name,
         "created_at": date(backup.candidate.created_at),
         "state": match backup.candidate.outcome {
-            Outcome::Creating => "creating",
-            Outcome::Completed { .. } => "completed",
-            Outcome::Failed => "failed",
+            CandidateState::Creating => "creating",
+            CandidateState::Completed { .. } => "completed",
+            CandidateState::Failed => "failed",
         },
         "bytes": backup.size_bytes,
         "disk": backup.disk,

@@ -12,9 +12,9 @@ use uuid::Uuid;
 use holdfast_db::servers::PLACE_TAKEN;
 use holdfast_db::{Database, Error, servers};
 use holdfast_domain::job::BackupsFate;
-use holdfast_domain::retention::Thinning;
+use holdfast_domain::retention::KeepRules;
 use holdfast_domain::{
-    DiskName, NodeName, PlacedBy, Server, ServerId, ServerRef, ServerState, place,
+    DirectorySetBy, DiskName, NodeName, Server, ServerId, ServerRef, ServerState, place,
 };
 
 use super::{change, date, find_server, find_user};
@@ -32,7 +32,7 @@ pub enum ServerCommand {
         uuid: Option<Uuid>,
         /// What it is, and its limits
         #[command(flatten)]
-        options: Options,
+        options: ServerOptions,
     },
     /// Change a server
     Set {
@@ -43,7 +43,7 @@ pub enum ServerCommand {
         state: Option<String>,
         /// What changes
         #[command(flatten)]
-        options: Options,
+        options: ServerOptions,
     },
     /// List servers
     List,
@@ -63,7 +63,7 @@ pub enum ServerCommand {
 
 /// What can be said of a server.
 #[derive(Debug, Args)]
-pub struct Options {
+pub struct ServerOptions {
     /// Address of its owner
     #[arg(long, value_name = "EMAIL")]
     owner: Option<String>,
@@ -102,14 +102,14 @@ pub struct Options {
 
 /// A server's own rules, or that it has none.
 #[derive(Clone, Copy, Debug)]
-struct Keep(Option<Thinning>);
+struct Keep(Option<KeepRules>);
 
 fn keep(text: &str) -> Result<Keep, String> {
     match text {
         "settings" => Ok(Keep(None)),
-        rules => match Thinning::parse(rules) {
+        rules => match KeepRules::parse(rules) {
             Some(rules) => Ok(Keep(Some(rules))),
-            None => Err(format!("must be `settings`, or {}", Thinning::FORM)),
+            None => Err(format!("must be `settings`, or {}", KeepRules::FORM)),
         },
     }
 }
@@ -154,7 +154,7 @@ async fn create(
     settings: &Settings,
     database: &Database,
     uuid: Option<Uuid>,
-    options: Options,
+    options: ServerOptions,
 ) -> Result<Value, Failure> {
     let missing = |option: &str| Failure::new(format!("a new server needs --{option}"));
     let owner = options.owner.as_deref().ok_or_else(|| missing("owner"))?;
@@ -176,7 +176,7 @@ async fn create(
         name,
         directory: PathBuf::new(),
         node: NodeName::parse(&settings.worker.node).map_err(Failure::new)?,
-        placed_by: PlacedBy::Admin,
+        placed_by: DirectorySetBy::Admin,
         disk: None,
         state: ServerState::Normal,
         limits: holdfast_domain::server::ServerLimits::default(),
@@ -216,7 +216,7 @@ async fn apply(
     settings: &Settings,
     database: &Database,
     server: &mut Server,
-    options: Options,
+    options: ServerOptions,
 ) -> Result<(), Failure> {
     if let Some(owner) = options.owner {
         server.owner = find_user(database, &owner).await?.id;
@@ -233,7 +233,7 @@ async fn apply(
     }
     if let Some(dir) = options.dir {
         server.directory = directory(settings, &server.node, &dir)?;
-        server.placed_by = PlacedBy::Admin;
+        server.placed_by = DirectorySetBy::Admin;
     }
     server.disk = options.disk.or(server.disk.take());
     let limits = &mut server.limits;
@@ -271,7 +271,7 @@ fn directory(settings: &Settings, node: &NodeName, dir: &Path) -> Result<PathBuf
         rules.disks.clear();
     }
     rules
-        .check(&dir_path, PlacedBy::Admin)
+        .check(&dir_path, DirectorySetBy::Admin)
         .map_err(|refused| refuse(&refused.to_string()))?;
     Ok(dir_path)
 }

@@ -26,12 +26,12 @@ const LISTED: usize = 100;
 #[derive(Debug, Subcommand)]
 pub enum StorageCommand {
     /// Read every archive of a disk back and compare it with what was stored; exit 1 if one is bad
-    Verify(Which),
+    Verify(ArchiveSelection),
     /// Take backups back into the database that only a disk still knows
     Import {
         /// Which ones
         #[command(flatten)]
-        which: Which,
+        which: ArchiveSelection,
         /// Lock what is taken back, so that no retention takes it before somebody has looked
         #[arg(long)]
         lock: bool,
@@ -45,7 +45,7 @@ pub enum StorageCommand {
 
 /// Which archives are meant.
 #[derive(Debug, Args)]
-pub struct Which {
+pub struct ArchiveSelection {
     /// Those on this disk
     #[arg(long, value_name = "DISK")]
     disk: String,
@@ -89,7 +89,7 @@ pub(super) async fn run(
     }
 }
 
-impl Which {
+impl ArchiveSelection {
     fn disk(&self, disks: &Disks) -> Result<DiskName, Failure> {
         let found = disks.iter().find(|(name, _)| name.as_str() == self.disk);
         found.map(|(name, _)| name.clone()).ok_or_else(|| {

@@ -12,11 +12,11 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use holdfast_db::webhooks::{Secret, Webhook};
+use holdfast_db::webhooks::{Webhook, WebhookSecret};
 use holdfast_db::{Database, webhooks};
 use holdfast_domain::WebhookId;
-use holdfast_domain::notice::{Body, KINDS};
-use holdfast_worker::webhooks::Sender;
+use holdfast_domain::notice::{EventBody, KINDS};
+use holdfast_worker::webhooks::WebhookSender;
 
 use super::{change, date, find_server};
 use crate::failure::Failure;
@@ -64,7 +64,7 @@ pub(super) async fn run(database: &Database, command: WebhookCommand) -> Result<
                 url,
                 kinds: event,
                 server,
-                secret: Secret(secret),
+                secret: WebhookSecret(secret),
             };
             let mut change = change::begin(database, "webhook create").await?;
             webhooks::create(&mut change, &webhook).await?;
@@ -116,9 +116,9 @@ async fn test(database: &Database, id: Uuid) -> Result<Value, Failure> {
     let webhook = all.find(|webhook| webhook.id.0 == id);
     let webhook = webhook.ok_or_else(|| missing(id))?;
     let failed = |why: &dyn std::error::Error| Failure::of(format!("webhook `{id}` failed"), why);
-    let sender = Sender::new().map_err(|error| failed(&error))?;
+    let sender = WebhookSender::new().map_err(|error| failed(&error))?;
     let now = Utc::now();
-    let body = Body::test(Uuid::new_v4(), now);
+    let body = EventBody::test(Uuid::new_v4(), now);
     let begun = Instant::now();
     let answer = sender
         .send(&webhook.url, &webhook.secret, &body, now)

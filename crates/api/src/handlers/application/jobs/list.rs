@@ -2,7 +2,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use holdfast_db::jobs::{self, Wanted};
+use holdfast_db::jobs::{self, JobFilter};
 use holdfast_db::servers;
 use holdfast_domain::{JobKind, JobState, ServerRef};
 
@@ -57,7 +57,7 @@ pub(crate) async fn list(
         None => None,
     };
     filter.check()?;
-    let wanted = Wanted {
+    let wanted = JobFilter {
         server,
         kind,
         state: job_state,

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use holdfast_db::servers;
 use holdfast_domain::server::ServerLimits;
-use holdfast_domain::{PlacedBy, Server, ServerId, ServerState};
+use holdfast_domain::{DirectorySetBy, Server, ServerId, ServerState};
 
 use super::fields::{ServerFields, refused};
 use crate::auth::Operator;
@@ -47,7 +47,7 @@ pub(crate) async fn create(
         name: String::new(),
         directory: wanted.directory.clone().ok_or(ApiError::Internal)?,
         node: state.options.node.clone(),
-        placed_by: PlacedBy::Application,
+        placed_by: DirectorySetBy::Application,
         disk: None,
         state: ServerState::Normal,
         limits: ServerLimits::default(),

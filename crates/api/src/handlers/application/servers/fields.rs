@@ -3,14 +3,16 @@
 use std::path::PathBuf;
 
 use holdfast_db::servers::PLACE_TAKEN;
-use holdfast_domain::retention::Thinning;
-use holdfast_domain::{DiskName, NodeName, PlacedBy, Server, ServerId, ServerState, UserId, place};
+use holdfast_domain::retention::KeepRules;
+use holdfast_domain::{
+    DirectorySetBy, DiskName, NodeName, Server, ServerId, ServerState, UserId, place,
+};
 use holdfast_storage::Disks;
 
 use crate::auth::Operator;
 use crate::error::ApiError;
 use crate::input::{Fields, Violation};
-use crate::state::{ApiState, Options};
+use crate::state::{ApiOptions, ApiState};
 
 /// The longest name of a server, in characters.
 const NAME_MAX: usize = 191;
@@ -31,7 +33,7 @@ pub(super) struct ServerFields {
     max_backup_bytes: Option<Option<u64>>,
     quota_bytes: Option<Option<u64>>,
     retention_days: Option<Option<u64>>,
-    keep: Option<Option<Thinning>>,
+    keep: Option<Option<KeepRules>>,
     rotate: Option<bool>,
     state: Option<ServerState>,
 }
@@ -57,7 +59,7 @@ impl ServerFields {
             quota_bytes: number(fields, "quota_bytes", 0, BYTES_MAX),
             retention_days: number(fields, "retention_days", 0, COUNT_MAX),
             keep: fields.nullable("keep", |fields| {
-                fields.parsed("keep", "rules", Thinning::FORM, Thinning::parse)
+                fields.parsed("keep", "rules", KeepRules::FORM, KeepRules::parse)
             }),
             rotate: fields.flag("rotate"),
             state: state_of(fields),
@@ -65,7 +67,7 @@ impl ServerFields {
     }
 
     /// Writes what was said into a server's record; says whether the server has moved.
-    pub(super) fn apply(self, server: &mut Server, options: &Options) -> bool {
+    pub(super) fn apply(self, server: &mut Server, options: &ApiOptions) -> bool {
         let place = (server.node.clone(), server.directory.clone());
         set(&mut server.owner, self.owner);
         set(&mut server.name, self.name);
@@ -84,7 +86,7 @@ impl ServerFields {
         set(&mut limits.rotate, self.rotate);
         let moved = place != (server.node.clone(), server.directory.clone());
         if moved {
-            server.placed_by = PlacedBy::Application;
+            server.placed_by = DirectorySetBy::Application;
         }
         moved
     }
@@ -115,10 +117,12 @@ fn disk(fields: &mut Fields, disks: &Disks) -> Option<DiskName> {
 }
 
 /// Takes a directory that the application API may name.
-fn directory(fields: &mut Fields, options: &Options) -> Option<PathBuf> {
+fn directory(fields: &mut Fields, options: &ApiOptions) -> Option<PathBuf> {
     let text = fields.untrimmed("dir")?;
     let checked = place::parse(&text).and_then(|directory| {
-        options.places.check(&directory, PlacedBy::Application)?;
+        options
+            .places
+            .check(&directory, DirectorySetBy::Application)?;
         Ok(directory)
     });
     match checked {
@@ -131,10 +135,10 @@ fn directory(fields: &mut Fields, options: &Options) -> Option<PathBuf> {
 }
 
 /// Checks once more where a server is to be: a change of its node alone moves its directory, too.
-pub(super) fn check_place(server: &Server, options: &Options) -> Result<(), ApiError> {
+pub(super) fn check_place(server: &Server, options: &ApiOptions) -> Result<(), ApiError> {
     options
         .places
-        .check(&server.directory, PlacedBy::Application)
+        .check(&server.directory, DirectorySetBy::Application)
         .map_err(|refused| Violation::alone("dir", "directory", format!("The dir {refused}.")))
 }
 

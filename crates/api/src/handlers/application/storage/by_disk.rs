@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use holdfast_db::usage::{self, Stored};
+use holdfast_db::usage::{self, StoredTotals};
 use holdfast_domain::DiskName;
 
 use crate::auth::Operator;
@@ -38,13 +38,13 @@ pub(crate) async fn by_disk(
     request: HttpRequest,
     state: web::Data<ApiState>,
 ) -> Result<HttpResponse, ApiError> {
-    let mut disks: BTreeMap<String, Stored> = state
+    let mut disks: BTreeMap<String, StoredTotals> = state
         .disks
         .iter()
-        .map(|(name, _)| (name.to_string(), Stored::default()))
+        .map(|(name, _)| (name.to_string(), StoredTotals::default()))
         .collect();
     disks.extend(usage::by_disk(&state.database).await?);
-    let disks: Vec<(String, Stored)> = disks.into_iter().collect();
+    let disks: Vec<(String, StoredTotals)> = disks.into_iter().collect();
     let page = Page::read(request.query_string());
     let shown = page.cut(&disks);
     let base_url = base_url(&request, &state.options);

@@ -4,7 +4,7 @@ use holdfast_domain::access::Action;
 use holdfast_domain::backup::Purpose;
 use holdfast_domain::report::chain;
 use holdfast_domain::{BackupId, ServerId};
-use holdfast_storage::{ArchiveKey, Disk, StorageKey, WaitingReader};
+use holdfast_storage::{ArchiveKey, BlockingReader, Disk, StorageKey};
 
 use crate::auth::{Caller, permit};
 use crate::error::ApiError;
@@ -66,7 +66,7 @@ impl<'a> Reach<'a> {
     }
 
     /// Begins to read the archive's index.
-    pub(super) async fn index(&self) -> Result<WaitingReader, ApiError> {
+    pub(super) async fn index(&self) -> Result<BlockingReader, ApiError> {
         let reader = self.disk.read(StorageKey::Index(self.key), 0..u64::MAX);
         match reader.await {
             Ok(reader) => Ok(reader.waiting()),
@@ -79,7 +79,7 @@ impl<'a> Reach<'a> {
     pub(super) async fn archive(
         &self,
         range: std::ops::Range<u64>,
-    ) -> Result<WaitingReader, ApiError> {
+    ) -> Result<BlockingReader, ApiError> {
         let reader = self.disk.read(StorageKey::Archive(self.key), range);
         Ok(reader.await.map_err(unavailable)?.waiting())
     }

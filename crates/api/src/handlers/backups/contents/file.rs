@@ -13,10 +13,10 @@ use chrono::DateTime;
 use futures_util::stream;
 use serde_json::json;
 
-use holdfast_archive::{Found, Place, SingleFile, find_file};
+use holdfast_archive::{FileLocation, PathLookup, SingleFile, find_file};
 use holdfast_db::activity;
-use holdfast_domain::activity::Event;
-use holdfast_storage::WaitingReader;
+use holdfast_domain::activity::ActivityEvent;
+use holdfast_storage::BlockingReader;
 
 use super::archive_access::{Reach, apart, damaged, index_damaged};
 use crate::auth::Caller;
@@ -71,7 +71,7 @@ pub(crate) async fn contents_file(
     let path = String::from_utf8_lossy(&wanted.path).replace('\0', "\u{fffd}");
     activity::record(
         &mut transaction,
-        Event::Download,
+        ActivityEvent::Download,
         wanted.server,
         wanted.backup,
         Some(&caller.origin()),
@@ -83,26 +83,26 @@ pub(crate) async fn contents_file(
 }
 
 /// Looks for the file; a further name of it leads to its first.
-async fn find(wanted: &Reach<'_>) -> Result<Box<Place<WaitingReader>>, ApiError> {
+async fn find(wanted: &Reach<'_>) -> Result<Box<FileLocation<BlockingReader>>, ApiError> {
     let mut path = wanted.path.clone();
     let mut is_first = true;
     loop {
         let index = wanted.index().await?;
         let found = apart(move || find_file(index, &path)).await?;
         match found.map_err(|error| index_damaged(&error))? {
-            Found::File(place) => return Ok(place),
-            Found::Link(first) if is_first => path = first,
-            Found::Link(_) => return Err(ApiError::IndexMissing),
-            Found::NoFile(_) => return Err(ApiError::NoFile),
-            Found::Nothing if wanted.path.is_empty() => return Err(ApiError::NoFile),
-            Found::Nothing if is_first => return Err(ApiError::NotFound),
-            Found::Nothing => return Err(ApiError::IndexMissing),
+            PathLookup::File(place) => return Ok(place),
+            PathLookup::Link(first) if is_first => path = first,
+            PathLookup::Link(_) => return Err(ApiError::IndexMissing),
+            PathLookup::NoFile(_) => return Err(ApiError::NoFile),
+            PathLookup::Nothing if wanted.path.is_empty() => return Err(ApiError::NoFile),
+            PathLookup::Nothing if is_first => return Err(ApiError::NotFound),
+            PathLookup::Nothing => return Err(ApiError::IndexMissing),
         }
         is_first = false;
     }
 }
 
-type Open = SingleFile<WaitingReader, WaitingReader>;
+type Open = SingleFile<BlockingReader, BlockingReader>;
 
 /// The next piece. After a failure nothing comes: the client sees that the answer is too short.
 async fn next(file: Option<Open>) -> Option<(Result<Bytes, actix_web::Error>, Option<Open>)> {

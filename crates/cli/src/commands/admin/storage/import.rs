@@ -10,9 +10,9 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use holdfast_db::backups::{self, Found};
+use holdfast_db::backups::{self, ImportedBackup};
 use holdfast_db::{Database, Error, servers};
-use holdfast_domain::backup::{Completed, Notes};
+use holdfast_domain::backup::{BackupNotes, Completed};
 use holdfast_domain::report::chain;
 use holdfast_domain::{BackupId, BackupName, NodeName, ServerId, ServerRef};
 use holdfast_storage::{ArchiveKey, Disk, Manifest, Object, StorageKey};
@@ -180,7 +180,7 @@ impl Import<'_> {
             self.imported += 1;
             return Ok(());
         }
-        let found = Found {
+        let found = ImportedBackup {
             id: key.backup,
             server: key.server,
             name: &manifest.name,
@@ -330,7 +330,7 @@ fn check(key: ArchiveKey, manifest: Manifest, now: DateTime<Utc>) -> Result<Soun
             sha256,
             size_bytes: manifest.size_bytes,
             attempt: manifest.attempt,
-            notes: Notes {
+            notes: BackupNotes {
                 count: manifest.notes,
                 first: manifest.first_notes,
             },

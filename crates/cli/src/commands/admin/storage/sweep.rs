@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use holdfast_db::{Database, maintenance};
 use holdfast_domain::{DiskName, NodeName};
 use holdfast_storage::Disk;
-use holdfast_worker::{Finding, Sweep};
+use holdfast_worker::{Sweep, SweepFinding};
 
 use crate::commands::admin::{change, date};
 use crate::failure::Failure;
@@ -111,7 +111,7 @@ async fn sweep(
     Ok(Value::Object(row))
 }
 
-fn view(finding: &Finding) -> Value {
+fn view(finding: &SweepFinding) -> Value {
     json!({
         "kind": finding.kind.as_str(),
         "object": finding.object,

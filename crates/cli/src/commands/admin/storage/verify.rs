@@ -12,7 +12,7 @@ use holdfast_db::{Database, backups};
 use holdfast_domain::report::chain;
 use holdfast_domain::{Backup, BackupId, BackupState, NodeName, ServerId};
 use holdfast_storage::{ArchiveKey, Disk};
-use holdfast_worker::{Examination, NoVerdict, Verdict, Verified, record_verdict};
+use holdfast_worker::{ArchiveCheck, ArchiveVerdict, VerifiedBackup, VerifyError, record_verdict};
 
 use super::{LISTED, Teller};
 use crate::commands::admin::change;
@@ -89,7 +89,7 @@ async fn examine(
         return Ok(());
     };
     let (control, stop) = (Arc::new(Control::new()), CancellationToken::new());
-    let examination = Examination {
+    let examination = ArchiveCheck {
         disk,
         key: ArchiveKey {
             server: backup.server,
@@ -106,7 +106,7 @@ async fn examine(
         Ok(verdict) => verdict,
         Err(no_verdict) => {
             let why = chain(&no_verdict);
-            if matches!(no_verdict, NoVerdict::Disk(_)) {
+            if matches!(no_verdict, VerifyError::Disk(_)) {
                 disk.check().await?;
             }
             output::problem(&format!("backup {} could not be read: {why}", backup.id));
@@ -117,7 +117,7 @@ async fn examine(
             return Ok(());
         }
     };
-    let verified = Verified {
+    let verified = VerifiedBackup {
         server: backup.server,
         backup: backup.id,
         job: None,
@@ -132,7 +132,7 @@ async fn examine(
     }
     tally.verified += 1;
     tally.bytes += completed.size_bytes;
-    if let Verdict::Bad { detail, .. } = &verdict {
+    if let ArchiveVerdict::Bad { detail, .. } = &verdict {
         output::problem(&format!("backup {} is bad: {detail}", backup.id));
         tally.bad_count += 1;
         if tally.bad.len() < LISTED {
