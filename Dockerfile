@@ -1,10 +1,11 @@
-# The image of Holdfast: `docker build -t holdfast .`. One binary, run as an ordinary user; the commands are those of
-# `holdfast --help`, the settings those of config/default.toml, what is kept lies in /var/lib/holdfast.
+# The image of Holdfast: `docker build -t holdfast .`. It contains one binary, which runs as an ordinary user.
+# Commands: `holdfast --help`. Settings: config/default.toml. Data: /var/lib/holdfast.
 #
-# Needs nothing beyond the old builder (DOCKER_BUILDKIT=0). Without a network, `cargo vendor` first: a folder `vendor`
-# is taken for crates.io.
+# The old builder is enough (DOCKER_BUILDKIT=0). To build without a network, run `cargo vendor` first: a folder
+# `vendor` replaces crates.io.
 
-# Manifests, and a bare crate for each. What this stage makes changes only when they do, and with it what follows.
+# This stage keeps only manifests and creates an empty crate for each. Its output changes only when a manifest
+# changes, so the next stage's build of all dependencies stays cached.
 FROM rust:1.95-bookworm AS manifests
 WORKDIR /src
 COPY . .
@@ -17,7 +18,7 @@ RUN find . -type f ! -name Cargo.toml ! -name Cargo.lock ! -path './vendor/*' -d
 
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
-# The toolchain is the image's: the one of rust-toolchain.toml, without its tools for developers.
+# The toolchain comes from the base image: the version of rust-toolchain.toml, without developer tools.
 ENV SQLX_OFFLINE=true CARGO_INCREMENTAL=0
 COPY --from=manifests /src .
 RUN if [ -d vendor ]; then \
@@ -25,13 +26,13 @@ RUN if [ -d vendor ]; then \
     fi \
     && cargo build --release --locked -p holdfast-cli --bin holdfast
 COPY . .
-# The bare crates were built later than these files were written.
+# The empty crates were built after these files were written. New times make Cargo build again.
 RUN find crates -name '*.rs' -exec touch {} + \
     && cargo build --release --locked -p holdfast-cli --bin holdfast \
     && cp target/release/holdfast /holdfast
 
 FROM debian:bookworm-slim
-# Buckets at a provider are reached by TLS.
+# Needed for buckets at a provider, which are reached by TLS.
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 RUN echo 'holdfast:x:10001:' >> /etc/group \
     && echo 'holdfast:x:10001:10001::/var/lib/holdfast:/usr/sbin/nologin' >> /etc/passwd \
@@ -43,9 +44,9 @@ USER 10001:10001
 WORKDIR /var/lib/holdfast
 VOLUME /var/lib/holdfast
 EXPOSE 8080
-# Of `serve` and `up`; a worker has none, and says so in its own service.
+# For `serve` and `up`. A worker has no API; its service disables this check.
 HEALTHCHECK --interval=10s --timeout=6s --start-period=30s --retries=3 CMD ["holdfast", "healthcheck"]
-# The binary is process 1: SIGTERM is its own, and it ends by itself once work is given back.
+# The binary is process 1. On SIGTERM it returns its work to the queue and ends.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["holdfast"]
 CMD ["serve"]

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Registers a server to play with, and prints its key. Run again, it makes another key.
+# Registers a demo server and prints its key. Each run creates another key.
 set -eu
 admin() { holdfast admin --json "$@"; }
 value() { sed -n "s/.*\"$1\": *\"\([^\"]*\)\".*/\1/p" | head -n 1; }
@@ -8,7 +8,7 @@ directory=/srv/servers/demo
 
 if [ ! -d "$directory" ]; then
     mkdir -p "$directory/world"
-    echo "motd=A server to play with" >"$directory/server.properties"
+    echo "motd=A demo server" >"$directory/server.properties"
     head -c 4000000 /dev/urandom >"$directory/world/region.mca"
 fi
 admin user list | grep -q "\"$email\"" || admin user create --email "$email" >/dev/null
@@ -17,5 +17,5 @@ if [ -z "$server" ]; then
     server=$(admin server create --owner "$email" --name Demo --dir "$directory" | value identifier)
 fi
 key=$(admin key create --user "$email" --description "docker compose --profile demo" | value token)
-echo "A server to play with is registered. Its first backup:"
+echo "The demo server is registered. Make its first backup with:"
 echo "curl -k -X POST $HOLDFAST__HTTP__PUBLIC_URL/api/client/servers/$server/backups -H 'Authorization: Bearer $key'"

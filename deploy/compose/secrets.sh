@@ -1,14 +1,14 @@
 #!/bin/sh
-# Makes the secrets of docker-compose.yml that are not there yet, once and for all, and gives folders to those who use
-# them. Each secret lies only in the volumes of the services that need it. Nothing is printed but names.
+# Creates the secrets of docker-compose.yml that do not exist yet, and sets the owners of folders. Each secret is written
+# only to the volumes of the services that need it. Only names are printed.
 set -eu
 umask 077
 OWNER=10001
 
-# $1 bytes of randomness, as hexadecimal digits.
+# Prints $1 random bytes as hexadecimal digits.
 random() { od -An -v -tx1 -N "$1" /dev/urandom | tr -d ' \n'; }
 
-# Writes a secret under a name of its own first, so that it is whole or absent: FILE MODE OWNER TEXT.
+# Writes a secret: FILE MODE OWNER TEXT. It is written to a temporary file first, so it is complete or absent.
 keep() {
     printf '%s' "$4" >"$1.new"
     chmod "$2" "$1.new"
@@ -16,10 +16,10 @@ keep() {
     mv "$1.new" "$1"
     echo "made $1"
 }
-# The same where there is none yet.
+# Writes a secret unless it exists.
 once() { [ -s "$1" ] || keep "$@"; }
 
-# A process that reads its volume may be another user in another image: the volume is what keeps others out.
+# The services run as different users, so files are readable by all. Only services that mount a volume can read it.
 chmod 755 /secrets/holdfast /secrets/postgres /secrets/garage
 once /secrets/postgres/password 444 0 "$(random 24)"
 password=$(cat /secrets/postgres/password)
@@ -32,8 +32,8 @@ for name in s3-id s3-secret; do
     once "/secrets/garage/$name" 400 $OWNER "$(cat "/secrets/holdfast/$name")"
 done
 
-# The folder of the disk `local` too: whoever started first would make it its own. The worker may be root, or another
-# user in this group, and the API reads what it stores.
+# Create the folder of the disk `local` as well. Otherwise the first service to start would own it. The worker is root or
+# a user of this group, and the API reads the archives that it stores.
 mkdir -p /owned/holdfast/backups
 chown $OWNER:$OWNER /owned/* /owned/holdfast/backups
 chmod 2770 /owned/holdfast/backups

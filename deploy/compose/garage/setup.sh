@@ -1,8 +1,8 @@
 #!/bin/sh
-# Gives Garage its layout, Holdfast's key and the bucket, as far as they are not there yet.
+# Creates Garage's layout, Holdfast's key and the bucket, unless they exist.
 set -eu
 BUCKET=holdfast
-# How much of it is used, of its disk: only nodes among each other mind.
+# Garage uses this value only to balance data between nodes; it is no limit.
 CAPACITY=${GARAGE_CAPACITY:-100G}
 
 if /garage layout show | grep -q 'layout version: 0$'; then
@@ -15,4 +15,4 @@ id=$(cat /run/secrets/garage/s3-id)
     /garage key import --yes -n holdfast "$id" "$(cat /run/secrets/garage/s3-secret)" >/dev/null
 /garage bucket info "$BUCKET" >/dev/null 2>&1 || /garage bucket create "$BUCKET" >/dev/null
 /garage bucket allow --read --write --key "$id" "$BUCKET" >/dev/null
-echo "the bucket $BUCKET is there, and the key $id may read and write it"
+echo "the bucket $BUCKET exists, and the key $id may read and write it"
