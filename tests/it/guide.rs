@@ -94,22 +94,44 @@ fn troubles_are_told_in_the_words_of_the_program() {
     }
 }
 
+/// The most words that a stranger should have to read before the rest of the pages.
+const MOST_WORDS: [(&str, usize); 2] = [("README.md", 900), ("ARCHITECTURE.md", 2500)];
+
+/// Returns every page that people read, as a path from the root of the repository.
+fn pages() -> Vec<String> {
+    let root = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+    let mut pages: Vec<String> = [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "deploy/README.md",
+        "migrations/README.md",
+    ]
+    .map(str::to_owned)
+    .into();
+    for folder in ["docs", "docs/internals"] {
+        for entry in fs_err::read_dir(root.join(folder)).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            if name.ends_with(".md") {
+                pages.push(format!("{folder}/{name}"));
+            }
+        }
+    }
+    pages
+}
+
 #[test]
 fn every_page_is_in_the_index_and_every_link_leads_somewhere() {
     let root = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
     let index = read("docs/README.md");
-    let mut pages = vec!["README.md".to_owned(), "SECURITY.md".to_owned()];
-    for entry in fs_err::read_dir(root.join("docs")).unwrap() {
-        let name = entry.unwrap().file_name().into_string().unwrap();
-        if name.ends_with(".md") {
+    for page in pages() {
+        if let Some(name) = page.strip_prefix("docs/") {
             assert!(
                 name == "README.md" || index.contains(&format!("({name})")),
                 "{name}"
             );
-            pages.push(format!("docs/{name}"));
         }
-    }
-    for page in pages {
         let text = read(&page);
         let folder = root.join(&page);
         let folder = folder.parent().unwrap();
@@ -119,10 +141,13 @@ fn every_page_is_in_the_index_and_every_link_leads_somewhere() {
             .filter_map(|rest| rest.split(')').next())
         {
             let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
-            if path.contains("://") || path.is_empty() {
+            if path.contains("://") {
                 continue;
             }
-            let target = folder.join(path);
+            let target = match path {
+                "" => root.join(&page),
+                path => folder.join(path),
+            };
             assert!(target.exists(), "{page} links to {link}");
             if !anchor.is_empty() {
                 let text = fs_err::read_to_string(&target).unwrap();
@@ -133,6 +158,45 @@ fn every_page_is_in_the_index_and_every_link_leads_somewhere() {
                 );
             }
         }
+    }
+}
+
+#[test]
+fn every_source_file_that_a_page_names_exists() {
+    let root = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+    let mut sources = Vec::new();
+    let mut folders = vec![root.join("crates"), root.join("tests")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs_err::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                sources.push(path);
+            }
+        }
+    }
+    let mut found = 0;
+    for page in pages() {
+        let text = read(&page);
+        let words = text.split('`').skip(1).step_by(2);
+        for name in words.filter(|word| word.ends_with(".rs") && !word.contains(' ')) {
+            // A page may leave out the folders in front.
+            assert!(
+                sources.iter().any(|source| source.ends_with(name)),
+                "{page} names {name}"
+            );
+            found += 1;
+        }
+    }
+    assert!(found > 100, "{found}");
+}
+
+#[test]
+fn the_first_pages_are_short() {
+    for (page, most) in MOST_WORDS {
+        let words = read(page).split_whitespace().count();
+        assert!(words <= most, "{page} has {words} words, {most} at most");
     }
 }
 
