@@ -24,12 +24,12 @@ COPY --from=manifests /src .
 RUN if [ -d vendor ]; then \
         printf '[source.crates-io]\nreplace-with = "vendored"\n[source.vendored]\ndirectory = "/src/vendor"\n' > /usr/local/cargo/config.toml; \
     fi \
-    && cargo build --release --locked -p holdfast-cli --bin holdfast
+    && cargo build --profile dist --locked -p holdfast-cli --bin holdfast
 COPY . .
 # The empty crates were built after these files were written. New times make Cargo build again.
 RUN find crates -name '*.rs' -exec touch {} + \
-    && cargo build --release --locked -p holdfast-cli --bin holdfast \
-    && cp target/release/holdfast /holdfast
+    && cargo build --profile dist --locked -p holdfast-cli --bin holdfast \
+    && cp target/dist/holdfast /holdfast
 
 FROM debian:bookworm-slim
 # Needed for buckets at a provider, which are reached by TLS.
