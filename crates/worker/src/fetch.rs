@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use holdfast_storage::{Disk, StorageKey};
 
 use crate::context::Context;
-use crate::jobs::panicked;
 use crate::lease::Work;
 use crate::outcome::{NotDone, Reason};
 
@@ -88,9 +87,10 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, NotDone> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| panicked(&error))?.map_err(|error| {
-        let detail = format!("`{}`: {error}", staging.display());
-        match error.kind() {
+    done.map_err(|error| NotDone::panicked(&error))?
+        .map_err(|error| {
+            let detail = format!("`{}`: {error}", staging.display());
+            match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => NotDone::terminal(
                 "There is not enough space on the server's node to fetch the archive. Nothing was \
                  changed.",
@@ -103,5 +103,5 @@ async fn blocking<T: Send + 'static>(
             )
             .because(Reason::TargetUnwritable),
         }
-    })
+        })
 }

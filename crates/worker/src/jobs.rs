@@ -24,11 +24,3 @@ pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done
         JobKind::VerifyBackup => verify_backup::run(context, work).await,
     }
 }
-
-/// What a panic of the engine means for a job.
-pub(crate) fn panicked(error: &tokio::task::JoinError) -> NotDone {
-    NotDone::retry(
-        "An unexpected error was encountered.",
-        format!("the archive engine panicked: {error}"),
-    )
-}

@@ -179,4 +179,12 @@ impl NotDone {
         };
         failed.because(Reason::of_disk(error))
     }
+
+    /// A panic of the archive engine, whose thread ended with `error`.
+    pub(crate) fn panicked(error: &tokio::task::JoinError) -> Self {
+        Self::retry(
+            "An unexpected error was encountered.",
+            format!("the archive engine panicked: {error}"),
+        )
+    }
 }

@@ -95,7 +95,7 @@ pub(crate) async fn of_server(context: &Context, server: &Server) -> Result<Path
     let (directory, placed_by) = (server.directory.clone(), server.placed_by);
     tokio::task::spawn_blocking(move || resolve(&rules, &directory, placed_by))
         .await
-        .map_err(|error| crate::jobs::panicked(&error))?
+        .map_err(|error| NotDone::panicked(&error))?
         .map_err(|misplaced| {
             let detail = holdfast_domain::report::chain(&misplaced);
             match misplaced {

@@ -5,6 +5,7 @@
 //! and never take a database that knows nothing for one that has proven something: see
 //! `holdfast_domain::orphan`.
 
+mod group;
 mod missing;
 mod orphans;
 mod partials;

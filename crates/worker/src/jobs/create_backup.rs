@@ -18,7 +18,6 @@ use crate::context::Context;
 use holdfast_domain::report::chain;
 
 use crate::disk_access;
-use crate::jobs::panicked;
 use crate::lease::Work;
 use crate::outcome::{Done, NotDone, Reason};
 use crate::pipe::pipe;
@@ -187,7 +186,7 @@ async fn rules(
         let own =
             tokio::task::spawn_blocking(move || holdfast_archive::read_pteroignore(&directory))
                 .await
-                .map_err(|error| panicked(&error))?
+                .map_err(|error| NotDone::panicked(&error))?
                 .map_err(|error| engine(&error))?;
         unused = own.unused;
         if !own.lines.is_empty() {
@@ -217,7 +216,7 @@ async fn scan(work: &Arc<Work>, server: &Server, rules: &Arc<IgnoreRules>) -> Re
     );
     tokio::task::spawn_blocking(move || holdfast_archive::scan(&directory, &rules, &control))
         .await
-        .map_err(|error| panicked(&error))?
+        .map_err(|error| NotDone::panicked(&error))?
         .map_err(|error| engine(&error))?;
     Ok(())
 }
@@ -285,7 +284,7 @@ async fn store(
     let archive = archive?;
     let index = index?;
     let summary = ended?
-        .map_err(|error| panicked(&error))?
+        .map_err(|error| NotDone::panicked(&error))?
         .map_err(|error| engine(&error))?;
     Ok((summary, archive, index))
 }

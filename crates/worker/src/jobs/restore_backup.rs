@@ -17,7 +17,6 @@ use holdfast_domain::report::chain;
 
 use crate::disk_access;
 use crate::fetch;
-use crate::jobs::panicked;
 use crate::lease::Work;
 use crate::outcome::{Done, NotDone, Reason};
 use crate::power::Halt;
@@ -113,7 +112,7 @@ pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done
             });
         restored.map_err(|error| halt.tell(refused.unwrap_or_else(|| engine(&error))))
     });
-    let summary = ended.await.map_err(|error| panicked(&error))??;
+    let summary = ended.await.map_err(|error| NotDone::panicked(&error))??;
     tracing::info!(
         backup = %claim.backup,
         files = summary.files,

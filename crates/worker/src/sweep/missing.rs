@@ -9,7 +9,7 @@ use holdfast_db::maintenance::{self, BackupOnDisk, StoredArchive};
 use holdfast_domain::BackupId;
 use holdfast_storage::{ArchiveKey, Error, StorageKey};
 
-use super::orphans::Group;
+use super::group::Group;
 use super::{FindingKind, Sweep, SweepError, SweepFinding, SweepReport};
 
 /// How many missing archives are logged one by one; all are counted and marked.

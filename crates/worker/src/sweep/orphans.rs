@@ -3,31 +3,14 @@
 use holdfast_db::maintenance::{self, BackupOnDisk, SweepRecord, traces};
 use holdfast_domain::orphan::{Fate, fate};
 use holdfast_domain::report::chain;
-use holdfast_storage::{Object, StorageKey};
+use holdfast_storage::Object;
 
+use super::group::Group;
 use super::missing::Rows;
 use super::{FindingKind, Sweep, SweepError, SweepFinding, SweepReport};
 
 /// About how many backups the database is asked at once.
 const BATCH: usize = 500;
-
-/// The objects of one backup.
-#[derive(Debug)]
-pub(super) struct Group {
-    pub(super) of: BackupOnDisk,
-    pub(super) objects: Vec<Object>,
-}
-
-impl Group {
-    /// Says whether the archive that an attempt wrote is there.
-    pub(super) fn has_archive_of(&self, attempt: u32) -> bool {
-        let is_it = |object: &Object| match object.key {
-            StorageKey::Archive(key) => key.attempt == attempt,
-            StorageKey::Index(_) | StorageKey::Manifest(_) => false,
-        };
-        self.objects.iter().any(is_it)
-    }
-}
 
 impl Sweep<'_> {
     pub(super) async fn objects(&self, swept: &mut SweepReport) -> Result<(), SweepError> {
