@@ -1,4 +1,4 @@
-"""Whether anything gets stuck, lost, orphaned or harmed while everything fails. See scripts/chaos."""
+"""Injects random faults and checks that nothing is stuck, lost, orphaned or damaged. See scripts/chaos."""
 
 import argparse
 import collections
@@ -19,7 +19,7 @@ from world import World
 def main():
     options = arguments()
     work = pathlib.Path(tempfile.mkdtemp(prefix="holdfast-chaos.", dir="/tmp"))
-    work.chmod(0o711)  # Postgres runs as somebody else, who has to pass
+    work.chmod(0o711)  # PostgreSQL runs as another user, who must be able to enter the folder
     print(f"seed {options.seed}: {options.faults} faults in {options.seconds} s on {options.servers} servers, in {work}")
     world = World(options, work)
     good = False
@@ -60,7 +60,7 @@ def run(world, options):
         thread.start()
     faults = Faults(world, random.Random(f"{options.seed}/faults"))
     faults.run(options.faults, options.seconds)
-    world.note("healed")
+    world.log_event("healed")
     for thread in threads:
         thread.join()
     audit = Audit(world, actors)
@@ -71,11 +71,11 @@ def run(world, options):
 
 
 def guarded(world, actor, until):
-    """An actor that falls over must not look like one that has found nothing."""
+    """A crash of an actor must fail the run; it must not look like a success."""
     try:
         actor.run(until)
     except Exception as error:
-        world.fault_of_ours(f"the people of server {actor.server} could not go on: {error!r}")
+        world.record_defect(f"the actor of server {actor.server} failed: {error!r}")
         raise
 
 
@@ -90,9 +90,9 @@ def report(world, faults, actors, audit, lines):
     print(f"\nthe bucket: {world.bucket_kind}")
     print(f"done: {', '.join(f'{count} {what}' for what, count in sorted(done.items()))}")
     print(f"logged: {', '.join(f'{count} {level}' for level, count in sorted(lines.items()))}")
-    print(f"slowest end of a process told to stop: {world.slowest_stop:.2f} s; "
+    print(f"slowest stop of a process: {world.slowest_stop:.2f} s; "
           f"what ran at the end had ended after {audit.settled:.1f} s")
-    print(f"{audit.verified} archives downloaded, verified and unpacked to what they must hold\n")
+    print(f"{audit.verified} archives downloaded, verified and unpacked to the expected contents\n")
     findings = [("stuck", audit.stuck), ("lost", audit.lost), ("orphaned", audit.orphaned),
                 ("harmed", audit.harmed), ("wrong otherwise", world.our_faults)]
     for name, found in findings:
@@ -103,7 +103,7 @@ def report(world, faults, actors, audit, lines):
 
 
 def keep(world):
-    print(f"kept: {world.work} (events.log tells what happened when; logs/ what each process said)")
+    print(f"kept: {world.work} (events.log: all events; logs/: the logs of each process)")
     if world.mounts:
         print(f"mounted there: {' '.join(map(str, world.mounts))}")
 

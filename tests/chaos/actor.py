@@ -1,6 +1,6 @@
-"""One server's people: they change its files, create, cancel, restore, lock and delete backups at random, and keep
-a book of what must be true of each. Nobody else touches this server, so the book is exact wherever the service gave
-an answer, and says "either" wherever it gave none."""
+"""The users of one server: they change its files, create, cancel, restore, lock and delete backups at random, and record
+the expected state of each. No other actor changes this server, so the record is exact wherever the service answered,
+and lists both possible states wherever it did not."""
 
 import hashlib
 import threading
@@ -12,13 +12,13 @@ import tree
 
 
 class Backup:
-    """What is known of one backup."""
+    """The expected state of one backup."""
 
     def __init__(self, versions):
-        self.versions = versions  # what its archive may hold
+        self.versions = versions  # possible contents of its archive
         self.status = "creating"
-        self.locked = None  # None: either
-        self.deletion = None  # "maybe": asked for, no answer; "done": 204
+        self.locked = None  # None: unknown
+        self.deletion = None  # "maybe": requested, but no answer; "done": 204
 
 
 class Actor:
@@ -28,7 +28,7 @@ class Actor:
         self.rng = rng
         self.api = Api(world, server, rng)
         self.backups = {}
-        self.contents = [tree.read(directory)]  # what the directory may hold
+        self.contents = [tree.read(directory)]  # possible contents of the directory
         self.counts = {}
         self.lost, self.harmed = [], []
 
@@ -37,33 +37,33 @@ class Actor:
             try:
                 self.step()
             except TimeoutError as error:
-                self.world.fault_of_ours(f"server {self.server}: {error}")
+                self.world.record_defect(f"server {self.server}: {error}")
             time.sleep(self.rng.uniform(0, 0.3))
 
     def count(self, what):
         self.counts[what] = self.counts.get(what, 0) + 1
 
-    def note(self, what, **fields):
-        self.world.note(what, server=self.server[:8], **fields)
+    def log_event(self, what, **fields):
+        self.world.log_event(what, server=self.server[:8], **fields)
 
-    def mutate(self, method, path, body=None):
-        """Asks for a change. Without an answer (0) or with 5xx it may have been made all the same."""
+    def request_change(self, method, path, body=None):
+        """Requests a change. Without an answer (0), or with 5xx, the change may still have been made."""
         try:
-            status, answer = self.api.ask(method, path, body)
+            status, answer = self.api.send(method, path, body)
         except Unknown as error:
-            # What was sent may be on its way for as long as anything is held up here.
+            # The request may be in transit as long as a fault delays anything.
             self.count("unanswered")
-            self.note("unanswered", method=method, path=path, error=str(error))
+            self.log_event("unanswered", method=method, path=path, error=str(error))
             time.sleep(1)
             return None, None
-        self.note("asked", method=method, path=path, status=status)
+        self.log_event("asked", method=method, path=path, status=status)
         if status >= 500:
             self.count(f"answered {status}")
         return status, answer
 
     def step(self):
-        self.learn()
-        self.look("before the next step")
+        self.reconcile()
+        self.check_directory("before the next step")
         completed = [uuid for uuid, one in self.backups.items() if one.status == "completed" and not one.deletion]
         ended = [uuid for uuid, one in self.backups.items() if one.status != "creating" and one.deletion != "done"]
         choice = self.rng.random()
@@ -78,42 +78,42 @@ class Actor:
         else:
             self.download(self.rng.choice(completed))
 
-    def learn(self):
-        """Waits until nothing runs, and compares what the service says with the book."""
+    def reconcile(self):
+        """Waits until no job runs, and compares the answers of the service with the record."""
         while True:
             told = self.api.all()
             for uuid, attributes in told.items():
                 if uuid not in self.backups:
-                    # Asked for without an answer. The files have not changed since.
+                    # A request without an answer. The files have not changed since.
                     self.backups[uuid] = Backup(self.contents + [tree.without_logs(one) for one in self.contents])
                     self.count("backups")
-                    self.note("adopted", backup=uuid)
+                    self.log_event("adopted", backup=uuid)
                 self.compare(uuid, self.backups[uuid], attributes)
             for uuid, one in list(self.backups.items()):
                 if uuid not in told and one.deletion != "done":
                     if one.deletion is None:
-                        self.lost.append(f"{uuid}: the service knows no such backup")
-                        self.note("LOST", backup=uuid)
+                        self.lost.append(f"{uuid}: the service does not know this backup")
+                        self.log_event("LOST", backup=uuid)
                     one.deletion = "done"
             running = [one for one in told.values() if one["status"] == "creating" or restoring(one)]
             if not running:
                 return
             if len(running) > 1:
-                self.world.fault_of_ours(f"server {self.server} has two jobs at once")
+                self.world.record_defect(f"server {self.server} has two jobs at once")
             time.sleep(0.2)
 
     def compare(self, uuid, one, attributes):
         if one.deletion == "done":
-            self.lost.append(f"{uuid}: was deleted, and is there")
+            self.lost.append(f"{uuid}: was deleted, but still exists")
             one.deletion = None
         status = attributes["status"]
         if one.status != "creating" and status != one.status:
             self.lost.append(f"{uuid}: was {one.status}, and is {status}")
         if one.status == "creating" and status != "creating":
             self.count(status)
-            self.note(status, backup=uuid, error=attributes["error"])
+            self.log_event(status, backup=uuid, error=attributes["error"])
             if status == "failed" and not attributes["error"]:
-                self.world.fault_of_ours(f"{uuid} failed without a reason")
+                self.world.record_defect(f"{uuid} failed without a reason")
             if status == "failed":
                 one.locked = False
         one.status = status
@@ -122,8 +122,8 @@ class Actor:
         if status != "creating":
             one.locked = attributes["is_locked"]
 
-    def look(self, when):
-        """Compares the directory with what it may hold. One that is being put right is waited for."""
+    def check_directory(self, when):
+        """Compares the directory with its possible contents. Waits while it is being recovered."""
         deadline = time.monotonic() + 40
         while True:
             try:
@@ -137,7 +137,7 @@ class Actor:
                 break
             time.sleep(0.5)
         text = tree.difference(self.contents[-1], found or {})
-        self.note("HARMED", when=when, text=text)
+        self.log_event("HARMED", when=when, text=text)
         self.harmed.append(f"{self.directory} {when}: {text}")
         self.contents = [found or {}]
 
@@ -150,25 +150,25 @@ class Actor:
         if self.rng.random() < 0.15:
             self.create_twice(body)
         else:
-            self.book(body, *self.mutate("POST", "", body))
+            self.record_backup(body, *self.request_change("POST", "", body))
         created = [uuid for uuid, one in self.backups.items() if one.status == "creating"]
         if created and self.rng.random() < 0.2:
             time.sleep(self.rng.uniform(0, 3))
-            status, _ = self.mutate("POST", f"/{created[0]}/cancel")
+            status, _ = self.request_change("POST", f"/{created[0]}/cancel")
             if status == 204:
                 self.count("cancelled")
 
     def create_twice(self, body):
-        """Two at once: while one runs, the other is refused, which `learn` looks after."""
+        """Requests two at once: while one runs, the other is refused. `reconcile` checks that."""
         answers = []
-        ask = threading.Thread(target=lambda: answers.append(self.mutate("POST", "", body)))
+        ask = threading.Thread(target=lambda: answers.append(self.request_change("POST", "", body)))
         ask.start()
-        answers.append(self.mutate("POST", "", body))
+        answers.append(self.request_change("POST", "", body))
         ask.join()
         for answer in answers:
-            self.book(body, *answer)
+            self.record_backup(body, *answer)
 
-    def book(self, body, status, answer):
+    def record_backup(self, body, status, answer):
         if status == 200:
             versions = [tree.without_logs(one) for one in self.contents] if "ignored" in body else self.contents
             self.backups[answer["attributes"]["uuid"]] = Backup(versions)
@@ -181,7 +181,7 @@ class Actor:
     def restore(self, uuid):
         before = self.api.details(uuid)["restore"]
         truncate = self.rng.random() < 0.75
-        status, _ = self.mutate("POST", f"/{uuid}/restore", {"truncate": truncate})
+        status, _ = self.request_change("POST", f"/{uuid}/restore", {"truncate": truncate})
         if status is not None and 400 <= status < 500:
             return
         while restoring(about := self.api.details(uuid)):
@@ -190,45 +190,45 @@ class Actor:
         versions = self.backups[uuid].versions
         targets = versions if truncate else [tree.over(one, now) for one in versions for now in self.contents]
         if after == before and status != 202:
-            # Nothing was begun; or it looks like the one before, since times have seconds.
+            # Either nothing was started, or it looks like the previous one, since times have whole seconds.
             self.contents = self.contents + targets
             return
         self.count(f"restores {after['status']}")
-        self.note("restored", backup=uuid, truncate=truncate, **after)
+        self.log_event("restored", backup=uuid, truncate=truncate, **after)
         if after["status"] == "completed":
             self.contents = targets
         elif after["error"]:
-            # One that stopped responding may have done it.
+            # A worker that stopped responding may have completed the restore.
             self.contents = self.contents + targets
         else:
-            self.world.fault_of_ours(f"a restore of {uuid} failed without a reason")
-        self.look(f"after a restore that {after['status']}")
+            self.world.record_defect(f"a restore of {uuid} failed without a reason")
+        self.check_directory(f"after a restore that {after['status']}")
 
     def delete(self, uuid):
         one = self.backups[uuid]
-        status, _ = self.mutate("DELETE", f"/{uuid}")
+        status, _ = self.request_change("DELETE", f"/{uuid}")
         if status == 204:
             if one.locked:
-                self.lost.append(f"{uuid}: was locked, and is deleted")
+                self.lost.append(f"{uuid}: was locked, but is deleted")
             one.deletion = "done"
             self.count("deleted")
         elif status is None or status >= 500:
             one.deletion = "maybe"
         elif status == 400 and one.locked is not True:
-            self.world.fault_of_ours(f"{uuid} is not locked and can't be deleted")
+            self.world.record_defect(f"{uuid} is not locked and can't be deleted")
 
     def lock(self, uuid):
         wanted = self.rng.random() < 0.4
-        status, _ = self.mutate("POST", f"/{uuid}/lock", {"is_locked": wanted})
+        status, _ = self.request_change("POST", f"/{uuid}/lock", {"is_locked": wanted})
         if status == 204:
             self.backups[uuid].locked = wanted
         elif status is None or status >= 500:
             self.backups[uuid].locked = None
 
     def download(self, uuid):
-        """Downloads while everything fails: what arrives whole has to be right."""
+        """Downloads during faults: a complete download must be correct."""
         about = self.api.details(uuid)
-        status, answer = self.mutate("GET", f"/{uuid}/download")
+        status, answer = self.request_change("GET", f"/{uuid}/download")
         if status != 200 or about is None:
             return
         try:
@@ -237,7 +237,7 @@ class Actor:
             return self.count("downloads cut")
         self.count("downloads")
         if hashlib.sha256(content).hexdigest() != about["sha256_hash"]:
-            self.lost.append(f"{uuid}: what was downloaded has another hash")
+            self.lost.append(f"{uuid}: the download has another hash")
 
 
 def restoring(attributes):
@@ -246,7 +246,7 @@ def restoring(attributes):
 
 
 def fetch(url):
-    """Downloads all of a link, or raises an `OSError`."""
+    """Downloads a link completely, or raises an `OSError`."""
     import http.client
     parts = urllib.parse.urlsplit(url)
     connection = http.client.HTTPConnection(parts.netloc, timeout=60)

@@ -1,15 +1,15 @@
-"""A caller of the client API that knows what it was told and what it wasn't."""
+"""A client of the API that distinguishes answers from missing answers."""
 
 import http.client
 import json
 import time
 
-# Longer than anything here is paused or cut off: who gives up earlier can't know what comes of it.
+# Longer than any fault lasts: after an earlier timeout, the result of a request would be unknown.
 TIMEOUT = 130
 
 
 class Unknown(Exception):
-    """No answer came, so what was asked may have been done, or not."""
+    """No answer arrived, so the request may have been carried out or not."""
 
 
 class Api:
@@ -18,7 +18,7 @@ class Api:
         self.path = f"/api/client/servers/{server}/backups"
         self.token = world.tokens[0]
 
-    def ask(self, method, path="", body=None, url=None):
+    def send(self, method, path="", body=None, url=None):
         """Sends one request to one of the APIs; returns status and JSON."""
         host = self.rng.choice(sorted(self.world.apis.values()))
         headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
@@ -28,7 +28,7 @@ class Api:
             answer = connection.getresponse()
             content = answer.read()
         except ConnectionRefusedError:
-            return 0, None  # nobody heard it
+            return 0, None  # no connection, so nothing was done
         except (OSError, http.client.HTTPException) as error:
             raise Unknown(str(error)) from error
         finally:
@@ -38,23 +38,23 @@ class Api:
         return answer.status, json.loads(content) if content else None
 
     def check_failure(self, method, path, answer, content):
-        """The service may be unable to answer; then it says so, and when to come again."""
+        """Checks an error of the service: it must say that it is unavailable, and when to retry."""
         where = f"{method} {path or '/'}"
         if answer.status == 500:
-            self.world.fault_of_ours(f"{where} was answered with 500: {content[:200]!r}")
+            self.world.record_defect(f"{where} was answered with 500: {content[:200]!r}")
         if answer.status == 503 and not (answer.headers.get("Retry-After") or "").isdigit():
-            self.world.fault_of_ours(f"{where} was answered with 503 without Retry-After")
+            self.world.record_defect(f"{where} was answered with 503 without Retry-After")
         try:
             json.loads(content)["errors"][0]["detail"]
         except (ValueError, KeyError, IndexError):
-            self.world.fault_of_ours(f"{where} was answered with {answer.status} and no JSON error: {content[:200]!r}")
+            self.world.record_defect(f"{where} was answered with {answer.status} and no JSON error: {content[:200]!r}")
 
-    def surely(self, method, path="", body=None, seconds=120):
-        """Asks something harmless until the service knows the answer."""
+    def retry_until_answered(self, method, path="", body=None, seconds=120):
+        """Repeats a harmless request until the service answers it."""
         deadline = time.monotonic() + seconds
         while True:
             try:
-                status, answer = self.ask(method, path, body)
+                status, answer = self.send(method, path, body)
                 if 200 <= status < 500:
                     return status, answer
             except Unknown:
@@ -67,7 +67,7 @@ class Api:
         """Every backup of the server, by its UUID."""
         found, page = {}, 1
         while True:
-            status, answer = self.surely("GET", f"?per_page=100&page={page}")
+            status, answer = self.retry_until_answered("GET", f"?per_page=100&page={page}")
             if status != 200:
                 raise RuntimeError(f"the list is answered with {status}")
             found.update({one["attributes"]["uuid"]: one["attributes"] for one in answer["data"]})
@@ -76,5 +76,5 @@ class Api:
             page += 1
 
     def details(self, backup):
-        status, answer = self.surely("GET", f"/{backup}")
+        status, answer = self.retry_until_answered("GET", f"/{backup}")
         return answer["attributes"] if status == 200 else None

@@ -1,5 +1,5 @@
-"""The proof at the end: once everything is healed, what the service says, what lies on the disks and what the books
-say has to be the same."""
+"""The final check: once all faults have ended, the answers of the service, the contents of the disks and the records of
+the actors must agree."""
 
 import hashlib
 import os
@@ -11,7 +11,7 @@ import time
 from actor import fetch
 import tree
 
-# How long what runs at the end may take: a lease that runs out, three attempts, what waits between them.
+# The longest time for remaining jobs: an expiring lease, three attempts, and the delays between them.
 SETTLE_SECONDS = 120
 SWEEP_SECONDS = 60
 STAGING = ".holdfast-"
@@ -28,8 +28,8 @@ class Audit:
         if not self.settle():
             return
         for actor in self.actors:
-            actor.learn()
-            actor.look("at the end")
+            actor.reconcile()
+            actor.check_directory("at the end")
         self.sweep()
         for actor in self.actors:
             for uuid, attributes in actor.api.all().items():
@@ -42,7 +42,7 @@ class Audit:
         self.look_for_staging()
 
     def settle(self):
-        """Nothing may run for longer than it needs."""
+        """Checks that every job ends in time."""
         begun = time.monotonic()
         while True:
             jobs = [job for state in ["available", "scheduled", "running"]
@@ -59,24 +59,24 @@ class Audit:
         return not self.stuck
 
     def verify(self, actor, uuid, attributes):
-        """Downloads an archive, checks it, unpacks it, compares it."""
+        """Downloads an archive, verifies it, unpacks it, and compares its contents."""
         folder = self.world.work / "audit"
         folder.mkdir(exist_ok=True)
         archive, place = folder / f"{uuid}.tar.gz", folder / uuid
         try:
-            status, answer = actor.api.surely("GET", f"/{uuid}/download")
+            status, answer = actor.api.retry_until_answered("GET", f"/{uuid}/download")
             if status != 200:
                 raise OSError(f"no link: {status} {answer}")
             archive.write_bytes(fetch(answer["attributes"]["url"]))
             hash_found = hashlib.sha256(archive.read_bytes()).hexdigest()
             if (hash_found, archive.stat().st_size) != (attributes["sha256_hash"], attributes["bytes"]):
-                raise OSError("hash or size is not what the service says")
+                raise OSError("hash or size differs from the service's")
             self.world.run_once(["archive", "verify", archive], {})
             place.mkdir()
             self.world.run_once(["archive", "restore", archive, place], {})
             versions, found = actor.backups[uuid].versions, tree.read(place)
             if found not in versions:
-                raise OSError(f"it holds what it should not: {tree.difference(versions[-1], found)}")
+                raise OSError(f"its contents are wrong: {tree.difference(versions[-1], found)}")
         except (OSError, RuntimeError) as error:
             self.lost.append(f"{uuid}: {error}")
             return
@@ -85,12 +85,12 @@ class Audit:
         shutil.rmtree(place)
 
     def restore_one(self, actor):
-        """A restore by the service itself, now that nothing fails."""
+        """Restores a backup through the service, now without faults."""
         completed = [uuid for uuid, one in actor.backups.items() if one.status == "completed" and not one.deletion]
         if not completed:
             return
         uuid = actor.rng.choice(completed)
-        status, answer = actor.api.surely("POST", f"/{uuid}/restore")
+        status, answer = actor.api.retry_until_answered("POST", f"/{uuid}/restore")
         if status != 202:
             self.lost.append(f"{uuid}: a restore is answered with {status} {answer}")
             return
@@ -104,10 +104,10 @@ class Audit:
             self.lost.append(f"{uuid}: the last restore failed: {restore['error']}")
             return
         actor.contents = actor.backups[uuid].versions
-        actor.look("after the last restore")
+        actor.check_directory("after the last restore")
 
     def sweep(self):
-        """Nothing may lie on a disk but what belongs to a completed backup. Workers sweep all the time."""
+        """Checks that disks hold only objects of completed backups. Workers sweep all the time."""
         for worker in self.world.workers:
             worker.stop()
         deadline = time.monotonic() + SWEEP_SECONDS
@@ -134,7 +134,7 @@ class Audit:
                 continue
             left.append(f"{place}: {name}")
         left += [f"offsite: unfinished upload of {name}" for name in self.world.bucket.uploads(self.world.prefix)]
-        # One attempt's objects each, not two's.
+        # A backup must have the objects of one attempt only.
         attempts = {}
         for place, name in found:
             if name.endswith(".tar.gz"):
@@ -152,15 +152,15 @@ class Audit:
                     self.orphaned.append(f"staging: {os.path.join(folder, name)}")
 
     def read_logs(self):
-        """How much was logged, and that nothing secret and no panic is in it."""
+        """Counts log lines, and checks that they contain no secrets and no panics."""
         counts = {}
         for path in sorted((self.world.work / "logs").glob("*.log")):
             text = path.read_text(errors="replace")
             for secret in self.world.secrets:
                 if secret in text:
-                    self.world.fault_of_ours(f"{path.name} shows a secret")
+                    self.world.record_defect(f"{path.name} contains a secret")
             if "panicked" in text:
-                self.world.fault_of_ours(f"{path.name} tells of a panic")
+                self.world.record_defect(f"{path.name} contains a panic")
             for level in re.findall(r"^\S+Z +(ERROR|WARN|INFO) ", text, re.MULTILINE):
                 counts[level] = counts.get(level, 0) + 1
         return counts

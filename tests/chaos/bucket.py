@@ -1,4 +1,4 @@
-"""Looks into a bucket past the service: its objects and its unfinished uploads, with signed requests."""
+"""Lists the objects and unfinished uploads of a bucket directly, with signed requests."""
 
 import datetime
 import hashlib
@@ -17,7 +17,7 @@ class Bucket:
         self.access_key, self.secret_key = access_key, secret_key
 
     def objects(self, prefix):
-        """The names of all objects below a prefix."""
+        """Returns the names of all objects below a prefix."""
         names, token = [], None
         while True:
             query = {"list-type": "2", "prefix": prefix}
@@ -30,7 +30,7 @@ class Bucket:
                 return names
 
     def uploads(self, prefix):
-        """The names of unfinished uploads; none where the server can't list them."""
+        """Returns the names of unfinished uploads; none if the server cannot list them."""
         try:
             answer = self.get({"uploads": "", "prefix": prefix})
         except NotImplementedError:

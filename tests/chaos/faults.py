@@ -1,4 +1,4 @@
-"""What is done to the service: one fault after another, at random, several at a time where they don't meet."""
+"""The faults: they start at random, and several run at once if they affect different things."""
 
 import os
 import signal
@@ -11,11 +11,11 @@ from world import LEASE_SECONDS
 class Faults:
     def __init__(self, world, rng):
         self.world, self.rng = world, rng
-        self.held = set()  # what a fault has in hand
+        self.held = set()  # resources that a running fault uses
         self.lock = threading.Lock()
         self.counts = {}
         self.threads = []
-        # Name, what it needs for itself, and how often it comes.
+        # Name, the resources that it needs exclusively, and its weight.
         self.kinds = [
             (self.kill_worker, "worker", 5), (self.stop_worker, "worker", 4), (self.pause_worker, "worker", 3),
             (self.pause_worker_beyond_its_lease, "worker", 3), (self.pause_and_kill_worker, "worker", 2),
@@ -34,7 +34,7 @@ class Faults:
             self.kinds = [kind for kind in self.kinds if kind[0] not in (self.read_only_postgres, self.end_sessions)]
 
     def run(self, count, seconds):
-        """Begins `count` faults, spread over `seconds`."""
+        """Starts `count` faults, spread over `seconds`."""
         begun = time.monotonic()
         for number in range(count):
             wait = begun + seconds * number / count - time.monotonic()
@@ -59,17 +59,17 @@ class Faults:
             time.sleep(0.05)
         name = kind.__name__.replace("_", " ")
         self.counts[name] = self.counts.get(name, 0) + 1
-        self.world.note("fault", kind=name, target=target.name)
+        self.world.log_event("fault", kind=name, target=target.name)
         rng = type(self.rng)(self.rng.random())
 
         def suffer():
             try:
                 kind(target, rng)
-            except Exception as error:  # a fault that can't be done is no fault of the service
-                self.world.note("fault failed", kind=name, error=repr(error))
+            except Exception as error:  # a failure to inject a fault is not a failure of the service
+                self.world.log_event("fault failed", kind=name, error=repr(error))
                 self.counts[f"{name} (failed)"] = self.counts.get(f"{name} (failed)", 0) + 1
             finally:
-                self.world.note("fault over", kind=name, target=target.name)
+                self.world.log_event("fault over", kind=name, target=target.name)
                 with self.lock:
                     self.held.discard(target.name)
 
@@ -214,7 +214,7 @@ class Faults:
 
 
 class Target:
-    """Something that one fault at a time may have: the database, the bucket, a disk."""
+    """A resource that only one fault at a time may use: the database, the bucket, a disk."""
 
     def __init__(self, what):
         self.folder = what

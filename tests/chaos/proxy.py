@@ -1,5 +1,5 @@
-"""A network that fails: hands bytes on between a port of loopback and a server, and cuts, delays, loses and
-refuses as it is told."""
+"""A failing network: passes bytes between a loopback port and a server, and cuts, delays, loses and refuses them on
+command."""
 
 import random
 import socket
@@ -12,7 +12,7 @@ BUSY = b"<Error><Code>SlowDown</Code><Message>told to</Message></Error>"
 
 
 class Proxy:
-    """Before `target`: a (host, port), or the path of a socket. Ends with the process."""
+    """A proxy for `target`: a (host, port), or the path of a socket. Ends with the process."""
 
     def __init__(self, target, seed):
         self.target = target
@@ -25,8 +25,8 @@ class Proxy:
         threading.Thread(target=self.accept, daemon=True).start()
 
     def set(self, mode):
-        """pass; late: every piece waits; refuse: no connection is taken; busy: new ones are answered 503;
-        lose: bytes go nowhere; fragile: each connection is reset after some bytes."""
+        """pass; late: delays every piece; refuse: accepts no connection; busy: answers new connections with 503;
+        lose: drops bytes; fragile: resets each connection after some bytes."""
         self.mode = mode
         if mode in ("refuse", "busy", "fragile"):
             self.cut()
@@ -39,7 +39,7 @@ class Proxy:
             reset(one)
 
     def heal(self):
-        # What was lost stays lost: such a connection must not go on with a hole in it.
+        # Lost bytes stay lost, so this connection must not continue with a gap.
         if self.mode == "lose":
             self.mode = "pass"
             self.cut()
@@ -67,7 +67,7 @@ class Proxy:
             return reset(client)
         with self.lock:
             self.connections |= {client, server}
-        # Both ways share what a fragile connection lasts.
+        # Both directions share the byte budget of a fragile connection.
         left = [self.random.randrange(2_000, 3_000_000)]
         back = threading.Thread(target=self.pump, args=(server, client, left), daemon=True)
         back.start()
@@ -112,7 +112,7 @@ def reset(connection):
 
 
 def refuse(client):
-    """Answers one request with 503, and takes what else comes, or its sender would not see the answer."""
+    """Answers one request with 503. Reads the rest of the request, so that the sender sees the answer."""
     try:
         client.settimeout(5)
         head = b""

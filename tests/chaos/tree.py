@@ -1,4 +1,4 @@
-"""What a server's directory holds: made up at random, told as a dictionary that can be compared."""
+"""Random contents of a server's directory, as a dictionary that can be compared."""
 
 import hashlib
 import os
@@ -6,7 +6,7 @@ import stat
 
 
 def read(root):
-    """Path below `root` -> everything about it that a backup has to keep."""
+    """Returns for each path below `root` everything that a backup must preserve."""
     found = {}
     for folder, folders, files in os.walk(root):
         for name in folders + files:
@@ -25,7 +25,7 @@ def read(root):
 
 
 def change(root, rng, megabytes):
-    """Does to a directory what a game server does: writes, rewrites, removes."""
+    """Changes a directory like a game server: writes, rewrites and removes files."""
     folders = [f"d{n}" for n in range(3)] + [f"d{n}/e{m}" for n in range(2) for m in range(2)]
     for folder in folders:
         os.makedirs(os.path.join(root, folder), exist_ok=True)
@@ -43,23 +43,23 @@ def change(root, rng, megabytes):
             with open(place + suffix, "wb") as file:
                 file.write(rng.randbytes(rng.choice([0, 10, 4_000, 100_000])))
             os.chmod(place + suffix, rng.choice([0o644, 0o600, 0o755]))
-    # What the archive mostly consists of, so that it takes a while.
+    # Most of the archive, so that a backup takes some time.
     with open(os.path.join(root, "d0", "region"), "wb") as file:
         file.write(rng.randbytes(int(megabytes * rng.uniform(0.5, 1.0) * 1_000_000)))
 
 
 def without_logs(tree):
-    """What is left of a tree with `*.log` ignored."""
+    """Returns a tree without `*.log`."""
     return {path: about for path, about in tree.items() if not path.endswith(".log")}
 
 
 def over(target, tree):
-    """What a restore of `target` makes of `tree` when nothing is removed first."""
+    """Returns the result of restoring `target` over `tree` without `truncate`."""
     return {**tree, **target}
 
 
 def difference(expected, found):
-    """A few lines on how two trees differ."""
+    """Describes the difference of two trees in a few lines."""
     lines = []
     for path in sorted(expected.keys() | found.keys()):
         if expected.get(path) != found.get(path):

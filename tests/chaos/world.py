@@ -1,5 +1,5 @@
-"""Everything that runs: a private Postgres, an S3 server, two nodes with their APIs and workers, and the network
-between them. All of it listens on loopback, and ends with this program."""
+"""All processes: a private PostgreSQL, an S3 server, two nodes with their APIs and workers, and the network between
+them. They listen on loopback and end with this program."""
 
 import json
 import os
@@ -15,14 +15,14 @@ import tree
 
 NODES = ["one", "two"]
 LEASE_SECONDS = 5
-# What a process may take to stop once it is told to: 8 s for its jobs, and the database's goodbyes.
+# The longest time for a process to stop: 8 s for its jobs, and some for closing its database connections.
 STOP_SECONDS = 14
 SECRET = "a-secret-that-shows-nowhere"
 SIGNING_KEY = "chaos-signing-key-that-shows-nowhere-0123456789"
 
 
 class Process:
-    """One process of the service. It is started again whenever it has ended, as systemd would."""
+    """One process of the service. It is restarted whenever it ends, like under systemd."""
 
     def __init__(self, world, name, arguments, settings):
         self.world, self.name, self.arguments = world, name, arguments
@@ -31,8 +31,8 @@ class Process:
         self.log = world.work / "logs" / f"{name}.log"
         self.child = None
         self.began = 0.0
-        self.expected = False  # whether it was told to end
-        self.rest_until = 0.0  # not started again before
+        self.expected = False  # whether it was asked to stop
+        self.rest_until = 0.0  # earliest time of the next start
 
     def start(self):
         with open(self.log, "ab") as log:
@@ -52,39 +52,39 @@ class Process:
         self.signal(signal.SIGKILL)
 
     def stop(self, rest=0.0):
-        """Tells it to end, and returns its exit code; None when it would not."""
+        """Asks it to stop and returns its exit code, or None if it does not stop."""
         self.rest_until = time.monotonic() + STOP_SECONDS + 60
         self.expected = True
         if self.child.poll() is not None:
             self.rest_until = 0
-            return None  # nobody there to be told
+            return None  # it does not run
         self.signal(signal.SIGTERM)
         begun = time.monotonic()
         try:
             code = self.child.wait(STOP_SECONDS)
             took = time.monotonic() - begun
-            self.world.note("stopped", process=self.name, code=code, seconds=round(took, 2))
+            self.world.log_event("stopped", process=self.name, code=code, seconds=round(took, 2))
             self.world.slowest_stop = max(self.world.slowest_stop, took)
         except subprocess.TimeoutExpired:
             code = None
-            self.world.fault_of_ours(f"{self.name} did not end within {STOP_SECONDS} s of SIGTERM")
+            self.world.record_defect(f"{self.name} did not end within {STOP_SECONDS} s of SIGTERM")
             self.signal(signal.SIGABRT)
             self.child.wait()
         if code not in (0, None) and time.monotonic() - self.began > 5:
-            self.world.fault_of_ours(f"{self.name} ended with {code} when it was told to stop")
+            self.world.record_defect(f"{self.name} ended with {code} when it was asked to stop")
         self.rest_until = time.monotonic() + rest
         return code
 
-    def look_after(self):
+    def restart_ended(self):
         if self.child is None or self.child.poll() is None:
             return
         lasted = time.monotonic() - self.began
         if not self.expected:
             self.expected = True
-            self.world.note("ended", process=self.name, code=self.child.returncode, seconds=round(lasted, 1))
-            # One that can't begin because the database is away says so and goes; one that runs goes on.
+            self.world.log_event("ended", process=self.name, code=self.child.returncode, seconds=round(lasted, 1))
+            # A process that cannot start without the database says so and exits; a running process continues.
             if lasted > 10 or self.child.returncode < 0:
-                self.world.fault_of_ours(f"{self.name} ended by itself with {self.child.returncode}")
+                self.world.record_defect(f"{self.name} ended by itself with {self.child.returncode}")
             self.rest_until = time.monotonic() + 0.5
         if time.monotonic() >= self.rest_until:
             self.start()
@@ -109,13 +109,13 @@ class Postgres:
             raise RuntimeError("Postgres does not start: see logs/postgres.log")
 
     def stop(self):
-        """Fast: sessions are ended, everything is written."""
+        """Stops it fast: sessions end, and everything is written."""
         self.child.stdin.close()
         self.child.wait()
         self.child.stdout.close()
 
     def crash(self):
-        """At once: it has to recover when it starts again."""
+        """Stops it at once: it must recover at its next start."""
         os.kill(self.postmaster(), signal.SIGQUIT)
         self.stop()
 
@@ -123,7 +123,7 @@ class Postgres:
         return int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
 
     def processes(self):
-        """The postmaster and its children."""
+        """Returns the postmaster and its children."""
         found = [self.postmaster()]
         for status in pathlib.Path("/proc").glob("[0-9]*/stat"):
             try:
@@ -156,21 +156,21 @@ class World:
         self.postgres = Postgres(self)
         self.open_bucket(options)
 
-    def note(self, what, **fields):
-        """Writes a line of the evidence."""
+    def log_event(self, what, **fields):
+        """Writes a line to the log of events."""
         with self.lock:
             line = {"at": round(time.monotonic() - self.begun, 2), "what": what, **fields}
             self.events.write(json.dumps(line, default=str) + "\n")
             self.events.flush()
 
-    def fault_of_ours(self, text):
-        """Something that must not happen, whatever is done to the service."""
-        self.note("OURS", text=text)
+    def record_defect(self, text):
+        """Records something that must never happen, whatever the faults."""
+        self.log_event("OURS", text=text)
         with self.lock:
             self.our_faults.append(text)
 
     def open_bucket(self, options):
-        """The S3 server of the environment (`scripts/with-ceph`), or s3s-fs in a process of its own."""
+        """Uses the S3 server of the environment (`scripts/with-ceph`), or starts s3s-fs."""
         outside = {name: os.environ.get(f"HOLDFAST_TEST_S3_{name}") for name in
                    ["ENDPOINT", "BUCKET", "REGION", "ACCESS_KEY", "SECRET_KEY"]}
         self.s3 = None
@@ -212,7 +212,7 @@ class World:
                 "http.public_url": f"http://127.0.0.1:{port}",
                 "auth.signing_key": SIGNING_KEY,
                 "limits.backups_per_server": 8,
-                # All the time, and at once: whatever is needed must be known to be.
+                # Sweeps run all the time and remove orphans at once, so that a wrong decision shows.
                 "maintenance.interval_seconds": 5,
                 "maintenance.sweep_interval_seconds": 10,
                 "maintenance.orphan_age_seconds": 0,
@@ -233,20 +233,20 @@ class World:
                 worker = Process(self, f"worker-{node}-{number}", ["worker", "--data", data], common)
                 self.add(worker)
                 self.workers.append(worker)
-        threading.Thread(target=self.look_after, daemon=True).start()
+        threading.Thread(target=self.restart_ended, daemon=True).start()
 
     def add(self, process):
         self.processes.append(process)
         process.start()
 
-    def look_after(self):
+    def restart_ended(self):
         while not self.ended.is_set():
             for process in self.processes:
-                process.look_after()
+                process.restart_ended()
             time.sleep(0.1)
 
     def small_disk(self, folder):
-        """A disk that can be filled, where this is root; a folder elsewhere."""
+        """Makes a disk that can be filled if this runs as root, otherwise a folder."""
         folder.mkdir()
         if os.geteuid() == 0:
             mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200m", "tmpfs", folder], capture_output=True)
@@ -255,7 +255,7 @@ class World:
         return folder
 
     def run_once(self, arguments, settings):
-        """Runs a command of `holdfast` to its end, and returns what it prints."""
+        """Runs a command of `holdfast` and returns its output."""
         environment = {key: value for key, value in os.environ.items() if not key.startswith("HOLDFAST")}
         environment.update(variables(settings))
         done = subprocess.run([self.binary, *arguments], env=environment, capture_output=True, text=True, timeout=120)
@@ -278,7 +278,7 @@ class World:
             directory = self.work / "servers" / f"s{number}"
             directory.mkdir(parents=True)
             if number == 2 and os.geteuid() == 0:
-                # Its children change places one by one, since a mount point can't be renamed.
+                # A restore exchanges its children one by one, since a mount point cannot be renamed.
                 if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=100m", "tmpfs", directory]).returncode == 0:
                     self.mounts.append(directory)
             megabytes = 12 if disk == "offsite" and number == 0 else 5
@@ -289,14 +289,14 @@ class World:
         return servers
 
     def stop(self):
-        """Ends everything, the service first, as it should end."""
+        """Stops everything cleanly, the service first."""
         self.ended.set()
         for process in self.processes:
             process.signal(signal.SIGCONT)
             process.stop()
 
     def clear(self):
-        """Ends whatever still runs, without asking."""
+        """Kills everything that still runs."""
         self.ended.set()
         for process in self.processes:
             process.signal(signal.SIGKILL)

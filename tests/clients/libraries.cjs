@@ -29,7 +29,7 @@ async function pterojs() {
   const locked = await thrown(() => backups.delete(uuid));
   assert.match(`${locked.name} ${locked.message}`, /This backup is locked and cannot be deleted/);
   await backups.toggleLock(uuid);
-  // It sends no `truncate`, which a panel asks for as well.
+  // It sends no `truncate`, which a panel requires, too.
   const restore = await thrown(() => backups.restore(uuid));
   assert.match(restore.message, /truncate/);
   await backups.delete(uuid);
@@ -42,7 +42,7 @@ async function pterojs() {
 
 async function jspteroapi() {
   const { Client } = require("@linux123123/jspteroapi");
-  const client = new Client(url, key); // tries the key by itself, and would end the process
+  const client = new Client(url, key); // checks the key at once, and would end the process
   assert.equal(await client.testAPI(), true);
   const { uuid } = await client.createBackup(server, "jspteroapi", ["*.log"], true);
   const shown = await until(() => client.getBackupInfo(server, uuid), (one) => one.completed_at);

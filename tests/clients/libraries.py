@@ -29,7 +29,7 @@ def until(get, done):
 
 
 def refused(status, call, code=None):
-    """What a library raises: py-dactyl its own error for 400 and 422, else the one of requests."""
+    """Checks that a call is refused. py-dactyl raises its own error for 400 and 422, and the one of requests otherwise."""
     from pydactyl.exceptions import PterodactylApiError
 
     try:
