@@ -1,4 +1,4 @@
-//! `GET …/activity`: who did what to a server's backups.
+//! `GET …/activity`: the audit log of a server's backups.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ async fn activity(app: &App, client: &Client, query: &str) -> Answer {
     send(client.plain(Method::GET, &url)).await
 }
 
-/// What the owner reads, newest first.
+/// The entries that the owner sees, newest first.
 async fn entries(app: &App) -> Vec<Value> {
     let listed = activity(app, &app.as_owner(), "?per_page=100").await.json();
     let data = listed["data"].as_array().unwrap();
@@ -24,7 +24,7 @@ async fn entries(app: &App) -> Vec<Value> {
         .collect()
 }
 
-/// One line for each entry, the oldest first: event, backup, who, with a key, from where.
+/// One line for each entry, oldest first: event, backup, user, key, address.
 fn story(entries: &[Value], names: &[(&str, &str)]) -> Vec<String> {
     let line = |entry: &Value| {
         let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
@@ -55,7 +55,7 @@ async fn whatever_is_done_to_a_backup_is_written_down_with_who_and_from_where() 
     );
     assert_eq!(admin.restore(&uuid, json!({})).await.status, 202);
     assert_eq!(app.restored(&uuid).await["status"], "completed");
-    // An archive that is not what it was fails its restore.
+    // A changed archive fails its restore.
     fs_err::write(app.archive(&uuid), "rubbish").unwrap();
     assert_eq!(owner.restore(&uuid, json!({})).await.status, 202);
     assert_eq!(app.restored(&uuid).await["status"], "failed");
@@ -75,7 +75,7 @@ async fn whatever_is_done_to_a_backup_is_written_down_with_who_and_from_where() 
         (&*waiting, "third"),
     ];
     insta::assert_json_snapshot!("story", story(&entries, &names));
-    // Newest first, and each with the key that was used, if one was.
+    // Newest first. Each entry names the key that was used, if any.
     let ids: Vec<u64> = entries
         .iter()
         .map(|entry| entry["id"].as_str().unwrap().parse().unwrap())

@@ -43,7 +43,7 @@ impl Panel {
         }
     }
 
-    /// Asks for a path below `/api/application`.
+    /// Sends a request to a path below `/api/application`.
     async fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
         let url = format!("{}/api/application{path}", self.base_url);
         let method = Method::from_bytes(method.as_bytes()).unwrap();
@@ -89,13 +89,13 @@ async fn user(app: &App, email: &str) -> User {
     find_by_email(&app.database, email).await.unwrap().unwrap()
 }
 
-/// The attributes of an object that was made.
+/// The attributes of a created object.
 fn made(answer: &Answer) -> Value {
     assert_eq!(answer.status, 201, "{}", answer.json());
     answer.json()["attributes"].clone()
 }
 
-/// Field and rule of everything that a request was refused for.
+/// Field and rule of each violation in a refusal.
 fn broken(answer: &Answer) -> Vec<(String, String)> {
     let json = answer.json();
     assert_eq!(answer.status, 422, "{json}");
@@ -109,7 +109,7 @@ fn broken(answer: &Answer) -> Vec<(String, String)> {
         .collect()
 }
 
-/// A service whose servers lie below one root, which the test owns.
+/// A service whose servers lie below one root in the folder of the test.
 struct Hosting {
     app: App,
     panel: Panel,
@@ -138,7 +138,7 @@ impl Hosting {
         hosting
     }
 
-    /// Registers a server of the owner with a directory below the root; returns its attributes.
+    /// Registers a server of the owner with a directory below the root. Returns its attributes.
     async fn server(&self, name: &str) -> Value {
         let directory = self.root.join(name);
         let server =
@@ -146,7 +146,7 @@ impl Hosting {
         made(&self.panel.post("/servers", server).await)
     }
 
-    /// The same, with files; returns the owner's client for it.
+    /// The same, with files. Returns the owner's client for it.
     async fn server_with_files(&self, name: &str) -> (String, Client) {
         files::make_server(&self.root.join(name));
         let uuid = self.server(name).await["uuid"].as_str().unwrap().to_owned();
@@ -155,7 +155,7 @@ impl Hosting {
     }
 }
 
-/// Writes a folder as a list of one, as settings take it.
+/// Formats a folder as a list with one item, as in settings.
 fn listed(folder: &Path) -> String {
     folder.to_str().unwrap().to_owned()
 }

@@ -1,4 +1,4 @@
-//! The endpoints below `/api/client/servers/{server}/backups`, as built.
+//! The endpoints below `/api/client/servers/{server}/backups`.
 
 mod cancel;
 mod contents;

@@ -1,4 +1,4 @@
-//! TLS to Postgres: `sslmode=verify-full` talks to the right server, and to nobody else.
+//! TLS to PostgreSQL: `sslmode=verify-full` connects only to the right server.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -15,15 +15,16 @@ use crate::support::{eventually, files, postgres};
 
 const PASSWORD: &str = "a-password-that-shows-nowhere";
 
-/// A Postgres on a port of loopback that takes nobody who does not come by TLS. It ends when dropped, or when this
-/// process ends.
+/// A PostgreSQL on a loopback port that accepts only TLS connections. It ends when dropped, or when
+/// this process ends.
 struct OnTheNetwork {
     guard: Child,
     port: u16,
 }
 
 impl OnTheNetwork {
-    /// Makes a cluster, with an account and a database `holdfast`, and starts it with this certificate.
+    /// Creates a cluster with an account and a database `holdfast`, and starts it with this
+    /// certificate.
     async fn start(folder: &Path, issued: &Issued) -> Self {
         let cluster = folder.join("postgres");
         let options = PostgresOptions {

@@ -13,7 +13,7 @@ use crate::support::proxy::{Fault, Proxy};
 use crate::support::s3::{ACCESS_KEY, BUCKET, S3Server, SECRET_KEY};
 use crate::support::{files, skipped};
 
-/// The smallest parts that there are, so that small servers have archives of several.
+/// The smallest allowed parts, so that small servers have archives of several parts.
 const PART_BYTES: u64 = S3Options::PART_BYTES_MIN;
 
 /// A bucket, as the settings of the service's default disk `offsite` name it.
@@ -28,7 +28,7 @@ pub(crate) struct Bucket {
 }
 
 impl Bucket {
-    /// That of s3s-fs, reached at `endpoint`.
+    /// The bucket of s3s-fs, reached at `endpoint`.
     pub(crate) fn at(endpoint: String) -> Self {
         Self {
             endpoint,
@@ -40,7 +40,7 @@ impl Bucket {
         }
     }
 
-    /// That of the server which the environment names, as `scripts/with-ceph` does.
+    /// The bucket of the server that the environment names, as `scripts/with-ceph` sets it.
     fn outside() -> Option<Self> {
         let variable = |name: &str| std::env::var(format!("HOLDFAST_TEST_S3_{name}")).ok();
         let Some(endpoint) = variable("ENDPOINT") else {
@@ -92,7 +92,7 @@ impl Bucket {
         Disk::s3(DiskName::parse("past").unwrap(), options)
     }
 
-    /// The same, reached through a proxy.
+    /// The same bucket, reached through a proxy.
     fn through(&self, proxy: &Proxy) -> Self {
         Self {
             endpoint: proxy.endpoint(),
@@ -100,19 +100,19 @@ impl Bucket {
         }
     }
 
-    /// Where it is, for a proxy before it.
+    /// The address of its server, for a proxy in front of it.
     fn address(&self) -> std::net::SocketAddr {
         let address = self.endpoint.strip_prefix("http://").unwrap();
         address.parse().unwrap()
     }
 
-    /// Starts a service without a worker on it.
+    /// Starts a service on it, without a worker.
     pub(crate) async fn service(&self) -> App {
         App::without_worker(&self.settings()).await
     }
 }
 
-/// Everything that lies whole on a disk.
+/// All complete objects of a disk.
 async fn stored(disk: &Disk) -> Vec<StorageKey> {
     let mut listing = disk.list(None);
     let mut found = Vec::new();
@@ -122,7 +122,7 @@ async fn stored(disk: &Disk) -> Vec<StorageKey> {
     found
 }
 
-/// What uploads have left on a disk that have not ended.
+/// The leftovers of unfinished uploads on a disk.
 async fn partials(disk: &Disk) -> Vec<PartialUpload> {
     let mut listing = disk.partials();
     let mut found = Vec::new();
@@ -141,26 +141,26 @@ async fn read(disk: &Disk, key: StorageKey) -> Vec<u8> {
     bytes
 }
 
-/// The parts of uploads that have not ended, which s3s-fs shows only in its folder.
+/// The parts of unfinished uploads, which s3s-fs shows only in its folder.
 pub(crate) fn parts(server: &S3Server) -> usize {
     let files = files::files_below(server.folder());
     let is_part = |name: &&String| name.contains(".part-");
     files.iter().filter(is_part).count()
 }
 
-/// The whole objects in a server's bucket.
+/// The complete objects in a server's bucket.
 pub(crate) fn objects(server: &S3Server) -> Vec<String> {
     files::files_below(&server.folder().join(BUCKET))
 }
 
-/// Makes a server's directory whose archive has several parts.
+/// Creates a server's directory whose archive has several parts.
 pub(crate) fn make_server(app: &App) {
     files::make_server(&app.directory);
     let region = app.directory.join("world/region/r.1.1.mca");
     files::write(&region, &files::noise(16_000_000, 7));
 }
 
-/// A proxy through which everything goes, before it is told otherwise.
+/// A proxy that passes everything, until it is configured otherwise.
 pub(crate) async fn open_proxy(server: &S3Server) -> Proxy {
     Proxy::start(server.address, |_, _| Fault::None).await
 }

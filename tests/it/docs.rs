@@ -1,4 +1,4 @@
-//! `/api/openapi.json` and `/api/docs`: what the service says of itself.
+//! `/api/openapi.json` and `/api/docs`: the service's own documentation.
 
 use reqwest::Method;
 
@@ -40,7 +40,7 @@ fn loaded(html: &str) -> Vec<&str> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_that_shows_the_document_needs_no_other_host() {
     let app = App::without_worker(&[]).await;
-    // The client follows where `/api/docs` leads.
+    // The client follows the redirect of `/api/docs`.
     let page = get(&app, "/api/docs").await;
     assert_eq!(page.status, 200);
     assert!(page.header("content-type").starts_with("text/html"));
@@ -62,7 +62,8 @@ async fn the_page_that_shows_the_document_needs_no_other_host() {
         );
     }
     assert!(script.contains("\"/api/openapi.json\""), "{script}");
-    // Else the page sends its address to a validator of others, unless it is on this machine.
+    // Otherwise the page would send its address to an external validator, unless it is on this
+    // machine.
     let compact: String = script.split_whitespace().collect();
     assert!(compact.contains(r#""validatorUrl":"none""#), "{script}");
     app.stop().await;

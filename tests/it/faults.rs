@@ -1,5 +1,5 @@
-//! What fails around the service: its database, its disks, its clock, and those who tell it to stop. Whatever it
-//! is, jobs wait and go on, and what is finished is kept.
+//! Failures around the service: of its database, its disks and its clock, and requests to stop. In
+//! each case jobs wait and continue, and completed work is kept.
 
 mod clocks;
 mod database_away;
@@ -14,17 +14,17 @@ use serde_json::Value;
 use crate::support::app::App;
 use crate::support::{eventually, files};
 
-/// How fast servers are read where a backup must not be done at once: as fast as three megabytes take two seconds.
+/// How fast servers are read if a backup must not end at once: three megabytes take two seconds.
 const SLOWLY: (&str, &str) = ("worker.read_limit_bytes_per_second", "1500000");
 
-/// Makes a server's directory of about three megabytes that no compression makes smaller.
+/// Creates a server's directory with about three megabytes of incompressible files.
 fn make_server(app: &App) {
     files::make_server(&app.directory);
     let region = app.directory.join("world/big.mca");
     files::write(&region, &files::noise(3_000_000, 7));
 }
 
-/// Waits until bytes of a backup lie on the local disk.
+/// Waits until bytes of a backup are on the local disk.
 async fn under_way(app: &App) {
     eventually("the backup is under way", async || {
         let begun = files::files_below(&app.disk)
@@ -35,7 +35,7 @@ async fn under_way(app: &App) {
     .await;
 }
 
-/// Waits until an archive lies on the local disk with all that belongs to it, told of or not.
+/// Waits until an archive and all that belongs to it are on the local disk, recorded or not.
 async fn finished(app: &App) {
     eventually("the archive is finished", async || {
         let files = files::files_below(&app.disk);
@@ -47,7 +47,8 @@ async fn finished(app: &App) {
     .await;
 }
 
-/// The archive on the local disk is the one that is told of, made at the first attempt, and nothing else is there.
+/// Checks that the archive on the local disk is the recorded one, made at the first attempt, and
+/// that nothing else is there.
 fn assert_kept(app: &App, backup: &Value) {
     assert_eq!(backup["status"], "completed", "{backup}");
     let archive = fs_err::read(app.archive(backup["uuid"].as_str().unwrap())).unwrap();

@@ -1,5 +1,5 @@
-//! What keeps harm out: headers for browsers on every answer, bounds for clients that are slow or send too much,
-//! and a signing key that can be changed.
+//! Protection of the service: headers for browsers on every answer, limits for clients that are
+//! slow or send too much, and a signing key that can be changed.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::support::app::App;
 use crate::support::client::{Answer, send};
 use crate::support::files;
 
-/// What every answer says, whatever it is.
+/// The headers of every answer.
 const ALWAYS: [(&str, &str); 3] = [
     ("x-content-type-options", "nosniff"),
     ("referrer-policy", "no-referrer"),
@@ -68,7 +68,7 @@ async fn every_answer_has_the_headers_that_protect_browsers() {
         assert_eq!(answer.header("cache-control"), cached, "{what}");
         assert_eq!(answer.header("strict-transport-security"), "", "{what}");
     }
-    // The page may run its own scripts, and has none in its text.
+    // The page may run its own scripts, but none inside its text.
     let page = get("/api/docs/index.html").await;
     let policy = page.header("content-security-policy");
     assert!(policy.contains("script-src 'self';"), "{policy}");
@@ -107,11 +107,11 @@ async fn browsers_are_told_to_come_by_tls_only_when_they_did_and_a_trusted_proxy
     app.stop().await;
 }
 
-/// Sends what a client has to say, and reads until the service hangs up.
+/// Sends the bytes of a client, and reads until the service closes the connection.
 async fn until_hung_up(app: &App, said: &[u8]) -> String {
     let address = app.base_url.strip_prefix("http://").unwrap();
     let mut stream = TcpStream::connect(address).await.unwrap();
-    // The service may hang up before it has heard all.
+    // The service may close the connection before it has read everything.
     let _all = stream.write_all(said).await;
     let mut heard = Vec::new();
     let read = tokio::time::timeout(Duration::from_secs(60), stream.read_to_end(&mut heard));
@@ -126,7 +126,7 @@ async fn who_is_slow_or_sends_too_much_is_hung_up_on() {
         ("http.keep_alive_seconds", "1"),
     ])
     .await;
-    // A head that never ends, and a connection on which nothing is asked.
+    // A head that never ends, and a connection without a request.
     until_hung_up(&app, b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: ").await;
     until_hung_up(&app, b"").await;
     let kept = until_hung_up(&app, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await;
@@ -143,13 +143,13 @@ async fn who_is_slow_or_sends_too_much_is_hung_up_on() {
     assert!(heard.contains("RequestTimeoutHttpException"), "{heard}");
     assert_eq!(app.sql().number("SELECT count(*) FROM backups").await, 0);
 
-    // A head without end.
+    // A head without an end.
     let mut large = b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Large: ".to_vec();
     large.resize(1 << 20, b'x');
     let heard = until_hung_up(&app, &large).await;
     assert!(!heard.starts_with("HTTP/1.1 200"), "{heard}");
 
-    // Others are none the worse.
+    // Other clients are not affected.
     assert_eq!(app.as_owner().list("").await.status, 200);
     app.stop().await;
 }
@@ -192,7 +192,7 @@ async fn links_of_an_earlier_signing_key_stay_good_and_new_ones_are_the_newest_k
     app.stop().await;
 }
 
-/// Asks on a connection that stays open, and reads the head of the answer.
+/// Sends a request on a connection that stays open, and reads the head of the answer.
 async fn ask(stream: &mut TcpStream) -> String {
     let asked = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
     stream.write_all(asked).await.unwrap();
@@ -214,7 +214,7 @@ async fn no_more_connections_are_taken_than_are_allowed_and_the_next_one_waits_i
         ("http.request_timeout_seconds", "300"),
     ])
     .await;
-    // Each thread takes its share, rounded up.
+    // Each thread has an equal share of the limit, rounded up.
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     let address = app.base_url.strip_prefix("http://").unwrap();
     let mut held = Vec::new();
@@ -226,7 +226,8 @@ async fn no_more_connections_are_taken_than_are_allowed_and_the_next_one_waits_i
     let mut next = TcpStream::connect(address).await.unwrap();
     let asked = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
     next.write_all(asked).await.unwrap();
-    // Those that are held are served meanwhile, one after the other, so there was time for it too.
+    // The held connections are served meanwhile, one after the other, so there was time for this
+    // one, too.
     for stream in &mut held {
         assert!(ask(stream).await.starts_with("HTTP/1.1 200"));
     }

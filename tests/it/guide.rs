@@ -1,19 +1,20 @@
-//! The pages in `docs/` are true: what can be made out of the sources is, and what is quoted from them is there.
+//! The documents match the sources: generated pages are current, and everything that the pages quote
+//! exists.
 //!
-//! `HOLDFAST_WRITE_DOCS=1 cargo test -p holdfast-cli --test it guide::` writes anew what is made.
+//! `HOLDFAST_WRITE_DOCS=1 cargo test -p holdfast-cli --test it guide::` updates the generated pages.
 
 mod commands;
 mod configure;
 
 use std::collections::BTreeSet;
 
-/// A file of the repository.
+/// Reads a file of the repository.
 fn read(path: &str) -> String {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
     fs_err::read_to_string(format!("{root}/{path}")).unwrap()
 }
 
-/// Compares a page with what it should be, or writes it.
+/// Compares a page with its expected text, or writes it.
 fn is_committed(path: &str, expected: &str) {
     if std::env::var_os("HOLDFAST_WRITE_DOCS").is_some() {
         let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
@@ -32,7 +33,7 @@ fn the_page_of_settings_is_made_of_their_list() {
     is_committed("docs/configure.md", &page);
 }
 
-/// Every source of the program, without line breaks inside of texts that go over several lines.
+/// Returns every source of the program, without line breaks inside strings of several lines.
 fn sources() -> String {
     let root = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
     let mut folders = vec![root.join("crates")];
@@ -47,7 +48,7 @@ fn sources() -> String {
             }
         }
     }
-    // As the compiler joins them: a backslash at the end of a line, and the blanks of the next.
+    // Joins strings like the compiler: a backslash at the end of a line, and the blanks of the next.
     let mut joined = String::new();
     for line in all.lines() {
         match line.strip_suffix('\\') {
@@ -84,7 +85,7 @@ fn troubles_are_told_in_the_words_of_the_program() {
         .collect();
     assert!(headings.len() >= 30, "{headings:?}");
     for heading in headings {
-        // What stands for something else, the program puts in: `…`.
+        // `…` stands for a value that the program inserts.
         for part in heading.trim_matches('`').split('…') {
             assert!(
                 sources.contains(part.trim()),
@@ -94,7 +95,7 @@ fn troubles_are_told_in_the_words_of_the_program() {
     }
 }
 
-/// The most words that a stranger should have to read before the rest of the pages.
+/// The most words of the pages that are read first.
 const MOST_WORDS: [(&str, usize); 2] = [("README.md", 900), ("ARCHITECTURE.md", 2500)];
 
 /// Returns every page that people read, as a path from the root of the repository.
@@ -200,7 +201,7 @@ fn the_first_pages_are_short() {
     }
 }
 
-/// What a heading is called in links.
+/// Returns the anchor of a heading.
 fn anchor_of(line: &str) -> Option<String> {
     let heading = line.strip_prefix('#')?.trim_start_matches('#').trim();
     let kept = heading.to_lowercase().replace(' ', "-");
@@ -250,7 +251,7 @@ fn every_endpoint_of_the_guide_is_one() {
         let Some((method, path)) = words.split_once(" /") else {
             continue;
         };
-        // The document does not describe itself; and what lies between fences is no endpoint.
+        // The document does not describe itself, and code blocks are no endpoints.
         let is_method = method.bytes().all(|byte| byte.is_ascii_uppercase());
         if path == "api/openapi.json" || !is_method {
             continue;

@@ -1,4 +1,4 @@
-//! What stays and what goes without anybody asking: retention, rotation, maintenance, and the bounds of what runs.
+//! Maintenance: retention, rotation, sweeps, and limits on parallel jobs.
 
 mod leaders;
 mod limits;
@@ -11,7 +11,8 @@ use serde_json::Value;
 use crate::support::app::{App, Setting};
 use crate::support::process::{Ended, holdfast, run};
 
-/// Runs `holdfast admin --json …` beside a service, with some settings changed for it alone.
+/// Runs `holdfast admin --json …` beside a service, with some settings changed for the command
+/// only.
 fn admin(app: &App, settings: &[Setting<'_>], arguments: &[&str]) -> Ended {
     let url = app.sql().url();
     let mut settings = settings.to_vec();
@@ -21,7 +22,7 @@ fn admin(app: &App, settings: &[Setting<'_>], arguments: &[&str]) -> Ended {
     run(command.args(["admin", "--json"]).args(arguments))
 }
 
-/// The lines that maintenance has left of a task, newest first.
+/// The rows of maintenance runs of a task, newest first.
 fn lines(app: &App, task: &str) -> Vec<Value> {
     let all = admin(app, &[], &["maintenance", "list"]).json();
     let of_task = |line: &&Value| line["task"] == task;
@@ -29,7 +30,7 @@ fn lines(app: &App, task: &str) -> Vec<Value> {
     all.iter().filter(of_task).cloned().collect()
 }
 
-/// Makes a backup older than it is.
+/// Makes a backup look older.
 async fn age(app: &App, uuid: &str, days: u32) {
     let statement = format!(
         "UPDATE backups SET created_at = created_at - interval '{days} days' WHERE id = '{uuid}'"

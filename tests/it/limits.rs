@@ -1,4 +1,4 @@
-//! How often one may ask: requests in a minute, backups in a span of time.
+//! Rate limits: requests in a minute, backups in a period.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,8 @@ use crate::support::app::App;
 use crate::support::client::{Answer, Client, send};
 use crate::support::eventually;
 
-/// Asks until it is refused: within two minutes' worth of requests, should a minute end meanwhile.
+/// Sends requests until one is refused: at most those of two minutes, in case a minute ends
+/// meanwhile.
 async fn until_refused(client: &Client) -> (Vec<Answer>, Answer) {
     let mut allowed = Vec::new();
     for _ in 0..8 {
@@ -45,13 +46,13 @@ async fn a_key_that_asks_too_often_is_told_when_to_come_again() {
     assert_eq!(number(&refused, "x-ratelimit-remaining"), 0);
     assert!((1..=60).contains(&number(&refused, "retry-after")));
     assert_eq!(number(&refused, "x-ratelimit-reset") % 60, 0);
-    // Others have a count of their own, and callers without a key have one too.
+    // Other keys are counted separately, and so are callers without a key.
     assert_eq!(app.as_admin().list("").await.status, 200);
     let (allowed, refused) = until_refused(&app.as_nobody()).await;
     assert!(allowed.iter().all(|answer| answer.status == 401));
     assert_eq!(number(&allowed[0], "x-ratelimit-limit"), 3);
     assert_eq!(number(&refused, "x-ratelimit-limit"), 3);
-    // What is not below /api/ is not counted.
+    // Paths outside /api/ are not counted.
     for _ in 0..8 {
         let url = format!("{}/healthz", app.base_url);
         let answer = send(app.as_nobody().plain(Method::GET, &url)).await;
@@ -63,7 +64,7 @@ async fn a_key_that_asks_too_often_is_told_when_to_come_again() {
     app.stop().await;
 }
 
-/// Asks until it is refused, and says how often it was not, and until when the refusal holds.
+/// Sends requests until one is refused. Returns how many were accepted, and when the refusal ends.
 async fn exhaust(client: &Client) -> (u64, u64) {
     let mut allowed = 0;
     let refused = eventually("a refusal", async || {
@@ -81,12 +82,12 @@ async fn two_processes_share_the_limit_within_about_a_second() {
     let mut app = App::without_worker(&[("http.rate_limit_per_minute", "300")]).await;
     let one = app.as_owner();
     let other = app.as_owner().at(&app.add_api(&[]).await);
-    // Once more should the minute end meanwhile, with which everything begins anew.
+    // Repeats once if the minute ends meanwhile, since counting then restarts.
     for round in 0.. {
         while one.list("").await.status == 200 {}
         let reset = number(&one.list("").await, "x-ratelimit-reset");
         let begun = Instant::now();
-        // Alone it would take all of its own.
+        // Alone, this process would accept its whole limit.
         let (allowed, until) = exhaust(&other).await;
         if until == reset {
             assert!(allowed < LIMIT, "{allowed} at the other");
@@ -99,7 +100,7 @@ async fn two_processes_share_the_limit_within_about_a_second() {
         }
         assert!(round < 3, "the minute always ended");
     }
-    // Another key has a count of its own at both.
+    // Another key is counted separately in both processes.
     assert_eq!(app.as_admin().list("").await.status, 200);
     app.stop().await;
 }
@@ -117,7 +118,7 @@ async fn a_server_that_was_backed_up_too_often_has_to_wait() {
     let deleted = app.backup().await;
     let text = "Only 2 backups may be generated within a 600 second span of time.";
     let expected = (429, "TooManyRequestsHttpException".into(), text.into());
-    // Before the limit, which is reached as well; and a deletion does not help.
+    // Checked before the limit, which is reached as well. A deletion does not help.
     let refused = app.as_owner().create(json!({})).await.refusal();
     assert_eq!(refused, expected);
     assert_eq!(app.as_owner().delete(&deleted).await.status, 204);

@@ -1,4 +1,4 @@
-//! A database that is lost: what the disks hold is taken back, and bad archives are found by hand.
+//! A lost database: backups are imported from the disks, and bad archives are found by hand.
 
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -60,7 +60,7 @@ async fn a_database_that_is_lost_costs_no_backup() {
     let (data, directory) = (folder.path().join("data"), folder.path().join("server"));
     fs_err::create_dir(&directory).unwrap();
     files::make_server(&directory);
-    // What can't be archived is noted.
+    // Files that cannot be archived are noted.
     let socket = directory.join("a-socket");
     UnixListener::bind(&socket).unwrap();
     let mut service = Service::start(&data, SERVER, &directory).await;
@@ -101,7 +101,7 @@ async fn a_database_that_is_lost_costs_no_backup() {
     );
     assert_eq!(service.list().await["data"], json!([]));
 
-    // One is damaged in each way that can be told without reading archives.
+    // One backup for each kind of damage that can be seen without reading archives.
     let place =
         |uuid: &str, extension: &str| data.join(format!("backups/{SERVER}/{uuid}.{extension}"));
     let cut = fs_err::read(place(&third, "tar.gz")).unwrap();
@@ -149,7 +149,7 @@ async fn a_database_that_is_lost_costs_no_backup() {
     .await;
     assert_eq!(files::tree(&directory), tree);
 
-    // What is known is left as it is, whatever the disk says.
+    // Known backups stay as they are, whatever the disk says.
     assert_eq!(service.owner.unlock(&first).await.status, 204);
     let locked = admin(&data, &[&import[..], &["--lock"]].concat()).json();
     assert_eq!(locked["known"], 3);

@@ -1,8 +1,8 @@
 //! Tests of the whole service, in one program so that it is linked once.
 //!
-//! Each test has its own database, disk, server directory, API and worker; they share one private
-//! Postgres. Nothing is a stand-in for something else: requests go through a socket, archives are
-//! files on a disk, processes are really killed.
+//! Each test has its own database, disk, server directory, API and worker. All share one private
+//! PostgreSQL. There are no mocks: requests go through a socket, archives are files on a disk, and
+//! processes are really killed.
 // See main.rs: futures lie deeper in each other than the compiler counts by default.
 #![recursion_limit = "256"]
 #![expect(

@@ -1,4 +1,5 @@
-//! `/metrics`: what it shows of a life, to whom, and that dashboards and rules ask for what is there.
+//! `/metrics`: its contents over a whole life, who may read it, and that dashboards and rules use
+//! existing names.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,7 +32,7 @@ fn samples(text: &str) -> BTreeMap<String, f64> {
         .collect()
 }
 
-/// One service in whose life everything happens that is counted.
+/// A service whose life contains everything that is counted.
 async fn a_whole_life() -> (App, String) {
     let mut app = App::start().await;
     files::make_server(&app.directory);
@@ -43,7 +44,7 @@ async fn a_whole_life() -> (App, String) {
     assert_eq!(app.restored(&kept).await["status"], "completed");
     assert_eq!(owner.delete(&gone).await.status, 204);
     assert_eq!(app.as_nobody().list("").await.status, 401);
-    // An archive that is gone, and a worker.
+    // An archive that is missing, and a worker.
     let lost = app.backup().await;
     fs_err::remove_file(app.archive(&lost)).unwrap();
     let link = owner.download(&lost).await.link();
@@ -169,7 +170,7 @@ async fn every_figure_of_a_life_is_shown_and_dashboards_and_rules_ask_for_no_oth
     let name = format!(r#"holdfast_server_last_backup_timestamp_seconds{{server="{server}"}}"#);
     let shown = samples[&name];
     assert!((shown - last as f64).abs() < 1.0, "{shown} is not {last}");
-    // The one line that may name a server, and nothing names a backup or a path.
+    // Only this metric may name a server. None names a backup or a path.
     for name in samples.keys().filter(|other| **other != name) {
         assert!(!name.contains(&server.to_string()), "{name}");
     }
@@ -177,7 +178,7 @@ async fn every_figure_of_a_life_is_shown_and_dashboards_and_rules_ask_for_no_oth
     app.stop().await;
 }
 
-/// Checks that the dashboard and the rules in `deploy/` use names and labels that are shown.
+/// Checks that the dashboard and the rules in `deploy/` use existing names and labels.
 fn check_what_is_deployed(samples: &BTreeMap<String, f64>) {
     let mut names = BTreeSet::new();
     let mut labels: BTreeSet<&str> = ["le", "instance", "job", "severity"].into();
@@ -252,7 +253,7 @@ async fn figures_are_shown_to_allowed_networks_and_to_nobody_through_an_unknown_
 #[tokio::test(flavor = "multi_thread")]
 async fn without_its_database_a_service_shows_what_it_counts_itself() {
     let app = App::without_worker(&[]).await;
-    // As good as away: what is to be read is not there.
+    // The queries fail, as if the database were away.
     app.sql().query("ALTER TABLE jobs RENAME TO gone").await;
     let text = String::from_utf8(metrics(&app, &[]).await.bytes).unwrap();
     let samples = samples(&text);
@@ -294,7 +295,7 @@ async fn a_worker_alone_shows_its_figures_on_an_address_of_its_own() {
     let text = String::from_utf8(get("/metrics").await.bytes).unwrap();
     let samples = samples(&text);
     assert_eq!(samples["holdfast_worker_concurrency"], 2.0, "{text}");
-    // What the database knows, the APIs show.
+    // The APIs report what only the database knows.
     assert!(!text.contains("holdfast_queue_age_seconds"), "{text}");
     assert!(!text.contains("holdfast_database_up"), "{text}");
     assert_eq!(get("/healthz").await.status, 200);

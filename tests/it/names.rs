@@ -1,5 +1,5 @@
-//! How requests are named, and where the names show: in answers, in the jobs that they ask for, in the log lines of
-//! the API and of the worker, and in the spans that a collector gets.
+//! Request IDs, and where they appear: in answers, in jobs, in log lines of the API and of the
+//! worker, and in the spans that a collector receives.
 
 use reqwest::Method;
 use rustix::process::Signal;
@@ -49,7 +49,7 @@ async fn every_answer_carries_the_name_that_its_request_brought_or_gets_one() {
     let own = ask(&[], "/healthz").await;
     assert_eq!(own.len(), 32, "{own}");
     assert_ne!(ask(&[], "/healthz").await, own);
-    // What could do harm in a log, or fill it, is not taken.
+    // IDs that could damage or fill a log are not used.
     let long = "x".repeat(65);
     for bad in ["a b", "a\"b", "<script>", "", long.as_str()] {
         let given = ask(
@@ -62,7 +62,7 @@ async fn every_answer_carries_the_name_that_its_request_brought_or_gets_one() {
     app.stop().await;
 }
 
-/// The lines of a JSON log that say this.
+/// The lines of a JSON log with this message.
 fn lines(log: &str, message: &str) -> Vec<Value> {
     let all = log.lines().map(|line| {
         serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{error}: {line}"))
@@ -70,7 +70,7 @@ fn lines(log: &str, message: &str) -> Vec<Value> {
     all.filter(|line| line["message"] == message).collect()
 }
 
-/// A service of one process with one server, from outside.
+/// A service of one process with one server, seen from outside.
 struct Service {
     process: Process,
     owner: Client,
@@ -105,7 +105,8 @@ async fn service(settings: &[(&str, &str)]) -> Service {
 }
 
 impl Service {
-    /// Asks for a backup under the name `panel-42` as a step of a trace, and waits until it is completed.
+    /// Requests a backup with the request ID `panel-42` as a step of a trace, and waits until it is
+    /// completed.
     async fn backup(&self) -> String {
         let request = self.owner.request(Method::POST, "").json(&json!({}));
         let named = request
@@ -171,7 +172,7 @@ async fn operators_see_the_name_in_the_job() {
     app.stop().await;
 }
 
-/// A collector: whatever is posted to it, path and body.
+/// A collector that records the path and body of each POST.
 async fn collector() -> (String, mpsc::UnboundedReceiver<(String, Vec<u8>)>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -221,7 +222,7 @@ async fn spans_of_requests_and_their_jobs_reach_a_collector_as_one_trace() {
         all.extend(body);
     }
     let count = |what: &[u8]| all.windows(what.len()).filter(|part| *part == what).count();
-    // Texts lie in protobuf as they are, and a trace's name as its sixteen bytes.
+    // Protobuf contains texts unchanged, and the ID of a trace as its sixteen bytes.
     assert!(count(b"holdfast") > 0, "the service's name");
     assert!(count(b"panel-42") >= 2, "the request and the job");
     let trace = hex::decode(TRACE).unwrap();

@@ -1,5 +1,5 @@
-//! Two nodes on one database, each with an API, a worker and a local disk of its own. Both disks are called `local`,
-//! as they are where nobody has named them.
+//! Two nodes on one database, each with an API, a worker and a local disk. Both disks have the
+//! default name `local`.
 
 use std::path::PathBuf;
 
@@ -50,7 +50,7 @@ impl Nodes {
         }
     }
 
-    /// The owner, asking the first API about the server of the second node.
+    /// The owner, asking the first API for the server of the second node.
     fn as_owner(&self) -> Client {
         self.app.as_owner().about(&self.server.id.to_string())
     }
@@ -101,7 +101,7 @@ async fn two_nodes_work_for_each_others_callers_and_hand_out_what_lies_on_their_
                 .any(|file| file.contains(uuid))
         );
         assert_downloads(&on_second, &backup, &nodes.second_url).await;
-        // Single files only its own process can take out of it.
+        // Only the process of the node can read single files of it.
         let path = format!("/{uuid}/contents/file?path=start.sh");
         let file = send(on_second.request(Method::GET, &path)).await;
         match api == nodes.second_url {
@@ -149,7 +149,7 @@ async fn what_a_server_has_left_on_its_old_node_is_out_of_reach_but_not_lost() {
     let why = "The archive lies on node second, where the server no longer is.";
     assert_eq!(restore["error"], why);
     assert_eq!(files::tree(&nodes.server.directory), before);
-    // It can be had, and be deleted where it lies.
+    // The backup can be downloaded and deleted on its own node.
     assert_downloads(&client, &backup, &nodes.second_url).await;
     assert_eq!(client.delete(uuid).await.status, 204);
     assert!(

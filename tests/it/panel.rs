@@ -1,4 +1,4 @@
-//! What clients of a panel look at before they come to backups.
+//! The endpoints that clients of a panel use before those for backups.
 
 use reqwest::Method;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Who may do what: every route with every kind of caller, as one table.
+//! Permissions: every route with every kind of caller, as one table.
 
 use std::fmt::Write as _;
 
@@ -13,7 +13,7 @@ use crate::support::app::App;
 use crate::support::client::{Client, send};
 use crate::support::given;
 
-/// A backup that is completed as far as the API can see.
+/// A backup that the API considers completed.
 const BACKUP: &str = "a4962fe6-90c8-4b89-ba62-a5d3b06426c0";
 
 const ROUTES: [(&str, &str); 16] = [
@@ -35,9 +35,10 @@ const ROUTES: [(&str, &str); 16] = [
     ("PUT", "/{backup}/lock"),
 ];
 
-/// Puts everything back that a request may have changed. The backup is locked, so that whoever may
-/// delete it is told so (400) and it stays; it has ended, so that whoever may cancel is told that (409). It has
-/// no archive, so that whoever may look into it is told that (404), or that a path is missing (422).
+/// Undoes everything that a request may have changed. The backup is locked, so that a permitted
+/// deletion is refused (400) and it stays. It has ended, so that a permitted cancellation is
+/// refused (409). It has no archive, so that a permitted look at its contents gets 404, or 422 for
+/// a missing path.
 async fn reset(app: &App) {
     let server = app.server.id;
     let statements = format!(
@@ -85,7 +86,7 @@ async fn every_route_answers_every_caller_as_the_table_says() {
         write!(table, "\n{:30}", format!("{method} …{path}")).unwrap();
         for (_, client) in &callers {
             reset(&app).await;
-            // A stream of events has no end to wait for.
+            // A stream of events does not end, so its body is not awaited.
             let answer = request(client, method, path).send().await.unwrap();
             write!(table, "{:>9}", answer.status().as_u16()).unwrap();
         }
@@ -113,7 +114,7 @@ async fn a_server_that_is_not_the_callers_is_not_found_rather_than_forbidden() {
             assert_eq!(answer.status, 404, "{method} {path} of {server}");
         }
     }
-    // Of its own server it finds everything.
+    // Within its own server, every object exists.
     assert_eq!(subuser.show(BACKUP).await.status, 200);
     app.stop().await;
 }

@@ -1,4 +1,4 @@
-//! A server is stopped before it is restored, and a restore whose server can't be stopped touches nothing.
+//! A server is stopped before it is restored. If it cannot be stopped, its files are not touched.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use crate::support::app::App;
 use crate::support::docker::{Container, Docker};
 use crate::support::files;
 
-/// A service whose worker stops containers, and a server in it that was backed up and has changed since.
+/// A service whose worker stops containers, with a server that was backed up and has changed since.
 struct Scene {
     app: App,
     docker: Docker,
@@ -47,7 +47,7 @@ impl Scene {
         self.app.restored(&self.backup).await
     }
 
-    /// Says whether the server's files are those of after the backup.
+    /// Returns whether the server's files are those from after the backup.
     fn is_untouched(&self) -> bool {
         self.app.directory.join("new.txt").exists()
     }
@@ -77,7 +77,7 @@ async fn a_container_is_stopped_before_its_server_is_restored_and_not_started_ag
     assert!(!scene.docker.is_running(&scene.name));
     let stop = format!("POST /containers/{}/stop?t=7", scene.name);
     assert!(scene.docker.requests().contains(&stop));
-    // One that does not run is left alone.
+    // A container that does not run is left alone.
     assert_eq!(scene.restore(true).await["status"], "completed");
     assert_eq!(scene.stops(), 1);
     scene.app.stop().await;
@@ -97,7 +97,7 @@ async fn a_container_is_found_by_its_label() {
     let label = ("panel.server".to_owned(), scene.name.clone());
     let labels = vec![label];
     scene.docker.put("labelled", Container { labels, ..RUNS });
-    // Its name alone is none of our business now.
+    // The name alone no longer identifies its container.
     scene.docker.put(&scene.name, RUNS);
     assert_eq!(scene.restore(false).await["status"], "completed");
     assert!(!scene.docker.is_running("labelled"));
@@ -123,7 +123,7 @@ async fn a_server_that_can_not_be_stopped_is_not_touched() {
     assert_eq!(restore["error"], text);
     assert!(scene.is_untouched());
     let Scene { app, docker, .. } = scene;
-    // Nor is one of which nobody can say whether it runs.
+    // A server whose state is unknown is not restored either.
     fs_err::remove_file(&docker.socket).unwrap();
     drop(docker);
     let uuid = app.backup().await;
@@ -142,7 +142,7 @@ async fn a_server_that_can_not_be_stopped_is_not_touched() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_started_during_its_restore_is_not_touched() {
     let scene = scene(&[]).await;
-    // After it was stopped it is looked at once; when the trees are to change places, it runs again.
+    // After the stop it is checked once. Before the exchange it runs again.
     let comes_back_after = Some(1);
     scene.docker.put(
         &scene.name,

@@ -1,4 +1,4 @@
-//! What the database's functions promise beyond what requests and workers show of them.
+//! The promises of the database functions that requests and workers do not show.
 
 mod backups_of_servers;
 mod bounds;
@@ -54,7 +54,7 @@ impl Fixture {
         }
     }
 
-    /// Makes a key of a user.
+    /// Creates a key of a user.
     async fn key_of(&self, user: UserId) -> KeyIdentifier {
         let random: Vec<u8> = (0..3).flat_map(|_| Uuid::new_v4().into_bytes()).collect();
         let token = KeyToken::generate(KeyKind::Client, random[..43].try_into().unwrap());
@@ -73,7 +73,7 @@ impl Fixture {
         key.identifier
     }
 
-    /// What a request names that brings this key.
+    /// The look-up of a request with this key.
     async fn visit(
         &self,
         key: &KeyIdentifier,
@@ -89,7 +89,7 @@ impl Fixture {
     }
 
     async fn end(self) {
-        // A listener that a test still has keeps its connection.
+        // A listener that a test still holds keeps its connection.
         holdfast_cli::service::close(&self.database).await;
         self.raw.drop().await;
     }
@@ -100,7 +100,7 @@ impl Fixture {
             id,
             owner: self.owner,
             name: "Survival".to_owned(),
-            // Each has its own: no two servers share a directory.
+            // Each has its own, since no two servers may share a directory.
             directory: format!("/srv/{id}").into(),
             placed_by: DirectorySetBy::Admin,
             node: node(),
@@ -117,7 +117,7 @@ impl Fixture {
         server.id
     }
 
-    /// A backup that is asked for, with its job.
+    /// A requested backup, with its job.
     async fn backup_of(&self, server: ServerId) -> (BackupId, JobId) {
         let backup = BackupId(Uuid::new_v4());
         let mut transaction = self.database.begin().await.unwrap();
@@ -145,7 +145,7 @@ impl Fixture {
         (server, backup, job)
     }
 
-    /// Claims the one job there is.
+    /// Claims the only job.
     async fn claim(&self, worker: &str) -> Claim {
         let mut claims = jobs::claim(&self.database, &node(), worker, LEASE, 9)
             .await
@@ -154,7 +154,7 @@ impl Fixture {
         claims.remove(0)
     }
 
-    /// Lets every lease run out.
+    /// Expires every lease.
     async fn expire(&self) {
         self.raw
             .query("UPDATE jobs SET lease_expires_at = now() - interval '1 second' WHERE state = 'running'")
@@ -171,7 +171,7 @@ impl Fixture {
     }
 }
 
-/// The next signal, which has to come.
+/// The next signal, which must arrive.
 async fn heard(listener: &mut Listener) -> Signal {
     let next = tokio::time::timeout(Duration::from_secs(30), listener.next()).await;
     next.expect("no signal came")

@@ -1,7 +1,7 @@
-//! Every row of the API's reference document, and the test that holds the service to it: for readers who check one
-//! against the other. That the tests are there is itself a test.
+//! Every row of the API's reference document with its test, so that readers can compare the two. A
+//! test checks that the tests exist.
 
-/// Section and row of the document, and the test, by its file below `tests/it`.
+/// Section and row of the document, and the test, named by its file below `tests/it`.
 #[rustfmt::skip]
 const ROWS: &[(&str, &str, &str)] = &[
     // List Backups
@@ -63,7 +63,7 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("lock", "toggles the current state", "backups/lock::locking_toggles_and_a_body_sets"),
     ("lock", "the samples' /unlock", "backups/lock::unlocking_twice_is_fine"),
     ("lock", "success response: 204, empty", "backups/lock::locking_toggles_and_a_body_sets"),
-    // Best practices that the service has a part in
+    // Best practices that concern the service
     ("practices", "multiple retention", "keeping/retention::rules_of_the_settings_thin_out_and_a_server_may_have_days_of_its_own"),
     ("practices", "verify integrity", "backups/verify::a_whole_archive_passes_and_a_damaged_one_is_marked_until_it_is_whole_again"),
     ("practices", "monitor space", "application/operations::storage_tells_what_disks_and_servers_hold"),

@@ -1,4 +1,4 @@
-//! What the reference document says each endpoint refuses, word for word, as one table.
+//! The refusals that the reference document gives for each endpoint, to the letter, as one table.
 
 use std::fmt::Write as _;
 
@@ -34,7 +34,7 @@ async fn ask(client: &Client, method: &str, path: &str, backup: &str) -> Answer 
     send(client.request(method, &path.replace("{backup}", backup))).await
 }
 
-/// Writes a refusal as a line of the table.
+/// Formats a refusal as a line of the table.
 fn tell(table: &mut String, endpoint: &str, when: &str, answer: &Answer) {
     let (status, code, text) = answer.refusal();
     writeln!(table, "{endpoint:9} {when:34} {status} {code}: {text}").unwrap();
@@ -89,7 +89,7 @@ async fn every_refusal_of_the_reference_has_its_status_code_and_text() {
         tell(&mut table, "restore", when, &restore);
     }
 
-    // From here on no worker comes.
+    // From here on, no worker runs.
     app.server.state = ServerState::Normal;
     app.server.node = NodeName::parse("elsewhere").unwrap();
     app.server.limits.backups = Some(9);
@@ -186,7 +186,7 @@ async fn every_endpoint_says_the_same_without_a_key_without_permission_and_of_wh
     app.stop().await;
 }
 
-/// The statuses and codes of refusals, by what was asked.
+/// The statuses and codes of refusals, by request.
 async fn refused(request: reqwest::RequestBuilder) -> (u16, String) {
     let (status, code, _) = send(request).await.refusal();
     (status, code)
@@ -246,7 +246,7 @@ async fn of_two_reasons_to_refuse_the_earlier_one_is_told() {
     let throttle = refused(create(&owner, "")).await;
     assert_eq!(throttle, told(429, "TooManyRequestsHttp"));
 
-    // Nothing was made of this server yet, so that the throttle has nothing against it.
+    // No backup of this server exists yet, so the throttle does not apply.
     let mut other = app.another_server("other").await;
     files::make_server(&other.directory);
     other.limits.backups = Some(0);
@@ -260,7 +260,7 @@ async fn of_two_reasons_to_refuse_the_earlier_one_is_told() {
     let space = refused(create(&of_other, "")).await;
     assert_eq!(space, told(507, "InsufficientStorage"));
 
-    // A count begins anew with each minute, perhaps in between.
+    // The count restarts with each minute, perhaps in between.
     eventually("the rate is told before what is not there", async || {
         while reader.list("").await.status != 429 {}
         let unknown = reader.about(&unknown).request(Method::GET, "");

@@ -1,4 +1,5 @@
-//! No secret shows in a log: the output of real processes over a whole life, with everything logged that can be.
+//! Secrets never appear in logs. The test checks the output of real processes over a whole life,
+//! with every log line enabled.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,13 +15,13 @@ use crate::support::{eventually, files};
 
 const SIGNING_KEY: &str = "a-signing-key-that-shows-nowhere-at-all";
 const PREVIOUS_KEY: &str = "an-earlier-key-that-shows-nowhere-either";
-/// A private key that protects nothing: it stands here.
+/// A private key that protects nothing, since it is published here.
 const IDENTITY: &str = "AGE-SECRET-KEY-1GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPQ4EGAEX";
 
-/// What a receiver's address has in it where it is all that keeps others out, as with chat services.
+/// Part of a receiver's address that is itself a secret, as with chat services.
 const NOBODYS_ADDRESS: &str = "hooks/0123456789/an-address-that-shows-nowhere";
 
-/// A webhook's secret as people see it, as it is signed with, and as digits.
+/// A webhook's secret as shown to users, as used for signing, and as digits.
 fn secret_words(secret: &str) -> [String; 2] {
     let encoded = secret.strip_prefix("whsec_").unwrap();
     let bytes = STANDARD.decode(encoded).unwrap();
@@ -57,7 +58,7 @@ async fn no_secret_shows_in_what_a_service_prints_in_its_whole_life() {
         ("storage.disks.local.age_identity", IDENTITY),
         ("auth.signing_key", SIGNING_KEY),
         ("auth.previous_signing_keys", PREVIOUS_KEY),
-        // Everything, of every crate.
+        // Every line of every crate.
         ("log.filter", "trace"),
     ]);
     let folder = files::scratch();
@@ -79,7 +80,8 @@ async fn no_secret_shows_in_what_a_service_prints_in_its_whole_life() {
     let operator = text(&admin(&operator)["token"]);
     let mut links = Vec::new();
     let mut secrets = vec![token.clone(), operator.clone()];
-    // Two that are told of all: one that listens, and one whose address, a secret by itself, is nobody's.
+    // Two webhooks for all events: one with a receiver, and one without, whose address is itself a
+    // secret.
     let receiver = Receiver::start(&[]).await;
     let nobodys = format!("http://127.0.0.1:9/{NOBODYS_ADDRESS}");
     for url in [receiver.url.as_str(), &nobodys] {
@@ -106,7 +108,7 @@ async fn no_secret_shows_in_what_a_service_prints_in_its_whole_life() {
             200,
             "{link}"
         );
-        // Bad ones, which somebody may have mistyped by one letter only.
+        // Invalid keys, which may be mistyped by only one letter.
         let other = if token.ends_with('x') { 'y' } else { 'x' };
         let wrong = format!("{}{other}", &token[..token.len() - 1]);
         assert_eq!(owner.with_token(&wrong).list("").await.status, 401);
@@ -162,7 +164,7 @@ async fn no_secret_shows_in_what_a_service_prints_in_its_whole_life() {
     ];
     secrets.extend(known.map(str::to_owned));
     for secret in secrets {
-        // Of a key, the part behind its public identifier.
+        // The part of a key after its public identifier.
         let secret = secret
             .get(16..)
             .filter(|_| secret.starts_with("ptl"))

@@ -1,4 +1,5 @@
-//! Room for backups: 507 before anything exists, by quota, by disk, and when many ask at once.
+//! Free space for backups: 507 before a backup exists, by quota, by disk, and with many requests at
+//! once.
 
 use serde_json::{Value, json};
 
@@ -8,7 +9,7 @@ use crate::support::app::App;
 use crate::support::client::Answer;
 use crate::support::files;
 
-/// A request whose size is known to the byte.
+/// A request for a backup of known size.
 fn only_the_world() -> Value {
     json!({"ignored": ["*", "!world.bin"]})
 }
@@ -26,7 +27,7 @@ async fn assert_nothing_is_left(app: &App) {
     }
 }
 
-/// A worker's word about the disk, for an app without one.
+/// Writes a worker's report about the disk, for a service without a worker.
 async fn say_free(app: &App, bytes: u64) {
     app.sql()
         .query(&format!(
@@ -45,7 +46,7 @@ async fn create_507_when_a_first_backup_may_not_fit_into_the_quota() {
     app.save_server().await;
     assert_no_space(&app.as_owner().create(json!({})).await);
     assert_nothing_is_left(&app).await;
-    // What is not backed up needs no room.
+    // Excluded files need no space.
     let answer = app
         .as_owner()
         .create(json!({"ignored": ["world.bin", "*.jar"]}))
@@ -72,7 +73,7 @@ async fn create_507_when_one_more_like_the_last_would_pass_the_quota_to_the_byte
     app.save_server().await;
     app.backup().await;
     assert_no_space(&app.as_owner().create(json!({})).await);
-    // Deleting one makes room again.
+    // Deleting a backup frees space again.
     assert_eq!(app.as_owner().delete(&first).await.status, 204);
     app.backup().await;
     app.stop().await;
@@ -92,7 +93,7 @@ async fn create_507_by_the_quota_of_the_settings_unless_the_server_has_its_own()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn create_507_when_the_disk_is_full() {
-    // No disk has that much left to keep free.
+    // No disk has that much space to keep free.
     let reserve = ("limits.disk_reserve_bytes", "9000000000000000000");
     let app = App::start_with(&[reserve]).await;
     let workers = "SELECT count(*) FROM workers";
@@ -124,12 +125,12 @@ async fn a_disk_has_room_to_the_byte_and_none_beyond_what_running_backups_will_t
     assert_nothing_is_left(&app).await;
     say_free(&app, size + 1000).await;
     assert_eq!(as_first.create(only_the_world()).await.status, 200);
-    // It has written nothing yet, but the room is its own.
+    // It has written nothing yet, but its space is reserved.
     let as_second = app.as_owner().about(&servers[1].id.to_string());
     assert_no_space(&as_second.create(only_the_world()).await);
     say_free(&app, 2 * size + 1000).await;
     assert_eq!(as_second.create(only_the_world()).await.status, 200);
-    // A word that is too old counts no more: then the backup itself finds out.
+    // A report that is too old no longer counts. The backup itself then finds the disk full.
     say_free(&app, 1).await;
     app.sql()
         .query("UPDATE workers SET last_heartbeat_at = now() - interval '61 seconds'; UPDATE backups SET state = 'failed', failed_at = now(), error = 'x'; DELETE FROM jobs")
@@ -174,7 +175,7 @@ async fn what_is_refused_for_a_cheaper_reason_is_refused_before_a_directory_is_m
     let owner = app.as_owner();
     let folder = app.directory.join("folder");
     files::write(&folder.join("world.bin"), b"two bytes or more");
-    // A folder that was last read long before it last changed remembers when it is read.
+    // A folder whose access time is older than its modification time updates it when it is read.
     let long_ago = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
     let opened = fs_err::File::open(&folder).unwrap().into_file();
     let times = std::fs::FileTimes::new().set_accessed(long_ago);
@@ -208,7 +209,8 @@ async fn what_is_refused_for_a_cheaper_reason_is_refused_before_a_directory_is_m
     app.sql().query("DELETE FROM jobs").await;
     assert_no_space(&owner.create(json!({})).await);
     if !is_read() {
-        // Some file systems are mounted so that they never remember; there, only the codes were tried.
+        // Some file systems are mounted without access times. There, only the status codes were
+        // tested.
         fs_err::read_dir(&folder).unwrap().for_each(drop);
         assert!(!is_read(), "nothing was measured where it had to be");
     }

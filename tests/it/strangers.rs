@@ -1,5 +1,5 @@
-//! What a stranger learns of other people's servers: nothing, neither by an answer nor by how much is done for it. Time
-//! itself is not measured: what takes time is counted, as Postgres counts it.
+//! A stranger learns nothing about other users' servers, neither from an answer nor from the work
+//! that it takes. The test does not measure time, but the work as PostgreSQL counts it.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::support::client::{Answer, Client, send};
 use crate::support::files;
 use crate::support::process::Process;
 
-/// What is asked of a server: method, path, and a body if there is one.
+/// A request for a server: method, path, and a body if there is one.
 const REQUESTS: [(&str, &str, &str); 24] = [
     ("GET", "", ""),
     ("GET", "?page=2&per_page=1", ""),
@@ -42,11 +42,11 @@ const REQUESTS: [(&str, &str, &str); 24] = [
     ("PUT", "/{backup}/rename", r#"{"name": ""}"#),
 ];
 
-/// Stands for a body above `http.max_body_bytes`.
+/// A placeholder for a body above `http.max_body_bytes`.
 const HUGE: &str = "huge";
 const BODY_MAX: usize = 1024;
 
-/// What Postgres looked at: scans and rows of each table.
+/// The work of PostgreSQL: scans and rows of each table.
 type Work = BTreeMap<String, (i64, i64)>;
 
 fn request(
@@ -63,11 +63,11 @@ fn request(
     }
 }
 
-/// All of an answer but its name and its date.
+/// All of an answer except its request ID and its date.
 fn whole(answer: Answer) -> (u16, BTreeMap<String, String>, String) {
     let mut headers = BTreeMap::new();
     for (name, value) in &answer.headers {
-        // It tells whether the request had come in as a whole.
+        // This header shows whether the whole request had arrived.
         if name == "connection" {
             continue;
         }
@@ -81,7 +81,8 @@ fn whole(answer: Answer) -> (u16, BTreeMap<String, String>, String) {
     (answer.status, headers, body)
 }
 
-/// What was looked at in the tables that say who may what. A session tells when it ends, so all of them end.
+/// The work in the tables that hold permissions. A session reports its counts when it ends, so all
+/// sessions are ended first.
 async fn work(app: &App) -> Work {
     let sql = app.sql();
     let end = "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity
@@ -99,7 +100,7 @@ async fn work(app: &App) -> Work {
         .collect()
 }
 
-/// Every answer, and what was looked at for all of them.
+/// Every answer, and the work for all of them.
 async fn asked(
     app: &App,
     client: &Client,
@@ -164,7 +165,8 @@ async fn a_stranger_learns_nothing_of_a_server_by_an_answer_or_by_what_is_done_f
         for ((answer, of_nothing), what_was_asked) in answers.iter().zip(&nothing.0).zip(REQUESTS) {
             assert_eq!(answer, of_nothing, "{what}: {what_was_asked:?}");
         }
-        // What can't be helped: of a server that is there, its row is found, and that the stranger is no subuser.
+        // The unavoidable difference: for an existing server, its row is read, and the look-up of
+        // the stranger as a subuser.
         for table in ["servers", "subusers"] {
             let of_nothing = nothing.1[table];
             let (scans, rows) = work.insert(table.to_owned(), of_nothing).unwrap();
@@ -176,7 +178,7 @@ async fn a_stranger_learns_nothing_of_a_server_by_an_answer_or_by_what_is_done_f
         }
         assert_eq!(work, nothing.1, "{what}");
     }
-    // What is counted can tell: for the owner there is more to look at.
+    // A check of the counts themselves: the owner causes more work.
     for table in ["backups", "jobs", "list_marks"] {
         assert_eq!(nothing.1[table].1, 0, "{table}");
     }
@@ -226,10 +228,10 @@ async fn a_wrong_key_is_refused_alike_whatever_of_it_is_right() {
     app.stop().await;
 }
 
-/// What the service says to some bytes, until it hangs up.
+/// The answer of the service to some bytes, until it closes the connection.
 async fn said(address: &str, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    // It may hang up before it has read all.
+    // It may close the connection before it has read everything.
     let _late = stream.write_all(bytes).await;
     let mut said = Vec::new();
     let _reset = stream.read_to_end(&mut said).await;

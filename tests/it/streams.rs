@@ -11,10 +11,10 @@ use crate::support::client::{Client, send};
 use crate::support::given;
 use crate::support::{eventually, files};
 
-/// How long a test waits for an event: much longer than it takes.
+/// The longest time that a test waits for an event: much longer than it takes.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
 
-/// What a client has heard.
+/// The events that a client has received.
 struct Ear {
     response: Response,
     text: String,
@@ -41,7 +41,7 @@ impl Ear {
         }
     }
 
-    /// The next event; nothing when the stream has ended.
+    /// The next event; none if the stream has ended.
     async fn next(&mut self) -> Option<Heard> {
         loop {
             if let Some((block, rest)) = self.text.split_once("\n\n") {
@@ -58,7 +58,7 @@ impl Ear {
         }
     }
 
-    /// The next event that is no progress.
+    /// The next event that is not `backup.progress`.
     async fn change(&mut self) -> Heard {
         loop {
             let heard = self.next().await.expect("the stream has ended");
@@ -92,7 +92,7 @@ fn parse(block: &str) -> Option<Heard> {
 async fn a_stream_tells_what_happens_with_progress_in_between() {
     let mut app = App::without_worker(&[]).await;
     app.add_worker(&[("worker.read_limit_bytes_per_second", "1000000")]);
-    // Some blocks, each of which is progress.
+    // Several blocks, each of which makes progress.
     files::write(&app.directory.join("big.dat"), &files::noise(5_000_000, 5));
     let mut ear = Ear::open(&app.as_owner(), None).await;
     let headers = ear.response.headers().clone();
@@ -143,7 +143,7 @@ async fn a_client_that_comes_back_misses_nothing_and_hears_nothing_twice() {
     drop(ear);
     assert_eq!(owner.lock(&uuid, json!({})).await.status, 204);
     assert_eq!(owner.unlock(&uuid).await.status, 204);
-    // Of another server nothing is told.
+    // Events of another server are not sent.
     let other = app.another_server("other").await.id.to_string();
     owner.about(&other).create(json!({})).await.uuid();
     let after = created.id.unwrap().to_string();
@@ -224,7 +224,7 @@ async fn a_stream_ends_when_its_caller_may_no_longer_listen() {
     assert_eq!(stays.change().await.event, "stream.ready");
     app.as_owner().create(json!({})).await.uuid();
     assert_eq!(stays.change().await.event, "backup.created");
-    // A server that is deleted is found by nobody.
+    // Requests do not find a server that is being deleted.
     app.sql()
         .query("UPDATE servers SET deleting_at = now()")
         .await;
@@ -252,7 +252,7 @@ async fn there_are_so_many_streams_and_no_more_until_one_ends() {
     assert_eq!(refused.status, 429, "the process has as many as it may");
     drop(first);
     let mut last = eventually("a place is free", async || {
-        // Each event shows the service which connections are gone.
+        // With each event the service notices closed connections.
         app.as_owner().create(json!({})).await;
         app.sql()
             .query("DELETE FROM jobs; DELETE FROM backups")
@@ -275,7 +275,8 @@ async fn streams_hear_of_what_was_missed_while_the_database_was_away_and_end_wit
         assert_eq!(ear.change().await.event, "stream.ready");
         ears.push(ear);
     }
-    // Every connection is cut, the one that listens too; what happens meanwhile is signalled to nobody.
+    // Every connection is cut, including the one that listens, so no notification of the next
+    // changes arrives.
     app.sql()
         .query(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity

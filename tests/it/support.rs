@@ -1,4 +1,5 @@
-//! What whole-service tests share: the service itself, callers, databases, files and processes.
+//! Shared parts of the tests of the whole service: the service itself, callers, databases, files
+//! and processes.
 
 pub(crate) mod app;
 pub(crate) mod client;
@@ -24,11 +25,11 @@ pub(crate) mod tls;
 
 use std::time::{Duration, Instant};
 
-/// How long anything may take before a test gives up on it: much more than it should, since the
-/// machine may be busy with other things.
+/// The longest time that a test waits for something. It is much more than needed, since the machine
+/// may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Looks again until there is an answer.
+/// Polls until there is an answer.
 pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
@@ -48,7 +49,7 @@ pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Says why a test, or a part of it, can't be run here.
+/// Prints why a test, or a part of it, cannot run here.
 #[expect(
     clippy::print_stdout,
     reason = "cargo shows it to whoever asks for output"

@@ -1,14 +1,14 @@
-//! The rules of the house that a machine can check. See CONTRIBUTING.md for why they are.
+//! Conventions that a machine can check. CONTRIBUTING.md explains them.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The longest source file, in lines without the unit tests at its end; tests are read too.
+/// The most lines of a source file, without unit tests at its end. Test files count as well.
 const LONGEST: usize = 400;
 
-/// Which crates of ours each may depend on.
+/// The crates of the workspace that each crate may depend on.
 const ARROWS: [(&str, &[&str]); 8] = [
     ("domain", &[]),
     ("archive", &[]),
@@ -29,10 +29,10 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// Every file that git has, but for what was deleted in the work tree; none outside of a checkout.
+/// Every file in git that was not deleted in the work tree; none outside of a checkout.
 fn tracked() -> Vec<String> {
     let mut git = Command::new("git");
-    // The checkout may be another user's, which git minds and we don't.
+    // The checkout may belong to another user. Git refuses that by default.
     git.args(["-c", "safe.directory=*", "ls-files", "-z"]);
     let output = git.current_dir(root()).output();
     let Some(output) = output.ok().filter(|output| output.status.success()) else {
@@ -59,7 +59,7 @@ fn manifest(path: &str) -> toml::Table {
     text.parse().unwrap()
 }
 
-/// The names of everything that a crate may use, at run time, in its build or in its tests.
+/// The names of all dependencies of a crate: at run time, in its build or in its tests.
 fn dependencies(krate: &str) -> BTreeSet<String> {
     let manifest = manifest(&format!("crates/{krate}/Cargo.toml"));
     ["dependencies", "dev-dependencies", "build-dependencies"]
@@ -172,7 +172,7 @@ fn modules_are_named_after_what_they_are() {
 
 #[test]
 fn nothing_is_left_to_do_and_nothing_points_out_of_the_repository() {
-    // Put together, so that this file does not hold what it looks for.
+    // Joined at run time, so that this file does not contain the words.
     let words = [
         ["todo", "!("],
         ["unimplemented", "!("],
@@ -185,7 +185,7 @@ fn nothing_is_left_to_do_and_nothing_points_out_of_the_repository() {
     .map(|parts| parts.concat());
     let mut found = Vec::new();
     for name in tracked() {
-        // What is not text holds no words.
+        // Files that are not text are skipped.
         let Ok(text) = fs_err::read_to_string(root().join(&name)) else {
             continue;
         };

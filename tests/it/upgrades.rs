@@ -1,5 +1,5 @@
-//! Two versions on one database: what a migration of a newer one leaves possible for this one, and how this one is
-//! told. The newer version is played by what it would leave in the database.
+//! Two versions on one database: what this version can do after a newer one has migrated, and what
+//! it reports. The test writes into the database what a newer version would.
 
 use std::path::Path;
 use std::process::Command;
@@ -15,7 +15,7 @@ use crate::support::{eventually, files};
 /// The newest migration from before the rule on names.
 const BEFORE_THE_RULE: i64 = 17;
 
-/// Notes a migration as one that ran.
+/// Records a migration as one that has run.
 fn ran(version: i64, description: &str) -> String {
     format!(
         "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
@@ -71,7 +71,8 @@ async fn check_says_by_its_exit_code_how_the_schema_stands() {
 async fn a_version_works_beside_a_newer_one_until_what_it_needs_is_taken_away() {
     let mut app = App::without_worker(&[]).await;
     let (url, data) = (app.sql().url(), app.beside("other"));
-    // What a newer version adds: a table, a column, a kind of job with one of it waiting for this node.
+    // Changes of a newer version: a table, a column, a kind of job, and a waiting job of that kind
+    // for this node.
     app.sql()
         .query(&format!(
             "{}; {}; CREATE TABLE novelties (id bigint); ALTER TABLE backups ADD COLUMN novelty text;
@@ -144,10 +145,10 @@ async fn a_version_works_beside_a_newer_one_until_what_it_needs_is_taken_away() 
     app.stop().await;
 }
 
-/// What breaks the version before, as a statement of one line in capitals.
+/// Returns whether a statement, given as one line in capitals, breaks the previous version.
 fn takes_away(statement: &str) -> bool {
     let has = |words: &str| statement.contains(words);
-    // What a CHECK says of NULL is no condition on a column.
+    // `IS NOT NULL` in a CHECK is no constraint on a column.
     let conditions = statement.replace("IS NOT NULL", "");
     let new_column_must_be_filled = conditions.split("ADD COLUMN").skip(1).any(|column| {
         let has = |words: &str| column.contains(words);

@@ -1,4 +1,4 @@
-//! Webhooks: what receivers are told of backups, signed, and again when they could not be told.
+//! Webhooks: receivers get signed events, and get them again if a delivery fails.
 
 use std::collections::BTreeSet;
 
@@ -37,7 +37,7 @@ async fn standing(app: &App, id: WebhookId) -> WebhookStatus {
     all.find(|found| found.webhook.id == id).unwrap()
 }
 
-/// Waits until a receiver was told so often, and returns what.
+/// Waits until a receiver has received that many events, and returns them.
 async fn told(receiver: &Receiver, count: usize) -> Vec<Received> {
     eventually("the webhook was told", async || {
         let received = receiver.received();
@@ -54,7 +54,7 @@ fn events(received: &[Received]) -> Vec<String> {
     bodies.into_iter().map(event).collect()
 }
 
-/// Checks a signature as <https://www.standardwebhooks.com> says.
+/// Checks a signature as <https://www.standardwebhooks.com> describes.
 #[track_caller]
 fn check(received: &Received) {
     let header = |name: &str| received.headers[name].as_str();
@@ -200,7 +200,7 @@ async fn what_is_never_taken_is_given_up() {
     })
     .await;
     assert_eq!(standing(&app, id).await.waiting, 0);
-    // What is a day old goes even when nobody could try.
+    // Deliveries that are a day old are dropped, even if none could be attempted.
     app.stop_workers().await;
     app.as_owner().create(json!({})).await.uuid();
     app.sql()
@@ -264,7 +264,7 @@ async fn what_is_rolled_back_is_not_told_and_a_server_that_goes_takes_its_webhoo
 #[tokio::test(flavor = "multi_thread")]
 async fn notices_are_numbered_in_the_order_in_which_they_become_true() {
     let app = App::without_worker(&[]).await;
-    // Many at once; whoever reads sees no number before which another one appears later.
+    // Many writers at once: no reader sees a number before a lower one appears.
     let names: Vec<String> = (0..8).map(|number| format!("at-{number}")).collect();
     let mut servers = Vec::new();
     for name in &names {

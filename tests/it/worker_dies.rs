@@ -1,5 +1,5 @@
 //! Workers that are killed, stopped and paused in the middle of a backup: real processes, real
-//! signals. Whatever happens to them, the backup is completed once, and nothing else is left.
+//! signals. In each case the backup is completed once, and nothing else is left.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -15,14 +15,14 @@ use crate::support::client::Client;
 use crate::support::process::{Process, holdfast, run};
 use crate::support::{eventually, files};
 
-/// So slow that a backup takes longer than a test waits, unless the worker is replaced.
+/// Slow enough that a backup takes longer than a test waits, unless the worker is replaced.
 const SLOW: [Setting<'static>; 2] = [
     ("worker.lease_seconds", "5"),
     ("worker.read_limit_bytes_per_second", "40000"),
 ];
 const QUICK: [Setting<'static>; 1] = [("worker.lease_seconds", "5")];
 
-/// `holdfast up` on a data folder of its own, with a server registered through `holdfast admin`.
+/// `holdfast up` on a separate data folder, with a server registered through `holdfast admin`.
 struct Service {
     folder: tempfile::TempDir,
     process: Process,
@@ -71,7 +71,7 @@ impl Service {
         }
     }
 
-    /// Starts it again on the same data, once it has gone.
+    /// Starts it again on the same data, once it has ended.
     async fn start_again(&mut self) {
         let (process, url) = Process::up(&self.data(), &QUICK).await;
         self.process = process;
@@ -119,8 +119,8 @@ async fn completed(owner: &Client, uuid: &str) -> Value {
     .await
 }
 
-/// The three objects of an attempt, and nothing else, lie in the server's folder; the archive is the
-/// one that is told of.
+/// Checks that the server's folder holds exactly the three objects of an attempt, and that the
+/// archive is the recorded one.
 fn check_disk(disk: &Path, server: ServerId, backup: &Value, attempt: u32) {
     let key = ArchiveKey {
         server,
@@ -230,14 +230,14 @@ async fn a_worker_that_wakes_up_after_its_lease_ran_out_changes_nothing() {
         paused.log().contains("the lease is lost").then_some(())
     })
     .await;
-    // It does not go on with what nobody wants, which would take it a minute.
+    // It stops the work, which is no longer needed and would take a minute.
     eventually("the paused worker lets go of its files", async || {
         let open = paused.open_files();
         assert!(!open.is_empty(), "nothing can be seen of the process");
         (!open.iter().any(below)).then_some(())
     })
     .await;
-    // Once it has ended, nothing of it can come any more.
+    // Once it has ended, it can write nothing more.
     paused.signal(Signal::TERM);
     assert!(paused.ended().await.success(), "{}", paused.log());
     check_disk(&app.disk, app.server.id, &backup, 2);
@@ -256,7 +256,7 @@ async fn a_worker_of_another_node_leaves_the_job_alone() {
     let mut app = App::without_worker(&[]).await;
     app.add_worker(&[("worker.node", "elsewhere")]);
     let uuid = app.as_owner().create(json!({})).await.uuid();
-    // Its own node's jobs it takes: proof that it runs.
+    // It claims the jobs of its own node, which proves that it runs.
     let other = app.another_server("other").await;
     fs_err::create_dir(&other.directory).unwrap();
     let move_other = format!(
@@ -304,7 +304,8 @@ async fn a_service_stops_in_time_although_clients_hold_on_to_it() {
     let uuid = service.owner.create(json!({})).await.uuid();
     completed(&service.owner, &uuid).await;
     let link = service.owner.download(&uuid).await.link();
-    // One client is in the middle of a download, another has asked and keeps its connection.
+    // One client is in the middle of a download. Another has sent a request and keeps its
+    // connection.
     let request = service.owner.plain(reqwest::Method::GET, &link);
     let mut download = request.send().await.unwrap();
     download.chunk().await.unwrap().unwrap();

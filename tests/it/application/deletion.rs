@@ -21,7 +21,7 @@ async fn job_ended(hosting: &Hosting, job: &Value) -> Value {
     .await
 }
 
-/// Asks for a deletion, and returns the job.
+/// Requests a deletion, and returns the job.
 async fn ask(hosting: &Hosting, server: &str, backups: &str) -> Value {
     let path = format!("/servers/{server}?backups={backups}");
     let answer = hosting.panel.delete(&path).await;
@@ -121,7 +121,7 @@ async fn from_the_moment_it_is_asked_for_the_server_is_gone_for_everybody() {
     assert!(panel.list("/servers").await.is_empty());
     assert!(panel.list("/storage/servers").await.is_empty());
 
-    // Called off before a worker came, it is back.
+    // The job was cancelled before a worker came, so the server is back.
     let path = format!("/jobs/{}/cancel", job["id"]);
     assert_eq!(panel.post(&path, json!({})).await.status, 200);
     assert_eq!(app.as_owner().show(backup).await.status, 200);
@@ -152,7 +152,7 @@ async fn a_deletion_must_say_what_becomes_of_backups_and_waits_for_none() {
     let text = "Cannot delete server while a backup of it is in progress.";
     assert_eq!(answer.refusal(), (409, code(), text.into()));
     let answer = panel.patch(&path, json!({ "node": "elsewhere" })).await;
-    // Without a root above it, this server can't be moved at all.
+    // Without a root above it, this server cannot be moved at all.
     assert_eq!(answer.status, 422);
     let restoring = format!("UPDATE jobs SET kind = 'restore_backup' WHERE backup_id = '{backup}'");
     app.sql().query(&restoring).await;
@@ -209,7 +209,7 @@ async fn a_deletion_whose_worker_is_killed_is_finished_by_the_next_one() {
                 decode(repeat('00', 32), 'hex'), 1, 1
          FROM generate_series(1, {MANY}) RETURNING id::text"
     );
-    // Each has its archive and its index.
+    // Each backup has its archive and its index.
     let folder = app.disk.join(&uuid);
     for row in app.sql().query(&rows_of_many).await.iter().take(100) {
         let backup = row[0].as_deref().unwrap();

@@ -1,4 +1,4 @@
-//! What operators look at: nodes, jobs and storage.
+//! What operators see: nodes, jobs and storage.
 
 use serde_json::{Value, json};
 
@@ -38,7 +38,7 @@ async fn nodes_are_shown_with_their_workers_until_those_stop() {
     assert_eq!(worker["staging_free_bytes"], json!(null));
     assert_ne!(worker["host"], "");
 
-    // One that was not heard of for an hour is forgotten by the others.
+    // A worker without a heartbeat for an hour is removed by the others.
     let gone =
         "INSERT INTO workers (name, node, version, host, pid, concurrency, last_heartbeat_at)
                 VALUES ('gone', 'gone', '0', 'gone', 1, 1, now() - interval '61 minutes')";
@@ -140,7 +140,7 @@ async fn a_job_that_nobody_has_begun_is_called_off_and_no_other() {
         (409, code(), text.into())
     );
 
-    // The server is free for the next one.
+    // The server is free for the next job.
     owner.create(json!({})).await.uuid();
     let claim = "UPDATE jobs SET state = 'running', attempt = 1, claimed_by = 'someone',
                  lease_expires_at = now() + interval '1 hour' WHERE state = 'available'";
@@ -208,7 +208,7 @@ async fn what_operators_change_is_written_down_with_who_from_where_and_what_came
     );
     assert_eq!(panel.patch(&server, json!({ "name": 1 })).await.status, 422);
     assert_eq!(panel.delete("/keys/ptlc_aaaaaaaaaaa").await.status, 404);
-    // Who may not is not in it, nor is who only looks.
+    // Requests without permission are not in the log, and neither are requests that only read.
     let stranger = Panel::with(&hosting.app, hosting.app.as_admin());
     assert_eq!(stranger.delete(&server).await.status, 403);
 
@@ -262,7 +262,7 @@ async fn what_can_not_be_written_down_is_not_done() {
     let job = panel.list("/jobs").await.remove(0);
     let cancel = format!("/jobs/{}/cancel", job["id"]);
 
-    // Every row of every table that an operator can change, whatever it is.
+    // Every row of every table that an operator can change.
     let all = "SELECT md5(string_agg(row::text, '' ORDER BY row::text)) FROM (
                    SELECT to_jsonb(users) AS row FROM users
                    UNION ALL SELECT to_jsonb(api_keys) FROM api_keys
@@ -302,7 +302,7 @@ async fn what_can_not_be_written_down_is_not_done() {
         assert_eq!(answer.status, 500, "{method} {path}: {answer:?}");
         assert_eq!(sql.query(all).await, before, "{method} {path}");
     }
-    // And once it can be, the last of them is done and in it.
+    // Once the table can be written again, the last change is made and logged.
     sql.query("ALTER TABLE operations DROP CONSTRAINT no_more")
         .await;
     assert_eq!(panel.post(&cancel, json!({})).await.status, 200);

@@ -1,4 +1,4 @@
-//! Who may do what: every route of the application API with every kind of caller, as one table.
+//! Permissions: every route of the application API with every kind of caller, as one table.
 
 use std::fmt::Write as _;
 
@@ -68,8 +68,8 @@ async fn every_route_answers_every_caller_as_the_table_says() {
             .replace("{job}", "1")
             .replace("{key}", "ptlc_aaaaaaaaaaa");
         for (_, caller) in &callers {
-            // No field is right, so that nothing changes: whoever may is told so (422), finds no
-            // such key or job (404), or must not delete an owner (409).
+            // No field is valid, so that nothing changes: a permitted caller gets 422, or 404 for
+            // an unknown key or job, or 409 for the deletion of an owner.
             let body = json!({ "email": 1, "user": 1, "name": 1, "state": 1, "permissions": 1 });
             let answer = caller.ask(method, &path, Some(&body)).await;
             write!(table, "{:>29}", answer.status).unwrap();
@@ -101,7 +101,8 @@ async fn who_brings_the_wrong_key_is_told_which_one_is_needed() {
         not_admin.get("/users").await.refusal(),
         (403, "InsufficientPermissionsException".into(), text.into())
     );
-    // A user who becomes an administrator may from the next request on, and the other way round.
+    // A user who becomes an administrator is permitted from the next request on, and the other way
+    // round.
     let panel = &hosting.panel;
     let path = "/users/owner@example.com";
     assert_eq!(

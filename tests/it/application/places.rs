@@ -1,4 +1,4 @@
-//! Where a server's directory may lie: what an application key must not be able to back up.
+//! Allowed directories of servers: an application key must not be able to back up other folders.
 
 use std::os::unix::fs::symlink;
 
@@ -65,7 +65,7 @@ async fn without_roots_no_directory_is_taken_and_the_setting_is_named() {
     let body = json!({ "owner": "owner@example.com", "name": "one", "dir": "/srv/one" });
     let answer = panel.post("/servers", body).await;
     insta::assert_json_snapshot!("no_roots", answer.redacted());
-    // A server that somebody on the machine has placed stays changeable, but not movable.
+    // A server that an operator on the machine has placed can be changed, but not moved.
     let path = format!("/servers/{}", app.server.id);
     assert_eq!(
         panel.patch(&path, json!({ "name": "Other" })).await.status,
@@ -101,7 +101,7 @@ async fn no_server_shares_its_directory_with_a_disk_or_another_server() {
         .patch(&path, json!({ "dir": format!("{root}/a") }))
         .await;
     assert_eq!(broken(&moved), refused("unique"));
-    // Where it is already, a server may stay.
+    // A server may stay where it is.
     let path = format!("/servers/{}", taken["uuid"].as_str().unwrap());
     let stays = panel
         .patch(&path, json!({ "dir": format!("{root}/a/b"), "name": "y" }))
@@ -179,7 +179,7 @@ async fn a_link_out_of_the_roots_is_neither_backed_up_nor_restored_to() {
     );
     assert_eq!(files::files_below(&outside), ["secret"]);
 
-    // A folder on the way is no better.
+    // A linked folder on the path is refused as well.
     let (_, nested) = hosting.server_with_files("deep/two").await;
     fs_err::rename(hosting.root.join("deep"), hosting.root.join("deep-hidden")).unwrap();
     files::write(&outside.join("two/secret"), b"nobody's business\n");

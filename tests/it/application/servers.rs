@@ -1,4 +1,4 @@
-//! `/api/application/servers` and the subusers below.
+//! `/api/application/servers` and their subusers.
 
 use serde_json::json;
 
@@ -270,7 +270,7 @@ async fn a_server_that_is_restored_says_so_until_the_restore_has_ended() {
     let ended = "UPDATE jobs SET state = 'completed', finalized_at = now()";
     hosting.app.sql().query(ended).await;
     assert_eq!(state().await, "normal");
-    // A panel that restores by other means says so itself.
+    // A panel that restores by its own means reports it itself.
     let said = hosting
         .panel
         .put(&format!("{path}/state"), json!({"state": "restoring"}))

@@ -97,7 +97,7 @@ async fn a_user_who_owns_servers_is_not_deleted() {
         .await;
     assert_eq!(given.status, 200);
     assert_eq!(panel.delete("/users/owner@example.com").await.status, 204);
-    // With the user went the keys.
+    // The user's keys were deleted with the user.
     assert_eq!(hosting.app.as_owner().list("").await.status, 401);
     hosting.app.stop().await;
 }

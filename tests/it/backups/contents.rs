@@ -1,4 +1,4 @@
-//! `GET …/contents` and `…/contents/file`: what is in a backup, without the whole of it.
+//! `GET …/contents` and `…/contents/file`: the contents of a backup, without reading all of it.
 
 use reqwest::Method;
 use serde_json::{Value, json};

@@ -113,7 +113,7 @@ async fn a_body_that_breaks_rules_is_refused_with_every_rule_named() {
     for (body, field, rule) in [
         (json!({ "name": 5 }), "name", "string"),
         (json!({ "name": "a\u{0}b" }), "name", "string"),
-        // Half a pair, which no text can hold.
+        // Half of a surrogate pair, which no string can hold.
         (json!({ "name": "HALF" }), "name", "string"),
         (json!({ "ignored": true }), "ignored", "array"),
         (
@@ -172,7 +172,7 @@ async fn nothing_is_created_while_a_restore_runs() {
     let mut app = App::start().await;
     files::make_server(&app.directory);
     let uuid = app.backup().await;
-    // On another node, so that its worker never comes.
+    // The server is on another node, so no worker takes the job.
     app.server.node = holdfast_domain::NodeName::parse("elsewhere").unwrap();
     app.save_server().await;
     assert_eq!(app.as_owner().restore(&uuid, json!({})).await.status, 202);
@@ -201,7 +201,7 @@ async fn nothing_is_created_while_the_server_is_not_normal() {
     ] {
         app.server.state = state;
         app.save_server().await;
-        // The limit of 0 is looked at later, and a bad body earlier.
+        // The limit of 0 is checked later, and a bad body earlier.
         let refused = app.as_owner().create(json!({})).await.refusal();
         assert_eq!(refused, (409, BUSY.into(), text.into()));
         assert_eq!(
@@ -241,7 +241,7 @@ async fn completed_backups_count_against_the_limit_and_failed_ones_do_not() {
     app.stop().await;
 }
 
-/// Asks for a hundred backups at once, as the owner, and returns what was answered.
+/// Requests a hundred backups at once, as the owner, and returns the answers.
 async fn a_hundred_at_once(app: &App) -> Vec<Answer> {
     let requests: Vec<_> = (0..100)
         .map(|_| {
@@ -261,7 +261,7 @@ async fn of_a_hundred_requests_at_once_for_one_free_place_one_gets_it() {
     let app = App::without_worker(&[("limits.backups_per_server", "1")]).await;
     for _round in 0..2 {
         let answers = a_hundred_at_once(&app).await;
-        // The others hear that a backup runs, which is looked at before the limit.
+        // The others are refused because a backup runs, which is checked before the limit.
         let count = |status| {
             answers
                 .iter()
@@ -284,7 +284,7 @@ async fn of_a_hundred_requests_at_once_none_passes_the_limit_however_fast_backup
     app.backup().await;
     let mut made = 0;
     let mut refused_by_limit = 0;
-    // With a worker the first one may complete in between: then the limit itself refuses.
+    // With a worker, the first backup may complete in between. Then the limit refuses the others.
     while refused_by_limit == 0 {
         for answer in a_hundred_at_once(&app).await {
             match answer.status {
@@ -364,7 +364,7 @@ async fn progress_is_shown_while_a_backup_waits() {
 async fn row_17_what_answers_5xx_has_left_nothing_behind() {
     let app = App::without_worker(&[]).await;
     let sql = app.sql();
-    // The last that is written fails, as it does when the database goes away in the middle.
+    // The last write fails, as if the database went away in the middle.
     for (table, code, status) in [("jobs", "57P01", 503), ("activity", "XX000", 500)] {
         sql.query(&format!(
             "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS

@@ -29,7 +29,7 @@ async fn a_deleted_backup_is_gone_from_the_list_and_from_the_disk() {
         owner.list("").await.json()["meta"]["pagination"]["total"],
         1
     );
-    // The folder goes with the last one.
+    // The folder is removed with the last backup.
     assert_eq!(owner.delete(&kept).await.status, 204);
     assert_eq!(files::files_below(&app.disk), [".holdfast-disk"]);
     assert!(!app.archive(&kept).parent().unwrap().exists());
@@ -68,7 +68,7 @@ async fn a_locked_backup_is_not_deleted() {
 async fn a_backup_that_is_being_created_or_restored_is_not_deleted() {
     let mut app = App::start().await;
     let uuid = app.backup().await;
-    // From here on no worker comes.
+    // From here on, no worker runs.
     app.server.node = NodeName::parse("elsewhere").unwrap();
     app.save_server().await;
     let owner = app.as_owner();
@@ -122,7 +122,7 @@ async fn two_that_delete_at_once_both_hear_that_it_is_gone() {
     let (one, other) = tokio::join!(owner.delete(&uuid), owner.delete(&uuid));
     let mut statuses = [one.status, other.status];
     statuses.sort_unstable();
-    // The second either waits for the first one's job, or comes too late.
+    // The second request either waits for the job of the first, or arrives too late.
     assert!(matches!(statuses, [204, 204 | 404]), "{statuses:?}");
     assert_eq!(app.sql().number("SELECT count(*) FROM backups").await, 0);
     app.stop().await;

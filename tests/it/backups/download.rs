@@ -1,4 +1,4 @@
-//! `GET …/backups/{backup}/download`, and what its link gives.
+//! `GET …/backups/{backup}/download`, and the download behind its link.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -23,7 +23,7 @@ async fn with_link(size_bytes: usize) -> (App, String, String, usize) {
 
 pub(super) type Settings = &'static [(&'static str, &'static str)];
 
-/// A disk whose archives are files that are sent as they are, and one whose archives are decrypted on the way.
+/// A disk that sends archives as files, and one that decrypts them on the way.
 pub(super) const FILES: Settings = &[];
 pub(super) const ENCRYPTED: Settings = &[
     ("storage.disks.local.encryption", "age"),

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::support::app::App;
 use crate::support::client::Client;
 
-/// Puts in `count` failed backups, one a minute, the first of them the newest: `b1`, `b2`, ….
+/// Inserts `count` failed backups, one a minute, newest first: `b1`, `b2`, ….
 async fn add_backups(app: &App, count: u32) {
     let server = app.server.id;
     let insert = format!(
@@ -38,7 +38,7 @@ async fn backups_are_listed_newest_first_and_only_the_servers_own() {
     let app = App::start().await;
     let failed = app.failed_backup().await;
     let completed = app.backup().await;
-    // What this worker never takes up.
+    // A job that this worker never claims.
     let other = app.another_server("other").await;
     let sql = format!(
         "UPDATE servers SET node = 'elsewhere' WHERE id = '{}'",
@@ -87,7 +87,7 @@ async fn a_long_list_comes_in_pages_that_are_linked() {
     insta::assert_json_snapshot!("last_page", last);
     let past = pagination("?page=9").await;
     insta::assert_json_snapshot!("past_the_end", past);
-    // What a link says is there is there.
+    // The page behind each link exists.
     let next =
         owner.list("?per_page=20").await.json()["meta"]["pagination"]["links"]["next"].clone();
     let request = owner.plain(reqwest::Method::GET, next.as_str().unwrap());

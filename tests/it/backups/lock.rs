@@ -92,7 +92,7 @@ async fn two_that_lock_at_once_end_where_they_began() {
         let lock = || owner.lock(&uuid, json!({}));
         let (one, other) = tokio::join!(lock(), lock());
         assert_eq!((one.status, other.status), (204, 204));
-        // Each saw what the other had done.
+        // Each toggle saw the other's result.
         assert_eq!(owner.show(&uuid).await.attributes()["is_locked"], false);
     }
     app.stop().await;

@@ -1,5 +1,5 @@
-//! A list that was read before is answered again only while it is still true: no answer is older than its request,
-//! through whichever process of the service the write came.
+//! A cached list is answered only while it is current: no answer is older than its request, through
+//! whichever process the change was made.
 
 use std::time::Duration;
 
@@ -19,12 +19,12 @@ use crate::support::given;
 
 const LEASE: Duration = Duration::from_secs(60);
 
-/// A service of two API processes; workers are played by the test, each past both of them.
+/// A service of two API processes. The test plays the workers and writes past both.
 struct Polled {
     app: App,
     one: Client,
     other: Client,
-    /// What both said last.
+    /// The last answers of both.
     last: Value,
 }
 
@@ -43,7 +43,8 @@ impl Polled {
         polled
     }
 
-    /// Checks that both processes list what is there now, twice, and that it is not what they listed before.
+    /// Checks that both processes list the current state, twice, and that it differs from their
+    /// previous lists.
     async fn sees(&mut self, what: &str) {
         let rows = format!(
             "SELECT count(*) FROM backups WHERE server_id = '{}'",
@@ -58,7 +59,7 @@ impl Polled {
             assert_eq!(entries.len(), usize::try_from(total).unwrap(), "{what}");
             let mut kept = 0;
             for entry in entries {
-                // Details are read anew each time.
+                // Details are read again each time.
                 let uuid = entry["attributes"]["uuid"].as_str().unwrap();
                 let shown = client.show(uuid).await.attributes();
                 assert_eq!(entry["attributes"], shown, "{what}");
@@ -233,7 +234,7 @@ async fn a_list_shows_every_end_of_a_backup_at_once() {
     transaction.commit().await.unwrap();
     polled.sees("a deletion").await;
 
-    // The server itself, which then comes again under its old UUID.
+    // Deletes the server itself, which is then registered again with its old UUID.
     let server = polled.app.server.clone();
     let keep = DeleteServerArgs {
         backups: BackupsFate::Keep,
@@ -323,7 +324,8 @@ async fn what_answers_again_is_what_was_read_before_and_marks_decide() {
     let mut polled = Polled::new().await;
     let uuid = polled.one.create(json!({ "name": "First" })).await.uuid();
     polled.sees("a creation").await;
-    // A write that leaves no mark, which only somebody past the schema can do, shows that nothing is read again.
+    // A write without a new version, which is possible only past the schema, shows that the cache
+    // is used.
     let unseen = "ALTER TABLE backups DISABLE TRIGGER USER; UPDATE backups SET name = 'Unseen';
                   ALTER TABLE backups ENABLE TRIGGER USER";
     polled.app.sql().query(unseen).await;
@@ -362,7 +364,7 @@ async fn whoever_wrote_sees_it_in_every_process_while_others_write() {
                     let backup = BackupId::parse(&uuid).unwrap();
                     let renamed = backups::rename(&mut transaction, backup, &parsed).await;
                     renamed.unwrap();
-                    // Others commit in between.
+                    // Other transactions commit in between.
                     tokio::task::yield_now().await;
                     transaction.commit().await.unwrap();
                 }

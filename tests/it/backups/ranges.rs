@@ -1,4 +1,4 @@
-//! Parts of an archive: what a download that was interrupted asks for.
+//! Ranges of an archive: the requests of a download that was interrupted.
 
 use super::download::{ENCRYPTED, FILES, fetch, with_link_on};
 
@@ -29,7 +29,7 @@ async fn ranges_of_an_archive_are_given() {
             );
             assert!(part.bytes == whole[from..=to], "other bytes for {range}");
         }
-        // What makes no sense is none.
+        // An invalid range is ignored.
         for range in ["junk", "pages=1-2", "bytes=x-y"] {
             let answer = fetch(&nobody, &link, &[("range", range)]).await;
             assert_eq!(

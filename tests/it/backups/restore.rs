@@ -14,7 +14,7 @@ use crate::support::files;
 
 const BUSY: &str = "ConflictingServerStateException";
 
-/// A service with a server in it that was backed up and has been damaged since.
+/// A service with a server that was backed up and then damaged.
 async fn with_damage() -> (App, String) {
     let app = App::start().await;
     files::make_server(&app.directory);
@@ -27,14 +27,14 @@ fn damage(directory: &Path) {
     fs_err::remove_dir_all(directory.join("world")).unwrap();
     fs_err::write(directory.join("server.properties"), "motd=Broken\n").unwrap();
     fs_err::write(directory.join("new.txt"), "made later\n").unwrap();
-    // What was a folder is a file now, and the other way round.
+    // A former folder is a file now, and a former file a folder.
     fs_err::remove_dir(directory.join("plugins")).unwrap();
     fs_err::write(directory.join("plugins"), "a file").unwrap();
     fs_err::remove_file(directory.join("empty.txt")).unwrap();
     fs_err::create_dir(directory.join("empty.txt")).unwrap();
 }
 
-/// What restores have left beside the server's directory.
+/// Leftovers of restores beside the server's directory.
 fn leftovers(app: &App) -> Vec<String> {
     fs_err::read_dir(app.directory.parent().unwrap())
         .unwrap()
@@ -50,7 +50,7 @@ async fn a_restore_brings_back_what_was_and_nothing_else() {
     let uuid = app.backup().await;
     let before = files::tree(&app.directory);
     damage(&app.directory);
-    // The directory itself is the host's, not the backup's.
+    // The directory itself belongs to the host, not to the backup.
     files::set_mode(&app.directory, 0o2751);
     let answer = app.as_owner().restore(&uuid, json!({})).await;
     assert_eq!((answer.status, answer.bytes.len()), (202, 0));
@@ -167,7 +167,7 @@ async fn an_archive_that_is_missing_or_cut_short_fails_the_restore() {
     let restore = app.restored(&uuid).await;
     assert_eq!(restore["error"], "The stored archive is missing.");
     assert_eq!(files::tree(&app.directory), before);
-    // The archive is whole again, and so is the server.
+    // The archive is whole again, so the server can be restored.
     fs_err::write(&archive, whole).unwrap();
     assert_eq!(app.as_owner().restore(&uuid, json!({})).await.status, 202);
     assert_eq!(app.restored(&uuid).await["status"], "completed");

@@ -1,4 +1,4 @@
-//! `GET …/backups/{backup}`, and how servers and backups are named in paths.
+//! `GET …/backups/{backup}`, and the forms of server and backup IDs in paths.
 
 use serde_json::json;
 use uuid::Uuid;
@@ -90,7 +90,7 @@ async fn not_found_comes_before_a_missing_permission_and_that_before_the_body() 
         forbidden.into(),
     );
     assert_eq!(refused, expected);
-    // The body is looked at before the state of the backup.
+    // The body is checked before the state of the backup.
     let owner = app.as_owner();
     let bad = json!({ "truncate": "maybe" });
     assert_eq!(owner.restore(&backup, bad).await.status, 422);

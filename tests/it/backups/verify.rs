@@ -1,4 +1,4 @@
-//! `POST …/backups/{backup}/verify`, and the schedule that does the same.
+//! `POST …/backups/{backup}/verify`, and the schedule of verifications.
 
 use std::path::Path;
 use std::process::Command;
@@ -81,7 +81,7 @@ async fn a_whole_archive_passes_and_a_damaged_one_is_marked_until_it_is_whole_ag
     let backup = verified_anew(&app, &uuid).await;
     insta::assert_json_snapshot!("failed", redact("", &backup["verification"]));
     assert_eq!(backup["is_damaged"], true);
-    // It is told as it is, and what was known of it stays.
+    // The result says that the disk was away, and the previous result stays.
     assert_eq!(backup["status"], "completed");
     let listed = app.as_owner().list("").await.json();
     assert_eq!(listed["data"][0]["attributes"]["is_damaged"], true);
@@ -105,7 +105,7 @@ async fn a_whole_archive_passes_and_a_damaged_one_is_marked_until_it_is_whole_ag
         asked, &passed, asked, &failed, asked, &failed, asked, &failed, asked, &passed,
     ];
     assert_eq!(events(&app).await, expected);
-    // Webhooks and streams are told.
+    // Webhooks and streams receive the event.
     let told = "SELECT kind, error FROM notices WHERE kind LIKE 'verification.%' ORDER BY id";
     let told = app.sql().query(told).await;
     let kinds: Vec<_> = told.iter().map(|row| row[0].as_deref().unwrap()).collect();
@@ -157,7 +157,7 @@ async fn a_disk_that_is_away_makes_nothing_bad_and_nothing_well() {
         }
         app.stop_workers().await;
         assert_eq!(verify(&app.as_owner(), &uuid).await.status, 202);
-        // How long a disk that is away is tried is no matter here. A worker that starts wants its disk.
+        // The number of retries does not matter here. A worker needs its disk to start.
         let hide = "UPDATE jobs SET max_attempts = 1, node = 'later' WHERE state = 'available'";
         app.sql().query(hide).await;
         app.add_worker(&[]);
@@ -201,7 +201,7 @@ async fn only_completed_backups_are_verified_by_those_who_may_download() {
     assert_eq!(verify(&reader, &completed).await.status, 403);
     let downloader = app.as_subuser(&[Permission::Download]).await;
     assert_eq!(verify(&downloader, &completed).await.status, 202);
-    // The server's node is another one now, but the archive lies in the folder of this one.
+    // The server is on another node now, but the archive is in the folder of this one.
     assert_eq!(verified(&app, &completed).await["is_damaged"], false);
     app.stop().await;
 }
@@ -217,7 +217,7 @@ async fn a_backup_is_verified_once_at_a_time_however_often_it_is_asked_for() {
         assert_eq!(answer.status, 202);
         let backup = &answer.json()["attributes"];
         assert_eq!(backup["verification"]["status"], "queued", "{backup}");
-        // Nothing happens yet.
+        // Nothing is verified yet.
         assert_eq!(backup["progress"], Value::Null);
     }
     assert_eq!(jobs(&app).await, 1);
@@ -249,7 +249,7 @@ async fn the_schedule_verifies_what_has_gone_longest_without_and_leaves_the_rest
     ] {
         app.sql().query(rounds).await;
         app.add_worker(&settings);
-        // What a worker does at its start comes before it looks at leases again.
+        // The start-up tasks of a worker come before its next check of leases.
         app.backup().await;
         if expected == 1 {
             assert_eq!(
@@ -262,7 +262,7 @@ async fn the_schedule_verifies_what_has_gone_longest_without_and_leaves_the_rest
     }
     let backup = app.as_owner().show(&new).await.attributes();
     assert_eq!(backup["verification"], Value::Null);
-    // Nobody had asked.
+    // No caller requested it.
     assert_eq!(events(&app).await, [""; 0]);
     app.stop().await;
 }
@@ -276,7 +276,7 @@ async fn a_worker_verifies_by_itself_what_was_not_verified_for_as_long_as_the_se
     let backdate =
         format!("UPDATE backups SET completed_at = now() - interval '25 hours' WHERE id = '{old}'");
     app.sql().query(&backdate).await;
-    // A process of its own, that nobody tells anything.
+    // A separate process, which receives no notifications.
     let url = app.sql().url();
     let data = app.disk.parent().unwrap();
     let mut command = holdfast(&[("database.url", &url), ("verify.every_days", "1")]);
@@ -290,14 +290,14 @@ async fn a_worker_verifies_by_itself_what_was_not_verified_for_as_long_as_the_se
     app.stop().await;
 }
 
-/// Puts a pipe in the place of an archive: whoever opens it waits until something is written to it.
+/// Replaces an archive with a pipe: opening it blocks until something is written to it.
 fn block(archive: &Path) {
     fs_err::remove_file(archive).unwrap();
     let made = Command::new("mkfifo").arg(archive).status().unwrap();
     assert!(made.success());
 }
 
-/// Lets whoever waits for a pipe go on.
+/// Unblocks a reader that waits for a pipe.
 fn let_go(archive: &Path) {
     drop(
         fs_err::OpenOptions::new()

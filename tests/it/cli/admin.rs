@@ -1,4 +1,4 @@
-//! `holdfast admin …`: what it prints, and what it makes.
+//! `holdfast admin …`: its output, and its effects.
 
 use serde_json::{Value, json};
 
@@ -115,7 +115,7 @@ async fn what_admin_commands_print_has_exactly_these_keys() {
     database.drop().await;
 }
 
-/// Replaces what differs from run to run.
+/// Replaces values that differ from run to run.
 fn stable(answer: &Value, dir: &str) -> Value {
     let text = redact("", answer).to_string().replace(dir, "[dir]");
     let mut value: Value = serde_json::from_str(&text).unwrap();
@@ -258,7 +258,7 @@ async fn what_admin_commands_change_stands_in_the_operators_log_and_what_they_re
     admin.json(&["storage", "sweep"]);
     admin.json(&["storage", "verify", "--disk", "local"]);
     admin.json(&["key", "revoke", &key]);
-    // What is refused changes nothing, and what only looks neither.
+    // Refused commands change nothing, and neither do commands that only read.
     admin.failure(&["key", "revoke", &key]);
     admin.failure(&["user", "create", "--email", "A@example.com"]);
     admin.failure(&["webhook", "delete", &webhook]);

@@ -1,4 +1,4 @@
-//! `holdfast admin …`: what it refuses, and with which advice.
+//! `holdfast admin …`: its refusals, and the advice that they give.
 
 use super::Admin;
 use crate::support::app::variable;

@@ -1,4 +1,4 @@
-//! `holdfast archive …`: the engine by hand.
+//! `holdfast archive …`: the archive engine without the service.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ fn archive(folder: &Path, arguments: &[&str]) -> Ended {
     run(command.current_dir(folder))
 }
 
-/// A folder with a server in it, of which an archive was made.
+/// A folder with a server and an archive of it.
 fn with_archive() -> tempfile::TempDir {
     let folder = files::scratch();
     let server = folder.path().join("server");

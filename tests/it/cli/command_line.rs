@@ -1,4 +1,4 @@
-//! Command lines and settings, right and wrong.
+//! Valid and invalid command lines and settings.
 
 use super::Admin;
 use crate::support::app::{Setting, variable};
@@ -25,7 +25,7 @@ fn settings_that_are_wrong_are_all_told_at_once() {
     insta::assert_snapshot!("several_problems", told);
     assert!(!told.contains("too-short"), "a secret was shown");
 
-    // Other commands tell the same, on their one line, and make nothing.
+    // Other commands report the same in their one line, and create nothing.
     let data = folder.path().join("data");
     let mut command = holdfast(&wrong);
     let ended = run(command.arg("up").arg("--data").arg(&data));

@@ -1,4 +1,4 @@
-//! The commands that go on until they are stopped, and `demo`.
+//! The commands that run until they are stopped, and `demo`.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -86,7 +86,7 @@ async fn serve_and_worker_make_a_service_together() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_demo_shows_the_main_job_and_leaves_nothing() {
     let folder = files::scratch();
-    // Postgres may run as somebody else, who has to pass.
+    // PostgreSQL may run as another user, who must be able to enter the folder.
     files::set_mode(folder.path(), 0o711);
     let mut command = holdfast(&[]);
     command.arg("demo").env("TMPDIR", folder.path());
@@ -141,7 +141,7 @@ async fn a_data_folder_that_can_not_be_written_to_is_told() {
         );
     }
     assert_eq!(files::files_below(&closed), [""; 0]);
-    // A file is no folder for anybody.
+    // A file cannot be used as a folder, by any user.
     let file = folder.path().join("file");
     fs_err::write(&file, "x").unwrap();
     let mut command = holdfast(&[]);
@@ -150,7 +150,8 @@ async fn a_data_folder_that_can_not_be_written_to_is_told() {
     assert!(ended.failure().contains("can't be made"), "{ended:?}");
 }
 
-/// A program as a user whom modes bind; none, with a word on why, where that can't be.
+/// A command that runs as a user without root's rights; none, with a message, if that is not
+/// possible.
 fn as_ordinary_user(program: &Path) -> Option<Command> {
     if !is_root() {
         return Some(Command::new(program));

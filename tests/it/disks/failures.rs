@@ -1,5 +1,5 @@
-//! A bucket whose server dies, refuses, is full or is slow: each ends in a retry that succeeds, or in
-//! a failed backup with a sentence that helps.
+//! A bucket whose server dies, refuses, is full or is slow. Each case ends in a retry that
+//! succeeds, or in a failed backup with a helpful message.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use crate::support::proxy::Fault;
 use crate::support::s3::S3Server;
 use crate::support::{eventually, files};
 
-/// Asks for a backup, and returns how it ended.
+/// Requests a backup, and returns its final state.
 async fn backup(app: &App) -> Value {
     let uuid = app.as_owner().create(json!({})).await.uuid();
     app.ended(&uuid).await
@@ -29,7 +29,7 @@ async fn a_server_that_dies_in_the_middle_of_an_upload_and_comes_back_has_the_ba
     })
     .await;
     server.kill().await;
-    // Nothing answers until a try has failed.
+    // Nothing answers until an attempt has failed.
     eventually("the backup was tried", async || {
         let tried = "SELECT count(*) FROM jobs WHERE jsonb_array_length(errors) > 0";
         (app.sql().number(tried).await > 0).then_some(())
@@ -68,7 +68,7 @@ async fn a_server_that_stays_away_fails_the_backup_and_nothing_else() {
         backup["error"],
         "The storage `offsite` could not be reached."
     );
-    // Another disk is none of its business.
+    // Another disk is not affected.
     app.server.disk = Some(holdfast_domain::DiskName::parse("local").unwrap());
     app.save_server().await;
     app.backup().await;
@@ -130,7 +130,7 @@ async fn what_will_not_pass_fails_the_backup_with_a_sentence_that_helps() {
     make_server(&app);
     app.add_worker(&[]);
     for (status, code, expected) in table {
-        // The second part is refused: the upload has begun by then.
+        // The second part is refused, when the upload has already started.
         proxy.plan(move |_, first| match first.contains("partNumber=2") {
             true => Fault::Answer(status, code),
             false => Fault::None,
@@ -158,7 +158,7 @@ async fn a_damaged_or_missing_object_leaves_the_servers_files_alone() {
     app.add_worker(&[]);
     let uuid = app.backup().await;
     let before = files::tree(&app.directory);
-    // A download that is cut goes on where it was cut.
+    // A download that is cut continues at the same position.
     proxy.plan(
         |_, first| match first.starts_with("GET") && first.contains(".tar.gz") {
             true => Fault::CutAnswer(5_000_000),

@@ -1,5 +1,5 @@
-//! The whole life of a backup, the same on every kind of disk: made, shown, downloaded by a link that
-//! needs no header, restored, deleted.
+//! The whole life of a backup, the same on every kind of disk: create, show, download by a link
+//! that needs no header, restore, delete.
 
 use reqwest::Method;
 use reqwest::header::RANGE;
@@ -18,7 +18,8 @@ use crate::support::s3::S3Server;
 use crate::support::tls::Tls;
 use crate::support::{eventually, skipped};
 
-/// Lives the life on the service's default disk, which `disk` shows past the service.
+/// Runs the life of a backup on the service's default disk. `disk` shows that disk past the
+/// service.
 async fn live(app: &App, name: &str, disk: &Disk) {
     make_server(app);
     files::write(&app.directory.join("logs/old.log"), b"left out");
@@ -146,7 +147,7 @@ async fn in_an_encrypted_bucket_of_s3s() {
     app.stop().await;
 }
 
-/// A private key that protects nothing: it stands here.
+/// A private key that protects nothing, since it is published here.
 const IDENTITY: &str = "AGE-SECRET-KEY-1GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPQ4EGAEX";
 const ENCRYPTED_FOLDER: [(&str, &str); 2] = [
     ("storage.disks.local.encryption", "age"),
@@ -157,14 +158,14 @@ fn keys() -> Encryption {
     Encryption::new(true, &[], Some(IDENTITY)).unwrap()
 }
 
-/// A bucket of an emulator that the environment names, in a folder of this test's own, behind a gate that lets
-/// nobody pass but a service account and its links.
+/// A bucket of an emulator that the environment names, in a folder of this test, behind a gate that
+/// accepts only a service account and its links.
 struct AtGoogle {
     _google: Google,
     _gate: Proxy,
     _folder: tempfile::TempDir,
     settings: Vec<(&'static str, String)>,
-    /// The disk, past service and gate.
+    /// The disk, past the service and the gate.
     disk: Disk,
 }
 
@@ -242,8 +243,8 @@ async fn in_an_encrypted_bucket_of_google() {
     app.stop().await;
 }
 
-/// A server of one's own, whose certificate one's own authority has signed. The links are plain ones here: who
-/// downloads has to trust the authority as well.
+/// A server whose certificate is signed by a private authority. The links are plain HTTP here: with
+/// TLS, clients that download would need to trust the authority as well.
 #[tokio::test(flavor = "multi_thread")]
 async fn in_a_bucket_behind_tls() {
     let server = S3Server::start().await;
@@ -291,7 +292,7 @@ async fn a_backup_stays_on_its_disk_whatever_the_default_becomes() {
     app.add_worker(&[]);
     files::make_server(&app.directory);
     let far = app.backup().await;
-    // The server is given another disk, which new backups go to.
+    // The server gets another disk for its new backups.
     app.server.disk = Some(DiskName::parse("local").unwrap());
     app.save_server().await;
     let near = app.backup().await;

@@ -1,5 +1,5 @@
-//! What only a server can show that lists unfinished uploads, and that can be full: whatever ends an upload in its
-//! middle, nothing of it is left behind for long.
+//! Tests that need a server that lists unfinished uploads and can be full: wherever an upload ends
+//! in the middle, none of it stays for long.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -23,7 +23,7 @@ async fn a_killed_upload_is_swept_and_its_backup_made_again() {
     let disk = bucket.disk();
     let mut app = bucket.service().await;
     make_server(&app);
-    // What a worker has left that was killed long ago, in the last attempt that there was.
+    // The leftovers of a worker that was killed long ago, in its last attempt.
     let key = StorageKey::Archive(ArchiveKey {
         server: app.server.id,
         backup: BackupId(Uuid::new_v4()),
@@ -83,7 +83,7 @@ async fn a_killed_upload_is_swept_and_its_backup_made_again() {
     app.stop().await;
 }
 
-/// A proxy before the server, which lets the first part of an upload through and then nothing more.
+/// A proxy for the server that passes the first part of an upload and then nothing more.
 async fn dies_in_the_middle(bucket: &Bucket) -> Proxy {
     let is_dead = AtomicBool::new(false);
     Proxy::start(bucket.address(), move |_, head| {
@@ -138,7 +138,7 @@ async fn a_server_that_dies_in_the_middle_of_an_upload_and_stays_away_is_swept_w
     let disk = bucket.disk();
     assert_eq!(partials(&disk).await.len(), 1);
     proxy.plan(|_, _| Fault::None);
-    // Whoever begins to maintain looks at once, and then again and again.
+    // A new leader sweeps at once, and then repeatedly.
     app.stop_workers().await;
     app.add_worker(&[]);
     eventually("the upload is swept", async || {
@@ -172,7 +172,7 @@ async fn a_full_bucket_fails_the_backup_with_a_sentence_that_helps_and_keeps_not
     let why = "The storage `offsite` has no space left for this backup.";
     assert_eq!(backup["error"], why);
     let disk = bucket.disk();
-    // Parts that were on their way are taken back behind the answer.
+    // Parts in transit are discarded after the answer.
     eventually("no parts are left", async || {
         partials(&disk).await.is_empty().then_some(())
     })

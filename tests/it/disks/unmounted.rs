@@ -1,4 +1,4 @@
-//! A folder that is a disk and is not mounted when a process starts: it is not taken for an empty one.
+//! A folder of a disk that is not mounted when a process starts is not treated as an empty disk.
 
 use rustix::process::Signal;
 use serde_json::json;
@@ -15,7 +15,7 @@ async fn a_disk_that_is_not_mounted_at_the_start_is_told_of_and_waited_for_and_n
     app.stop_workers().await;
     let away = app.beside("away");
     fs_err::rename(&app.disk, &away).unwrap();
-    // The place where it would be mounted.
+    // The mount point.
     fs_err::create_dir(&app.disk).unwrap();
     let url = app.sql().url();
     let data = app.disk.parent().unwrap();
@@ -45,7 +45,7 @@ async fn a_disk_that_is_not_mounted_at_the_start_is_told_of_and_waited_for_and_n
     assert_eq!(app.sql().number(missing).await, 0);
     assert_eq!(files::files_below(&app.disk), [""; 0], "nothing was made");
 
-    // It is mounted, and nobody has to start anything again.
+    // It is mounted now, and no process needs a restart.
     fs_err::remove_dir(&app.disk).unwrap();
     fs_err::rename(&away, &app.disk).unwrap();
     let uuid = owner.create(json!({})).await.uuid();

@@ -1,5 +1,5 @@
-//! Clocks that are wrong, and clocks that jump. Leases go by the database's, so no worker's matters. It takes
-//! Debian's `libfaketime`.
+//! Wrong clocks and clocks that jump. Leases depend on the clock of the database, so the clock of a
+//! worker does not matter. Needs Debian's `libfaketime`.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use crate::support::app::{App, variable};
 use crate::support::process::{Process, holdfast};
 use crate::support::{files, skipped};
 
-/// Where the system has the library that lies about the time.
+/// The path of the library that fakes the time.
 fn faketime() -> Option<PathBuf> {
     let folders = fs_err::read_dir("/usr/lib").into_iter().flatten();
     let mut places =
@@ -23,14 +23,14 @@ fn faketime() -> Option<PathBuf> {
     found
 }
 
-/// A worker whose clock is as `clock` says, which may change.
+/// A worker whose clock shows `clock`, which may change.
 fn start_worker(app: &App, library: &Path, clock: &Path) -> Process {
     let url = app.sql().url();
     let mut command = holdfast(&[("worker.lease_seconds", "5"), SLOWLY]);
     command.env(variable(&("database.url", "")).0, url);
     command.env("LD_PRELOAD", library);
     command.env("FAKETIME_TIMESTAMP_FILE", clock);
-    // The kernel's own clock of elapsed time does not jump either.
+    // The kernel's monotonic clock does not jump.
     command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
     command.env("FAKETIME_NO_CACHE", "1");
     let data = app.disk.parent().unwrap();

@@ -1,4 +1,5 @@
-//! The database goes away in the middle, for longer than leases last; its connections are cut; it takes no writes.
+//! The database is away for longer than leases last, its connections are cut, or it accepts no
+//! writes.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ const LEASE: Duration = Duration::from_secs(5);
 async fn a_finished_archive_is_kept_although_its_lease_ran_out_while_the_database_was_away() {
     let mut app = App::without_worker(&[("worker.lease_seconds", "5")]).await;
     make_server(&app);
-    // Three that look for leases that have run out, one of which has the job.
+    // Three workers that look for expired leases. One of them has the job.
     for _ in 0..3 {
         app.add_worker(&[SLOWLY]);
     }
@@ -46,7 +47,8 @@ async fn a_finished_archive_whose_backup_is_gone_when_the_database_is_back_is_re
     under_way(&app).await;
     app.sql().take_away().await;
     finished(&app).await;
-    // As if another worker had finished it, and somebody had deleted it, while this one was cut off.
+    // As if, while this worker was cut off, another had finished the backup and a user had deleted
+    // it.
     let deleted = "DELETE FROM jobs; DELETE FROM backups";
     app.sql().query_away(deleted).await;
     app.sql().bring_back().await;
@@ -103,7 +105,7 @@ async fn a_database_that_takes_no_writes_is_told_with_503_and_waited_for() {
         (Method::POST, format!("/{done}/restore")),
         (Method::POST, format!("/{uuid}/cancel")),
         (Method::PUT, format!("/{done}/rename")),
-        // Who gets an archive is written down.
+        // Downloads write to the audit log.
         (Method::GET, format!("/{done}/download")),
     ] {
         let request = owner.request(method.clone(), &path);
@@ -113,7 +115,7 @@ async fn a_database_that_takes_no_writes_is_told_with_503_and_waited_for() {
         assert_eq!((status, code.as_str()), expected, "{method} {path}");
         assert_eq!(answer.header("retry-after"), "5", "{method} {path}");
     }
-    // What only reads goes on.
+    // Requests that only read still work.
     assert_eq!(owner.show(&done).await.attributes(), before);
     assert_eq!(owner.list("").await.status, 200);
     let archive = app.archive(&uuid);
@@ -141,7 +143,7 @@ async fn who_reads_does_not_hear_of_connections_that_were_cut_while_nothing_was_
     let uuid = app.backup().await;
     let owner = app.as_owner();
     for _ in 0..20 {
-        // Some of the pool's connections were used a moment ago.
+        // Some connections of the pool were used a moment ago.
         let asked = (0..8).map(|_| owner.show(&uuid));
         futures_util::future::join_all(asked).await;
         app.sql().cut().await;

@@ -1,4 +1,5 @@
-//! Full disks: that of the archives, that of a server, and that of Postgres. Small ones of our own, which takes root.
+//! Full disks: that of the archives, that of a server, and that of PostgreSQL. They are small file
+//! systems that the test mounts, which needs root.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -39,7 +40,7 @@ impl SmallDisk {
         None
     }
 
-    /// Writes until there is no room left.
+    /// Writes until the disk is full.
     fn fill(&self) {
         let mut file = fs_err::File::create(self.ballast()).unwrap();
         for size in [1 << 20, 4096, 1] {
@@ -59,7 +60,7 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // Lazily: a test that has failed may still have files open.
+        // A lazy unmount, since a failed test may still have open files.
         let _ = Command::new("umount").arg("-l").arg(&self.0).status();
     }
 }
@@ -192,7 +193,7 @@ async fn a_postgres_whose_disk_is_full_is_told_with_503_and_waited_for() {
     let uuid = app.backup().await;
     let owner = app.as_owner();
     disk.fill();
-    // As long as there is room in pages that are there, it takes what comes.
+    // PostgreSQL accepts writes as long as existing pages have space.
     let refused = eventually("the disk is really full", async || {
         let rename = owner.request(Method::PUT, &format!("/{uuid}/rename"));
         let answer = send(rename.json(&json!({"name": "x".repeat(190)}))).await;
@@ -214,7 +215,7 @@ async fn a_postgres_whose_disk_is_full_is_told_with_503_and_waited_for() {
     postgres.stop().await.unwrap();
 }
 
-/// A migrated cluster of a test's own.
+/// A migrated cluster for one test.
 pub(super) async fn start_postgres(folder: &Path) -> PrivatePostgres {
     let options = PostgresOptions::new(folder);
     let postgres = PrivatePostgres::start(&options).await.unwrap();

@@ -1,5 +1,5 @@
-//! File systems that hang, as one does whose server in the network is gone: whoever looks into them waits until they
-//! answer. A worker that is told to stop, and whoever calls a backup off, can't wait for that.
+//! File systems that hang, like one whose network server is gone: a read blocks until they answer.
+//! Stopping a worker and cancelling a backup must not wait for that.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::support::app::App;
 use crate::support::client::send;
 use crate::support::{eventually, files, is_root, skipped};
 
-/// A file system of FUSE's that nobody serves. It answers, with errors, once it is dropped.
+/// A FUSE file system without a server. It returns errors once it is dropped.
 struct Hanging {
     folder: PathBuf,
     holder: Child,
@@ -27,7 +27,7 @@ impl Hanging {
             return None;
         }
         fs_err::create_dir_all(folder).unwrap();
-        // It hangs for as long as somebody has its other end open.
+        // It hangs as long as its other end is open.
         let script = r#"exec 3<>/dev/fuse
             mount -i -t fuse -o fd=3,rootmode=40000,user_id=0,group_id=0 hanging "$1" && echo mounted || exit 1
             exec sleep 120"#;
@@ -53,7 +53,7 @@ impl Hanging {
 
 impl Drop for Hanging {
     fn drop(&mut self) {
-        // It may have ended, when it could not be mounted.
+        // It may have ended already if it could not be mounted.
         let _ = self.holder.kill();
         let _ = self.holder.wait();
         let _ = Command::new("umount").arg("-l").arg(&self.folder).status();
@@ -102,7 +102,7 @@ async fn a_backup_that_scans_a_file_system_that_hangs_can_be_called_off_and_hold
     let cancel = owner.request(Method::POST, &format!("/{uuid}/cancel"));
     assert_eq!(send(cancel).await.status, 204);
     assert_eq!(app.ended(&uuid).await["status"], "failed");
-    // The one hand of the worker is free again.
+    // The only slot of the worker is free again.
     let other = app.another_server("other").await;
     files::make_server(&other.directory);
     let of_other = owner.about(&other.id.to_string());
@@ -139,7 +139,8 @@ async fn a_restore_whose_staging_folder_hangs_is_left_to_its_lease_by_a_worker_t
         (backup["restore"]["status"] == "running").then_some(())
     })
     .await;
-    // It ends although its thread does not, which has the job's claim, but nobody who keeps it.
+    // The process ends although its thread still blocks. The thread has the job's claim, but
+    // nothing extends the lease.
     app.stop_workers().await;
     assert_eq!(files::tree(&app.directory), damaged);
     drop(hanging);

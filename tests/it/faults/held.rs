@@ -1,5 +1,6 @@
-//! A restore that is held where everything is verified and unpacked and nothing is touched: its worker is told to stop
-//! there, or paused for longer than its lease lasts. What holds it is a command that says whether the server runs.
+//! A restore that is held after everything is verified and unpacked, and before anything is
+//! touched. Its worker is asked to stop there, or is paused for longer than its lease. The command
+//! that says whether the server runs holds it.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
@@ -13,7 +14,7 @@ use crate::support::app::{App, Setting, variable};
 use crate::support::process::{Process, holdfast};
 use crate::support::{eventually, files};
 
-/// A worker's power driver whose second answer, the one before the exchange, waits.
+/// A worker's power driver whose second answer, the one before the exchange, blocks.
 struct Held {
     folder: PathBuf,
     command: String,
@@ -58,7 +59,7 @@ impl Held {
     }
 }
 
-/// What restores have beside the server's directory.
+/// Folders of restores beside the server's directory.
 fn staging(app: &App) -> Vec<String> {
     let beside = fs_err::read_dir(app.directory.parent().unwrap()).unwrap();
     let names = beside.map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -67,7 +68,7 @@ fn staging(app: &App) -> Vec<String> {
         .collect()
 }
 
-/// A backup, and a server that is not as it was then.
+/// A backup, and a server that has changed since.
 async fn scene(app: &mut App) -> (String, PathBuf) {
     make_server(app);
     app.add_worker(&[]);
@@ -117,7 +118,7 @@ async fn a_worker_that_is_paused_in_the_middle_of_a_restore_beyond_its_lease_ove
         (app.sql().number(attempt).await > 1).then_some(())
     })
     .await;
-    // It holds the directory still, so that the other one could not touch it either.
+    // It still holds the lock of the directory, so the other one could not touch it either.
     assert!(new.exists());
     held.let_go();
     paused.signal(Signal::CONT);
@@ -125,7 +126,7 @@ async fn a_worker_that_is_paused_in_the_middle_of_a_restore_beyond_its_lease_ove
     if restore["status"] == "completed" {
         assert!(!new.exists());
     } else {
-        // It woke up too slowly for the other's last try.
+        // It woke up too slowly for the other's last attempt.
         let busy = "Another process is restoring this server. Nothing was changed.";
         assert_eq!(restore["error"], busy);
         assert!(new.exists());
@@ -140,7 +141,7 @@ async fn a_worker_that_is_paused_in_the_middle_of_a_restore_beyond_its_lease_ove
     assert!(has_noticed, "{log}");
     assert!(after.exists());
     assert_eq!(staging(&app), [""; 0]);
-    // Whoever has put the files back, perhaps the same worker, did so in a later attempt.
+    // The worker that restored the files, perhaps the same one, did so in a later attempt.
     let later = "SELECT count(*) FROM jobs WHERE kind = 'restore_backup' AND attempt > 1
                  AND errors -> 0 ->> 'sentence' = 'The process that worked on it stopped responding.'";
     assert_eq!(app.sql().number(later).await, 1);

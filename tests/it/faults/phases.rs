@@ -1,4 +1,5 @@
-//! Called off, or told to stop, in each phase of a job, held there by a bucket's server that has fallen silent.
+//! Jobs that are cancelled, or whose worker is asked to stop, in each phase. A bucket's server that
+//! does not answer holds them there.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,13 +14,13 @@ use crate::support::proxy::{Fault, Proxy};
 use crate::support::s3::S3Server;
 use crate::support::{eventually, files};
 
-/// The requests that a phase consists of.
+/// The requests of a phase.
 type Belongs = fn(&str) -> bool;
 
 /// The phases of a backup that wait for the bucket.
 const OF_A_BACKUP: [(&str, Belongs); 3] = [
     ("before anything is read", |first| {
-        // Of this one backup: others ask for the whole bucket.
+        // Requests for this backup only: others list the whole bucket.
         let of_one = first.matches("%2F").count() > 1;
         first.starts_with("GET") && first.contains("list-type") && of_one
     }),
@@ -31,7 +32,7 @@ const OF_A_BACKUP: [(&str, Belongs); 3] = [
     }),
 ];
 
-/// Lets nothing of a phase through, ever, once a job gets there.
+/// Blocks all requests of a phase once a job gets there.
 struct Silence {
     reached: Arc<AtomicBool>,
 }
@@ -50,7 +51,7 @@ impl Silence {
         Self { reached }
     }
 
-    /// Waits until somebody waits in vain; the others' requests go through again.
+    /// Waits until a request is blocked. Other requests then pass again.
     async fn holds(&self, proxy: &Proxy) {
         eventually("the phase is reached", async || {
             self.reached.load(Ordering::SeqCst).then_some(())
@@ -60,7 +61,7 @@ impl Silence {
     }
 }
 
-/// Nobody has the job, and no attempt was counted.
+/// No worker has the job, and no attempt was counted.
 pub(super) async fn assert_given_back(app: &App, when: &str) {
     let given_back = "SELECT count(*) FROM jobs
                       WHERE state = 'available' AND attempt = 0 AND jsonb_array_length(errors) = 0";

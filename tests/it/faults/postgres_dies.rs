@@ -1,4 +1,4 @@
-//! Postgres itself is killed in the middle of a backup, and comes back; or it hangs.
+//! PostgreSQL is killed in the middle of a backup and restarted, or it hangs.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -99,7 +99,7 @@ fn signal_all(cluster: &Path, signal: Signal) {
     for entry in fs_err::read_dir("/proc").unwrap() {
         let path = entry.unwrap().path();
         let stat = fs_err::read_to_string(path.join("stat")).unwrap_or_default();
-        // What stands behind the name, which may hold anything: the state, and the parent.
+        // The fields after the name, which may contain anything: the state, and the parent.
         let parent = stat.rsplit(')').next().unwrap().split_whitespace().nth(1);
         if parent.and_then(|parent| parent.parse().ok()) == Some(postmaster.as_raw_nonzero().get())
         {

@@ -1,13 +1,13 @@
-//! The commands in the pages: every `holdfast …` is one that the program knows, with options that it has.
+//! The commands in the documents: every `holdfast …` exists, with all its options.
 
 use crate::support::process::{holdfast, run};
 
-/// What may stand before the program's name.
+/// Words that may precede the program's name.
 const BEFORE: [&str; 9] = [
     "sudo", "-E", "docker", "compose", "exec", "-T", "api", "worker", "until",
 ];
 
-/// The arguments of every command of a page, from its shell blocks and from between backticks.
+/// Returns the arguments of every command of a page, from its shell blocks and code spans.
 pub(super) fn of(page: &str) -> Vec<Vec<String>> {
     let mut commands = Vec::new();
     let mut block: Option<bool> = None;
@@ -30,9 +30,9 @@ pub(super) fn of(page: &str) -> Vec<Vec<String>> {
                 }
             }
             Some(false) => {}
-            // What stands for several commands, or leaves something out, is none.
+            // A span that abbreviates several commands, or leaves something out, is skipped.
             None => {
-                // One that goes on in the next line is left out.
+                // A span that continues in the next line is skipped.
                 let whole = line.matches('`').count() / 2;
                 let spans = line.split('`').skip(1).step_by(2).take(whole);
                 let whole = spans.filter(|span| !span.contains(['|', '…', '[']));
@@ -43,7 +43,7 @@ pub(super) fn of(page: &str) -> Vec<Vec<String>> {
     commands
 }
 
-/// The arguments of a line that runs the program.
+/// Returns the arguments of a line that runs the program.
 fn arguments(line: &str) -> Option<Vec<String>> {
     let line = line.split(" #").next().unwrap_or_default();
     let mut words = line.split_whitespace();
@@ -84,7 +84,7 @@ fn every_command_of_the_pages_is_one() {
             continue;
         }
         for arguments in of(&fs_err::read_to_string(&page).unwrap()) {
-            // It complains of what it does not know before it comes to the last word.
+            // The program reports an unknown word before it reaches `--help`.
             let ended = run(holdfast(&[]).args(&arguments).arg("--help"));
             let page = page.display();
             assert_eq!(ended.code, Some(0), "{page}: {arguments:?}: {ended:?}");
@@ -92,7 +92,7 @@ fn every_command_of_the_pages_is_one() {
         }
     }
     assert!(found > 40, "{found}");
-    // This would not pass for one.
+    // An unknown option must fail.
     let unknown = of("`holdfast admin server create --no-such-option`");
     let ended = run(holdfast(&[]).args(&unknown[0]).arg("--help"));
     assert_ne!(ended.code, Some(0), "{ended:?}");

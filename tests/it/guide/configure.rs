@@ -1,7 +1,7 @@
-//! Makes the page of settings out of `config/default.toml`: its sections, and each key with its default and its
-//! comment.
+//! Generates the page of settings from `config/default.toml`: its sections, and each key with its
+//! default and its comment.
 
-/// The page.
+/// Returns the page.
 pub(super) fn page(settings: &str) -> String {
     let mut page = Page::default();
     for line in settings.lines() {
@@ -67,7 +67,7 @@ impl Page {
         }
     }
 
-    /// Writes down what was said of no key.
+    /// Writes the comments that belong to no key.
     fn end_paragraphs(&mut self) {
         for paragraph in self.comment.split(String::is_empty) {
             if !paragraph.is_empty() {

@@ -1,4 +1,5 @@
-//! One worker leads; when it goes, dies or is paused, another does. What it prunes is what nobody asks for.
+//! One worker leads. If it ends, dies or is paused, another takes over. The leader prunes rows that
+//! are no longer needed.
 
 use rustix::process::Signal;
 use serde_json::json;
@@ -8,7 +9,7 @@ use crate::support::app::App;
 use crate::support::process::{Process, holdfast};
 use crate::support::{eventually, files};
 
-/// Which worker has led last: the one that wrote the newest line of retention.
+/// The worker that led last: the one that wrote the newest row about retention.
 fn leader(app: &App) -> Option<String> {
     let line = lines(app, "retention").into_iter().next()?;
     line["worker"].as_str().map(str::to_owned)
@@ -36,7 +37,7 @@ async fn another_worker_leads_when_the_one_that_did_is_paused_or_killed() {
         leader(&app).filter(|name| *name != paused)
     })
     .await;
-    // It finds out, and leads no more.
+    // It notices, and stops leading.
     first.signal(Signal::CONT);
     let mut third = start();
     second.signal(Signal::KILL);
@@ -105,7 +106,7 @@ async fn what_has_ended_is_pruned_but_for_what_somebody_may_still_ask_for() {
              DELETE FROM maintenance_runs WHERE task = 'pruning'",
         )
         .await;
-    // Nobody works on this node, so that nothing else happens.
+    // This node has no worker, so nothing else happens.
     app.add_worker(&[("worker.node", "elsewhere")]);
     let line = eventually("the old is pruned", async || {
         let lines = lines(&app, "pruning");
@@ -114,7 +115,7 @@ async fn what_has_ended_is_pruned_but_for_what_somebody_may_still_ask_for() {
             .find(|line| !line["finished_at"].is_null())
     })
     .await;
-    // The creation, the older restore, the one that was called off, and one of those that failed.
+    // The creation, the older restore, the cancelled job, and one of the failed ones.
     let counts = json!({"activity": 1, "jobs": 4, "operations": 0, "rates": 1, "runs": 1});
     assert_eq!((&line["counts"], &line["error"]), (&counts, &json!(null)));
     let left = app
@@ -134,7 +135,7 @@ async fn what_has_ended_is_pruned_but_for_what_somebody_may_still_ask_for() {
             "restore_backup completed",
         ]
     );
-    // The backup still tells of its restore.
+    // The backup still shows its restore.
     let shown = app.as_owner().show(&uuid).await.attributes();
     assert_eq!(shown["restore"]["status"], "completed");
     app.stop().await;

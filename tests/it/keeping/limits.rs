@@ -1,4 +1,4 @@
-//! Limits at their value, one below and one above it, and when many ask at once.
+//! Limits: at their value, one below and one above it, and with many requests at once.
 
 use futures_util::future::join_all;
 use serde_json::json;
@@ -70,7 +70,7 @@ async fn of_many_requests_at_once_for_the_last_room_of_a_quota_one_gets_it() {
     app.save_server().await;
     let owner = app.as_owner();
     let mut created = 0;
-    // One at a time runs of a server, so that the next comes as soon as the one before has completed.
+    // A server has one job at a time, so the next is requested when the previous one has completed.
     eventually("the quota is used up", async || {
         let answers = join_all((0..10).map(|_| owner.create(json!({})))).await;
         created += answers.iter().filter(|answer| answer.status == 200).count();
@@ -84,7 +84,8 @@ async fn of_many_requests_at_once_for_the_last_room_of_a_quota_one_gets_it() {
     app.stop().await;
 }
 
-/// Has several workers make backups of servers, one each, and says how many of those ran at once at most.
+/// Has several workers make backups of several servers, one each, and returns how many ran at once
+/// at most.
 async fn at_once(per_node: &str, per_disk: &str, servers: u32) -> i64 {
     let settings = [
         ("limits.jobs_per_node", per_node),
@@ -93,7 +94,7 @@ async fn at_once(per_node: &str, per_disk: &str, servers: u32) -> i64 {
         ("maintenance.interval_seconds", "604800"),
     ];
     let mut app = App::without_worker(&settings).await;
-    // What ran at once is written down by the database itself: no look from outside sees every moment.
+    // The database itself records what ran at once: an outside observer would miss moments.
     app.sql()
         .query(
             "CREATE TABLE at_once (running bigint);
@@ -130,7 +131,7 @@ async fn at_once(per_node: &str, per_disk: &str, servers: u32) -> i64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn workers_together_run_no_more_than_a_node_may_have() {
-    // Fewer than the bound, as many, and more: the first who asks takes all there is room for.
+    // Fewer servers than the limit, as many, and more.
     for (servers, expected) in [(2, 2), (3, 3), (8, 3)] {
         assert_eq!(at_once("3", "0", servers).await, expected, "of {servers}");
     }

@@ -1,4 +1,5 @@
-//! Old backups go, the last good one and locked ones don't, and whoever asks sees beforehand which and why.
+//! Old backups are deleted, except locked ones and the last good one. Users can see beforehand
+//! which ones, and why.
 
 use serde_json::{Value, json};
 
@@ -65,7 +66,7 @@ async fn a_dry_run_says_what_would_go_and_why_and_a_run_has_it_go() {
             .iter()
             .all(|row| row["job"].is_null())
     );
-    // What stays is told as well if wanted, each with its reason.
+    // Kept backups are shown on request, each with its reason.
     let short = app.server.id.short();
     let kept = admin(
         &app,
@@ -83,7 +84,7 @@ async fn a_dry_run_says_what_would_go_and_why_and_a_run_has_it_go() {
     assert_eq!(reason(&newest), "it is the newest that completed");
     assert_eq!(reason(&locked), "it is locked");
     assert_eq!(reason(&old), "it is not older than 90 days");
-    // Nothing has happened yet.
+    // Nothing was deleted yet.
     assert_eq!(app.sql().number("SELECT count(*) FROM backups").await, 5);
 
     let archive = app.archive(&oldest);
@@ -101,7 +102,8 @@ async fn a_dry_run_says_what_would_go_and_why_and_a_run_has_it_go() {
     for uuid in [&locked, &old, &newest] {
         assert_eq!(app.as_owner().show(uuid).await.status, 200);
     }
-    // The audit log says that it was the service, and why; the list of maintenance says how many.
+    // The audit log says that the service deleted it, and why. The list of maintenance runs has the
+    // number.
     let told = "SELECT properties ->> 'reason' FROM activity
                 WHERE event = 'server:backup.delete' AND actor_id IS NULL ORDER BY 1";
     let rows = app.sql().query(told).await;
@@ -141,7 +143,7 @@ async fn a_worker_has_old_backups_go_by_itself_but_never_the_last_good_one() {
     for (uuid, days) in [(&older, 300), (&good, 200), (&missing, 100)] {
         age(&app, uuid, days).await;
     }
-    // The archive of the newest is known to be missing: it protects nobody.
+    // The archive of the newest is missing, so it does not count as good.
     app.sql()
         .query(&format!(
             "UPDATE backups SET missing_since = now() WHERE id = '{missing}'"
@@ -209,7 +211,8 @@ async fn rules_of_the_settings_thin_out_and_a_server_may_have_days_of_its_own() 
         told(&rows),
         [(uuids[1].clone(), old.clone()), (uuids[0].clone(), old)]
     );
-    // Rules of its own, too, and then days are about what those don't decide.
+    // The server has rules of its own, too. Days then apply only to backups that the rules do not
+    // decide.
     let short = app.server.id.short();
     let set = |rules: &str| admin(&app, &[], &["server", "set", &short, "--keep", rules]);
     assert_eq!(set("last=1").json()["keep"], "last=1");
@@ -230,7 +233,7 @@ async fn rules_of_the_settings_thin_out_and_a_server_may_have_days_of_its_own() 
             .contains("must be `settings`, or some of within=DAYS")
     );
     assert_eq!(set("settings").json()["keep"], Value::Null);
-    // Those two commands have stored the row as it was with them.
+    // Stores the test's own copy of the row again.
     app.server.limits.retention_days = Some(0);
     app.save_server().await;
     assert_eq!(
@@ -258,7 +261,7 @@ async fn what_is_restored_or_being_deleted_is_left_alone_and_nothing_is_asked_fo
         ask(),
         [(old.clone(), "it is older than 90 days".to_owned())]
     );
-    // Its deletion waits for a worker: it is as good as gone.
+    // Its deletion waits for a worker. For retention it no longer exists.
     assert_eq!(ask(), []);
     assert_eq!(app.as_owner().lock(&old, json!({})).await.status, 404);
     let deletions = "SELECT count(*) FROM jobs WHERE kind = 'delete_backup'";

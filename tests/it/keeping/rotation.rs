@@ -1,4 +1,5 @@
-//! At its limit a server that rotates may have one more, for which its oldest goes once the new one is there.
+//! A server with rotation may exceed its limit by one backup. Its oldest is deleted once the new
+//! one is complete.
 
 use serde_json::json;
 
@@ -39,7 +40,7 @@ async fn row_16_the_oldest_unlocked_goes_once_the_new_one_has_completed() {
     let second = app.backup().await;
     let third = app.backup().await;
     becomes(&app, &[&third, &first]).await;
-    // One that fails makes nothing go.
+    // A backup that fails deletes nothing.
     let failed = app.failed_backup().await;
     assert_eq!(
         uuids(&app).await,
@@ -99,7 +100,7 @@ async fn of_many_requests_at_once_one_passes_the_limit_and_none_while_another_wa
     );
     let counted = "SELECT count(*) FROM backups WHERE state IN ('creating', 'completed')";
     assert_eq!(app.sql().number(counted).await, 2);
-    // The new one completes, but the deletion of the old one is not done: no other may come.
+    // The new backup completes, but the old one is not deleted yet: no other may be created.
     app.add_worker(&[]);
     let new = accepted[0].uuid();
     app.ended(&new).await;

@@ -1,4 +1,5 @@
-//! Orphans, both ways: what is left over goes when it is old, what nobody knows stays, what is missing is told.
+//! Sweeps in both directions: old orphans are removed, unknown objects stay, and missing archives
+//! are reported.
 
 use std::fs::FileTimes;
 use std::path::{Path, PathBuf};
@@ -35,7 +36,7 @@ fn sweep(app: &App, arguments: &[&str]) -> Value {
     admin(app, &[], &arguments).json()[0].clone()
 }
 
-/// The files of the disk, without its mark.
+/// The files of the disk, without its marker.
 fn stored(app: &App) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for folder in fs_err::read_dir(&app.disk).unwrap() {
@@ -49,7 +50,7 @@ fn stored(app: &App) -> Vec<PathBuf> {
     found
 }
 
-/// A service that does nothing by itself.
+/// A service without maintenance.
 async fn quiet_app() -> App {
     let app = App::start_with(&[
         ("maintenance.interval_seconds", "604800"),
@@ -76,12 +77,12 @@ async fn only_what_is_old_and_proven_to_be_left_over_goes() {
         app.backup().await,
     );
     assert_eq!(app.as_owner().delete(&deleted).await.status, 204);
-    // Archives of attempts that did not count, and of a backup that was deleted.
+    // Archives of attempts that did not count, and of a deleted backup.
     let other_attempt = object(&app, server, &format!("{kept}.2.tar.gz"), true);
     let of_failed = object(&app, server, &format!("{failed}.tar.gz"), true);
     let of_deleted = object(&app, server, &format!("{deleted}.3.tar.gz"), true);
     let too_young = object(&app, server, &format!("{failed}.2.tar.gz"), false);
-    // What this database knows nothing of: perhaps it is newer than this database.
+    // An object that this database does not know. It may be newer than the database.
     let unknown = object(&app, server, &format!("{}.tar.gz", Uuid::new_v4()), true);
     let foreign = object(
         &app,
@@ -128,7 +129,7 @@ async fn only_what_is_old_and_proven_to_be_left_over_goes() {
         (&json!(false), &json!(9))
     );
 
-    // Only who says so has the unknown go, and what is needed not even then.
+    // Unknown objects are removed only on request, and never those that a backup needs.
     let all = sweep(&app, &["--unknown"]);
     assert_eq!(counts(&all), [0, 1, 2, 0, 2, 0], "{all}");
     assert!(!unknown.exists() && !foreign.exists() && own.exists());
@@ -155,7 +156,7 @@ async fn a_database_that_has_lost_everything_sweeps_nothing_away() {
     let before = stored(&app);
     assert_eq!(before.len(), 9);
     app.stop_workers().await;
-    // First it is an older copy of itself, in which the backups are not there yet; then it is empty.
+    // First the database is an older copy, in which the backups do not exist yet. Then it is empty.
     for loss in [
         "DELETE FROM backups; DELETE FROM jobs; DELETE FROM activity",
         "DELETE FROM servers",
@@ -168,7 +169,8 @@ async fn a_database_that_has_lost_everything_sweeps_nothing_away() {
         ]);
         let line = eventually("the disk was swept", async || {
             let lines = lines(&app, "sweep");
-            // At first the disk may still be the last worker's, whose session Postgres has yet to end.
+            // At first the disk may still belong to the previous worker, whose session PostgreSQL
+            // has not ended yet.
             let another = |line: &Value| {
                 let error = line["error"].as_str();
                 error.is_some_and(|error| error.starts_with("another process"))
@@ -216,7 +218,7 @@ async fn a_backup_whose_archive_is_missing_is_marked_until_it_is_found_again() {
     fs_err::rename(&hidden, &archive).unwrap();
     assert_eq!(sweep(&app, &[])["found_again"], 1);
     assert_eq!(app.sql().number(&marked).await, 0);
-    // A whole disk that is away says nothing about what lies on it.
+    // While a whole disk is away, nothing is known about its contents.
     let away = app.beside("away");
     fs_err::rename(&app.disk, &away).unwrap();
     fs_err::create_dir(&app.disk).unwrap();
@@ -241,7 +243,8 @@ async fn partial_uploads_of_attempts_that_have_ended_go_and_those_of_running_one
         &format!(".{}.tar.gz.partial", Uuid::new_v4()),
         true,
     );
-    // A third attempt runs: what the second has left is over, what the third writes is not.
+    // A third attempt runs. The leftovers of the second are removed; the files of the third are
+    // not.
     let running = Uuid::new_v4();
     app.sql()
         .query(&format!(

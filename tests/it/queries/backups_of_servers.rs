@@ -1,4 +1,4 @@
-//! Backups, and what a server already has of them.
+//! Backups, and the totals of a server.
 
 use futures_util::future::join_all;
 use uuid::Uuid;

@@ -1,4 +1,4 @@
-//! How many jobs run at once on a node and with a disk, whatever races.
+//! Limits on jobs that run at once on a node and with a disk, under races.
 
 use futures_util::future::join_all;
 use uuid::Uuid;
@@ -58,7 +58,7 @@ async fn a_node_has_as_many_jobs_as_it_may_and_one_more_when_one_has_ended() {
     let fixture = Fixture::new().await;
     fixture.waiting(6, "local", "local").await;
     let bounds = bounds(3, 0);
-    // Below the bound, at it, and above it.
+    // Below the limit, at it, and above it.
     let first = fixture.claimed("local", 2, &bounds).await;
     assert_eq!(first.len(), 2);
     assert_eq!(fixture.claimed("local", 9, &bounds).await.len(), 1);
@@ -66,10 +66,10 @@ async fn a_node_has_as_many_jobs_as_it_may_and_one_more_when_one_has_ended() {
     fixture.end_one(&first[0]).await;
     assert_eq!(fixture.claimed("local", 9, &bounds).await.len(), 1);
     assert_eq!(fixture.claimed("local", 9, &bounds).await, []);
-    // Another node has a bound of its own.
+    // Another node has its own limit.
     fixture.waiting(1, "elsewhere", "local").await;
     assert_eq!(fixture.claimed("elsewhere", 9, &bounds).await.len(), 1);
-    // Deletions are counted nowhere: they move nothing.
+    // Deletions are not counted, since they transfer no data.
     let server = fixture.server().await;
     let mut transaction = fixture.database.begin().await.unwrap();
     let deletion = new_job(JobKind::DeleteBackup, server, BackupId(Uuid::new_v4()));
@@ -78,7 +78,7 @@ async fn a_node_has_as_many_jobs_as_it_may_and_one_more_when_one_has_ended() {
     let claims = fixture.claimed("local", 9, &bounds).await;
     assert_eq!(claims.len(), 1);
     assert_eq!(claims[0].kind, JobKind::DeleteBackup);
-    // Without a bound everything is claimed.
+    // Without a limit, everything is claimed.
     assert_eq!(
         fixture
             .claimed("local", 9, &ConcurrencyLimits::default())
@@ -99,12 +99,12 @@ async fn a_busy_disk_is_waited_for_while_jobs_of_others_go_past() {
     fixture.waiting(3, "elsewhere", "local").await;
     let first = fixture.claimed("local", 9, &bounds).await;
     assert_eq!(first.len(), 4, "two of each disk");
-    // The bucket is one disk for both nodes, the folder is not.
+    // The bucket is one disk for both nodes. The folder is not.
     let there = fixture.claimed("elsewhere", 9, &bounds).await;
     assert_eq!(there.len(), 2);
     let offsite = "SELECT count(*) FROM jobs WHERE state = 'running' AND disk = 'offsite'";
     assert_eq!(fixture.raw.number(offsite).await, 2);
-    // A worker with one hand takes the oldest that may be taken.
+    // A worker with one slot takes the oldest job that may be claimed.
     for claim in &first {
         fixture.end_one(claim).await;
     }
@@ -127,7 +127,7 @@ async fn many_workers_at_once_never_pass_a_bound_and_leave_none_unused() {
         let asked = (0..6).map(|_| fixture.claimed("local", 2, &bounds));
         let claims: Vec<Claim> = join_all(asked).await.into_iter().flatten().collect();
         assert!(claims.len() <= 3, "the node may have three: {claims:?}");
-        // Once the folder's jobs have ended, the other disk alone can't fill the node.
+        // Once the folder's jobs have ended, the other disk alone cannot fill the node.
         assert_eq!(claims.len(), if done < 18 { 3 } else { 2 });
         for disk in ["local", "offsite"] {
             let running =

@@ -1,4 +1,4 @@
-//! Who gets which job, and how many there may be.
+//! Claims: which worker gets which job, and how many there may be.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -144,7 +144,7 @@ async fn one_unfinished_job_touches_a_servers_files_and_a_backup_is_deleted_once
     assert_eq!(found, Some(deletion));
     drop(transaction);
 
-    // Only what waits is called off; then there is room again.
+    // Only waiting jobs are cancelled. Then there is a free place again.
     for waiting in [deletion, job] {
         assert!(
             jobs::cancel_waiting(&fixture.database, waiting)
@@ -191,7 +191,7 @@ async fn a_job_is_signalled_when_its_transaction_commits_and_a_dropped_one_leave
     };
     jobs::enqueue(&mut transaction, &job).await.unwrap();
     transaction.commit().await.unwrap();
-    // The first signal is the second job's: the first was never true.
+    // The first signal belongs to the second job, since the first job was rolled back.
     let called = Signal::Available {
         node: "elsewhere".to_owned(),
     };

@@ -45,7 +45,7 @@ async fn whoever_has_lost_its_lease_is_told_so_and_changes_nothing() {
     transaction.commit().await.unwrap();
     assert_eq!(fixture.raw.query(all).await, before);
 
-    // The same worker's name with the old attempt is no claim either.
+    // The same worker with the old attempt has no claim either.
     let reused = Claim {
         worker: held.worker.clone(),
         ..lost
@@ -194,7 +194,7 @@ async fn a_job_that_is_discarded_keeps_its_last_error_and_tells_whoever_listens(
     let discarded = (JobState::Discarded, Some("It rained.".to_owned()));
     assert_eq!(fixture.state(job).await, discarded);
 
-    // What has failed is neither completed nor failed once more.
+    // A failed job cannot complete or fail again.
     let mut transaction = fixture.database.begin().await.unwrap();
     let late = backups::complete(&mut transaction, backup, &completed(1)).await;
     assert!(!late.unwrap());

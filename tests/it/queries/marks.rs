@@ -1,4 +1,5 @@
-//! The marks by which kept lists are judged: each commit changes them, in whatever order transactions end.
+//! The versions that decide whether a cached list is current. Each commit changes them, in whatever
+//! order transactions end.
 
 use holdfast_db::{Database, ListVersions, backups, jobs};
 use holdfast_domain::key::KeyIdentifier;
@@ -61,12 +62,12 @@ async fn each_commit_changes_a_servers_marks_in_whatever_order_they_come() {
         later.commit().await.unwrap();
         next("the second commit").await;
     }
-    // What is rolled back was never there.
+    // A transaction that is rolled back changes nothing.
     let before = marks(&fixture, &key, server).await;
     drop(rename(&fixture.database, first).await);
     let still = marks(&fixture, &key, server).await;
     assert_eq!(still, before);
-    // Two writes of one transaction are one change, and every other way to write is one.
+    // Two writes of one transaction are one change. Every other kind of write is one change, too.
     let mut transaction = rename(&fixture.database, second).await;
     let job = new_job(JobKind::DeleteBackup, server, second);
     jobs::enqueue(&mut transaction, &job).await.unwrap();
@@ -94,7 +95,7 @@ async fn each_commit_changes_a_servers_marks_in_whatever_order_they_come() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lists_read_only_tables_whose_every_write_leaves_a_mark() {
-    // Whoever adds a table to a list adds its triggers to the migrations, and its name here.
+    // If you add a table to a list, add its triggers to the migrations and its name here.
     let source = include_str!("../../../crates/db/src/backups/pages.rs");
     let words: Vec<&str> = source.split_whitespace().collect();
     let marked = ["backups", "jobs"];

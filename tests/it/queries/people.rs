@@ -1,4 +1,4 @@
-//! Users, their keys, their servers, and who has a part in those.
+//! Users, their keys and servers, and subusers.
 
 use uuid::Uuid;
 
@@ -116,7 +116,7 @@ async fn servers_are_found_by_either_name_and_seen_by_who_has_a_part_in_them() {
             )
         );
     }
-    // Another one with the same first digits would have no short name of its own.
+    // Another server with the same first digits would have no unique short identifier.
     let mut bytes = *server.id.0.as_bytes();
     bytes[15] ^= 1;
     let twin = Server {

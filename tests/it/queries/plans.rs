@@ -1,8 +1,8 @@
-//! No query that clients or workers repeat reads a whole table.
+//! Queries that clients or workers repeat never read a whole table.
 //!
-//! The proof is Postgres' own count of such reads (`seq_scan`) around the real function, not a copy
-//! of its text: it holds whatever the query becomes, and for the general plan that Postgres chooses
-//! once a prepared statement was used a few times.
+//! The test uses PostgreSQL's own count of such reads (`seq_scan`) around the real function, not a
+//! copy of its text. So it stays valid when a query changes, and it covers the generic plan that
+//! PostgreSQL chooses after a prepared statement was used a few times.
 
 mod upkeep;
 
@@ -23,8 +23,8 @@ use super::{LEASE, node};
 use crate::support::database::TestDatabase;
 use crate::support::eventually;
 
-/// 2 000 servers with 20 000 backups, half of them one server's, and as many jobs, of which a few
-/// have not ended.
+/// 2,000 servers with 20,000 backups, half of them of one server, and as many jobs, of which a few
+/// are unfinished.
 const SEED: &str = "
     INSERT INTO users (id, email, is_admin)
     SELECT gen_random_uuid(), 'u' || n || '@example.com', false FROM generate_series(1, 2000) n;
@@ -68,9 +68,9 @@ const TABLES: [&str; 7] = [
     "deliveries",
 ];
 
-/// How often each table was read as a whole so far.
+/// How often each table was read completely so far.
 async fn whole_reads(raw: &TestDatabase) -> Vec<(String, i64)> {
-    // A connection tells its counts before it ends.
+    // A connection reports its counts when it ends.
     let others = "SELECT count(*) FROM pg_stat_activity
                   WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'";
     eventually("the other connections have ended", async || {
@@ -89,7 +89,7 @@ async fn whole_reads(raw: &TestDatabase) -> Vec<(String, i64)> {
         .collect()
 }
 
-/// Calls a query eight times on one connection, and fails if that read a table as a whole.
+/// Runs a query eight times on one connection, and fails if it read a whole table.
 async fn walks_an_index(raw: &TestDatabase, what: &str, query: impl AsyncFn(&Database)) {
     let before = whole_reads(raw).await;
     let database = Database::connect(&raw.url(), 1).await.unwrap();
@@ -123,13 +123,13 @@ async fn no_query_that_is_repeated_reads_a_whole_table() {
     let key = KeyIdentifier::parse(&key).unwrap();
     let job = JobId(raw.number("SELECT min(id) FROM jobs").await);
 
-    // That a whole read would be noticed at all.
+    // Checks that a complete read would be noticed.
     let before = whole_reads(&raw).await;
     raw.query("SELECT count(*) FROM jobs WHERE args = '[]'")
         .await;
     assert_ne!(whole_reads(&raw).await, before);
 
-    // Alone, and with as many others as one query carries.
+    // Alone, and in a full batch.
     for together in [1, 50] {
         for server in [
             ServerRef::Id(large),
@@ -288,7 +288,7 @@ async fn no_query_that_is_repeated_reads_a_whole_table() {
     .await;
     let leave = "DELETE FROM jobs WHERE kind = 'verify_backup'";
     raw.query(leave).await;
-    // What streams and webhooks ask.
+    // The queries of streams and webhooks.
     let some = "SELECT DISTINCT server_id FROM notices ORDER BY 1 LIMIT 50";
     let heard: Vec<(ServerId, i64)> = raw
         .query(some)
@@ -332,7 +332,7 @@ async fn no_query_that_is_repeated_reads_a_whole_table() {
     })
     .await;
 
-    // What workers ask, busy and idle.
+    // The queries of workers, busy and idle.
     walks_an_index(&raw, "rescue", async |database| {
         jobs::rescue(database).await.unwrap();
     })

@@ -1,5 +1,5 @@
-//! What completed backups take, as the database keeps it by server and disk: always what adding them up gives. Every
-//! whole-service test asks for that at its end (`App::stop`).
+//! The size of completed backups that the database maintains by server and disk always equals their
+//! sum. Every test of the whole service checks that at its end (`App::stop`).
 
 use futures_util::future::join_all;
 
@@ -9,7 +9,7 @@ use super::Fixture;
 use crate::support::database::TestDatabase;
 
 impl TestDatabase {
-    /// Fails unless what is kept of stored backups is what they add up to.
+    /// Fails unless the maintained totals equal the sums.
     pub(crate) async fn assert_stored_adds_up(&self, when: &str) {
         let differs = "SELECT coalesce(string_agg(row::text, ' '), '') FROM (
             (SELECT server_id, disk, count(*), sum(size_bytes) FROM backups WHERE state = 'completed' GROUP BY 1, 2
@@ -23,7 +23,7 @@ impl TestDatabase {
     }
 }
 
-/// Statements that complete backups, as the service does and as it never would.
+/// Statements that complete backups, including ones that the service would never run.
 const COMPLETED: &str = "INSERT INTO backups (id, server_id, name, disk, state, completed_at, sha256, size_bytes,
                                               archive_attempt)
     SELECT gen_random_uuid(), id, 'b', CASE n % 3 WHEN 0 THEN 'offsite' ELSE 'local' END, 'completed', now(),
@@ -44,7 +44,7 @@ async fn what_is_kept_of_stored_backups_is_what_they_add_up_to_after_any_stateme
         format!("UPDATE backups SET state = 'completed', size_bytes = 7, {whole} {of_one}"),
         "UPDATE backups SET is_locked = NOT is_locked WHERE state = 'completed'".to_owned(),
         "UPDATE backups SET size_bytes = size_bytes * 2 WHERE size_bytes % 2 = 0".to_owned(),
-        // One goes to the other disk while others come from it.
+        // One moves to the other disk while others move away from it.
         "UPDATE backups SET disk = CASE disk WHEN 'local' THEN 'offsite' ELSE 'local' END WHERE size_bytes < 9"
             .to_owned(),
         format!("UPDATE backups SET server_id = '{server}' WHERE size_bytes > 9"),

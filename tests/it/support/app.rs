@@ -1,4 +1,4 @@
-//! The service inside of this process: API on a free port, real disk, real database, real worker.
+//! The service inside this process: API on a free port, real disk, real database, real worker.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -41,7 +41,7 @@ pub(crate) struct App {
     stranger: Client,
     parts: Vec<ServiceTask>,
     counts: ProcessMetrics,
-    /// What is counted of them is counted for the whole process.
+    /// Metrics are counted for the whole process.
     disks: Disks,
     data: tempfile::TempDir,
     pairs: Vec<(String, String)>,
@@ -60,7 +60,7 @@ impl App {
         app
     }
 
-    /// Starts the API only: what is asked for waits.
+    /// Starts only the API, so that jobs wait.
     pub(crate) async fn without_worker(changed: &[Setting<'_>]) -> Self {
         let data = files::scratch();
         let directory = data.path().join("server");
@@ -70,7 +70,7 @@ impl App {
             variable(&("http.listen", "127.0.0.1:0")),
             variable(&("database.url", &raw.url())),
             variable(&("database.max_connections", "6")),
-            // Tests look more often than people do.
+            // Tests poll more often than users.
             variable(&("http.rate_limit_per_minute", "0")),
         ];
         pairs.extend(changed.iter().map(variable));
@@ -121,7 +121,7 @@ impl App {
         }
     }
 
-    /// Starts one more worker, with some settings changed for it alone.
+    /// Starts one more worker, with some settings changed for it only.
     pub(crate) fn add_worker(&mut self, changed: &[Setting<'_>]) {
         let pairs = self.pairs.iter().cloned();
         let pairs = pairs.chain(changed.iter().map(variable));
@@ -136,8 +136,8 @@ impl App {
         self.parts.insert(0, worker);
     }
 
-    /// Starts one more API on the same database, as another process would be, with some settings changed for it
-    /// alone, and returns its URL.
+    /// Starts one more API on the same database, like another process, with some settings changed
+    /// for it only. Returns its URL.
     pub(crate) async fn add_api(&mut self, changed: &[Setting<'_>]) -> String {
         let pairs = self.pairs.iter().cloned();
         let pairs = pairs.chain(changed.iter().map(variable));
@@ -146,7 +146,7 @@ impl App {
         let base_url = format!("http://{}", listener.local_addr().unwrap());
         let disks = service::disks(&settings, &BTreeSet::new()).unwrap();
         let data = self.data.path();
-        // What another process counts is its own.
+        // Another process would have its own metrics.
         let counts = ProcessMetrics::default();
         let database = self.database.clone();
         let api = service::start_api(&settings, data, database, disks, &counts, listener)
@@ -156,14 +156,14 @@ impl App {
         base_url
     }
 
-    /// Stops all workers cleanly; the API goes on.
+    /// Stops all workers cleanly. The API continues.
     pub(crate) async fn stop_workers(&mut self) {
         while self.parts.len() > 1 {
             self.parts.remove(0).stop().await.unwrap();
         }
     }
 
-    /// Stops everything cleanly and drops the database. Every test ends with it.
+    /// Stops everything cleanly and drops the database. Every test ends with this.
     pub(crate) async fn stop(mut self) {
         for part in self.parts.drain(..) {
             part.stop().await.unwrap();
@@ -183,12 +183,12 @@ impl App {
         self.admin.clone()
     }
 
-    /// Somebody with a key and no part in the server.
+    /// A caller with a key and no access to the server.
     pub(crate) fn as_stranger(&self) -> Client {
         self.stranger.clone()
     }
 
-    /// Somebody without a key.
+    /// A caller without a key.
     pub(crate) fn as_nobody(&self) -> Client {
         Client::new(&self.base_url, &self.server.id.to_string(), None)
     }
@@ -204,30 +204,31 @@ impl App {
         self.owner.with_token(&token)
     }
 
-    /// The owner, with a key whose answers are those of Pterodactyl.
+    /// The owner, with a key of the profile `pterodactyl`.
     pub(crate) async fn as_pterodactyl(&self) -> Client {
         let owner = self.server.owner;
         let token = self.key(owner, KeyKind::Client, Profile::Pterodactyl).await;
         self.owner.with_token(&token)
     }
 
-    /// Makes a key.
+    /// Creates a key.
     pub(crate) async fn key(&self, user: UserId, kind: KeyKind, profile: Profile) -> String {
         make_key(&self.database, user, kind, profile).await
     }
 
-    /// The database past the service.
+    /// The database, past the service.
     pub(crate) fn sql(&self) -> &TestDatabase {
         self.raw.as_ref().unwrap()
     }
 
-    /// Registers one more server of the owner, with a directory that is not there unless it is made.
+    /// Registers one more server of the owner. Its directory does not exist unless the test creates
+    /// it.
     pub(crate) async fn another_server(&self, name: &str) -> Server {
         let directory = self.data.path().join(name);
         make_server(&self.database, self.server.owner, &directory).await
     }
 
-    /// Stores the server's record as it is here.
+    /// Stores the server's record.
     pub(crate) async fn save_server(&self) {
         given::server(&self.database, &self.server).await.unwrap();
     }
@@ -237,12 +238,12 @@ impl App {
         &self.database
     }
 
-    /// The URL of something that does not belong to a server, such as `/readyz`.
+    /// The URL of a path that does not belong to a server, such as `/readyz`.
     pub(crate) fn base_url_of(&self, path: &str) -> String {
         format!("{}{path}", self.base_url)
     }
 
-    /// A folder for what a test makes beside the service.
+    /// A folder for files of the test beside the service.
     pub(crate) fn beside(&self, name: &str) -> PathBuf {
         self.data.path().join(name)
     }
@@ -255,7 +256,7 @@ impl App {
         uuid
     }
 
-    /// Makes a backup that has failed: its server's directory was away.
+    /// Creates a backup that fails, because its server's directory is missing.
     pub(crate) async fn failed_backup(&self) -> String {
         let hidden = self.data.path().join("hidden");
         fs_err::rename(&self.directory, &hidden).unwrap();
@@ -276,7 +277,7 @@ impl App {
         .await
     }
 
-    /// Waits until the latest restore of a backup has ended, and returns what is said of it.
+    /// Waits until the latest restore of a backup has ended, and returns its state.
     pub(crate) async fn restored(&self, uuid: &str) -> Value {
         let owner = self.as_owner();
         eventually("the restore has ended", async || {
@@ -287,7 +288,7 @@ impl App {
         .await
     }
 
-    /// Where the archive of a backup lies that was made at the first attempt.
+    /// The path of the archive of a backup's first attempt.
     pub(crate) fn archive(&self, uuid: &str) -> PathBuf {
         let key = ArchiveKey {
             server: self.server.id,

@@ -1,4 +1,4 @@
-//! Callers, as values, and the answers they get.
+//! Callers, as values, and the answers that they get.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// Somebody who calls the client API of one server.
+/// A caller of the client API, for one server.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
     http: reqwest::Client,
@@ -16,7 +16,7 @@ pub(crate) struct Client {
     token: Option<String>,
 }
 
-/// What came back.
+/// An answer.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -26,7 +26,7 @@ pub(crate) struct Answer {
 
 impl Client {
     pub(crate) fn new(base_url: &str, server: &str, token: Option<String>) -> Self {
-        // No idle connections: a service that stops would wait for them.
+        // No idle connections, since a service that stops would wait for them.
         let http = reqwest::Client::builder()
             .no_proxy()
             .pool_max_idle_per_host(0)
@@ -40,7 +40,7 @@ impl Client {
         }
     }
 
-    /// The same caller, asking about another server, by UUID or short identifier.
+    /// The same caller for another server, by UUID or short identifier.
     pub(crate) fn about(&self, server: &str) -> Self {
         Self {
             server: server.to_owned(),
@@ -48,12 +48,12 @@ impl Client {
         }
     }
 
-    /// The key that this caller brings.
+    /// The key of this caller.
     pub(crate) fn token(&self) -> Option<&str> {
         self.token.as_deref()
     }
 
-    /// The same caller, asking another process of the service.
+    /// The same caller for another process of the service.
     pub(crate) fn at(&self, base_url: &str) -> Self {
         Self {
             base_url: base_url.to_owned(),
@@ -69,14 +69,15 @@ impl Client {
         }
     }
 
-    /// Begins a request to a path below `…/backups`, which `path` continues: `""`, `/{uuid}`, `?page=2`.
+    /// Builds a request to a path below `…/backups`, which `path` continues: `""`, `/{uuid}`,
+    /// `?page=2`.
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let (base_url, server) = (&self.base_url, &self.server);
         let url = format!("{base_url}/api/client/servers/{server}/backups{path}");
         self.plain(method, &url)
     }
 
-    /// Begins a request to any URL.
+    /// Builds a request to any URL.
     pub(crate) fn plain(&self, method: Method, url: &str) -> RequestBuilder {
         let request = self.http.request(method, url);
         match &self.token {
@@ -97,7 +98,7 @@ impl Client {
         send(self.request(Method::POST, "").json(&body)).await
     }
 
-    /// Creates with a body that is sent as it is.
+    /// Creates a backup with a body that is sent unchanged.
     pub(crate) async fn create_raw(&self, content_type: Option<&str>, body: &str) -> Answer {
         let mut request = self.request(Method::POST, "").body(body.to_owned());
         if let Some(content_type) = content_type {
@@ -135,7 +136,7 @@ impl Client {
     }
 }
 
-/// Sends a request and takes the whole answer.
+/// Sends a request and reads the whole answer.
 pub(crate) async fn send(request: RequestBuilder) -> Answer {
     let response = request.send().await.unwrap();
     Answer {
@@ -157,13 +158,13 @@ impl Answer {
         })
     }
 
-    /// The attributes of an object that was answered with 200.
+    /// The attributes of an object in an answer with status 200.
     pub(crate) fn attributes(&self) -> Value {
         assert_eq!(self.status, 200, "{}", self.json());
         self.json()["attributes"].clone()
     }
 
-    /// The attributes of an object that was answered with this status.
+    /// The attributes of an object in an answer with this status.
     pub(crate) fn attributes_of(&self, status: u16) -> Value {
         assert_eq!(self.status, status, "{}", self.json());
         self.json()["attributes"].clone()
@@ -173,7 +174,7 @@ impl Answer {
         self.attributes()["uuid"].as_str().unwrap().to_owned()
     }
 
-    /// The link of a download that was granted.
+    /// The link in a download answer.
     pub(crate) fn link(&self) -> String {
         self.attributes()["url"].as_str().unwrap().to_owned()
     }
@@ -195,17 +196,17 @@ impl Answer {
         (self.status, text("code"), text("detail"))
     }
 
-    /// Status and body with everything that differs from run to run replaced by what it is.
+    /// Status and body, with placeholders for everything that differs from run to run.
     pub(crate) fn redacted(&self) -> Value {
         json!({ "body": redact("", &self.json()), "status": self.status })
     }
 }
 
-/// Replaces what differs from run to run: identifiers, times, hashes, sizes, addresses.
+/// Replaces values that differ from run to run: identifiers, times, hashes, sizes, addresses.
 pub(crate) fn redact(name: &str, value: &Value) -> Value {
     match value {
         Value::Object(fields) => {
-            // Sorted, whatever order the features of serde_json give this build.
+            // Sorted, since the order depends on the features of `serde_json` in a build.
             let redacted: BTreeMap<&String, Value> = fields
                 .iter()
                 .map(|(name, value)| (name, redact(name, value)))
@@ -229,7 +230,7 @@ fn redact_text(text: &str) -> String {
     if text.strip_prefix("sha256:").is_some_and(is_hash) {
         return "sha256:[hash]".to_owned();
     }
-    // The one form in which the API writes times; any other stays, and shows.
+    // The only form in which the API writes times. Any other form stays visible in the snapshot.
     if text.len() == 25
         && text.ends_with("+00:00")
         && chrono::DateTime::parse_from_rfc3339(text).is_ok()

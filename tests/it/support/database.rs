@@ -1,8 +1,8 @@
-//! One Postgres for all tests of this process, and a database for each.
+//! One PostgreSQL for all tests of this process, and a database for each test.
 //!
-//! The databases are copies of one that was migrated once. Databases, not schemas: NOTIFY is per
-//! database, so a schema would wake another test's workers. Where the Postgres comes from,
-//! `HOLDFAST_TEST_POSTGRES` says: see `super::postgres`.
+//! The databases are copies of a migrated one. They are databases, not schemas: NOTIFY is per
+//! database, so a schema would wake another test's workers. `HOLDFAST_TEST_POSTGRES` chooses the
+//! PostgreSQL: see `super::postgres`.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -15,19 +15,19 @@ use super::postgres::{self, Postgres};
 
 const FOLDER: &str = "holdfast-it-";
 
-/// A database of one test's own.
+/// The database of one test.
 #[derive(Debug)]
 pub(crate) struct TestDatabase {
     name: String,
 }
 
 impl TestDatabase {
-    /// Copies the migrated one.
+    /// Copies the migrated database.
     pub(crate) async fn create() -> Self {
         Self::copy(server().template()).await
     }
 
-    /// Makes one without any table.
+    /// Creates a database without tables.
     pub(crate) async fn create_empty() -> Self {
         Self::copy("template0").await
     }
@@ -49,13 +49,13 @@ impl TestDatabase {
         Database::connect(&self.url(), 5).await.unwrap()
     }
 
-    /// Runs statements past the service, to make what it would take long to get into, such as a
-    /// lease that ran out.
+    /// Runs statements past the service, to reach a state that would take long, such as an expired
+    /// lease.
     pub(crate) async fn query(&self, statements: &str) -> Vec<Vec<Option<String>>> {
         self.try_query(statements).await.unwrap()
     }
 
-    /// Runs statements that the database may refuse; then what it says.
+    /// Runs statements that the database may refuse, and returns its error.
     pub(crate) async fn try_query(
         &self,
         statements: &str,
@@ -65,13 +65,13 @@ impl TestDatabase {
             .map_err(|error| chain(&error))
     }
 
-    /// Asks for one number.
+    /// Queries one number.
     pub(crate) async fn number(&self, statement: &str) -> i64 {
         let rows = self.query(statement).await;
         rows[0][0].as_deref().unwrap().parse().unwrap()
     }
 
-    /// Takes it away from whoever is connected and whoever comes, until [`TestDatabase::bring_back`].
+    /// Disconnects all clients and refuses new ones, until [`TestDatabase::bring_back`].
     pub(crate) async fn take_away(&self) {
         let name = &self.name;
         let shut = format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false");
@@ -85,7 +85,7 @@ impl TestDatabase {
         }
     }
 
-    /// Runs statements while it is away.
+    /// Runs statements while the database is away.
     pub(crate) async fn query_away(&self, statements: &str) {
         let url = server().url(&format!("{}_away", self.name));
         postgres::ask(&url, statements).await.unwrap();
@@ -106,7 +106,8 @@ impl TestDatabase {
         server().administer(&cut).await;
     }
 
-    /// Has it take no writes, or take them again, from new sessions on; there are no others then.
+    /// Makes the database read-only, or writable again, for new sessions. All existing sessions are
+    /// ended.
     pub(crate) async fn forbid_writes(&self, are_forbidden: bool) {
         let name = &self.name;
         let set =
@@ -115,34 +116,35 @@ impl TestDatabase {
         self.cut().await;
     }
 
-    /// Drops it, with whatever is still connected.
+    /// Drops the database, with all its connections.
     pub(crate) async fn drop(self) {
         let drop = format!("DROP DATABASE {} WITH (FORCE)", self.name);
         server().administer(&drop).await;
     }
 }
 
-/// The folder that holds everything these tests make: short, since a socket lies in it.
+/// The folder for everything that these tests create. Its path is short, since it contains a
+/// socket.
 pub(crate) fn root() -> &'static Path {
     static ROOT: OnceLock<PathBuf> = OnceLock::new();
     ROOT.get_or_init(|| {
         remove_stale();
         let root = std::env::temp_dir().join(format!("{FOLDER}{}", std::process::id()));
-        // There is one only if a process of the same number was killed.
+        // It exists only if a process with the same ID was killed.
         let _ = fs_err::remove_dir_all(&root);
         fs_err::create_dir(&root).unwrap();
-        // Postgres runs as somebody else when this is root.
+        // PostgreSQL does not run as root.
         super::files::set_mode(&root, 0o711);
         root
     })
 }
 
-/// The Postgres of this process: never dropped, it ends with the process.
+/// The PostgreSQL of this process. It is never dropped and ends with the process.
 fn server() -> &'static Postgres {
     static SERVER: OnceLock<Postgres> = OnceLock::new();
     SERVER.get_or_init(|| {
         let (sender, receiver) = std::sync::mpsc::channel();
-        // Each test has a runtime that ends with it; this one does not.
+        // The runtime of a test ends with the test. This one does not.
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -156,7 +158,7 @@ fn server() -> &'static Postgres {
         receiver.recv().expect("Postgres did not start")
     })
 }
-/// Removes what test processes that are gone have left, as far as it is ours to remove.
+/// Removes leftovers of test processes that have ended, as far as permissions allow.
 fn remove_stale() {
     let is_there = |pid: &str| Path::new("/proc").join(pid).exists();
     for entry in fs_err::read_dir(std::env::temp_dir())

@@ -1,4 +1,5 @@
-//! A small Docker daemon: it speaks the part of the real API that stopping a container takes, over a real socket.
+//! A small Docker daemon: it implements the part of the real API that is needed to stop a
+//! container, over a real socket.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,9 +14,9 @@ use tokio::task::JoinHandle;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Container {
     pub(crate) is_running: bool,
-    /// Docker says that it has stopped it, and it runs all the same.
+    /// Docker reports that it has stopped the container, but it still runs.
     pub(crate) is_stubborn: bool,
-    /// Somebody starts it again after so many looks at it that found it stopped.
+    /// The container is started again after this many checks that found it stopped.
     pub(crate) comes_back_after: Option<u32>,
     pub(crate) labels: Vec<(String, String)>,
 }
@@ -52,7 +53,7 @@ impl Docker {
         }
     }
 
-    /// Makes a container, or another one in its place.
+    /// Creates a container, or replaces it.
     pub(crate) fn put(&self, name: &str, container: Container) {
         let mut shared = self.shared.lock().unwrap();
         shared.containers.insert(name.to_owned(), container);
@@ -62,7 +63,7 @@ impl Docker {
         self.shared.lock().unwrap().containers[name].is_running
     }
 
-    /// What was asked so far, without the version in front.
+    /// The requests so far, without the version in front.
     pub(crate) fn requests(&self) -> Vec<String> {
         self.shared.lock().unwrap().requests.clone()
     }
@@ -107,7 +108,7 @@ impl Shared {
                 json!({ "ApiVersion": "1.41", "MinAPIVersion": "1.12" }),
             );
         }
-        // Without a version, the daemon's own counts.
+        // Without a version, the daemon uses its own.
         let target = target.strip_prefix("/v1.41").unwrap_or(target);
         if target.starts_with("/v1.") {
             let message = "client version is too new. Maximum supported API version is 1.41";
@@ -118,7 +119,7 @@ impl Shared {
         let parts: Vec<&str> = path.split('/').skip(1).collect();
         match (method, parts.as_slice()) {
             ("GET", ["containers", "json"]) => {
-                // The filter is a label with its value, percent-encoded in JSON.
+                // The filter is a label with its value, as percent-encoded JSON.
                 let has = |(name, value): &(String, String)| {
                     target.contains(name.as_str()) && target.contains(value.as_str())
                 };

@@ -1,4 +1,4 @@
-//! Server directories, what is in them, and archives.
+//! Server directories, their contents, and archives.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
@@ -15,7 +15,7 @@ pub(crate) fn scratch() -> tempfile::TempDir {
         .unwrap()
 }
 
-/// Makes a small server with one of everything that people keep in them.
+/// Creates a small server with every kind of file that servers contain.
 pub(crate) fn make_server(root: &Path) {
     write(
         &root.join("server.properties"),
@@ -55,7 +55,7 @@ pub(crate) fn mode(path: &Path) -> u32 {
     fs_err::metadata(path).unwrap().mode() & 0o7777
 }
 
-/// Bytes that no compression makes smaller, always the same.
+/// Incompressible bytes, always the same.
 pub(crate) fn noise(length: usize, seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut bytes = Vec::with_capacity(length + 8);
@@ -69,7 +69,7 @@ pub(crate) fn noise(length: usize, seed: u64) -> Vec<u8> {
     bytes
 }
 
-/// Says everything of a tree that a backup has to keep: one line for each entry.
+/// Describes everything of a tree that a backup must preserve: one line for each entry.
 pub(crate) fn tree(root: &Path) -> BTreeMap<PathBuf, String> {
     let mut found = BTreeMap::new();
     let mut links = BTreeMap::new();
@@ -106,7 +106,7 @@ fn walk(
     }
 }
 
-/// The paths of all files below a folder, hidden ones too; none if it is not there.
+/// The paths of all files below a folder, hidden ones included; none if the folder does not exist.
 pub(crate) fn files_below(folder: &Path) -> Vec<String> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
@@ -129,7 +129,7 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
     hex::encode(digest::digest(&digest::SHA256, bytes))
 }
 
-/// Unpacks an archive with GNU tar, which is nobody's work of ours.
+/// Unpacks an archive with GNU tar, which is independent of Holdfast.
 pub(crate) fn unpack(archive: &Path, into: &Path) {
     fs_err::create_dir_all(into).unwrap();
     let mut tar = Command::new("tar");

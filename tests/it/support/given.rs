@@ -1,4 +1,4 @@
-//! What an operator has done before a test begins, or does meanwhile: each a change of its own, as the command line
+//! Changes by an operator before or during a test. Each is a separate change, as the command line
 //! would make it.
 
 use holdfast_db::operator_log::{Change, OperatorAction};
@@ -7,7 +7,7 @@ use holdfast_db::{Database, Error, keys, servers, subusers, users};
 use holdfast_domain::key::{ApiKey, KeyIdentifier};
 use holdfast_domain::{Permission, Server, ServerId, UserId};
 
-/// Changes something and commits it, unless it is refused.
+/// Makes a change and commits it, unless it is refused.
 pub(crate) async fn changed<T>(
     database: &Database,
     make: impl AsyncFnOnce(&mut Change) -> Result<T, Error>,

@@ -1,8 +1,9 @@
-//! What Google checks and its emulators don't: who asks. A token server that hands out tokens for the
-//! JWTs of one service account, and a gate before an emulator that lets pass only requests with such a
-//! token, or by a link that the account has signed and that has not expired.
+//! The checks of Google that its emulators lack: credentials. A token server issues tokens for the
+//! JWTs of one service account. A gate in front of an emulator passes only requests with such a
+//! token, or with a link that the account has signed and that has not expired.
 //!
-//! It reads tokens with another library than ours, and signatures from the request as it arrives.
+//! Tokens are read with another library than in the service. Signatures are checked on the request
+//! as it arrives.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -22,9 +23,9 @@ use tokio::task::JoinHandle;
 
 use super::proxy::{Fault, Proxy};
 
-/// The key file of an account that does not exist, made for tests alone.
+/// The key file of an account that does not exist, for tests only.
 const KEY_FILE: &str = include_str!("../../../crates/storage/src/gcs/tests/key.json");
-/// What a service has to ask for.
+/// The scope that a service must request.
 const SCOPE: &str = "https://www.googleapis.com/auth/devstorage.read_write";
 
 /// The token server. It ends when dropped.
@@ -36,11 +37,11 @@ pub(crate) struct Google {
 
 struct Desk {
     account: String,
-    /// RSA, as PKCS #1 has it.
+    /// The RSA key in PKCS #1.
     public_key: Vec<u8>,
     tokens: Mutex<Vec<String>>,
     lifetime_seconds: u64,
-    /// How far its clock is ahead of ours.
+    /// How far its clock is ahead of the test's.
     ahead: Duration,
 }
 
@@ -50,7 +51,7 @@ impl Google {
         Self::with(3600, Duration::ZERO).await
     }
 
-    /// Starts a token server whose tokens are good for so long, and whose clock is ahead of ours.
+    /// Starts a token server with this lifetime of tokens and a clock that is ahead.
     pub(crate) async fn with(lifetime_seconds: u64, ahead: Duration) -> Self {
         let file: Value = serde_json::from_str(KEY_FILE).unwrap();
         let pem = file["private_key"].as_str().unwrap();
@@ -74,26 +75,26 @@ impl Google {
         }
     }
 
-    /// The account's key file, which leads here.
+    /// The account's key file, which names this token server.
     pub(crate) fn key_file(&self) -> String {
         let mut file: Value = serde_json::from_str(KEY_FILE).unwrap();
         file["token_uri"] = token_uri(self.address).into();
         file.to_string()
     }
 
-    /// How many tokens were handed out.
+    /// How many tokens were issued.
     pub(crate) fn tokens(&self) -> usize {
         self.desk.tokens.lock().unwrap().len()
     }
 
-    /// Takes back all tokens that were handed out so far.
+    /// Revokes all tokens that were issued so far.
     pub(crate) fn revoke(&self) {
         for token in self.desk.tokens.lock().unwrap().iter_mut() {
             token.clear();
         }
     }
 
-    /// Starts the gate before an emulator.
+    /// Starts the gate in front of an emulator.
     pub(crate) async fn before(&self, emulator: &str) -> Proxy {
         let address = emulator.strip_prefix("http://").unwrap().parse().unwrap();
         let desk = Arc::clone(&self.desk);
@@ -114,7 +115,7 @@ fn token_uri(address: SocketAddr) -> String {
 async fn serve(listener: TcpListener, desk: Arc<Desk>, token_uri: String) {
     loop {
         let (stream, _) = listener.accept().await.unwrap();
-        // One after the other: a client that goes away is no matter.
+        // One connection after the other. A client that disconnects does not matter.
         let _ended = answer(stream, &desk, &token_uri).await;
     }
 }
@@ -156,12 +157,12 @@ async fn answer(mut stream: TcpStream, desk: &Desk, token_uri: &str) -> std::io:
 }
 
 impl Desk {
-    /// Hands out a token for a JWT, as RFC 7523 has it; refusals are in Google's words.
+    /// Issues a token for a JWT, as in RFC 7523. Refusals have Google's wording.
     fn grant(&self, body: &str, token_uri: &str) -> Result<String, &'static str> {
         let grant = "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion=";
         let assertion = body.strip_prefix(grant).ok_or("Bad Request")?;
         let mut validation = Validation::new(Algorithm::RS256);
-        // Its time is looked at below, by this clock.
+        // The time is checked below, with this clock.
         validation.validate_exp = false;
         validation.set_audience(&[token_uri]);
         validation.set_required_spec_claims(&["exp", "aud", "iss"]);
@@ -189,7 +190,7 @@ impl Desk {
         Ok(token)
     }
 
-    /// Says whether a request may pass.
+    /// Returns whether a request may pass.
     fn judge(&self, head: &str) -> Fault {
         let bearer = header(head, "authorization").and_then(|all| all.strip_prefix("Bearer "));
         let is_known = bearer.is_some_and(|token| {
@@ -206,7 +207,7 @@ impl Desk {
         }
     }
 
-    /// Checks a link's signature, version 4.
+    /// Checks the signature of a link, version 4.
     fn judge_link(&self, head: &str) -> Option<()> {
         let mut line = head.lines().next()?.split(' ');
         let (method, target) = (line.next()?, line.next()?);

@@ -1,10 +1,10 @@
-//! Where the tests' Postgres comes from, by `HOLDFAST_TEST_POSTGRES`:
+//! The source of the tests' PostgreSQL, by `HOLDFAST_TEST_POSTGRES`:
 //!
-//! - `private`, or not set: a private cluster on this machine's own binaries, without fsync;
-//! - `container`: one in Docker, by testcontainers, of the image that docker-compose.yml names
-//!   (`cargo test --features test-containers`); it is removed when this process has ended, however;
-//! - `postgres://…`: one that is there already, in whose databases called `holdfast_it_…` the tests may do as they
-//!   like; the one that was migrated stays behind.
+//! - `private`, or not set: a private cluster with this machine's binaries, without fsync;
+//! - `container`: one in Docker, by testcontainers, from the image that docker-compose.yml names
+//!   (`cargo test --features test-containers`). It is removed when this process ends;
+//! - `postgres://…`: an existing one. The tests may do anything in its databases named
+//!   `holdfast_it_…`. The migrated one stays behind.
 
 use holdfast_db::{Database, Error};
 use holdfast_postgres::{PostgresOptions, PrivatePostgres};
@@ -12,21 +12,21 @@ use holdfast_postgres::{PostgresOptions, PrivatePostgres};
 use super::database::root;
 
 const VARIABLE: &str = "HOLDFAST_TEST_POSTGRES";
-/// Stands in a URL for the name of a database.
+/// The placeholder for the name of a database in a URL.
 const ANY: &str = "any_database";
 
 /// A running Postgres with a database that was migrated.
 pub(crate) struct Postgres {
     /// Its URL, with [`ANY`] for the database.
     url: String,
-    /// What names of databases begin with, where others have theirs too.
+    /// The prefix of database names, for a PostgreSQL that others use, too.
     prefix: String,
     template: String,
     _private: Option<PrivatePostgres>,
 }
 
 impl Postgres {
-    /// Starts it, or finds it, and migrates a database to copy.
+    /// Starts or finds it, and migrates a database to copy.
     pub(crate) async fn start() -> Self {
         let wanted = std::env::var(VARIABLE).unwrap_or_default();
         let (url, private) = match wanted.as_str() {
@@ -64,7 +64,7 @@ impl Postgres {
         &self.template
     }
 
-    /// A name that nobody else has.
+    /// Returns a unique name.
     pub(crate) fn name(&self, of: &str) -> String {
         format!("{}{of}", self.prefix)
     }
@@ -74,13 +74,13 @@ impl Postgres {
         self.url.replace(ANY, database)
     }
 
-    /// Runs a statement that is about databases.
+    /// Runs a statement about databases.
     pub(crate) async fn administer(&self, statement: &str) {
         ask(&self.url("postgres"), statement).await.unwrap();
     }
 }
 
-/// Runs statements on a connection of their own.
+/// Runs statements on a separate connection.
 pub(crate) async fn ask(url: &str, statements: &str) -> Result<Vec<Vec<Option<String>>>, Error> {
     let database = Database::connect(url, 1).await?;
     let rows = holdfast_db::raw(&database, statements).await;
@@ -96,7 +96,8 @@ async fn private() -> PrivatePostgres {
     PrivatePostgres::start(&options).await.unwrap()
 }
 
-/// Puts [`ANY`] in place of the database's name: what is behind the last slash, before parameters.
+/// Replaces the name of the database with [`ANY`]: the part after the last slash, before
+/// parameters.
 fn of_any_database(url: &str) -> String {
     let (path, parameters) = match url.split_once('?') {
         Some((path, parameters)) => (path, format!("?{parameters}")),

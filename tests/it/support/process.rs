@@ -1,4 +1,4 @@
-//! The binary `holdfast`, from outside: commands that end, and processes that are signalled.
+//! The binary `holdfast` from outside: commands that end, and processes that receive signals.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::app::{Setting, variable};
 use super::eventually;
 
-/// What a command that has ended left behind.
+/// The output and exit code of a command.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
@@ -24,7 +24,7 @@ pub(crate) struct Process {
     stderr: PathBuf,
 }
 
-/// Begins a command line that nothing of this environment leads astray.
+/// Starts a command line without the variables of this environment.
 pub(crate) fn holdfast(settings: &[Setting<'_>]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_holdfast"));
     for (name, _) in std::env::vars_os() {
@@ -32,7 +32,7 @@ pub(crate) fn holdfast(settings: &[Setting<'_>]) -> Command {
             command.env_remove(name);
         }
     }
-    // Tests look more often than people do.
+    // Tests poll more often than users.
     command.envs([variable(&("http.rate_limit_per_minute", "0"))]);
     command.envs(settings.iter().map(variable));
     command.stdin(Stdio::null());
@@ -50,14 +50,14 @@ pub(crate) fn run(command: &mut Command) -> Ended {
 }
 
 impl Ended {
-    /// The one JSON value on stdout of a command that went well.
+    /// The single JSON value on stdout of a successful command.
     pub(crate) fn json(&self) -> Value {
         assert_eq!(self.code, Some(0), "{self:?}");
         assert_eq!(self.stderr, "", "nothing else is printed");
         serde_json::from_str(&self.stdout).unwrap()
     }
 
-    /// The one line on stderr of a command that failed, without the program's name.
+    /// The single line on stderr of a failed command, without the program's name.
     pub(crate) fn failure(&self) -> &str {
         assert_eq!(self.code, Some(1), "{self:?}");
         assert_eq!(self.stdout, "", "a failure belongs on stderr");
@@ -72,7 +72,7 @@ impl Ended {
 }
 
 impl Process {
-    /// Starts a command that runs on; what it prints goes to files in `folder`.
+    /// Starts a command that keeps running. Its output goes to files in `folder`.
     pub(crate) fn start(command: &mut Command, folder: &Path) -> Self {
         let place = |kind: &str| {
             let name = format!("{}-{kind}", rand::random::<u32>());
@@ -88,7 +88,8 @@ impl Process {
         }
     }
 
-    /// Starts `holdfast up` on `data` and a free port, and waits until it answers; returns its URL too.
+    /// Starts `holdfast up` on `data` and a free port, waits until it answers, and returns its URL,
+    /// too.
     pub(crate) async fn up(data: &Path, settings: &[Setting<'_>]) -> (Self, String) {
         let mut command = holdfast(settings);
         command
@@ -99,7 +100,7 @@ impl Process {
         (process, url)
     }
 
-    /// Waits for the line that says where the service answers.
+    /// Waits for the line with the address of the service.
     pub(crate) async fn url(&mut self) -> String {
         eventually("the service answers", async || {
             let ended = self.child.try_wait().unwrap();
@@ -116,7 +117,7 @@ impl Process {
         fs_err::read_to_string(&self.stdout).unwrap()
     }
 
-    /// What it has logged.
+    /// Its log so far.
     pub(crate) fn log(&self) -> String {
         fs_err::read_to_string(&self.stderr).unwrap()
     }
@@ -125,7 +126,7 @@ impl Process {
         self.child.id()
     }
 
-    /// What it holds open now, by path; a file that was removed has ` (deleted)` behind it.
+    /// Its open files, as paths. A removed file ends with ` (deleted)`.
     pub(crate) fn open_files(&self) -> Vec<PathBuf> {
         let folder = format!("/proc/{}/fd", self.child.id());
         fs_err::read_dir(folder)
@@ -151,7 +152,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended, which is what a test wants.
+        // It may have ended already, as a test intends.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

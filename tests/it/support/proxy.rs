@@ -1,7 +1,8 @@
-//! A network that fails: a proxy that hands bytes on, and cuts, delays and refuses as it is told.
+//! A failing network: a proxy that passes bytes on, and cuts, delays and refuses them as
+//! configured.
 //!
-//! It reads as much of HTTP/1.1 as it takes to count requests; what an answer is it needs not know,
-//! since nobody sends a second request before it.
+//! It parses only as much of HTTP/1.1 as it needs to count requests. It does not parse answers: no
+//! client sends a second request before the first is answered.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,12 +13,12 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-/// What happens to a request.
+/// The fate of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// It goes through.
+    /// It passes.
     None,
-    /// It goes through later.
+    /// It passes after a delay.
     Late(Duration),
     /// It is answered with 503 and never arrives.
     Busy,
@@ -25,11 +26,11 @@ pub(crate) enum Fault {
     Answer(u16, &'static str),
     /// It is answered with 301, the code, and the region that the bucket is in.
     Moved(&'static str),
-    /// The connection is cut after so many bytes of the request.
+    /// The connection is cut after this many bytes of the request.
     CutRequest(usize),
-    /// It arrives and is done, and the connection is cut after so many bytes of the answer.
+    /// The request is carried out, and the connection is cut after this many bytes of the answer.
     CutAnswer(usize),
-    /// It is taken, and nothing is heard of it again.
+    /// It is read and never answered.
     Silence,
 }
 
@@ -49,8 +50,8 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// Starts it before `to`. `plan` says what happens to a request by its number, from 1, and its
-    /// head, of which the first line says what is asked for.
+    /// Starts it in front of `to`. `plan` decides the fate of a request by its number, from 1, and
+    /// its head.
     pub(crate) async fn start(
         to: SocketAddr,
         plan: impl Fn(u64, &str) -> Fault + Send + Sync + 'static,
@@ -74,12 +75,12 @@ impl Proxy {
         format!("http://{}", self.address)
     }
 
-    /// How many requests have come.
+    /// The number of requests so far.
     pub(crate) fn requests(&self) -> u64 {
         self.shared.requests.load(Ordering::SeqCst)
     }
 
-    /// Changes the plan, and counts from 1 again.
+    /// Replaces the plan, and counts from 1 again.
     pub(crate) fn plan(&self, plan: impl Fn(u64, &str) -> Fault + Send + Sync + 'static) {
         let mut place = self
             .shared
@@ -109,14 +110,15 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-/// Carries one connection, request by request, until one side ends it or a fault does.
+/// Passes one connection on, request by request, until one side ends it or a fault does.
 async fn carry(mut client: TcpStream, shared: &Shared) -> std::io::Result<()> {
     let mut server = TcpStream::connect(shared.to).await?;
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
-    // What has come of the next request's head.
+    // The part of the next request's head that has arrived.
     let mut head = Vec::new();
-    // How much of the body is to come, and how much of request and answer may still pass.
+    // The bytes of the body that are missing, and the bytes of request and answer that may still
+    // pass.
     let (mut body_left, mut request_left, mut answer_left) = (0, usize::MAX, usize::MAX);
     let (mut up, mut down) = (vec![0; 64 << 10], vec![0; 64 << 10]);
     loop {
@@ -183,7 +185,7 @@ impl Shared {
     }
 }
 
-/// Hands on as much as may still pass; `false` once that was all.
+/// Passes on as much as is allowed; `false` if that was the last byte.
 async fn pass(to: &mut TcpStream, bytes: &[u8], left: &mut usize) -> std::io::Result<bool> {
     let now = bytes.len().min(*left);
     to.write_all(&bytes[..now]).await?;
@@ -193,7 +195,8 @@ async fn pass(to: &mut TcpStream, bytes: &[u8], left: &mut usize) -> std::io::Re
     Ok(*left > 0)
 }
 
-/// Adds to a head until its empty line; returns how much was taken and whether it is whole.
+/// Appends to a head up to its empty line. Returns how much was taken and whether the head is
+/// complete.
 fn take_head(head: &mut Vec<u8>, bytes: &[u8]) -> (usize, bool) {
     for (index, byte) in bytes.iter().enumerate() {
         head.push(*byte);
@@ -229,7 +232,7 @@ async fn refuse(
     drain(client).await
 }
 
-/// Takes whatever comes until the other side has had enough.
+/// Reads and discards everything until the other side closes the connection.
 async fn drain(mut client: TcpStream) -> std::io::Result<()> {
     let mut bytes = vec![0; 64 << 10];
     while client.read(&mut bytes).await? > 0 {}

@@ -1,4 +1,4 @@
-//! A small receiver of webhooks: takes what comes by HTTP, and answers as it is told.
+//! A small receiver of webhooks: records HTTP requests, and answers as configured.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -7,20 +7,20 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-/// What a receiver does with a request.
+/// How a receiver treats a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     /// Answers with this status.
     Status(u16),
-    /// Sends the caller somewhere else.
+    /// Redirects the caller.
     Redirect,
-    /// Closes the connection without a word.
+    /// Closes the connection without an answer.
     HangUp,
-    /// Says nothing, ever.
+    /// Never answers.
     Hang,
 }
 
-/// What came.
+/// A received request.
 #[derive(Clone, Debug)]
 pub(crate) struct Received {
     pub(crate) path: String,
@@ -42,7 +42,8 @@ pub(crate) struct Receiver {
 }
 
 impl Receiver {
-    /// Starts one that gives these answers in turn, the last one over and over; 204 when there is none.
+    /// Starts a receiver that gives these answers in turn and repeats the last one; 204 if there is
+    /// none.
     pub(crate) async fn start(answers: &[Answer]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/hook", listener.local_addr().unwrap());
@@ -63,7 +64,7 @@ impl Receiver {
         }
     }
 
-    /// What has come so far.
+    /// The requests so far.
     pub(crate) fn received(&self) -> Vec<Received> {
         self.shared.lock().unwrap().received.clone()
     }
@@ -75,7 +76,7 @@ impl Drop for Receiver {
     }
 }
 
-/// Takes one request of a connection, and closes it.
+/// Reads one request of a connection, answers it, and closes the connection.
 async fn take(mut stream: TcpStream, shared: Arc<Mutex<Shared>>) {
     let mut bytes = Vec::new();
     let (head, begin) = loop {

@@ -1,5 +1,5 @@
-//! A real S3 server in this process: s3s-fs, which checks signatures, over a folder of its own. It
-//! can be killed, with every connection, and come back at the same address.
+//! A real S3 server in this process: s3s-fs, which checks signatures, over a separate folder. It
+//! can be killed, with every connection, and restarted at the same address.
 
 use std::net::SocketAddr;
 
@@ -42,12 +42,12 @@ impl S3Server {
         format!("http://{}", self.address)
     }
 
-    /// The files that it keeps, parts of unfinished uploads among them.
+    /// The files that it stores, parts of unfinished uploads included.
     pub(crate) fn folder(&self) -> &std::path::Path {
         self.folder.path()
     }
 
-    /// Kills it in the middle of whatever it does.
+    /// Kills it at once.
     pub(crate) async fn kill(&mut self) {
         if let Some(running) = self.running.take() {
             running.abort();
@@ -55,7 +55,7 @@ impl S3Server {
         }
     }
 
-    /// Starts it again after [`S3Server::kill`], with what it had kept.
+    /// Restarts it after [`S3Server::kill`], with its stored files.
     pub(crate) async fn come_back(&mut self) {
         let listener = TcpListener::bind(self.address).await.unwrap();
         self.running = Some(tokio::spawn(serve(listener, service(&self.folder))));
@@ -78,7 +78,7 @@ fn service(folder: &tempfile::TempDir) -> S3Service {
 }
 
 async fn serve(listener: TcpListener, service: S3Service) {
-    // Dropped with this future, so that a killed server leaves no connection open.
+    // Dropped with this future, so that a killed server leaves no open connection.
     let mut connections = JoinSet::new();
     loop {
         let (stream, _) = listener.accept().await.unwrap();
@@ -86,7 +86,7 @@ async fn serve(listener: TcpListener, service: S3Service) {
         let service = service.clone();
         connections.spawn(async move {
             let builder = Builder::new(TokioExecutor::new());
-            // A client that goes away is none of the server's business.
+            // A client that disconnects does not matter to the server.
             let _ended = builder
                 .serve_connection(TokioIo::new(stream), service)
                 .await;

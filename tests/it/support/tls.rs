@@ -1,4 +1,4 @@
-//! TLS before a server that has none: a certificate by an authority that only a test knows.
+//! TLS in front of a plain server: a certificate by an authority that only the test knows.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,16 +13,16 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
-/// A certificate for one name, by an authority of its own.
+/// A certificate for one name, by a new authority.
 pub(crate) struct Issued {
-    /// The authority's certificate in PEM, which nobody trusts who was not told to.
+    /// The authority's certificate in PEM. Only clients that are configured with it trust it.
     pub(crate) authority: String,
     pub(crate) certificate: Certificate,
     pub(crate) key: KeyPair,
 }
 
 impl Issued {
-    /// Makes an authority, and has it issue a certificate for a name or an address.
+    /// Creates an authority, which issues a certificate for a name or an address.
     pub(crate) fn to(name: &str, authority: &str) -> Self {
         let mut of_authority = CertificateParams::new(Vec::new()).unwrap();
         of_authority
@@ -42,20 +42,20 @@ impl Issued {
     }
 }
 
-/// The server's way through TLS. It ends when dropped.
+/// A TLS proxy for the server. It ends when dropped.
 pub(crate) struct Tls {
     address: SocketAddr,
-    /// The authority's certificate in PEM, which nobody trusts who was not told to.
+    /// The authority's certificate in PEM. Only clients that are configured with it trust it.
     pub(crate) authority: String,
     running: tokio::task::JoinHandle<()>,
 }
 
 impl Tls {
-    /// Starts it before `to`, for the name 127.0.0.1.
+    /// Starts it in front of `to`, for the name 127.0.0.1.
     pub(crate) async fn start(to: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        // Each is somebody else.
+        // Each authority is a different one.
         let issued = Issued::to("127.0.0.1", &format!("the authority of {address}"));
         let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
             .with_safe_default_protocol_versions()
@@ -91,7 +91,7 @@ async fn accept(listener: TcpListener, acceptor: TlsAcceptor, to: SocketAddr) {
         let (client, _) = listener.accept().await.unwrap();
         let acceptor = acceptor.clone();
         connections.spawn(async move {
-            // A client that goes away, or does not trust us, is its own business.
+            // A client that disconnects, or does not trust the certificate, does not matter here.
             let carried = async {
                 let mut client = acceptor.accept(client).await?;
                 let mut server = TcpStream::connect(to).await?;

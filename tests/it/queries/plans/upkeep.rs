@@ -1,4 +1,4 @@
-//! What maintenance and bounded claims ask reads no whole table either.
+//! The queries of maintenance and of limited claims never read a whole table.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use holdfast_domain::{BackupId, DiskName, ServerId};
 use super::{LEASE, node, walks_an_index};
 use crate::support::database::TestDatabase;
 
-/// What maintenance asks again and again, page by page.
+/// The queries that maintenance repeats, page by page.
 pub(super) async fn maintenance_walks_indexes(
     raw: &TestDatabase,
     server: ServerId,
