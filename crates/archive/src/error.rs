@@ -90,9 +90,13 @@ pub enum Error {
         path: PathBuf,
     },
 
-    /// The caller said no right before the trees would have changed places.
-    #[error("the restore was refused: {0}")]
-    Refused(String),
+    /// The caller's check stopped the restore right before the swap.
+    #[error("the restore was refused")]
+    Refused(
+        /// The error of [`BeforeSwap`](crate::BeforeSwap).
+        #[source]
+        Box<dyn std::error::Error + Send + Sync>,
+    ),
 
     /// An ignore pattern breaks a limit.
     #[error("the ignore pattern {pattern:?} is refused: {reason}")]

@@ -34,7 +34,7 @@ pub use extract_file::{FileLocation, PathLookup, SingleFile, find_file, read_fil
 pub use ignore::{IgnoreRules, Pteroignore, read_pteroignore};
 pub use index::{CheckedIndex, check_index};
 pub use list::{EntryKind, ListedEntry, list, list_index};
-pub use options::{CreateOptions, Expected, RestoreOptions};
-pub use restore::{is_staging, recover, remove_abandoned, restore, staging_of};
+pub use options::{BeforeSwap, CreateOptions, Expected, RestoreOptions};
+pub use restore::{is_staging_name, recover, remove_abandoned_staging, restore, staging_path};
 pub use summary::{Note, Notes, Recovered, RestoreSummary, Summary, Totals, VerifySummary};
 pub use verify::{verify, verify_stream};

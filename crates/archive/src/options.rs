@@ -56,6 +56,13 @@ pub struct RestoreOptions {
     pub threads: usize,
 }
 
+/// A check right before the restored files replace the old ones.
+///
+/// An error stops the restore. It comes back in [`Error::Refused`](crate::Error::Refused), where the
+/// caller can downcast it.
+pub type BeforeSwap<'a> =
+    &'a mut dyn FnMut() -> Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
 /// The number of worker threads for a setting: never none, never so many that memory is not bounded.
 pub(crate) fn thread_count(setting: usize) -> usize {
     const MOST: usize = 12;

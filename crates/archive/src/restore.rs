@@ -23,10 +23,10 @@ use crate::gunzip::{Front, check_hash, check_size, sha256};
 use crate::index::IndexReader;
 use crate::options::thread_count;
 use crate::tar_format::{TapeReader, read_error};
-use crate::unpack::{Apply, unpack};
+use crate::unpack::{AttributePolicy, unpack};
 use crate::verify::archive_size;
-use crate::{Control, Error, Recovered, RestoreOptions, RestoreSummary};
-pub use abandoned::{is_staging, remove_abandoned, staging_of};
+use crate::{BeforeSwap, Control, Error, Recovered, RestoreOptions, RestoreSummary};
+pub use abandoned::{is_staging_name, remove_abandoned_staging, staging_path};
 use layout::Site;
 use swap::TREE;
 
@@ -52,7 +52,7 @@ pub fn restore(
     destination: &Path,
     options: &RestoreOptions,
     control: &Control,
-    before_swap: &mut dyn FnMut() -> Result<(), String>,
+    before_swap: BeforeSwap<'_>,
 ) -> Result<RestoreSummary, Error> {
     let size = archive_size(archive)?;
     control.restart();
@@ -172,20 +172,20 @@ fn stage(
     let root = site.make_staging()?;
     control.restart();
     control.set_totals(0, 0);
-    let apply = Apply {
-        owner: options.apply_owner,
-        heir: site.heir()?,
+    let policy = AttributePolicy {
+        archived_owner: options.apply_owner,
+        default_owner: site.default_owner()?,
         special_modes: options.special_modes,
     };
     let threads = thread_count(options.threads);
     let Some(index) = index else {
         let mut tape = TapeReader::new(Front::new(archive, control).gunzip());
-        return unpack(&mut tape, root, apply, threads, control);
+        return unpack(&mut tape, root, policy, threads, control);
     };
     control.set_totals(index.totals.files, index.totals.source_bytes);
     let summary = std::thread::scope(|scope| {
         let blocks = unpack_blocks(scope, archive, index, threads, control);
-        unpack(&mut TapeReader::new(blocks), root, apply, threads, control)
+        unpack(&mut TapeReader::new(blocks), root, policy, threads, control)
     })?;
     let totals = &index.totals;
     if (summary.entries, summary.files, summary.bytes)
@@ -199,7 +199,7 @@ fn stage(
 impl Site {
     /// Whose the restored files are when the archive's numbers do not count: the directory's owner, if
     /// the process may give files away. A game server must be able to write what was put back.
-    fn heir(&self) -> Result<Option<(Uid, Gid)>, Error> {
+    fn default_owner(&self) -> Result<Option<(Uid, Gid)>, Error> {
         if !rustix::process::geteuid().is_root() {
             return Ok(None);
         }

@@ -3,8 +3,10 @@
 //! Every step is one name relative to an open folder; no symlink is followed, nothing is overwritten.
 //! Folders get their mode and times once the last thing below them is done.
 
+mod entry_error;
 mod file;
 mod folder;
+mod handle;
 mod name;
 mod small_files;
 
@@ -14,31 +16,24 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
-use rustix::fs::{AtFlags, FileType, Gid, Uid};
+use rustix::fs::{AtFlags, FileType};
 use rustix::io::Errno;
 
 use crate::tar_format::{Entry, Kind, TapeReader};
 use crate::{Control, Error, RestoreSummary};
+use entry_error::entry_error;
+pub(crate) use file::AttributePolicy;
 use file::{Attributes, NewFile, SpaceGuard};
-use folder::{Folder, Problem, Tree};
+use folder::Tree;
+use handle::{FirstError, FolderHandle};
 use name::{Parts, parts};
-use small_files::{Crew, SMALL};
-
-/// What of an entry's attributes is applied.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Apply {
-    /// Whether the archive's owner numbers count.
-    pub(crate) owner: bool,
-    /// Whose everything is otherwise; none: the process's own.
-    pub(crate) heir: Option<(Uid, Gid)>,
-    pub(crate) special_modes: bool,
-}
+use small_files::{SMALL, SmallFilePool};
 
 /// Unpacks the whole of `tape` below `root`, small files on `threads` threads.
 pub(crate) fn unpack<R: BufRead>(
     tape: &mut TapeReader<R>,
     root: OwnedFd,
-    apply: Apply,
+    policy: AttributePolicy,
     threads: usize,
     control: &Control,
 ) -> Result<RestoreSummary, Error> {
@@ -47,14 +42,14 @@ pub(crate) fn unpack<R: BufRead>(
         .map_err(|error| Error::io("open", Path::new("."), error))?;
     let umask = umask();
     thread::scope(|scope| {
-        let problem = Arc::new(Problem::default());
-        let crew = Crew::start(scope, threads, umask, &problem, control);
-        let tree = Tree::new(root, crew, problem)?;
+        let errors = Arc::new(FirstError::default());
+        let small_files = SmallFilePool::start(scope, threads, umask, &errors, control);
+        let tree = Tree::new(root, small_files, errors)?;
         let guard = SpaceGuard::new(watched, control);
         let summary = RestoreSummary::default();
         let mut unpacker = Unpacker {
             tree,
-            apply,
+            policy,
             umask,
             guard,
             summary,
@@ -83,7 +78,7 @@ fn umask() -> u32 {
 
 struct Unpacker<'a> {
     tree: Tree,
-    apply: Apply,
+    policy: AttributePolicy,
     umask: u32,
     guard: SpaceGuard<'a>,
     summary: RestoreSummary,
@@ -100,14 +95,14 @@ impl Unpacker<'_> {
                 _ => Err(Error::hostile(&entry.path, "it has no name")),
             };
         };
-        let attributes = Attributes::of(&entry, self.apply);
+        let attributes = Attributes::from_entry(&entry, self.policy);
         if entry.kind == Kind::Directory {
             return self.tree.folder(&entry.path, &parts, attributes);
         }
         let parent = self.tree.enter(&entry.path, parents)?;
         if entry.kind == Kind::Symlink {
-            return file::symlink(&parent, name, &entry.link, &attributes)
-                .map_err(|error| refused(&entry.path, error));
+            return file::symlink(parent.as_fd(), name, &entry.link, &attributes)
+                .map_err(|error| entry_error(&entry.path, error));
         }
         self.summary.files += 1;
         if entry.kind == Kind::HardLink {
@@ -119,7 +114,7 @@ impl Unpacker<'_> {
             self.guard.planned(entry.stored)?;
             return self
                 .tree
-                .crew
+                .small_files
                 .add(parent, name, &entry.path, attributes, |bytes| {
                     loop {
                         let data = tape.data()?;
@@ -130,17 +125,22 @@ impl Unpacker<'_> {
                     }
                 });
         }
-        let fail = |error| refused(&entry.path, error);
-        let new = NewFile::create(&parent, name, &attributes, self.umask).map_err(fail)?;
+        let fail = |error| entry_error(&entry.path, error);
+        let new = NewFile::create(parent.as_fd(), name, &attributes, self.umask).map_err(fail)?;
         new.fill(&entry, tape, &mut self.guard)?;
         self.guard.control.add_file();
         new.finish().map_err(fail)
     }
 
     /// Links to a file that this very archive has brought.
-    fn hard_link(&mut self, entry: &Entry, parent: &Folder, name: &[u8]) -> Result<(), Error> {
+    fn hard_link(
+        &mut self,
+        entry: &Entry,
+        parent: &FolderHandle,
+        name: &[u8],
+    ) -> Result<(), Error> {
         let target: Parts<'_> = parts(&entry.link)?;
-        self.tree.crew.settle()?;
+        self.tree.small_files.settle()?;
         let Some((&last, folders)) = target.split_last() else {
             return Err(Error::hostile(&entry.path, "it links to the root"));
         };
@@ -148,15 +148,15 @@ impl Unpacker<'_> {
             Errno::NOENT | Errno::NOTDIR | Errno::LOOP => {
                 Error::hostile(&entry.path, "it links to a file that is not in the archive")
             }
-            _ => refused(&entry.path, error),
+            _ => entry_error(&entry.path, error),
         };
-        let mut folder: Arc<Folder> = self.tree.root();
+        let mut folder: Arc<FolderHandle> = self.tree.root();
         if self.tree.is_at(folders) {
             folder = self.tree.enter(&entry.path, folders)?;
         } else {
             for part in folders {
                 let next = crate::directory::open_folder(folder.as_fd(), part).map_err(missing)?;
-                folder = Arc::new(Folder::plain(next));
+                folder = Arc::new(FolderHandle::new(next));
             }
         }
         let stat = rustix::fs::statat(folder.as_fd(), last, AtFlags::SYMLINK_NOFOLLOW);
@@ -164,27 +164,10 @@ impl Unpacker<'_> {
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(Error::hostile(
                 &entry.path,
-                "it links to something that is no file",
+                "its link target is not a regular file",
             ));
         }
         rustix::fs::linkat(folder.as_fd(), last, parent.as_fd(), name, AtFlags::empty())
-            .map_err(|error| refused(&entry.path, error))
-    }
-}
-
-/// Tells an archive that asks for the impossible from a disk that fails.
-pub(crate) fn refused(path: &[u8], error: Errno) -> Error {
-    match error {
-        Errno::EXIST => Error::hostile(path, "it is in the archive twice"),
-        Errno::NAMETOOLONG => Error::hostile(path, "a part of its name is too long"),
-        Errno::NOTDIR | Errno::LOOP => {
-            Error::hostile(path, "it lies below something that is no folder")
-        }
-        Errno::INVAL | Errno::NOENT => Error::hostile(path, "the disk does not take its name"),
-        _ => Error::io(
-            "unpack",
-            std::path::Path::new(&crate::error::lossy(path)),
-            error,
-        ),
+            .map_err(|error| entry_error(&entry.path, error))
     }
 }

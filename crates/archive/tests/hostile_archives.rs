@@ -120,7 +120,7 @@ fn row_13_names_that_leave_the_root_are_refused() {
 #[test]
 fn row_13_a_link_is_never_a_way_out() {
     let t = Tape::default;
-    let through = "it lies below something that is no folder";
+    let through = "its parent is not a folder";
     assert_eq!(
         hostile(t().symlink("door", "..").file("door/outside", b"x")),
         through
@@ -167,11 +167,11 @@ fn row_13_a_link_is_never_a_way_out() {
     );
     assert_eq!(
         hostile(t().symlink("door", "/etc/passwd").hard_link("x", "door")),
-        "it links to something that is no file"
+        "its link target is not a regular file"
     );
     assert_eq!(
         hostile(t().folder("d/").hard_link("x", "d")),
-        "it links to something that is no file"
+        "its link target is not a regular file"
     );
     assert_eq!(hostile(t().hard_link("x", ".")), "it links to the root");
 }

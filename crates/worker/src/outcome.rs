@@ -1,5 +1,7 @@
 //! How an attempt of a job ended.
 
+use std::fmt;
+
 use holdfast_db::jobs::JobFailure;
 use holdfast_domain::backup::Completed;
 use holdfast_domain::report::chain;
@@ -104,6 +106,18 @@ impl Reason {
             }
             Error::Unavailable { .. } => Self::DiskUnavailable,
             Error::Damaged { .. } => Self::ArchiveDamaged,
+        }
+    }
+}
+
+/// The archive engine hands an error of its callback back, so it has to be a standard error.
+impl std::error::Error for NotDone {}
+
+impl fmt::Display for NotDone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stopped => f.write_str("the job was stopped"),
+            Self::Retry(failure, _) | Self::Final(failure, _) => f.write_str(&failure.detail),
         }
     }
 }

@@ -23,7 +23,7 @@ const STAGING: &[u8] = b".holdfast-restore-";
 const LOCK: &[u8] = b".holdfast-lock-";
 
 /// Says whether a file's name is that of a staging folder outside of its directory.
-pub fn is_staging(name: &[u8]) -> bool {
+pub fn is_staging_name(name: &[u8]) -> bool {
     name.starts_with(STAGING)
 }
 
@@ -32,7 +32,7 @@ pub fn is_staging(name: &[u8]) -> bool {
 /// # Errors
 ///
 /// [`Error::Io`] if something cannot be read; [`Error::StagingElsewhere`].
-pub fn staging_of(
+pub fn staging_path(
     destination: &Path,
     staging_dir: Option<&Path>,
 ) -> Result<Option<PathBuf>, Error> {
@@ -45,7 +45,7 @@ pub fn staging_of(
 /// # Errors
 ///
 /// [`Error::Io`] if something cannot be read or removed.
-pub fn remove_abandoned(staging: &Path) -> Result<bool, Error> {
+pub fn remove_abandoned_staging(staging: &Path) -> Result<bool, Error> {
     let (Some(home_path), Some(name)) = (staging.parent(), staging.file_name()) else {
         return Ok(false);
     };
@@ -102,25 +102,25 @@ mod tests {
         let rubbish = make("gone", "tree/world/level.dat");
         let lock_left = parent.path().join(".holdfast-lock-gone");
         fs_err::write(&lock_left, b"").expect("a file");
-        assert!(remove_abandoned(&rubbish).expect("it goes"));
+        assert!(remove_abandoned_staging(&rubbish).expect("it goes"));
         assert!(!rubbish.exists() && !lock_left.exists());
-        assert!(!remove_abandoned(&rubbish).expect("nothing is there"));
+        assert!(!remove_abandoned_staging(&rubbish).expect("nothing is there"));
 
         for mark in ["moving-out", "moving-in"] {
             let marked = make(mark, mark);
-            assert!(!remove_abandoned(&marked).expect("it stays"));
+            assert!(!remove_abandoned_staging(&marked).expect("it stays"));
             assert!(marked.join("tree/world").exists());
         }
         let held = make("held", "tree/a");
         let lock = fs_err::File::create(parent.path().join(".holdfast-lock-held"));
         let lock = lock.expect("a file").into_file();
         rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).expect("the lock");
-        assert!(!remove_abandoned(&held).expect("it stays"));
+        assert!(!remove_abandoned_staging(&held).expect("it stays"));
         assert!(held.exists());
         drop(lock);
-        assert!(remove_abandoned(&held).expect("it goes"));
+        assert!(remove_abandoned_staging(&held).expect("it goes"));
         let other = parent.path().join("server");
         fs_err::create_dir(&other).expect("a folder");
-        assert!(!remove_abandoned(&other).expect("it stays") && other.exists());
+        assert!(!remove_abandoned_staging(&other).expect("it stays") && other.exists());
     }
 }

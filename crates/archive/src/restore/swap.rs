@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use super::layout::Site;
 use crate::directory::{Identity, open_folder};
 use crate::walk::OWN_PREFIX;
-use crate::{Error, Recovered};
+use crate::{BeforeSwap, Error, Recovered};
 
 /// The staged tree; after an exchange the old one.
 pub(super) const TREE: &[u8] = b"tree";
@@ -25,15 +25,15 @@ const MOVING_IN: &[u8] = b"moving-in";
 
 /// Puts the staged tree into place. On an error the old tree stands as it did.
 ///
-/// `before` runs right before the first existing file is touched.
+/// `before_swap` runs right before the first existing file is touched.
 pub(super) fn swap(
     site: &Site,
     exchangeable: bool,
-    before: &mut dyn FnMut() -> Result<(), String>,
+    before_swap: BeforeSwap<'_>,
 ) -> Result<(), Error> {
     let staging = site.open_staging()?;
     let fail = |error| Error::io("put the restored files into", &site.destination, error);
-    before().map_err(Error::Refused)?;
+    before_swap().map_err(Error::Refused)?;
     let there = rustix::fs::statat(
         &site.parent,
         site.name.as_slice(),

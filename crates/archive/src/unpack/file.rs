@@ -6,9 +6,20 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
-use super::{Apply, Folder, refused};
+use super::entry_error::entry_error;
 use crate::tar_format::{Entry, TapeReader, Time};
 use crate::{Control, Error};
+
+/// Which attributes of the archive are restored.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AttributePolicy {
+    /// Whether entries get the owner numbers of the archive.
+    pub(crate) archived_owner: bool,
+    /// The owner of every entry otherwise; `None` leaves the owner of the process.
+    pub(crate) default_owner: Option<(Uid, Gid)>,
+    /// Whether setuid, setgid and sticky bits are restored.
+    pub(crate) special_modes: bool,
+}
 
 /// What is set on an entry beside its contents.
 #[derive(Debug, Clone)]
@@ -20,15 +31,19 @@ pub(crate) struct Attributes {
 }
 
 impl Attributes {
-    pub(crate) fn of(entry: &Entry, apply: Apply) -> Self {
-        let mask = if apply.special_modes { 0o7777 } else { 0o777 };
+    pub(crate) fn from_entry(entry: &Entry, policy: AttributePolicy) -> Self {
+        let mask = if policy.special_modes { 0o7777 } else { 0o777 };
         // Numbers that no system has (or "no change") are as good as none.
         let number = |id: u64| u32::try_from(id).ok().filter(|&id| id != u32::MAX);
         let archived = number(entry.uid).zip(number(entry.gid));
         let archived = archived.map(|(uid, gid)| (Uid::from_raw(uid), Gid::from_raw(gid)));
-        let owner = if apply.owner { archived } else { apply.heir };
+        let owner = if policy.archived_owner {
+            archived
+        } else {
+            policy.default_owner
+        };
         // What could hand out privileges comes back only together with the owner.
-        let wanted = |name: &[u8]| apply.owner || name.starts_with(b"user.");
+        let wanted = |name: &[u8]| policy.archived_owner || name.starts_with(b"user.");
         let xattrs = entry
             .xattrs
             .iter()
@@ -83,7 +98,7 @@ pub(super) struct NewFile<'a> {
 impl<'a> NewFile<'a> {
     /// Creates a file that must not be there yet.
     pub(super) fn create(
-        folder: &Folder,
+        folder: BorrowedFd<'_>,
         name: &[u8],
         attributes: &'a Attributes,
         umask: u32,
@@ -93,7 +108,7 @@ impl<'a> NewFile<'a> {
         // Where the umask takes nothing away, one step less sets the mode.
         let mode_is_set = attributes.mode & (umask | 0o7000) == 0 && attributes.owner.is_none();
         let mode = if mode_is_set { attributes.mode } else { 0o600 };
-        let handle = rustix::fs::openat(folder.as_fd(), name, flags, Mode::from_raw_mode(mode))?;
+        let handle = rustix::fs::openat(folder, name, flags, Mode::from_raw_mode(mode))?;
         Ok(Self {
             handle,
             attributes,
@@ -138,7 +153,7 @@ impl<'a> NewFile<'a> {
         tape: &mut TapeReader<R>,
         guard: &mut SpaceGuard<'_>,
     ) -> Result<(), Error> {
-        let broken = |error| refused(&entry.path, error);
+        let broken = |error| entry_error(&entry.path, error);
         let Some(segments) = &entry.segments else {
             loop {
                 let bytes = tape.data()?;
@@ -217,16 +232,16 @@ impl<'a> SpaceGuard<'a> {
 
 /// Creates a symlink with its target verbatim.
 pub(super) fn symlink(
-    folder: &Folder,
+    folder: BorrowedFd<'_>,
     name: &[u8],
     target: &[u8],
     attributes: &Attributes,
 ) -> Result<(), Errno> {
-    rustix::fs::symlinkat(target, folder.as_fd(), name)?;
+    rustix::fs::symlinkat(target, folder, name)?;
     if let Some((uid, gid)) = attributes.owner {
         let flags = AtFlags::SYMLINK_NOFOLLOW;
-        rustix::fs::chownat(folder.as_fd(), name, Some(uid), Some(gid), flags)?;
+        rustix::fs::chownat(folder, name, Some(uid), Some(gid), flags)?;
     }
     let times = attributes.times();
-    rustix::fs::utimensat(folder.as_fd(), name, &times, AtFlags::SYMLINK_NOFOLLOW)
+    rustix::fs::utimensat(folder, name, &times, AtFlags::SYMLINK_NOFOLLOW)
 }

@@ -2,85 +2,24 @@
 
 use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::Arc;
 
 use rustix::fs::{AtFlags, FileType, Mode};
 use rustix::io::Errno;
 
-use super::small_files::Crew;
-use super::{Attributes, refused};
+use super::entry_error::entry_error;
+use super::file::Attributes;
+use super::handle::{FirstError, FolderHandle};
+use super::small_files::SmallFilePool;
 use crate::Error;
 use crate::directory::{FOLDER, Identity};
-use crate::error::lossy;
 use crate::tar_format::Time;
-
-/// The first thing that went wrong where nobody could be told at once.
-#[derive(Default)]
-pub(super) struct Problem(Mutex<Option<Error>>);
-
-impl Problem {
-    pub(super) fn set(&self, error: Error) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get_or_insert(error);
-    }
-
-    pub(super) fn is_set(&self) -> bool {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_some()
-    }
-
-    pub(super) fn check(&self) -> Result<(), Error> {
-        let found = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        found.map_or(Ok(()), Err)
-    }
-}
-
-/// An open folder. Whoever lets go of it last sets its mode and times.
-pub(crate) struct Folder {
-    handle: OwnedFd,
-    finish: OnceLock<(Attributes, Vec<u8>, Arc<Problem>)>,
-}
-
-impl Folder {
-    pub(super) fn plain(handle: OwnedFd) -> Self {
-        Self {
-            handle,
-            finish: OnceLock::new(),
-        }
-    }
-}
-
-impl AsFd for Folder {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.handle.as_fd()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let Some((attributes, path, problem)) = self.finish.get() else {
-            return;
-        };
-        if let Err(error) = attributes.apply(self.handle.as_fd(), false) {
-            let path = lossy(path);
-            problem.set(Error::io(
-                "set the mode of",
-                std::path::Path::new(&path),
-                error,
-            ));
-        }
-    }
-}
 
 struct Level {
     name: Vec<u8>,
     identity: Identity,
     /// None while the stack is so deep that only its end is kept open.
-    folder: Option<Arc<Folder>>,
+    folder: Option<Arc<FolderHandle>>,
     /// What to set when everything below is done; none if the archive has not said.
     attributes: Option<Attributes>,
 }
@@ -91,8 +30,8 @@ pub(super) struct Tree {
     /// Folders that had to be made before the archive said what they are like.
     unannounced: HashSet<Vec<u8>>,
     /// Whoever writes the small files; asked to finish before a folder is looked at again.
-    pub(super) crew: Crew,
-    problem: Arc<Problem>,
+    pub(super) small_files: SmallFilePool,
+    errors: Arc<FirstError>,
 }
 
 impl Tree {
@@ -100,10 +39,14 @@ impl Tree {
     /// Each is remembered until its entry comes, so a hostile archive must not have too many.
     const MOST_UNANNOUNCED: usize = 50_000;
 
-    pub(super) fn new(root: OwnedFd, crew: Crew, problem: Arc<Problem>) -> Result<Self, Error> {
+    pub(super) fn new(
+        root: OwnedFd,
+        small_files: SmallFilePool,
+        errors: Arc<FirstError>,
+    ) -> Result<Self, Error> {
         let identity = rustix::fs::fstat(&root).map(|stat| Identity::from(&stat));
-        let identity = identity.map_err(|error| refused(b"", error))?;
-        let folder = Some(Arc::new(Folder::plain(root)));
+        let identity = identity.map_err(|error| entry_error(b"", error))?;
+        let folder = Some(Arc::new(FolderHandle::new(root)));
         let level = Level {
             name: Vec::new(),
             identity,
@@ -113,12 +56,12 @@ impl Tree {
         Ok(Self {
             levels: vec![level],
             unannounced: HashSet::new(),
-            crew,
-            problem,
+            small_files,
+            errors,
         })
     }
 
-    pub(super) fn root(&self) -> Arc<Folder> {
+    pub(super) fn root(&self) -> Arc<FolderHandle> {
         // The root is never closed: only levels in the middle are.
         self.levels[0]
             .folder
@@ -135,7 +78,11 @@ impl Tree {
     }
 
     /// Goes to a folder, making what is missing on the way.
-    pub(super) fn enter(&mut self, path: &[u8], parts: &[&[u8]]) -> Result<Arc<Folder>, Error> {
+    pub(super) fn enter(
+        &mut self,
+        path: &[u8],
+        parts: &[&[u8]],
+    ) -> Result<Arc<FolderHandle>, Error> {
         let shared = self.levels[1..]
             .iter()
             .zip(parts)
@@ -147,7 +94,7 @@ impl Tree {
         for (depth, part) in parts.iter().enumerate().skip(shared) {
             self.descend(path, &parts[..depth], part)?;
         }
-        self.current().map_err(|error| refused(path, error))
+        self.current().map_err(|error| entry_error(path, error))
     }
 
     /// Makes the folder of an entry, or takes over one that was made for the sake of its contents.
@@ -166,9 +113,9 @@ impl Tree {
         } else {
             let parent = self.enter(path, parents)?;
             let made = rustix::fs::mkdirat(parent.as_fd(), *name, Mode::RWXU);
-            made.map_err(|error| refused(path, error))?;
+            made.map_err(|error| entry_error(path, error))?;
             self.open(parent.as_fd(), name, None)
-                .map_err(|error| refused(path, error))?;
+                .map_err(|error| entry_error(path, error))?;
         }
         if let Some(level) = self.levels.last_mut() {
             level.attributes = Some(attributes);
@@ -178,15 +125,15 @@ impl Tree {
 
     /// Finishes every folder and reports what failed on the way.
     pub(super) fn finish(mut self) -> Result<(), Error> {
-        self.crew.settle()?;
+        self.small_files.settle()?;
         while self.levels.len() > 1 {
             self.leave(b"")?;
         }
         self.levels.clear();
-        self.problem.check()
+        self.errors.check()
     }
 
-    fn current(&self) -> Result<Arc<Folder>, Errno> {
+    fn current(&self) -> Result<Arc<FolderHandle>, Errno> {
         self.levels
             .last()
             .and_then(|level| level.folder.clone())
@@ -194,7 +141,7 @@ impl Tree {
     }
 
     fn descend(&mut self, path: &[u8], parents: &[&[u8]], name: &[u8]) -> Result<(), Error> {
-        let fail = |error| refused(path, error);
+        let fail = |error| entry_error(path, error);
         let parent = self.current().map_err(fail)?;
         match rustix::fs::mkdirat(parent.as_fd(), name, Mode::RWXU) {
             Ok(()) => {
@@ -208,7 +155,7 @@ impl Tree {
             }
             Err(Errno::EXIST) => {
                 // Come back to: it is finished already, and must look the same afterwards.
-                self.crew.settle()?;
+                self.small_files.settle()?;
                 let stat = rustix::fs::statat(parent.as_fd(), name, AtFlags::SYMLINK_NOFOLLOW);
                 let stat = stat.map_err(fail)?;
                 if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
@@ -243,7 +190,7 @@ impl Tree {
     ) -> Result<(), Errno> {
         let handle = rustix::fs::openat(parent, name, FOLDER, Mode::empty())?;
         let identity = Identity::from(&rustix::fs::fstat(&handle)?);
-        let folder = Some(Arc::new(Folder::plain(handle)));
+        let folder = Some(Arc::new(FolderHandle::new(handle)));
         self.levels.push(Level {
             name: name.to_vec(),
             identity,
@@ -275,28 +222,26 @@ impl Tree {
             return Ok(());
         };
         let Some(folder) = level.folder else {
-            return Err(refused(path, Errno::BADF));
+            return Err(entry_error(path, Errno::BADF));
         };
         if let Some(parent) = self.levels.last_mut()
             && parent.folder.is_none()
         {
             let opened = rustix::fs::openat(folder.as_fd(), "..", FOLDER, Mode::empty())
                 .and_then(|handle| rustix::fs::fstat(&handle).map(|stat| (handle, stat)));
-            let (handle, stat) = opened.map_err(|error| refused(path, error))?;
+            let (handle, stat) = opened.map_err(|error| entry_error(path, error))?;
             if Identity::from(&stat) != parent.identity {
-                return Err(refused(path, Errno::STALE));
+                return Err(entry_error(path, Errno::STALE));
             }
-            parent.folder = Some(Arc::new(Folder::plain(handle)));
+            parent.folder = Some(Arc::new(FolderHandle::new(handle)));
         }
         if let Some(attributes) = level.attributes {
-            let _ = folder
-                .finish
-                .set((attributes, level.name, Arc::clone(&self.problem)));
+            folder.apply_on_drop(attributes, level.name, Arc::clone(&self.errors));
         } else {
             // Never announced: like any folder that is simply made.
             let mode = Mode::from_raw_mode(0o755);
-            rustix::fs::fchmod(folder.as_fd(), mode).map_err(|error| refused(path, error))?;
+            rustix::fs::fchmod(folder.as_fd(), mode).map_err(|error| entry_error(path, error))?;
         }
-        self.problem.check()
+        self.errors.check()
     }
 }

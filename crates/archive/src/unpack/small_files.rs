@@ -3,17 +3,18 @@
 //! What is in flight is bounded by the number of threads; large files are written by whoever reads them.
 
 use std::ops::Range;
+use std::os::fd::AsFd;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::Scope;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use super::entry_error::entry_error;
 use super::file::{Attributes, NewFile};
-use super::folder::{Folder, Problem};
-use super::refused;
+use super::handle::{FirstError, FolderHandle};
 use crate::{Control, Error};
 
-/// A file up to this size is written by the crew.
+/// A file up to this size is written by the pool.
 pub(super) const SMALL: u64 = 128 << 10;
 /// A batch is handed over with this many files, since each may keep a folder open, …
 const FILES: usize = 32;
@@ -28,7 +29,7 @@ struct Batch {
 }
 
 struct SmallFile {
-    folder: Arc<Folder>,
+    folder: Arc<FolderHandle>,
     name: Vec<u8>,
     /// The whole path, for messages.
     path: Vec<u8>,
@@ -40,41 +41,41 @@ struct SmallFile {
 type InFlight = Arc<(Mutex<usize>, Condvar)>;
 
 /// The threads and what is on its way to them.
-pub(super) struct Crew {
+pub(super) struct SmallFilePool {
     batch: Batch,
     batches: Sender<Batch>,
     in_flight: InFlight,
-    problem: Arc<Problem>,
+    errors: Arc<FirstError>,
 }
 
-impl Crew {
-    /// Starts the threads; they end when the crew is dropped.
+impl SmallFilePool {
+    /// Starts the threads; they end when the pool is dropped.
     pub(super) fn start<'scope>(
         scope: &'scope Scope<'scope, '_>,
         threads: usize,
         umask: u32,
-        problem: &Arc<Problem>,
+        errors: &Arc<FirstError>,
         control: &'scope Control,
     ) -> Self {
         let (batches, work) = bounded::<Batch>(threads);
         let in_flight = InFlight::default();
         for _ in 0..threads {
-            let (work, problem) = (work.clone(), Arc::clone(problem));
+            let (work, errors) = (work.clone(), Arc::clone(errors));
             let in_flight = Arc::clone(&in_flight);
-            scope.spawn(move || write_batches(&work, umask, &problem, &in_flight, control));
+            scope.spawn(move || write_batches(&work, umask, &errors, &in_flight, control));
         }
         Self {
             batch: Batch::default(),
             batches,
             in_flight,
-            problem: Arc::clone(problem),
+            errors: Arc::clone(errors),
         }
     }
 
     /// Adds a file; `fill` appends its bytes.
     pub(super) fn add(
         &mut self,
-        folder: Arc<Folder>,
+        folder: Arc<FolderHandle>,
         name: &[u8],
         path: &[u8],
         attributes: Attributes,
@@ -106,11 +107,11 @@ impl Crew {
             count = changed.wait(count).unwrap_or_else(PoisonError::into_inner);
         }
         drop(count);
-        self.problem.check()
+        self.errors.check()
     }
 
     fn hand_over(&mut self) -> Result<(), Error> {
-        self.problem.check()?;
+        self.errors.check()?;
         if self.batch.files.is_empty() {
             return Ok(());
         }
@@ -128,21 +129,21 @@ impl Crew {
 fn write_batches(
     work: &Receiver<Batch>,
     umask: u32,
-    problem: &Problem,
+    errors: &FirstError,
     in_flight: &InFlight,
     control: &Control,
 ) {
     for batch in work {
         for file in batch.files {
-            if control.is_cancelled() || problem.is_set() {
+            if control.is_cancelled() || errors.is_set() {
                 continue;
             }
             let bytes = &batch.bytes[file.range];
-            let written = NewFile::create(&file.folder, &file.name, &file.attributes, umask)
+            let written = NewFile::create(file.folder.as_fd(), &file.name, &file.attributes, umask)
                 .and_then(|new| new.write_all(bytes).map(|()| new))
                 .and_then(|new| new.finish());
             if let Err(error) = written {
-                problem.set(refused(&file.path, error));
+                errors.set(entry_error(&file.path, error));
             }
             control.add_bytes(bytes.len() as u64);
             control.add_file();

@@ -81,7 +81,6 @@ pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done
     let (context, work) = (Arc::clone(context), Arc::clone(work));
     let runtime = tokio::runtime::Handle::current();
     let ended = tokio::task::spawn_blocking(move || {
-        let mut refused = None;
         // The last moment at which nothing is touched: go on only if the job is still ours, for certain, and the
         // server does not run.
         let mut may_swap = || {
@@ -93,10 +92,7 @@ pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done
                 }
                 still_ours(&context, &work).await
             });
-            checked.map_err(|not_done| {
-                refused = Some(not_done);
-                "see beside it".to_owned()
-            })
+            checked.map_err(Into::into)
         };
         // What a killed attempt has left is put right first.
         let restored = holdfast_archive::recover(&directory, options.staging_dir.as_deref())
@@ -110,7 +106,7 @@ pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done
                     &mut may_swap,
                 )
             });
-        restored.map_err(|error| halt.tell(refused.unwrap_or_else(|| engine(&error))))
+        restored.map_err(|error| halt.tell(engine(error)))
     });
     let summary = ended.await.map_err(|error| NotDone::panicked(&error))??;
     tracing::info!(
@@ -133,9 +129,16 @@ async fn still_ours(context: &Context, work: &Work) -> Result<(), NotDone> {
 }
 
 /// What the engine's failure means for a restore.
-fn engine(error: &holdfast_archive::Error) -> NotDone {
+fn engine(error: holdfast_archive::Error) -> NotDone {
     use holdfast_archive::Error;
-    let detail = chain(error);
+    let error = match error {
+        Error::Refused(reason) => match reason.downcast::<NotDone>() {
+            Ok(not_done) => return *not_done,
+            Err(reason) => Error::Refused(reason),
+        },
+        error => error,
+    };
+    let detail = chain(&error);
     match error {
         Error::Cancelled => NotDone::Stopped,
         Error::HashMismatch { .. } | Error::Corrupt { .. } => NotDone::terminal(

@@ -78,7 +78,7 @@ pub(super) async fn sweep(context: &Arc<Context>, stop: &CancellationToken) -> R
     let left = strays.clone();
     let again = each_server(context, stop, move |context, _, _, directory| {
         let staging_dir = context.options.staging_dir.as_deref();
-        match holdfast_archive::staging_of(directory, staging_dir) {
+        match holdfast_archive::staging_path(directory, staging_dir) {
             Ok(Some(staging)) => {
                 left.set().remove(&staging);
             }
@@ -200,7 +200,7 @@ fn old_folders(parents: &BTreeSet<PathBuf>, before: SystemTime) -> BTreeSet<Path
         // What goes while it is looked at is not left over.
         for entry in entries.flatten() {
             let is_old = |found: std::fs::Metadata| found.modified().is_ok_and(|at| at < before);
-            if holdfast_archive::is_staging(entry.file_name().as_bytes())
+            if holdfast_archive::is_staging_name(entry.file_name().as_bytes())
                 && entry.metadata().is_ok_and(is_old)
                 && found.len() < FOLDERS
             {
@@ -214,7 +214,7 @@ fn old_folders(parents: &BTreeSet<PathBuf>, before: SystemTime) -> BTreeSet<Path
 fn remove(strays: BTreeSet<PathBuf>) -> (u64, u64) {
     let (mut removed, mut failed) = (0, 0);
     for stray in strays {
-        match holdfast_archive::remove_abandoned(&stray) {
+        match holdfast_archive::remove_abandoned_staging(&stray) {
             Ok(true) => {
                 tracing::info!(folder = %stray.display(), "removed what a restore had left of a server that is not here");
                 removed += 1;

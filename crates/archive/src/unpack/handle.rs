@@ -1,0 +1,95 @@
+//! Open folders of the staging tree, shared by the threads that write into them.
+//!
+//! The last owner of a folder sets its mode and times, since every later write below it would change
+//! them. A drop cannot return an error, so errors are collected in a [`FirstError`].
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use super::file::Attributes;
+use crate::Error;
+use crate::error::lossy;
+
+/// The first error of a background thread or a destructor, until it can be returned.
+#[derive(Default)]
+pub(super) struct FirstError(Mutex<Option<Error>>);
+
+impl FirstError {
+    /// Stores an error, unless there is one already.
+    pub(super) fn set(&self, error: Error) {
+        self.lock().get_or_insert(error);
+    }
+
+    pub(super) fn is_set(&self) -> bool {
+        self.lock().is_some()
+    }
+
+    /// Returns the stored error and removes it.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let error = self.lock().take();
+        error.map_or(Ok(()), Err)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Error>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is applied to a folder when its last owner drops it.
+struct OnDrop {
+    attributes: Attributes,
+    name: Vec<u8>,
+    errors: Arc<FirstError>,
+}
+
+/// An open folder. Dropping the last reference applies its attributes.
+pub(super) struct FolderHandle {
+    handle: OwnedFd,
+    on_drop: OnceLock<OnDrop>,
+}
+
+impl FolderHandle {
+    /// Wraps an open folder; nothing is applied on drop.
+    pub(super) fn new(handle: OwnedFd) -> Self {
+        Self {
+            handle,
+            on_drop: OnceLock::new(),
+        }
+    }
+
+    /// Sets the attributes that are applied on drop; an error goes to `errors`.
+    pub(super) fn apply_on_drop(
+        &self,
+        attributes: Attributes,
+        name: Vec<u8>,
+        errors: Arc<FirstError>,
+    ) {
+        // A folder is left once, so the first value is the only one.
+        let _ = self.on_drop.set(OnDrop {
+            attributes,
+            name,
+            errors,
+        });
+    }
+}
+
+impl AsFd for FolderHandle {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.handle.as_fd()
+    }
+}
+
+impl Drop for FolderHandle {
+    fn drop(&mut self) {
+        let Some(on_drop) = self.on_drop.get() else {
+            return;
+        };
+        if let Err(error) = on_drop.attributes.apply(self.handle.as_fd(), false) {
+            let name = lossy(&on_drop.name);
+            on_drop
+                .errors
+                .set(Error::io("set the mode of", Path::new(&name), error));
+        }
+    }
+}
