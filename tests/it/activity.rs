@@ -40,7 +40,7 @@ fn story(entries: &[Value], names: &[(&str, &str)]) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_is_done_to_a_backup_is_written_down_with_who_and_from_where() {
+async fn every_action_on_a_backup_is_logged_with_user_and_address() {
     let app = App::start().await;
     files::make_server(&app.directory);
     let (owner, admin) = (app.as_owner(), app.as_admin());
@@ -115,7 +115,7 @@ async fn whatever_is_done_to_a_backup_is_written_down_with_who_and_from_where() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backup_that_was_stopped_while_it_ran_has_one_line_for_it() {
+async fn a_backup_that_was_cancelled_while_it_ran_has_one_log_entry() {
     let mut app = App::without_worker(&[]).await;
     app.add_worker(&[("worker.read_limit_bytes_per_second", "40000")]);
     files::write(&app.directory.join("big.dat"), &files::noise(3_000_000, 5));
@@ -136,7 +136,7 @@ async fn a_backup_that_was_stopped_while_it_ran_has_one_line_for_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_audit_log_is_read_by_who_may_read_and_by_nobody_else() {
+async fn only_callers_who_may_read_see_the_audit_log() {
     let app = App::without_worker(&[]).await;
     app.as_owner().create(json!({})).await.uuid();
     let reader = app.as_subuser(&[Permission::Read]).await;
@@ -159,7 +159,7 @@ async fn the_audit_log_is_read_by_who_may_read_and_by_nobody_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_audit_log_comes_in_pages_and_another_servers_is_not_in_it() {
+async fn the_audit_log_has_pages_and_contains_only_its_server() {
     let app = App::without_worker(&[]).await;
     let uuid = app.as_owner().create(json!({})).await.uuid();
     let other = app.another_server("other").await.id.to_string();
@@ -188,7 +188,7 @@ async fn the_audit_log_comes_in_pages_and_another_servers_is_not_in_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_address_is_believed_of_trusted_proxies_only() {
+async fn forwarded_addresses_count_only_from_trusted_proxies() {
     for (trusted, expected) in [("", "127.0.0.1"), ("127.0.0.0/8", "203.0.113.9")] {
         let app = App::without_worker(&[("http.trusted_proxies", trusted)]).await;
         let request = app.as_owner().request(Method::POST, "").json(&json!({}));

@@ -96,7 +96,7 @@ impl Drop for OnTheNetwork {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_is_reached_by_tls_when_it_is_the_right_one_and_otherwise_not_at_all() {
+async fn only_the_right_database_is_reached_by_tls() {
     let folder = files::scratch();
     let issued = Issued::to("127.0.0.1", "the authority of the database");
     let other = Issued::to("127.0.0.1", "an authority of somebody else");

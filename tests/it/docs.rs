@@ -12,7 +12,7 @@ async fn get(app: &App, path: &str) -> Answer {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_document_is_the_same_from_the_service_the_command_and_the_repository() {
+async fn service_command_and_repository_have_the_same_document() {
     let app = App::without_worker(&[]).await;
     let served = get(&app, "/api/openapi.json").await;
     assert_eq!(served.status, 200);
@@ -38,7 +38,7 @@ fn loaded(html: &str) -> Vec<&str> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_page_that_shows_the_document_needs_no_other_host() {
+async fn the_page_of_the_document_loads_nothing_from_other_hosts() {
     let app = App::without_worker(&[]).await;
     // The client follows the redirect of `/api/docs`.
     let page = get(&app, "/api/docs").await;

@@ -82,7 +82,7 @@ async fn every_answer_has_the_headers_that_protect_browsers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn browsers_are_told_to_come_by_tls_only_when_they_did_and_a_trusted_proxy_says_so() {
+async fn hsts_is_sent_only_if_a_trusted_proxy_reports_tls() {
     let mut app = App::without_worker(&[("http.hsts_seconds", "31536000")]).await;
     let behind = [
         ("http.hsts_seconds", "31536000"),
@@ -120,7 +120,7 @@ async fn until_hung_up(app: &App, said: &[u8]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_slow_or_sends_too_much_is_hung_up_on() {
+async fn connections_that_are_slow_or_send_too_much_are_closed() {
     let app = App::without_worker(&[
         ("http.request_timeout_seconds", "1"),
         ("http.keep_alive_seconds", "1"),
@@ -155,7 +155,7 @@ async fn who_is_slow_or_sends_too_much_is_hung_up_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn links_of_an_earlier_signing_key_stay_good_and_new_ones_are_the_newest_keys() {
+async fn links_of_a_previous_signing_key_stay_valid_and_new_links_use_the_newest() {
     let (old, new) = (
         "the-key-of-yesterday-has-32-bytes",
         "the-key-of-today-has-32-bytes-too",
@@ -207,7 +207,7 @@ async fn heard(stream: &mut TcpStream) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_more_connections_are_taken_than_are_allowed_and_the_next_one_waits_its_turn() {
+async fn connections_beyond_the_limit_wait_for_a_free_place() {
     let app = App::without_worker(&[
         ("http.max_connections", "16"),
         ("http.keep_alive_seconds", "300"),

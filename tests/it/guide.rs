@@ -28,7 +28,7 @@ fn is_committed(path: &str, expected: &str) {
 }
 
 #[test]
-fn the_page_of_settings_is_made_of_their_list() {
+fn the_page_of_settings_is_generated_from_their_list() {
     let page = configure::page(&read("config/default.toml"));
     is_committed("docs/configure.md", &page);
 }
@@ -76,7 +76,7 @@ fn sources() -> String {
 }
 
 #[test]
-fn troubles_are_told_in_the_words_of_the_program() {
+fn troubleshooting_headings_are_messages_of_the_program() {
     let page = read("docs/troubleshooting.md");
     let sources = sources();
     let headings: Vec<&str> = page

@@ -30,7 +30,7 @@ fn number(answer: &Answer, header: &str) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_asks_too_often_is_told_when_to_come_again() {
+async fn a_key_over_the_rate_limit_is_told_when_to_retry() {
     let app = App::without_worker(&[("http.rate_limit_per_minute", "3")]).await;
     let (allowed, refused) = until_refused(&app.as_owner()).await;
     for answer in &allowed {
@@ -106,7 +106,7 @@ async fn two_processes_share_the_limit_within_about_a_second() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_was_backed_up_too_often_has_to_wait() {
+async fn a_server_that_was_backed_up_too_often_must_wait() {
     let app = App::start_with(&[
         ("limits.create_throttle_count", "2"),
         ("limits.create_throttle_seconds", "600"),

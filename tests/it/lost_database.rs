@@ -55,7 +55,7 @@ impl Service {
 const SERVER: &str = "d3aac109-45e1-4c23-9a84-c8d5f06b93a1";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_is_lost_costs_no_backup() {
+async fn no_backup_is_lost_with_the_database() {
     let folder = files::scratch();
     let (data, directory) = (folder.path().join("data"), folder.path().join("server"));
     fs_err::create_dir(&directory).unwrap();

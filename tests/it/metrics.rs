@@ -78,7 +78,7 @@ async fn a_whole_life() -> (App, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_figure_of_a_life_is_shown_and_dashboards_and_rules_ask_for_no_other() {
+async fn every_metric_is_shown_and_dashboards_and_rules_use_no_other() {
     let (app, text) = a_whole_life().await;
     let samples = samples(&text);
     let backups = "/api/client/servers/{server}/backups";
@@ -216,7 +216,7 @@ fn check_what_is_deployed(samples: &BTreeMap<String, f64>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn figures_are_shown_to_allowed_networks_and_to_nobody_through_an_unknown_proxy() {
+async fn metrics_are_shown_only_to_allowed_networks_and_not_through_unknown_proxies() {
     let mut app = App::without_worker(&[]).await;
     assert_eq!(metrics(&app, &[]).await.status, 200);
     let code = "AccessDeniedHttpException".to_owned();
@@ -251,7 +251,7 @@ async fn figures_are_shown_to_allowed_networks_and_to_nobody_through_an_unknown_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_its_database_a_service_shows_what_it_counts_itself() {
+async fn without_its_database_a_service_shows_its_own_counters() {
     let app = App::without_worker(&[]).await;
     // The queries fail, as if the database were away.
     app.sql().query("ALTER TABLE jobs RENAME TO gone").await;
@@ -264,7 +264,7 @@ async fn without_its_database_a_service_shows_what_it_counts_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_alone_shows_its_figures_on_an_address_of_its_own() {
+async fn a_worker_shows_its_metrics_on_a_separate_address() {
     let app = App::without_worker(&[]).await;
     let folder = files::scratch();
     let url = app.sql().url();

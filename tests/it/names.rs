@@ -20,7 +20,7 @@ const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_answer_carries_the_name_that_its_request_brought_or_gets_one() {
+async fn every_answer_has_the_id_of_its_request_or_a_new_one() {
     let app = App::without_worker(&[]).await;
     let ask = async |headers: &[(&str, &str)], path: &str| {
         let mut request = app.as_owner().plain(Method::GET, &app.base_url_of(path));
@@ -128,7 +128,7 @@ impl Service {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_carries_the_name_of_its_request_into_its_row_and_its_log_lines() {
+async fn a_jobs_row_and_log_lines_have_the_id_of_its_request() {
     let mut service = service(&[("log.format", "json")]).await;
     service.backup().await;
     service.stop().await;
@@ -149,7 +149,7 @@ async fn a_job_carries_the_name_of_its_request_into_its_row_and_its_log_lines() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn operators_see_the_name_in_the_job() {
+async fn operators_see_the_request_id_in_the_job() {
     let app = App::without_worker(&[]).await;
     let request = app.as_owner().request(Method::POST, "").json(&json!({}));
     assert_eq!(

@@ -80,7 +80,7 @@ async fn assert_downloads(client: &Client, backup: &Value, from: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_nodes_work_for_each_others_callers_and_hand_out_what_lies_on_their_own_disks() {
+async fn two_nodes_serve_each_others_callers_and_the_archives_on_their_own_disks() {
     let nodes = Nodes::start().await;
     let first_url = nodes.app.base_url_of("");
     for api in [first_url.as_str(), nodes.second_url.as_str()] {
@@ -129,7 +129,7 @@ async fn two_nodes_work_for_each_others_callers_and_hand_out_what_lies_on_their_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_server_has_left_on_its_old_node_is_out_of_reach_but_not_lost() {
+async fn backups_on_a_servers_old_node_can_be_downloaded_but_not_restored() {
     let mut nodes = Nodes::start().await;
     let client = nodes.as_owner();
     let backup = nodes.backup(&client).await;

@@ -23,7 +23,7 @@ fn names(list: &Answer) -> Vec<Value> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_finds_the_servers_that_it_has_a_part_in_and_no_others() {
+async fn a_client_finds_only_the_servers_that_it_has_access_to() {
     let app = App::without_worker(&[("limits.backups_per_server", "7")]).await;
     let other = app.another_server("other").await;
     let subuser = app.as_subuser(&[Permission::Read]).await;
@@ -55,7 +55,7 @@ async fn a_client_finds_the_servers_that_it_has_a_part_in_and_no_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_is_shown_with_what_the_caller_may_do() {
+async fn a_server_is_shown_with_the_callers_permissions() {
     let app = App::without_worker(&[("limits.backups_per_server", "7")]).await;
     let subuser = app
         .as_subuser(&[Permission::Read, Permission::Restore])
@@ -90,7 +90,7 @@ async fn a_server_is_shown_with_what_the_caller_may_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_has_no_part_in_a_server_or_no_key_is_told_so() {
+async fn callers_without_access_or_without_a_key_are_refused() {
     let app = App::without_worker(&[]).await;
     let key = app
         .key(app.server.owner, KeyKind::Application, Profile::Documented)

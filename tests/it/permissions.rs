@@ -59,7 +59,7 @@ fn request(client: &Client, method: &str, path: &str) -> RequestBuilder {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_route_answers_every_caller_as_the_table_says() {
+async fn every_route_answers_every_caller_as_in_the_table() {
     let app = App::without_worker(&[]).await;
     let owner = app.server.owner;
     let application = app
@@ -96,7 +96,7 @@ async fn every_route_answers_every_caller_as_the_table_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_is_not_the_callers_is_not_found_rather_than_forbidden() {
+async fn another_users_server_is_not_found_rather_than_forbidden() {
     let app = App::without_worker(&[]).await;
     let other = app.another_server("other").await.id.to_string();
     let subuser = app.as_subuser(&Permission::ALL).await;
@@ -120,7 +120,7 @@ async fn a_server_that_is_not_the_callers_is_not_found_rather_than_forbidden() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_subuser_whose_permissions_were_taken_finds_nothing_any_more() {
+async fn a_subuser_without_permissions_no_longer_finds_the_server() {
     let app = App::without_worker(&[]).await;
     let subuser = app.as_subuser(&[Permission::Read]).await;
     assert_eq!(subuser.list("").await.status, 200);

@@ -106,7 +106,7 @@ async fn a_container_is_found_by_its_label() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_can_not_be_stopped_is_not_touched() {
+async fn a_server_that_cannot_be_stopped_is_not_touched() {
     let scene = scene(&[]).await;
     let is_stubborn = true;
     scene.docker.put(

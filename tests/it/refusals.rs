@@ -144,7 +144,7 @@ async fn every_refusal_of_the_reference_has_its_status_code_and_text() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_endpoint_says_the_same_without_a_key_without_permission_and_of_what_is_not_there() {
+async fn every_endpoint_refuses_missing_keys_permissions_and_objects_alike() {
     let app = App::start().await;
     let uuid = app.backup().await;
     let expected = |status, code: &str, text: &str| (status, code.to_owned(), text.to_owned());
@@ -193,7 +193,7 @@ async fn refused(request: reqwest::RequestBuilder) -> (u16, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_reasons_to_refuse_the_earlier_one_is_told() {
+async fn the_earlier_of_two_reasons_to_refuse_is_reported() {
     let mut app = App::start_with(&[
         ("http.rate_limit_per_minute", "60"),
         ("limits.create_throttle_count", "1"),

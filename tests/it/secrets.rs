@@ -29,7 +29,7 @@ fn secret_words(secret: &str) -> [String; 2] {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_secret_shows_in_what_a_service_prints_in_its_whole_life() {
+async fn no_secret_appears_in_the_output_of_a_service() {
     let s3 = S3Server::start().await;
     let endpoint = s3.endpoint();
     let disk = |key: &str| format!("storage.disks.offsite.{key}");

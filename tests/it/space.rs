@@ -39,7 +39,7 @@ async fn say_free(app: &App, bytes: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn create_507_when_a_first_backup_may_not_fit_into_the_quota() {
+async fn create_507_when_a_first_backup_may_exceed_the_quota() {
     let mut app = App::start().await;
     files::write(&app.directory.join("world.bin"), &files::noise(200_000, 1));
     app.server.limits.quota_bytes = Some(150_000);
@@ -57,7 +57,7 @@ async fn create_507_when_a_first_backup_may_not_fit_into_the_quota() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn create_507_when_one_more_like_the_last_would_pass_the_quota_to_the_byte() {
+async fn create_507_when_one_more_like_the_last_would_exceed_the_quota_by_a_byte() {
     let mut app = App::start().await;
     let first = app.backup().await;
     let shown = app.as_owner().show(&first).await.attributes();
@@ -107,7 +107,7 @@ async fn create_507_when_the_disk_is_full() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_disk_has_room_to_the_byte_and_none_beyond_what_running_backups_will_take() {
+async fn free_space_is_exact_to_the_byte_and_excludes_running_backups() {
     let app = App::without_worker(&[("limits.disk_reserve_bytes", "1000")]).await;
     let size: u64 = 1 << 20;
     let mut servers = Vec::new();
@@ -140,7 +140,7 @@ async fn a_disk_has_room_to_the_byte_and_none_beyond_what_running_backups_will_t
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_many_servers_at_once_only_as_many_get_room_as_there_is() {
+async fn simultaneous_backups_of_many_servers_never_exceed_the_free_space() {
     let app = App::without_worker(&[("limits.disk_reserve_bytes", "0")]).await;
     let mut clients = Vec::new();
     for n in 0..20 {
@@ -166,7 +166,7 @@ async fn of_many_servers_at_once_only_as_many_get_room_as_there_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_refused_for_a_cheaper_reason_is_refused_before_a_directory_is_measured() {
+async fn cheaper_checks_come_before_a_directory_is_measured() {
     let mut app = App::without_worker(&[
         ("limits.create_throttle_count", "1"),
         ("limits.create_throttle_seconds", "600"),

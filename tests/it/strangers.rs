@@ -121,7 +121,7 @@ async fn asked(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stranger_learns_nothing_of_a_server_by_an_answer_or_by_what_is_done_for_it() {
+async fn a_stranger_learns_nothing_about_a_server_from_answers_or_work() {
     let limits = [
         ("http.rate_limit_per_minute", "100000"),
         ("http.max_body_bytes", "1024"),
@@ -190,7 +190,7 @@ async fn a_stranger_learns_nothing_of_a_server_by_an_answer_or_by_what_is_done_f
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_key_is_refused_alike_whatever_of_it_is_right() {
+async fn wrong_keys_are_refused_alike_whatever_part_is_right() {
     let app = App::without_worker(&[]).await;
     let owner = app.as_owner();
     let right = owner.token().unwrap().to_owned();
@@ -239,7 +239,7 @@ async fn said(address: &str, bytes: &[u8]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bytes_that_are_no_request_are_refused_without_a_word_in_the_log() {
+async fn bytes_that_are_no_request_are_refused_without_a_log_line() {
     let folder = files::scratch();
     let (mut up, url) = Process::up(folder.path(), &[]).await;
     let address = url.strip_prefix("http://").unwrap();

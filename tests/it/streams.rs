@@ -89,7 +89,7 @@ fn parse(block: &str) -> Option<Heard> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_tells_what_happens_with_progress_in_between() {
+async fn a_stream_sends_events_and_progress() {
     let mut app = App::without_worker(&[]).await;
     app.add_worker(&[("worker.read_limit_bytes_per_second", "1000000")]);
     // Several blocks, each of which makes progress.
@@ -132,7 +132,7 @@ async fn a_stream_tells_what_happens_with_progress_in_between() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_comes_back_misses_nothing_and_hears_nothing_twice() {
+async fn a_client_that_reconnects_misses_nothing_and_gets_nothing_twice() {
     let app = App::start().await;
     let owner = app.as_owner();
     let uuid = app.backup().await;
@@ -233,7 +233,7 @@ async fn a_stream_ends_when_its_caller_may_no_longer_listen() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn there_are_so_many_streams_and_no_more_until_one_ends() {
+async fn streams_beyond_the_limit_are_refused_until_one_ends() {
     let app = App::without_worker(&[
         ("http.event_streams", "3"),
         ("http.event_streams_per_key", "2"),
@@ -267,7 +267,7 @@ async fn there_are_so_many_streams_and_no_more_until_one_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn streams_hear_of_what_was_missed_while_the_database_was_away_and_end_with_the_service() {
+async fn streams_catch_up_after_a_database_outage_and_end_with_the_service() {
     let app = App::without_worker(&[]).await;
     let mut ears = Vec::new();
     for _ in 0..3 {

@@ -75,7 +75,7 @@ fn nothing(found: &[String], rule: &str) {
 }
 
 #[test]
-fn crates_depend_on_each_other_only_along_the_arrows() {
+fn crates_have_only_the_allowed_dependencies() {
     let mut folders: Vec<String> = fs_err::read_dir(root().join("crates"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -129,7 +129,7 @@ fn each_technology_is_known_to_one_crate() {
 }
 
 #[test]
-fn every_source_file_says_first_what_it_is() {
+fn every_source_file_starts_with_its_purpose() {
     let found: Vec<String> = tracked_sources()
         .into_iter()
         .filter(|(_, text)| {
@@ -142,7 +142,7 @@ fn every_source_file_says_first_what_it_is() {
 }
 
 #[test]
-fn no_source_file_is_longer_than_one_can_read() {
+fn no_source_file_is_too_long() {
     let mut found = Vec::new();
     for (name, text) in tracked_sources() {
         let own = text
@@ -171,7 +171,7 @@ fn modules_are_named_after_what_they_are() {
 }
 
 #[test]
-fn nothing_is_left_to_do_and_nothing_points_out_of_the_repository() {
+fn nothing_is_unfinished_and_nothing_names_files_outside_of_the_repository() {
     // Joined at run time, so that this file does not contain the words.
     let words = [
         ["todo", "!("],
@@ -220,7 +220,7 @@ fn lints_are_silenced_with_a_reason() {
 }
 
 #[test]
-fn migrations_have_numbers_of_their_own_and_say_what_they_are() {
+fn migrations_have_unique_numbers_and_state_their_purpose() {
     let mut numbers = BTreeSet::new();
     for path in tracked() {
         let Some(name) = path.strip_prefix("migrations/") else {
@@ -242,7 +242,7 @@ fn migrations_have_numbers_of_their_own_and_say_what_they_are() {
 }
 
 #[test]
-fn scripts_can_be_run_and_nothing_else_can() {
+fn only_scripts_are_executable() {
     let mut found = Vec::new();
     for name in tracked() {
         let path = root().join(&name);
@@ -260,7 +260,7 @@ fn scripts_can_be_run_and_nothing_else_can() {
 }
 
 #[test]
-fn every_setting_has_its_comment() {
+fn every_setting_has_a_comment() {
     let text = fs_err::read_to_string(root().join("config/default.toml")).unwrap();
     let mut before = "";
     let mut found = Vec::new();

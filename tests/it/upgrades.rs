@@ -30,7 +30,7 @@ fn command(url: &str, data: &Path, arguments: &[&str]) -> Command {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn check_says_by_its_exit_code_how_the_schema_stands() {
+async fn the_exit_code_of_check_describes_the_schema() {
     let raw = TestDatabase::create_empty().await;
     let (url, folder) = (raw.url(), files::scratch());
     let holdfast = |arguments: &[&str]| run(&mut command(&url, folder.path(), arguments));
@@ -68,7 +68,7 @@ async fn check_says_by_its_exit_code_how_the_schema_stands() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_version_works_beside_a_newer_one_until_what_it_needs_is_taken_away() {
+async fn a_version_works_beside_a_newer_one_until_a_contract_removes_what_it_needs() {
     let mut app = App::without_worker(&[]).await;
     let (url, data) = (app.sql().url(), app.beside("other"));
     // Changes of a newer version: a table, a column, a kind of job, and a waiting job of that kind
@@ -163,7 +163,7 @@ fn takes_away(statement: &str) -> bool {
 }
 
 #[test]
-fn a_migration_takes_something_away_only_as_the_contract_of_an_earlier_one() {
+fn only_contract_migrations_remove_anything() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../migrations");
     let mut migrations: Vec<(i64, String, String)> = fs_err::read_dir(folder)
         .unwrap()

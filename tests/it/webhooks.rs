@@ -75,7 +75,7 @@ fn check(received: &Received) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_whole_life_is_told_in_order_signed_and_once() {
+async fn the_events_of_a_whole_life_are_delivered_signed_once_and_in_order() {
     let receiver = Receiver::start(&[]).await;
     let app = App::start().await;
     files::make_server(&app.directory);
@@ -132,7 +132,7 @@ async fn a_whole_life_is_told_in_order_signed_and_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_receiver_is_told_what_it_asked_for() {
+async fn a_receiver_gets_the_events_that_it_selected() {
     let (failures, other) = (Receiver::start(&[]).await, Receiver::start(&[]).await);
     let app = App::start().await;
     let elsewhere = app.another_server("elsewhere").await.id;
@@ -152,7 +152,7 @@ async fn a_receiver_is_told_what_it_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_receiver_that_fails_first_is_told_again_and_one_that_hangs_holds_up_nobody() {
+async fn a_failed_delivery_is_retried_and_a_hanging_receiver_delays_no_other() {
     use Answer::{Hang, HangUp, Redirect, Status};
     let flaky = Receiver::start(&[Status(500), Redirect, HangUp, Status(503), Status(200)]).await;
     let dead = Receiver::start(&[Hang]).await;
@@ -187,7 +187,7 @@ async fn a_receiver_that_fails_first_is_told_again_and_one_that_hangs_holds_up_n
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_never_taken_is_given_up() {
+async fn deliveries_that_are_never_accepted_are_abandoned() {
     let receiver = Receiver::start(&[Answer::Status(400)]).await;
     let mut app = App::start().await;
     let id = make(&app, &receiver.url, &["backup.failed"], None).await;
@@ -218,7 +218,7 @@ async fn what_is_never_taken_is_given_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_end_of_a_job_whose_worker_died_is_told_as_any_other() {
+async fn the_end_of_a_job_whose_worker_died_is_an_event_like_any_other() {
     let receiver = Receiver::start(&[]).await;
     let mut app = App::without_worker(&[]).await;
     make(
@@ -244,7 +244,7 @@ async fn the_end_of_a_job_whose_worker_died_is_told_as_any_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_rolled_back_is_not_told_and_a_server_that_goes_takes_its_webhooks() {
+async fn rolled_back_changes_are_no_events_and_deleted_servers_lose_their_webhooks() {
     let app = App::without_worker(&[]).await;
     let id = make(&app, "http://127.0.0.1:1/", &[], Some(app.server.id)).await;
     let uuid = app.as_owner().create(json!({})).await.uuid();
@@ -262,7 +262,7 @@ async fn what_is_rolled_back_is_not_told_and_a_server_that_goes_takes_its_webhoo
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn notices_are_numbered_in_the_order_in_which_they_become_true() {
+async fn events_are_numbered_in_the_order_in_which_they_become_visible() {
     let app = App::without_worker(&[]).await;
     // Many writers at once: no reader sees a number before a lower one appears.
     let names: Vec<String> = (0..8).map(|number| format!("at-{number}")).collect();

@@ -138,8 +138,7 @@ fn check_disk(disk: &Path, server: ServerId, backup: &Value, attempt: u32) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn row_11_a_backup_whose_process_was_killed_is_finished_after_the_next_start_and_can_be_restored()
- {
+async fn row_11_a_backup_whose_process_was_killed_is_completed_after_the_next_start() {
     let mut service = Service::start(&SLOW).await;
     let disk = service.data().join("backups");
     let before = files::tree(&service.directory());
@@ -171,7 +170,7 @@ async fn row_11_a_backup_whose_process_was_killed_is_finished_after_the_next_sta
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_told_to_stop_gives_its_backup_back_and_the_next_one_finishes_it() {
+async fn a_service_that_stops_returns_its_backup_and_the_next_one_completes_it() {
     let mut service = Service::start(&SLOW).await;
     let disk = service.data().join("backups");
     let uuid = service.owner.create(json!({})).await.uuid();
@@ -198,7 +197,7 @@ async fn a_service_told_to_stop_gives_its_backup_back_and_the_next_one_finishes_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_that_wakes_up_after_its_lease_ran_out_changes_nothing() {
+async fn a_worker_that_resumes_after_its_lease_expired_changes_nothing() {
     let app = App::without_worker(&[]).await;
     files::make_server(&app.directory);
     files::write(
@@ -275,7 +274,7 @@ async fn a_worker_of_another_node_leaves_the_job_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_and_links_of_before_a_restart_are_good_after_it() {
+async fn keys_and_links_stay_valid_after_a_restart() {
     let mut service = Service::start(&QUICK).await;
     let uuid = service.owner.create(json!({})).await.uuid();
     completed(&service.owner, &uuid).await;
@@ -297,7 +296,7 @@ async fn keys_and_links_of_before_a_restart_are_good_after_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_stops_in_time_although_clients_hold_on_to_it() {
+async fn a_service_stops_in_time_although_clients_stay_connected() {
     let mut service = Service::start(&QUICK).await;
     let big = service.directory().join("world/bigger.mca");
     files::write(&big, &files::noise(30_000_000, 9));

@@ -41,7 +41,7 @@ async fn rows(app: &App, table: &str, server: &str) -> i64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn row_15_a_server_goes_with_its_archives_or_without_them_and_its_directory_stays() {
+async fn row_15_a_server_is_deleted_with_or_without_its_archives_and_its_directory_stays() {
     let hosting = Hosting::start().await;
     let app = &hosting.app;
     for (name, backups, left) in [("one", "delete", 0), ("two", "keep", 3)] {
@@ -86,7 +86,7 @@ async fn row_15_a_server_goes_with_its_archives_or_without_them_and_its_director
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn from_the_moment_it_is_asked_for_the_server_is_gone_for_everybody() {
+async fn a_server_is_gone_for_all_callers_as_soon_as_its_deletion_is_requested() {
     let hosting = Hosting::without_worker().await;
     let (app, panel) = (&hosting.app, &hosting.panel);
     let uuid = app.server.id.to_string();
@@ -130,7 +130,7 @@ async fn from_the_moment_it_is_asked_for_the_server_is_gone_for_everybody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deletion_must_say_what_becomes_of_backups_and_waits_for_none() {
+async fn a_deletion_must_say_what_happens_to_backups_and_is_refused_while_one_runs() {
     let hosting = Hosting::without_worker().await;
     let (app, panel) = (&hosting.app, &hosting.panel);
     let path = format!("/servers/{}", app.server.id);
@@ -164,7 +164,7 @@ async fn a_deletion_must_say_what_becomes_of_backups_and_waits_for_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_whose_disk_is_away_is_back_with_its_backups_once_the_deletion_has_failed() {
+async fn a_server_is_back_with_its_backups_after_its_deletion_has_failed() {
     let hosting = Hosting::start().await;
     let app = &hosting.app;
     let (uuid, owner) = hosting.server_with_files("one").await;
@@ -198,7 +198,7 @@ fn worker(app: &App, folder: &Path) -> Process {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deletion_whose_worker_is_killed_is_finished_by_the_next_one() {
+async fn a_deletion_whose_worker_is_killed_is_completed_by_the_next() {
     const MANY: i64 = 1500;
     let hosting = Hosting::without_worker().await;
     let app = &hosting.app;

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{Hosting, broken, made};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_is_shown_once_opens_the_api_and_ends_with_its_revocation() {
+async fn a_key_is_shown_once_and_works_until_it_is_revoked() {
     let hosting = Hosting::without_worker().await;
     let (app, panel) = (&hosting.app, &hosting.panel);
     let body = json!({
@@ -42,7 +42,7 @@ async fn a_key_is_shown_once_opens_the_api_and_ends_with_its_revocation() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_wrong_with_a_key_is_told_by_rule() {
+async fn violations_in_a_key_are_reported_by_rule() {
     let hosting = Hosting::without_worker().await;
     let panel = &hosting.panel;
     let body = json!({

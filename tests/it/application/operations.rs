@@ -58,7 +58,7 @@ async fn nodes_are_shown_with_their_workers_until_those_stop() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn jobs_are_listed_newest_first_and_chosen() {
+async fn jobs_are_listed_newest_first_and_filtered() {
     let hosting = Hosting::start().await;
     let panel = &hosting.panel;
     let (uuid, owner) = hosting.server_with_files("one").await;
@@ -117,7 +117,7 @@ async fn jobs_are_listed_newest_first_and_chosen() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_that_nobody_has_begun_is_called_off_and_no_other() {
+async fn only_a_job_that_no_worker_has_started_can_be_cancelled() {
     let hosting = Hosting::without_worker().await;
     let (app, panel) = (&hosting.app, &hosting.panel);
     let (_, owner) = hosting.server_with_files("one").await;
@@ -156,7 +156,7 @@ async fn a_job_that_nobody_has_begun_is_called_off_and_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn storage_tells_what_disks_and_servers_hold() {
+async fn storage_shows_the_backups_of_disks_and_servers() {
     let hosting = Hosting::start().await;
     let panel = &hosting.panel;
     let (uuid, owner) = hosting.server_with_files("one").await;
@@ -195,7 +195,7 @@ async fn storage_tells_what_disks_and_servers_hold() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_operators_change_is_written_down_with_who_from_where_and_what_came_of_it() {
+async fn changes_by_operators_are_logged_with_user_address_and_result() {
     let hosting = Hosting::without_worker().await;
     let panel = &hosting.panel;
     let uuid = hosting.server("audited").await["uuid"].clone();
@@ -244,7 +244,7 @@ async fn what_operators_change_is_written_down_with_who_from_where_and_what_came
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_can_not_be_written_down_is_not_done() {
+async fn a_change_that_cannot_be_logged_is_not_made() {
     let hosting = Hosting::without_worker().await;
     let (sql, panel) = (hosting.app.sql(), &hosting.panel);
     let uuid = hosting.server("audited").await["uuid"].clone();

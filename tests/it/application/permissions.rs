@@ -41,7 +41,7 @@ const ROUTES: [(&str, &str); 28] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_route_answers_every_caller_as_the_table_says() {
+async fn every_route_answers_every_caller_as_in_the_table() {
     let hosting = Hosting::without_worker().await;
     let app = &hosting.app;
     let owner = user(app, "owner@example.com").await;
@@ -80,7 +80,7 @@ async fn every_route_answers_every_caller_as_the_table_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_brings_the_wrong_key_is_told_which_one_is_needed() {
+async fn a_wrong_kind_of_key_is_refused_with_the_right_one() {
     let hosting = Hosting::without_worker().await;
     let app = &hosting.app;
     let text = "You are attempting to use a client API key on an endpoint that requires an application API key.";

@@ -14,7 +14,7 @@ fn refused(rule: &str) -> Vec<(String, String)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_directories_below_a_root_are_taken() {
+async fn only_directories_below_a_root_are_accepted() {
     let hosting = Hosting::without_worker().await;
     let panel = &hosting.panel;
     let root = hosting.root.to_str().unwrap();
@@ -59,7 +59,7 @@ async fn only_directories_below_a_root_are_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_roots_no_directory_is_taken_and_the_setting_is_named() {
+async fn without_roots_no_directory_is_accepted_and_the_setting_is_named() {
     let app = App::without_worker(&[]).await;
     let panel = Panel::of(&app).await;
     let body = json!({ "owner": "owner@example.com", "name": "one", "dir": "/srv/one" });
@@ -111,7 +111,7 @@ async fn no_server_shares_its_directory_with_a_disk_or_another_server() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_many_that_want_one_directory_at_once_one_gets_it() {
+async fn one_of_many_simultaneous_requests_gets_a_directory() {
     let hosting = Hosting::without_worker().await;
     let panel = &hosting.panel;
     let ask = |dir: &str| {
@@ -132,7 +132,7 @@ async fn of_many_that_want_one_directory_at_once_one_gets_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_disk_below_a_root_is_no_place_for_a_server() {
+async fn a_disk_below_a_root_cannot_be_a_servers_directory() {
     let folder = files::scratch();
     let root = fs_err::canonicalize(folder.path()).unwrap();
     let disk = root.join("archives");

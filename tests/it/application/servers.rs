@@ -47,7 +47,7 @@ pub(super) async fn ended(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everything_about_a_server_can_be_said_changed_and_taken_back() {
+async fn every_field_of_a_server_can_be_set_changed_and_reset() {
     let hosting = Hosting::without_worker().await;
     let panel = &hosting.panel;
     let uuid = "D3AAC109-45e1-4c23-9a84-c8d5f06b93a1";
@@ -114,7 +114,7 @@ async fn everything_about_a_server_can_be_said_changed_and_taken_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_wrong_with_a_server_is_told_by_rule() {
+async fn violations_in_a_server_are_reported_by_rule() {
     let hosting = Hosting::without_worker().await;
     let body = json!({
         "uuid": "d3aac109", "owner": "nobody@example.com", "name": 5, "dir": "relative", "node": "a/b",
@@ -130,7 +130,7 @@ async fn what_is_wrong_with_a_server_is_told_by_rule() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_state_that_a_panel_sets_decides_what_can_be_done() {
+async fn the_state_that_a_panel_sets_decides_what_is_allowed() {
     let hosting = Hosting::without_worker().await;
     let panel = &hosting.panel;
     let (uuid, owner) = hosting.server_with_files("one").await;
@@ -251,7 +251,7 @@ async fn subusers_are_set_replaced_and_removed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_is_restored_says_so_until_the_restore_has_ended() {
+async fn a_server_shows_its_restore_until_it_has_ended() {
     let hosting = Hosting::without_worker().await;
     let server = hosting.app.server.id;
     let path = format!("/servers/{server}");

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{Hosting, broken, made};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_user_is_made_changed_and_deleted() {
+async fn a_user_is_created_changed_and_deleted() {
     let hosting = Hosting::without_worker().await;
     let panel = &hosting.panel;
     let answer = panel
@@ -49,7 +49,7 @@ async fn a_user_is_made_changed_and_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_wrong_with_a_user_is_told_by_rule() {
+async fn violations_in_a_user_are_reported_by_rule() {
     let hosting = Hosting::without_worker().await;
     let panel = &hosting.panel;
     for (body, field, rule) in [
@@ -82,7 +82,7 @@ async fn what_is_wrong_with_a_user_is_told_by_rule() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_user_who_owns_servers_is_not_deleted() {
+async fn a_user_who_owns_servers_cannot_be_deleted() {
     let hosting = Hosting::without_worker().await;
     let panel = &hosting.panel;
     let answer = panel.delete("/users/owner@example.com").await;
@@ -103,7 +103,7 @@ async fn a_user_who_owns_servers_is_not_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lists_come_in_pages_oldest_first() {
+async fn lists_have_pages_oldest_first() {
     let hosting = Hosting::without_worker().await;
     let panel = &hosting.panel;
     for i in 0..5 {

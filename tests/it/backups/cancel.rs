@@ -14,7 +14,7 @@ async fn cancel(client: &Client, uuid: &str) -> Answer {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backup_that_waits_is_called_off_and_the_next_one_may_come() {
+async fn a_queued_backup_can_be_cancelled_and_the_next_one_created() {
     let app = App::without_worker(&[]).await;
     let owner = app.as_owner();
     let body = json!({ "name": "A mistake", "is_locked": true });
@@ -29,7 +29,7 @@ async fn a_backup_that_waits_is_called_off_and_the_next_one_may_come() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backup_that_runs_is_stopped_and_leaves_nothing() {
+async fn a_running_backup_can_be_cancelled_and_leaves_nothing() {
     let mut app = App::without_worker(&[]).await;
     app.add_worker(&[("worker.read_limit_bytes_per_second", "40000")]);
     files::write(&app.directory.join("big.dat"), &files::noise(3_000_000, 5));
@@ -55,7 +55,7 @@ async fn a_backup_that_runs_is_stopped_and_leaves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_has_ended_is_not_called_off() {
+async fn an_ended_backup_cannot_be_cancelled() {
     let app = App::start().await;
     for uuid in [app.backup().await, app.failed_backup().await] {
         let before = app.as_owner().show(&uuid).await.attributes();

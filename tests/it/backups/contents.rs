@@ -33,7 +33,7 @@ fn names(answer: &Answer) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_folder_of_a_backup_is_listed_as_it_was_when_that_was_made() {
+async fn a_folder_of_a_backup_is_listed_as_it_was_backed_up() {
     let app = App::start().await;
     files::make_server(&app.directory);
     let uuid = app.backup().await;
@@ -87,7 +87,7 @@ async fn a_folder_of_a_backup_is_listed_as_it_was_when_that_was_made() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_large_folder_comes_in_pages_that_lead_to_each_other() {
+async fn a_large_folder_is_listed_in_linked_pages() {
     let app = App::start().await;
     files::make_server(&app.directory);
     for number in 0..60 {
@@ -118,7 +118,7 @@ async fn a_large_folder_comes_in_pages_that_lead_to_each_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_file_comes_out_of_a_backup_byte_for_byte() {
+async fn one_file_of_a_backup_is_returned_byte_for_byte() {
     let app = App::start().await;
     files::make_server(&app.directory);
     files::write(&app.directory.join("big"), &files::noise(5_000_000, 3));
@@ -166,7 +166,7 @@ async fn one_file_comes_out_of_a_backup_byte_for_byte() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_can_not_be_shown_is_refused_in_json() {
+async fn contents_that_cannot_be_shown_are_refused_in_json() {
     let app = App::start().await;
     files::make_server(&app.directory);
     let uuid = app.backup().await;

@@ -25,7 +25,7 @@ async fn a_backup_is_created_and_completes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backup_whose_directory_is_missing_fails_and_says_so() {
+async fn a_backup_without_its_directory_fails_with_a_reason() {
     let app = App::start().await;
     fs_err::remove_dir(&app.directory).unwrap();
     let body = json!({ "name": "Lost", "is_locked": true });
@@ -42,7 +42,7 @@ async fn a_backup_whose_directory_is_missing_fails_and_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bodies_of_every_form_are_taken() {
+async fn bodies_of_every_format_are_accepted() {
     let app = App::without_worker(&[]).await;
     let given =
         json!({ "name": "A name", "ignored_files": ["*.log", "cache/"], "is_locked": true });
@@ -104,7 +104,7 @@ async fn bodies_of_every_form_are_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_body_that_breaks_rules_is_refused_with_every_rule_named() {
+async fn a_body_with_violations_is_refused_with_all_of_them() {
     let app = App::without_worker(&[("limits.max_ignored_bytes", "20")]).await;
     let owner = app.as_owner();
     let long = "x".repeat(192);
@@ -158,7 +158,7 @@ async fn a_body_that_is_malformed_or_too_large_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_backup_at_a_time_runs_of_a_server() {
+async fn a_server_has_one_running_backup_at_a_time() {
     let app = App::without_worker(&[]).await;
     app.as_owner().create(json!({})).await.uuid();
     let refused = app.as_owner().create(json!({})).await.refusal();
@@ -257,7 +257,7 @@ async fn a_hundred_at_once(app: &App) -> Vec<Answer> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_a_hundred_requests_at_once_for_one_free_place_one_gets_it() {
+async fn one_of_a_hundred_simultaneous_requests_gets_the_last_free_place() {
     let app = App::without_worker(&[("limits.backups_per_server", "1")]).await;
     for _round in 0..2 {
         let answers = a_hundred_at_once(&app).await;
@@ -279,7 +279,7 @@ async fn of_a_hundred_requests_at_once_for_one_free_place_one_gets_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_a_hundred_requests_at_once_none_passes_the_limit_however_fast_backups_complete() {
+async fn a_hundred_simultaneous_requests_never_exceed_the_limit() {
     let app = App::start_with(&[("limits.backups_per_server", "2")]).await;
     app.backup().await;
     let mut made = 0;
@@ -305,7 +305,7 @@ async fn of_a_hundred_requests_at_once_none_passes_the_limit_however_fast_backup
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_may_not_lock_creates_an_unlocked_backup() {
+async fn a_caller_who_may_not_lock_creates_an_unlocked_backup() {
     let app = App::without_worker(&[]).await;
     let creator = app.as_subuser(&[Permission::Create]).await;
     let created = creator.create(json!({ "is_locked": true })).await;
@@ -314,7 +314,7 @@ async fn whoever_may_not_lock_creates_an_unlocked_backup() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_servers_own_patterns_are_used_when_a_request_brings_none() {
+async fn a_request_without_patterns_uses_those_of_the_server() {
     let app = App::start().await;
     files::make_server(&app.directory);
     let patterns = "# keep it small\n*.log\r\n\nplugins/\n";
@@ -361,7 +361,7 @@ async fn progress_is_shown_while_a_backup_waits() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn row_17_what_answers_5xx_has_left_nothing_behind() {
+async fn row_17_a_request_that_fails_with_5xx_leaves_nothing_behind() {
     let app = App::without_worker(&[]).await;
     let sql = app.sql();
     // The last write fails, as if the database went away in the middle.

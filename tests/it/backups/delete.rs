@@ -37,7 +37,7 @@ async fn a_deleted_backup_is_gone_from_the_list_and_from_the_disk() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn row_15_a_failed_backup_and_one_whose_archive_is_missing_are_deleted() {
+async fn row_15_a_failed_backup_and_one_without_an_archive_can_be_deleted() {
     let app = App::start().await;
     let failed = app.failed_backup().await;
     let uuid = app.backup().await;
@@ -51,7 +51,7 @@ async fn row_15_a_failed_backup_and_one_whose_archive_is_missing_are_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_locked_backup_is_not_deleted() {
+async fn a_locked_backup_cannot_be_deleted() {
     let app = App::start().await;
     let uuid = app.backup().await;
     let owner = app.as_owner();
@@ -65,7 +65,7 @@ async fn a_locked_backup_is_not_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backup_that_is_being_created_or_restored_is_not_deleted() {
+async fn a_backup_cannot_be_deleted_while_it_is_created_or_restored() {
     let mut app = App::start().await;
     let uuid = app.backup().await;
     // From here on, no worker runs.
@@ -87,7 +87,7 @@ async fn a_backup_that_is_being_created_or_restored_is_not_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_locked_backup_that_is_being_created_is_busy_rather_than_locked() {
+async fn a_locked_backup_in_creation_is_refused_as_busy() {
     let app = App::without_worker(&[]).await;
     let owner = app.as_owner();
     let uuid = owner.create(json!({ "is_locked": true })).await.uuid();
@@ -98,7 +98,7 @@ async fn a_locked_backup_that_is_being_created_is_busy_rather_than_locked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_disk_that_is_away_keeps_the_backup_and_is_told() {
+async fn a_disk_that_is_away_keeps_the_backup_and_is_reported() {
     let app = App::start().await;
     let uuid = app.backup().await;
     let away = app.beside("away");
@@ -115,7 +115,7 @@ async fn a_disk_that_is_away_keeps_the_backup_and_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_that_delete_at_once_both_hear_that_it_is_gone() {
+async fn two_simultaneous_deletions_both_succeed() {
     let app = App::start().await;
     let uuid = app.backup().await;
     let owner = app.as_owner();
@@ -129,7 +129,7 @@ async fn two_that_delete_at_once_both_hear_that_it_is_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deletion_that_no_worker_takes_up_is_called_off() {
+async fn a_deletion_that_no_worker_claims_is_cancelled() {
     let app = App::start().await;
     let uuid = app.backup().await;
     app.sql()

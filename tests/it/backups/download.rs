@@ -61,7 +61,7 @@ fn invalid() -> (u16, String, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_downloaded_unpacks_to_what_was_backed_up() {
+async fn a_downloaded_archive_unpacks_to_the_files_that_were_backed_up() {
     let app = App::start().await;
     files::make_server(&app.directory);
     let uuid = app.backup().await;
@@ -99,7 +99,7 @@ async fn what_is_downloaded_unpacks_to_what_was_backed_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_request_makes_a_link_of_its_own_by_get_and_by_post() {
+async fn every_get_and_post_creates_a_new_link() {
     let (app, uuid, link, _) = with_link(100).await;
     let again = app.as_owner().download(&uuid).await.link();
     assert_ne!(link, again);
@@ -114,7 +114,7 @@ async fn every_request_makes_a_link_of_its_own_by_get_and_by_post() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn head_tells_the_size_and_gives_no_byte() {
+async fn head_returns_the_size_and_no_body() {
     for disk in [FILES, ENCRYPTED] {
         let (app, _, link, size) = with_link_on(disk, 10_000).await;
         let head = send(app.as_nobody().plain(Method::HEAD, &link)).await;
@@ -140,7 +140,7 @@ async fn a_range_outside_of_the_archive_is_refused_in_json() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_interrupted_download_goes_on_where_it_stopped() {
+async fn an_interrupted_download_continues_where_it_stopped() {
     for disk in [FILES, ENCRYPTED] {
         let (app, uuid, link, size) = with_link_on(disk, 8_000_000).await;
         let nobody = app.as_nobody();
@@ -166,7 +166,7 @@ async fn an_interrupted_download_goes_on_where_it_stopped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_range_of_another_version_gives_the_whole_archive() {
+async fn a_range_of_another_version_returns_the_whole_archive() {
     for disk in [FILES, ENCRYPTED] {
         let (app, _, link, size) = with_link_on(disk, 100).await;
         let headers = [
@@ -180,7 +180,7 @@ async fn a_range_of_another_version_gives_the_whole_archive() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_link_is_good_for_an_hour() {
+async fn a_link_is_valid_for_an_hour() {
     let before = chrono::Utc::now().timestamp();
     let (app, _, link, _) = with_link(100).await;
     let after = chrono::Utc::now().timestamp();
@@ -210,7 +210,7 @@ async fn a_link_expires() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_link_that_was_tampered_with_is_refused() {
+async fn an_altered_link_is_refused() {
     let (app, _, link, _) = with_link(100).await;
     let (base, token) = link.split_once("?token=").unwrap();
     let parts: Vec<&str> = token.split('.').collect();
@@ -240,7 +240,7 @@ async fn a_link_that_was_tampered_with_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_link_ends_with_the_key_that_asked_for_it() {
+async fn a_link_ends_with_the_key_that_requested_it() {
     let app = App::start().await;
     let uuid = app.backup().await;
     let owner = app.server.owner;
@@ -257,7 +257,7 @@ async fn a_link_ends_with_the_key_that_asked_for_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_link_ends_with_the_right_to_download() {
+async fn a_link_ends_with_the_permission_to_download() {
     let app = App::start().await;
     let uuid = app.backup().await;
     let downloader = app.as_subuser(&[Permission::Download]).await;
@@ -283,7 +283,7 @@ async fn a_link_ends_with_its_backup() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_archive_that_can_not_be_read_is_told_without_its_path() {
+async fn an_unreadable_archive_is_reported_without_its_path() {
     let (app, uuid, link, _) = with_link(100).await;
     fs_err::remove_file(app.archive(&uuid)).unwrap();
     let answer = fetch(&app.as_nobody(), &link, &[]).await;
@@ -292,7 +292,7 @@ async fn an_archive_that_can_not_be_read_is_told_without_its_path() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_completed_backups_are_downloaded() {
+async fn only_completed_backups_can_be_downloaded() {
     let app = App::start().await;
     let failed = app.failed_backup().await;
     app.sql()
@@ -312,7 +312,7 @@ async fn only_completed_backups_are_downloaded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn downloads_go_on_in_every_state_of_the_server_and_while_it_is_backed_up() {
+async fn downloads_work_in_every_state_of_the_server_and_during_a_backup() {
     let (mut app, uuid, link, _) = with_link(100).await;
     app.server.node = holdfast_domain::NodeName::parse("elsewhere").unwrap();
     app.save_server().await;
@@ -335,7 +335,7 @@ async fn downloads_go_on_in_every_state_of_the_server_and_while_it_is_backed_up(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn links_lead_where_the_settings_say() {
+async fn links_lead_to_the_configured_url() {
     let url = "https://files.example.com/holdfast/";
     let app = App::start_with(&[("downloads.public_url", url)]).await;
     let uuid = app.backup().await;
@@ -348,7 +348,7 @@ async fn links_lead_where_the_settings_say() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_client_has_already_is_not_sent_again() {
+async fn an_archive_that_the_client_has_is_not_sent_again() {
     for disk in [FILES, ENCRYPTED] {
         let (app, _, link, size) = with_link_on(disk, 1000).await;
         let nobody = app.as_nobody();
@@ -364,7 +364,7 @@ async fn what_the_client_has_already_is_not_sent_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_proxy_is_told_which_file_to_send_and_nothing_when_it_is_gone() {
+async fn a_proxy_gets_the_file_to_send_and_an_error_if_it_is_gone() {
     let app = App::start_with(&[("downloads.accel_path", "/archives/")]).await;
     let uuid = app.backup().await;
     let link = app.as_owner().download(&uuid).await.link();

@@ -65,7 +65,7 @@ async fn backups_are_listed_newest_first_and_only_the_servers_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_long_list_comes_in_pages_that_are_linked() {
+async fn a_long_list_has_linked_pages() {
     let app = App::without_worker(&[]).await;
     add_backups(&app, 30).await;
     let owner = app.as_owner();
@@ -97,7 +97,7 @@ async fn a_long_list_comes_in_pages_that_are_linked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rubbish_in_a_query_means_the_default() {
+async fn invalid_query_values_mean_the_default() {
     let app = App::without_worker(&[]).await;
     add_backups(&app, 3).await;
     for (query, page, per_page, count) in [
@@ -130,7 +130,7 @@ async fn rubbish_in_a_query_means_the_default() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lists_are_read_in_every_state_of_the_server() {
+async fn lists_work_in_every_state_of_the_server() {
     let mut app = App::without_worker(&[]).await;
     for state in holdfast_domain::ServerState::ALL {
         app.server.state = state;

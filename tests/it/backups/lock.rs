@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::app::App;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn locking_toggles_and_a_body_sets() {
+async fn lock_toggles_and_a_body_sets_the_lock() {
     let app = App::start().await;
     let uuid = app.backup().await;
     let owner = app.as_owner();
@@ -39,7 +39,7 @@ async fn locking_toggles_and_a_body_sets() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn unlocking_twice_is_fine() {
+async fn unlocking_twice_succeeds() {
     let app = App::start().await;
     let uuid = app.backup().await;
     let owner = app.as_owner();
@@ -53,7 +53,7 @@ async fn unlocking_twice_is_fine() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_completed_backups_are_locked_and_unlocked() {
+async fn only_completed_backups_can_be_locked_and_unlocked() {
     let app = App::start().await;
     let failed = app.failed_backup().await;
     app.sql()
@@ -84,7 +84,7 @@ async fn only_completed_backups_are_locked_and_unlocked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_that_lock_at_once_end_where_they_began() {
+async fn two_simultaneous_toggles_cancel_each_other() {
     let app = App::start().await;
     let uuid = app.backup().await;
     let owner = app.as_owner();

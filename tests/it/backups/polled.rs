@@ -140,7 +140,7 @@ async fn rename(client: &Client, uuid: &str, name: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_list_shows_every_step_of_a_backups_creation_at_once() {
+async fn a_list_shows_every_step_of_a_creation_at_once() {
     let mut polled = Polled::new().await;
     let uuid = polled.one.create(json!({})).await.uuid();
     let backup = BackupId::parse(&uuid).unwrap();
@@ -179,7 +179,7 @@ async fn a_list_shows_every_step_of_a_backups_creation_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_list_shows_every_end_of_a_backup_at_once() {
+async fn a_list_shows_every_final_state_at_once() {
     let mut polled = Polled::new().await;
     polled.one.create(json!({})).await.uuid();
     polled.sees("a creation").await;
@@ -290,7 +290,7 @@ async fn a_list_shows_locks_names_and_restores_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_page_size_and_profile_is_a_list_of_its_own() {
+async fn each_page_size_and_profile_is_cached_separately() {
     let app = App::without_worker(&[]).await;
     let (owner, pterodactyl) = (app.as_owner(), app.as_pterodactyl().await);
     owner.create(json!({})).await.uuid();
@@ -320,7 +320,7 @@ async fn each_page_size_and_profile_is_a_list_of_its_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_answers_again_is_what_was_read_before_and_marks_decide() {
+async fn a_cached_list_is_answered_until_its_version_changes() {
     let mut polled = Polled::new().await;
     let uuid = polled.one.create(json!({ "name": "First" })).await.uuid();
     polled.sees("a creation").await;
@@ -338,7 +338,7 @@ async fn what_answers_again_is_what_was_read_before_and_marks_decide() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_wrote_sees_it_in_every_process_while_others_write() {
+async fn a_writer_sees_its_change_in_every_process_while_others_write() {
     let polled = Polled::new().await;
     let insert = format!(
         "INSERT INTO backups (id, server_id, name, disk, state, failed_at, error)

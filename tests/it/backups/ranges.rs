@@ -3,7 +3,7 @@
 use super::download::{ENCRYPTED, FILES, fetch, with_link_on};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ranges_of_an_archive_are_given() {
+async fn ranges_of_an_archive_are_served() {
     for disk in [FILES, ENCRYPTED] {
         let (app, _, link, size) = with_link_on(disk, 10_000).await;
         let nobody = app.as_nobody();

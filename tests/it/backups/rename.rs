@@ -30,7 +30,7 @@ async fn a_backup_is_renamed_in_every_state() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_name_is_required_and_keeps_the_rules_of_names() {
+async fn a_new_name_is_required_and_must_be_valid() {
     let app = App::without_worker(&[]).await;
     let uuid = app
         .as_owner()

@@ -44,7 +44,7 @@ fn leftovers(app: &App) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_restore_brings_back_what_was_and_nothing_else() {
+async fn a_restore_brings_back_exactly_the_backed_up_files() {
     let app = App::start().await;
     files::make_server(&app.directory);
     let uuid = app.backup().await;
@@ -66,7 +66,7 @@ async fn a_restore_brings_back_what_was_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_restore_without_truncation_keeps_what_the_archive_does_not_have() {
+async fn a_restore_without_truncation_keeps_files_that_the_archive_lacks() {
     for by_query in [false, true] {
         let app = App::start().await;
         files::make_server(&app.directory);
@@ -92,7 +92,7 @@ async fn a_restore_without_truncation_keeps_what_the_archive_does_not_have() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_directory_that_is_gone_is_made_again() {
+async fn a_missing_directory_is_created_again() {
     let app = App::start().await;
     files::make_server(&app.directory);
     let uuid = app.backup().await;
@@ -105,7 +105,7 @@ async fn a_directory_that_is_gone_is_made_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_damaged_archive_is_noticed_and_nothing_is_touched() {
+async fn a_damaged_archive_is_detected_and_nothing_is_touched() {
     let (app, uuid) = with_damage().await;
     let before = files::tree(&app.directory);
     let mut archive = fs_err::OpenOptions::new()
@@ -132,7 +132,7 @@ async fn a_damaged_archive_is_noticed_and_nothing_is_touched() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_archive_in_its_place_is_noticed_although_it_is_whole() {
+async fn another_whole_archive_in_its_place_is_detected() {
     let (app, uuid) = with_damage().await;
     let other = app.backup().await;
     let before = files::tree(&app.directory);
@@ -176,7 +176,7 @@ async fn an_archive_that_is_missing_or_cut_short_fails_the_restore() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_completed_backups_are_restored() {
+async fn only_completed_backups_can_be_restored() {
     let mut app = App::start().await;
     let failed = app.failed_backup().await;
     app.server.node = NodeName::parse("elsewhere").unwrap();
@@ -196,7 +196,7 @@ async fn only_completed_backups_are_restored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_state_of_the_backup_is_looked_at_before_that_of_the_server() {
+async fn the_state_of_the_backup_is_checked_before_that_of_the_server() {
     let mut app = App::start().await;
     let failed = app.failed_backup().await;
     let completed = app.backup().await;

@@ -16,7 +16,7 @@ fn not_found() -> (u16, String, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_is_named_by_its_uuid_or_its_first_eight_digits() {
+async fn a_server_is_identified_by_its_uuid_or_its_first_eight_digits() {
     let app = App::without_worker(&[]).await;
     let backup = app.as_owner().create(json!({})).await.uuid();
     let full = app.server.id.to_string();
@@ -43,7 +43,7 @@ async fn a_server_is_named_by_its_uuid_or_its_first_eight_digits() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backup_that_is_not_the_servers_is_not_found_under_any_name() {
+async fn a_backup_of_another_server_is_not_found() {
     let app = App::without_worker(&[]).await;
     let backup = app.as_owner().create(json!({})).await.uuid();
     let other = app.another_server("other").await.id.to_string();
@@ -99,7 +99,7 @@ async fn not_found_comes_before_a_missing_permission_and_that_before_the_body() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn credentials_that_are_none_are_refused_the_same_way() {
+async fn invalid_credentials_are_all_refused_alike() {
     let app = App::without_worker(&[]).await;
     let owner = app.server.owner;
     let key = app.key(owner, KeyKind::Client, Profile::Documented).await;
@@ -135,7 +135,7 @@ async fn credentials_that_are_none_are_refused_the_same_way() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_works_until_it_expires_and_only_from_where_it_may() {
+async fn a_key_works_until_it_expires_and_only_from_allowed_addresses() {
     let app = App::without_worker(&[]).await;
     let owner = app.server.owner;
     let key = app.key(owner, KeyKind::Client, Profile::Documented).await;
@@ -231,7 +231,7 @@ async fn every_path_and_method_is_answered_in_the_one_error_format() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn health_and_readiness_are_told_without_a_key() {
+async fn health_and_readiness_need_no_key() {
     let app = App::without_worker(&[]).await;
     let nobody = app.as_nobody();
     let get = async |path: &str| {
@@ -312,7 +312,7 @@ async fn a_missing_permission_has_pterodactyls_code_in_its_profile() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_is_away_is_told_without_its_inside() {
+async fn a_database_that_is_away_is_reported_without_internals() {
     let mut app = App::without_worker(&[]).await;
     app.raw.take().unwrap().drop().await;
     let answer = app.as_owner().list("").await;

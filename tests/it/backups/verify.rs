@@ -58,7 +58,7 @@ fn damage(archive: &Path) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_whole_archive_passes_and_a_damaged_one_is_marked_until_it_is_whole_again() {
+async fn a_damaged_archive_is_marked_until_it_passes_again() {
     let app = App::start().await;
     files::make_server(&app.directory);
     let uuid = app.backup().await;
@@ -120,7 +120,7 @@ async fn a_whole_archive_passes_and_a_damaged_one_is_marked_until_it_is_whole_ag
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_wrong_beside_a_whole_archive_is_told_and_does_not_make_it_bad() {
+async fn a_bad_index_or_manifest_is_noted_and_the_archive_stays_good() {
     let app = App::start().await;
     files::make_server(&app.directory);
     let (uuid, other) = (app.backup().await, app.backup().await);
@@ -145,7 +145,7 @@ async fn what_is_wrong_beside_a_whole_archive_is_told_and_does_not_make_it_bad()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_disk_that_is_away_makes_nothing_bad_and_nothing_well() {
+async fn a_disk_that_is_away_changes_no_result() {
     let mut app = App::start().await;
     files::make_server(&app.directory);
     let uuid = app.backup().await;
@@ -178,7 +178,7 @@ async fn a_disk_that_is_away_makes_nothing_bad_and_nothing_well() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_completed_backups_are_verified_by_those_who_may_download() {
+async fn only_completed_backups_can_be_verified_with_the_download_permission() {
     let mut app = App::start().await;
     let failed = app.failed_backup().await;
     let completed = app.backup().await;
@@ -207,7 +207,7 @@ async fn only_completed_backups_are_verified_by_those_who_may_download() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backup_is_verified_once_at_a_time_however_often_it_is_asked_for() {
+async fn a_backup_has_one_verification_at_a_time() {
     let mut app = App::start().await;
     let uuid = app.backup().await;
     app.stop_workers().await;
@@ -229,7 +229,7 @@ async fn a_backup_is_verified_once_at_a_time_however_often_it_is_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_schedule_verifies_what_has_gone_longest_without_and_leaves_the_rest() {
+async fn the_schedule_verifies_the_oldest_verifications_first() {
     let mut app = App::start().await;
     let (old, new) = (app.backup().await, app.backup().await);
     app.stop_workers().await;
@@ -268,7 +268,7 @@ async fn the_schedule_verifies_what_has_gone_longest_without_and_leaves_the_rest
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_verifies_by_itself_what_was_not_verified_for_as_long_as_the_settings_say() {
+async fn a_worker_verifies_archives_after_the_configured_days() {
     let mut app = App::without_worker(&[]).await;
     app.add_worker(&[("verify.every_days", "0")]);
     let (old, new) = (app.backup().await, app.backup().await);
@@ -308,7 +308,7 @@ fn let_go(archive: &Path) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_verification_that_runs_keeps_nothing_else_from_running_and_no_backup_from_going() {
+async fn a_running_verification_blocks_neither_jobs_nor_deletions() {
     let mut app = App::without_worker(&[("worker.concurrency", "1")]).await;
     app.add_worker(&[]);
     files::make_server(&app.directory);

@@ -11,7 +11,7 @@ use crate::support::database::TestDatabase;
 use crate::support::process::run;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_admin_commands_print_has_exactly_these_keys() {
+async fn the_output_of_admin_commands_has_exactly_these_keys() {
     let database = TestDatabase::create().await;
     let admin = Admin::new(&database);
     let directory = admin.data.path().join("server");
@@ -174,7 +174,7 @@ async fn backups_and_jobs_are_listed_and_filtered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_that_were_made_here_open_the_api_as_they_were_made() {
+async fn keys_from_the_command_line_work_with_the_api() {
     let app = App::without_worker(&[]).await;
     let admin = Admin::new(app.sql());
     let key = |more: &[&str]| {
@@ -207,7 +207,7 @@ async fn keys_that_were_made_here_open_the_api_as_they_were_made() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_json_people_read_a_table() {
+async fn without_json_the_output_is_a_table() {
     let database = TestDatabase::create().await;
     let admin = Admin::new(&database);
     let table = |arguments: &[&str]| {
@@ -226,7 +226,7 @@ async fn without_json_people_read_a_table() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_admin_commands_change_stands_in_the_operators_log_and_what_they_refuse_does_not() {
+async fn changes_by_admin_commands_are_in_the_operator_log_and_refusals_are_not() {
     let database = TestDatabase::create().await;
     let admin = Admin::new(&database);
     let directory = admin.data.path().join("server");

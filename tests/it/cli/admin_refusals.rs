@@ -6,7 +6,7 @@ use crate::support::database::TestDatabase;
 use crate::support::process::run;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_can_not_be_done_is_told_in_one_line_with_advice() {
+async fn refusals_are_one_line_with_advice() {
     let database = TestDatabase::create().await;
     let admin = Admin::new(&database);
     let directory = admin.data.path().join("server");
@@ -99,7 +99,7 @@ async fn what_can_not_be_done_is_told_in_one_line_with_advice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn servers_lie_below_the_roots_that_are_set() {
+async fn servers_must_lie_below_the_configured_roots() {
     let database = TestDatabase::create().await;
     let admin = Admin::new(&database);
     let roots = admin.data.path().join("servers");

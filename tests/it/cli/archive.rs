@@ -29,7 +29,7 @@ fn flip(path: &Path, place: usize) {
 }
 
 #[test]
-fn an_archive_is_made_listed_verified_and_restored() {
+fn an_archive_is_created_listed_verified_and_restored() {
     let folder = with_archive();
     let (here, file) = (folder.path(), folder.path().join("server.tar.gz"));
     let names: Vec<String> = [
@@ -81,7 +81,7 @@ fn an_archive_is_made_listed_verified_and_restored() {
 }
 
 #[test]
-fn one_file_is_written_out_and_what_is_none_is_told() {
+fn one_file_is_written_out_and_other_entries_are_refused() {
     let folder = with_archive();
     let here = folder.path();
     let read = archive(here, &["cat", "server.tar.gz", "server.properties"]);
@@ -97,8 +97,7 @@ fn one_file_is_written_out_and_what_is_none_is_told() {
 }
 
 #[test]
-fn level_0_only_stores_and_a_new_archive_takes_the_place_of_an_old_one_with_all_that_lies_beside_it()
- {
+fn level_0_only_stores_and_a_new_archive_replaces_the_old_one_with_its_side_files() {
     let folder = with_archive();
     let here = folder.path();
     let size = || fs_err::metadata(here.join("server.tar.gz")).unwrap().len();
@@ -119,7 +118,7 @@ fn level_0_only_stores_and_a_new_archive_takes_the_place_of_an_old_one_with_all_
 }
 
 #[test]
-fn one_byte_that_is_flipped_is_found_and_nothing_is_restored_from_it() {
+fn a_flipped_byte_is_detected_and_nothing_is_restored() {
     let folder = with_archive();
     let (here, file) = (folder.path(), folder.path().join("server.tar.gz"));
     let before = files::tree(&here.join("server"));
@@ -152,7 +151,7 @@ fn one_byte_that_is_flipped_is_found_and_nothing_is_restored_from_it() {
 }
 
 #[test]
-fn patterns_leave_out_and_what_fails_leaves_nothing() {
+fn patterns_exclude_files_and_a_failure_leaves_nothing() {
     let folder = with_archive();
     let here = folder.path();
     fs_err::write(here.join("patterns"), "*.log\nworld/\n").unwrap();

@@ -7,7 +7,7 @@ use crate::support::files;
 use crate::support::process::{holdfast, run};
 
 #[test]
-fn settings_that_are_wrong_are_all_told_at_once() {
+fn all_wrong_settings_are_reported_at_once() {
     let folder = files::scratch();
     let file = folder.path().join("holdfast.toml");
     let text = "[worker]\nlease_seconds = 1\n[limits]\nbackups_per_sever = 3\n";
@@ -42,7 +42,7 @@ fn settings_that_are_wrong_are_all_told_at_once() {
 }
 
 #[test]
-fn a_command_line_that_is_none_ends_with_2() {
+fn an_invalid_command_line_exits_with_2() {
     for arguments in [
         &[][..],
         &["dance"],
@@ -84,7 +84,7 @@ fn a_command_line_that_is_none_ends_with_2() {
 }
 
 #[test]
-fn every_command_explains_itself() {
+fn every_command_has_a_help_text() {
     for command in [
         &[][..],
         &["demo"],
@@ -112,7 +112,7 @@ fn every_command_explains_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn migrate_prepares_a_database_and_one_that_is_away_is_told() {
+async fn migrate_prepares_a_database_and_reports_one_that_is_away() {
     let database = TestDatabase::create_empty().await;
     let admin = Admin::new(&database);
     for _ in 0..2 {

@@ -12,7 +12,7 @@ use crate::support::process::{Process, holdfast, run};
 use crate::support::{files, is_root, skipped};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn up_says_where_it_answers_and_other_commands_work_beside_it() {
+async fn up_prints_its_address_and_other_commands_work_beside_it() {
     let folder = files::scratch();
     let data = folder.path().join("data");
     let (mut up, url) = Process::up(&data, &[]).await;
@@ -57,7 +57,7 @@ async fn up_says_where_it_answers_and_other_commands_work_beside_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn serve_and_worker_make_a_service_together() {
+async fn serve_and_worker_together_form_a_service() {
     let app = App::without_worker(&[]).await;
     let url = app.sql().url();
     let folder = files::scratch();
@@ -84,7 +84,7 @@ async fn serve_and_worker_make_a_service_together() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_demo_shows_the_main_job_and_leaves_nothing() {
+async fn the_demo_shows_the_main_job_and_leaves_nothing_behind() {
     let folder = files::scratch();
     // PostgreSQL may run as another user, who must be able to enter the folder.
     files::set_mode(folder.path(), 0o711);
@@ -99,7 +99,7 @@ async fn the_demo_shows_the_main_job_and_leaves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_port_that_is_taken_is_told_before_anything_is_made() {
+async fn a_used_port_is_reported_before_anything_is_created() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let folder = files::scratch();
@@ -118,7 +118,7 @@ async fn a_port_that_is_taken_is_told_before_anything_is_made() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_data_folder_that_can_not_be_written_to_is_told() {
+async fn a_data_folder_that_cannot_be_written_to_is_reported() {
     let folder = files::scratch();
     files::set_mode(folder.path(), 0o755);
     let closed = folder.path().join("closed");

@@ -18,7 +18,7 @@ async fn backup(app: &App) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_dies_in_the_middle_of_an_upload_and_comes_back_has_the_backup() {
+async fn a_backup_completes_although_the_server_dies_during_its_upload() {
     let mut server = S3Server::start().await;
     let mut app = Bucket::at(server.endpoint()).service().await;
     make_server(&app);
@@ -43,7 +43,7 @@ async fn a_server_that_dies_in_the_middle_of_an_upload_and_comes_back_has_the_ba
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_stays_away_fails_the_backup_and_nothing_else() {
+async fn a_server_that_stays_away_fails_only_the_backup() {
     let mut server = S3Server::start().await;
     let mut app = Bucket::at(server.endpoint()).service().await;
     make_server(&app);
@@ -76,7 +76,7 @@ async fn a_server_that_stays_away_fails_the_backup_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_storm_of_refusals_is_outlasted() {
+async fn repeated_refusals_are_retried_until_they_end() {
     let server = S3Server::start().await;
     let proxy = open_proxy(&server).await;
     let mut app = Bucket::at(proxy.endpoint()).service().await;
@@ -93,7 +93,7 @@ async fn a_storm_of_refusals_is_outlasted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_will_not_pass_fails_the_backup_with_a_sentence_that_helps() {
+async fn a_permanent_failure_fails_the_backup_with_a_helpful_message() {
     let table = [
         (
             507,

@@ -16,7 +16,7 @@ use crate::support::proxy::{Fault, Proxy};
 use crate::support::{eventually, files, skipped};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_upload_is_swept_and_its_backup_made_again() {
+async fn a_killed_upload_is_swept_and_its_backup_is_made_again() {
     let Some(bucket) = Bucket::outside() else {
         return;
     };
@@ -97,7 +97,7 @@ async fn dies_in_the_middle(bucket: &Bucket) -> Proxy {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_dies_in_the_middle_of_an_upload_and_comes_back_keeps_nothing_of_it() {
+async fn a_server_that_dies_during_an_upload_and_returns_keeps_no_part_of_it() {
     let Some(bucket) = Bucket::outside() else {
         return;
     };
@@ -122,7 +122,7 @@ async fn a_server_that_dies_in_the_middle_of_an_upload_and_comes_back_keeps_noth
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_dies_in_the_middle_of_an_upload_and_stays_away_is_swept_when_it_is_back() {
+async fn a_server_that_dies_during_an_upload_is_swept_when_it_returns() {
     let Some(bucket) = Bucket::outside() else {
         return;
     };
@@ -150,7 +150,7 @@ async fn a_server_that_dies_in_the_middle_of_an_upload_and_stays_away_is_swept_w
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_bucket_fails_the_backup_with_a_sentence_that_helps_and_keeps_nothing_of_it() {
+async fn a_full_bucket_fails_the_backup_with_a_helpful_message_and_keeps_nothing() {
     let (Some(bucket), Ok(full), Ok(access_key)) = (
         Bucket::outside(),
         std::env::var("HOLDFAST_TEST_S3_FULL_BUCKET"),

@@ -8,7 +8,7 @@ use crate::support::process::{Process, holdfast, run};
 use crate::support::{eventually, files};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_disk_that_is_not_mounted_at_the_start_is_told_of_and_waited_for_and_not_made_anew() {
+async fn an_unmounted_disk_is_reported_and_waited_for_and_not_created_again() {
     let mut app = App::start().await;
     files::make_server(&app.directory);
     let kept = app.backup().await;

@@ -38,7 +38,7 @@ fn start_worker(app: &App, library: &Path, clock: &Path) -> Process {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn workers_whose_clocks_are_hours_apart_and_jump_leave_each_others_jobs_alone() {
+async fn workers_with_wrong_clocks_leave_each_others_jobs_alone() {
     let Some(library) = faketime() else { return };
     let app = App::without_worker(&[]).await;
     make_server(&app);

@@ -14,7 +14,7 @@ use crate::support::{eventually, files};
 const LEASE: Duration = Duration::from_secs(5);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_finished_archive_is_kept_although_its_lease_ran_out_while_the_database_was_away() {
+async fn a_finished_archive_is_kept_although_its_lease_expired_during_a_database_outage() {
     let mut app = App::without_worker(&[("worker.lease_seconds", "5")]).await;
     make_server(&app);
     // Three workers that look for expired leases. One of them has the job.
@@ -39,7 +39,7 @@ async fn a_finished_archive_is_kept_although_its_lease_ran_out_while_the_databas
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_finished_archive_whose_backup_is_gone_when_the_database_is_back_is_removed() {
+async fn a_finished_archive_is_removed_if_its_backup_was_deleted_during_a_database_outage() {
     let mut app = App::without_worker(&[]).await;
     make_server(&app);
     app.add_worker(&[SLOWLY]);
@@ -60,7 +60,7 @@ async fn a_finished_archive_whose_backup_is_gone_when_the_database_is_back_is_re
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_that_are_cut_again_and_again_cost_no_attempt() {
+async fn repeatedly_cut_connections_cost_no_attempt() {
     let mut app = App::without_worker(&[]).await;
     make_server(&app);
     app.add_worker(&[SLOWLY]);
@@ -86,7 +86,7 @@ async fn connections_that_are_cut_again_and_again_cost_no_attempt() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_takes_no_writes_is_told_with_503_and_waited_for() {
+async fn a_read_only_database_is_reported_with_503_and_waited_for() {
     let mut app = App::without_worker(&[]).await;
     make_server(&app);
     app.add_worker(&[SLOWLY]);
@@ -137,7 +137,7 @@ async fn a_database_that_takes_no_writes_is_told_with_503_and_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_reads_does_not_hear_of_connections_that_were_cut_while_nothing_was_asked() {
+async fn readers_do_not_notice_idle_connections_that_were_cut() {
     let app = App::start().await;
     files::make_server(&app.directory);
     let uuid = app.backup().await;

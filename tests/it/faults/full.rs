@@ -66,7 +66,7 @@ impl Drop for SmallDisk {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_archive_disk_that_fills_up_fails_the_backup_with_that_reason_and_nothing_is_left() {
+async fn a_full_archive_disk_fails_the_backup_with_that_reason_and_leaves_nothing() {
     let folder = files::scratch();
     let Some(disk) = SmallDisk::mount(folder.path().join("small"), 24) else {
         return;
@@ -142,7 +142,7 @@ async fn a_server_whose_disk_is_full_is_not_restored_and_not_changed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_staging_folder_whose_disk_is_full_takes_no_archive_and_nothing_is_changed() {
+async fn a_restore_with_a_full_staging_disk_changes_nothing() {
     let folder = files::scratch();
     let Some(disk) = SmallDisk::mount(folder.path().join("small"), 24) else {
         return;
@@ -182,7 +182,7 @@ async fn a_staging_folder_whose_disk_is_full_takes_no_archive_and_nothing_is_cha
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_postgres_whose_disk_is_full_is_told_with_503_and_waited_for() {
+async fn a_full_postgres_disk_is_reported_with_503_and_waited_for() {
     let folder = files::scratch();
     let Some(disk) = SmallDisk::mount(folder.path().join("pg"), 150) else {
         return;

@@ -70,8 +70,7 @@ async fn scans(app: &App, uuid: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backup_that_scans_a_file_system_that_hangs_is_given_back_by_a_worker_that_is_told_to_stop()
- {
+async fn a_worker_that_stops_returns_a_backup_of_a_hanging_file_system() {
     let mut app = App::without_worker(&[]).await;
     make_server(&app);
     let Some(hanging) = Hanging::mount(&app.directory.join("world/hangs")) else {
@@ -89,7 +88,7 @@ async fn a_backup_that_scans_a_file_system_that_hangs_is_given_back_by_a_worker_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backup_that_scans_a_file_system_that_hangs_can_be_called_off_and_holds_up_no_other() {
+async fn a_backup_of_a_hanging_file_system_can_be_cancelled_and_delays_no_other() {
     let mut app = App::without_worker(&[("worker.concurrency", "1")]).await;
     make_server(&app);
     let Some(hanging) = Hanging::mount(&app.directory.join("world/hangs")) else {
@@ -117,8 +116,7 @@ async fn a_backup_that_scans_a_file_system_that_hangs_can_be_called_off_and_hold
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_restore_whose_staging_folder_hangs_is_left_to_its_lease_by_a_worker_that_is_told_to_stop()
- {
+async fn a_worker_that_stops_leaves_a_restore_with_a_hanging_staging_folder_to_its_lease() {
     let mut app = App::without_worker(&[("worker.lease_seconds", "5")]).await;
     make_server(&app);
     app.add_worker(&[]);

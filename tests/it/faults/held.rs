@@ -80,8 +80,8 @@ async fn scene(app: &mut App) -> (String, PathBuf) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_restore_whose_worker_is_told_to_stop_when_all_is_unpacked_changes_nothing_and_is_done_by_the_next()
- {
+async fn a_restore_whose_worker_stops_after_unpacking_changes_nothing_and_is_completed_by_the_next()
+{
     let mut app = App::without_worker(&[]).await;
     let (uuid, new) = scene(&mut app).await;
     let held = Held::new(&app);
@@ -101,7 +101,7 @@ async fn a_restore_whose_worker_is_told_to_stop_when_all_is_unpacked_changes_not
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_that_is_paused_in_the_middle_of_a_restore_beyond_its_lease_overwrites_nothing() {
+async fn a_worker_that_is_paused_during_a_restore_beyond_its_lease_overwrites_nothing() {
     let mut app = App::without_worker(&[]).await;
     let (uuid, new) = scene(&mut app).await;
     let held = Held::new(&app);

@@ -69,7 +69,7 @@ pub(super) async fn assert_given_back(app: &App, when: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backup_that_is_called_off_in_any_phase_ends_at_once_and_leaves_nothing() {
+async fn a_backup_that_is_cancelled_in_any_phase_ends_at_once_and_leaves_nothing() {
     let server = S3Server::start().await;
     let proxy = open_proxy(&server).await;
     let mut app = Bucket::at(proxy.endpoint()).service().await;
@@ -94,8 +94,7 @@ async fn a_backup_that_is_called_off_in_any_phase_ends_at_once_and_leaves_nothin
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backup_whose_worker_is_told_to_stop_in_any_phase_is_given_back_and_finished_by_the_next()
-{
+async fn a_backup_whose_worker_stops_in_any_phase_is_completed_by_the_next() {
     let server = S3Server::start().await;
     let proxy = open_proxy(&server).await;
     let mut app = Bucket::at(proxy.endpoint()).service().await;
@@ -120,8 +119,7 @@ async fn a_backup_whose_worker_is_told_to_stop_in_any_phase_is_given_back_and_fi
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_restore_whose_worker_is_told_to_stop_while_it_fetches_is_given_back_and_done_by_the_next()
- {
+async fn a_restore_whose_worker_stops_while_it_fetches_is_completed_by_the_next() {
     let server = S3Server::start().await;
     let proxy = open_proxy(&server).await;
     let mut app = Bucket::at(proxy.endpoint()).service().await;
@@ -146,7 +144,7 @@ async fn a_restore_whose_worker_is_told_to_stop_while_it_fetches_is_given_back_a
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deletion_whose_worker_is_told_to_stop_is_given_back_and_done_by_the_next() {
+async fn a_deletion_whose_worker_stops_is_completed_by_the_next() {
     let server = S3Server::start().await;
     let proxy = open_proxy(&server).await;
     let mut app = Bucket::at(proxy.endpoint()).service().await;

@@ -15,7 +15,7 @@ use crate::support::process::{Process, holdfast};
 use crate::support::{eventually, files};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_postgres_that_crashes_in_the_middle_of_a_backup_and_comes_back_is_told_of_the_archive() {
+async fn a_backup_completes_after_postgres_crashes_and_recovers() {
     let folder = files::scratch();
     let cluster = folder.path().join("postgres");
     let mut postgres = start_postgres(&cluster).await;
@@ -54,7 +54,7 @@ async fn a_postgres_that_crashes_in_the_middle_of_a_backup_and_comes_back_is_tol
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_api_and_a_worker_end_when_they_are_told_to_although_the_database_hangs() {
+async fn an_api_and_a_worker_stop_although_the_database_hangs() {
     let folder = files::scratch();
     let cluster = folder.path().join("postgres");
     let postgres = start_postgres(&cluster).await;

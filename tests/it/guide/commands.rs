@@ -72,7 +72,7 @@ fn arguments(line: &str) -> Option<Vec<String>> {
 }
 
 #[test]
-fn every_command_of_the_pages_is_one() {
+fn every_command_in_the_pages_exists() {
     let root = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
     let mut pages = vec![root.join("README.md"), root.join("SECURITY.md")];
     for entry in fs_err::read_dir(root.join("docs")).unwrap() {

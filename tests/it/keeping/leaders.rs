@@ -16,7 +16,7 @@ fn leader(app: &App) -> Option<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_worker_leads_when_the_one_that_did_is_paused_or_killed() {
+async fn another_worker_leads_when_the_leader_is_paused_or_killed() {
     let app = App::without_worker(&[]).await;
     files::make_server(&app.directory);
     let data = app.disk.parent().unwrap();
@@ -54,7 +54,7 @@ async fn another_worker_leads_when_the_one_that_did_is_paused_or_killed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_many_workers_one_does_what_is_due_and_each_run_leaves_a_line() {
+async fn one_worker_runs_what_is_due_and_records_each_run() {
     let mut app = App::without_worker(&[]).await;
     files::make_server(&app.directory);
     for _ in 0..3 {
@@ -81,7 +81,7 @@ async fn of_many_workers_one_does_what_is_due_and_each_run_leaves_a_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_has_ended_is_pruned_but_for_what_somebody_may_still_ask_for() {
+async fn ended_jobs_are_pruned_unless_a_backup_still_shows_them() {
     let mut app = App::start_with(&[("maintenance.interval_seconds", "604800")]).await;
     files::make_server(&app.directory);
     let uuid = app.backup().await;

@@ -7,7 +7,7 @@ use crate::support::app::App;
 use crate::support::{eventually, files};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_archive_may_be_as_large_as_it_may_to_the_byte() {
+async fn the_size_limit_of_an_archive_is_exact_to_the_byte() {
     let mut app = App::start().await;
     files::make_server(&app.directory);
     let uuid = app.backup().await;
@@ -35,7 +35,7 @@ async fn an_archive_may_be_as_large_as_it_may_to_the_byte() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_many_requests_at_once_the_throttle_lets_no_more_through_than_it_may() {
+async fn simultaneous_requests_never_exceed_the_throttle() {
     let app = App::start_with(&[
         ("limits.create_throttle_count", "3"),
         ("limits.backups_per_server", "100"),
@@ -61,7 +61,7 @@ async fn of_many_requests_at_once_the_throttle_lets_no_more_through_than_it_may(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_many_requests_at_once_for_the_last_room_of_a_quota_one_gets_it() {
+async fn one_of_many_simultaneous_requests_gets_the_rest_of_a_quota() {
     let mut app = App::start().await;
     files::make_server(&app.directory);
     let first = app.backup().await;
@@ -130,7 +130,7 @@ async fn at_once(per_node: &str, per_disk: &str, servers: u32) -> i64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn workers_together_run_no_more_than_a_node_may_have() {
+async fn workers_together_keep_the_limit_of_a_node() {
     // Fewer servers than the limit, as many, and more.
     for (servers, expected) in [(2, 2), (3, 3), (8, 3)] {
         assert_eq!(at_once("3", "0", servers).await, expected, "of {servers}");
@@ -138,7 +138,7 @@ async fn workers_together_run_no_more_than_a_node_may_have() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn workers_together_run_no_more_than_a_disk_may_have() {
+async fn workers_together_keep_the_limit_of_a_disk() {
     for (servers, expected) in [(1, 1), (2, 2), (8, 2)] {
         assert_eq!(at_once("4", "2", servers).await, expected, "of {servers}");
     }

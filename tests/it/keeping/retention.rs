@@ -29,7 +29,7 @@ async fn gone(app: &App, uuids: &[&str]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dry_run_says_what_would_go_and_why_and_a_run_has_it_go() {
+async fn a_dry_run_shows_deletions_with_reasons_and_a_run_performs_them() {
     let app = App::start_with(&[("maintenance.interval_seconds", "604800")]).await;
     files::make_server(&app.directory);
     let failed = app.failed_backup().await;
@@ -133,7 +133,7 @@ fn told_nothing(app: &App) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_has_old_backups_go_by_itself_but_never_the_last_good_one() {
+async fn a_worker_deletes_old_backups_but_never_the_last_good_one() {
     let mut app = App::without_worker(&[("maintenance.interval_seconds", "1")]).await;
     files::make_server(&app.directory);
     app.add_worker(&[("retention.days", "0")]);
@@ -163,7 +163,7 @@ async fn a_worker_has_old_backups_go_by_itself_but_never_the_last_good_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn neither_a_damaged_nor_a_missing_archive_takes_the_place_of_the_last_good_one() {
+async fn a_damaged_or_missing_archive_is_never_the_last_good_one() {
     let app = App::start_with(&[("maintenance.interval_seconds", "604800")]).await;
     files::make_server(&app.directory);
     let (older, good, newest) = (app.backup().await, app.backup().await, app.backup().await);
@@ -188,7 +188,7 @@ async fn neither_a_damaged_nor_a_missing_archive_takes_the_place_of_the_last_goo
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rules_of_the_settings_thin_out_and_a_server_may_have_days_of_its_own() {
+async fn rules_thin_out_backups_and_a_server_may_have_its_own_days() {
     let mut app = App::start_with(&[("maintenance.interval_seconds", "604800")]).await;
     files::make_server(&app.directory);
     let mut uuids = Vec::new();
@@ -244,7 +244,7 @@ async fn rules_of_the_settings_thin_out_and_a_server_may_have_days_of_its_own() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_restored_or_being_deleted_is_left_alone_and_nothing_is_asked_for_twice() {
+async fn retention_skips_backups_in_use_and_requests_no_deletion_twice() {
     let mut app = App::start_with(&[("maintenance.interval_seconds", "604800")]).await;
     files::make_server(&app.directory);
     let (restored, old, _newest) = (app.backup().await, app.backup().await, app.backup().await);

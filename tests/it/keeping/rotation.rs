@@ -33,7 +33,7 @@ async fn becomes(app: &App, expected: &[&String]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn row_16_the_oldest_unlocked_goes_once_the_new_one_has_completed() {
+async fn row_16_the_oldest_unlocked_backup_is_deleted_once_the_new_one_has_completed() {
     let app = rotating_app(2).await;
     let first = app.backup().await;
     assert_eq!(app.as_owner().lock(&first, json!({})).await.status, 204);
@@ -58,7 +58,7 @@ async fn row_16_the_oldest_unlocked_goes_once_the_new_one_has_completed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_anything_that_may_go_and_without_the_option_the_limit_holds() {
+async fn without_rotation_or_a_deletable_backup_the_limit_holds() {
     let mut app = rotating_app(1).await;
     let only = app.backup().await;
     assert_eq!(app.as_owner().lock(&only, json!({})).await.status, 204);
@@ -81,7 +81,7 @@ async fn without_anything_that_may_go_and_without_the_option_the_limit_holds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_many_requests_at_once_one_passes_the_limit_and_none_while_another_waits_to_go() {
+async fn one_request_at_a_time_may_exceed_the_limit_by_rotation() {
     let mut app = rotating_app(1).await;
     app.backup().await;
     app.stop_workers().await;
@@ -121,7 +121,7 @@ async fn of_many_requests_at_once_one_passes_the_limit_and_none_while_another_wa
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_limit_that_was_lowered_is_kept_from_the_next_retention_on() {
+async fn a_lowered_limit_applies_from_the_next_retention_on() {
     let mut app = rotating_app(5).await;
     let (_one, _two, three, four) = (
         app.backup().await,

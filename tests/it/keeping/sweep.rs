@@ -68,7 +68,7 @@ async fn quiet_app() -> App {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_what_is_old_and_proven_to_be_left_over_goes() {
+async fn only_old_objects_that_are_proven_orphans_are_removed() {
     let app = quiet_app().await;
     let server = app.server.id.0;
     let (kept, failed, deleted) = (
@@ -145,7 +145,7 @@ async fn only_what_is_old_and_proven_to_be_left_over_goes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_has_lost_everything_sweeps_nothing_away() {
+async fn an_empty_database_removes_nothing() {
     let mut app = quiet_app().await;
     for _ in 0..3 {
         app.backup().await;
@@ -232,7 +232,7 @@ async fn a_backup_whose_archive_is_missing_is_marked_until_it_is_found_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn partial_uploads_of_attempts_that_have_ended_go_and_those_of_running_ones_stay() {
+async fn partial_uploads_are_removed_once_their_attempt_has_ended() {
     let app = quiet_app().await;
     let server = app.server.id.0;
     let ended = app.failed_backup().await;
@@ -270,7 +270,7 @@ async fn partial_uploads_of_attempts_that_have_ended_go_and_those_of_running_one
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn staging_folders_of_nobody_go_when_they_are_old() {
+async fn abandoned_staging_folders_are_removed_when_they_are_old() {
     let mut app = App::without_worker(&[]).await;
     files::make_server(&app.directory);
     let parent = app.directory.parent().unwrap().to_owned();

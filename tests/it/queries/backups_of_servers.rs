@@ -10,7 +10,7 @@ use holdfast_domain::{BackupId, BackupName, DiskName, JobKind, ServerId};
 use super::{Fixture, new_job, node};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_locked_server_shows_its_load_to_the_one_who_waited() {
+async fn a_waiter_for_a_servers_lock_sees_its_current_load() {
     let fixture = Fixture::new().await;
     let server = fixture.server().await;
     let mut first = fixture.database.begin().await.unwrap();
@@ -109,7 +109,7 @@ async fn backups_are_listed_over_all_servers_counted_locked_and_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pages_that_are_asked_for_at_once_are_each_their_own() {
+async fn pages_that_are_read_at_once_do_not_mix() {
     let fixture = Fixture::new().await;
     let (full, _, _) = fixture.backup().await;
     let empty = fixture.server().await;

@@ -54,7 +54,7 @@ impl Fixture {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_has_as_many_jobs_as_it_may_and_one_more_when_one_has_ended() {
+async fn a_node_runs_as_many_jobs_as_its_limit() {
     let fixture = Fixture::new().await;
     fixture.waiting(6, "local", "local").await;
     let bounds = bounds(3, 0);
@@ -90,7 +90,7 @@ async fn a_node_has_as_many_jobs_as_it_may_and_one_more_when_one_has_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_busy_disk_is_waited_for_while_jobs_of_others_go_past() {
+async fn jobs_of_a_busy_disk_wait_while_others_run() {
     let fixture = Fixture::new().await;
     let bounds = bounds(0, 2);
     fixture.waiting(4, "local", "offsite").await;
@@ -117,7 +117,7 @@ async fn a_busy_disk_is_waited_for_while_jobs_of_others_go_past() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_workers_at_once_never_pass_a_bound_and_leave_none_unused() {
+async fn simultaneous_workers_use_the_whole_limit_and_never_exceed_it() {
     let fixture = Fixture::new().await;
     let bounds = bounds(3, 2);
     fixture.waiting(12, "local", "local").await;

@@ -12,7 +12,7 @@ use holdfast_domain::{BackupId, JobId, JobKind, JobState, NodeName};
 use super::{Fixture, LEASE, heard, new_job, node};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_most_urgent_job_is_claimed_first_and_then_the_oldest_of_the_own_node() {
+async fn jobs_of_the_node_are_claimed_by_priority_and_then_by_age() {
     let fixture = Fixture::new().await;
     let mut made = Vec::new();
     for _ in 0..4 {
@@ -34,7 +34,7 @@ async fn the_most_urgent_job_is_claimed_first_and_then_the_oldest_of_the_own_nod
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_can_wait_is_claimed_by_spare_hands_only() {
+async fn low_priority_jobs_are_claimed_only_by_separate_slots() {
     let fixture = Fixture::new().await;
     let (_, _, spare) = fixture.backup().await;
     let (_, _, main) = fixture.backup().await;
@@ -52,7 +52,7 @@ async fn what_can_wait_is_claimed_by_spare_hands_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_job_is_claimed_twice_however_many_claim_at_once() {
+async fn no_job_is_claimed_twice_by_simultaneous_claims() {
     let fixture = Fixture::new().await;
     for _ in 0..30 {
         fixture.backup().await;
@@ -86,7 +86,7 @@ async fn no_job_is_claimed_twice_however_many_claim_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_that_another_transaction_holds_is_passed_over_not_waited_for() {
+async fn a_job_that_another_transaction_holds_is_skipped() {
     let fixture = Fixture::new().await;
     let (_, _, held) = fixture.backup().await;
     let (_, _, free) = fixture.backup().await;
@@ -116,7 +116,7 @@ async fn a_job_that_another_transaction_holds_is_passed_over_not_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_unfinished_job_touches_a_servers_files_and_a_backup_is_deleted_once() {
+async fn a_server_has_one_unfinished_job_and_a_backup_is_deleted_once() {
     let fixture = Fixture::new().await;
     let (server, backup, job) = fixture.backup().await;
     let enqueue = async |kind| {

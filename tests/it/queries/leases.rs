@@ -10,7 +10,7 @@ use holdfast_domain::{BackupState, JobProgress, JobState};
 use super::{Fixture, LEASE, completed, failure, heard, node};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_has_lost_its_lease_is_told_so_and_changes_nothing() {
+async fn a_worker_without_its_lease_is_told_so_and_changes_nothing() {
     let fixture = Fixture::new().await;
     let (server, backup, job) = fixture.backup().await;
     let lost = fixture.claim("slow").await;
@@ -76,7 +76,7 @@ async fn whoever_has_lost_its_lease_is_told_so_and_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lease_that_ran_out_is_tried_again_and_after_the_last_attempt_the_backup_failed() {
+async fn a_job_with_an_expired_lease_is_retried_and_fails_after_the_last_attempt() {
     let fixture = Fixture::new().await;
     let (server, backup, job) = fixture.backup().await;
     for attempt in 1..=3 {
@@ -128,7 +128,7 @@ async fn a_lease_that_ran_out_is_tried_again_and_after_the_last_attempt_the_back
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_given_back_does_not_count_the_attempt() {
+async fn a_released_job_does_not_count_the_attempt() {
     let fixture = Fixture::new().await;
     let (_, _, job) = fixture.backup().await;
     for _ in 0..5 {
@@ -142,7 +142,7 @@ async fn a_job_given_back_does_not_count_the_attempt() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_that_failed_waits_for_its_time_and_is_promoted_then() {
+async fn a_failed_job_waits_for_its_time_and_is_then_promoted() {
     let fixture = Fixture::new().await;
     let (_, _, job) = fixture.backup().await;
     let claim = fixture.claim("w").await;
@@ -175,7 +175,7 @@ async fn a_job_that_failed_waits_for_its_time_and_is_promoted_then() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_that_is_discarded_keeps_its_last_error_and_tells_whoever_listens() {
+async fn a_discarded_job_keeps_its_last_error_and_notifies_listeners() {
     let fixture = Fixture::new().await;
     let (server, backup, job) = fixture.backup().await;
     let claim = fixture.claim("w").await;

@@ -22,7 +22,7 @@ async fn rename(database: &Database, backup: BackupId) -> holdfast_db::Transacti
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_commit_changes_a_servers_marks_in_whatever_order_they_come() {
+async fn each_commit_changes_a_servers_versions_in_any_order() {
     let fixture = Fixture::new().await;
     let key = fixture.key_of(fixture.owner).await;
     let (server, first, _) = fixture.backup().await;
@@ -94,7 +94,7 @@ async fn each_commit_changes_a_servers_marks_in_whatever_order_they_come() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lists_read_only_tables_whose_every_write_leaves_a_mark() {
+async fn lists_read_only_tables_whose_writes_change_the_version() {
     // If you add a table to a list, add its triggers to the migrations and its name here.
     let source = include_str!("../../../crates/db/src/backups/pages.rs");
     let words: Vec<&str> = source.split_whitespace().collect();

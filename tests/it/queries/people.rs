@@ -15,7 +15,7 @@ use super::{Fixture, node};
 use crate::support::given;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn users_are_known_by_their_address_in_any_spelling() {
+async fn users_are_found_by_their_address_in_any_spelling() {
     let fixture = Fixture::new().await;
     let database = &fixture.database;
     let other = UserId(Uuid::new_v4());
@@ -43,7 +43,7 @@ async fn users_are_known_by_their_address_in_any_spelling() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_are_stored_as_hashes_and_come_back_as_they_were() {
+async fn keys_are_stored_as_hashes_and_read_back_unchanged() {
     let fixture = Fixture::new().await;
     let database = &fixture.database;
     let token = KeyToken::generate(KeyKind::Application, &[3; 43]);
@@ -86,7 +86,7 @@ async fn keys_are_stored_as_hashes_and_come_back_as_they_were() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn servers_are_found_by_either_name_and_seen_by_who_has_a_part_in_them() {
+async fn servers_are_found_by_either_id_and_seen_by_users_with_access() {
     let fixture = Fixture::new().await;
     let database = &fixture.database;
     let mut server = fixture.new_server();

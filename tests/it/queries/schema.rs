@@ -6,7 +6,7 @@ use super::Fixture;
 use crate::support::database::TestDatabase;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_schema_refuses_states_that_can_not_be() {
+async fn the_schema_refuses_impossible_states() {
     let fixture = Fixture::new().await;
     fixture.backup().await;
     for (statement, constraint) in [
@@ -45,7 +45,7 @@ async fn the_schema_refuses_states_that_can_not_be() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn migrations_run_once_however_often_and_by_however_many_they_are_asked_for() {
+async fn migrations_run_once_under_repeated_and_simultaneous_starts() {
     let raw = TestDatabase::create_empty().await;
     let (one, other) = (raw.connect().await, raw.connect().await);
     let both = tokio::join!(holdfast_db::migrate(&one), holdfast_db::migrate(&other));
@@ -67,7 +67,7 @@ async fn migrations_run_once_however_often_and_by_however_many_they_are_asked_fo
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_is_not_there_may_come_back_and_a_url_that_is_none_stays_wrong() {
+async fn a_missing_database_is_temporary_and_an_invalid_url_is_permanent() {
     let wrong = Database::connect("no url", 1).await.unwrap_err();
     assert!(matches!(wrong, Error::Url(_)), "{wrong:?}");
     assert!(!wrong.may_pass());

@@ -31,7 +31,7 @@ const COMPLETED: &str = "INSERT INTO backups (id, server_id, name, disk, state, 
     FROM servers, generate_series(1, 20) n";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_kept_of_stored_backups_is_what_they_add_up_to_after_any_statement() {
+async fn stored_totals_equal_the_sums_after_any_statement() {
     let fixture = Fixture::new().await;
     let raw = &fixture.raw;
     let (server, backup, _) = fixture.backup().await;
@@ -66,7 +66,7 @@ async fn what_is_kept_of_stored_backups_is_what_they_add_up_to_after_any_stateme
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_kept_of_stored_backups_stands_when_many_write_at_once() {
+async fn stored_totals_stay_right_under_simultaneous_writes() {
     let fixture = Fixture::new().await;
     let (server, _, _) = fixture.backup().await;
     let one = |n: u32| {

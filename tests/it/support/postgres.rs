@@ -112,7 +112,7 @@ fn of_any_database(url: &str) -> String {
 }
 
 #[test]
-fn the_database_in_a_url_can_be_any() {
+fn the_database_of_a_url_can_be_replaced() {
     for (url, any) in [
         ("postgres://a:b@c:1/d", "postgres://a:b@c:1/any_database"),
         ("postgres://a@c", "postgres://a@c/any_database"),
