@@ -1,4 +1,4 @@
--- People who own servers, take part in them, or administer the service.
+-- Users: owners of servers, subusers and administrators.
 CREATE TABLE users (
     id         uuid PRIMARY KEY,
     email      text NOT NULL CHECK (char_length(email) BETWEEN 3 AND 254),
@@ -6,5 +6,8 @@ CREATE TABLE users (
     created_at timestamptz NOT NULL DEFAULT now()
 );
 
--- Two spellings of one address are one person.
+-- An address is unique in any spelling.
 CREATE UNIQUE INDEX users_email ON users (lower(email));
+
+-- Pages of the application API, oldest first.
+CREATE INDEX users_oldest ON users (created_at, id);

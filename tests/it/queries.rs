@@ -4,11 +4,11 @@ mod backups_of_servers;
 mod bounds;
 mod claims;
 mod leases;
-mod marks;
+mod list_versions;
 mod people;
 mod plans;
 mod schema;
-mod stored;
+mod stored_totals;
 
 use std::time::Duration;
 
@@ -16,10 +16,11 @@ use serde_json::json;
 use uuid::Uuid;
 
 use holdfast_db::backups::{self, NewBackup};
-use holdfast_db::jobs::{self, Claim, JobFailure, NewJob};
+use holdfast_db::jobs::{self, Claim, ClaimRequest, ConcurrencyLimits, JobFailure, NewJob};
 use holdfast_db::request_lookup::{RequestContext, RequestKey, RequestLookup};
 use holdfast_db::{Database, Listener, Signal};
 use holdfast_domain::backup::{BackupNotes, Completed};
+use holdfast_domain::job::WorkerSlot;
 use holdfast_domain::key::{ApiKey, KeyIdentifier, KeyKind, KeyToken};
 use holdfast_domain::server::ServerLimits;
 use holdfast_domain::{
@@ -147,9 +148,7 @@ impl Fixture {
 
     /// Claims the only job.
     async fn claim(&self, worker: &str) -> Claim {
-        let mut claims = jobs::claim(&self.database, &node(), worker, LEASE, 9)
-            .await
-            .unwrap();
+        let mut claims = claim_jobs(&self.database, worker, WorkerSlot::Main, 9).await;
         assert_eq!(claims.len(), 1);
         claims.remove(0)
     }
@@ -169,6 +168,24 @@ impl Fixture {
         let statement = format!("SELECT attempt FROM jobs WHERE id = {job}");
         self.raw.number(&statement).await
     }
+}
+
+/// Claims up to `count` jobs of the node `local`, without limits.
+async fn claim_jobs(
+    database: &Database,
+    worker: &str,
+    slot: WorkerSlot,
+    count: usize,
+) -> Vec<Claim> {
+    let request = ClaimRequest {
+        node: &node(),
+        worker,
+        lease: LEASE,
+        slot,
+        count,
+        limits: &ConcurrencyLimits::default(),
+    };
+    jobs::claim(database, &request).await.unwrap()
 }
 
 /// The next signal, which must arrive.

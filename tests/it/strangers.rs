@@ -91,7 +91,7 @@ async fn work(app: &App) -> Work {
     let counted = "SELECT relname, seq_scan + coalesce(idx_scan, 0), seq_tup_read + coalesce(idx_tup_fetch, 0)
                    FROM pg_stat_user_tables
                    WHERE relname IN ('api_keys', 'users', 'servers', 'subusers', 'backups', 'jobs', 'activity',
-                                     'list_marks')";
+                                     'list_versions')";
     let number = |text: &Option<String>| text.as_deref().unwrap().parse::<i64>().unwrap();
     let rows = sql.query(counted).await;
     assert_eq!(rows.len(), 8);
@@ -179,7 +179,7 @@ async fn a_stranger_learns_nothing_about_a_server_from_answers_or_work() {
         assert_eq!(work, nothing.1, "{what}");
     }
     // A check of the counts themselves: the owner causes more work.
-    for table in ["backups", "jobs", "list_marks"] {
+    for table in ["backups", "jobs", "list_versions"] {
         assert_eq!(nothing.1[table].1, 0, "{table}");
     }
     let before = work(&app).await;

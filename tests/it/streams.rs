@@ -167,9 +167,9 @@ async fn a_client_is_told_when_something_may_be_missing() {
     let uuid = app.backup().await;
     app.as_owner().lock(&uuid, json!({})).await;
     app.sql()
-        .query("DELETE FROM notices WHERE kind <> 'backup.changed'")
+        .query("DELETE FROM events WHERE kind <> 'backup.changed'")
         .await;
-    let newest = app.sql().number("SELECT max(id) FROM notices").await;
+    let newest = app.sql().number("SELECT max(id) FROM events").await;
     for (last, missed, comes) in [
         ("0", true, true),
         (&*(newest - 1).to_string(), false, true),

@@ -205,8 +205,8 @@ async fn deliveries_that_are_never_accepted_are_abandoned() {
     app.as_owner().create(json!({})).await.uuid();
     app.sql()
         .query(
-            "INSERT INTO deliveries (webhook_id, notice_id, created_at)
-             SELECT w.id, n.id, now() - interval '25 hours' FROM webhooks w, notices n",
+            "INSERT INTO deliveries (webhook_id, event_id, created_at)
+             SELECT w.id, n.id, now() - interval '25 hours' FROM webhooks w, events n",
         )
         .await;
     let day = std::time::Duration::from_secs(24 * 3600);
@@ -255,7 +255,7 @@ async fn rolled_back_changes_are_no_events_and_deleted_servers_lose_their_webhoo
     app.sql()
         .query("BEGIN; DELETE FROM jobs; DELETE FROM backups; DELETE FROM servers; COMMIT")
         .await;
-    let told = app.sql().number("SELECT count(*) FROM notices").await;
+    let told = app.sql().number("SELECT count(*) FROM events").await;
     assert_eq!(told, 1, "nobody is left to be told");
     assert_eq!(webhooks::list(&app.database).await.unwrap().len(), 0);
     app.stop().await;
@@ -287,7 +287,7 @@ async fn events_are_numbered_in_the_order_in_which_they_become_visible() {
     let reader = async {
         let mut seen: Vec<i64> = Vec::new();
         eventually("all is told", async || {
-            let rows = app.sql().query("SELECT id FROM notices ORDER BY id").await;
+            let rows = app.sql().query("SELECT id FROM events ORDER BY id").await;
             let now: Vec<i64> = rows
                 .iter()
                 .map(|row| row[0].as_deref().unwrap().parse().unwrap())

@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
-use holdfast_db::{Database, Error, jobs, notices};
+use holdfast_db::{Database, Error, events, jobs};
 use holdfast_domain::key::KeyIdentifier;
 use holdfast_domain::report::chain;
 use holdfast_domain::{JobId, ServerId};
@@ -154,7 +154,7 @@ impl Streams {
             if wanted.is_empty() {
                 return Ok(());
             }
-            let found = notices::after(database, &wanted, BATCH).await?;
+            let found = events::after(database, &wanted, BATCH).await?;
             let is_all = found.len() < BATCH as usize;
             let mut shared = self.shared();
             for notice in found {

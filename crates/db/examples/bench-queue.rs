@@ -6,8 +6,9 @@ use std::error::Error;
 use std::time::{Duration, Instant};
 
 use holdfast_db::Database;
-use holdfast_db::jobs::{self, Claim};
+use holdfast_db::jobs::{self, Claim, ClaimRequest, ConcurrencyLimits};
 use holdfast_domain::NodeName;
+use holdfast_domain::job::WorkerSlot;
 use sqlx::{AssertSqlSafe, PgPool};
 
 /// How many jobs wait.
@@ -147,8 +148,16 @@ async fn claim(
 ) -> Result<Vec<Claim>, holdfast_db::Error> {
     let worker = format!("worker-{number}");
     let mut claims = Vec::new();
+    let request = ClaimRequest {
+        node: &node,
+        worker: &worker,
+        lease: LEASE,
+        slot: WorkerSlot::Main,
+        count: AT_ONCE,
+        limits: &ConcurrencyLimits::default(),
+    };
     while claims.len() < CLAIMED / WORKERS {
-        claims.extend(jobs::claim(&database, &node, &worker, LEASE, AT_ONCE).await?);
+        claims.extend(jobs::claim(&database, &request).await?);
     }
     Ok(claims)
 }

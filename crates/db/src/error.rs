@@ -34,6 +34,13 @@ pub enum Error {
     /// The tables are not there: nobody has migrated.
     #[error("the database has no tables of this version: run `holdfast migrate`")]
     NotMigrated,
+    /// The database was migrated by files that this version does not have.
+    #[error(
+        "migration {0} of the database differs from this version's: the database was made before \
+         version 0.1.0, or by a changed build. Start with a new database, and import the backups \
+         with `holdfast admin storage import`"
+    )]
+    OtherMigration(i64),
     /// A migration failed.
     #[error("the schema could not be brought up to date")]
     Migrate(#[from] sqlx::migrate::MigrateError),

@@ -1,10 +1,10 @@
-//! The job table: put in, claim, keep, settle. See `migrations/0006_jobs.sql` for its states.
+//! The job table: put in, claim, keep, settle. See `migrations/0012_jobs.sql` for its states.
 //!
 //! No function here holds a transaction while work is done. Every write of a
 //! worker names the claim that it works under, so that one who has lost its
 //! lease changes nothing.
 
-mod bounded;
+mod claim;
 mod maintenance;
 mod progress;
 mod query;
@@ -13,19 +13,16 @@ mod settle;
 use std::time::Duration;
 
 use serde_json::Value;
-use uuid::Uuid;
 
-use holdfast_domain::job::WorkerSlot;
 use holdfast_domain::{
-    BackupId, JobId, JobKind, JobProgress, JobState, NodeName, RequestId, ServerId, Trace,
-    TraceParent,
+    BackupId, JobId, JobKind, JobProgress, JobState, NodeName, ServerId, TraceParent,
 };
 
 use crate::error::Error;
 use crate::listen::AVAILABLE;
 use crate::pool::{Database, Transaction};
 
-pub use bounded::{ConcurrencyLimits, claim_bounded};
+pub use claim::{Claim, ClaimRequest, ConcurrencyLimits, claim};
 pub use maintenance::{Rescued, promote, rescue};
 pub use progress::{UnfinishedJob, underway};
 pub use query::{Job, JobFilter, call_off, count, find, find_in, list, page};
@@ -75,128 +72,6 @@ pub async fn enqueue(transaction: &mut Transaction, job: &NewJob<'_>) -> Result<
         .execute(transaction.connection())
         .await?;
     Ok(JobId(id))
-}
-
-/// A job in a worker's hands: what to do, and the proof that it may.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Claim {
-    /// The job.
-    pub id: JobId,
-    /// What it does.
-    pub kind: JobKind,
-    /// With which server.
-    pub server: ServerId,
-    /// With which backup.
-    pub backup: BackupId,
-    /// How.
-    pub args: Value,
-    /// Which attempt this is, from 1.
-    pub attempt: u32,
-    /// How many there may be.
-    pub max_attempts: u32,
-    /// The worker that holds it.
-    pub worker: String,
-    /// The request that asked for it, if one did.
-    pub trace: Option<Trace>,
-}
-
-/// The kinds of jobs of this version: those of a newer one, which may run beside it, are not for its workers.
-fn known_kinds() -> Vec<String> {
-    Vec::from(JobKind::ALL.map(|kind| kind.as_str().to_owned()))
-}
-
-/// Claims up to `limit` jobs of a node for a worker, the most urgent and oldest first, but none of those that can
-/// wait. Each is the worker's until its lease runs out.
-///
-/// # Errors
-/// When the database can't be written.
-pub async fn claim(
-    database: &Database,
-    node: &NodeName,
-    worker: &str,
-    lease: Duration,
-    limit: usize,
-) -> Result<Vec<Claim>, Error> {
-    claim_of(WorkerSlot::Main, database, node, worker, lease, limit).await
-}
-
-/// Claims up to `limit` jobs of a node that can wait, as [`claim`] does the others.
-///
-/// # Errors
-/// When the database can't be written.
-pub async fn claim_spare(
-    database: &Database,
-    node: &NodeName,
-    worker: &str,
-    lease: Duration,
-    limit: usize,
-) -> Result<Vec<Claim>, Error> {
-    claim_of(WorkerSlot::Spare, database, node, worker, lease, limit).await
-}
-
-async fn claim_of(
-    lane: WorkerSlot,
-    database: &Database,
-    node: &NodeName,
-    worker: &str,
-    lease: Duration,
-    limit: usize,
-) -> Result<Vec<Claim>, Error> {
-    let (least, most) = lane.priorities().into_inner();
-    let rows = sqlx::query_as!(
-        Claimed,
-        "UPDATE jobs SET state = 'running', attempt = attempt + 1, claimed_by = $2, heartbeat_at = now(),
-                lease_expires_at = now() + make_interval(secs => $3), started_at = coalesce(started_at, now()),
-                progress = NULL
-         WHERE id = ANY (ARRAY(
-             SELECT id FROM jobs
-             WHERE node = $1 AND state = 'available' AND priority BETWEEN $5 AND $6 AND kind = ANY ($7)
-             ORDER BY priority, id LIMIT $4 FOR UPDATE SKIP LOCKED
-         ))
-         RETURNING id, kind, server_id, backup_id, args, attempt, max_attempts, request_id, traceparent",
-        node.as_str(),
-        worker,
-        lease.as_secs_f64(),
-        i64::try_from(limit).unwrap_or(i64::MAX),
-        least,
-        most,
-        &known_kinds(),
-    )
-    .fetch_all(database.pool())
-    .await?;
-    rows.into_iter().map(|row| row.by(worker)).collect()
-}
-
-/// A job that was just claimed.
-struct Claimed {
-    id: i64,
-    kind: String,
-    server_id: Uuid,
-    backup_id: Uuid,
-    args: Value,
-    attempt: i32,
-    max_attempts: i32,
-    request_id: Option<String>,
-    traceparent: Option<String>,
-}
-
-impl Claimed {
-    fn by(self, worker: &str) -> Result<Claim, Error> {
-        let request = self.request_id.as_deref().and_then(RequestId::parse);
-        let parent = self.traceparent.as_deref().and_then(TraceParent::parse);
-        Ok(Claim {
-            id: JobId(self.id),
-            kind: JobKind::parse(&self.kind)
-                .ok_or_else(|| Error::unreadable("job kind", &self.kind))?,
-            server: ServerId(self.server_id),
-            backup: BackupId(self.backup_id),
-            args: self.args,
-            attempt: self.attempt.unsigned_abs(),
-            max_attempts: self.max_attempts.unsigned_abs(),
-            worker: worker.to_owned(),
-            trace: request.map(|request| Trace { request, parent }),
-        })
-    }
 }
 
 /// What a worker hears when it says that it is alive.

@@ -1,5 +1,5 @@
 //! Which marks stand for a server: what tells whether a list that was read earlier is still true. Triggers leave
-//! them (`migrations/0035_list_marks.sql`), so that no write can forget to.
+//! them (`migrations/0003_list_versions.sql`), so that no write can forget to.
 
 use uuid::Uuid;
 

@@ -16,7 +16,7 @@ pub(crate) const AVAILABLE: &str = "holdfast_available";
 pub(crate) const FINAL: &str = "holdfast_final";
 
 /// A notice was written; the payload is its server. Triggers send it.
-const NOTICE: &str = "holdfast_notice";
+const NOTICE: &str = "holdfast_event";
 
 /// Something that a listener was told.
 #[derive(Clone, Debug, PartialEq, Eq)]

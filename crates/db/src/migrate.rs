@@ -1,34 +1,35 @@
-//! The migrations, which are compiled in: runs them, and says how a database's schema stands to them.
+//! Runs the migrations, which are compiled into the program, and compares a schema with them.
 //!
-//! Versions overlap while an upgrade rolls out, so a schema may know more than this program does. What a migration
-//! took away it tells by its name, `NNNN_contract_MMMM_…`: who does not know migration MMMM, which brought the new
-//! form, can't run any more.
+//! During an upgrade, processes of two versions share a database, so its schema may be newer than
+//! this program. A migration that removes something says so by its name, `NNNN_contract_MMMM_…`: a
+//! program that does not know migration MMMM, which added the replacement, must not run any more.
 
 use std::collections::BTreeMap;
 
-use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::migrate::Migrator;
 
 use crate::error::Error;
 use crate::pool::Database;
 
-/// How the schema of a database stands to this version of the program.
+/// How the schema of a database relates to this version of the program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Schema {
-    /// It is this version's.
+    /// It is the schema of this version.
     Current,
-    /// Migrations of this version, named here, have not run: it can't work yet.
+    /// These migrations have not run yet. This version needs them.
     Behind(Vec<i64>),
-    /// It has migrations of a newer version, named here, beside which this one works.
+    /// It has these migrations of a newer version. This version works with it.
     Newer(Vec<i64>),
-    /// It lacks what this version needs, since a newer one took it away: this one can't work any more.
+    /// A newer version has removed what this version needs: it replaced that by this migration.
     TooNew(i64),
 }
 
-/// Brings the schema up to date, as far as this version knows, and says how it stands then. Processes that do so at
-/// once wait for each other.
+/// Runs the migrations that have not run yet and returns how the schema relates to this version then.
+/// Processes that migrate at the same time wait for each other.
 ///
 /// # Errors
-/// [`Error::Migrate`] with the migration that failed; that one has changed nothing.
+/// [`Error::Migrate`] names the migration that failed. That migration has changed nothing.
+/// [`Error::OtherMigration`] if the database was migrated by other files.
 pub async fn migrate(database: &Database) -> Result<Schema, Error> {
     if let too_new @ Schema::TooNew(_) = schema(database).await? {
         return Ok(too_new);
@@ -37,19 +38,20 @@ pub async fn migrate(database: &Database) -> Result<Schema, Error> {
     schema(database).await
 }
 
-/// Says how the schema stands, and changes nothing.
+/// Returns how the schema relates to this version. It changes nothing.
 ///
 /// # Errors
-/// When the database can't be read, or a migration is another one than it was when it ran.
+/// If the database can't be read. [`Error::OtherMigration`] if a migration differs from the one that
+/// ran.
 pub async fn schema(database: &Database) -> Result<Schema, Error> {
-    // The table is sqlx's own and no migration makes it, so the query can't be checked at compile time.
+    // sqlx creates this table, not a migration. So the query can't be checked at compile time.
     let rows: Result<Vec<(i64, String, Vec<u8>)>, Error> =
         sqlx::query_as("SELECT version, description, checksum FROM _sqlx_migrations WHERE success")
             .fetch_all(database.pool())
             .await
             .map_err(Error::from);
     let rows = match rows {
-        // Nobody has ever migrated.
+        // The table does not exist: no migration has ever run.
         Err(Error::NotMigrated) => Vec::new(),
         rows => rows?,
     };
@@ -63,9 +65,9 @@ pub async fn schema(database: &Database) -> Result<Schema, Error> {
     for (version, description, ran) in rows {
         match missing.remove(&version) {
             Some(checksum) if checksum == ran => {}
-            Some(_) => return Err(MigrateError::VersionMismatch(version).into()),
+            Some(_) => return Err(Error::OtherMigration(version)),
             None => {
-                let gone = contracts(&description).filter(|old| !known.contains_key(old));
+                let gone = contracted(&description).filter(|old| !known.contains_key(old));
                 needed = needed.max(gone);
                 unknown.push(version);
             }
@@ -85,15 +87,15 @@ pub async fn schema(database: &Database) -> Result<Schema, Error> {
 
 static KNOWN: Migrator = sqlx::migrate!("../../migrations");
 
-/// Those of a newer version are none of this one's business.
+/// Returns a migrator that ignores migrations of newer versions in the database.
 fn migrator() -> Migrator {
     let mut migrator = Migrator::with_migrations(KNOWN.iter().cloned().collect());
     migrator.set_ignore_missing(true);
     migrator
 }
 
-/// Of which migration a migration of this name takes the old form away.
-fn contracts(description: &str) -> Option<i64> {
+/// Returns the number of the migration that a contract completes, from the contract's description.
+fn contracted(description: &str) -> Option<i64> {
     let mut words = description.split(' ');
     let is_contract = words.next() == Some("contract");
     words.next()?.parse().ok().filter(|_| is_contract)
@@ -104,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_migration_that_takes_something_away_says_so_by_its_name() {
+    fn the_name_of_a_contract_contains_the_migration_that_it_completes() {
         for (description, old) in [
             ("contract 0047 servers disk", Some(47)),
             ("contract 47", Some(47)),
@@ -113,7 +115,7 @@ mod tests {
             ("contracts 0047", None),
             ("users", None),
         ] {
-            assert_eq!(contracts(description), old, "{description}");
+            assert_eq!(contracted(description), old, "{description}");
         }
     }
 }

@@ -116,7 +116,7 @@ async fn write(
             path,
             request_id,
         } => sqlx::query!(
-            "INSERT INTO operations (actor_id, actor_email, key_identifier, address, method, path, request_id,
+            "INSERT INTO operator_actions (actor_id, actor_email, key_identifier, address, method, path, request_id,
                                      subject, status)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
             origin.user.0,
@@ -130,7 +130,7 @@ async fn write(
             status,
         ),
         OperatorAction::Command { command, typed_by } => sqlx::query!(
-            "INSERT INTO operations (command, typed_by, subject, status) VALUES ($1, $2, $3, $4)",
+            "INSERT INTO operator_actions (command, typed_by, subject, status) VALUES ($1, $2, $3, $4)",
             command,
             typed_by,
             subject,
@@ -178,7 +178,7 @@ pub struct OperatorLogEntry {
 /// When the database can't be read.
 pub async fn count(database: &Database) -> Result<u64, Error> {
     let count = sqlx::query_scalar!(
-        r#"SELECT count(*) AS "count!" FROM (SELECT 1 FROM operations LIMIT $1) rows"#,
+        r#"SELECT count(*) AS "count!" FROM (SELECT 1 FROM operator_actions LIMIT $1) rows"#,
         COUNT_MAX
     )
     .fetch_one(database.pool())
@@ -199,7 +199,7 @@ pub async fn list(
         OperatorLogEntry,
         "SELECT id, actor_id AS actor, actor_email, key_identifier AS key, address, method, path, request_id, command,
                 typed_by, subject, status, created_at AS at
-         FROM operations ORDER BY id DESC LIMIT $1 OFFSET $2",
+         FROM operator_actions ORDER BY id DESC LIMIT $1 OFFSET $2",
         i64::from(limit),
         skip(offset),
     )

@@ -92,7 +92,7 @@ macro_rules! select_visits {
                 s.state AS \"server_state?\", s.backup_limit AS \"server_backup_limit?\",
                 s.max_backup_bytes AS \"server_max_backup_bytes?\", s.quota_bytes AS \"server_quota_bytes?\",
                 s.retention_days AS \"server_retention_days?\", s.keep AS \"server_keep?\", s.rotate AS \"server_rotate?\", s.created_at AS \"server_created_at?\",
-                s.placed_by AS \"server_placed_by?\", s.permissions AS \"permissions?\",
+                s.directory_set_by AS \"server_directory_set_by?\", s.permissions AS \"permissions?\",
                 b.id AS \"backup_id?\", b.name AS \"backup_name?\", b.ignored_files AS \"backup_ignored_files?\",
                 b.disk AS \"backup_disk?\", b.node AS \"backup_node?\", b.state AS \"backup_state?\", b.is_locked AS \"backup_is_locked?\",
                 b.is_scheduled AS \"backup_is_scheduled?\", b.size_bytes AS \"backup_size_bytes?\",
@@ -175,7 +175,7 @@ async fn find_servers(
     } = Columns::of(&named);
     let rows = select_visits!(
         database,
-        "ARRAY(SELECT m.mark FROM list_marks m WHERE m.server_id = s.id)",
+        "ARRAY(SELECT v.version FROM list_versions v WHERE v.server_id = s.id)",
         "unnest($1::text[], $2::text[], $3::uuid[]) WITH ORDINALITY AS q (key, short, server, place)",
         "LEFT JOIN backups b ON false
          LEFT JOIN (

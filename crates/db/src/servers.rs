@@ -19,7 +19,7 @@ mod deletion;
 mod save;
 
 pub use deletion::{begin_deletion, end_deletion, remove_backup, some_backups, undo_deletion};
-pub use save::{PLACE_TAKEN, insert, save};
+pub use save::{DIRECTORY_TAKEN, insert, save};
 
 pub(crate) struct Row {
     pub(crate) id: Uuid,
@@ -36,7 +36,7 @@ pub(crate) struct Row {
     pub(crate) keep: Option<String>,
     pub(crate) rotate: bool,
     pub(crate) created_at: DateTime<Utc>,
-    pub(crate) placed_by: String,
+    pub(crate) directory_set_by: String,
 }
 
 impl TryFrom<Row> for Server {
@@ -68,8 +68,9 @@ impl TryFrom<Row> for Server {
                 rotate: row.rotate,
             },
             created_at: row.created_at,
-            placed_by: DirectorySetBy::parse(&row.placed_by)
-                .ok_or_else(|| Error::unreadable("placer of a server", &row.placed_by))?,
+            placed_by: DirectorySetBy::parse(&row.directory_set_by).ok_or_else(|| {
+                Error::unreadable("origin of a server's directory", &row.directory_set_by)
+            })?,
         })
     }
 }
@@ -84,7 +85,8 @@ macro_rules! select_servers {
         sqlx::query_as!(
             Row,
             "SELECT s.id, s.owner_id, s.name, s.directory, s.node, s.disk, s.state, s.backup_limit,
-                    s.max_backup_bytes, s.quota_bytes, s.retention_days, s.keep, s.rotate, s.created_at, s.placed_by
+                    s.max_backup_bytes, s.quota_bytes, s.retention_days, s.keep, s.rotate, s.created_at,
+                    s.directory_set_by
              FROM servers s
              WHERE s.deleting_at IS NULL "
                 + $tail,
@@ -259,7 +261,7 @@ pub async fn on_node(
 ) -> Result<Vec<(ServerId, PathBuf, DirectorySetBy)>, Error> {
     let after = after.map_or_else(String::new, |path| path.to_string_lossy().into_owned());
     let rows = sqlx::query!(
-        r#"SELECT id, directory, placed_by FROM servers
+        r#"SELECT id, directory, directory_set_by FROM servers
            WHERE node = $1 AND directory COLLATE "C" > $2 ORDER BY directory COLLATE "C" LIMIT $3"#,
         node.as_str(),
         after,
@@ -269,8 +271,9 @@ pub async fn on_node(
     .await?;
     rows.into_iter()
         .map(|row| {
-            let placed_by = DirectorySetBy::parse(&row.placed_by)
-                .ok_or_else(|| Error::unreadable("placer of a server", &row.placed_by))?;
+            let placed_by = DirectorySetBy::parse(&row.directory_set_by).ok_or_else(|| {
+                Error::unreadable("origin of a server's directory", &row.directory_set_by)
+            })?;
             Ok((ServerId(row.id), PathBuf::from(row.directory), placed_by))
         })
         .collect()

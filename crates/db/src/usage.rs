@@ -1,4 +1,4 @@
-//! What is stored: completed backups, counted and added up, as the table `stored` has it at any time.
+//! What is stored: completed backups, counted and added up, as the table `stored_totals` has it at any time.
 
 use holdfast_domain::ServerId;
 
@@ -21,7 +21,7 @@ pub struct StoredTotals {
 pub async fn by_disk(database: &Database) -> Result<Vec<(String, StoredTotals)>, Error> {
     let rows = sqlx::query!(
         r#"SELECT disk, sum(backups)::bigint AS "count!", sum(bytes)::bigint AS "bytes!"
-           FROM stored GROUP BY disk ORDER BY disk"#
+           FROM stored_totals GROUP BY disk ORDER BY disk"#
     )
     .fetch_all(database.pool())
     .await?;
@@ -63,7 +63,7 @@ pub async fn by_server(
                SELECT id, name, created_at FROM servers WHERE deleting_at IS NULL
                ORDER BY created_at, id LIMIT $1 OFFSET $2
            ) s
-           LEFT JOIN stored b ON b.server_id = s.id
+           LEFT JOIN stored_totals b ON b.server_id = s.id
            ORDER BY s.created_at, s.id, b.disk"#,
         i64::from(limit),
         skip(offset),

@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use crate::id::{BackupId, ServerId};
 
-/// Every kind of notice that is kept, as the triggers of `migrations/0033_tell.sql` and `0026_tell_of_verifications.sql`
-/// write them: what a webhook may ask for.
+/// Every kind of notice that is kept, as the triggers of `migrations/0011_backups.sql` and
+/// `0012_jobs.sql` write them: what a webhook may ask for.
 pub const KINDS: [&str; 11] = [
     "backup.created",
     "backup.completed",

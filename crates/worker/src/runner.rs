@@ -8,7 +8,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Span, field};
 
-use holdfast_db::jobs::{self, Claim};
+use holdfast_db::jobs::{self, Claim, ClaimRequest};
 use holdfast_db::{Listener, Signal};
 use holdfast_domain::job::WorkerSlot;
 
@@ -140,16 +140,17 @@ async fn take_jobs(
     }
 }
 
-async fn claim(context: &Context, lane: WorkerSlot, limit: usize) -> Vec<Claim> {
+async fn claim(context: &Context, slot: WorkerSlot, count: usize) -> Vec<Claim> {
     let options = &context.options;
-    let (database, node) = (&context.database, &options.node);
-    let (worker, lease, bounds) = (&options.worker, options.lease, &options.bounds);
-    let claimed = match (bounds.is_on(), lane) {
-        (true, _) => jobs::claim_bounded(database, node, worker, lease, limit, bounds, lane).await,
-        (false, WorkerSlot::Main) => jobs::claim(database, node, worker, lease, limit).await,
-        (false, WorkerSlot::Spare) => jobs::claim_spare(database, node, worker, lease, limit).await,
+    let request = ClaimRequest {
+        node: &options.node,
+        worker: &options.worker,
+        lease: options.lease,
+        slot,
+        count,
+        limits: &options.bounds,
     };
-    match claimed {
+    match jobs::claim(&context.database, &request).await {
         Ok(claims) => {
             context.outage.over();
             claims

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use holdfast_db::webhooks::{self, ClaimedWebhook, Delivery};
-use holdfast_db::{Error, notices};
+use holdfast_db::{Error, events};
 use holdfast_domain::report::chain;
 use holdfast_domain::retry;
 
@@ -89,7 +89,7 @@ pub(crate) async fn tell(context: Arc<Context>, shutdown: CancellationToken) {
 async fn prune(context: &Context) {
     let done = async {
         let given_up = webhooks::expire(&context.database, AGE_MAX).await?;
-        notices::prune(&context.database, KEEP).await?;
+        events::prune(&context.database, KEEP).await?;
         Ok::<u64, Error>(given_up)
     };
     match done.await {

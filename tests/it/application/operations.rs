@@ -272,8 +272,10 @@ async fn a_change_that_cannot_be_logged_is_not_made() {
                    UNION ALL SELECT to_jsonb(jobs) FROM jobs
                ) rows";
     let before = sql.query(all).await;
-    sql.query("ALTER TABLE operations ADD CONSTRAINT no_more CHECK (status >= 400) NOT VALID")
-        .await;
+    sql.query(
+        "ALTER TABLE operator_actions ADD CONSTRAINT no_more CHECK (status >= 400) NOT VALID",
+    )
+    .await;
     let directory = hosting.root.join("third");
     let new = json!({ "owner": "second@example.com", "name": "third", "dir": directory });
     for (method, path, body) in [
@@ -303,7 +305,7 @@ async fn a_change_that_cannot_be_logged_is_not_made() {
         assert_eq!(sql.query(all).await, before, "{method} {path}");
     }
     // Once the table can be written again, the last change is made and logged.
-    sql.query("ALTER TABLE operations DROP CONSTRAINT no_more")
+    sql.query("ALTER TABLE operator_actions DROP CONSTRAINT no_more")
         .await;
     assert_eq!(panel.post(&cancel, json!({})).await.status, 200);
     assert_ne!(sql.query(all).await, before);

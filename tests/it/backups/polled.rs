@@ -7,10 +7,10 @@ use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use holdfast_db::jobs::{self, Claim, JobFailure, NewJob};
+use holdfast_db::jobs::{self, Claim, ClaimRequest, ConcurrencyLimits, JobFailure, NewJob};
 use holdfast_db::{Database, backups, servers};
 use holdfast_domain::backup::{BackupNotes, Completed};
-use holdfast_domain::job::{BackupsFate, DeleteServerArgs, Phase};
+use holdfast_domain::job::{BackupsFate, DeleteServerArgs, Phase, WorkerSlot};
 use holdfast_domain::{BackupId, BackupName, JobKind, JobProgress, NodeName};
 
 use crate::support::app::App;
@@ -79,7 +79,15 @@ impl Polled {
 
     async fn claim(&self) -> Claim {
         let node = NodeName::parse("local").unwrap();
-        let claims = jobs::claim(self.database(), &node, "w", LEASE, 9).await;
+        let request = ClaimRequest {
+            node: &node,
+            worker: "w",
+            lease: LEASE,
+            slot: WorkerSlot::Main,
+            count: 9,
+            limits: &ConcurrencyLimits::default(),
+        };
+        let claims = jobs::claim(self.database(), &request).await;
         let mut claims = claims.unwrap();
         assert_eq!(claims.len(), 1);
         claims.remove(0)
@@ -253,7 +261,7 @@ async fn a_list_shows_every_final_state_at_once() {
         .unwrap();
     assert!(jobs::complete(&mut transaction, &claim).await.unwrap());
     transaction.commit().await.unwrap();
-    let marks = "SELECT count(*) FROM list_marks";
+    let marks = "SELECT count(*) FROM list_versions";
     assert_eq!(polled.app.sql().number(marks).await, 0);
     polled.app.save_server().await;
     polled.sees("a server that was registered again").await;
@@ -384,7 +392,7 @@ async fn a_writer_sees_its_change_in_every_process_while_others_write() {
     let marks = polled
         .app
         .sql()
-        .number("SELECT count(*) FROM list_marks")
+        .number("SELECT count(*) FROM list_versions")
         .await;
     assert!((1..=6).contains(&marks), "{marks} marks of 6 writers");
     polled.app.stop().await;

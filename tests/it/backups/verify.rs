@@ -106,7 +106,7 @@ async fn a_damaged_archive_is_marked_until_it_passes_again() {
     ];
     assert_eq!(events(&app).await, expected);
     // Webhooks and streams receive the event.
-    let told = "SELECT kind, error FROM notices WHERE kind LIKE 'verification.%' ORDER BY id";
+    let told = "SELECT kind, error FROM events WHERE kind LIKE 'verification.%' ORDER BY id";
     let told = app.sql().query(told).await;
     let kinds: Vec<_> = told.iter().map(|row| row[0].as_deref().unwrap()).collect();
     let [passed, failed] = ["verification.passed", "verification.failed"];
@@ -236,7 +236,7 @@ async fn the_schedule_verifies_the_oldest_verifications_first() {
     let backdate =
         format!("UPDATE backups SET completed_at = now() - interval '8 days' WHERE id = '{old}'");
     app.sql().query(&backdate).await;
-    let rounds = "UPDATE verification_rounds SET next_at = now()";
+    let rounds = "UPDATE verification_schedules SET next_at = now()";
     for (settings, expected) in [
         ([("verify.every_days", "0"), ("verify.except_disks", "")], 0),
         (

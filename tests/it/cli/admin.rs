@@ -267,7 +267,7 @@ async fn changes_by_admin_commands_are_in_the_operator_log_and_refusals_are_not(
     admin.json(&["storage", "import", "--disk", "local", "--dry-run"]);
     admin.json(&["user", "list"]);
 
-    let lines = "SELECT command || ' ' || subject FROM operations ORDER BY id";
+    let lines = "SELECT command || ' ' || subject FROM operator_actions ORDER BY id";
     let lines: Vec<String> = database
         .query(lines)
         .await
@@ -291,7 +291,7 @@ async fn changes_by_admin_commands_are_in_the_operator_log_and_refusals_are_not(
             format!("admin key revoke {key}"),
         ]
     );
-    let odd = "SELECT count(*) FROM operations
+    let odd = "SELECT count(*) FROM operator_actions
                WHERE typed_by !~ '^[^@]+@[^@]+$' OR actor_id IS NOT NULL OR status IS NOT NULL";
     assert_eq!(database.number(odd).await, 0);
     database.drop().await;

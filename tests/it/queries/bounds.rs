@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 use uuid::Uuid;
 
-use holdfast_db::jobs::{self, Claim, ConcurrencyLimits};
+use holdfast_db::jobs::{self, Claim, ClaimRequest, ConcurrencyLimits};
 use holdfast_domain::job::WorkerSlot;
 use holdfast_domain::{BackupId, DiskName, JobKind, NodeName};
 
@@ -31,19 +31,17 @@ impl Fixture {
         }
     }
 
-    async fn claimed(&self, node: &str, limit: usize, bounds: &ConcurrencyLimits) -> Vec<Claim> {
+    async fn claimed(&self, node: &str, count: usize, bounds: &ConcurrencyLimits) -> Vec<Claim> {
         let node = NodeName::parse(node).unwrap();
-        let claims = jobs::claim_bounded(
-            &self.database,
-            &node,
-            "w",
-            LEASE,
-            limit,
-            bounds,
-            WorkerSlot::Main,
-        )
-        .await;
-        claims.unwrap()
+        let request = ClaimRequest {
+            node: &node,
+            worker: "w",
+            lease: LEASE,
+            slot: WorkerSlot::Main,
+            count,
+            limits: bounds,
+        };
+        jobs::claim(&self.database, &request).await.unwrap()
     }
 
     async fn end_one(&self, claim: &Claim) {

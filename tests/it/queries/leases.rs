@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use holdfast_db::jobs::{self, Claim, HeartbeatReply};
 use holdfast_db::{Listener, Signal, backups};
-use holdfast_domain::job::Phase;
+use holdfast_domain::job::{Phase, WorkerSlot};
 use holdfast_domain::{BackupState, JobProgress, JobState};
 
-use super::{Fixture, LEASE, completed, failure, heard, node};
+use super::{Fixture, LEASE, claim_jobs, completed, failure, heard};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_without_its_lease_is_told_so_and_changes_nothing() {
@@ -155,8 +155,8 @@ async fn a_failed_job_waits_for_its_time_and_is_then_promoted() {
     jobs::promote(&fixture.database).await.unwrap();
     let scheduled = (JobState::Scheduled, Some("It rained.".to_owned()));
     assert_eq!(fixture.state(job).await, scheduled);
-    let claims = jobs::claim(&fixture.database, &node(), "w", LEASE, 1).await;
-    assert_eq!(claims.unwrap(), []);
+    let claims = claim_jobs(&fixture.database, "w", WorkerSlot::Main, 1).await;
+    assert_eq!(claims, []);
     let waits = "SELECT round(extract(epoch FROM scheduled_at - now()) / 60)::int FROM jobs";
     assert_eq!(fixture.raw.number(waits).await, 60);
 

@@ -215,7 +215,7 @@ async fn no_two_servers_of_a_node_share_a_directory_or_lie_in_each_other() {
     ] {
         let refused = save(taken, node()).await;
         assert!(
-            matches!(&refused, Err(Error::Conflict { constraint }) if constraint == servers::PLACE_TAKEN),
+            matches!(&refused, Err(Error::Conflict { constraint }) if constraint == servers::DIRECTORY_TAKEN),
             "{taken}: {refused:?}"
         );
         let elsewhere = NodeName::parse(&format!("n{}", taken.len())).unwrap();

@@ -14,12 +14,13 @@ use uuid::Uuid;
 use holdfast_db::backups::{ArchiveLocation, BackupPages, VerificationEnd};
 use holdfast_db::jobs::{self, JobFilter};
 use holdfast_db::request_lookup::{RequestKey, RequestLookup};
-use holdfast_db::{Database, activity, backups, metrics, notices, servers, usage, webhooks};
+use holdfast_db::{Database, activity, backups, events, metrics, servers, usage, webhooks};
 use holdfast_domain::backup::VerificationState;
+use holdfast_domain::job::WorkerSlot;
 use holdfast_domain::key::KeyIdentifier;
 use holdfast_domain::{BackupId, DiskName, JobId, JobKind, JobState, ServerId, ServerRef, UserId};
 
-use super::{LEASE, node};
+use super::{claim_jobs, node};
 use crate::support::database::TestDatabase;
 use crate::support::eventually;
 
@@ -51,11 +52,11 @@ const SEED: &str = "
     INSERT INTO activity (event, server_id, backup_id, properties)
     SELECT 'server:backup.start', server_id, id, '{}' FROM backups;
     UPDATE backups SET completed_at = now() - interval '1 hour';
-    INSERT INTO notices (id, kind, server_id, server_name, backup_id, backup)
-    SELECT nextval('notices_id'), 'backup.changed', server_id, 'S', id, told_of(b) FROM backups b;
+    INSERT INTO events (id, kind, server_id, server_name, backup_id, backup)
+    SELECT nextval('events_id'), 'backup.changed', server_id, 'S', id, backup_snapshot(b) FROM backups b;
     INSERT INTO webhooks (id, url, secret)
     SELECT gen_random_uuid(), 'http://127.0.0.1:1', decode(repeat('00', 32), 'hex') FROM generate_series(1, 2);
-    INSERT INTO deliveries (webhook_id, notice_id) SELECT w.id, n.id FROM webhooks w, notices n WHERE n.id % 4 = 0";
+    INSERT INTO deliveries (webhook_id, event_id) SELECT w.id, n.id FROM webhooks w, events n WHERE n.id % 4 = 0";
 
 /// The tables that grow.
 const TABLES: [&str; 7] = [
@@ -64,7 +65,7 @@ const TABLES: [&str; 7] = [
     "servers",
     "api_keys",
     "activity",
-    "notices",
+    "events",
     "deliveries",
 ];
 
@@ -256,7 +257,7 @@ async fn no_query_that_is_repeated_reads_a_whole_table() {
             of_node: of_node.as_ref(),
         };
         walks_an_index(&raw, "the schedule of verifications", async |database| {
-            raw.query("UPDATE verification_rounds SET next_at = now()")
+            raw.query("UPDATE verification_schedules SET next_at = now()")
                 .await;
             let every = Duration::from_secs(1);
             let begun = backups::schedule_verifications(database, place, &node(), every).await;
@@ -270,9 +271,7 @@ async fn no_query_that_is_repeated_reads_a_whole_table() {
         &raw,
         "a claim of what can wait, and its end",
         async |database| {
-            let claims = jobs::claim_spare(database, &node(), "w", LEASE, 1)
-                .await
-                .unwrap();
+            let claims = claim_jobs(database, "w", WorkerSlot::Spare, 1).await;
             let mut transaction = database.begin().await.unwrap();
             let end = VerificationEnd {
                 state: VerificationState::Passed,
@@ -289,7 +288,7 @@ async fn no_query_that_is_repeated_reads_a_whole_table() {
     let leave = "DELETE FROM jobs WHERE kind = 'verify_backup'";
     raw.query(leave).await;
     // The queries of streams and webhooks.
-    let some = "SELECT DISTINCT server_id FROM notices ORDER BY 1 LIMIT 50";
+    let some = "SELECT DISTINCT server_id FROM events ORDER BY 1 LIMIT 50";
     let heard: Vec<(ServerId, i64)> = raw
         .query(some)
         .await
@@ -298,8 +297,8 @@ async fn no_query_that_is_repeated_reads_a_whole_table() {
         .collect();
     let servers: Vec<ServerId> = heard.iter().map(|(server, _)| *server).collect();
     walks_an_index(&raw, "what streams are told", async |database| {
-        assert_eq!(notices::kept(database).await.unwrap().oldest, Some(1));
-        let found = notices::after(database, &heard, 100).await.unwrap();
+        assert_eq!(events::kept(database).await.unwrap().oldest, Some(1));
+        let found = events::after(database, &heard, 100).await.unwrap();
         assert!(found.len() >= 250);
         jobs::underway(database, &servers).await.unwrap();
     })
@@ -328,7 +327,7 @@ async fn no_query_that_is_repeated_reads_a_whole_table() {
     walks_an_index(&raw, "what is pruned", async |database| {
         let day = Duration::from_secs(24 * 3600);
         assert_eq!(webhooks::expire(database, day).await.unwrap(), 0);
-        assert_eq!(notices::prune(database, day).await.unwrap(), 0);
+        assert_eq!(events::prune(database, day).await.unwrap(), 0);
     })
     .await;
 
@@ -344,7 +343,7 @@ async fn no_query_that_is_repeated_reads_a_whole_table() {
     let available = "SELECT count(*) FROM jobs WHERE state = 'available'";
     assert_eq!(raw.number(available).await, 30);
     walks_an_index(&raw, "claim and heartbeat", async |database| {
-        let claims = jobs::claim(database, &node(), "w", LEASE, 5).await.unwrap();
+        let claims = claim_jobs(database, "w", WorkerSlot::Main, 5).await;
         for claim in &claims {
             let lease = Duration::from_secs(60);
             jobs::heartbeat(database, claim, lease, None).await.unwrap();

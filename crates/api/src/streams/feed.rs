@@ -8,7 +8,7 @@ use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 
-use holdfast_db::notices;
+use holdfast_db::events;
 use holdfast_domain::ServerId;
 use holdfast_domain::access::Action;
 use holdfast_domain::report::chain;
@@ -54,7 +54,7 @@ impl Feed {
         server: ServerId,
         seen: Option<i64>,
     ) -> Result<Self, ApiError> {
-        let kept = notices::kept(&state.database).await?;
+        let kept = events::kept(&state.database).await?;
         // A number that was never given is of another database.
         let after = seen.filter(|seen| (0..=kept.newest).contains(seen));
         let is_whole = match after {
@@ -125,8 +125,7 @@ impl Feed {
 
     /// Reads what was missed; says whether that went well. While the database is away, the next look does it.
     async fn catch_up(&mut self) -> bool {
-        let found =
-            notices::after(&self.state.database, &[(self.server, self.number)], BATCH).await;
+        let found = events::after(&self.state.database, &[(self.server, self.number)], BATCH).await;
         match found {
             Ok(found) => {
                 self.is_behind = found.len() == BATCH as usize;

@@ -121,7 +121,8 @@ pub async fn schedule_verifications(
     let count = i64::from(pace.count).min(UNFINISHED_MAX - unfinished);
     let begun = enqueue(database, place, node, every, count).await?;
     sqlx::query!(
-        "UPDATE verification_rounds SET next_at = now() + make_interval(secs => $2) WHERE place = $1",
+        "UPDATE verification_schedules SET next_at = now() + make_interval(secs => $2)
+         WHERE location = $1",
         name(place),
         pace.wait.as_secs_f64(),
     )
@@ -141,13 +142,14 @@ fn name(place: ArchiveLocation<'_>) -> String {
 async fn is_time(database: &Database, place: ArchiveLocation<'_>) -> Result<bool, Error> {
     let name = name(place);
     sqlx::query!(
-        "INSERT INTO verification_rounds (place) VALUES ($1) ON CONFLICT DO NOTHING",
+        "INSERT INTO verification_schedules (location) VALUES ($1) ON CONFLICT DO NOTHING",
         name
     )
     .execute(database.pool())
     .await?;
     let taken = sqlx::query!(
-        "UPDATE verification_rounds SET next_at = now() + interval '1 minute' WHERE place = $1 AND next_at <= now()",
+        "UPDATE verification_schedules SET next_at = now() + interval '1 minute'
+         WHERE location = $1 AND next_at <= now()",
         name,
     )
     .execute(database.pool())

@@ -102,7 +102,7 @@ pub async fn rescue(database: &Database) -> Result<Vec<Rescued>, Error> {
         FINAL,
         ActivityEvent::Fail.as_str(),
         ActivityEvent::RestoreFailed.as_str(),
-        &super::known_kinds(),
+        &super::claim::known_kinds(),
     )
     .fetch_all(database.pool())
     .await?;

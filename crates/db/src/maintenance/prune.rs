@@ -89,7 +89,8 @@ pub async fn prune_operations(database: &Database, kept: Duration) -> Result<u64
     let mut removed = 0;
     loop {
         let done = sqlx::query!(
-            "DELETE FROM operations WHERE id = ANY (ARRAY(SELECT id FROM operations ORDER BY id LIMIT $2))
+            "DELETE FROM operator_actions
+             WHERE id = ANY (ARRAY(SELECT id FROM operator_actions ORDER BY id LIMIT $2))
                  AND created_at < now() - make_interval(secs => $1)",
             kept.as_secs_f64(),
             BATCH,

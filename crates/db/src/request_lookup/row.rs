@@ -39,7 +39,7 @@ pub(super) struct Row {
     pub(super) server_keep: Option<String>,
     pub(super) server_rotate: Option<bool>,
     pub(super) server_created_at: Option<DateTime<Utc>>,
-    pub(super) server_placed_by: Option<String>,
+    pub(super) server_directory_set_by: Option<String>,
     pub(super) permissions: Option<Vec<String>>,
     pub(super) backup_id: Option<Uuid>,
     pub(super) backup_name: Option<String>,
@@ -145,7 +145,7 @@ impl Row {
             keep: self.server_keep.take(),
             rotate: self.server_rotate?,
             created_at: self.server_created_at?,
-            placed_by: self.server_placed_by.take()?,
+            directory_set_by: self.server_directory_set_by.take()?,
         })
     }
 

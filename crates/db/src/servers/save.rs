@@ -7,7 +7,7 @@ use crate::operator_log::Change;
 use crate::pool::Transaction;
 
 /// The constraint of a directory that another server has, lies in, or has in it.
-pub const PLACE_TAKEN: &str = "servers_place";
+pub const DIRECTORY_TAKEN: &str = "servers_directory";
 
 /// Stores a new server, or the changed settings of one that is there.
 ///
@@ -16,21 +16,22 @@ pub const PLACE_TAKEN: &str = "servers_place";
 ///
 /// # Errors
 /// [`Error::Conflict`] when another server begins with the same eight digits, or, as
-/// [`PLACE_TAKEN`], when its place is another one's; [`Error::Missing`] when its owner is not there.
+/// [`DIRECTORY_TAKEN`], when its place is another one's; [`Error::Missing`] when its owner is not there.
 pub async fn save(change: &mut Change, server: &Server) -> Result<(), Error> {
     place(change, server).await?;
     let limits = &server.limits;
     let directory = server.directory.to_string_lossy();
     sqlx::query!(
         "INSERT INTO servers (id, owner_id, name, directory, node, disk, state, backup_limit, max_backup_bytes,
-                              quota_bytes, retention_days, created_at, placed_by, rotate, keep)
+                              quota_bytes, retention_days, created_at, directory_set_by, rotate, keep)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
          ON CONFLICT (id) DO UPDATE SET
-             owner_id = EXCLUDED.owner_id, created_at = EXCLUDED.created_at, name = EXCLUDED.name, directory = EXCLUDED.directory,
+             owner_id = EXCLUDED.owner_id, created_at = EXCLUDED.created_at, name = EXCLUDED.name,
+             directory = EXCLUDED.directory,
              node = EXCLUDED.node, disk = EXCLUDED.disk, state = EXCLUDED.state,
              backup_limit = EXCLUDED.backup_limit, max_backup_bytes = EXCLUDED.max_backup_bytes,
              quota_bytes = EXCLUDED.quota_bytes, retention_days = EXCLUDED.retention_days,
-             placed_by = EXCLUDED.placed_by, rotate = EXCLUDED.rotate, keep = EXCLUDED.keep",
+             directory_set_by = EXCLUDED.directory_set_by, rotate = EXCLUDED.rotate, keep = EXCLUDED.keep",
         server.id.0,
         server.owner.0,
         server.name,
@@ -120,7 +121,7 @@ async fn place(transaction: &mut Transaction, server: &Server) -> Result<(), Err
     .await?;
     if taken {
         return Err(Error::Conflict {
-            constraint: PLACE_TAKEN.to_owned(),
+            constraint: DIRECTORY_TAKEN.to_owned(),
         });
     }
     Ok(())

@@ -10,7 +10,7 @@ use holdfast_domain::{BackupEvent, WebhookId};
 
 use super::WebhookSecret;
 use crate::error::Error;
-use crate::notices::Row;
+use crate::events::Row;
 use crate::pool::Database;
 
 /// A webhook in a worker's hands.
@@ -117,8 +117,8 @@ pub async fn due(
         Due,
         "SELECT d.attempt, n.id, n.uuid, n.kind, n.server_id, n.server_name, n.backup_id, n.backup, n.error,
                 n.created_at
-         FROM deliveries d JOIN notices n ON n.id = d.notice_id
-         WHERE d.webhook_id = $1 AND d.next_at <= now() ORDER BY d.next_at, d.notice_id LIMIT $2",
+         FROM deliveries d JOIN events n ON n.id = d.event_id
+         WHERE d.webhook_id = $1 AND d.next_at <= now() ORDER BY d.next_at, d.event_id LIMIT $2",
         webhook.0,
         i64::from(limit),
     )
@@ -160,7 +160,7 @@ pub async fn delivered(
             WHERE id = $1 AND claim = $2
             RETURNING id
         )
-        DELETE FROM deliveries d USING ours WHERE d.webhook_id = ours.id AND d.notice_id = $3",
+        DELETE FROM deliveries d USING ours WHERE d.webhook_id = ours.id AND d.event_id = $3",
         claimed.id.0,
         claimed.claim,
         notice.number,
@@ -186,7 +186,7 @@ pub async fn failed(
             UPDATE webhooks SET last_error = $4, last_error_at = now() WHERE id = $1 AND claim = $2 RETURNING id
         )
         UPDATE deliveries d SET attempt = attempt + 1, next_at = now() + make_interval(secs => $5)
-        FROM ours WHERE d.webhook_id = ours.id AND d.notice_id = $3",
+        FROM ours WHERE d.webhook_id = ours.id AND d.event_id = $3",
         claimed.id.0,
         claimed.claim,
         notice.number,
@@ -214,7 +214,7 @@ pub async fn give_up(
             WHERE id = $1 AND claim = $2
             RETURNING id
         )
-        DELETE FROM deliveries d USING ours WHERE d.webhook_id = ours.id AND d.notice_id = $3",
+        DELETE FROM deliveries d USING ours WHERE d.webhook_id = ours.id AND d.event_id = $3",
         claimed.id.0,
         claimed.claim,
         notice.number,

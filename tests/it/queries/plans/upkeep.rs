@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use holdfast_db::jobs::{self, ConcurrencyLimits};
+use holdfast_db::jobs::{self, ClaimRequest, ConcurrencyLimits};
 use holdfast_db::maintenance::{self, BackupOnDisk};
 use holdfast_db::{retention, servers};
 use holdfast_domain::job::WorkerSlot;
 use holdfast_domain::{BackupId, DiskName, ServerId};
 
-use super::{LEASE, node, walks_an_index};
+use super::super::LEASE;
+use super::{node, walks_an_index};
 use crate::support::database::TestDatabase;
 
 /// The queries that maintenance repeats, page by page.
@@ -25,9 +26,15 @@ pub(super) async fn maintenance_walks_indexes(
             per_disk: 1000,
             shared_disks: vec![disk.clone()],
         };
-        let claimed =
-            jobs::claim_bounded(database, &node(), "w", LEASE, 5, &bounds, WorkerSlot::Main).await;
-        claimed.unwrap();
+        let request = ClaimRequest {
+            node: &node(),
+            worker: "w",
+            lease: LEASE,
+            slot: WorkerSlot::Main,
+            count: 5,
+            limits: &bounds,
+        };
+        jobs::claim(database, &request).await.unwrap();
     })
     .await;
     walks_an_index(raw, "a page of retention", async |database| {

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use holdfast_db::servers::PLACE_TAKEN;
+use holdfast_db::servers::DIRECTORY_TAKEN;
 use holdfast_db::{Database, Error, servers};
 use holdfast_domain::job::BackupsFate;
 use holdfast_domain::retention::KeepRules;
@@ -198,7 +198,7 @@ async fn save(database: &Database, command: &str, server: &Server) -> Result<(),
 /// What a database's refusal to store a server means.
 fn taken(error: Error, server: &Server) -> Failure {
     match error {
-        Error::Conflict { constraint } if constraint == PLACE_TAKEN => Failure::new(format!(
+        Error::Conflict { constraint } if constraint == DIRECTORY_TAKEN => Failure::new(format!(
             "--dir `{}` is the directory of another server on node `{}`, or one of them lies in the other: \
              a restore of one would replace the other",
             server.directory.display(),

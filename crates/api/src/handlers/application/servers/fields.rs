@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use holdfast_db::servers::PLACE_TAKEN;
+use holdfast_db::servers::DIRECTORY_TAKEN;
 use holdfast_domain::retention::KeepRules;
 use holdfast_domain::{
     DirectorySetBy, DiskName, NodeName, Server, ServerId, ServerState, UserId, place,
@@ -145,7 +145,7 @@ pub(super) fn check_place(server: &Server, options: &ApiOptions) -> Result<(), A
 /// What a database's refusal to store a server means.
 pub(super) fn refused(error: holdfast_db::Error, id: ServerId) -> ApiError {
     match error {
-        holdfast_db::Error::Conflict { constraint } if constraint == PLACE_TAKEN => {
+        holdfast_db::Error::Conflict { constraint } if constraint == DIRECTORY_TAKEN => {
             Violation::alone(
                 "dir",
                 "unique",
