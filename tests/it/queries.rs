@@ -19,7 +19,7 @@ use holdfast_db::backups::{self, NewBackup};
 use holdfast_db::jobs::{self, Claim, ClaimRequest, ConcurrencyLimits, JobFailure, NewJob};
 use holdfast_db::request_lookup::{RequestContext, RequestKey, RequestLookup};
 use holdfast_db::{Database, Listener, Signal};
-use holdfast_domain::backup::{BackupNotes, Completed};
+use holdfast_domain::backup::{BackupNotes, CompletedBackup};
 use holdfast_domain::job::WorkerSlot;
 use holdfast_domain::key::{ApiKey, KeyIdentifier, KeyKind, KeyToken};
 use holdfast_domain::server::ServerLimits;
@@ -103,7 +103,7 @@ impl Fixture {
             name: "Survival".to_owned(),
             // Each has its own, since no two servers may share a directory.
             directory: format!("/srv/{id}").into(),
-            placed_by: DirectorySetBy::Admin,
+            directory_set_by: DirectorySetBy::Admin,
             node: node(),
             disk: None,
             state: ServerState::Normal,
@@ -148,7 +148,7 @@ impl Fixture {
 
     /// Claims the only job.
     async fn claim(&self, worker: &str) -> Claim {
-        let mut claims = claim_jobs(&self.database, worker, WorkerSlot::Main, 9).await;
+        let mut claims = claim_jobs(&self.database, worker, WorkerSlot::Normal, 9).await;
         assert_eq!(claims.len(), 1);
         claims.remove(0)
     }
@@ -217,8 +217,8 @@ fn failure() -> JobFailure {
     }
 }
 
-fn completed(attempt: u32) -> Completed {
-    Completed {
+fn completed(attempt: u32) -> CompletedBackup {
+    CompletedBackup {
         at: chrono::DateTime::from_timestamp(1_800_000_000, 0).unwrap(),
         sha256: [7; 32],
         size_bytes: 5_000_000_000,

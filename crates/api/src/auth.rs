@@ -16,7 +16,7 @@ use holdfast_domain::access::Action;
 use holdfast_domain::activity::RequestOrigin;
 use holdfast_domain::key::{KeyIdentifier, KeyKind, KeyRefused, KeyToken};
 use holdfast_domain::{
-    Backup, BackupId, Profile, Server, ServerAccess, ServerRef, Trace, UserId, UserRef,
+    Backup, BackupId, Profile, Server, ServerAccess, ServerRef, TraceContext, UserId, UserRef,
 };
 
 use crate::client_address;
@@ -43,7 +43,7 @@ pub(crate) struct Caller {
     /// How answers are shaped.
     pub(crate) profile: Profile,
     /// By which the request is found again.
-    pub(crate) trace: Trace,
+    pub(crate) trace: TraceContext,
     /// The server that the path names, if the caller has a part in it, and which.
     server: Option<(Server, ServerAccess)>,
     /// The backup that the path names, if it is that server's.
@@ -85,7 +85,7 @@ impl FromRequest for Caller {
 #[derive(Clone, Debug)]
 pub(crate) struct Operator {
     /// By which the request is found again.
-    trace: Trace,
+    trace: TraceContext,
     /// What stands in the operators' log.
     asked: OperatorAction,
 }

@@ -8,10 +8,10 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, ResponseError};
 
 use holdfast_domain::Profile;
-use holdfast_domain::backup::{DeleteRefused, NotCompleted, Purpose};
+use holdfast_domain::backup::{BackupOperation, DeleteRefused, NotCompleted};
+use holdfast_domain::error_chain::chain;
 use holdfast_domain::key::KeyKind;
 use holdfast_domain::limit::{CreateRefused, ServerBusy, Throttle};
-use holdfast_domain::report::chain;
 
 use crate::input::Violation;
 use crate::views;
@@ -306,13 +306,13 @@ fn doing(busy: ServerBusy) -> &'static str {
     }
 }
 
-fn participle(purpose: Purpose) -> &'static str {
+fn participle(purpose: BackupOperation) -> &'static str {
     match purpose {
-        Purpose::Download => "downloaded",
-        Purpose::Restore => "restored",
-        Purpose::Lock => "locked",
-        Purpose::Unlock => "unlocked",
-        Purpose::Verify => "verified",
+        BackupOperation::Download => "downloaded",
+        BackupOperation::Restore => "restored",
+        BackupOperation::Lock => "locked",
+        BackupOperation::Unlock => "unlocked",
+        BackupOperation::Verify => "verified",
     }
 }
 

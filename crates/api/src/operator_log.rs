@@ -8,7 +8,7 @@ use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 
 use holdfast_db::operator_log::{self, Change, OperatorAction};
 use holdfast_domain::activity::RequestOrigin;
-use holdfast_domain::report::chain;
+use holdfast_domain::error_chain::chain;
 
 use crate::error::ApiError;
 use crate::request_id;

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use holdfast_db::{Database, rates};
 use holdfast_domain::key::KeyIdentifier;
 
-use holdfast_domain::report::chain;
+use holdfast_domain::error_chain::chain;
 
 use crate::client_address;
 use crate::error::ApiError;

@@ -5,7 +5,7 @@ use actix_web::dev::ServiceRequest;
 use actix_web::{HttpMessage, HttpRequest, web};
 use tracing::Span;
 
-use holdfast_domain::{RequestId, Trace, TraceParent};
+use holdfast_domain::{RequestId, TraceContext, TraceParent};
 
 use crate::state::ApiState;
 
@@ -13,7 +13,7 @@ use crate::state::ApiState;
 pub(crate) const REQUEST_ID: &str = "x-request-id";
 
 /// Names a request, and opens the span that its log lines are written in.
-pub(crate) fn name(request: &ServiceRequest) -> (Trace, Span) {
+pub(crate) fn name(request: &ServiceRequest) -> (TraceContext, Span) {
     let header = |name| request.headers().get(name)?.to_str().ok();
     let parent = header("traceparent").and_then(TraceParent::parse);
     let given = header(REQUEST_ID).and_then(RequestId::parse);
@@ -23,7 +23,7 @@ pub(crate) fn name(request: &ServiceRequest) -> (Trace, Span) {
         .unwrap_or_else(|| RequestId::from_random(rand::random()));
     // An error's line needs the name as much as any other: the span is there whatever the log's filter is.
     let span = tracing::error_span!("request", request_id = id.as_str());
-    let mut trace = Trace {
+    let mut trace = TraceContext {
         request: id,
         parent,
     };
@@ -37,9 +37,9 @@ pub(crate) fn name(request: &ServiceRequest) -> (Trace, Span) {
 }
 
 /// How a request that is being handled is named.
-pub(crate) fn trace_of(request: &HttpRequest) -> Trace {
-    let named = request.extensions().get::<Trace>().copied();
-    named.unwrap_or_else(|| Trace {
+pub(crate) fn trace_of(request: &HttpRequest) -> TraceContext {
+    let named = request.extensions().get::<TraceContext>().copied();
+    named.unwrap_or_else(|| TraceContext {
         request: RequestId::from_random(rand::random()),
         parent: None,
     })

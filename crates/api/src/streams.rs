@@ -15,8 +15,8 @@ use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
 use holdfast_db::{Database, Error, events, jobs};
+use holdfast_domain::error_chain::chain;
 use holdfast_domain::key::KeyIdentifier;
-use holdfast_domain::report::chain;
 use holdfast_domain::{JobId, ServerId};
 
 pub(crate) use self::feed::Feed;

@@ -114,7 +114,7 @@ fn restore(restore: &Restore) -> RestoreView {
 }
 
 fn verification(verification: &Verification) -> VerificationView {
-    let sentence = verification.sentence.clone();
+    let sentence = verification.message.clone();
     let (status, error, note) = match verification.state {
         VerificationState::Queued => (VerificationStatus::Queued, None, None),
         VerificationState::Running => (VerificationStatus::Running, None, None),

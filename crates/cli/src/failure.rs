@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-use holdfast_domain::report::chain;
+use holdfast_domain::error_chain::chain;
 
 /// Why a command failed. It says what failed, on what, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use holdfast_domain::retention::Policy;
+use holdfast_domain::retention::RetentionPolicy;
 use holdfast_storage::{Encryption, GcsOptions, S3Options};
 use holdfast_worker::power::Power;
 pub use layers::SettingSource;
@@ -41,7 +41,7 @@ pub struct Settings {
     /// What a server may use.
     pub limits: LimitSettings,
     /// How long backups stay.
-    pub retention: Policy,
+    pub retention: RetentionPolicy,
     /// What is done without being asked for.
     pub maintenance: MaintenanceSettings,
     /// Where archives are kept.

@@ -152,7 +152,7 @@ async fn claim(
         node: &node,
         worker: &worker,
         lease: LEASE,
-        slot: WorkerSlot::Main,
+        slot: WorkerSlot::Normal,
         count: AT_ONCE,
         limits: &ConcurrencyLimits::default(),
     };

@@ -6,7 +6,7 @@ mod row;
 mod space;
 mod verification;
 
-use holdfast_domain::backup::Completed;
+use holdfast_domain::backup::CompletedBackup;
 use holdfast_domain::{Backup, BackupId, BackupName, DiskName, NodeName, ServerId, UserId};
 
 pub use self::import::{ImportedBackup, completed_on, count_completed_on, import, known};
@@ -256,7 +256,7 @@ pub async fn set_ignored_files(
 pub async fn complete(
     transaction: &mut Transaction,
     backup: BackupId,
-    completed: &Completed,
+    completed: &CompletedBackup,
 ) -> Result<bool, Error> {
     let done = sqlx::query!(
         "UPDATE backups SET state = 'completed', completed_at = $2, sha256 = $3, size_bytes = $4,

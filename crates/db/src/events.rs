@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
-use holdfast_domain::notice::BackupSnapshot;
+use holdfast_domain::event::BackupSnapshot;
 use holdfast_domain::{BackupEvent, BackupId, ServerId};
 
 use crate::error::Error;
@@ -40,7 +40,7 @@ impl TryFrom<Row> for BackupEvent {
             server: ServerId(row.server_id),
             server_name: row.server_name,
             backup: BackupId(row.backup_id),
-            as_it_was: row.backup.map(told).transpose()?,
+            snapshot: row.backup.map(told).transpose()?,
             error: row.error,
             at: row.created_at,
         })

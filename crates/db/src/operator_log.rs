@@ -8,7 +8,7 @@ use sqlx::{Executor, Postgres};
 use uuid::Uuid;
 
 use holdfast_domain::activity::RequestOrigin;
-use holdfast_domain::{RequestId, Trace};
+use holdfast_domain::{RequestId, TraceContext};
 
 use crate::error::Error;
 use crate::pool::{COUNT_MAX, Database, Transaction, skip};
@@ -70,7 +70,7 @@ impl Change {
 
     /// The same one, for a request: the jobs that it puts in carry the request's name.
     #[must_use]
-    pub fn of(self, trace: Trace) -> Self {
+    pub fn of(self, trace: TraceContext) -> Self {
         let transaction = self.transaction.of(trace);
         Self {
             transaction,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{Connection as _, Executor, PgConnection, Postgres};
 
-use holdfast_domain::Trace;
+use holdfast_domain::TraceContext;
 
 use crate::error::Error;
 
@@ -36,7 +36,7 @@ pub struct Database {
 #[derive(Debug)]
 pub struct Transaction {
     inner: sqlx::Transaction<'static, Postgres>,
-    trace: Option<Trace>,
+    trace: Option<TraceContext>,
 }
 
 /// How many connections a process has open.
@@ -152,12 +152,12 @@ impl Database {
 impl Transaction {
     /// The same transaction, for a request: the jobs that it puts in carry the request's name.
     #[must_use]
-    pub fn of(self, trace: Trace) -> Self {
+    pub fn of(self, trace: TraceContext) -> Self {
         let trace = Some(trace);
         Self { trace, ..self }
     }
 
-    pub(crate) fn trace(&self) -> Option<Trace> {
+    pub(crate) fn trace(&self) -> Option<TraceContext> {
         self.trace
     }
 

@@ -5,7 +5,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use holdfast_domain::activity::DeleteArgs;
-use holdfast_domain::retention::{Candidate, CandidateState, KeepRules};
+use holdfast_domain::retention::{CandidateState, KeepRules, RetentionCandidate};
 use holdfast_domain::{BackupId, DiskName, JobId, JobKind, NodeName, ServerId};
 
 use crate::error::Error;
@@ -39,7 +39,7 @@ pub struct RetentionBackup {
     /// Whose it is.
     pub server: ServerId,
     /// What decides.
-    pub candidate: Candidate,
+    pub candidate: RetentionCandidate,
     /// What people call it.
     pub name: String,
     /// The disk that holds its archive.
@@ -94,7 +94,7 @@ impl TryFrom<Row> for RetentionBackup {
     type Error = Error;
 
     fn try_from(row: Row) -> Result<Self, Error> {
-        let outcome = match row.state.as_str() {
+        let state = match row.state.as_str() {
             "creating" => CandidateState::Creating,
             "completed" => CandidateState::Completed {
                 is_good: row.is_good,
@@ -107,10 +107,10 @@ impl TryFrom<Row> for RetentionBackup {
         };
         Ok(Self {
             server: ServerId(row.server_id),
-            candidate: Candidate {
+            candidate: RetentionCandidate {
                 id: BackupId(row.id),
                 created_at: row.created_at,
-                outcome,
+                state,
                 is_locked: row.is_locked,
                 is_in_use: row.is_in_use,
             },

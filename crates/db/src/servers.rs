@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use holdfast_domain::limit::Load;
+use holdfast_domain::limit::ServerLoad;
 use holdfast_domain::name::{DiskName, NodeName};
 use holdfast_domain::retention::KeepRules;
 use holdfast_domain::server::ServerLimits;
@@ -68,7 +68,7 @@ impl TryFrom<Row> for Server {
                 rotate: row.rotate,
             },
             created_at: row.created_at,
-            placed_by: DirectorySetBy::parse(&row.directory_set_by).ok_or_else(|| {
+            directory_set_by: DirectorySetBy::parse(&row.directory_set_by).ok_or_else(|| {
                 Error::unreadable("origin of a server's directory", &row.directory_set_by)
             })?,
         })
@@ -286,7 +286,7 @@ pub async fn on_node(
 pub async fn hold(
     transaction: &mut Transaction,
     server: ServerId,
-) -> Result<Option<(Server, Load)>, Error> {
+) -> Result<Option<(Server, ServerLoad)>, Error> {
     let load = match lock(transaction, server, 0).await {
         Ok(load) => load,
         Err(Error::Missing { .. }) => return Ok(None),
@@ -312,7 +312,7 @@ pub async fn lock(
     transaction: &mut Transaction,
     server: ServerId,
     recent_seconds: u32,
-) -> Result<Load, Error> {
+) -> Result<ServerLoad, Error> {
     // In a statement of its own: one that waited for the lock would still see
     // the counts from before the wait.
     let state = sqlx::query_scalar!(
@@ -346,16 +346,16 @@ pub async fn lock(
     )
     .fetch_one(transaction.connection())
     .await?;
-    Ok(Load {
+    Ok(ServerLoad {
         state: ServerState::parse(&state)
             .ok_or_else(|| Error::unreadable("server state", &state))?,
         unfinished: row
             .unfinished
             .map(|kind| JobKind::parse(&kind).ok_or_else(|| Error::unreadable("job kind", &kind)))
             .transpose()?,
-        kept: row.kept.unsigned_abs(),
+        backups: row.kept.unsigned_abs(),
         rotatable: row.rotatable.unsigned_abs(),
         archived_bytes: row.archived_bytes.unsigned_abs(),
-        recent: row.recent.unsigned_abs(),
+        recent_backups: row.recent.unsigned_abs(),
     })
 }

@@ -1,24 +1,24 @@
-//! Who may do what with a server's backups.
+//! Permissions: which caller may take which action on a server's backups.
 
 use std::collections::BTreeSet;
 
-/// One permission of the reference document.
+/// A permission of the reference document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Permission {
-    /// View the list and the details.
+    /// List and view backups.
     Read,
     /// Create backups.
     Create,
     /// Download archives.
     Download,
-    /// Delete, lock, unlock and rename.
+    /// Delete, lock, unlock and rename backups, and cancel running ones.
     Delete,
-    /// Restore.
+    /// Restore backups.
     Restore,
 }
 
 impl Permission {
-    /// Every permission there is.
+    /// Every permission.
     pub const ALL: [Self; 5] = [
         Self::Read,
         Self::Create,
@@ -27,7 +27,7 @@ impl Permission {
         Self::Restore,
     ];
 
-    /// Returns the name by which clients and the database know it, such as `backup.read`.
+    /// Returns the permission's name for clients and the database, such as `backup.read`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Read => "backup.read",
@@ -38,13 +38,13 @@ impl Permission {
         }
     }
 
-    /// Reads a permission's name.
+    /// Parses a permission's name.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|p| p.as_str() == text)
     }
 }
 
-/// What somebody can ask for. Each needs one permission.
+/// An action that a caller can request. Each needs one permission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// List a server's backups.
@@ -61,16 +61,16 @@ pub enum Action {
     Restore,
     /// Lock or unlock a backup.
     Lock,
-    /// Give a backup another name.
+    /// Rename a backup.
     Rename,
-    /// Call off a backup that is being created.
+    /// Cancel a queued or running backup.
     Cancel,
-    /// Have an archive read back and compared with what was stored.
+    /// Read an archive back and compare its hash with the recorded one.
     Verify,
 }
 
 impl Action {
-    /// Every action there is.
+    /// Every action.
     pub const ALL: [Self; 10] = [
         Self::List,
         Self::View,
@@ -89,7 +89,7 @@ impl Action {
         match self {
             Self::List | Self::View => Permission::Read,
             Self::Create => Permission::Create,
-            // A verification reads all of an archive, as a download does, and changes no more.
+            // Like a download, a verification reads the whole archive and changes nothing.
             Self::Download | Self::Verify => Permission::Download,
             Self::Delete | Self::Lock | Self::Rename | Self::Cancel => Permission::Delete,
             Self::Restore => Permission::Restore,
@@ -97,25 +97,38 @@ impl Action {
     }
 }
 
-/// What a caller is to one server. A caller who is nothing to it has no standing:
-/// to that caller the server does not exist.
+/// A caller's relation to one server.
+///
+/// A caller without any relation has no `ServerAccess`. For that caller, the server does not exist.
+///
+/// ```
+/// use std::collections::BTreeSet;
+///
+/// use holdfast_domain::access::Action;
+/// use holdfast_domain::{Permission, ServerAccess};
+///
+/// let subuser = ServerAccess::Subuser(BTreeSet::from([Permission::Download]));
+/// assert!(subuser.may(Action::Verify));
+/// assert!(!subuser.may(Action::Delete));
+/// assert!(ServerAccess::Owner.may(Action::Delete));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServerAccess {
-    /// Owns the server.
+    /// The server's owner.
     Owner,
-    /// Is an administrator.
+    /// An administrator.
     Admin,
-    /// Was given exactly these permissions.
+    /// A subuser with exactly these permissions.
     Subuser(BTreeSet<Permission>),
 }
 
 impl ServerAccess {
-    /// Says whether a caller with this standing may take `action`.
+    /// Returns whether the caller may take `action`.
     pub fn may(&self, action: Action) -> bool {
         self.has(action.needs())
     }
 
-    /// Says whether a caller with this standing has `permission`.
+    /// Returns whether the caller has `permission`.
     pub fn has(&self, permission: Permission) -> bool {
         match self {
             Self::Owner | Self::Admin => true,

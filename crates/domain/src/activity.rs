@@ -1,4 +1,4 @@
-//! What is written down of what is done to backups: for owners who ask "who was that?".
+//! The activity log: events on a server's backups, each with the user who caused it.
 
 use std::net::IpAddr;
 
@@ -6,43 +6,43 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::UserId;
 
-/// Something that was done to a backup.
+/// An entry's event in the activity log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ActivityEvent {
-    /// It was asked for.
+    /// A backup was requested.
     Start,
-    /// It completed.
+    /// A backup completed.
     Complete,
-    /// It failed.
+    /// A backup failed.
     Fail,
-    /// A download link was asked for.
+    /// A download link was requested.
     Download,
-    /// It was deleted.
+    /// A backup was deleted.
     Delete,
-    /// It was locked.
+    /// A backup was locked.
     Lock,
-    /// It was unlocked.
+    /// A backup was unlocked.
     Unlock,
-    /// It was given another name.
+    /// A backup was renamed.
     Rename,
-    /// It was called off.
+    /// A backup was cancelled.
     Cancel,
-    /// A restore was asked for.
+    /// A restore was requested.
     Restore,
     /// A restore completed.
     RestoreComplete,
     /// A restore failed.
     RestoreFailed,
-    /// A verification was asked for.
+    /// A verification was requested.
     Verify,
-    /// A verification that somebody had asked for found the archive whole.
+    /// A requested verification passed. Scheduled ones that pass are not logged.
     VerifyComplete,
-    /// A verification found the archive damaged or missing.
+    /// A verification found a damaged or missing archive.
     VerifyFailed,
 }
 
 impl ActivityEvent {
-    /// Returns the event's name, as Pterodactyl's panel spells those that it has.
+    /// Returns the event's name. Events that Pterodactyl's panel has too keep its spelling.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Start => "server:backup.start",
@@ -64,35 +64,34 @@ impl ActivityEvent {
     }
 }
 
-/// Who asked, with which key, from where.
+/// The user, API key and address that a request came from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestOrigin {
-    /// Who.
+    /// The user who sent the request.
     pub user: UserId,
-    /// That user's address at the time.
+    /// The user's e-mail address at the time.
     pub email: String,
-    /// The public part of the key.
+    /// The public identifier of the API key.
     pub key: String,
-    /// The caller's network address.
+    /// The client's network address, if known.
     pub address: Option<IpAddr>,
 }
 
-/// The arguments of a verification, kept as JSON in the job's row.
+/// The arguments of a verification job, stored as JSON.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerifyArgs {
-    /// Who wanted it; none when the schedule did.
+    /// The request that started it; `None` for a scheduled verification.
     #[serde(default)]
     pub origin: Option<RequestOrigin>,
 }
 
-/// The arguments of a deletion, kept as JSON in the job's row: the worker that did it writes down who
-/// wanted it.
+/// The arguments of a deletion job, stored as JSON. The worker copies them to the activity log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeleteArgs {
-    /// Who wanted it; none when the service itself did.
+    /// The request that started it; `None` if the service itself did.
     #[serde(default)]
     pub origin: Option<RequestOrigin>,
-    /// Why the service itself did.
+    /// Why the service started it, such as the retention rule.
     #[serde(default)]
     pub reason: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! A backup, its three states, and what each state allows.
+//! A backup, its states, and the operations that each state allows.
 
 use chrono::{DateTime, Utc};
 
@@ -6,125 +6,127 @@ use crate::id::{BackupId, ServerId};
 use crate::job::{JobProgress, JobState};
 use crate::name::{DiskName, NodeName};
 
-/// A backup as the database holds it, with what its jobs are doing.
+/// A backup, with the state of its jobs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Backup {
-    /// Its UUID.
+    /// Its ID.
     pub id: BackupId,
-    /// Whose files it holds.
+    /// The server whose files it holds.
     pub server: ServerId,
-    /// What people call it.
+    /// Its display name.
     pub name: String,
-    /// The patterns that were applied.
+    /// The ignore patterns that were applied.
     pub ignored_files: Vec<String>,
-    /// The disk that holds its archive, for ever.
+    /// The disk that holds its archive. It never changes.
     pub disk: DiskName,
-    /// The node that made it, whose disk that is where it is a folder; `None` for those made before nodes were
-    /// written down.
+    /// The node that created it. A local disk's archives exist on this node only.
+    /// `None` for backups from before nodes were recorded.
     pub node: Option<NodeName>,
-    /// Where it stands.
+    /// Its state.
     pub state: BackupState,
-    /// Whether it is kept from deletion.
+    /// Whether it is locked against deletion.
     pub is_locked: bool,
-    /// Whether a schedule made it.
+    /// Whether a schedule created it.
     pub is_scheduled: bool,
-    /// When it was asked for.
+    /// When it was requested.
     pub created_at: DateTime<Utc>,
-    /// What an unfinished job is doing with it.
+    /// The progress of its unfinished job, if it has one.
     pub progress: Option<JobProgress>,
     /// Its latest restore.
     pub restore: Option<Restore>,
     /// Its latest verification.
     pub verification: Option<Verification>,
-    /// Since when its archive is known to be bad: damaged, or missing. A verification that passes takes that
-    /// away, one that comes to no verdict does not.
+    /// When its archive was first found damaged or missing. A passed verification clears this;
+    /// an inconclusive one does not.
     pub damaged_at: Option<DateTime<Utc>>,
 }
 
-/// Where a backup stands.
+/// The state of a backup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BackupState {
-    /// Waiting or being archived.
+    /// Queued, or being archived.
     Creating,
-    /// Whole, durable and known by its hash.
-    Completed(Completed),
-    /// Ended without an archive.
+    /// The archive is complete and durable, and its hash is recorded.
+    Completed(CompletedBackup),
+    /// It ended without an archive.
     Failed {
-        /// When it ended.
+        /// When it failed.
         at: DateTime<Utc>,
-        /// Why, as a sentence for its owner.
+        /// The reason, as a sentence for the server's owner.
         error: String,
     },
 }
 
-/// What is known of a completed backup.
+/// The archive of a completed backup.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Completed {
-    /// When it was whole and durable.
+pub struct CompletedBackup {
+    /// When the archive became complete and durable.
     pub at: DateTime<Utc>,
     /// SHA-256 of the archive.
     pub sha256: [u8; 32],
     /// Size of the archive, in bytes.
     pub size_bytes: u64,
-    /// Which attempt wrote it; a part of its storage key.
+    /// The attempt that wrote it; part of its storage key.
     pub attempt: u32,
-    /// What could not be archived as it was.
+    /// Files that were skipped or that changed while they were read.
     pub notes: BackupNotes,
 }
 
-/// What was skipped or changed while it was read: counted in full, listed up to a bound.
+/// Files that were skipped or that changed while they were read. All are counted; only the first
+/// hundred are listed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BackupNotes {
-    /// How many there were.
+    /// The number of notes.
     pub count: u64,
-    /// The first hundred, each naming a path and what happened.
+    /// The first hundred notes, each with a path and what happened to it.
     pub first: Vec<String>,
 }
 
 /// The latest restore of a backup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Restore {
-    /// Where its job stands.
+    /// The state of its job.
     pub state: JobState,
-    /// When a worker first took it up.
+    /// When a worker first started it.
     pub started_at: Option<DateTime<Utc>>,
     /// When it ended.
     pub finished_at: Option<DateTime<Utc>>,
-    /// Why it failed, as a sentence for the server's owner.
+    /// The reason of a failure, as a sentence for the server's owner.
     pub error: Option<String>,
 }
 
-/// The latest verification of a backup: its archive read back from its disk, and compared with what was stored.
+/// The latest verification of a backup: the archive is read from its disk, and its hash compared
+/// with the recorded one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verification {
-    /// Where it stands, or how it ended.
+    /// Its state or result.
     pub state: VerificationState,
-    /// When a worker first took it up.
+    /// When a worker first started it.
     pub started_at: Option<DateTime<Utc>>,
     /// When it ended.
     pub finished_at: Option<DateTime<Utc>>,
-    /// What there is to say, as a sentence: why it failed, or came to no verdict; or what is not as it was beside
-    /// an archive that is whole.
-    pub sentence: Option<String>,
+    /// A sentence for the server's owner: why it failed or was inconclusive, or what is wrong
+    /// beside an intact archive, such as a missing index.
+    pub message: Option<String>,
 }
 
-/// Where a verification stands. The last three are final.
+/// The state of a verification. The last three are final.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VerificationState {
-    /// Waits for a worker.
+    /// Waiting for a worker.
     Queued,
-    /// Is being read.
+    /// A worker is reading the archive.
     Running,
-    /// The archive is what was stored.
+    /// The archive is intact.
     Passed,
-    /// It is damaged, or missing.
+    /// The archive is damaged or missing.
     Failed,
-    /// Its disk could not be read: nobody knows.
+    /// The disk could not be read, so the archive's condition is unknown.
     Inconclusive,
 }
 
 impl VerificationState {
-    /// Every state there is.
+    /// Every state.
     pub const ALL: [Self; 5] = [
         Self::Queued,
         Self::Running,
@@ -133,7 +135,7 @@ impl VerificationState {
         Self::Inconclusive,
     ];
 
-    /// Returns the state's name, in the database and for clients.
+    /// Returns the state's name for clients and the database.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Queued => "queued",
@@ -144,61 +146,61 @@ impl VerificationState {
         }
     }
 
-    /// Reads a state's name.
+    /// Parses a state's name.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|s| s.as_str() == text)
     }
 }
 
-/// What an operation on a completed backup is called in a refusal.
+/// An operation that needs a completed backup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
-    /// Downloading.
+pub enum BackupOperation {
+    /// Downloading the archive.
     Download,
-    /// Restoring.
+    /// Restoring the archive.
     Restore,
-    /// Locking.
+    /// Locking the backup.
     Lock,
-    /// Unlocking.
+    /// Unlocking the backup.
     Unlock,
-    /// Verifying.
+    /// Verifying the archive.
     Verify,
 }
 
-/// Why an operation that needs a completed backup is refused.
+/// Why a [`BackupOperation`] is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotCompleted {
-    /// It is still being created.
-    Creating(Purpose),
-    /// It failed.
-    Failed(Purpose),
+    /// The backup is still being created.
+    Creating(BackupOperation),
+    /// The backup failed.
+    Failed(BackupOperation),
 }
 
 /// Why a deletion is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeleteRefused {
-    /// It is still being created.
+    /// The backup is still being created.
     Creating,
-    /// It is locked.
+    /// The backup is locked.
     Locked,
-    /// It is being restored.
+    /// The backup is being restored.
     Restoring,
 }
 
-/// Says, for its owner, why a backup that was called off has failed.
-pub fn cancelled_sentence(by: &str) -> String {
+/// Returns the failure message of a backup that user `by` cancelled.
+pub fn cancelled_message(by: &str) -> String {
     format!("This backup was cancelled by {by}.")
 }
 
 impl Backup {
-    /// Says whether its latest restore has not ended.
+    /// Returns whether a restore of it is queued or running.
     pub fn is_being_restored(&self) -> bool {
         self.restore
             .as_ref()
             .is_some_and(|restore| !restore.state.is_final())
     }
 
-    /// Says whether a verification of it waits or runs.
+    /// Returns whether a verification of it is queued or running.
     pub fn is_being_verified(&self) -> bool {
         self.verification.as_ref().is_some_and(|verification| {
             matches!(
@@ -208,23 +210,26 @@ impl Backup {
         })
     }
 
-    /// Returns what is known of the archive, which `purpose` needs.
+    /// Returns the completed archive that `operation` needs.
     ///
     /// # Errors
-    /// [`NotCompleted`] while it is created, or when it failed.
-    pub fn check_completed(&self, purpose: Purpose) -> Result<&Completed, NotCompleted> {
+    /// [`NotCompleted`] if the backup is still being created or has failed.
+    pub fn check_completed(
+        &self,
+        operation: BackupOperation,
+    ) -> Result<&CompletedBackup, NotCompleted> {
         match &self.state {
             BackupState::Completed(completed) => Ok(completed),
-            BackupState::Creating => Err(NotCompleted::Creating(purpose)),
-            BackupState::Failed { .. } => Err(NotCompleted::Failed(purpose)),
+            BackupState::Creating => Err(NotCompleted::Creating(operation)),
+            BackupState::Failed { .. } => Err(NotCompleted::Failed(operation)),
         }
     }
 
-    /// Checks that it may be deleted. A failed one always may: a lock protects an archive, and it
-    /// has none.
+    /// Checks that the backup may be deleted. A failed one always may: it has no archive that its
+    /// lock could protect.
     ///
     /// # Errors
-    /// [`DeleteRefused`].
+    /// [`DeleteRefused`] with the reason.
     pub fn check_delete(&self) -> Result<(), DeleteRefused> {
         match &self.state {
             BackupState::Creating => Err(DeleteRefused::Creating),
@@ -266,14 +271,14 @@ mod tests {
     }
 
     #[test]
-    fn what_each_state_allows() {
+    fn deletion_and_operations_depend_on_the_state() {
         let at = Utc.timestamp_opt(0, 0).single().expect("a time");
         let creating = BackupState::Creating;
         let failed = BackupState::Failed {
             at,
             error: "x".into(),
         };
-        let completed = BackupState::Completed(Completed {
+        let completed = BackupState::Completed(CompletedBackup {
             at,
             sha256: [0; 32],
             size_bytes: 1,
@@ -314,19 +319,19 @@ mod tests {
                 delete,
                 "{state:?} locked {locked} restore {restore:?}"
             );
-            for purpose in [
-                Purpose::Download,
-                Purpose::Restore,
-                Purpose::Lock,
-                Purpose::Unlock,
-                Purpose::Verify,
+            for operation in [
+                BackupOperation::Download,
+                BackupOperation::Restore,
+                BackupOperation::Lock,
+                BackupOperation::Unlock,
+                BackupOperation::Verify,
             ] {
                 let expected = match state {
-                    BackupState::Creating => Err(NotCompleted::Creating(purpose)),
-                    BackupState::Failed { .. } => Err(NotCompleted::Failed(purpose)),
+                    BackupState::Creating => Err(NotCompleted::Creating(operation)),
+                    BackupState::Failed { .. } => Err(NotCompleted::Failed(operation)),
                     BackupState::Completed(completed) => Ok(completed),
                 };
-                assert_eq!(backup.check_completed(purpose), expected);
+                assert_eq!(backup.check_completed(operation), expected);
             }
         }
     }

@@ -1,5 +1,4 @@
-//! Identifiers, one type for each thing they name, so that a server can't be
-//! passed where a backup is meant.
+//! IDs, a type for each kind, so that a server's ID can't be passed where a backup's is needed.
 
 use std::fmt;
 
@@ -16,10 +15,10 @@ macro_rules! uuid_id {
         pub struct $name(pub Uuid);
 
         impl $name {
-            /// Reads a hyphenated UUID in either case; anything else is `None`.
+            /// Parses a hyphenated UUID, in upper or lower case. Returns `None` for anything else.
             ///
-            /// The other spellings that a UUID library takes (braces, `urn:`, no
-            /// hyphens) are refused, so that one thing has one address.
+            /// Other spellings of a UUID (braces, `urn:`, no hyphens) are refused, so that each
+            /// object has one URL.
             pub fn parse(text: &str) -> Option<Self> {
                 parse_hyphenated(text).map(Self)
             }
@@ -34,19 +33,19 @@ macro_rules! uuid_id {
 }
 
 uuid_id!(
-    /// Names a server: a directory that is backed up.
+    /// The ID of a server.
     ServerId
 );
 uuid_id!(
-    /// Names a backup.
+    /// The ID of a backup.
     BackupId
 );
 uuid_id!(
-    /// Names a user.
+    /// The ID of a user.
     UserId
 );
 
-/// Names a job: its row in the job table.
+/// The ID of a job: its row in the job table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct JobId(pub i64);
@@ -58,10 +57,10 @@ impl fmt::Display for JobId {
 }
 
 impl BackupId {
-    /// Stands in the row of a job that is about no backup.
+    /// The nil UUID, which the job table holds for a job without a backup.
     pub const NONE: Self = Self(Uuid::nil());
 
-    /// Returns the backup, unless it is [`BackupId::NONE`].
+    /// Returns the ID, or `None` for [`BackupId::NONE`].
     pub fn some(self) -> Option<Self> {
         (self != Self::NONE).then_some(self)
     }
@@ -74,17 +73,25 @@ impl ServerId {
     }
 }
 
-/// A server as a caller names it: by UUID or by its short identifier.
+/// A server as a caller refers to it: by UUID or by short identifier.
+///
+/// ```
+/// use holdfast_domain::ServerRef;
+///
+/// let short = Some(ServerRef::Short("d3aac109".into()));
+/// assert_eq!(ServerRef::parse("D3AAC109"), short);
+/// assert_eq!(ServerRef::parse("../../etc"), None);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServerRef {
     /// The full UUID.
     Id(ServerId),
-    /// The eight hexadecimal digits before its first dash, in lower case.
+    /// The first eight hexadecimal digits of the UUID, in lower case.
     Short(String),
 }
 
 impl ServerRef {
-    /// Reads either form; anything else is `None`, which callers answer as "not found".
+    /// Parses either form. Returns `None` for anything else, which callers answer as "not found".
     pub fn parse(text: &str) -> Option<Self> {
         if text.len() == 8 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Some(Self::Short(text.to_ascii_lowercase()));
@@ -93,17 +100,17 @@ impl ServerRef {
     }
 }
 
-/// A user as a caller names one: by UUID or by address.
+/// A user as a caller refers to one: by UUID or by e-mail address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UserRef {
     /// The UUID.
     Id(UserId),
-    /// The address, in any spelling.
+    /// The e-mail address, in any case.
     Email(EmailAddress),
 }
 
 impl UserRef {
-    /// Reads either form; anything else is `None`.
+    /// Parses either form. Returns `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
         let id = UserId::parse(text).map(Self::Id);
         id.or_else(|| EmailAddress::parse(text).ok().map(Self::Email))
@@ -127,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_is_named_by_its_uuid_or_its_first_eight_digits_and_nothing_else() {
+    fn a_server_ref_is_a_hyphenated_uuid_or_its_first_eight_digits() {
         let id = "d3aac109-45e1-4c23-9a84-c8d5f06b93a1";
         let parsed = ServerId::parse(id).expect("a UUID");
         for (text, expected) in [

@@ -1,46 +1,55 @@
-//! Ignore patterns as a request brings them: lines, counted and bounded. What
-//! they match is the archive engine's business; gitignore semantics hold there.
+//! Ignore patterns of a request, split into lines and checked against limits.
+//!
+//! The archive engine matches them, with the semantics of `.gitignore`.
 
-/// The greatest number of patterns, comments not counted.
+/// The maximum number of patterns, without comments.
 pub const PATTERNS_MAX: usize = 256;
-/// The greatest length of one line, in bytes.
+/// The maximum length of a line, in bytes.
 pub const LINE_BYTES_MAX: usize = 1024;
-/// The greatest number of `*`, `?` and `[` in one pattern: what a hostile pattern needs to be slow.
+/// The maximum number of `*`, `?` and `[` in a pattern. More would make matching slow.
 pub const WILDCARDS_MAX: usize = 32;
 
-/// Lines of ignore patterns: none blank, without `\r`, within the bounds. Comments are kept, since
-/// people who wrote them expect to see them again.
+/// Lines of ignore patterns, within the limits, without blank lines and `\r`. Comments are kept.
+///
+/// ```
+/// use holdfast_domain::ignore::IgnorePatterns;
+///
+/// let patterns = IgnorePatterns::parse(["*.log\r\n\n# caches\ncache/"], 1024)?;
+/// assert_eq!(patterns.lines(), ["*.log", "# caches", "cache/"]);
+/// # Ok::<(), holdfast_domain::ignore::IgnoreRefused>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IgnorePatterns(Vec<String>);
 
-/// Why a list of patterns is refused.
+/// Why ignore patterns are refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IgnoreRefused {
-    /// All lines together are longer than the setting allows.
+    /// The patterns are longer in total than the setting allows.
     #[error("the patterns are longer than {max_bytes} bytes in all")]
     TooLong {
-        /// The greatest length, in bytes.
+        /// The maximum total length, in bytes.
         max_bytes: usize,
     },
-    /// More than [`PATTERNS_MAX`] patterns.
+    /// There are more than [`PATTERNS_MAX`] patterns.
     #[error("there are more than {PATTERNS_MAX} patterns")]
     TooMany,
-    /// One line is longer than [`LINE_BYTES_MAX`].
+    /// A line is longer than [`LINE_BYTES_MAX`].
     #[error("a pattern is longer than {LINE_BYTES_MAX} bytes")]
     LineTooLong,
-    /// One pattern has more than [`WILDCARDS_MAX`] wildcards.
+    /// A pattern has more than [`WILDCARDS_MAX`] wildcards.
     #[error("a pattern has more than {WILDCARDS_MAX} wildcards")]
     TooManyWildcards,
-    /// A line holds a NUL.
+    /// A line contains a NUL character.
     #[error("a pattern holds a NUL character")]
     Nul,
 }
 
 impl IgnorePatterns {
-    /// Reads patterns from text of one or more lines, parted by `\n` or `\r\n`.
+    /// Parses patterns from texts of one or more lines, separated by `\n` or `\r\n`. All lines
+    /// together may have `max_bytes` bytes.
     ///
     /// # Errors
-    /// [`IgnoreRefused`] with the first bound that is broken.
+    /// [`IgnoreRefused`] with the first exceeded limit.
     pub fn parse<'a>(
         texts: impl IntoIterator<Item = &'a str>,
         max_bytes: usize,
@@ -74,7 +83,7 @@ impl IgnorePatterns {
         &self.0
     }
 
-    /// Says whether there is no line at all: then the server's own `.pteroignore` counts.
+    /// Returns whether there are no lines. Then the server's own `.pteroignore` applies.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -102,14 +111,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_split_stripped_and_blank_ones_dropped() {
+    fn lines_are_split_and_stripped_and_blank_lines_are_dropped() {
         let parsed =
             IgnorePatterns::parse(["*.log\r\n\r\n  \n# kept\n!a\\ ", "b/"], 100).expect("patterns");
         assert_eq!(parsed.lines(), ["*.log", "# kept", "!a\\ ", "b/"]);
     }
 
     #[test]
-    fn hostile_lists_are_refused() {
+    fn patterns_beyond_a_limit_are_refused() {
         let many = "a\n".repeat(PATTERNS_MAX + 1);
         let comments = "#a\n".repeat(PATTERNS_MAX + 1);
         let long = "a".repeat(LINE_BYTES_MAX + 1);

@@ -1,27 +1,28 @@
-//! What a job is: its kinds, states, arguments and progress. The API puts jobs
-//! into the table, workers take them out; they meet only here and in `db::jobs`.
+//! Jobs: their kinds, states, arguments and progress.
+//!
+//! The API enqueues jobs and workers run them. The two share only this module and `db::jobs`.
 
 use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
-/// What a job does.
+/// The kind of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobKind {
     /// Archives a server's directory to a disk.
     CreateBackup,
-    /// Puts an archive's contents back into the server's directory.
+    /// Restores an archive into the server's directory.
     RestoreBackup,
-    /// Removes an archive from its disk, then the backup's row.
+    /// Deletes an archive from its disk, then the backup's row.
     DeleteBackup,
-    /// Removes a server, and its archives or only what is known of them.
+    /// Deletes a server, with or without its archives.
     DeleteServer,
-    /// Reads an archive back and compares it with what was stored.
+    /// Reads an archive back and compares its hash with the recorded one.
     VerifyBackup,
 }
 
 impl JobKind {
-    /// Every kind there is.
+    /// Every kind.
     pub const ALL: [Self; 5] = [
         Self::CreateBackup,
         Self::RestoreBackup,
@@ -41,64 +42,63 @@ impl JobKind {
         }
     }
 
-    /// Reads a kind's name.
+    /// Parses a kind's name.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|k| k.as_str() == text)
     }
 
-    /// Returns how urgent a job of this kind is: lower numbers are taken up first.
+    /// Returns the priority of new jobs of this kind. Lower numbers run first.
     pub fn priority(self) -> i16 {
         match self {
             Self::CreateBackup | Self::RestoreBackup | Self::DeleteBackup | Self::DeleteServer => 0,
-            Self::VerifyBackup => LEAST_SPARE,
+            Self::VerifyBackup => LOW_PRIORITY_MIN,
         }
     }
 }
 
-/// The priority from which on jobs are those of [`WorkerSlot::Spare`].
-const LEAST_SPARE: i16 = 100;
-/// The priority of a verification that the schedule wants: after those that people ask for.
-pub const PRIORITY_OF_SCHEDULED_VERIFICATION: i16 = LEAST_SPARE + 10;
+/// The first priority that belongs to [`WorkerSlot::LowPriority`].
+const LOW_PRIORITY_MIN: i16 = 100;
+/// The priority of a scheduled verification: after the requested ones.
+pub const SCHEDULED_VERIFICATION_PRIORITY: i16 = LOW_PRIORITY_MIN + 10;
 
-/// Which of a worker's hands take a job.
+/// The slots of a worker. Each runs jobs of one range of priorities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WorkerSlot {
-    /// What somebody waits for.
-    Main,
-    /// What can wait. It has a hand of its own, so that however much there is of it, it keeps nothing else from
-    /// running.
-    Spare,
+    /// Backups, restores and deletions, which a user waits for.
+    Normal,
+    /// Verifications. They run in a separate slot, so that they never delay other jobs.
+    LowPriority,
 }
 
 impl WorkerSlot {
-    /// Returns the priorities of the lane's jobs.
+    /// Returns the priorities of the slot's jobs.
     pub fn priorities(self) -> RangeInclusive<i16> {
         match self {
-            Self::Main => i16::MIN..=LEAST_SPARE - 1,
-            Self::Spare => LEAST_SPARE..=i16::MAX,
+            Self::Normal => i16::MIN..=LOW_PRIORITY_MIN - 1,
+            Self::LowPriority => LOW_PRIORITY_MIN..=i16::MAX,
         }
     }
 }
 
-/// Where a job stands. The last three are final.
+/// The state of a job. The last three are final.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobState {
-    /// Waits for a worker.
+    /// Waiting for a worker.
     Available,
-    /// Waits for its time.
+    /// Waiting for its scheduled time.
     Scheduled,
     /// A worker holds its lease.
     Running,
-    /// Done.
+    /// Completed.
     Completed,
-    /// Called off.
+    /// Cancelled.
     Cancelled,
-    /// Failed for good.
+    /// Failed, without a further attempt.
     Discarded,
 }
 
 impl JobState {
-    /// Every state there is.
+    /// Every state.
     pub const ALL: [Self; 6] = [
         Self::Available,
         Self::Scheduled,
@@ -120,39 +120,39 @@ impl JobState {
         }
     }
 
-    /// Reads a state's name.
+    /// Parses a state's name.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|s| s.as_str() == text)
     }
 
-    /// Says whether nothing more will happen to the job.
+    /// Returns whether the state is final.
     pub fn is_final(self) -> bool {
         matches!(self, Self::Completed | Self::Cancelled | Self::Discarded)
     }
 }
 
-/// The arguments of a restore, kept as JSON in the job's row.
+/// The arguments of a restore job, stored as JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RestoreArgs {
-    /// Whether everything that was there is removed first.
+    /// Whether all existing files are removed first.
     pub truncate: bool,
 }
 
-/// What becomes of a server's archives when the server is deleted.
+/// What happens to a server's archives when the server is deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum BackupsFate {
-    /// They are removed from their disks.
+pub enum ServerBackupsAction {
+    /// Delete them from their disks.
     Delete,
-    /// They stay on their disks, but the service forgets them.
+    /// Keep them on their disks, and delete only their rows.
     Keep,
 }
 
-impl BackupsFate {
-    /// Every fate there is.
+impl ServerBackupsAction {
+    /// Every action.
     pub const ALL: [Self; 2] = [Self::Delete, Self::Keep];
 
-    /// Returns its name, as in the job's row.
+    /// Returns the action's name.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Delete => "delete",
@@ -160,56 +160,56 @@ impl BackupsFate {
         }
     }
 
-    /// Reads a name.
+    /// Parses an action's name.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|f| f.as_str() == text)
     }
 }
 
-/// The arguments of a server's deletion, kept as JSON in the job's row.
+/// The arguments of a job that deletes a server, stored as JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeleteServerArgs {
-    /// What becomes of its archives.
-    pub backups: BackupsFate,
+    /// What happens to the server's archives.
+    pub backups: ServerBackupsAction,
 }
 
-/// What a running job is busy with.
+/// The current step of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
-    /// Waits for a worker.
+    /// Waiting for a worker.
     Queued,
-    /// Counts files and bytes.
+    /// Counting files and bytes.
     Scanning,
-    /// Reads, compresses and stores.
+    /// Reading, compressing and storing files.
     Archiving,
-    /// Makes the stored archive durable and visible.
+    /// Completing the upload, which makes the archive durable and visible.
     Uploading,
-    /// Reads the archive and checks its SHA-256.
+    /// Reading the archive and checking its SHA-256.
     Verifying,
-    /// Unpacks and swaps.
+    /// Unpacking files and swapping directories.
     Restoring,
-    /// Removes the archive.
+    /// Deleting the archive.
     Deleting,
 }
 
-/// How far a job is. Totals are 0 while they are not known.
+/// The progress of a job. Totals are 0 until they are known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobProgress {
-    /// What it is busy with.
+    /// The current step.
     pub phase: Phase,
-    /// Bytes of the source dealt with.
+    /// Source bytes processed.
     pub bytes_done: u64,
-    /// Bytes of the source in all.
+    /// Source bytes in total.
     pub bytes_total: u64,
-    /// Files dealt with.
+    /// Files processed.
     pub files_done: u64,
-    /// Files in all.
+    /// Files in total.
     pub files_total: u64,
 }
 
 impl JobProgress {
-    /// A job at the beginning of `phase`.
+    /// Returns the progress of a job at the start of `phase`.
     pub fn begin(phase: Phase) -> Self {
         Self {
             phase,
@@ -220,8 +220,17 @@ impl JobProgress {
         }
     }
 
-    /// Returns the share done in per cent, 0.0 to 100.0, with one decimal; by bytes, or by files
-    /// where there are no bytes.
+    /// Returns the percentage done, 0.0 to 100.0 with one decimal: of bytes, or of files if there
+    /// are no bytes.
+    ///
+    /// ```
+    /// use holdfast_domain::JobProgress;
+    /// use holdfast_domain::job::Phase;
+    ///
+    /// let mut progress = JobProgress::begin(Phase::Archiving);
+    /// (progress.bytes_done, progress.bytes_total) = (1, 3);
+    /// assert_eq!(progress.percent(), 33.3);
+    /// ```
     pub fn percent(&self) -> f64 {
         let (done, total) = if self.bytes_total > 0 {
             (self.bytes_done, self.bytes_total)
@@ -231,7 +240,7 @@ impl JobProgress {
         if total == 0 {
             return 0.0;
         }
-        // A file that grows while it is read must not show 101 %.
+        // A file may grow while it is read, so `done` can exceed `total`.
         let tenths = u128::from(done.min(total)) * 1000 / u128::from(total);
         f64::from(u32::try_from(tenths).unwrap_or(1000)) / 10.0
     }
@@ -242,7 +251,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn percent_goes_by_bytes_then_files_and_never_beyond_100() {
+    fn percent_is_of_bytes_or_of_files_and_at_most_100() {
         let at = |bytes_done, bytes_total, files_done, files_total| {
             JobProgress {
                 phase: Phase::Archiving,
@@ -265,24 +274,26 @@ mod tests {
     }
 
     #[test]
-    fn only_verifications_wait_in_the_spare_lane() {
+    fn only_verifications_run_in_the_low_priority_slot() {
         for kind in JobKind::ALL {
-            let spare = WorkerSlot::Spare.priorities().contains(&kind.priority());
-            assert_eq!(spare, kind == JobKind::VerifyBackup);
+            let is_low = WorkerSlot::LowPriority
+                .priorities()
+                .contains(&kind.priority());
+            assert_eq!(is_low, kind == JobKind::VerifyBackup);
             assert_ne!(
-                spare,
-                WorkerSlot::Main.priorities().contains(&kind.priority())
+                is_low,
+                WorkerSlot::Normal.priorities().contains(&kind.priority())
             );
         }
         assert!(
-            WorkerSlot::Spare
+            WorkerSlot::LowPriority
                 .priorities()
-                .contains(&PRIORITY_OF_SCHEDULED_VERIFICATION)
+                .contains(&SCHEDULED_VERIFICATION_PRIORITY)
         );
     }
 
     #[test]
-    fn names_are_read_back_as_written() {
+    fn names_are_parsed_as_formatted() {
         for kind in JobKind::ALL {
             assert_eq!(JobKind::parse(kind.as_str()), Some(kind));
         }

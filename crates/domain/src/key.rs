@@ -1,4 +1,4 @@
-//! API keys: their form, their secret's hash, and whether one may be used.
+//! API keys: their format, the hash of the secret, and the check of a key.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -14,10 +14,10 @@ use crate::profile::Profile;
 const IDENTIFIER_LENGTH: usize = 16;
 const TOKEN_LENGTH: usize = 48;
 const PREFIX_LENGTH: usize = 5;
-/// Thirty-two letters and digits: five random bits make one, without bias.
+/// The 32 letters and digits of generated keys. Five random bits select one, without bias.
 const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 
-/// Which API a key opens.
+/// The API that a key is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum KeyKind {
     /// The client API (`ptlc_`).
@@ -28,7 +28,7 @@ pub enum KeyKind {
 }
 
 impl KeyKind {
-    /// Every kind there is.
+    /// Every kind.
     pub const ALL: [Self; 2] = [Self::Client, Self::Application];
 
     /// Returns the kind's name.
@@ -39,7 +39,7 @@ impl KeyKind {
         }
     }
 
-    /// Reads a kind's name.
+    /// Parses a kind's name.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|k| k.as_str() == text)
     }
@@ -52,12 +52,12 @@ impl KeyKind {
     }
 }
 
-/// The public part of a key: its prefix and eleven characters.
+/// The public part of a key: the prefix and eleven characters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct KeyIdentifier(String);
 
 impl KeyIdentifier {
-    /// Reads an identifier of sixteen characters.
+    /// Parses an identifier of 16 characters.
     pub fn parse(text: &str) -> Option<Self> {
         let known = KeyKind::ALL
             .iter()
@@ -81,7 +81,17 @@ impl fmt::Display for KeyIdentifier {
     }
 }
 
-/// A whole key as its holder sends it. It can't be printed by accident.
+/// An API key including its secret. `Debug` shows only the public identifier.
+///
+/// ```
+/// use holdfast_domain::key::{KeyKind, KeyToken};
+///
+/// let random_bytes = [7; 43]; // in a service: from the system's random generator
+/// let token = KeyToken::generate(KeyKind::Client, &random_bytes);
+/// assert!(token.reveal().starts_with("ptlc_"));
+/// let parsed = KeyToken::parse(&token.reveal()).expect("a generated key");
+/// assert_eq!(parsed.secret_hash(), token.secret_hash());
+/// ```
 #[derive(Clone)]
 pub struct KeyToken {
     identifier: KeyIdentifier,
@@ -89,7 +99,7 @@ pub struct KeyToken {
 }
 
 impl KeyToken {
-    /// Reads a key of 48 characters: identifier, then 32 secret letters and digits.
+    /// Parses a key of 48 characters: the identifier, then a secret of 32 letters and digits.
     pub fn parse(text: &str) -> Option<Self> {
         if text.len() != TOKEN_LENGTH || !text.is_ascii() {
             return None;
@@ -104,7 +114,7 @@ impl KeyToken {
         })
     }
 
-    /// Makes a new key out of 43 random bytes, which the caller takes from the system.
+    /// Generates a key from 43 random bytes of the operating system.
     pub fn generate(kind: KeyKind, random: &[u8; TOKEN_LENGTH - PREFIX_LENGTH]) -> Self {
         let text: String = random
             .iter()
@@ -117,18 +127,18 @@ impl KeyToken {
         }
     }
 
-    /// Returns the public part.
+    /// Returns the public identifier.
     pub fn identifier(&self) -> &KeyIdentifier {
         &self.identifier
     }
 
-    /// Returns the key as its holder will send it: to be shown once, stored never.
+    /// Returns the key as text, with its secret. Show it once, and never store it.
     pub fn reveal(&self) -> String {
         format!("{}{}", self.identifier, self.secret)
     }
 
-    /// Returns the SHA-256 of the secret part, which is all that is stored. The secret has 160
-    /// random bits, so a slow hash would add nothing but load.
+    /// Returns the SHA-256 of the secret. Only this hash is stored. The secret has 160 random
+    /// bits, so a slow password hash would not add security.
     pub fn secret_hash(&self) -> [u8; 32] {
         Sha256::digest(self.secret.as_bytes()).into()
     }
@@ -140,51 +150,53 @@ impl fmt::Debug for KeyToken {
     }
 }
 
-/// A key as the database holds it.
+/// A stored API key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiKey {
-    /// Its public part.
+    /// Its public identifier.
     pub identifier: KeyIdentifier,
-    /// Whose it is.
+    /// The user it belongs to.
     pub user: UserId,
-    /// Which API it opens.
+    /// The API it is for.
     pub kind: KeyKind,
-    /// In which dialect it is answered.
+    /// The dialect of answers to its requests.
     pub profile: Profile,
-    /// SHA-256 of its secret part.
+    /// SHA-256 of its secret.
     pub secret_hash: [u8; 32],
-    /// What its owner noted about it.
+    /// The user's description of it.
     pub description: String,
-    /// Where it may be used from; empty means anywhere.
+    /// Networks it may be used from; empty means any.
     pub allowed_ips: Vec<IpNet>,
-    /// When it ends; `None` means never.
+    /// When it expires; `None` means never.
     pub expires_at: Option<DateTime<Utc>>,
-    /// When it was made.
+    /// When it was created.
     pub created_at: DateTime<Utc>,
 }
 
-/// Why a key does not open the door.
+/// Why a key is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyRefused {
-    /// The secret is wrong, or the key has expired. Callers answer both alike.
+    /// The secret is wrong or the key has expired. Both get the same answer.
     Invalid,
-    /// It may not be used from this address.
+    /// The key may not be used from this address.
     AddressNotAllowed,
 }
 
 impl ApiKey {
-    /// Checks that `token` is this key, is still good at `now`, and may come from `address`.
+    /// Checks that `token` is this key, that it has not expired at `now`, and that it may be used
+    /// from `address`.
     ///
     /// # Errors
-    /// [`KeyRefused`], the secret first, so that a stranger learns nothing about the allow-list.
+    /// [`KeyRefused`]. The secret is checked first, so that a caller without it learns nothing
+    /// about the allowed addresses.
     pub fn check(
         &self,
         token: &KeyToken,
         now: DateTime<Utc>,
         address: Option<IpAddr>,
     ) -> Result<(), KeyRefused> {
-        let same = bool::from(self.secret_hash.ct_eq(&token.secret_hash()));
-        if !same || !self.is_live(now) {
+        let is_same_secret = bool::from(self.secret_hash.ct_eq(&token.secret_hash()));
+        if !is_same_secret || !self.is_live(now) {
             return Err(KeyRefused::Invalid);
         }
         if self.allowed_ips.is_empty() {
@@ -198,7 +210,7 @@ impl ApiKey {
         }
     }
 
-    /// Says whether the key has not expired at `now`.
+    /// Returns whether the key has not expired at `now`.
     pub fn is_live(&self, now: DateTime<Utc>) -> bool {
         self.expires_at.is_none_or(|end| now < end)
     }
@@ -231,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_generated_key_has_48_characters_and_is_read_back() {
+    fn a_generated_key_has_48_characters_and_can_be_parsed() {
         for kind in KeyKind::ALL {
             let token = KeyToken::generate(kind, &[7; 43]);
             let text = token.reveal();
@@ -248,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_key_is_refused() {
+    fn malformed_keys_are_refused() {
         let good = KeyToken::generate(KeyKind::Client, &[1; 43]).reveal();
         for text in [
             "",

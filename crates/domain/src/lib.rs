@@ -1,37 +1,36 @@
-//! The rules of Holdfast: what a backup, a server, a key and a job are, and
-//! what may be done with them.
+//! The domain model of Holdfast: backups, servers, API keys and jobs, and the rules for them.
 //!
-//! Everything here is pure. It must never read a clock, the environment or a
-//! file, talk to a database or the network: time, random bytes and counts are
-//! arguments. That is why the rules can be tested as tables.
+//! Every function is pure, so that the rules can be tested as tables. No code here may read a
+//! clock, the environment or files, or access a database or the network. Time, random bytes and
+//! counts are arguments.
 
 pub mod access;
 pub mod activity;
 pub mod backup;
+pub mod error_chain;
+pub mod event;
 pub mod id;
 pub mod ignore;
 pub mod job;
 pub mod key;
 pub mod limit;
 pub mod name;
-pub mod notice;
 pub mod orphan;
-pub mod place;
 pub mod profile;
-pub mod report;
 pub mod retention;
 pub mod retry;
 pub mod server;
+pub mod server_directory;
 pub mod trace;
 pub mod verification;
 
 pub use access::{Permission, ServerAccess};
 pub use backup::{Backup, BackupState};
+pub use event::{BackupEvent, WebhookId};
 pub use id::{BackupId, JobId, ServerId, ServerRef, UserId, UserRef};
 pub use job::{JobKind, JobProgress, JobState};
 pub use name::{BackupName, DiskName, EmailAddress, NodeName};
-pub use notice::{BackupEvent, WebhookId};
-pub use place::{DirectoryRules, DirectorySetBy};
 pub use profile::Profile;
 pub use server::{Server, ServerState};
-pub use trace::{RequestId, Trace, TraceParent};
+pub use server_directory::{DirectoryRules, DirectorySetBy};
+pub use trace::{RequestId, TraceContext, TraceParent};

@@ -1,18 +1,18 @@
-//! Whether a server may take one more job, and one more backup.
+//! Limits: whether a server may get another job or another backup.
 
 use crate::job::JobKind;
 use crate::server::ServerState;
 
-/// Why a server can't be backed up or restored now.
+/// Why a server can't be backed up or restored at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServerBusy {
-    /// Its panel says that it is being installed.
+    /// The panel reports that it is being installed.
     Installing,
-    /// Its panel says that it is suspended.
+    /// The panel reports that it is suspended.
     Suspended,
-    /// A backup of it runs or waits.
+    /// A backup of it is queued or running.
     BackingUp,
-    /// A restore of it runs or waits.
+    /// A restore of it is queued or running, here or in the panel.
     Restoring,
 }
 
@@ -21,57 +21,58 @@ pub enum ServerBusy {
 pub enum CreateRefused {
     /// The server is busy.
     Busy(ServerBusy),
-    /// It has had too many backups lately.
+    /// It had too many backups within the throttle's period.
     Throttled(Throttle),
-    /// It has as many backups as it may have.
+    /// It has reached its limit of backups.
     TooMany,
-    /// There is no room for one more: on its disk, or in its quota.
+    /// Its disk or its quota has no space for another backup.
     NoSpace,
 }
 
-/// How many backups a server may ask for in a span of time.
+/// The number of backups that may be requested for a server within a period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Throttle {
-    /// How many; 0 means that nothing is throttled.
+    /// The number of backups; 0 means no limit.
     pub count: u32,
-    /// In how many seconds.
+    /// The period, in seconds.
     pub seconds: u32,
 }
 
-/// What a server may have.
+/// The limits that apply when a backup is created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Allowance {
-    /// How many backups at once; 0 means none at all.
+pub struct CreateLimits {
+    /// The maximum number of backups; 0 means that none may be created.
     pub backups: u32,
-    /// How many in a span of time.
+    /// The maximum number within a period.
     pub throttle: Throttle,
-    /// Whether at `backups` one more may come, for which the oldest unlocked one goes afterwards.
+    /// Whether a server at its limit may get one more backup, for which the oldest unlocked one
+    /// is deleted afterwards.
     pub rotate: bool,
 }
 
-/// What a server has.
+/// The current jobs and backups of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Load {
-    /// What its panel says it is doing.
+pub struct ServerLoad {
+    /// The state that the panel reports.
     pub state: ServerState,
-    /// The backup or restore of it that waits or runs.
+    /// The kind of its queued or running backup or restore.
     pub unfinished: Option<JobKind>,
-    /// Its backups that count: creating and completed ones; failed ones do not.
-    pub kept: u64,
-    /// Those of them that may go to make room for another: completed, not locked, and nothing works with them.
+    /// The number of its backups that are completed or being created.
+    pub backups: u64,
+    /// How many of them rotation may delete: completed, unlocked, and without an unfinished job.
     pub rotatable: u64,
-    /// The size of its archives together, in bytes.
+    /// The total size of its archives, in bytes.
     pub archived_bytes: u64,
-    /// The backups it was asked for within the throttle's span: creating and completed ones count,
-    /// deleted ones too, failed ones not.
-    pub recent: u64,
+    /// The number of its backups requested within the throttle's period, including deleted ones,
+    /// without failed ones.
+    pub recent_backups: u64,
 }
 
-/// Checks that a server in `state`, with `unfinished` in the job table, can take a job that touches
-/// its files.
+/// Checks that a server can get a job that reads or writes its files. `unfinished` is the kind of
+/// its queued or running job.
 ///
 /// # Errors
-/// [`ServerBusy`], the panel's word first.
+/// [`ServerBusy`]: the panel's state first, then the job.
 pub fn check_idle(state: ServerState, unfinished: Option<JobKind>) -> Result<(), ServerBusy> {
     match state {
         ServerState::Installing => return Err(ServerBusy::Installing),
@@ -82,70 +83,92 @@ pub fn check_idle(state: ServerState, unfinished: Option<JobKind>) -> Result<(),
     match unfinished {
         Some(JobKind::CreateBackup) => Err(ServerBusy::BackingUp),
         Some(JobKind::RestoreBackup) => Err(ServerBusy::Restoring),
-        // These touch archives, never the server's files.
+        // These jobs use archives, never the server's files.
         Some(JobKind::DeleteBackup | JobKind::DeleteServer | JobKind::VerifyBackup) | None => {
             Ok(())
         }
     }
 }
 
-/// Checks that nothing touches a server's files, so that it can be deleted or moved, whatever its
-/// panel says.
+/// Checks that no job uses a server's files, so that the server can be deleted or moved. The
+/// panel's state does not matter.
 ///
 /// # Errors
-/// [`ServerBusy`].
-pub fn check_untouched(unfinished: Option<JobKind>) -> Result<(), ServerBusy> {
+/// [`ServerBusy`] with the job that uses them.
+pub fn check_no_file_job(unfinished: Option<JobKind>) -> Result<(), ServerBusy> {
     check_idle(ServerState::Normal, unfinished)
 }
 
-/// Checks that a server may get one more backup.
+/// Checks that a server may get another backup.
+///
+/// ```
+/// use holdfast_domain::ServerState;
+/// use holdfast_domain::limit::{CreateLimits, CreateRefused, ServerLoad, Throttle, check_create};
+///
+/// let limits = CreateLimits {
+///     backups: 3,
+///     throttle: Throttle { count: 0, seconds: 600 },
+///     rotate: false,
+/// };
+/// let load = ServerLoad {
+///     state: ServerState::Normal,
+///     unfinished: None,
+///     backups: 3,
+///     rotatable: 3,
+///     archived_bytes: 1024,
+///     recent_backups: 1,
+/// };
+/// assert_eq!(check_create(&load, &limits), Err(CreateRefused::TooMany));
+/// ```
 ///
 /// # Errors
 /// [`CreateRefused`]: the server's state first, then the throttle, then the limit.
-pub fn check_create(load: &Load, allowance: &Allowance) -> Result<(), CreateRefused> {
+pub fn check_create(load: &ServerLoad, limits: &CreateLimits) -> Result<(), CreateRefused> {
     check_idle(load.state, load.unfinished).map_err(CreateRefused::Busy)?;
-    let throttle = allowance.throttle;
-    if throttle.count > 0 && load.recent >= u64::from(throttle.count) {
+    let throttle = limits.throttle;
+    if throttle.count > 0 && load.recent_backups >= u64::from(throttle.count) {
         return Err(CreateRefused::Throttled(throttle));
     }
-    let limit = u64::from(allowance.backups);
-    // One beyond the limit and never two: while one waits to go, none may come.
-    let may_rotate = allowance.rotate && limit > 0 && load.kept == limit && load.rotatable > 0;
-    if load.kept >= limit && !may_rotate {
+    let limit = u64::from(limits.backups);
+    // At most one above the limit: the oldest must be deleted before the next may be created.
+    let may_rotate = limits.rotate && limit > 0 && load.backups == limit && load.rotatable > 0;
+    if load.backups >= limit && !may_rotate {
         return Err(CreateRefused::TooMany);
     }
     Ok(())
 }
 
-/// What room there is for a backup.
+/// The space that a backup can use, on its disk and in its quota.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Space {
-    /// Bytes that its disk has free; `None` where nobody knows.
+pub struct StorageBudget {
+    /// Free bytes on the disk; `None` if the disk can't report it.
     pub free_bytes: Option<u64>,
-    /// Bytes of that disk which are never used.
+    /// Bytes of the disk that must stay free.
     pub reserve_bytes: u64,
-    /// Bytes that backups which are being made are expected to take.
-    pub promised_bytes: u64,
-    /// What all archives of the server may take together, in bytes; 0 means that there is no quota.
+    /// Expected bytes of the backups that are being created on the disk.
+    pub pending_bytes: u64,
+    /// The server's quota for all its archives, in bytes; 0 means no quota.
     pub quota_bytes: u64,
-    /// What they take.
+    /// The total size of the server's archives, in bytes.
     pub archived_bytes: u64,
 }
 
-/// Checks that there is room for a backup that is expected to take `expected_bytes`: no archive is empty, so
-/// one of which nothing is known needs some room as well.
+/// Checks that disk and quota have space for a backup of `expected_bytes`. An unknown size (0)
+/// counts as one byte, since no archive is empty.
 ///
 /// # Errors
 /// [`CreateRefused::NoSpace`].
-pub fn check_space(expected_bytes: u64, space: &Space) -> Result<(), CreateRefused> {
+pub fn check_space(expected_bytes: u64, budget: &StorageBudget) -> Result<(), CreateRefused> {
     let needed = expected_bytes.max(1);
-    let taken = space.reserve_bytes.saturating_add(space.promised_bytes);
-    if let Some(free) = space.free_bytes
-        && taken.checked_add(needed).is_none_or(|all| all > free)
+    let reserved = budget.reserve_bytes.saturating_add(budget.pending_bytes);
+    if let Some(free) = budget.free_bytes
+        && reserved
+            .checked_add(needed)
+            .is_none_or(|total| total > free)
     {
         return Err(CreateRefused::NoSpace);
     }
-    if space.quota_bytes > 0 && space.archived_bytes.saturating_add(needed) > space.quota_bytes {
+    if budget.quota_bytes > 0 && budget.archived_bytes.saturating_add(needed) > budget.quota_bytes {
         return Err(CreateRefused::NoSpace);
     }
     Ok(())
@@ -167,7 +190,7 @@ mod tests {
             count: 2,
             seconds: 600,
         };
-        for (state, unfinished, recent, throttle, kept, backups, expected) in [
+        for (state, unfinished, recent, throttle, count, backups, expected) in [
             (normal, None, 0, off, 0, 10, Ok(())),
             (normal, None, 0, off, 9, 10, Ok(())),
             (normal, None, 0, off, 10, 10, Err(TooMany)),
@@ -224,28 +247,28 @@ mod tests {
                 Err(Busy(ServerBusy::Restoring)),
             ),
         ] {
-            let load = Load {
+            let load = ServerLoad {
                 state,
                 unfinished,
-                kept,
-                rotatable: kept,
+                backups: count,
+                rotatable: count,
                 archived_bytes: 0,
-                recent,
+                recent_backups: recent,
             };
-            let allowance = Allowance {
+            let limits = CreateLimits {
                 backups,
                 throttle,
                 rotate: false,
             };
-            let found = check_create(&load, &allowance);
+            let found = check_create(&load, &limits);
             assert_eq!(found, expected, "{load:?} {throttle:?} {backups}");
         }
     }
 
     #[test]
-    fn with_rotation_one_more_may_come_if_another_can_go_and_never_two() {
+    fn rotation_allows_one_backup_above_the_limit_if_another_can_be_deleted() {
         use CreateRefused::TooMany;
-        for (kept, rotatable, backups, expected) in [
+        for (count, rotatable, backups, expected) in [
             (2, 0, 3, Ok(())),
             (3, 1, 3, Ok(())),
             (3, 0, 3, Err(TooMany)),
@@ -253,15 +276,15 @@ mod tests {
             (1, 1, 1, Ok(())),
             (0, 0, 0, Err(TooMany)),
         ] {
-            let load = Load {
+            let load = ServerLoad {
                 state: ServerState::Normal,
                 unfinished: None,
-                kept,
+                backups: count,
                 rotatable,
                 archived_bytes: 0,
-                recent: 0,
+                recent_backups: 0,
             };
-            let allowance = Allowance {
+            let limits = CreateLimits {
                 backups,
                 throttle: Throttle {
                     count: 0,
@@ -269,25 +292,25 @@ mod tests {
                 },
                 rotate: true,
             };
-            let found = check_create(&load, &allowance);
+            let found = check_create(&load, &limits);
             assert_eq!(found, expected, "{load:?} {backups}");
         }
     }
 
     #[test]
-    fn space_is_refused_at_the_byte_that_is_too_many() {
-        let disk = |free_bytes| Space {
+    fn a_backup_is_refused_from_the_first_byte_without_space() {
+        let disk = |free_bytes| StorageBudget {
             free_bytes: Some(free_bytes),
             reserve_bytes: 100,
-            promised_bytes: 30,
-            ..Space::default()
+            pending_bytes: 30,
+            ..StorageBudget::default()
         };
-        let quota = |archived_bytes| Space {
+        let quota = |archived_bytes| StorageBudget {
             quota_bytes: 1000,
             archived_bytes,
-            ..Space::default()
+            ..StorageBudget::default()
         };
-        let fits = |expected, space| check_space(expected, &space).is_ok();
+        let fits = |expected, budget| check_space(expected, &budget).is_ok();
         for (expected, free, answer) in [
             (20, 149, false),
             (20, 150, true),
@@ -312,9 +335,9 @@ mod tests {
                 "{expected} after {archived}"
             );
         }
-        let nothing_known = Space {
-            promised_bytes: u64::MAX,
-            ..Space::default()
+        let nothing_known = StorageBudget {
+            pending_bytes: u64::MAX,
+            ..StorageBudget::default()
         };
         assert!(fits(u64::MAX, nothing_known));
     }

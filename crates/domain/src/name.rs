@@ -1,33 +1,44 @@
-//! Names that people give: parsed once at the edge, carried as proof.
+//! Names chosen by people: backups, disks, nodes, e-mail addresses.
+//!
+//! Each is checked once, where it enters the service. The type proves the check.
 
 use std::fmt;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-/// The greatest length of a backup's name, in characters.
+/// The maximum length of a backup's name, in characters.
 pub const BACKUP_NAME_MAX: usize = 191;
 
 /// A backup's name: trimmed, not empty, at most [`BACKUP_NAME_MAX`] characters, no NUL.
+///
+/// ```
+/// use holdfast_domain::BackupName;
+///
+/// let name = BackupName::parse("  Before the update ")?.expect("not blank");
+/// assert_eq!(name.as_str(), "Before the update");
+/// assert_eq!(BackupName::parse("  ")?, None);
+/// # Ok::<(), holdfast_domain::name::NameRefused>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackupName(String);
 
-/// Why a text is no backup name.
+/// Why a backup name is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameRefused {
-    /// More than [`BACKUP_NAME_MAX`] characters after trimming.
+    /// It has more than [`BACKUP_NAME_MAX`] characters after trimming.
     #[error("name is longer than {BACKUP_NAME_MAX} characters")]
     TooLong,
-    /// Holds a NUL, which no database text can.
+    /// It contains a NUL character, which Postgres can't store.
     #[error("name holds a NUL character")]
     Nul,
 }
 
 impl BackupName {
-    /// Reads a name as a person typed it; a blank one is `None`.
+    /// Parses and trims a name. Returns `None` for a blank one.
     ///
     /// # Errors
-    /// [`NameRefused`] when it is too long or holds a NUL.
+    /// [`NameRefused`] if it is too long or contains a NUL character.
     pub fn parse(text: &str) -> Result<Option<Self>, NameRefused> {
         let trimmed = text.trim();
         if trimmed.contains('\0') {
@@ -39,7 +50,7 @@ impl BackupName {
         Ok((!trimmed.is_empty()).then(|| Self(trimmed.to_owned())))
     }
 
-    /// Makes the name of a backup that was given none: `Backup at 2026-01-01 00:00:00`, in UTC.
+    /// Returns the name of a backup without a chosen one: `Backup at 2026-01-01 00:00:00`, in UTC.
     pub fn from_time(now: DateTime<Utc>) -> Self {
         Self(format!("Backup at {}", now.format("%Y-%m-%d %H:%M:%S")))
     }
@@ -50,18 +61,18 @@ impl BackupName {
     }
 }
 
-/// The greatest length of an address, in bytes.
+/// The maximum length of an e-mail address, in bytes.
 const EMAIL_MAX: usize = 254;
 
-/// An e-mail address as far as one can tell by looking: something, an `@`, something, no blanks.
+/// An e-mail address with a plausible form: a name, `@`, a host, no whitespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EmailAddress(String);
 
 impl EmailAddress {
-    /// Reads an address as a person typed it.
+    /// Parses and trims an address.
     ///
     /// # Errors
-    /// The text, when it is none.
+    /// A message that quotes the text, if it is not an e-mail address.
     pub fn parse(text: &str) -> Result<Self, String> {
         let email = text.trim();
         let parts = email.split_once('@');
@@ -82,22 +93,25 @@ impl EmailAddress {
 }
 
 macro_rules! slug {
-    ($(#[$doc:meta])* $name:ident, $max:literal, $extra:pat, $says:literal) => {
+    ($(#[$doc:meta])* $name:ident, $max:literal, $extra:pat, $allowed:literal) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(transparent)]
         pub struct $name(String);
 
         impl $name {
-            #[doc = concat!("Reads a name: ", $says, ".\n\n# Errors\nThe text, when it is anything else.")]
+            #[doc = concat!("Parses a name: ", $allowed, ".\n\n# Errors")]
+            #[doc = "A message that quotes the text, if it is anything else."]
             pub fn parse(text: &str) -> Result<Self, String> {
                 let fits = !text.is_empty()
                     && text.len() <= $max
-                    && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, $extra));
+                    && text.bytes().all(|b| {
+                        b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, $extra)
+                    });
                 if fits && !text.starts_with('.') {
                     Ok(Self(text.to_owned()))
                 } else {
-                    Err(format!("`{text}` is not a name of {}", $says))
+                    Err(format!("`{text}` is not a name of {}", $allowed))
                 }
             }
 
@@ -116,14 +130,14 @@ macro_rules! slug {
 }
 
 slug!(
-    /// Names a disk: a place where archives live.
+    /// The name of a disk, which stores archives.
     DiskName,
     32,
     b'_' | b'-',
     "1 to 32 of a-z, 0-9, `_` and `-`"
 );
 slug!(
-    /// Names a node: a machine on which a worker sees its servers' files.
+    /// The name of a node: a machine whose workers can read its servers' files.
     NodeName,
     64,
     b'_' | b'-' | b'.' | b'A'..=b'Z',
@@ -136,7 +150,7 @@ mod tests {
     use chrono::TimeZone;
 
     #[test]
-    fn a_backup_name_is_trimmed_counted_in_characters_and_blank_means_none() {
+    fn a_backup_name_is_trimmed_and_its_length_counted_in_characters() {
         let long = "é".repeat(191);
         let too_long = "é".repeat(192);
         let padded = format!("  {long}\t");
@@ -171,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_has_a_name_and_a_host_and_no_blanks() {
+    fn an_email_address_has_a_name_and_a_host_and_no_whitespace() {
         for (text, expected) in [
             (" me@example.com ", Ok("me@example.com")),
             ("me", Err(())),
@@ -188,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn disk_and_node_names_can_stand_in_paths() {
+    fn disk_and_node_names_are_safe_in_paths() {
         for (text, disk, node) in [
             ("local", true, true),
             ("s3-eu_1", true, true),

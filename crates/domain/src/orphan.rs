@@ -1,62 +1,75 @@
-//! Whether what lies on a disk may be removed because nobody needs it.
+//! Decides whether an object on a disk is orphaned, so that a sweep may delete it.
 //!
-//! Only what this database can prove to be left over is: that the database does not know something proves
-//! nothing, since it may be new, or an older copy of itself, while the disk holds everybody's backups.
+//! An object is orphaned only if the database proves it. A missing row proves nothing: the database
+//! may be new or restored from an older copy, while the disk still holds every archive.
 
-/// What the database says of the backup that an object belongs to.
+/// The database's record of the backup that an object belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BackupRecord {
-    /// Whether it knows the server.
+    /// Whether the server has a row.
     pub is_server_known: bool,
-    /// What it holds of the backup, if the archive is to lie on this disk.
+    /// The backup's row.
     pub row: RecordState,
-    /// Whether a job of the backup has not ended.
+    /// Whether the backup has an unfinished job.
     pub is_in_use: bool,
-    /// Whether it remembers that the backup was deleted.
+    /// Whether the activity log or the job table shows that the backup was deleted.
     pub was_deleted: bool,
 }
 
-/// A backup as far as it decides about objects.
+/// The state of a backup's row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecordState {
-    /// There is none.
+    /// There is no row.
     None,
-    /// There is one, whose archive lies on another disk.
+    /// The backup's archive is on another disk.
     Elsewhere,
-    /// It is being created.
+    /// The backup is being created.
     Creating,
-    /// It has the archive that this attempt wrote.
+    /// The backup has an archive.
     Completed {
-        /// The attempt.
+        /// The attempt that wrote the archive.
         attempt: u32,
     },
-    /// It has no archive.
+    /// The backup failed and has no archive.
     Failed,
 }
 
-/// What becomes of an object.
+/// Whether an object is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// It is needed.
+pub enum ObjectStatus {
+    /// A backup needs it.
     Needed,
-    /// It is left over, for certain.
-    LeftOver,
-    /// Nobody here knows it: it is told of, and stays unless somebody says otherwise.
+    /// No backup needs it. It may be deleted.
+    Orphaned,
+    /// The database has no record of it. It is reported, and deleted only on explicit request.
     Unknown,
 }
 
-/// Decides about an object of the attempt `attempt`.
-pub fn fate(attempt: u32, traces: &BackupRecord) -> Fate {
-    if traces.is_in_use {
-        return Fate::Needed;
+/// Returns the status of an object that attempt `attempt` wrote.
+///
+/// ```
+/// use holdfast_domain::orphan::{BackupRecord, ObjectStatus, RecordState, object_status};
+///
+/// let record = BackupRecord {
+///     is_server_known: true,
+///     row: RecordState::Completed { attempt: 2 },
+///     is_in_use: false,
+///     was_deleted: false,
+/// };
+/// assert_eq!(object_status(1, &record), ObjectStatus::Orphaned);
+/// assert_eq!(object_status(2, &record), ObjectStatus::Needed);
+/// ```
+pub fn object_status(attempt: u32, record: &BackupRecord) -> ObjectStatus {
+    if record.is_in_use {
+        return ObjectStatus::Needed;
     }
-    match traces.row {
-        RecordState::Creating => Fate::Needed,
-        RecordState::Completed { attempt: wrote } if wrote == attempt => Fate::Needed,
-        // Every attempt has keys of its own, and the one that counted is another.
-        RecordState::Completed { .. } | RecordState::Failed => Fate::LeftOver,
-        RecordState::None if traces.is_server_known && traces.was_deleted => Fate::LeftOver,
-        RecordState::None | RecordState::Elsewhere => Fate::Unknown,
+    match record.row {
+        RecordState::Creating => ObjectStatus::Needed,
+        RecordState::Completed { attempt: stored } if stored == attempt => ObjectStatus::Needed,
+        // Each attempt has its own keys, and another attempt wrote the archive.
+        RecordState::Completed { .. } | RecordState::Failed => ObjectStatus::Orphaned,
+        RecordState::None if record.is_server_known && record.was_deleted => ObjectStatus::Orphaned,
+        RecordState::None | RecordState::Elsewhere => ObjectStatus::Unknown,
     }
 }
 
@@ -65,37 +78,53 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_proven_to_be_left_over_is() {
-        let traces = |row, was_deleted| BackupRecord {
+    fn an_object_is_orphaned_only_if_the_database_proves_it() {
+        let record = |row, was_deleted| BackupRecord {
             is_server_known: true,
             row,
             is_in_use: false,
             was_deleted,
         };
         for (row, was_deleted, expected) in [
-            (RecordState::Creating, false, Fate::Needed),
-            (RecordState::Completed { attempt: 2 }, false, Fate::Needed),
-            (RecordState::Completed { attempt: 1 }, false, Fate::LeftOver),
-            (RecordState::Completed { attempt: 3 }, false, Fate::LeftOver),
-            (RecordState::Failed, false, Fate::LeftOver),
-            (RecordState::Elsewhere, false, Fate::Unknown),
-            (RecordState::Elsewhere, true, Fate::Unknown),
-            (RecordState::None, false, Fate::Unknown),
-            (RecordState::None, true, Fate::LeftOver),
+            (RecordState::Creating, false, ObjectStatus::Needed),
+            (
+                RecordState::Completed { attempt: 2 },
+                false,
+                ObjectStatus::Needed,
+            ),
+            (
+                RecordState::Completed { attempt: 1 },
+                false,
+                ObjectStatus::Orphaned,
+            ),
+            (
+                RecordState::Completed { attempt: 3 },
+                false,
+                ObjectStatus::Orphaned,
+            ),
+            (RecordState::Failed, false, ObjectStatus::Orphaned),
+            (RecordState::Elsewhere, false, ObjectStatus::Unknown),
+            (RecordState::Elsewhere, true, ObjectStatus::Unknown),
+            (RecordState::None, false, ObjectStatus::Unknown),
+            (RecordState::None, true, ObjectStatus::Orphaned),
         ] {
-            let known = traces(row, was_deleted);
-            assert_eq!(fate(2, &known), expected, "{known:?}");
+            let known = record(row, was_deleted);
+            assert_eq!(object_status(2, &known), expected, "{known:?}");
             let used = BackupRecord {
                 is_in_use: true,
                 ..known
             };
-            assert_eq!(fate(2, &used), Fate::Needed, "{used:?}");
-            let strange = BackupRecord {
+            assert_eq!(object_status(2, &used), ObjectStatus::Needed, "{used:?}");
+            let unknown = BackupRecord {
                 is_server_known: false,
                 ..known
             };
             if row == RecordState::None {
-                assert_eq!(fate(2, &strange), Fate::Unknown, "{strange:?}");
+                assert_eq!(
+                    object_status(2, &unknown),
+                    ObjectStatus::Unknown,
+                    "{unknown:?}"
+                );
             }
         }
     }

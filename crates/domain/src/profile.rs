@@ -1,19 +1,19 @@
-//! The two dialects in which answers are given. A key carries one.
+//! The two dialects of API answers. Each API key selects one.
 
-/// Which answers a key's holder expects.
+/// The dialect of API answers that a key's owner expects.
 ///
-/// Only the place that shapes answers (`api::views`) may ask for it.
+/// Only `api::views`, which builds the answers, may depend on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Profile {
-    /// As the reference document says.
+    /// As in the reference document.
     #[default]
     Documented,
-    /// As clients written against Pterodactyl's panel expect.
+    /// As existing clients of Pterodactyl's panel expect.
     Pterodactyl,
 }
 
 impl Profile {
-    /// Returns the profile's name as settings and the database spell it.
+    /// Returns the profile's name in settings and the database.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Documented => "documented",
@@ -21,7 +21,7 @@ impl Profile {
         }
     }
 
-    /// Reads a profile's name.
+    /// Parses a profile's name.
     pub fn parse(text: &str) -> Option<Self> {
         [Self::Documented, Self::Pterodactyl]
             .into_iter()

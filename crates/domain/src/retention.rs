@@ -1,8 +1,8 @@
-//! Which backups of a server stay and which go, each with its reason.
+//! Retention: decides which backups of a server are kept and which are deleted, each with a reason.
 //!
-//! What is locked, being made or in use never goes, nor does the newest that completed, nor the newest
-//! that is good: one that is damaged or missing protects nobody, so it never takes the place of one
-//! that does.
+//! Never deleted: locked backups, unfinished ones, those that a job uses, the newest completed one,
+//! and the newest good one. A damaged or missing archive can't be restored, so it never counts as
+//! the newest good one.
 
 mod keep;
 
@@ -13,129 +13,154 @@ use chrono::{DateTime, Datelike, TimeDelta, Timelike, Utc};
 
 use crate::id::BackupId;
 
-/// How long backups stay.
+/// How long backups are kept.
+///
+/// ```
+/// use chrono::{TimeZone, Utc};
+/// use holdfast_domain::BackupId;
+/// use holdfast_domain::retention::{
+///     CandidateState, RetentionCandidate, RetentionPolicy, RetentionVerdict, decide,
+/// };
+///
+/// let day = |day| Utc.with_ymd_and_hms(2026, 1, day, 0, 0, 0).unwrap();
+/// let backup = |number: u32| RetentionCandidate {
+///     id: BackupId(uuid::Uuid::from_u128(number.into())),
+///     created_at: day(number),
+///     state: CandidateState::Completed { is_good: true },
+///     is_locked: false,
+///     is_in_use: false,
+/// };
+/// let policy = RetentionPolicy { days: 7, ..RetentionPolicy::default() };
+/// let verdicts = decide(&[backup(1), backup(20), backup(25)], &policy, day(26));
+/// let texts: Vec<String> = verdicts.iter().map(|(_, verdict)| verdict.to_string()).collect();
+/// assert_eq!(texts[0], "it is the newest that completed");
+/// assert_eq!(texts[1], "it is not older than 7 days");
+/// assert!(matches!(verdicts[2].1, RetentionVerdict::Remove(_)));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Policy {
-    /// How old a backup may get, in days; 0 means any age.
+pub struct RetentionPolicy {
+    /// The maximum age of a backup, in days; 0 means no limit.
     pub days: u32,
-    /// What decides about good backups in place of `days`.
-    pub thinning: KeepRules,
-    /// Down to how many creating and completed backups the oldest ones go; `None` leaves that alone.
+    /// Rules that decide about good backups instead of `days`, if any is set.
+    pub keep_rules: KeepRules,
+    /// The number of completed and unfinished backups above which the oldest ones are deleted;
+    /// `None` means no limit.
     pub rotate_to: Option<u32>,
 }
 
-/// How backups are thinned out, as users of restic know it: a backup stays that any of these keeps. All 0 means
-/// that nothing is thinned out. Days, weeks and months are those of UTC, weeks begin on Monday.
+/// Keep rules as in restic: a backup is kept if any rule keeps it. All 0 means that the rules are
+/// off. Days, weeks and months are in UTC; weeks begin on Monday.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KeepRules {
-    /// Everything that is younger than so many days.
+    /// Keep all backups younger than this number of days.
     pub within_days: u32,
-    /// The newest ones.
+    /// Keep this number of newest backups.
     pub last: u32,
-    /// The newest of each of the last so many hours that have one.
+    /// Keep the newest backup of each of the last N hours that have one.
     pub hourly: u32,
-    /// The same of days.
+    /// Keep the newest backup of each of the last N days that have one.
     pub daily: u32,
-    /// The same of weeks.
+    /// Keep the newest backup of each of the last N weeks that have one.
     pub weekly: u32,
-    /// The same of months.
+    /// Keep the newest backup of each of the last N months that have one.
     pub monthly: u32,
 }
 
-impl Policy {
-    /// Returns the policy of a server: its own word about days or rules stands in place of everything that the
-    /// settings say. With rules of its own, days are about what those don't decide.
+impl RetentionPolicy {
+    /// Returns the policy of a server, with `self` from the settings. If the server has its own days
+    /// or rules, the configured rules do not apply to it. With its own rules, days decide only about
+    /// backups that the rules don't cover.
     #[must_use]
-    pub fn of_server(
+    pub fn for_server(
         self,
         own_days: Option<u32>,
         own_rules: Option<KeepRules>,
         rotate_to: Option<u32>,
     ) -> Self {
-        let thinning = match (own_rules, own_days) {
+        let keep_rules = match (own_rules, own_days) {
             (Some(rules), _) => rules,
             (None, Some(_)) => KeepRules::default(),
-            (None, None) => self.thinning,
+            (None, None) => self.keep_rules,
         };
         Self {
             days: own_days.unwrap_or(self.days),
-            thinning,
+            keep_rules,
             rotate_to,
         }
     }
 }
 
-/// What is known of a backup. One that is being deleted is none.
+/// A backup that retention decides about. Backups that are being deleted are left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Candidate {
-    /// Which one.
+pub struct RetentionCandidate {
+    /// The backup.
     pub id: BackupId,
-    /// When it was asked for, whose state of the server it holds.
+    /// When it was requested.
     pub created_at: DateTime<Utc>,
-    /// Where it stands.
-    pub outcome: CandidateState,
-    /// Whether it is kept from deletion.
+    /// Its state.
+    pub state: CandidateState,
+    /// Whether it is locked against deletion.
     pub is_locked: bool,
-    /// Whether a job is working with it.
+    /// Whether it has an unfinished job.
     pub is_in_use: bool,
 }
 
-/// Where a backup stands, as far as it matters here.
+/// The state of a backup, as far as retention needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CandidateState {
-    /// Waiting or being archived.
+    /// Queued, or being archived.
     Creating,
     /// It has an archive.
     Completed {
-        /// Whether nothing is known against the archive: it was neither found damaged nor missing.
+        /// Whether no verification found the archive damaged or missing.
         is_good: bool,
     },
-    /// It has none.
+    /// It failed and has no archive.
     Failed,
 }
 
-impl Candidate {
-    /// Says whether the server could be restored from it, as far as anybody knows.
+impl RetentionCandidate {
+    /// Returns whether it has an archive that is not known to be damaged or missing.
     pub fn is_good(&self) -> bool {
-        self.outcome == CandidateState::Completed { is_good: true }
+        self.state == CandidateState::Completed { is_good: true }
     }
 
     fn is_completed(&self) -> bool {
-        matches!(self.outcome, CandidateState::Completed { .. })
+        matches!(self.state, CandidateState::Completed { .. })
     }
 
     fn is_counted(&self) -> bool {
-        self.outcome != CandidateState::Failed
+        self.state != CandidateState::Failed
     }
 }
 
-/// What becomes of a backup.
+/// The decision about a backup, with its reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RetentionVerdict {
-    /// It stays.
+    /// The backup is kept.
     Keep(KeepReason),
-    /// It goes.
+    /// The backup is deleted.
     Remove(RemoveReason),
 }
 
-/// Why a backup stays.
+/// Why a backup is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeepReason {
     /// It is still being created.
     Creating,
     /// It is locked.
     Locked,
-    /// A job is working with it.
+    /// It has an unfinished job.
     InUse,
-    /// It is the newest that completed.
+    /// It is the newest completed backup.
     Newest,
-    /// It is the newest that is good.
+    /// It is the newest good backup.
     NewestGood,
-    /// Nothing says how old it may get.
+    /// There is no maximum age.
     Forever,
-    /// It is no older than so many days.
+    /// It is not older than this number of days.
     Young(u32),
-    /// Rules keep it.
+    /// These rules keep it.
     Rules(BTreeSet<KeepRule>),
 }
 
@@ -156,24 +181,24 @@ pub enum KeepRule {
     Monthly,
 }
 
-/// Why a backup goes.
+/// Why a backup is deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RemoveReason {
-    /// It is older than so many days.
+    /// It is older than this number of days.
     Old(u32),
-    /// It failed, and that is longer ago than so many days.
+    /// It failed more than this number of days ago.
     FailedLongAgo(u32),
-    /// It is good, but no rule keeps it.
+    /// It is good, but no keep rule keeps it.
     Thinned,
-    /// The server has more backups than this, and it is the oldest of those that may go.
+    /// The server has more backups than this number, and it is the oldest that may be deleted.
     OverLimit(u32),
 }
 
 impl fmt::Display for RetentionVerdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Keep(kept) => kept.fmt(f),
-            Self::Remove(gone) => gone.fmt(f),
+            Self::Keep(reason) => reason.fmt(f),
+            Self::Remove(reason) => reason.fmt(f),
         }
     }
 }
@@ -224,26 +249,27 @@ impl KeepRule {
     }
 }
 
-/// Decides about all backups of one server: each with its verdict, newest first.
+/// Decides about all backups of one server. Returns them newest first, each with its verdict.
 pub fn decide(
-    candidates: &[Candidate],
-    policy: &Policy,
+    candidates: &[RetentionCandidate],
+    policy: &RetentionPolicy,
     now: DateTime<Utc>,
-) -> Vec<(Candidate, RetentionVerdict)> {
+) -> Vec<(RetentionCandidate, RetentionVerdict)> {
     let mut newest_first = candidates.to_vec();
     newest_first.sort_by_key(|c| std::cmp::Reverse((c.created_at, c.id)));
     let newest = newest_first.iter().find(|c| c.is_completed()).map(|c| c.id);
     let newest_good = newest_first.iter().find(|c| c.is_good()).map(|c| c.id);
-    let kept_by = policy.thinning.keep(&newest_first, now);
+    let kept_by = policy.keep_rules.keep(&newest_first, now);
 
-    let by_age = |candidate: &Candidate, gone: fn(u32) -> RemoveReason| match policy.days {
+    let by_age = |candidate: &RetentionCandidate, reason: fn(u32) -> RemoveReason| match policy.days
+    {
         0 => RetentionVerdict::Keep(KeepReason::Forever),
-        days if is_older(candidate, days, now) => RetentionVerdict::Remove(gone(days)),
+        days if is_older(candidate, days, now) => RetentionVerdict::Remove(reason(days)),
         days => RetentionVerdict::Keep(KeepReason::Young(days)),
     };
-    let judge = |candidate: &Candidate| {
+    let judge = |candidate: &RetentionCandidate| {
         let is = |id: Option<BackupId>| id == Some(candidate.id);
-        match candidate.outcome {
+        match candidate.state {
             CandidateState::Creating => RetentionVerdict::Keep(KeepReason::Creating),
             _ if candidate.is_locked => RetentionVerdict::Keep(KeepReason::Locked),
             _ if candidate.is_in_use => RetentionVerdict::Keep(KeepReason::InUse),
@@ -254,8 +280,8 @@ pub fn decide(
             CandidateState::Completed { .. } if is(newest_good) => {
                 RetentionVerdict::Keep(KeepReason::NewestGood)
             }
-            // No rule counts a damaged one. It goes with its age, so that there is time to look at it.
-            CandidateState::Completed { is_good: true } if policy.thinning.is_on() => {
+            // Keep rules do not count damaged backups. Age decides about those.
+            CandidateState::Completed { is_good: true } if policy.keep_rules.is_on() => {
                 match kept_by.get(&candidate.id) {
                     Some(rules) => RetentionVerdict::Keep(KeepReason::Rules(rules.clone())),
                     None => RetentionVerdict::Remove(RemoveReason::Thinned),
@@ -264,7 +290,7 @@ pub fn decide(
             CandidateState::Completed { .. } => by_age(candidate, RemoveReason::Old),
         }
     };
-    let mut decided: Vec<(Candidate, RetentionVerdict)> = newest_first
+    let mut decided: Vec<(RetentionCandidate, RetentionVerdict)> = newest_first
         .iter()
         .map(|candidate| (*candidate, judge(candidate)))
         .collect();
@@ -274,46 +300,46 @@ pub fn decide(
     decided
 }
 
-/// Lets the oldest go that may, until no more than `limit` are left that count.
-fn rotate(newest_first: &mut [(Candidate, RetentionVerdict)], limit: u32) {
-    let stays = |(candidate, verdict): &&(Candidate, RetentionVerdict)| {
+/// Deletes the oldest backups that may be deleted, until at most `limit` counted ones are left.
+fn rotate(newest_first: &mut [(RetentionCandidate, RetentionVerdict)], limit: u32) {
+    let is_kept = |(candidate, verdict): &&(RetentionCandidate, RetentionVerdict)| {
         candidate.is_counted() && matches!(verdict, RetentionVerdict::Keep(_))
     };
-    let staying = newest_first.iter().filter(stays).count();
-    let mut too_many = staying.saturating_sub(usize::try_from(limit).unwrap_or(usize::MAX));
+    let kept = newest_first.iter().filter(is_kept).count();
+    let mut excess = kept.saturating_sub(usize::try_from(limit).unwrap_or(usize::MAX));
     for (candidate, verdict) in newest_first.iter_mut().rev() {
-        if too_many == 0 {
+        if excess == 0 {
             return;
         }
-        let is_free = matches!(
+        let may_be_deleted = matches!(
             verdict,
             RetentionVerdict::Keep(
                 KeepReason::Forever | KeepReason::Young(_) | KeepReason::Rules(_)
             )
         );
-        if candidate.is_completed() && is_free {
+        if candidate.is_completed() && may_be_deleted {
             *verdict = RetentionVerdict::Remove(RemoveReason::OverLimit(limit));
-            too_many -= 1;
+            excess -= 1;
         }
     }
 }
 
-fn is_older(candidate: &Candidate, days: u32, now: DateTime<Utc>) -> bool {
-    // So many days that there was no time before them: nothing is as old.
+fn is_older(candidate: &RetentionCandidate, days: u32, now: DateTime<Utc>) -> bool {
+    // With more days than the calendar has, no backup is older.
     let oldest = TimeDelta::try_days(days.into()).and_then(|age| now.checked_sub_signed(age));
     oldest.is_some_and(|oldest| candidate.created_at < oldest)
 }
 
 impl KeepRules {
-    /// Says whether it decides about anything.
+    /// Returns whether any rule is set.
     pub fn is_on(&self) -> bool {
         *self != Self::default()
     }
 
-    /// Finds out which good backups are kept by which rules. Locked ones and the newest fill places as well.
+    /// Returns which rules keep which good backups. Locked backups and the newest one count too.
     fn keep(
         &self,
-        newest_first: &[Candidate],
+        newest_first: &[RetentionCandidate],
         now: DateTime<Utc>,
     ) -> BTreeMap<BackupId, BTreeSet<KeepRule>> {
         let mut kept: BTreeMap<BackupId, BTreeSet<KeepRule>> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! A server: a directory that is backed up, and what its state allows.
+//! Servers: the directories that are backed up, with their limits and states.
 
 use std::path::PathBuf;
 
@@ -6,68 +6,69 @@ use chrono::{DateTime, Utc};
 
 use crate::id::{ServerId, UserId};
 use crate::name::{DiskName, NodeName};
-use crate::place::DirectorySetBy;
 use crate::retention::KeepRules;
+use crate::server_directory::DirectorySetBy;
 
-/// A server as the database holds it.
+/// A registered server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
-    /// Its UUID; the first eight digits are its short identifier.
+    /// Its ID. The first eight digits are the short identifier.
     pub id: ServerId,
-    /// Who owns it.
+    /// The user who owns it.
     pub owner: UserId,
-    /// What people call it.
+    /// Its display name.
     pub name: String,
-    /// The absolute path of its directory on its node.
+    /// The absolute path of its directory on the node.
     pub directory: PathBuf,
-    /// The node on which a worker sees that directory.
+    /// The node whose workers can access the directory.
     pub node: NodeName,
-    /// Who said so.
-    pub placed_by: DirectorySetBy,
-    /// The disk for its new backups; `None` takes the default disk.
+    /// Who set the directory.
+    pub directory_set_by: DirectorySetBy,
+    /// The disk for its new backups; `None` means the default disk.
     pub disk: Option<DiskName>,
-    /// What the panel says it is doing.
+    /// The state that the panel reports.
     pub state: ServerState,
-    /// Limits of its own; `None` takes the setting.
+    /// Its own limits.
     pub limits: ServerLimits,
     /// When it was registered.
     pub created_at: DateTime<Utc>,
 }
 
-/// A server's own limits. Each `None` takes the setting.
+/// A server's own limits. Each `None` means the value of the setting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ServerLimits {
-    /// How many backups it may have; 0 means none at all.
+    /// The maximum number of backups; 0 means that none may be created.
     pub backups: Option<u32>,
-    /// The greatest archive, in bytes.
+    /// The maximum size of an archive, in bytes.
     pub max_backup_bytes: Option<u64>,
-    /// All archives together, in bytes; 0 means no quota.
+    /// The quota for all archives, in bytes; 0 means no quota.
     pub quota_bytes: Option<u64>,
-    /// How long backups are kept, in days; 0 means for ever.
+    /// The maximum age of a backup, in days; 0 means no limit.
     pub retention_days: Option<u32>,
-    /// Which backups are kept, in place of what the settings say.
+    /// Keep rules that replace the configured ones.
     pub keep: Option<KeepRules>,
-    /// Whether it may have one more backup at its limit, for which the oldest unlocked one goes afterwards.
+    /// Whether a server at its limit may get one more backup, for which the oldest unlocked one
+    /// is deleted afterwards.
     pub rotate: bool,
 }
 
-/// What the panel says a server is doing. That a restore of ours runs is not stored here: the job table knows,
-/// and only it.
+/// The state of a server that its panel reports. A restore by Holdfast does not change it: only
+/// the job table records that.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ServerState {
-    /// Nothing special.
+    /// Ready for backups and restores.
     #[default]
     Normal,
-    /// Being installed: its files are not its own yet.
+    /// Being installed, so its files are incomplete.
     Installing,
-    /// Suspended by its host.
+    /// Suspended by the hosting provider.
     Suspended,
-    /// Being restored by its panel, by other means than ours.
+    /// Being restored by the panel itself, not by Holdfast.
     Restoring,
 }
 
 impl ServerState {
-    /// Every state there is.
+    /// Every state.
     pub const ALL: [Self; 4] = [
         Self::Normal,
         Self::Installing,
@@ -85,7 +86,7 @@ impl ServerState {
         }
     }
 
-    /// Reads a state's name.
+    /// Parses a state's name.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|s| s.as_str() == text)
     }

@@ -1,9 +1,11 @@
-//! By which a request is found again: in its answer, in log lines, in the job that it asked for and in
-//! the traces of other services. What comes from outside is taken only when it can do no harm in a log.
+//! Request IDs and W3C trace contexts, which connect a request with its answer, its log lines, its
+//! job and the traces of other services.
+//!
+//! Values from clients are accepted only if they are short and safe to log.
 
 use std::fmt;
 
-/// The name of a request: 1 to 64 characters out of `A-Z a-z 0-9 . _ -`.
+/// A request ID: 1 to 64 characters of `A-Z a-z 0-9 . _ -`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct RequestId {
     text: [u8; Self::LENGTH_MAX],
@@ -11,24 +13,26 @@ pub struct RequestId {
 }
 
 impl RequestId {
-    /// The longest, in characters.
+    /// The maximum length, in characters.
     pub const LENGTH_MAX: usize = 64;
 
-    /// Takes a name that somebody else gave.
+    /// Parses a client's request ID.
     pub fn parse(text: &str) -> Option<Self> {
-        let harmless = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-        if !(1..=Self::LENGTH_MAX).contains(&text.len()) || !text.bytes().all(harmless) {
+        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        if !(1..=Self::LENGTH_MAX).contains(&text.len()) || !text.bytes().all(is_allowed) {
             return None;
         }
-        let mut kept = [0; Self::LENGTH_MAX];
-        kept.get_mut(..text.len())?.copy_from_slice(text.as_bytes());
+        let mut buffer = [0; Self::LENGTH_MAX];
+        buffer
+            .get_mut(..text.len())?
+            .copy_from_slice(text.as_bytes());
         Some(Self {
-            text: kept,
+            text: buffer,
             length: text.len(),
         })
     }
 
-    /// Makes a name of 32 hexadecimal digits out of a random number.
+    /// Returns an ID of 32 hexadecimal digits, made from a random number.
     pub fn from_random(number: u128) -> Self {
         let mut text = [0; Self::LENGTH_MAX];
         let length = 32;
@@ -39,7 +43,7 @@ impl RequestId {
         Self { text, length }
     }
 
-    /// Returns the name as text.
+    /// Returns the ID as text.
     pub fn as_str(&self) -> &str {
         let text = self.text.get(..self.length).unwrap_or_default();
         std::str::from_utf8(text).unwrap_or_default()
@@ -58,43 +62,42 @@ impl fmt::Debug for RequestId {
     }
 }
 
-/// The step of another service's trace that something belongs to, as in the header `traceparent` of the
-/// W3C: `00-<trace, 32 digits>-<step, 16 digits>-<flags, 2 digits>`.
+/// The parent span of a request, as in the W3C header `traceparent`:
+/// `00-<trace ID, 32 digits>-<span ID, 16 digits>-<flags, 2 digits>`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct TraceParent([u8; Self::LENGTH]);
 
 impl TraceParent {
     const LENGTH: usize = 55;
 
-    /// Reads a header. A later version may say more behind what is known here.
+    /// Parses the header. Versions after `00` may append fields, which are dropped.
     pub fn parse(text: &str) -> Option<Self> {
         let bytes = text.as_bytes();
         let known: [u8; Self::LENGTH] = bytes.get(..Self::LENGTH)?.try_into().ok()?;
         let digits = |byte: &u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte);
         let is_zero = |part: &[u8]| part.iter().all(|byte| *byte == b'0');
         let part = |from: usize, to: usize| known.get(from..to).unwrap_or_default();
-        let (version, trace, step) = (part(0, 2), part(3, 35), part(36, 52));
-        let is_well = [version, trace, step, part(53, 55)]
+        let (version, trace, span) = (part(0, 2), part(3, 35), part(36, 52));
+        let is_valid = [version, trace, span, part(53, 55)]
             .iter()
             .all(|part| part.iter().all(digits))
             && [2, 35, 52].iter().all(|at| known.get(*at) == Some(&b'-'))
             && !is_zero(trace)
-            && !is_zero(step)
+            && !is_zero(span)
             && version != b"ff";
-        let more = bytes.get(Self::LENGTH);
-        let ends_well = match more {
+        let has_valid_end = match bytes.get(Self::LENGTH) {
             None => true,
             Some(separator) => version != b"00" && *separator == b'-',
         };
-        (is_well && ends_well).then_some(Self(known))
+        (is_valid && has_valid_end).then_some(Self(known))
     }
 
-    /// Returns the header.
+    /// Returns the header's value.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 
-    /// Returns the trace's name, 32 hexadecimal digits.
+    /// Returns the trace ID, 32 hexadecimal digits.
     pub fn trace_id(&self) -> &str {
         self.as_str().get(3..35).unwrap_or_default()
     }
@@ -106,12 +109,12 @@ impl fmt::Debug for TraceParent {
     }
 }
 
-/// What a request is found by; a job carries it on.
+/// The request ID and parent span of a request. Its job stores them too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Trace {
-    /// The request's name.
+pub struct TraceContext {
+    /// The request ID.
     pub request: RequestId,
-    /// Where it belongs in the trace of a caller, or of our own.
+    /// The parent span, of the client or of this service.
     pub parent: Option<TraceParent>,
 }
 
@@ -120,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_from_outside_are_short_and_harmless() {
+    fn request_ids_of_clients_are_short_and_safe_to_log() {
         let longest = "x".repeat(64);
         for good in ["1", "7b0e9c5e-1", "a.B_c-9", longest.as_str()] {
             assert_eq!(
@@ -144,14 +147,14 @@ mod tests {
     }
 
     #[test]
-    fn names_of_our_own_are_32_digits() {
+    fn generated_request_ids_have_32_digits() {
         let id = RequestId::from_random(0x00ff_0000_0000_0000_0000_0000_0000_00a1);
         assert_eq!(id.as_str(), "00ff00000000000000000000000000a1");
         assert_eq!(RequestId::parse(id.as_str()), Some(id));
     }
 
     #[test]
-    fn a_step_of_a_trace_is_taken_only_when_it_is_one() {
+    fn only_valid_traceparent_headers_are_accepted() {
         let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         let parent = TraceParent::parse(good).unwrap();
         assert_eq!(parent.trace_id(), "0af7651916cd43dd8448eb211c80319c");

@@ -1,48 +1,60 @@
-//! How scheduled verifications are spread over time.
+//! Spreads scheduled verifications evenly over the interval.
 
 use std::time::Duration;
 
-/// How often a disk is looked at, at most.
-const LOOK: Duration = Duration::from_secs(60);
-/// How often it is looked at, at least: meanwhile there may be many more archives.
-const SELDOM: Duration = Duration::from_secs(3600);
-/// How many verifications of a disk begin with one look, at most.
-const TOGETHER: u32 = 10;
+/// The shortest delay between two batches of a disk.
+const DELAY_MIN: Duration = Duration::from_secs(60);
+/// The longest delay. New archives may appear meanwhile, which need a shorter one.
+const DELAY_MAX: Duration = Duration::from_secs(3600);
+/// The maximum number of verifications in a batch.
+const BATCH_MAX: u32 = 10;
 
-/// How many verifications begin now, and when the next ones may.
+/// The next verifications of a disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pace {
-    /// How many, at most.
+pub struct VerificationBatch {
+    /// How many to start now, at most.
     pub count: u32,
-    /// How long after that.
-    pub wait: Duration,
+    /// The delay until the next batch.
+    pub delay: Duration,
 }
 
-/// Spreads the verifications of a disk with `archives`, each of which comes `every` so often, evenly: backups are
-/// made at night, many at once, and would all be due again at the same time. It goes twice as fast as it must, so
-/// that what is late catches up.
-pub fn pace(archives: u64, every: Duration) -> Pace {
-    let halves = u128::from(archives.max(1)) * 2;
-    let apart_ms = every.as_millis() / halves;
-    let look_ms = LOOK.as_millis();
-    if apart_ms >= look_ms {
-        let wait = u64::try_from(apart_ms).map_or(SELDOM, Duration::from_millis);
-        return Pace {
+/// Returns the next batch of a disk with `archives`, each to be verified once per `interval`.
+///
+/// Batches are spread evenly. Otherwise, backups that were created in the same night would all be
+/// due at the same time again. The rate is twice the necessary one, so that delays are made up.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use holdfast_domain::verification::next_batch;
+///
+/// let month = Duration::from_secs(30 * 86_400);
+/// let batch = next_batch(720, month);
+/// assert_eq!((batch.count, batch.delay), (1, Duration::from_secs(1800)));
+/// ```
+pub fn next_batch(archives: u64, interval: Duration) -> VerificationBatch {
+    let starts = u128::from(archives.max(1)) * 2;
+    let spacing_ms = interval.as_millis() / starts;
+    let delay_min_ms = DELAY_MIN.as_millis();
+    if spacing_ms >= delay_min_ms {
+        let delay = u64::try_from(spacing_ms).map_or(DELAY_MAX, Duration::from_millis);
+        return VerificationBatch {
             count: 1,
-            wait: wait.min(SELDOM),
+            delay: delay.min(DELAY_MAX),
         };
     }
-    let count = look_ms.div_ceil(apart_ms.max(1));
-    Pace {
-        count: u32::try_from(count).map_or(TOGETHER, |count| count.min(TOGETHER)),
-        wait: LOOK,
+    let count = delay_min_ms.div_ceil(spacing_ms.max(1));
+    VerificationBatch {
+        count: u32::try_from(count).map_or(BATCH_MAX, |count| count.min(BATCH_MAX)),
+        delay: DELAY_MIN,
     }
 }
 
-/// From how many archives on [`pace`] stays the same, each coming `every` so often: more need not be counted.
-pub fn most_archives(every: Duration) -> u64 {
-    let most = every.as_millis() * u128::from(TOGETHER) / (2 * LOOK.as_millis());
-    u64::try_from(most).map_or(u64::MAX, |most| most.saturating_add(1))
+/// Returns the number of archives above which [`next_batch`] no longer changes, so that a caller
+/// can stop counting there.
+pub fn archive_count_cap(interval: Duration) -> u64 {
+    let cap = interval.as_millis() * u128::from(BATCH_MAX) / (2 * DELAY_MIN.as_millis());
+    u64::try_from(cap).map_or(u64::MAX, |cap| cap.saturating_add(1))
 }
 
 #[cfg(test)]
@@ -50,9 +62,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn verifications_are_spread_over_half_of_the_time_that_there_is() {
+    fn verifications_are_spread_over_half_the_interval() {
         let month = Duration::from_secs(30 * 86_400);
-        for (archives, count, wait_seconds) in [
+        for (archives, count, delay_seconds) in [
             (0, 1, 3600),
             (1, 1, 3600),
             (720, 1, 1800),
@@ -61,21 +73,22 @@ mod tests {
             (1_000_000, 10, 60),
             (u64::MAX, 10, 60),
         ] {
-            let expected = Pace {
+            let expected = VerificationBatch {
                 count,
-                wait: Duration::from_secs(wait_seconds),
+                delay: Duration::from_secs(delay_seconds),
             };
-            assert_eq!(pace(archives, month), expected, "{archives}");
+            assert_eq!(next_batch(archives, month), expected, "{archives}");
         }
     }
 
     #[test]
-    fn more_archives_than_need_be_counted_make_no_difference() {
+    fn archives_above_the_cap_do_not_change_the_batch() {
         for seconds in [1, 59, 60, 61, 86_400, 30 * 86_400, 3650 * 86_400] {
-            let every = Duration::from_secs(seconds);
-            let most = most_archives(every);
-            assert_eq!(pace(most, every), pace(u64::MAX, every), "{seconds} s");
+            let interval = Duration::from_secs(seconds);
+            let cap = archive_count_cap(interval);
+            let uncapped = next_batch(u64::MAX, interval);
+            assert_eq!(next_batch(cap, interval), uncapped, "{seconds} s");
         }
-        assert_eq!(most_archives(Duration::from_secs(30 * 86_400)), 216_001);
+        assert_eq!(archive_count_cap(Duration::from_secs(30 * 86_400)), 216_001);
     }
 }

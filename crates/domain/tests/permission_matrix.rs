@@ -5,8 +5,8 @@ use std::fmt::Write;
 
 use chrono::DateTime;
 use holdfast_domain::access::Action;
-use holdfast_domain::backup::{BackupNotes, Completed, Purpose};
-use holdfast_domain::limit::{Allowance, Load, Throttle, check_create, check_idle};
+use holdfast_domain::backup::{BackupNotes, BackupOperation, CompletedBackup};
+use holdfast_domain::limit::{CreateLimits, ServerLoad, Throttle, check_create, check_idle};
 use holdfast_domain::{
     Backup, BackupId, BackupState, DiskName, JobKind, Permission, ServerAccess, ServerId,
     ServerState,
@@ -48,7 +48,7 @@ fn each_standing_may_do_exactly_what_it_was_given() {
 #[test]
 fn each_state_of_a_backup_and_its_server_allows_exactly_this() {
     let at = DateTime::from_timestamp(0, 0).unwrap();
-    let completed = BackupState::Completed(Completed {
+    let completed = BackupState::Completed(CompletedBackup {
         at,
         sha256: [0; 32],
         size_bytes: 1,
@@ -85,7 +85,9 @@ fn each_state_of_a_backup_and_its_server_allows_exactly_this() {
             };
             let locked = if is_locked { "locked" } else { "" };
             let delete = backup.check_delete();
-            let download = backup.check_completed(Purpose::Download).map(|_| ());
+            let download = backup
+                .check_completed(BackupOperation::Download)
+                .map(|_| ());
             writeln!(
                 table,
                 "{name:12}{locked:8} delete {delete:?}, download, restore, lock {download:?}"
@@ -102,13 +104,13 @@ fn each_state_of_a_backup_and_its_server_allows_exactly_this() {
     ];
     for state in ServerState::ALL {
         for job in unfinished {
-            let load = Load {
+            let load = ServerLoad {
                 state,
                 unfinished: job,
-                kept: 0,
+                backups: 0,
                 rotatable: 0,
                 archived_bytes: 0,
-                recent: 0,
+                recent_backups: 0,
             };
             let throttle = Throttle {
                 count: 0,
@@ -116,7 +118,7 @@ fn each_state_of_a_backup_and_its_server_allows_exactly_this() {
             };
             let create = check_create(
                 &load,
-                &Allowance {
+                &CreateLimits {
                     backups: 1,
                     throttle,
                     rotate: false,

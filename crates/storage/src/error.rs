@@ -2,7 +2,7 @@
 
 use std::io;
 
-use holdfast_domain::report::chain;
+use holdfast_domain::error_chain::chain;
 
 /// What lies behind an error: the system's word, or a server's.
 type Source = Box<dyn std::error::Error + Send + Sync>;

@@ -9,7 +9,7 @@ use tracing::Span;
 
 use holdfast_db::Database;
 use holdfast_db::jobs::ConcurrencyLimits;
-use holdfast_domain::retention::Policy;
+use holdfast_domain::retention::RetentionPolicy;
 use holdfast_domain::{DirectoryRules, DiskName, NodeName, TraceParent};
 use holdfast_storage::Disks;
 
@@ -81,7 +81,7 @@ pub struct WorkerOptions {
 #[derive(Clone, Copy, Debug)]
 pub struct MaintenanceOptions {
     /// How long backups stay.
-    pub policy: Policy,
+    pub policy: RetentionPolicy,
     /// How many backups a server may have that says nothing of its own.
     pub backups_per_server: u32,
     /// How often what takes little is done.

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use holdfast_db::{jobs, maintenance};
 use holdfast_domain::JobState;
-use holdfast_domain::report::chain;
+use holdfast_domain::error_chain::chain;
 use serde_json::json;
 
 use crate::context::Context;

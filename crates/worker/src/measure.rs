@@ -18,7 +18,7 @@ pub async fn measure(rules: DirectoryRules, server: Server, patterns: Vec<String
     let watched = Arc::clone(&control);
     let counting = tokio::task::spawn_blocking(move || {
         let directory =
-            server_directory::resolve(&rules, &server.directory, server.placed_by).ok()?;
+            server_directory::resolve(&rules, &server.directory, server.directory_set_by).ok()?;
         let lines = match patterns.is_empty() {
             true => holdfast_archive::read_pteroignore(&directory).ok()?.lines,
             false => patterns,

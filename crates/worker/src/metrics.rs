@@ -12,7 +12,7 @@ use prometheus_client::registry::Registry;
 
 use holdfast_db::jobs::Rescued;
 use holdfast_domain::JobKind;
-use holdfast_domain::backup::Completed;
+use holdfast_domain::backup::CompletedBackup;
 
 use crate::outcome::Reason;
 
@@ -202,7 +202,7 @@ impl WorkerMetrics {
     }
 
     /// A backup is stored, for which so many bytes were read.
-    pub(crate) fn stored(&self, completed: &Completed, source_bytes: u64) {
+    pub(crate) fn stored(&self, completed: &CompletedBackup, source_bytes: u64) {
         self.source_bytes.inc_by(source_bytes);
         self.archive_bytes.inc_by(completed.size_bytes);
         self.notes.inc_by(completed.notes.count);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use holdfast_db::Error;
-use holdfast_domain::report::chain;
+use holdfast_domain::error_chain::chain;
 
 /// How often it is told that the database is still away.
 const REMIND: Duration = Duration::from_secs(60);

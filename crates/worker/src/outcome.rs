@@ -3,8 +3,8 @@
 use std::fmt;
 
 use holdfast_db::jobs::JobFailure;
-use holdfast_domain::backup::Completed;
-use holdfast_domain::report::chain;
+use holdfast_domain::backup::CompletedBackup;
+use holdfast_domain::error_chain::chain;
 
 use crate::verify_archive::ArchiveVerdict;
 
@@ -12,7 +12,7 @@ use crate::verify_archive::ArchiveVerdict;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Done {
     /// Stored an archive.
-    Created(Completed),
+    Created(CompletedBackup),
     /// Put the server's files back.
     Restored,
     /// Removed the archives.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use holdfast_domain::ServerId;
-use holdfast_domain::report::chain;
+use holdfast_domain::error_chain::chain;
 
 pub use self::command::CommandPower;
 pub use self::docker::DockerPower;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use holdfast_db::workers::{self, WorkerRegistration};
 
 use crate::context::Context;
-use holdfast_domain::report::chain;
+use holdfast_domain::error_chain::chain;
 
 /// How long disks may take to say how much is free; one that hangs must not hold up maintenance.
 const ASK: Duration = Duration::from_secs(2);

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use holdfast_db::retention::{self as rows, RetentionBackup, RetentionServer};
 use holdfast_db::{Database, Error, Transaction};
-use holdfast_domain::retention::{Policy, RetentionVerdict, decide};
+use holdfast_domain::retention::{RetentionPolicy, RetentionVerdict, decide};
 use holdfast_domain::{DiskName, JobId, NodeName, ServerId};
 
 use crate::context::Context;
@@ -21,7 +21,7 @@ const DELETIONS: usize = 200;
 #[derive(Clone, Debug)]
 pub struct RetentionRun {
     /// What holds for servers that say nothing of their own.
-    pub policy: Policy,
+    pub policy: RetentionPolicy,
     /// How many backups such a server may have.
     pub backups_per_server: u32,
     /// The disks that any node reaches; a folder is reached by its own node alone.
@@ -100,7 +100,7 @@ fn judge(
     let rotate_to = server.rotate.then_some(limit);
     let policy = keeping
         .policy
-        .of_server(server.days, server.rules, rotate_to);
+        .for_server(server.days, server.rules, rotate_to);
     let mut by_id: BTreeMap<_, RetentionBackup> = backups
         .into_iter()
         .map(|backup| (backup.candidate.id, backup))
@@ -165,7 +165,7 @@ pub(crate) async fn rotate(
 ) -> Result<(), Error> {
     let mut keeping = RetentionRun::of(context);
     // Age is another matter, and another time.
-    keeping.policy = Policy::default();
+    keeping.policy = RetentionPolicy::default();
     let always = RetentionServer {
         days: None,
         ..server.clone()

@@ -110,14 +110,14 @@ async fn take_jobs(
         let busy = working.len() + spare.available_permits();
         let free = (context.options.concurrency + SPARE_HANDS).saturating_sub(busy);
         if free > 0 {
-            for claim in claim(context, WorkerSlot::Main, free).await {
+            for claim in claim(context, WorkerSlot::Normal, free).await {
                 let span = span(context, &claim);
                 let handled = handle(Arc::clone(context), claim, leaving.clone());
                 working.spawn(handled.instrument(span));
             }
         }
         if let Ok(hand) = Arc::clone(&spare).try_acquire_owned()
-            && let Some(claim) = claim(context, WorkerSlot::Spare, 1).await.pop()
+            && let Some(claim) = claim(context, WorkerSlot::LowPriority, 1).await.pop()
         {
             let span = span(context, &claim);
             let done = handle(Arc::clone(context), claim, leaving.clone());

@@ -6,7 +6,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use holdfast_domain::place::DirectoryRefused;
+use holdfast_domain::server_directory::DirectoryRefused;
 use holdfast_domain::{DirectoryRules, DirectorySetBy, Server};
 
 use crate::context::Context;
@@ -40,7 +40,7 @@ pub(crate) fn resolve(
     directory: &Path,
     placed_by: DirectorySetBy,
 ) -> Result<PathBuf, Misplaced> {
-    if rules.is_free(placed_by) {
+    if rules.allows_any_root(placed_by) {
         return Ok(directory.to_owned());
     }
     let real = real_path(directory).map_err(|source| Misplaced::Unresolved {
@@ -92,12 +92,12 @@ fn real_path(directory: &Path) -> io::Result<PathBuf> {
 /// Does so for a job, off the runtime.
 pub(crate) async fn of_server(context: &Context, server: &Server) -> Result<PathBuf, NotDone> {
     let rules = context.options.places.clone();
-    let (directory, placed_by) = (server.directory.clone(), server.placed_by);
+    let (directory, placed_by) = (server.directory.clone(), server.directory_set_by);
     tokio::task::spawn_blocking(move || resolve(&rules, &directory, placed_by))
         .await
         .map_err(|error| NotDone::panicked(&error))?
         .map_err(|misplaced| {
-            let detail = holdfast_domain::report::chain(&misplaced);
+            let detail = holdfast_domain::error_chain::chain(&misplaced);
             match misplaced {
                 Misplaced::Refused { .. } => NotDone::terminal(
                     "The server's directory does not lie where its node allows servers to be. \

@@ -12,12 +12,12 @@ use serde_json::{Value, json};
 use holdfast_db::jobs::{self, Claim, JobFailure};
 use holdfast_db::{Error, Transaction, activity, backups, retention, servers};
 use holdfast_domain::activity::{ActivityEvent, DeleteArgs, RequestOrigin};
-use holdfast_domain::backup::{self, Completed};
+use holdfast_domain::backup::{self, CompletedBackup};
 use holdfast_domain::{BackupState, JobKind, retry};
 use holdfast_storage::{ArchiveKey, StorageKey};
 
 use crate::context::Context;
-use holdfast_domain::report::chain;
+use holdfast_domain::error_chain::chain;
 
 use crate::lease::Work;
 use crate::metrics::Outcome;
@@ -142,7 +142,11 @@ async fn settle_done(context: &Context, work: &Work, done: &Done) -> Result<(), 
 
 /// Removes the archive of an attempt whose claim no longer holds, unless it was this very archive
 /// that was recorded and only the answer was lost.
-async fn drop_orphan(context: &Context, claim: &Claim, completed: &Completed) -> Result<(), Error> {
+async fn drop_orphan(
+    context: &Context,
+    claim: &Claim,
+    completed: &CompletedBackup,
+) -> Result<(), Error> {
     let backup = backups::find(&context.database, claim.server, claim.backup).await?;
     if let Some(backup) = &backup
         && let BackupState::Completed(recorded) = &backup.state
@@ -234,7 +238,7 @@ async fn cancel(context: &Context, claim: &Claim, by: &str) -> Result<(), Error>
         return Ok(());
     }
     if claim.kind == JobKind::CreateBackup {
-        let sentence = backup::cancelled_sentence(by);
+        let sentence = backup::cancelled_message(by);
         backups::fail(&mut transaction, claim.backup, &sentence).await?;
     }
     transaction.commit().await?;

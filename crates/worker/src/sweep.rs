@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use holdfast_db::{Database, LeaderLock, LockTimeout};
 use holdfast_domain::NodeName;
-use holdfast_domain::report::chain;
+use holdfast_domain::error_chain::chain;
 use holdfast_storage::Disk;
 
 /// How many findings are told one by one; all are counted.

@@ -14,8 +14,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use holdfast_archive::{Control, Expected, VerifySummary};
-use holdfast_domain::backup::Completed;
-use holdfast_domain::report::chain;
+use holdfast_domain::backup::CompletedBackup;
+use holdfast_domain::error_chain::chain;
 use holdfast_storage::{ArchiveKey, Disk, Manifest, StorageKey};
 
 /// How many pieces of an object may wait for the engine.
@@ -60,7 +60,7 @@ pub struct ArchiveCheck<'a> {
     /// What it is.
     pub key: ArchiveKey,
     /// What was stored.
-    pub completed: &'a Completed,
+    pub completed: &'a CompletedBackup,
     /// Counts bytes of the archive, and stops the engine.
     pub control: &'a Arc<Control>,
     /// Stops the reading.

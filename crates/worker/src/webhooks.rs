@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use holdfast_db::webhooks::{self, ClaimedWebhook, Delivery};
 use holdfast_db::{Error, events};
-use holdfast_domain::report::chain;
+use holdfast_domain::error_chain::chain;
 use holdfast_domain::retry;
 
 pub use self::send::{SendError, WebhookResponse, WebhookSender};
@@ -179,13 +179,13 @@ async fn deliver(
         tracing::warn!(webhook = %claimed.id, notice = %notice.id, attempt, error = why, "gave up telling a webhook");
         webhooks::give_up(database, claimed, notice, &why).await?
     } else {
-        let wait = retry::redelivery(attempt, (context.jitter)());
+        let wait = retry::redelivery_delay(attempt, (context.jitter)());
         tracing::debug!(webhook = %claimed.id, notice = %notice.id, attempt, error = why, "a webhook could not be told");
         webhooks::failed(database, claimed, notice, &why, wait).await?
     };
     if !is_reached {
         let failures = claimed.failures.saturating_add(1);
-        let wait = retry::redelivery(failures, (context.jitter)()).min(PAUSE_MAX);
+        let wait = retry::redelivery_delay(failures, (context.jitter)()).min(PAUSE_MAX);
         webhooks::pause(database, claimed, wait).await?;
     }
     Ok(ours && is_reached)

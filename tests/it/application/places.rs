@@ -54,7 +54,7 @@ async fn only_directories_below_a_root_are_accepted() {
     assert_eq!(panel.get(&path).await.attributes(), server);
     let text = panel.patch(&path, json!({ "dir": "/etc" })).await.json();
     let text = &text["errors"][0]["detail"];
-    assert_eq!(text, "The dir lies in none of the folders of worker.roots.");
+    assert_eq!(text, "The dir is not below a folder of worker.roots.");
     hosting.app.stop().await;
 }
 

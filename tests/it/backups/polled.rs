@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use holdfast_db::jobs::{self, Claim, ClaimRequest, ConcurrencyLimits, JobFailure, NewJob};
 use holdfast_db::{Database, backups, servers};
-use holdfast_domain::backup::{BackupNotes, Completed};
-use holdfast_domain::job::{BackupsFate, DeleteServerArgs, Phase, WorkerSlot};
+use holdfast_domain::backup::{BackupNotes, CompletedBackup};
+use holdfast_domain::job::{DeleteServerArgs, Phase, ServerBackupsAction, WorkerSlot};
 use holdfast_domain::{BackupId, BackupName, JobKind, JobProgress, NodeName};
 
 use crate::support::app::App;
@@ -83,7 +83,7 @@ impl Polled {
             node: &node,
             worker: "w",
             lease: LEASE,
-            slot: WorkerSlot::Main,
+            slot: WorkerSlot::Normal,
             count: 9,
             limits: &ConcurrencyLimits::default(),
         };
@@ -107,7 +107,7 @@ impl Polled {
         let mut transaction = self.database().begin().await.unwrap();
         assert!(jobs::complete(&mut transaction, claim).await.unwrap());
         if claim.kind == JobKind::CreateBackup {
-            let completed = Completed {
+            let completed = CompletedBackup {
                 at: chrono::Utc::now(),
                 sha256: [7; 32],
                 size_bytes: 5,
@@ -245,7 +245,7 @@ async fn a_list_shows_every_final_state_at_once() {
     // Deletes the server itself, which is then registered again with its old UUID.
     let server = polled.app.server.clone();
     let keep = DeleteServerArgs {
-        backups: BackupsFate::Keep,
+        backups: ServerBackupsAction::Keep,
     };
     let begun = given::changed(polled.database(), async |change| {
         servers::begin_deletion(change, &server, keep).await

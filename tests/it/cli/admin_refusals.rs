@@ -59,7 +59,7 @@ async fn refusals_are_one_line_with_advice() {
         ),
         (
             &[&server[..], &["--dir", backups]].concat(),
-            "shares its place",
+            "overlaps the folder of disk",
         ),
         (
             &[&server[..], &["--dir", "relative", "--node", "other"]].concat(),

@@ -15,7 +15,7 @@ async fn a_waiter_for_a_servers_lock_sees_its_current_load() {
     let server = fixture.server().await;
     let mut first = fixture.database.begin().await.unwrap();
     let load = servers::lock(&mut first, server, 600).await.unwrap();
-    assert_eq!((load.unfinished, load.kept), (None, 0));
+    assert_eq!((load.unfinished, load.backups), (None, 0));
     let waiting = async {
         let mut second = fixture.database.begin().await.unwrap();
         servers::lock(&mut second, server, 600).await.unwrap()
@@ -46,7 +46,7 @@ async fn a_waiter_for_a_servers_lock_sees_its_current_load() {
     };
     let (load, ()) = tokio::join!(waiting, creating);
     assert_eq!(
-        (load.unfinished, load.kept),
+        (load.unfinished, load.backups),
         (Some(JobKind::CreateBackup), 1)
     );
     let mut transaction = fixture.database.begin().await.unwrap();

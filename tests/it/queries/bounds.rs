@@ -37,7 +37,7 @@ impl Fixture {
             node: &node,
             worker: "w",
             lease: LEASE,
-            slot: WorkerSlot::Main,
+            slot: WorkerSlot::Normal,
             count,
             limits: bounds,
         };

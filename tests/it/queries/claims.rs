@@ -25,7 +25,7 @@ async fn jobs_of_the_node_are_claimed_by_priority_and_then_by_age() {
     fixture.raw.query(&elsewhere).await;
     let mut claimed = Vec::new();
     for _ in 0..4 {
-        let claims = claim_jobs(&fixture.database, "w", WorkerSlot::Main, 1).await;
+        let claims = claim_jobs(&fixture.database, "w", WorkerSlot::Normal, 1).await;
         claimed.extend(claims.iter().map(|claim| claim.id));
     }
     assert_eq!(claimed, [made[2], made[1], made[3]]);
@@ -42,9 +42,9 @@ async fn low_priority_jobs_are_claimed_only_by_separate_slots() {
     let ids = |claims: Vec<jobs::Claim>| claims.iter().map(|claim| claim.id).collect::<Vec<_>>();
     let database = &fixture.database;
     for (expected_spare, expected_main) in [(vec![spare], vec![main]), (vec![], vec![])] {
-        let claimed = claim_jobs(database, "w", WorkerSlot::Spare, 9).await;
+        let claimed = claim_jobs(database, "w", WorkerSlot::LowPriority, 9).await;
         assert_eq!(ids(claimed), expected_spare);
-        let claimed = claim_jobs(database, "w", WorkerSlot::Main, 9).await;
+        let claimed = claim_jobs(database, "w", WorkerSlot::Normal, 9).await;
         assert_eq!(ids(claimed), expected_main);
     }
     fixture.end().await;
@@ -63,7 +63,7 @@ async fn no_job_is_claimed_twice_by_simultaneous_claims() {
                 let mut all = Vec::new();
                 loop {
                     let worker = format!("w{n}");
-                    let claims = claim_jobs(&database, &worker, WorkerSlot::Main, 2).await;
+                    let claims = claim_jobs(&database, &worker, WorkerSlot::Normal, 2).await;
                     if claims.is_empty() {
                         return all;
                     }
@@ -99,7 +99,7 @@ async fn a_job_that_another_transaction_holds_is_skipped() {
             (fixture.raw.number(watching).await == 1).then_some(())
         })
         .await;
-        let claiming = claim_jobs(&fixture.database, "w", WorkerSlot::Main, 5);
+        let claiming = claim_jobs(&fixture.database, "w", WorkerSlot::Normal, 5);
         let claims = tokio::time::timeout(Duration::from_secs(30), claiming).await;
         let claims = claims.expect("it waited for the lock");
         let ids: Vec<JobId> = claims.iter().map(|claim| claim.id).collect();

@@ -155,7 +155,7 @@ async fn a_failed_job_waits_for_its_time_and_is_then_promoted() {
     jobs::promote(&fixture.database).await.unwrap();
     let scheduled = (JobState::Scheduled, Some("It rained.".to_owned()));
     assert_eq!(fixture.state(job).await, scheduled);
-    let claims = claim_jobs(&fixture.database, "w", WorkerSlot::Main, 1).await;
+    let claims = claim_jobs(&fixture.database, "w", WorkerSlot::Normal, 1).await;
     assert_eq!(claims, []);
     let waits = "SELECT round(extract(epoch FROM scheduled_at - now()) / 60)::int FROM jobs";
     assert_eq!(fixture.raw.number(waits).await, 60);

@@ -195,7 +195,7 @@ async fn no_query_that_is_repeated_reads_a_whole_table() {
         let mut transaction = database.begin().await.unwrap();
         let load = servers::lock(&mut transaction, small, 600).await.unwrap();
         assert_eq!(
-            (load.kept, load.unfinished),
+            (load.backups, load.unfinished),
             (5, Some(JobKind::CreateBackup))
         );
     })
@@ -271,7 +271,7 @@ async fn no_query_that_is_repeated_reads_a_whole_table() {
         &raw,
         "a claim of what can wait, and its end",
         async |database| {
-            let claims = claim_jobs(database, "w", WorkerSlot::Spare, 1).await;
+            let claims = claim_jobs(database, "w", WorkerSlot::LowPriority, 1).await;
             let mut transaction = database.begin().await.unwrap();
             let end = VerificationEnd {
                 state: VerificationState::Passed,
@@ -343,7 +343,7 @@ async fn no_query_that_is_repeated_reads_a_whole_table() {
     let available = "SELECT count(*) FROM jobs WHERE state = 'available'";
     assert_eq!(raw.number(available).await, 30);
     walks_an_index(&raw, "claim and heartbeat", async |database| {
-        let claims = claim_jobs(database, "w", WorkerSlot::Main, 5).await;
+        let claims = claim_jobs(database, "w", WorkerSlot::Normal, 5).await;
         for claim in &claims {
             let lease = Duration::from_secs(60);
             jobs::heartbeat(database, claim, lease, None).await.unwrap();

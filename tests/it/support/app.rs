@@ -344,7 +344,7 @@ async fn make_server(database: &Database, owner: UserId, directory: &Path) -> Se
         name: "Survival".to_owned(),
         directory: directory.to_owned(),
         node: NodeName::parse("local").unwrap(),
-        placed_by: DirectorySetBy::Admin,
+        directory_set_by: DirectorySetBy::Admin,
         disk: None,
         state: ServerState::Normal,
         limits: ServerLimits::default(),

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use holdfast_db::Database;
-use holdfast_domain::report::chain;
+use holdfast_domain::error_chain::chain;
 
 use super::postgres::{self, Postgres};
 

@@ -139,7 +139,7 @@ async fn contained() -> String {
     let container = holdfast_postgres::ContainedPostgres::start("postgres", tag.unwrap());
     let container = match container.await {
         Ok(container) => container,
-        Err(error) => panic!("{}", holdfast_domain::report::chain(&error)),
+        Err(error) => panic!("{}", holdfast_domain::error_chain::chain(&error)),
     };
     super::eventually("Postgres answers", async || {
         ask(&container.url("postgres"), "SELECT 1").await.ok()

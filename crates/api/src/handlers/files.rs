@@ -13,12 +13,12 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use holdfast_db::request_lookup::RequestKey;
 use holdfast_domain::access::Action;
-use holdfast_domain::backup::Purpose;
+use holdfast_domain::backup::BackupOperation;
 use holdfast_domain::key::KeyIdentifier;
 use holdfast_domain::{Backup, ServerRef};
 use holdfast_storage::{ArchiveKey, Disk, StorageKey};
 
-use holdfast_domain::report::chain;
+use holdfast_domain::error_chain::chain;
 
 use crate::download_token::Claims;
 use crate::error::ApiError;
@@ -46,7 +46,7 @@ pub(crate) async fn download(
         .check(&token(request.query_string())?, (state.now)())?;
     let backup = load(&state, &claims).await?;
     let completed = backup
-        .check_completed(Purpose::Download)
+        .check_completed(BackupOperation::Download)
         .map_err(|_| ApiError::NotFound)?;
     let key = ArchiveKey {
         server: backup.server,

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use serde_json::{Map, Value, json};
 
 use crate::state::ApiState;
-use holdfast_domain::report::chain;
+use holdfast_domain::error_chain::chain;
 
 /// How long a disk may take to say that it is well.
 const ASK: Duration = Duration::from_secs(5);

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use holdfast_db::Database;
 use holdfast_db::metrics::{self, MetricsSnapshot};
-use holdfast_domain::report::chain;
+use holdfast_domain::error_chain::chain;
 use holdfast_domain::{JobKind, JobState};
 
 use super::gauges;

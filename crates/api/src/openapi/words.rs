@@ -3,7 +3,7 @@
 use utoipa::openapi::schema::{ArrayBuilder, Object, ObjectBuilder, Type};
 use utoipa::openapi::{Array, RefOr, Schema};
 
-use holdfast_domain::job::BackupsFate;
+use holdfast_domain::job::ServerBackupsAction;
 use holdfast_domain::key::KeyKind;
 use holdfast_domain::{JobKind, JobState, Permission, Profile, ServerState};
 
@@ -34,7 +34,7 @@ pub(crate) fn job_state() -> Object {
 
 /// What becomes of a deleted server's archives.
 pub(crate) fn backups_fate() -> Object {
-    one_of(BackupsFate::ALL.map(BackupsFate::as_str))
+    one_of(ServerBackupsAction::ALL.map(ServerBackupsAction::as_str))
 }
 
 /// What a subuser may do.

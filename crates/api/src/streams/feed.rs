@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use holdfast_db::events;
 use holdfast_domain::ServerId;
 use holdfast_domain::access::Action;
-use holdfast_domain::report::chain;
+use holdfast_domain::error_chain::chain;
 
 use super::frame::Frame;
 use super::{BATCH, Seat};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use holdfast_db::{Database, maintenance};
-use holdfast_domain::report::chain;
+use holdfast_domain::error_chain::chain;
 use holdfast_domain::{DirectoryRules, DiskName, NodeName};
 use holdfast_storage::{Disk, Disks, GcsOptions, S3Options};
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use holdfast_domain::retention::{KeepRules, Policy};
+use holdfast_domain::retention::{KeepRules, RetentionPolicy};
 
 use super::MaintenanceSettings;
 use super::values::Reader;
@@ -14,15 +14,15 @@ const DAY: u64 = 24 * 3600;
 
 // Each function first reads everything, so that every problem is noted, and only then gives up.
 impl Reader {
-    pub(super) fn retention(&mut self) -> Option<Policy> {
+    pub(super) fn retention(&mut self) -> Option<RetentionPolicy> {
         let days = self.number("retention.days", 0..=DAYS_MAX);
         let within_days = self.number("retention.keep_within_days", 0..=DAYS_MAX);
         let [last, hourly, daily, weekly, monthly] =
             ["last", "hourly", "daily", "weekly", "monthly"]
                 .map(|rule| self.number(&format!("retention.keep_{rule}"), 0..=100_000));
-        Some(Policy {
+        Some(RetentionPolicy {
             days: days?,
-            thinning: KeepRules {
+            keep_rules: KeepRules {
                 within_days: within_days?,
                 last: last?,
                 hourly: hourly?,

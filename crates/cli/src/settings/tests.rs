@@ -55,7 +55,7 @@ fn the_defaults_are_settings() {
     let bounds = (settings.limits.jobs_per_node, settings.limits.jobs_per_disk);
     assert_eq!(bounds, (0, 0));
     assert_eq!(settings.retention.days, 90);
-    assert!(!settings.retention.thinning.is_on());
+    assert!(!settings.retention.keep_rules.is_on());
     assert_eq!(settings.maintenance.orphan_age, Duration::from_secs(86_400));
     assert_eq!(settings.worker.lease, Duration::from_secs(30));
     assert_eq!(settings.worker.read_limit_bytes_per_second, None);

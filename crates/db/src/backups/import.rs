@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use holdfast_domain::backup::Completed;
+use holdfast_domain::backup::CompletedBackup;
 use holdfast_domain::{Backup, BackupId, BackupName, DiskName, NodeName, ServerId};
 
 use super::{Row, select_backups_of};
@@ -34,7 +34,7 @@ pub struct ImportedBackup<'a> {
     /// When it was asked for.
     pub created_at: DateTime<Utc>,
     /// What is known of its archive.
-    pub completed: &'a Completed,
+    pub completed: &'a CompletedBackup,
 }
 
 /// Says which of some backups the database knows.

@@ -4,7 +4,9 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
-use holdfast_domain::backup::{BackupNotes, Completed, Restore, Verification, VerificationState};
+use holdfast_domain::backup::{
+    BackupNotes, CompletedBackup, Restore, Verification, VerificationState,
+};
 use holdfast_domain::job::{JobProgress, Phase};
 use holdfast_domain::{Backup, BackupId, BackupState, DiskName, JobState, NodeName, ServerId};
 
@@ -88,7 +90,7 @@ fn state(row: &Row) -> Result<BackupState, Error> {
     let unreadable = || Error::unreadable("backup state", &row.state);
     Ok(match row.state.as_str() {
         "creating" => BackupState::Creating,
-        "completed" => BackupState::Completed(Completed {
+        "completed" => BackupState::Completed(CompletedBackup {
             at: row.completed_at.ok_or_else(unreadable)?,
             sha256: row
                 .sha256
@@ -135,7 +137,7 @@ fn verification(row: &Row) -> Result<Option<Verification>, Error> {
             },
             started_at: row.verify_started_at,
             finished_at: None,
-            sentence: None,
+            message: None,
         }));
     }
     let Some(text) = &row.verification else {
@@ -146,6 +148,6 @@ fn verification(row: &Row) -> Result<Option<Verification>, Error> {
             .ok_or_else(|| Error::unreadable("state of a verification", text))?,
         started_at: row.verification_started_at,
         finished_at: row.verification_finished_at,
-        sentence: row.verification_sentence.clone(),
+        message: row.verification_sentence.clone(),
     }))
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use holdfast_domain::activity::VerifyArgs;
 use holdfast_domain::backup::VerificationState;
-use holdfast_domain::job::PRIORITY_OF_SCHEDULED_VERIFICATION;
-use holdfast_domain::verification::{most_archives, pace};
+use holdfast_domain::job::SCHEDULED_VERIFICATION_PRIORITY;
+use holdfast_domain::verification::{archive_count_cap, next_batch};
 use holdfast_domain::{BackupId, DiskName, JobId, JobKind, NodeName};
 
 use crate::error::Error;
@@ -107,7 +107,10 @@ pub async fn schedule_verifications(
     if !is_time(database, place).await? {
         return Ok(None);
     }
-    let pace = pace(count(database, place, most_archives(every)).await?, every);
+    let batch = next_batch(
+        count(database, place, archive_count_cap(every)).await?,
+        every,
+    );
     let unfinished = sqlx::query_scalar!(
         r#"SELECT count(*) AS "count!" FROM (
                SELECT 1 FROM jobs WHERE kind = 'verify_backup' AND state IN ('available', 'scheduled', 'running')
@@ -118,13 +121,13 @@ pub async fn schedule_verifications(
     )
     .fetch_one(database.pool())
     .await?;
-    let count = i64::from(pace.count).min(UNFINISHED_MAX - unfinished);
+    let count = i64::from(batch.count).min(UNFINISHED_MAX - unfinished);
     let begun = enqueue(database, place, node, every, count).await?;
     sqlx::query!(
         "UPDATE verification_schedules SET next_at = now() + make_interval(secs => $2)
          WHERE location = $1",
         name(place),
-        pace.wait.as_secs_f64(),
+        batch.delay.as_secs_f64(),
     )
     .execute(database.pool())
     .await?;
@@ -223,7 +226,7 @@ macro_rules! enqueue_due {
             $every,
             $count,
             i32::try_from(VERIFY_ATTEMPTS).unwrap_or(i32::MAX),
-            PRIORITY_OF_SCHEDULED_VERIFICATION,
+            SCHEDULED_VERIFICATION_PRIORITY,
             AVAILABLE
             $(, $argument)*
         )

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use holdfast_domain::job::WorkerSlot;
 use holdfast_domain::{
-    BackupId, DiskName, JobId, JobKind, NodeName, RequestId, ServerId, Trace, TraceParent,
+    BackupId, DiskName, JobId, JobKind, NodeName, RequestId, ServerId, TraceContext, TraceParent,
 };
 
 use crate::error::Error;
@@ -71,7 +71,7 @@ pub struct Claim {
     /// The worker that holds it.
     pub worker: String,
     /// The request that created the job, if there was one.
-    pub trace: Option<Trace>,
+    pub trace: Option<TraceContext>,
 }
 
 /// Claims jobs for a worker: highest priority first, then oldest. Each belongs to the worker until its
@@ -228,7 +228,7 @@ impl ClaimedRow {
             attempt: self.attempt.unsigned_abs(),
             max_attempts: self.max_attempts.unsigned_abs(),
             worker: worker.to_owned(),
-            trace: request.map(|request| Trace { request, parent }),
+            trace: request.map(|request| TraceContext { request, parent }),
         })
     }
 }

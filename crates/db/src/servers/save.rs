@@ -44,7 +44,7 @@ pub async fn save(change: &mut Change, server: &Server) -> Result<(), Error> {
         limits.quota_bytes.map(|n| i64::try_from(n).unwrap_or(i64::MAX)),
         limits.retention_days.map(|n| i32::try_from(n).unwrap_or(i32::MAX)),
         server.created_at,
-        server.placed_by.as_str(),
+        server.directory_set_by.as_str(),
         limits.rotate,
         limits.keep.map(|rules| rules.to_string()),
     )

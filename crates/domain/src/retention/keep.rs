@@ -1,17 +1,18 @@
-//! Rules that thin backups out, as one text: `last=3,daily=7,monthly=12`.
+//! Keep rules as text: `last=3,daily=7,monthly=12`.
 
 use std::fmt;
 
 use super::KeepRules;
 
-/// The greatest number of a rule.
-const MAX: u32 = i32::MAX.unsigned_abs();
+/// The maximum number in a rule.
+const NUMBER_MAX: u32 = i32::MAX.unsigned_abs();
 
 impl KeepRules {
-    /// How they are written, for people.
-    pub const FORM: &'static str = "some of within=DAYS, last=N, hourly=N, daily=N, weekly=N and monthly=N, separated by commas, each at least 1";
+    /// The format of the text, for error messages.
+    pub const FORMAT: &'static str = "some of within=DAYS, last=N, hourly=N, daily=N, weekly=N \
+                                      and monthly=N, separated by commas, each at least 1";
 
-    /// Reads rules. There has to be one at least, each once, none of 0.
+    /// Parses rules: at least one, each at most once, each number at least 1.
     pub fn parse(text: &str) -> Option<Self> {
         let mut rules = Self::default();
         for rule in text.split(',') {
@@ -20,17 +21,20 @@ impl KeepRules {
             if !number.bytes().all(|digit| digit.is_ascii_digit()) {
                 return None;
             }
-            let number = number.parse().ok().filter(|n| (1..=MAX).contains(n))?;
-            let place = rules.place(name.trim())?;
-            if *place != 0 {
+            let number = number
+                .parse()
+                .ok()
+                .filter(|n| (1..=NUMBER_MAX).contains(n))?;
+            let field = rules.field_mut(name.trim())?;
+            if *field != 0 {
                 return None;
             }
-            *place = number;
+            *field = number;
         }
         Some(rules)
     }
 
-    fn place(&mut self, name: &str) -> Option<&mut u32> {
+    fn field_mut(&mut self, name: &str) -> Option<&mut u32> {
         match name {
             "within" => Some(&mut self.within_days),
             "last" => Some(&mut self.last),

@@ -11,22 +11,22 @@ fn now() -> DateTime<Utc> {
 }
 
 /// The backup of a line such as `2026-07-01T10:00:00Z locked`, numbered from the top.
-fn candidate(number: usize, line: &str) -> Candidate {
+fn candidate(number: usize, line: &str) -> RetentionCandidate {
     let mut words = line.split_whitespace();
     let created_at = words.next().expect("a time").parse().expect("a time");
     let words: Vec<&str> = words.collect();
     let has = |word| words.contains(&word);
-    let outcome = match () {
+    let state = match () {
         () if has("creating") => CandidateState::Creating,
         () if has("failed") => CandidateState::Failed,
         () => CandidateState::Completed {
             is_good: !has("damaged"),
         },
     };
-    Candidate {
+    RetentionCandidate {
         id: BackupId(Uuid::from_u128(number as u128)),
         created_at,
-        outcome,
+        state,
         is_locked: has("locked"),
         is_in_use: has("busy"),
     }
@@ -34,13 +34,13 @@ fn candidate(number: usize, line: &str) -> Candidate {
 
 /// Decides about the backups before each `->`, and compares with the reason after it.
 #[track_caller]
-fn story(policy: Policy, text: &str) {
+fn story(policy: RetentionPolicy, text: &str) {
     let lines: Vec<(&str, &str)> = text
         .lines()
         .filter_map(|line| line.trim().split_once("->"))
         .map(|(backup, verdict)| (backup.trim(), verdict.trim()))
         .collect();
-    let candidates: Vec<Candidate> = lines
+    let candidates: Vec<RetentionCandidate> = lines
         .iter()
         .enumerate()
         .map(|(number, (backup, _))| candidate(number, backup))
@@ -58,10 +58,10 @@ fn story(policy: Policy, text: &str) {
     }
 }
 
-fn days(days: u32) -> Policy {
-    Policy {
+fn days(days: u32) -> RetentionPolicy {
+    RetentionPolicy {
         days,
-        ..Policy::default()
+        ..RetentionPolicy::default()
     }
 }
 
@@ -113,16 +113,16 @@ fn the_last_good_one_stays_however_old_it_is_and_what_is_not_good_never_counts_a
 
 #[test]
 fn rules_keep_the_newest_of_each_span_and_say_which_of_them_did() {
-    let thinning = KeepRules {
+    let keep_rules = KeepRules {
         last: 2,
         daily: 3,
         weekly: 2,
         monthly: 2,
         ..KeepRules::default()
     };
-    let policy = Policy {
+    let policy = RetentionPolicy {
         days: 1,
-        thinning,
+        keep_rules,
         rotate_to: None,
     };
     story(
@@ -149,9 +149,9 @@ fn hours_weeks_over_new_year_and_everything_within_days() {
         within_days: 1,
         ..KeepRules::default()
     };
-    let policy = |thinning| Policy {
+    let policy = |keep_rules| RetentionPolicy {
         days: 90,
-        thinning,
+        keep_rules,
         rotate_to: None,
     };
     story(
@@ -189,9 +189,9 @@ fn hours_weeks_over_new_year_and_everything_within_days() {
 
 #[test]
 fn rotation_takes_the_oldest_unlocked_until_the_limit_is_kept() {
-    let policy = Policy {
+    let policy = RetentionPolicy {
         days: 0,
-        thinning: KeepRules::default(),
+        keep_rules: KeepRules::default(),
         rotate_to: Some(3),
     };
     story(
@@ -215,9 +215,9 @@ fn rotation_takes_the_oldest_unlocked_until_the_limit_is_kept() {
             "goes: it is the oldest, and the server has more than 0 backups",
         ),
     ] {
-        let policy = Policy {
+        let policy = RetentionPolicy {
             rotate_to: Some(limit),
-            ..Policy::default()
+            ..RetentionPolicy::default()
         };
         let text = format!(
             "2026-07-14T00:00:00Z -> stays: it is the newest that completed
@@ -229,33 +229,33 @@ fn rotation_takes_the_oldest_unlocked_until_the_limit_is_kept() {
 
 #[test]
 fn a_servers_own_days_and_rules_stand_in_place_of_everything_that_the_settings_say() {
-    let settings = Policy {
+    let settings = RetentionPolicy {
         days: 90,
-        thinning: KeepRules {
+        keep_rules: KeepRules {
             last: 1,
             ..KeepRules::default()
         },
         rotate_to: None,
     };
-    assert_eq!(settings.of_server(None, None, None), settings);
-    assert_eq!(settings.of_server(Some(7), None, None), days(7));
+    assert_eq!(settings.for_server(None, None, None), settings);
+    assert_eq!(settings.for_server(Some(7), None, None), days(7));
     assert_eq!(
-        settings.of_server(Some(0), None, Some(4)).rotate_to,
+        settings.for_server(Some(0), None, Some(4)).rotate_to,
         Some(4)
     );
     let daily = KeepRules::parse("daily=7");
     for (own_days, expected) in [(None, 90), (Some(0), 0), (Some(7), 7)] {
-        let policy = settings.of_server(own_days, daily, None);
-        assert_eq!((policy.days, Some(policy.thinning)), (expected, daily));
+        let policy = settings.for_server(own_days, daily, None);
+        assert_eq!((policy.days, Some(policy.keep_rules)), (expected, daily));
     }
-    assert!(settings.thinning.is_on() && !days(7).thinning.is_on());
+    assert!(settings.keep_rules.is_on() && !days(7).keep_rules.is_on());
 }
 
 prop_compose! {
     fn any_candidate()(
         // About three years, every other minute of which may be the same as another's.
         minutes_ago in -2000_i64..1_500_000,
-        outcome in prop_oneof![
+        state in prop_oneof![
             1 => Just(CandidateState::Creating),
             2 => Just(CandidateState::Failed),
             2 => Just(CandidateState::Completed { is_good: false }),
@@ -263,11 +263,11 @@ prop_compose! {
         ],
         is_locked in prop::bool::weighted(0.15),
         is_in_use in prop::bool::weighted(0.05),
-    ) -> Candidate {
-        Candidate {
+    ) -> RetentionCandidate {
+        RetentionCandidate {
             id: BackupId(Uuid::nil()),
             created_at: now() - TimeDelta::minutes(minutes_ago),
-            outcome,
+            state,
             is_locked,
             is_in_use,
         }
@@ -279,11 +279,11 @@ prop_compose! {
         days in prop_oneof![Just(0_u32), 1_u32..1200],
         rules in prop_oneof![Just([0_u32; 6]), prop::array::uniform6(0_u32..6)],
         rotate_to in prop::option::of(0_u32..12),
-    ) -> Policy {
+    ) -> RetentionPolicy {
         let [within_days, last, hourly, daily, weekly, monthly] = rules;
-        Policy {
+        RetentionPolicy {
             days,
-            thinning: KeepRules { within_days, last, hourly, daily, weekly, monthly },
+            keep_rules: KeepRules { within_days, last, hourly, daily, weekly, monthly },
             rotate_to,
         }
     }
@@ -306,22 +306,22 @@ proptest! {
         ids.dedup();
         prop_assert_eq!(ids.len(), candidates.len(), "each is decided about once");
 
-        let newest = |wanted: fn(&Candidate) -> bool| {
+        let newest = |wanted: fn(&RetentionCandidate) -> bool| {
             candidates.iter().filter(|c| wanted(c)).max_by_key(|c| (c.created_at, c.id))
         };
         for must_stay in [newest(|c| c.is_good()), newest(|c| c.is_completed())].into_iter().flatten() {
             prop_assert!(!goes(must_stay.id), "the last one: {:?}", must_stay);
         }
         for candidate in &candidates {
-            let must_stay = candidate.is_locked || candidate.is_in_use || candidate.outcome == CandidateState::Creating;
+            let must_stay = candidate.is_locked || candidate.is_in_use || candidate.state == CandidateState::Creating;
             prop_assert!(!(must_stay && goes(candidate.id)), "{:?}", candidate);
             let is_young = policy.days == 0 || !is_older(candidate, policy.days, now());
-            let by_days_alone = !policy.thinning.is_on() && policy.rotate_to.is_none();
+            let by_days_alone = !policy.keep_rules.is_on() && policy.rotate_to.is_none();
             prop_assert!(!(by_days_alone && is_young && goes(candidate.id)), "{:?}", candidate);
         }
 
         // What goes by rotation leaves as many as the limit allows.
-        let left: Vec<Candidate> = decided.iter().filter(|(c, _)| !goes(c.id)).map(|(c, _)| *c).collect();
+        let left: Vec<RetentionCandidate> = decided.iter().filter(|(c, _)| !goes(c.id)).map(|(c, _)| *c).collect();
         let rotated = decided.iter().any(|(_, v)| matches!(v, RetentionVerdict::Remove(RemoveReason::OverLimit(_))));
         if let (true, Some(limit)) = (rotated, policy.rotate_to) {
             let counted = left.iter().filter(|c| c.is_counted()).count();

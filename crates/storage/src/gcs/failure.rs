@@ -140,7 +140,7 @@ impl fmt::Display for Failure {
         match self {
             Self::Refused(answer) | Self::NoToken(answer) => answer.fmt(formatter),
             Self::Tls(_, source) | Self::Broken(source) => {
-                formatter.write_str(&holdfast_domain::report::chain(&**source))
+                formatter.write_str(&holdfast_domain::error_chain::chain(&**source))
             }
         }
     }

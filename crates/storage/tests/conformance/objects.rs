@@ -109,5 +109,5 @@ pub(crate) async fn list(disk: &Disk, server: Option<ServerId>) -> Vec<StorageKe
 
 /// An error with what lies behind it, as logs tell it.
 pub(crate) fn told(error: &Error) -> String {
-    holdfast_domain::report::chain(error)
+    holdfast_domain::error_chain::chain(error)
 }

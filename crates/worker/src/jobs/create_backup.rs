@@ -8,14 +8,14 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use holdfast_archive::{CreateOptions, IgnoreRules, Summary};
 use holdfast_db::{backups, servers};
-use holdfast_domain::backup::{BackupNotes, Completed};
+use holdfast_domain::backup::{BackupNotes, CompletedBackup};
 use holdfast_domain::ignore::IgnorePatterns;
 use holdfast_domain::job::Phase;
 use holdfast_domain::{Backup, BackupState, Server, ServerRef};
 use holdfast_storage::{ArchiveKey, Disk, Manifest, StorageKey, Upload};
 
 use crate::context::Context;
-use holdfast_domain::report::chain;
+use holdfast_domain::error_chain::chain;
 
 use crate::disk_access;
 use crate::lease::Work;
@@ -86,7 +86,7 @@ pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done
         take_back(disk, key).await;
         return Err(not_done);
     }
-    Ok(Done::Created(Completed {
+    Ok(Done::Created(CompletedBackup {
         at: completed_at,
         sha256: summary.sha256,
         size_bytes: summary.archive_bytes,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use holdfast_db::servers;
 use holdfast_domain::BackupId;
-use holdfast_domain::job::{BackupsFate, DeleteServerArgs, Phase};
+use holdfast_domain::job::{DeleteServerArgs, Phase, ServerBackupsAction};
 use holdfast_storage::Disk;
 
 use crate::context::Context;
@@ -24,8 +24,8 @@ pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done
         NotDone::terminal("An unexpected error was encountered.", error.to_string())
     })?;
     match args.backups {
-        BackupsFate::Keep => {}
-        BackupsFate::Delete => loop {
+        ServerBackupsAction::Keep => {}
+        ServerBackupsAction::Delete => loop {
             let some = servers::some_backups(&context.database, claim.server, BATCH)
                 .await
                 .map_err(|error| NotDone::database(&error))?;

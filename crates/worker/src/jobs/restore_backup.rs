@@ -7,13 +7,13 @@ use std::sync::Arc;
 use holdfast_archive::{Expected, RestoreOptions};
 use holdfast_db::jobs::{self, HeartbeatReply};
 use holdfast_db::{backups, servers};
-use holdfast_domain::backup::Purpose;
+use holdfast_domain::backup::BackupOperation;
 use holdfast_domain::job::{Phase, RestoreArgs};
 use holdfast_domain::{BackupState, ServerRef};
 use holdfast_storage::{ArchiveKey, StorageKey};
 
 use crate::context::Context;
-use holdfast_domain::report::chain;
+use holdfast_domain::error_chain::chain;
 
 use crate::disk_access;
 use crate::fetch;
@@ -44,7 +44,7 @@ pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done
     let completed = match &backup.state {
         BackupState::Completed(completed) => completed,
         BackupState::Creating | BackupState::Failed { .. } => {
-            let why = backup.check_completed(Purpose::Restore);
+            let why = backup.check_completed(BackupOperation::Restore);
             return Err(
                 NotDone::terminal("The backup has no archive.", format!("{why:?}"))
                     .because(Reason::ArchiveMissing),

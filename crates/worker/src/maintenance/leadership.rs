@@ -6,7 +6,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use holdfast_db::{LeaderLock, LockTimeout};
-use holdfast_domain::report::chain;
+use holdfast_domain::error_chain::chain;
 
 use crate::context::Context;
 

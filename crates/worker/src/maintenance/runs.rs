@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use holdfast_db::maintenance;
-use holdfast_domain::report::chain;
+use holdfast_domain::error_chain::chain;
 
 use crate::context::Context;
 use crate::sweep::SweepReport;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use holdfast_db::{Error, maintenance};
-use holdfast_domain::report::chain;
+use holdfast_domain::error_chain::chain;
 use holdfast_domain::retention::RetentionVerdict;
 use holdfast_storage::Disk;
 

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use holdfast_archive::Recovered;
 use holdfast_db::servers;
-use holdfast_domain::report::chain;
+use holdfast_domain::error_chain::chain;
 use holdfast_domain::{DirectorySetBy, ServerId};
 
 use super::runs::Ran;

@@ -175,7 +175,7 @@ fn failed(words: &[String], status: ExitStatus, output: String) -> PowerError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use holdfast_domain::report::chain;
+    use holdfast_domain::error_chain::chain;
 
     fn shell(script: &str, limit: Duration) -> CommandPower {
         CommandPower {

@@ -1,8 +1,8 @@
 //! Goes through the objects of a disk, and beside them through what it should hold.
 
 use holdfast_db::maintenance::{self, BackupOnDisk, SweepRecord, traces};
-use holdfast_domain::orphan::{Fate, fate};
-use holdfast_domain::report::chain;
+use holdfast_domain::error_chain::chain;
+use holdfast_domain::orphan::{ObjectStatus, object_status};
 use holdfast_storage::Object;
 
 use super::group::Group;
@@ -58,10 +58,10 @@ impl Sweep<'_> {
     }
 
     async fn judge_object(&self, swept: &mut SweepReport, object: &Object, trace: &SweepRecord) {
-        let kind = match fate(object.key.archive().attempt, &trace.traces) {
-            Fate::Needed => return,
-            Fate::LeftOver => FindingKind::LeftOver,
-            Fate::Unknown => FindingKind::Unknown,
+        let kind = match object_status(object.key.archive().attempt, &trace.traces) {
+            ObjectStatus::Needed => return,
+            ObjectStatus::Orphaned => FindingKind::LeftOver,
+            ObjectStatus::Unknown => FindingKind::Unknown,
         };
         let is_old = self.is_old(object.written_at);
         if kind == FindingKind::LeftOver && !is_old {

@@ -1,8 +1,8 @@
 //! What uploads that have ended have left behind.
 
 use holdfast_db::maintenance::{BackupOnDisk, traces};
-use holdfast_domain::orphan::{Fate, RecordState, fate};
-use holdfast_domain::report::chain;
+use holdfast_domain::error_chain::chain;
+use holdfast_domain::orphan::{ObjectStatus, RecordState, object_status};
 use holdfast_storage::PartialUpload;
 
 use super::{FindingKind, Sweep, SweepError, SweepFinding, SweepReport};
@@ -33,14 +33,16 @@ impl Sweep<'_> {
             let attempt = partial.key.archive().attempt;
             let is_old = self.is_old(partial.written_at);
             let known = &trace.traces;
-            let kind = match fate(attempt, known) {
+            let kind = match object_status(attempt, known) {
                 // The job table says that this attempt has ended, so that nobody writes to it any more.
                 _ if attempt <= trace.ended_attempt => FindingKind::Partial,
-                Fate::Needed if known.is_in_use || known.row == RecordState::Creating => continue,
+                ObjectStatus::Needed if known.is_in_use || known.row == RecordState::Creating => {
+                    continue;
+                }
                 // The archive is whole; this is not it.
-                Fate::Needed | Fate::LeftOver if is_old => FindingKind::Partial,
-                Fate::Needed | Fate::LeftOver => continue,
-                Fate::Unknown => FindingKind::Unknown,
+                ObjectStatus::Needed | ObjectStatus::Orphaned if is_old => FindingKind::Partial,
+                ObjectStatus::Needed | ObjectStatus::Orphaned => continue,
+                ObjectStatus::Unknown => FindingKind::Unknown,
             };
             let goes = kind == FindingKind::Partial || self.removes_unknown && is_old;
             self.take_partial(swept, partial, kind, goes).await;

@@ -16,7 +16,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::redirect;
 
 use holdfast_db::webhooks::WebhookSecret;
-use holdfast_domain::notice::EventBody;
+use holdfast_domain::event::EventBody;
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(5);

@@ -30,7 +30,7 @@ pub(super) async fn maintenance_walks_indexes(
             node: &node(),
             worker: "w",
             lease: LEASE,
-            slot: WorkerSlot::Main,
+            slot: WorkerSlot::Normal,
             count: 5,
             limits: &bounds,
         };

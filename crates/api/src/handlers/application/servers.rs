@@ -8,7 +8,7 @@ mod list;
 mod show;
 mod state;
 
-use holdfast_domain::limit::Load;
+use holdfast_domain::limit::ServerLoad;
 use holdfast_domain::{JobKind, Server};
 
 use crate::views;
@@ -22,7 +22,7 @@ pub(crate) use show::*;
 pub(crate) use state::*;
 
 /// A server that was just changed, as it is shown.
-fn shown(server: &Server, load: Load) -> ServerObject {
+fn shown(server: &Server, load: ServerLoad) -> ServerObject {
     let is_restoring = load.unfinished == Some(JobKind::RestoreBackup);
     views::application::server(server, is_restoring)
 }

@@ -11,7 +11,7 @@ use holdfast_db::{activity, backups, jobs};
 use holdfast_domain::JobState;
 use holdfast_domain::access::Action;
 use holdfast_domain::activity::ActivityEvent;
-use holdfast_domain::backup::cancelled_sentence;
+use holdfast_domain::backup::cancelled_message;
 
 use crate::auth::{Caller, permit};
 use crate::error::ApiError;
@@ -63,7 +63,7 @@ pub(crate) async fn cancel(
         backups::fail(
             &mut transaction,
             backup.id,
-            &cancelled_sentence(&caller.email),
+            &cancelled_message(&caller.email),
         )
         .await?;
     }

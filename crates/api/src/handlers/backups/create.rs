@@ -9,7 +9,7 @@ use holdfast_db::jobs::NewJob;
 use holdfast_db::{activity, backups, jobs, servers};
 use holdfast_domain::access::Action;
 use holdfast_domain::activity::ActivityEvent;
-use holdfast_domain::limit::{self, Allowance, CreateRefused, ServerBusy, Space};
+use holdfast_domain::limit::{self, CreateLimits, CreateRefused, ServerBusy, StorageBudget};
 use holdfast_domain::{BackupId, BackupName, JobKind};
 
 use crate::auth::{Caller, permit};
@@ -58,7 +58,7 @@ pub(crate) async fn create(
         .limits
         .backups
         .unwrap_or(state.options.backups_per_server);
-    let allowance = Allowance {
+    let allowance = CreateLimits {
         backups,
         throttle,
         rotate: server.limits.rotate,
@@ -85,9 +85,9 @@ pub(crate) async fn create(
     limit::check_create(&load, &allowance).map_err(ApiError::Create)?;
     let (free_bytes, promised_bytes) =
         backups::free_and_promised(&mut transaction, &server.node, disk).await?;
-    let space = Space {
+    let space = StorageBudget {
         free_bytes,
-        promised_bytes,
+        pending_bytes: promised_bytes,
         reserve_bytes: state.options.disk_reserve_bytes,
         quota_bytes: server
             .limits

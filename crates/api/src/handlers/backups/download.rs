@@ -10,8 +10,8 @@ use holdfast_db::{activity, workers};
 use holdfast_domain::Backup;
 use holdfast_domain::access::Action;
 use holdfast_domain::activity::ActivityEvent;
-use holdfast_domain::backup::Purpose;
-use holdfast_domain::report::chain;
+use holdfast_domain::backup::BackupOperation;
+use holdfast_domain::error_chain::chain;
 use holdfast_storage::{ArchiveKey, StorageKey};
 
 use crate::auth::{Caller, permit};
@@ -43,7 +43,7 @@ pub(crate) async fn download(
     let (server, standing, backup) = caller.backup()?;
     permit(standing, Action::Download)?;
     let completed = backup
-        .check_completed(Purpose::Download)
+        .check_completed(BackupOperation::Download)
         .map_err(ApiError::NotCompleted)?;
     let archive = StorageKey::Archive(ArchiveKey {
         server: server.id,

@@ -6,7 +6,7 @@ use serde_json::json;
 use holdfast_db::{Transaction, activity, backups, jobs};
 use holdfast_domain::access::Action;
 use holdfast_domain::activity::ActivityEvent;
-use holdfast_domain::backup::Purpose;
+use holdfast_domain::backup::BackupOperation;
 use holdfast_domain::{Backup, BackupId, ServerId};
 
 use crate::auth::{Caller, permit};
@@ -45,7 +45,7 @@ pub(crate) async fn lock(
     let mut transaction = state.database.begin().await?;
     let mut backup = hold(&mut transaction, server.id, backup.id).await?;
     backup
-        .check_completed(Purpose::Lock)
+        .check_completed(BackupOperation::Lock)
         .map_err(ApiError::NotCompleted)?;
     backup.is_locked = wanted.unwrap_or(!backup.is_locked);
     backups::set_locked(&mut transaction, backup.id, backup.is_locked).await?;
@@ -89,7 +89,7 @@ pub(crate) async fn unlock(
     let mut transaction = state.database.begin().await?;
     let mut backup = hold(&mut transaction, server.id, backup.id).await?;
     backup
-        .check_completed(Purpose::Unlock)
+        .check_completed(BackupOperation::Unlock)
         .map_err(ApiError::NotCompleted)?;
     backup.is_locked = false;
     backups::set_locked(&mut transaction, backup.id, false).await?;

@@ -8,7 +8,7 @@ use holdfast_db::{activity, backups, jobs, servers};
 use holdfast_domain::JobKind;
 use holdfast_domain::access::Action;
 use holdfast_domain::activity::ActivityEvent;
-use holdfast_domain::backup::Purpose;
+use holdfast_domain::backup::BackupOperation;
 use holdfast_domain::job::RestoreArgs;
 use holdfast_domain::limit::{self, ServerBusy};
 
@@ -59,7 +59,7 @@ pub(crate) async fn restore(
         .await?
         .ok_or(ApiError::NotFound)?;
     backup
-        .check_completed(Purpose::Restore)
+        .check_completed(BackupOperation::Restore)
         .map_err(ApiError::NotCompleted)?;
     if jobs::find_deletion(&mut transaction, backup.id)
         .await?

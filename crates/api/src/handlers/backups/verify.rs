@@ -8,7 +8,7 @@ use holdfast_db::jobs::NewJob;
 use holdfast_db::{Error, activity, backups, jobs};
 use holdfast_domain::access::Action;
 use holdfast_domain::activity::{ActivityEvent, VerifyArgs};
-use holdfast_domain::backup::Purpose;
+use holdfast_domain::backup::BackupOperation;
 use holdfast_domain::{Backup, JobKind, ServerId};
 
 use crate::auth::{Caller, permit};
@@ -48,7 +48,7 @@ pub(crate) async fn verify(
         .await?
         .ok_or(ApiError::NotFound)?;
     backup
-        .check_completed(Purpose::Verify)
+        .check_completed(BackupOperation::Verify)
         .map_err(ApiError::NotCompleted)?;
     let deletion = jobs::find_deletion(&mut transaction, backup.id).await?;
     if deletion.is_some() {

@@ -11,8 +11,8 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::stream;
 
-use holdfast_domain::backup::Completed;
-use holdfast_domain::report::chain;
+use holdfast_domain::backup::CompletedBackup;
+use holdfast_domain::error_chain::chain;
 use holdfast_storage::{Disk, ObjectReader, StorageKey};
 
 use super::unavailable;
@@ -23,7 +23,7 @@ pub(super) async fn archive(
     request: &HttpRequest,
     disk: &Disk,
     key: StorageKey,
-    completed: &Completed,
+    completed: &CompletedBackup,
     name: String,
 ) -> Result<HttpResponse, ApiError> {
     let total = completed.size_bytes;

@@ -82,7 +82,7 @@ fn view(decided: &RetentionDecision, action: &str) -> Value {
         "backup": backup.candidate.id,
         "name": backup.name,
         "created_at": date(backup.candidate.created_at),
-        "state": match backup.candidate.outcome {
+        "state": match backup.candidate.state {
             CandidateState::Creating => "creating",
             CandidateState::Completed { .. } => "completed",
             CandidateState::Failed => "failed",

@@ -11,10 +11,10 @@ use uuid::Uuid;
 
 use holdfast_db::servers::DIRECTORY_TAKEN;
 use holdfast_db::{Database, Error, servers};
-use holdfast_domain::job::BackupsFate;
+use holdfast_domain::job::ServerBackupsAction;
 use holdfast_domain::retention::KeepRules;
 use holdfast_domain::{
-    DirectorySetBy, DiskName, NodeName, Server, ServerId, ServerRef, ServerState, place,
+    DirectorySetBy, DiskName, NodeName, Server, ServerId, ServerRef, ServerState, server_directory,
 };
 
 use super::{change, date, find_server, find_user};
@@ -109,7 +109,7 @@ fn keep(text: &str) -> Result<Keep, String> {
         "settings" => Ok(Keep(None)),
         rules => match KeepRules::parse(rules) {
             Some(rules) => Ok(Keep(Some(rules))),
-            None => Err(format!("must be `settings`, or {}", KeepRules::FORM)),
+            None => Err(format!("must be `settings`, or {}", KeepRules::FORMAT)),
         },
     }
 }
@@ -140,9 +140,9 @@ pub(super) async fn run(
             ..
         } => {
             let backups = if delete_backups {
-                BackupsFate::Delete
+                ServerBackupsAction::Delete
             } else {
-                BackupsFate::Keep
+                ServerBackupsAction::Keep
             };
             delete::run(database, &server, backups).await
         }
@@ -176,7 +176,7 @@ async fn create(
         name,
         directory: PathBuf::new(),
         node: NodeName::parse(&settings.worker.node).map_err(Failure::new)?,
-        placed_by: DirectorySetBy::Admin,
+        directory_set_by: DirectorySetBy::Admin,
         disk: None,
         state: ServerState::Normal,
         limits: holdfast_domain::server::ServerLimits::default(),
@@ -233,7 +233,7 @@ async fn apply(
     }
     if let Some(dir) = options.dir {
         server.directory = directory(settings, &server.node, &dir)?;
-        server.placed_by = DirectorySetBy::Admin;
+        server.directory_set_by = DirectorySetBy::Admin;
     }
     server.disk = options.disk.or(server.disk.take());
     let limits = &mut server.limits;
@@ -263,7 +263,7 @@ fn directory(settings: &Settings, node: &NodeName, dir: &Path) -> Result<PathBuf
         }
         path
     } else {
-        place::parse(text).map_err(|refused| refuse(&refused.to_string()))?
+        server_directory::parse(text).map_err(|refused| refuse(&refused.to_string()))?
     };
     let mut rules = service::place_rules(settings)?;
     if !here {

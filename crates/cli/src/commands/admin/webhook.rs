@@ -15,7 +15,7 @@ use uuid::Uuid;
 use holdfast_db::webhooks::{Webhook, WebhookSecret};
 use holdfast_db::{Database, webhooks};
 use holdfast_domain::WebhookId;
-use holdfast_domain::notice::{EventBody, KINDS};
+use holdfast_domain::event::{EVENT_KINDS, EventBody};
 use holdfast_worker::webhooks::WebhookSender;
 
 use super::{change, date, find_server};
@@ -30,7 +30,7 @@ pub enum WebhookCommand {
         #[arg(long, value_name = "URL", value_parser = web_url)]
         url: String,
         /// Which kind of notice; may be given more than once; none means all
-        #[arg(long, value_name = "EVENT", value_parser = KINDS)]
+        #[arg(long, value_name = "EVENT", value_parser = EVENT_KINDS)]
         event: Vec<String>,
         /// Only this server's: its UUID, or the first eight characters of it
         #[arg(long, value_name = "SERVER")]

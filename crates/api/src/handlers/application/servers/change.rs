@@ -48,7 +48,7 @@ pub(crate) async fn change(
         .ok_or(ApiError::NotFound)?;
     if wanted.apply(&mut server, &state.options) {
         check_place(&server, &state.options)?;
-        limit::check_untouched(load.unfinished).map_err(ApiError::MoveServer)?;
+        limit::check_no_file_job(load.unfinished).map_err(ApiError::MoveServer)?;
     }
     servers::save(&mut change, &server)
         .await

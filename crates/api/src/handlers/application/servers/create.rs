@@ -47,7 +47,7 @@ pub(crate) async fn create(
         name: String::new(),
         directory: wanted.directory.clone().ok_or(ApiError::Internal)?,
         node: state.options.node.clone(),
-        placed_by: DirectorySetBy::Application,
+        directory_set_by: DirectorySetBy::Application,
         disk: None,
         state: ServerState::Normal,
         limits: ServerLimits::default(),

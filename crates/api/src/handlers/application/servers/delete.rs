@@ -6,7 +6,7 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use holdfast_db::{jobs, servers};
-use holdfast_domain::job::{BackupsFate, DeleteServerArgs};
+use holdfast_domain::job::{DeleteServerArgs, ServerBackupsAction};
 use holdfast_domain::limit::{self, ServerBusy};
 
 use crate::auth::Operator;
@@ -40,8 +40,8 @@ pub(crate) async fn delete(
 ) -> Result<HttpResponse, ApiError> {
     let server = operator.server(&state, &path).await?;
     let mut fields = Fields::of_query(request.query_string());
-    let words = BackupsFate::ALL.map(BackupsFate::as_str);
-    let backups = fields.one_of("backups", &words, BackupsFate::parse);
+    let words = ServerBackupsAction::ALL.map(ServerBackupsAction::as_str);
+    let backups = fields.one_of("backups", &words, ServerBackupsAction::parse);
     fields.require("backups", backups.as_ref());
     fields.check()?;
     let backups = backups.ok_or(ApiError::Internal)?;
@@ -50,7 +50,7 @@ pub(crate) async fn delete(
     let (server, load) = servers::hold(&mut change, server.id)
         .await?
         .ok_or(ApiError::NotFound)?;
-    limit::check_untouched(load.unfinished).map_err(ApiError::DeleteServer)?;
+    limit::check_no_file_job(load.unfinished).map_err(ApiError::DeleteServer)?;
     let job = servers::begin_deletion(&mut change, &server, DeleteServerArgs { backups })
         .await
         .map_err(|error| match error {

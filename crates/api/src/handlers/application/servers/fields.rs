@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use holdfast_db::servers::DIRECTORY_TAKEN;
 use holdfast_domain::retention::KeepRules;
 use holdfast_domain::{
-    DirectorySetBy, DiskName, NodeName, Server, ServerId, ServerState, UserId, place,
+    DirectorySetBy, DiskName, NodeName, Server, ServerId, ServerState, UserId, server_directory,
 };
 use holdfast_storage::Disks;
 
@@ -59,7 +59,7 @@ impl ServerFields {
             quota_bytes: number(fields, "quota_bytes", 0, BYTES_MAX),
             retention_days: number(fields, "retention_days", 0, COUNT_MAX),
             keep: fields.nullable("keep", |fields| {
-                fields.parsed("keep", "rules", KeepRules::FORM, KeepRules::parse)
+                fields.parsed("keep", "rules", KeepRules::FORMAT, KeepRules::parse)
             }),
             rotate: fields.flag("rotate"),
             state: state_of(fields),
@@ -86,7 +86,7 @@ impl ServerFields {
         set(&mut limits.rotate, self.rotate);
         let moved = place != (server.node.clone(), server.directory.clone());
         if moved {
-            server.placed_by = DirectorySetBy::Application;
+            server.directory_set_by = DirectorySetBy::Application;
         }
         moved
     }
@@ -119,7 +119,7 @@ fn disk(fields: &mut Fields, disks: &Disks) -> Option<DiskName> {
 /// Takes a directory that the application API may name.
 fn directory(fields: &mut Fields, options: &ApiOptions) -> Option<PathBuf> {
     let text = fields.untrimmed("dir")?;
-    let checked = place::parse(&text).and_then(|directory| {
+    let checked = server_directory::parse(&text).and_then(|directory| {
         options
             .places
             .check(&directory, DirectorySetBy::Application)?;

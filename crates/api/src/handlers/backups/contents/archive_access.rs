@@ -1,8 +1,8 @@
 //! What both endpoints about a backup's contents begin with: who, may they, which path, and where its archive lies.
 
 use holdfast_domain::access::Action;
-use holdfast_domain::backup::Purpose;
-use holdfast_domain::report::chain;
+use holdfast_domain::backup::BackupOperation;
+use holdfast_domain::error_chain::chain;
 use holdfast_domain::{BackupId, ServerId};
 use holdfast_storage::{ArchiveKey, BlockingReader, Disk, StorageKey};
 
@@ -42,7 +42,7 @@ impl<'a> Reach<'a> {
             }]));
         }
         let completed = backup
-            .check_completed(Purpose::Download)
+            .check_completed(BackupOperation::Download)
             .map_err(ApiError::NotCompleted)?;
         if state.is_of_one_node(&backup.disk)
             && backup

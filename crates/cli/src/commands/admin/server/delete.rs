@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use holdfast_db::{Database, Error, jobs, servers, workers};
-use holdfast_domain::job::{BackupsFate, DeleteServerArgs};
+use holdfast_domain::job::{DeleteServerArgs, ServerBackupsAction};
 use holdfast_domain::limit::{self, ServerBusy};
 use holdfast_domain::{JobId, JobState, NodeName};
 
@@ -24,7 +24,7 @@ const UNTAKEN: Duration = Duration::from_secs(60);
 pub(super) async fn run(
     database: &Database,
     server: &str,
-    backups: BackupsFate,
+    backups: ServerBackupsAction,
 ) -> Result<Value, Failure> {
     let server = find_server(database, server).await?;
     let busy = |busy: ServerBusy| {
@@ -42,7 +42,7 @@ pub(super) async fn run(
     let mut change = change::begin(database, "server delete").await?;
     let held = servers::hold(&mut change, server.id).await?;
     let (held, load) = held.ok_or_else(gone)?;
-    limit::check_untouched(load.unfinished).map_err(busy)?;
+    limit::check_no_file_job(load.unfinished).map_err(busy)?;
     let args = DeleteServerArgs { backups };
     let job = servers::begin_deletion(&mut change, &held, args)
         .await

@@ -12,8 +12,8 @@ use tokio::task::JoinSet;
 
 use holdfast_db::backups::{self, ImportedBackup};
 use holdfast_db::{Database, Error, servers};
-use holdfast_domain::backup::{BackupNotes, Completed};
-use holdfast_domain::report::chain;
+use holdfast_domain::backup::{BackupNotes, CompletedBackup};
+use holdfast_domain::error_chain::chain;
 use holdfast_domain::{BackupId, BackupName, NodeName, ServerId, ServerRef};
 use holdfast_storage::{ArchiveKey, Disk, Manifest, Object, StorageKey};
 
@@ -254,7 +254,7 @@ struct Sound {
     is_locked: bool,
     is_scheduled: bool,
     created_at: DateTime<Utc>,
-    completed: Completed,
+    completed: CompletedBackup,
 }
 
 /// Reads a manifest, and looks whether its archive is there, of the size that it says.
@@ -325,7 +325,7 @@ fn check(key: ArchiveKey, manifest: Manifest, now: DateTime<Utc>) -> Result<Soun
         is_locked: manifest.is_locked,
         is_scheduled: manifest.is_scheduled,
         created_at,
-        completed: Completed {
+        completed: CompletedBackup {
             at: completed_at,
             sha256,
             size_bytes: manifest.size_bytes,

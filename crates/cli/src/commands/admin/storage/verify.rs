@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use holdfast_archive::Control;
 use holdfast_db::{Database, backups};
-use holdfast_domain::report::chain;
+use holdfast_domain::error_chain::chain;
 use holdfast_domain::{Backup, BackupId, BackupState, NodeName, ServerId};
 use holdfast_storage::{ArchiveKey, Disk};
 use holdfast_worker::{ArchiveCheck, ArchiveVerdict, VerifiedBackup, VerifyError, record_verdict};

@@ -1,29 +1,29 @@
-//! Where a server's directory may lie. The command line, the application API and
-//! the worker ask here, so that they can't disagree.
+//! Rules for the location of a server's directory, shared by the command line, the application API
+//! and the worker.
 //!
-//! Everything here goes by names alone. Links are the worker's business: it
-//! resolves them and asks again before it touches anything.
+//! These rules compare paths only. The worker resolves symbolic links and checks the real path
+//! again before it uses a directory.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use crate::name::DiskName;
 
-/// The longest path of a directory, in bytes: as long as Linux takes.
+/// The maximum length of a directory's path, in bytes. Linux accepts no longer one.
 pub const DIRECTORY_MAX: usize = 4095;
 
-/// Who said where a server's directory is.
+/// Who set a server's directory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DirectorySetBy {
-    /// Somebody on the machine, who can read its files anyway.
+    /// An administrator on the machine, who can read its files anyway.
     #[default]
     Admin,
-    /// The application API: its callers may see nothing outside of the roots.
+    /// A caller of the application API, who may not access files outside the roots.
     Application,
 }
 
 impl DirectorySetBy {
-    /// Returns the name in the database.
+    /// Returns the value stored in the database.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Admin => "admin",
@@ -31,7 +31,7 @@ impl DirectorySetBy {
         }
     }
 
-    /// Reads a name of the database.
+    /// Parses a value of the database.
     pub fn parse(text: &str) -> Option<Self> {
         [Self::Admin, Self::Application]
             .into_iter()
@@ -39,46 +39,54 @@ impl DirectorySetBy {
     }
 }
 
-/// Why a directory can't be a server's. The texts follow the directory's name.
+/// Why a directory is refused. Each message continues a sentence that begins with the path.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DirectoryRefused {
-    /// It does not begin with a slash.
+    /// The path does not begin with a slash.
     #[error("must be an absolute path")]
     NotAbsolute,
-    /// It has `..` in it.
-    #[error("must not hold `..`")]
+    /// The path contains `..`.
+    #[error("must not contain `..`")]
     Dots,
-    /// It holds a NUL.
-    #[error("must not hold a NUL character")]
+    /// The path contains a NUL character.
+    #[error("must not contain a NUL character")]
     Nul,
-    /// It is longer than [`DIRECTORY_MAX`].
+    /// The path is longer than [`DIRECTORY_MAX`].
     #[error("may not be longer than {DIRECTORY_MAX} bytes")]
     TooLong,
-    /// It is `/`.
-    #[error("is the root of the file system, which can't be put in place by a restore")]
+    /// The path is `/`.
+    #[error("is the root of the file system, which a restore can't replace")]
     Root,
-    /// The application API may name none, since there are no roots.
+    /// The application API may not set directories, because no roots are configured.
     #[error(
-        "can't be chosen here, since no folders for servers are configured: set worker.roots \
+        "can't be set through this API, because no root folders are configured: set worker.roots \
          (HOLDFAST__WORKER__ROOTS) for the API and the workers"
     )]
     NoRoots,
-    /// It lies in none of the roots, or is one.
-    #[error("lies in none of the folders of worker.roots")]
+    /// The directory is not below a root.
+    #[error("is not below a folder of worker.roots")]
     OutsideRoots,
-    /// It lies in, at or around the folder of a disk.
-    #[error("shares its place with disk `{disk}`: a backup would hold itself")]
+    /// The directory is inside a disk's folder, contains it, or is the same.
+    #[error("overlaps the folder of disk `{disk}`: a backup would contain itself")]
     Disk {
         /// The disk.
         disk: DiskName,
     },
 }
 
-/// Reads a directory's path: absolute, without `..`; `.`, doubled slashes and a slash at the end are
-/// taken away.
+/// Parses a directory's path: absolute, without `..`. Removes `.`, repeated slashes and a slash at
+/// the end.
+///
+/// ```
+/// use holdfast_domain::server_directory::{DirectoryRefused, parse};
+///
+/// assert_eq!(parse("//srv/./minecraft//")?.to_str(), Some("/srv/minecraft"));
+/// assert_eq!(parse("/srv/../etc"), Err(DirectoryRefused::Dots));
+/// # Ok::<(), DirectoryRefused>(())
+/// ```
 ///
 /// # Errors
-/// [`DirectoryRefused`].
+/// [`DirectoryRefused`] with the reason.
 pub fn parse(text: &str) -> Result<PathBuf, DirectoryRefused> {
     if text.contains('\0') {
         return Err(DirectoryRefused::Nul);
@@ -100,35 +108,32 @@ pub fn parse(text: &str) -> Result<PathBuf, DirectoryRefused> {
     Ok(path)
 }
 
-/// What the settings say about the places of servers.
+/// The configured rules for servers' directories.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DirectoryRules {
-    /// Folders that servers must lie in; none means anywhere, but not for the application API.
+    /// Folders that servers must be below. If empty, administrators may use any directory, and the
+    /// application API none.
     pub roots: Vec<PathBuf>,
-    /// The folders of disks, which no server may share.
+    /// The folders of local disks, which no server's directory may overlap.
     pub disks: BTreeMap<DiskName, PathBuf>,
 }
 
 impl DirectoryRules {
-    /// Checks a directory that `placed_by` has named. A root itself is no place for a server: a
-    /// restore works beside the directory, which would be outside.
+    /// Checks a directory that `set_by` has set. A root itself is refused: a restore needs space
+    /// beside the directory, which would be outside the root.
     ///
     /// # Errors
-    /// [`DirectoryRefused`].
-    pub fn check(
-        &self,
-        directory: &Path,
-        placed_by: DirectorySetBy,
-    ) -> Result<(), DirectoryRefused> {
+    /// [`DirectoryRefused`] with the reason.
+    pub fn check(&self, directory: &Path, set_by: DirectorySetBy) -> Result<(), DirectoryRefused> {
         if directory.parent().is_none() {
             return Err(DirectoryRefused::Root);
         }
         if self.roots.is_empty() {
-            match placed_by {
+            match set_by {
                 DirectorySetBy::Admin => {}
                 DirectorySetBy::Application => return Err(DirectoryRefused::NoRoots),
             }
-        } else if !self.roots.iter().any(|root| lies_below(directory, root)) {
+        } else if !self.roots.iter().any(|root| is_below(directory, root)) {
             return Err(DirectoryRefused::OutsideRoots);
         }
         for (disk, folder) in &self.disks {
@@ -139,13 +144,13 @@ impl DirectoryRules {
         Ok(())
     }
 
-    /// Says whether a directory that `placed_by` has named may lie anywhere.
-    pub fn is_free(&self, placed_by: DirectorySetBy) -> bool {
-        self.roots.is_empty() && placed_by == DirectorySetBy::Admin
+    /// Returns whether a directory that `set_by` has set may be below any folder.
+    pub fn allows_any_root(&self, set_by: DirectorySetBy) -> bool {
+        self.roots.is_empty() && set_by == DirectorySetBy::Admin
     }
 }
 
-fn lies_below(directory: &Path, root: &Path) -> bool {
+fn is_below(directory: &Path, root: &Path) -> bool {
     directory.starts_with(root) && directory != root
 }
 
@@ -154,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_are_absolute_plain_and_without_detours() {
+    fn paths_are_absolute_and_normalized() {
         for (text, expected) in [
             ("/srv/a", Ok("/srv/a")),
             ("//srv/./a//", Ok("/srv/a")),
@@ -179,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_lies_below_a_root_and_never_with_a_disk() {
+    fn a_directory_is_below_a_root_and_does_not_overlap_a_disk() {
         let disk = DiskName::parse("local").expect("a name");
         let rules = |roots: &[&str]| DirectoryRules {
             roots: roots.iter().map(PathBuf::from).collect(),

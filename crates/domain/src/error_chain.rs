@@ -1,9 +1,17 @@
-//! How an error is told: one place for log, answer and terminal.
+//! Formats an error with its sources, for logs, API answers and the terminal.
 
 use std::error::Error;
 
-/// Writes an error with all its sources, since each names only its own part. A source that is in the
-/// text already is left out.
+/// Formats an error and its sources, joined by `: `. A source whose text is already contained is
+/// left out.
+///
+/// ```
+/// use holdfast_domain::error_chain::chain;
+///
+/// let error = "x".parse::<u32>().unwrap_err();
+/// let error = std::io::Error::other(error);
+/// assert_eq!(chain(&error), "invalid digit found in string");
+/// ```
 pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -30,7 +38,7 @@ mod tests {
     }
 
     #[test]
-    fn each_source_is_told_once() {
+    fn each_source_appears_once() {
         let inner = Box::new(Layer {
             text: "no space",
             source: None,

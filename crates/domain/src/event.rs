@@ -1,4 +1,4 @@
-//! What others are told of backups: each state change as a notice, in one shape for webhooks and for streams.
+//! Events: state changes of backups, in one JSON format for webhooks and event streams.
 
 use std::fmt;
 
@@ -8,9 +8,9 @@ use uuid::Uuid;
 
 use crate::id::{BackupId, ServerId};
 
-/// Every kind of notice that is kept, as the triggers of `migrations/0011_backups.sql` and
-/// `0012_jobs.sql` write them: what a webhook may ask for.
-pub const KINDS: [&str; 11] = [
+/// The kinds of events that a webhook can subscribe to. Triggers in `migrations/0011_backups.sql`
+/// and `0012_jobs.sql` write them.
+pub const EVENT_KINDS: [&str; 11] = [
     "backup.created",
     "backup.completed",
     "backup.failed",
@@ -24,10 +24,10 @@ pub const KINDS: [&str; 11] = [
     "verification.inconclusive",
 ];
 
-/// What a webhook is told when somebody tries it out.
-pub const TEST: &str = "webhook.test";
+/// The kind of the event that tests a webhook. It is never stored.
+pub const TEST_EVENT_KIND: &str = "webhook.test";
 
-/// Names a webhook.
+/// The ID of a webhook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct WebhookId(pub Uuid);
@@ -38,33 +38,33 @@ impl fmt::Display for WebhookId {
     }
 }
 
-/// Something that became true of a backup.
+/// A state change of a backup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackupEvent {
-    /// Its place in the order of all notices. Whoever has seen one has missed none before it.
+    /// Its sequence number. A reader that has seen a number has seen every earlier event.
     pub number: i64,
-    /// Its name: the same however often it is told.
+    /// Its ID, the same in every delivery.
     pub id: Uuid,
-    /// What it is, such as `backup.completed`; one of [`KINDS`], or of a later version's.
+    /// Its kind, such as `backup.completed`: one of [`EVENT_KINDS`], or one of a later version.
     pub kind: String,
-    /// Whose backup.
+    /// The backup's server.
     pub server: ServerId,
-    /// What that server was called.
+    /// The server's name at that time.
     pub server_name: String,
-    /// Which backup.
+    /// The backup.
     pub backup: BackupId,
-    /// The backup as it was then; none when it was gone already.
-    pub as_it_was: Option<BackupSnapshot>,
-    /// Why something failed, as a sentence.
+    /// The backup at that time; `None` if it was already deleted.
+    pub snapshot: Option<BackupSnapshot>,
+    /// The reason of a failure, as a sentence.
     pub error: Option<String>,
-    /// When.
+    /// When it happened.
     pub at: DateTime<Utc>,
 }
 
-/// A backup at the time of a notice, as the database writes it down.
+/// A backup at the time of an event, as the database's triggers store it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct BackupSnapshot {
-    /// What people call it.
+    /// Its display name.
     pub name: String,
     /// `creating`, `completed` or `failed`.
     pub state: String,
@@ -72,25 +72,25 @@ pub struct BackupSnapshot {
     pub size_bytes: u64,
     /// SHA-256 of the archive, in hexadecimal digits.
     pub sha256: Option<String>,
-    /// Whether it is kept from deletion.
+    /// Whether it was locked against deletion.
     pub is_locked: bool,
-    /// Whether a schedule made it.
+    /// Whether a schedule created it.
     pub is_scheduled: bool,
     /// The disk that holds its archive.
     pub disk: String,
-    /// When it was asked for.
+    /// When it was requested.
     pub created_at: DateTime<Utc>,
-    /// When it was whole and durable.
+    /// When its archive became complete and durable.
     pub completed_at: Option<DateTime<Utc>>,
     /// When it failed.
     pub failed_at: Option<DateTime<Utc>>,
 }
 
-/// A notice as others read it: fields may be added, none is ever removed.
+/// The JSON format of an event. Later versions may add fields, but never remove one.
 #[derive(Clone, Debug, Serialize)]
 pub struct EventBody<'a> {
     id: Uuid,
-    /// 0 for a test, which has no place in the order.
+    /// 0 for a test event, which has no sequence number.
     sequence: i64,
     event: &'a str,
     created_at: String,
@@ -122,14 +122,14 @@ struct BackupBody<'a> {
 }
 
 impl BackupEvent {
-    /// Returns what others read.
+    /// Returns the event in its JSON format.
     pub fn body(&self) -> EventBody<'_> {
-        let was = self.as_it_was.as_ref();
+        let snapshot = self.snapshot.as_ref();
         EventBody {
             id: self.id,
             sequence: self.number,
             event: &self.kind,
-            created_at: date(self.at),
+            created_at: format_time(self.at),
             server: Some(ServerBody {
                 uuid: self.server,
                 identifier: self.server.short(),
@@ -137,16 +137,20 @@ impl BackupEvent {
             }),
             backup: Some(BackupBody {
                 uuid: self.backup,
-                name: was.map(|was| was.name.as_str()),
-                status: was.map(|was| was.state.as_str()),
-                bytes: was.map(|was| was.size_bytes),
-                sha256_hash: was.and_then(|was| was.sha256.as_deref()),
-                is_locked: was.map(|was| was.is_locked),
-                is_scheduled: was.map(|was| was.is_scheduled),
-                disk: was.map(|was| was.disk.as_str()),
-                created_at: was.map(|was| date(was.created_at)),
-                completed_at: was.and_then(|was| was.completed_at).map(date),
-                failed_at: was.and_then(|was| was.failed_at).map(date),
+                name: snapshot.map(|backup| backup.name.as_str()),
+                status: snapshot.map(|backup| backup.state.as_str()),
+                bytes: snapshot.map(|backup| backup.size_bytes),
+                sha256_hash: snapshot.and_then(|backup| backup.sha256.as_deref()),
+                is_locked: snapshot.map(|backup| backup.is_locked),
+                is_scheduled: snapshot.map(|backup| backup.is_scheduled),
+                disk: snapshot.map(|backup| backup.disk.as_str()),
+                created_at: snapshot.map(|backup| format_time(backup.created_at)),
+                completed_at: snapshot
+                    .and_then(|backup| backup.completed_at)
+                    .map(format_time),
+                failed_at: snapshot
+                    .and_then(|backup| backup.failed_at)
+                    .map(format_time),
             }),
             error: self.error.as_deref(),
         }
@@ -154,18 +158,18 @@ impl BackupEvent {
 }
 
 impl EventBody<'_> {
-    /// Returns the notice's name.
+    /// Returns the event's ID.
     pub fn id(&self) -> Uuid {
         self.id
     }
 
-    /// What a webhook is sent when somebody tries it out.
+    /// Returns an event that tests a webhook: of the kind [`TEST_EVENT_KIND`], without a backup.
     pub fn test(id: Uuid, now: DateTime<Utc>) -> Self {
         Self {
             id,
             sequence: 0,
-            event: TEST,
-            created_at: date(now),
+            event: TEST_EVENT_KIND,
+            created_at: format_time(now),
             server: None,
             backup: None,
             error: None,
@@ -173,6 +177,6 @@ impl EventBody<'_> {
     }
 }
 
-fn date(time: DateTime<Utc>) -> String {
+fn format_time(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, false)
 }
