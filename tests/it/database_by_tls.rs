@@ -130,7 +130,8 @@ async fn only_the_right_database_is_reached_by_tls() {
     let nobody = Client::new(&ready, "x", None);
     assert_eq!(send(nobody.plain(Method::GET, &ready)).await.status, 200);
     let sessions = "SELECT count(*), bool_and(ssl) FROM pg_stat_ssl
-                    JOIN pg_stat_activity USING (pid) WHERE usename = 'holdfast' AND backend_type = 'client backend'";
+                    JOIN pg_stat_activity USING (pid) WHERE usename = 'holdfast' \
+                    AND backend_type = 'client backend'";
     let rows = postgres::ask(&url, sessions).await.unwrap();
     assert_eq!(rows[0][1].as_deref(), Some("t"), "{rows:?}");
     assert_ne!(rows[0][0].as_deref(), Some("1"), "the service's are there");

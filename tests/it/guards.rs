@@ -136,7 +136,8 @@ async fn connections_that_are_slow_or_send_too_much_are_closed() {
     let key = app.as_owner().token().unwrap().to_owned();
     let server = app.server.id;
     let post = format!(
-        "POST /api/client/servers/{server}/backups HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Length: 100\r\n\r\n{{"
+        "POST /api/client/servers/{server}/backups HTTP/1.1\r\nHost: x\r\n\
+         Authorization: Bearer {key}\r\nContent-Length: 100\r\n\r\n{{"
     );
     let heard = until_hung_up(&app, post.as_bytes()).await;
     assert!(heard.starts_with("HTTP/1.1 408"), "{heard}");

@@ -1,7 +1,6 @@
-//! The documents match the sources: generated pages are current, and everything that the pages quote
-//! exists.
+//! The documents match the sources: generated pages are current, and what the pages quote exists.
 //!
-//! `HOLDFAST_WRITE_DOCS=1 cargo test -p holdfast-cli --test it guide::` updates the generated pages.
+//! `HOLDFAST_WRITE_DOCS=1 cargo test -p holdfast-cli --test it guide::` updates generated pages.
 
 mod commands;
 mod configure;
@@ -48,7 +47,7 @@ fn sources() -> String {
             }
         }
     }
-    // Joins strings like the compiler: a backslash at the end of a line, and the blanks of the next.
+    // Joins strings like the compiler: at a backslash at the end of a line.
     let mut joined = String::new();
     for line in all.lines() {
         match line.strip_suffix('\\') {
@@ -238,7 +237,8 @@ fn the_guide_leaves_no_endpoint_out() {
     }
     assert!(
         missing.is_empty(),
-        "docs/api.md says nothing of {missing:?}: a heading, and a command that scripts/api-guide runs"
+        "docs/api.md says nothing of {missing:?}: a heading, \
+         and a command that scripts/api-guide runs"
     );
 }
 

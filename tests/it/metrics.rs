@@ -51,8 +51,10 @@ async fn a_whole_life() -> (App, String) {
     assert_eq!(send(owner.plain(Method::GET, &link)).await.status, 404);
     app.sql()
         .query(&format!(
-            "INSERT INTO jobs (kind, server_id, backup_id, node, state, claimed_by, lease_expires_at, attempt)
-             VALUES ('delete_backup', '{}', '{kept}', 'nowhere', 'running', 'gone', now() - interval '1 hour', 1)",
+            "INSERT INTO jobs (kind, server_id, backup_id, node, state, claimed_by, \
+             lease_expires_at, attempt)
+             VALUES ('delete_backup', '{}', '{kept}', 'nowhere', 'running', 'gone', \
+             now() - interval '1 hour', 1)",
             app.server.id
         ))
         .await;
@@ -97,13 +99,15 @@ async fn every_metric_is_shown_and_dashboards_and_rules_use_no_other() {
         ),
         (
             format!(
-                r#"holdfast_http_requests_total{{route="{backups}/{{backup}}",method="DELETE",status="204"}}"#
+                "holdfast_http_requests_total{{route=\"{backups}/{{backup}}\",\
+                 method=\"DELETE\",status=\"204\"}}"
             ),
             1.0,
         ),
         (
             format!(
-                r#"holdfast_http_request_duration_seconds_count{{route="{backups}/{{backup}}/restore"}}"#
+                "holdfast_http_request_duration_seconds_count\
+                 {{route=\"{backups}/{{backup}}/restore\"}}"
             ),
             1.0,
         ),

@@ -201,7 +201,8 @@ async fn collector() -> (String, mpsc::UnboundedReceiver<(String, Vec<u8>)>) {
                     let first = head.lines().next().unwrap().to_owned();
                     let _ended = sender.send((first, body));
                     read.drain(..end + 4 + length);
-                    let answer = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: 0\r\n\r\n";
+                    let answer = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\n\
+                        Content-Length: 0\r\n\r\n";
                     stream.write_all(answer).await.unwrap();
                 }
             });

@@ -153,7 +153,8 @@ async fn a_server_that_is_started_during_its_restore_is_not_touched() {
     );
     let restore = scene.restore(false).await;
     assert_eq!(restore["status"], "failed");
-    let text = "The server was started while it was being restored. Nothing was changed. Stop it, and restore it again.";
+    let text = "The server was started while it was being restored. Nothing was changed. Stop it, \
+        and restore it again.";
     assert!(
         restore["error"].as_str().unwrap().starts_with(text),
         "{restore}"
@@ -198,7 +199,8 @@ async fn commands_stop_a_server_and_say_whether_it_runs() {
     assert_eq!(app.as_owner().restore(&uuid, json!({})).await.status, 202);
     assert_eq!(app.restored(&uuid).await["status"], "failed");
     assert!(new.exists() && runs.exists());
-    let told = "SELECT count(*) FROM jobs WHERE attempt = 1 AND errors -> -1 ->> 'detail' LIKE '%the panel is away%'";
+    let told = "SELECT count(*) FROM jobs WHERE attempt = 1 \
+        AND errors -> -1 ->> 'detail' LIKE '%the panel is away%'";
     assert_eq!(
         app.sql().number(told).await,
         1,

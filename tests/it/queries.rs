@@ -156,7 +156,10 @@ impl Fixture {
     /// Expires every lease.
     async fn expire(&self) {
         self.raw
-            .query("UPDATE jobs SET lease_expires_at = now() - interval '1 second' WHERE state = 'running'")
+            .query(
+                "UPDATE jobs SET lease_expires_at = now() - interval '1 second' \
+                WHERE state = 'running'",
+            )
             .await;
     }
 

@@ -33,7 +33,8 @@ async fn say_free(app: &App, bytes: u64) {
         .query(&format!(
             "INSERT INTO workers (name, node, version, host, pid, concurrency, disk_free_bytes)
              VALUES ('told', 'local', '0', 'here', 1, 1, '{{\"local\": {bytes}}}')
-             ON CONFLICT (name) DO UPDATE SET disk_free_bytes = EXCLUDED.disk_free_bytes, last_heartbeat_at = now()"
+             ON CONFLICT (name) DO UPDATE SET disk_free_bytes = EXCLUDED.disk_free_bytes, \
+             last_heartbeat_at = now()"
         ))
         .await;
 }
@@ -133,7 +134,10 @@ async fn free_space_is_exact_to_the_byte_and_excludes_running_backups() {
     // A report that is too old no longer counts. The backup itself then finds the disk full.
     say_free(&app, 1).await;
     app.sql()
-        .query("UPDATE workers SET last_heartbeat_at = now() - interval '61 seconds'; UPDATE backups SET state = 'failed', failed_at = now(), error = 'x'; DELETE FROM jobs")
+        .query(
+            "UPDATE workers SET last_heartbeat_at = now() - interval '61 seconds'; \
+            UPDATE backups SET state = 'failed', failed_at = now(), error = 'x'; DELETE FROM jobs",
+        )
         .await;
     assert_eq!(as_first.create(only_the_world()).await.status, 200);
     app.stop().await;

@@ -88,9 +88,11 @@ async fn work(app: &App) -> Work {
     let end = "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity
                WHERE datname = current_database() AND pid <> pg_backend_pid()";
     sql.query(end).await;
-    let counted = "SELECT relname, seq_scan + coalesce(idx_scan, 0), seq_tup_read + coalesce(idx_tup_fetch, 0)
+    let counted = "SELECT relname, seq_scan + coalesce(idx_scan, 0), \
+        seq_tup_read + coalesce(idx_tup_fetch, 0)
                    FROM pg_stat_user_tables
-                   WHERE relname IN ('api_keys', 'users', 'servers', 'subusers', 'backups', 'jobs', 'activity',
+                   WHERE relname IN ('api_keys', 'users', 'servers', 'subusers', 'backups', \
+                   'jobs', 'activity',
                                      'list_versions')";
     let number = |text: &Option<String>| text.as_deref().unwrap().parse::<i64>().unwrap();
     let rows = sql.query(counted).await;

@@ -82,7 +82,8 @@ async fn a_version_works_beside_a_newer_one_until_a_contract_removes_what_it_nee
     // for this node.
     app.sql()
         .query(&format!(
-            "{}; {}; CREATE TABLE novelties (id bigint); ALTER TABLE backups ADD COLUMN novelty text;
+            "{}; {}; CREATE TABLE novelties (id bigint); \
+             ALTER TABLE backups ADD COLUMN novelty text;
              ALTER TABLE jobs DROP CONSTRAINT jobs_kind_check;
              INSERT INTO jobs (kind, server_id, backup_id, node, priority)
              VALUES ('polish', gen_random_uuid(), gen_random_uuid(), 'local', -1)",

@@ -92,8 +92,10 @@ async fn a_server_is_gone_for_all_callers_as_soon_as_its_deletion_is_requested()
     let uuid = app.server.id.to_string();
     let backup = "a4962fe6-90c8-4b89-ba62-a5d3b06426c0";
     let completed = format!(
-        "INSERT INTO backups (id, server_id, name, disk, state, completed_at, sha256, size_bytes, archive_attempt)
-         VALUES ('{backup}', '{uuid}', 'kept', 'local', 'completed', now(), decode(repeat('00', 32), 'hex'), 1, 1)"
+        "INSERT INTO backups (id, server_id, name, disk, state, completed_at, sha256, size_bytes, \
+         archive_attempt)
+         VALUES ('{backup}', '{uuid}', 'kept', 'local', 'completed', now(), \
+         decode(repeat('00', 32), 'hex'), 1, 1)"
     );
     app.sql().query(&completed).await;
     let job = ask(&hosting, &uuid, "keep").await;
@@ -204,7 +206,8 @@ async fn a_deletion_whose_worker_is_killed_is_completed_by_the_next() {
     let app = &hosting.app;
     let (uuid, _) = hosting.server_with_files("one").await;
     let rows_of_many = format!(
-        "INSERT INTO backups (id, server_id, name, disk, state, completed_at, sha256, size_bytes, archive_attempt)
+        "INSERT INTO backups (id, server_id, name, disk, state, completed_at, sha256, size_bytes, \
+         archive_attempt)
          SELECT gen_random_uuid(), '{uuid}', 'kept', 'local', 'completed', now(),
                 decode(repeat('00', 32), 'hex'), 1, 1
          FROM generate_series(1, {MANY}) RETURNING id::text"

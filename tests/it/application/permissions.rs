@@ -83,7 +83,8 @@ async fn every_route_answers_every_caller_as_in_the_table() {
 async fn a_wrong_kind_of_key_is_refused_with_the_right_one() {
     let hosting = Hosting::without_worker().await;
     let app = &hosting.app;
-    let text = "You are attempting to use a client API key on an endpoint that requires an application API key.";
+    let text = "You are attempting to use a client API key on an endpoint that requires an \
+        application API key.";
     assert_eq!(
         Panel::with(app, app.as_admin())
             .get("/users")

@@ -117,9 +117,9 @@ async fn every_field_of_a_server_can_be_set_changed_and_reset() {
 async fn violations_in_a_server_are_reported_by_rule() {
     let hosting = Hosting::without_worker().await;
     let body = json!({
-        "uuid": "d3aac109", "owner": "nobody@example.com", "name": 5, "dir": "relative", "node": "a/b",
-        "disk": "elsewhere", "backup_limit": -1, "max_backup_bytes": 0, "quota_bytes": 1.5,
-        "retention_days": 9_999_999_999_u64, "state": "on fire",
+        "uuid": "d3aac109", "owner": "nobody@example.com", "name": 5, "dir": "relative",
+        "node": "a/b", "disk": "elsewhere", "backup_limit": -1, "max_backup_bytes": 0,
+        "quota_bytes": 1.5, "retention_days": 9_999_999_999_u64, "state": "on fire",
     });
     let answer = hosting.panel.post("/servers", body).await;
     insta::assert_json_snapshot!("broken_rules", answer.redacted());
@@ -263,7 +263,8 @@ async fn a_server_shows_its_restore_until_it_has_ended() {
     };
     assert_eq!(state().await, "normal");
     let job = format!(
-        "INSERT INTO jobs (kind, server_id, backup_id, node) VALUES ('restore_backup', '{server}', gen_random_uuid(), 'x')"
+        "INSERT INTO jobs (kind, server_id, backup_id, node) VALUES ('restore_backup', '{server}', \
+         gen_random_uuid(), 'x')"
     );
     hosting.app.sql().query(&job).await;
     assert_eq!(state().await, "restoring");

@@ -86,7 +86,8 @@ async fn a_user_who_owns_servers_cannot_be_deleted() {
     let hosting = Hosting::without_worker().await;
     let panel = &hosting.panel;
     let answer = panel.delete("/users/owner@example.com").await;
-    let text = "This user owns servers and cannot be deleted. Delete the servers first, or give them to another owner.";
+    let text = "This user owns servers and cannot be deleted. Delete the servers first, or give \
+        them to another owner.";
     assert_eq!(
         answer.refusal(),
         (409, "ConflictHttpException".into(), text.into())

@@ -15,7 +15,11 @@ const BUSY: &str = "ConflictingServerStateException";
 async fn a_backup_is_created_and_completes() {
     let app = App::start().await;
     files::make_server(&app.directory);
-    let body = json!({ "name": "Pre-maintenance backup", "ignored": "*.log\ncache/*\n", "is_locked": true });
+    let body = json!({
+        "name": "Pre-maintenance backup",
+        "ignored": "*.log\ncache/*\n",
+        "is_locked": true,
+    });
     let created = app.as_owner().create(body).await;
     insta::assert_json_snapshot!("created", created.redacted());
     app.ended(&created.uuid()).await;

@@ -304,7 +304,8 @@ async fn each_page_size_and_profile_is_cached_separately() {
     owner.create(json!({})).await.uuid();
     let insert = format!(
         "INSERT INTO backups (id, server_id, name, disk, state, failed_at, error, created_at)
-         SELECT gen_random_uuid(), '{}', 'b' || n, 'local', 'failed', now(), 'It was a test.', timestamptz '2026-01-01'
+         SELECT gen_random_uuid(), '{}', 'b' || n, 'local', 'failed', now(), 'It was a test.', \
+         timestamptz '2026-01-01'
          FROM generate_series(1, 3) n",
         app.server.id
     );

@@ -149,7 +149,8 @@ async fn a_key_works_until_it_expires_and_only_from_allowed_addresses() {
         client.list("").await
     };
     assert_eq!(set("allowed_ips = '{127.0.0.0/8}'").await.status, 200);
-    let text = "This IP address (127.0.0.1) does not have permission to access the API using these credentials.";
+    let text = "This IP address (127.0.0.1) does not have permission to access the API using these \
+        credentials.";
     let expected = (403, "AccessDeniedHttpException".into(), text.into());
     assert_eq!(
         set("allowed_ips = '{10.0.0.0/8}'").await.refusal(),
@@ -172,7 +173,8 @@ async fn an_application_key_does_not_open_the_client_api() {
         .key(owner, KeyKind::Application, Profile::Documented)
         .await;
     let refused = app.as_owner().with_token(&key).list("").await.refusal();
-    let text = "You are attempting to use an application API key on an endpoint that requires a client API key.";
+    let text = "You are attempting to use an application API key on an endpoint that requires a \
+        client API key.";
     assert_eq!(
         refused,
         (403, "AccessDeniedHttpException".into(), text.into())

@@ -29,7 +29,8 @@ impl Hanging {
         fs_err::create_dir_all(folder).unwrap();
         // It hangs as long as its other end is open.
         let script = r#"exec 3<>/dev/fuse
-            mount -i -t fuse -o fd=3,rootmode=40000,user_id=0,group_id=0 hanging "$1" && echo mounted || exit 1
+            mount -i -t fuse -o fd=3,rootmode=40000,user_id=0,group_id=0 hanging "$1" || exit 1
+            echo mounted
             exec sleep 120"#;
         let holder = Command::new("sh")
             .args(["-c", script, "sh"])

@@ -143,7 +143,8 @@ async fn a_worker_that_is_paused_during_a_restore_beyond_its_lease_overwrites_no
     assert_eq!(staging(&app), [""; 0]);
     // The worker that restored the files, perhaps the same one, did so in a later attempt.
     let later = "SELECT count(*) FROM jobs WHERE kind = 'restore_backup' AND attempt > 1
-                 AND errors -> 0 ->> 'sentence' = 'The process that worked on it stopped responding.'";
+                 AND errors -> 0 ->> 'sentence' = \
+                 'The process that worked on it stopped responding.'";
     assert_eq!(app.sql().number(later).await, 1);
     app.stop().await;
 }

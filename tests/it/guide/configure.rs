@@ -22,7 +22,9 @@ struct Page {
 impl Default for Page {
     fn default() -> Self {
         Self {
-            text: "<!-- Made of config/default.toml by tests/it/guide.rs: change it there. -->\n\n# Settings\n".to_owned(),
+            text: "<!-- Made of config/default.toml by tests/it/guide.rs: change it there. \
+                -->\n\n# Settings\n"
+                .to_owned(),
             comment: Vec::new(),
             section: String::new(),
             is_example: false,

@@ -94,15 +94,20 @@ async fn ended_jobs_are_pruned_unless_a_backup_still_shows_them() {
         .query(
             "UPDATE jobs SET finalized_at = now() - interval '8 days';
              INSERT INTO jobs (kind, server_id, backup_id, node, state, finalized_at)
-             SELECT 'delete_backup', server_id, gen_random_uuid(), node, s.state, now() - s.age * interval '1 day'
-             FROM jobs, (VALUES ('completed', 6), ('cancelled', 8), ('discarded', 8), ('discarded', 31)) s (state, age)
+             SELECT 'delete_backup', server_id, gen_random_uuid(), node, s.state, \
+             now() - s.age * interval '1 day'
+             FROM jobs, (VALUES ('completed', 6), ('cancelled', 8), ('discarded', 8), \
+             ('discarded', 31)) s (state, age)
              WHERE kind = 'create_backup';
-             INSERT INTO jobs (kind, server_id, backup_id, node) SELECT 'delete_backup', server_id, backup_id, node
+             INSERT INTO jobs (kind, server_id, backup_id, node) SELECT 'delete_backup', \
+             server_id, backup_id, node
              FROM jobs WHERE kind = 'create_backup';
-             UPDATE activity SET created_at = now() - interval '366 days' WHERE event = 'server:backup.start';
+             UPDATE activity SET created_at = now() - interval '366 days' \
+             WHERE event = 'server:backup.start';
              INSERT INTO rate_counts (subject, minute, count) VALUES ('somebody', 1, 1);
              INSERT INTO maintenance_runs (task, worker, started_at, finished_at)
-             SELECT 'rescue', 'w', t, t FROM (VALUES (now() - interval '31 days'), (now() - interval '29 days')) v (t);
+             SELECT 'rescue', 'w', t, t FROM (VALUES (now() - interval '31 days'), \
+             (now() - interval '29 days')) v (t);
              DELETE FROM maintenance_runs WHERE task = 'pruning'",
         )
         .await;

@@ -100,10 +100,12 @@ async fn at_once(per_node: &str, per_disk: &str, servers: u32) -> i64 {
             "CREATE TABLE at_once (running bigint);
              CREATE FUNCTION at_once() RETURNS trigger LANGUAGE plpgsql AS $$
              BEGIN
-                 INSERT INTO at_once SELECT count(*) FROM jobs WHERE state = 'running' AND kind = 'create_backup';
+                 INSERT INTO at_once SELECT count(*) FROM jobs WHERE state = 'running' \
+                 AND kind = 'create_backup';
                  RETURN NULL;
              END $$;
-             CREATE TRIGGER at_once AFTER UPDATE ON jobs FOR EACH STATEMENT EXECUTE FUNCTION at_once()",
+             CREATE TRIGGER at_once AFTER UPDATE ON jobs FOR EACH STATEMENT \
+             EXECUTE FUNCTION at_once()",
         )
         .await;
     let mut backups = Vec::new();

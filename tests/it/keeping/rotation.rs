@@ -107,9 +107,11 @@ async fn one_request_at_a_time_may_exceed_the_limit_by_rotation() {
     app.stop_workers().await;
     app.sql()
         .query(
-            "INSERT INTO backups (id, server_id, name, disk, state, completed_at, sha256, size_bytes, archive_attempt,
+            "INSERT INTO backups (id, server_id, name, disk, state, completed_at, sha256, \
+             size_bytes, archive_attempt,
                                   is_locked)
-             SELECT gen_random_uuid(), server_id, 'b', disk, state, completed_at, sha256, size_bytes, archive_attempt,
+             SELECT gen_random_uuid(), server_id, 'b', disk, state, completed_at, sha256, \
+             size_bytes, archive_attempt,
                     true
              FROM backups LIMIT 1",
         )

@@ -248,9 +248,12 @@ async fn partial_uploads_are_removed_once_their_attempt_has_ended() {
     let running = Uuid::new_v4();
     app.sql()
         .query(&format!(
-            "INSERT INTO backups (id, server_id, name, disk, node) VALUES ('{running}', '{server}', 'b', 'local', 'local');
-             INSERT INTO jobs (kind, server_id, backup_id, node, state, attempt, claimed_by, lease_expires_at)
-             VALUES ('create_backup', '{server}', '{running}', 'local', 'running', 3, 'w', now() + interval '1 hour')"
+            "INSERT INTO backups (id, server_id, name, disk, node) VALUES ('{running}', \
+             '{server}', 'b', 'local', 'local');
+             INSERT INTO jobs (kind, server_id, backup_id, node, state, attempt, claimed_by, \
+             lease_expires_at)
+             VALUES ('create_backup', '{server}', '{running}', 'local', 'running', 3, 'w', \
+             now() + interval '1 hour')"
         ))
         .await;
     let second = object(&app, server, &format!(".{running}.2.tar.gz.partial"), false);

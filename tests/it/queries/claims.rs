@@ -123,10 +123,10 @@ async fn a_server_has_one_unfinished_job_and_a_backup_is_deleted_once() {
     };
     for kind in [JobKind::CreateBackup, JobKind::RestoreBackup] {
         let refused = enqueue(kind).await.unwrap_err();
-        assert!(
-            matches!(&refused, Error::Conflict { constraint } if constraint == "jobs_one_per_server"),
-            "{refused:?}"
-        );
+        let Error::Conflict { constraint } = &refused else {
+            panic!("{refused:?}");
+        };
+        assert_eq!(constraint, "jobs_one_per_server");
         assert!(!refused.may_pass());
     }
     let deletion = enqueue(JobKind::DeleteBackup).await.unwrap();

@@ -30,7 +30,8 @@ async fn each_commit_changes_a_servers_versions_in_any_order() {
     let of_other = marks(&fixture, &key, other_server).await;
     assert!(of_other.are_there(), "a server has a mark from the first");
     let more = "INSERT INTO backups (id, server_id, name, disk, state, failed_at, error)
-                SELECT gen_random_uuid(), id, 'b', 'local', 'failed', now(), 'It rained.' FROM servers";
+                SELECT gen_random_uuid(), id, 'b', 'local', 'failed', now(), 'It rained.' \
+                FROM servers";
     fixture
         .raw
         .query(&format!("{more} WHERE id = '{server}'"))
@@ -116,7 +117,8 @@ async fn lists_read_only_tables_whose_writes_change_the_version() {
     let fixture = Fixture::new().await;
     for table in marked {
         let triggers = format!(
-            "SELECT count(*) FROM pg_trigger WHERE tgrelid = '{table}'::regclass AND tgfoid = 'replace_list_versions'::regproc"
+            "SELECT count(*) FROM pg_trigger WHERE tgrelid = '{table}'::regclass \
+             AND tgfoid = 'replace_list_versions'::regproc"
         );
         assert_eq!(fixture.raw.number(&triggers).await, 3, "{table}");
     }

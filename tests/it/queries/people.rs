@@ -124,10 +124,10 @@ async fn servers_are_found_by_either_id_and_seen_by_users_with_access() {
         ..fixture.new_server()
     };
     let refused = given::server(database, &twin).await;
-    assert!(
-        matches!(&refused, Err(Error::Conflict { constraint }) if constraint == "servers_identifier"),
-        "{refused:?}"
-    );
+    let Err(Error::Conflict { constraint }) = &refused else {
+        panic!("{refused:?}");
+    };
+    assert_eq!(constraint, "servers_identifier");
     let orphan = Server {
         owner: UserId(Uuid::new_v4()),
         ..fixture.new_server()
@@ -214,10 +214,10 @@ async fn no_two_servers_of_a_node_share_a_directory_or_lie_in_each_other() {
         "/srv",
     ] {
         let refused = save(taken, node()).await;
-        assert!(
-            matches!(&refused, Err(Error::Conflict { constraint }) if constraint == servers::DIRECTORY_TAKEN),
-            "{taken}: {refused:?}"
-        );
+        let Err(Error::Conflict { constraint }) = &refused else {
+            panic!("{taken}: {refused:?}");
+        };
+        assert_eq!(constraint, servers::DIRECTORY_TAKEN, "{taken}");
         let elsewhere = NodeName::parse(&format!("n{}", taken.len())).unwrap();
         save(taken, elsewhere).await.unwrap();
     }

@@ -35,28 +35,36 @@ const SEED: &str = "
     FROM users;
     INSERT INTO servers (id, owner_id, name, directory, node)
     SELECT gen_random_uuid(), id, 'S', '/srv/' || id, 'local' FROM users;
-    INSERT INTO backups (id, server_id, name, disk, state, completed_at, sha256, size_bytes, archive_attempt,
+    INSERT INTO backups (id, server_id, name, disk, state, completed_at, sha256, size_bytes, \
+    archive_attempt,
                          created_at)
-    SELECT gen_random_uuid(), s.id, 'b', 'local', 'completed', now(), decode(repeat('00', 32), 'hex'), 1, 1,
+    SELECT gen_random_uuid(), s.id, 'b', 'local', 'completed', now(), decode(repeat('00', 32), \
+    'hex'), 1, 1,
            now() - n * interval '1 minute'
     FROM (SELECT id, row_number() OVER (ORDER BY id) AS number FROM servers) s,
          LATERAL generate_series(1, CASE number WHEN 1 THEN 10000 ELSE 5 END) n;
     INSERT INTO jobs (kind, server_id, backup_id, node, state, finalized_at, started_at, attempt)
     SELECT 'create_backup', server_id, id, 'local', 'completed', now(), now(), 1 FROM backups;
-    INSERT INTO jobs (kind, server_id, backup_id, node, state, claimed_by, lease_expires_at, attempt, scheduled_at)
+    INSERT INTO jobs (kind, server_id, backup_id, node, state, claimed_by, lease_expires_at, \
+    attempt, scheduled_at)
     SELECT 'create_backup', id, gen_random_uuid(), 'local',
            CASE number % 3 WHEN 0 THEN 'available' WHEN 1 THEN 'scheduled' ELSE 'running' END,
            CASE number % 3 WHEN 2 THEN 'gone' END,
-           CASE number % 3 WHEN 2 THEN now() - interval '1 minute' END, 1, now() - interval '1 minute'
-    FROM (SELECT id, row_number() OVER (ORDER BY id DESC) AS number FROM servers) s WHERE number <= 30;
+           CASE number % 3 WHEN 2 THEN now() - interval '1 minute' END, 1, \
+           now() - interval '1 minute'
+    FROM (SELECT id, row_number() OVER (ORDER BY id DESC) AS number FROM servers) s \
+    WHERE number <= 30;
     INSERT INTO activity (event, server_id, backup_id, properties)
     SELECT 'server:backup.start', server_id, id, '{}' FROM backups;
     UPDATE backups SET completed_at = now() - interval '1 hour';
     INSERT INTO events (id, kind, server_id, server_name, backup_id, backup)
-    SELECT nextval('events_id'), 'backup.changed', server_id, 'S', id, backup_snapshot(b) FROM backups b;
+    SELECT nextval('events_id'), 'backup.changed', server_id, 'S', id, backup_snapshot(b) \
+    FROM backups b;
     INSERT INTO webhooks (id, url, secret)
-    SELECT gen_random_uuid(), 'http://127.0.0.1:1', decode(repeat('00', 32), 'hex') FROM generate_series(1, 2);
-    INSERT INTO deliveries (webhook_id, event_id) SELECT w.id, n.id FROM webhooks w, events n WHERE n.id % 4 = 0";
+    SELECT gen_random_uuid(), 'http://127.0.0.1:1', decode(repeat('00', 32), 'hex') \
+    FROM generate_series(1, 2);
+    INSERT INTO deliveries (webhook_id, event_id) SELECT w.id, n.id FROM webhooks w, events n \
+    WHERE n.id % 4 = 0";
 
 /// The tables that grow.
 const TABLES: [&str; 7] = [
@@ -73,7 +81,8 @@ const TABLES: [&str; 7] = [
 async fn whole_reads(raw: &TestDatabase) -> Vec<(String, i64)> {
     // A connection reports its counts when it ends.
     let others = "SELECT count(*) FROM pg_stat_activity
-                  WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'";
+                  WHERE datname = current_database() AND pid <> pg_backend_pid() \
+                  AND backend_type = 'client backend'";
     eventually("the other connections have ended", async || {
         (raw.number(others).await == 0).then_some(())
     })
@@ -118,7 +127,8 @@ async fn no_query_that_is_repeated_reads_a_whole_table() {
     let select = format!("SELECT id FROM backups WHERE server_id = '{large}' LIMIT 1");
     let backup = BackupId(uuid(&select).await);
     let key = one(&format!(
-        "SELECT k.identifier FROM api_keys k JOIN servers s ON s.owner_id = k.user_id WHERE s.id = '{large}'"
+        "SELECT k.identifier FROM api_keys k JOIN servers s ON s.owner_id = k.user_id \
+         WHERE s.id = '{large}'"
     ))
     .await;
     let key = KeyIdentifier::parse(&key).unwrap();

@@ -12,11 +12,13 @@ impl TestDatabase {
     /// Fails unless the maintained totals equal the sums.
     pub(crate) async fn assert_stored_adds_up(&self, when: &str) {
         let differs = "SELECT coalesce(string_agg(row::text, ' '), '') FROM (
-            (SELECT server_id, disk, count(*), sum(size_bytes) FROM backups WHERE state = 'completed' GROUP BY 1, 2
+            (SELECT server_id, disk, count(*), sum(size_bytes) FROM backups \
+            WHERE state = 'completed' GROUP BY 1, 2
              EXCEPT SELECT server_id, disk, backups, bytes FROM stored_totals)
             UNION ALL
             (SELECT server_id, disk, backups, bytes FROM stored_totals
-             EXCEPT SELECT server_id, disk, count(*), sum(size_bytes) FROM backups WHERE state = 'completed'
+             EXCEPT SELECT server_id, disk, count(*), sum(size_bytes) FROM backups \
+             WHERE state = 'completed'
              GROUP BY 1, 2)) row";
         let differs = self.query(differs).await.remove(0).remove(0);
         assert_eq!(differs.as_deref(), Some(""), "{when}");
@@ -24,9 +26,11 @@ impl TestDatabase {
 }
 
 /// Statements that complete backups, including ones that the service would never run.
-const COMPLETED: &str = "INSERT INTO backups (id, server_id, name, disk, state, completed_at, sha256, size_bytes,
+const COMPLETED: &str = "INSERT INTO backups (id, server_id, name, disk, state, completed_at, \
+    sha256, size_bytes,
                                               archive_attempt)
-    SELECT gen_random_uuid(), id, 'b', CASE n % 3 WHEN 0 THEN 'offsite' ELSE 'local' END, 'completed', now(),
+    SELECT gen_random_uuid(), id, 'b', CASE n % 3 WHEN 0 THEN 'offsite' ELSE 'local' END, \
+    'completed', now(),
            decode(repeat('00', 32), 'hex'), n, 1
     FROM servers, generate_series(1, 20) n";
 
@@ -45,10 +49,12 @@ async fn stored_totals_equal_the_sums_after_any_statement() {
         "UPDATE backups SET is_locked = NOT is_locked WHERE state = 'completed'".to_owned(),
         "UPDATE backups SET size_bytes = size_bytes * 2 WHERE size_bytes % 2 = 0".to_owned(),
         // One moves to the other disk while others move away from it.
-        "UPDATE backups SET disk = CASE disk WHEN 'local' THEN 'offsite' ELSE 'local' END WHERE size_bytes < 9"
+        "UPDATE backups SET disk = CASE disk WHEN 'local' THEN 'offsite' ELSE 'local' END \
+         WHERE size_bytes < 9"
             .to_owned(),
         format!("UPDATE backups SET server_id = '{server}' WHERE size_bytes > 9"),
-        "UPDATE backups SET state = 'failed', completed_at = NULL, sha256 = NULL, archive_attempt = NULL, size_bytes = 0,
+        "UPDATE backups SET state = 'failed', completed_at = NULL, sha256 = NULL, \
+         archive_attempt = NULL, size_bytes = 0,
                 failed_at = now(), error = 'It rained.', is_locked = false WHERE size_bytes > 20"
             .to_owned(),
         "DELETE FROM backups WHERE state = 'failed'".to_owned(),
@@ -73,7 +79,8 @@ async fn stored_totals_stay_right_under_simultaneous_writes() {
         format!(
             "{COMPLETED}, generate_series(1, {n}) more WHERE id = '{server}';
              DELETE FROM backups WHERE id IN (
-                 SELECT id FROM backups WHERE state = 'completed' ORDER BY random() LIMIT 15 FOR UPDATE SKIP LOCKED)"
+                 SELECT id FROM backups WHERE state = 'completed' ORDER BY random() LIMIT 15 FOR \
+                 UPDATE SKIP LOCKED)"
         )
     };
     let statements: Vec<String> = (1..9).map(one).collect();

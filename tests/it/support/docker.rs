@@ -94,7 +94,8 @@ async fn answer(mut stream: UnixStream, shared: Arc<Mutex<Shared>>) {
     };
     let length = body.len();
     let text = format!(
-        "HTTP/1.1 {status} Said\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+        "HTTP/1.1 {status} Said\r\ncontent-type: application/json\r\n\
+         content-length: {length}\r\nconnection: close\r\n\r\n{body}"
     );
     // The caller may be gone.
     let _gone = stream.write_all(text.as_bytes()).await;
@@ -136,7 +137,11 @@ impl Shared {
                         container.is_running = *looks == 0;
                         *looks = looks.saturating_sub(1);
                     }
-                    let state = json!({ "Running": container.is_running, "Paused": false, "Restarting": false });
+                    let state = json!({
+                        "Running": container.is_running,
+                        "Paused": false,
+                        "Restarting": false,
+                    });
                     (200, json!({ "Id": name, "State": state }))
                 }
                 None => (404, json!({ "message": "No such container" })),

@@ -224,8 +224,8 @@ async fn refuse(
     let body = format!("<Error><Code>{code}</Code><Message>told to</Message></Error>");
     let length = body.len();
     let answer = format!(
-        "HTTP/1.1 {status} Told To\r\nConnection: close\r\n{headers}Content-Type: application/xml\r\n\
-         Content-Length: {length}\r\n\r\n{body}"
+        "HTTP/1.1 {status} Told To\r\nConnection: close\r\n{headers}\
+         Content-Type: application/xml\r\nContent-Length: {length}\r\n\r\n{body}"
     );
     client.write_all(answer.as_bytes()).await?;
     client.shutdown().await?;

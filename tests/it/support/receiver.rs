@@ -122,7 +122,9 @@ async fn take(mut stream: TcpStream, shared: Arc<Mutex<Shared>>) {
         Answer::Status(status) => {
             format!("HTTP/1.1 {status} Said\r\ncontent-length: 5\r\nconnection: close\r\n\r\nheard")
         }
-        Answer::Redirect => "HTTP/1.1 307 Over there\r\nlocation: /elsewhere\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".to_owned(),
+        Answer::Redirect => "HTTP/1.1 307 Over there\r\nlocation: /elsewhere\r\n\
+            content-length: 0\r\nconnection: close\r\n\r\n"
+            .to_owned(),
         Answer::HangUp => return,
         Answer::Hang => return std::future::pending().await,
     };
