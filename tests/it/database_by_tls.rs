@@ -99,7 +99,7 @@ impl Drop for OnTheNetwork {
 async fn only_the_right_database_is_reached_by_tls() {
     let folder = files::scratch();
     let issued = Issued::to("127.0.0.1", "the authority of the database");
-    let other = Issued::to("127.0.0.1", "an authority of somebody else");
+    let other = Issued::to("127.0.0.1", "another authority");
     let [trusted, wrong] = [("ca.pem", &issued), ("other.pem", &other)].map(|(name, issued)| {
         let path = folder.path().join(name);
         fs_err::write(&path, &issued.authority).unwrap();

@@ -256,7 +256,7 @@ async fn rolled_back_changes_are_no_events_and_deleted_servers_lose_their_webhoo
         .query("BEGIN; DELETE FROM jobs; DELETE FROM backups; DELETE FROM servers; COMMIT")
         .await;
     let told = app.sql().number("SELECT count(*) FROM events").await;
-    assert_eq!(told, 1, "nobody is left to be told");
+    assert_eq!(told, 1, "no webhook is left");
     assert_eq!(webhooks::list(&app.database).await.unwrap().len(), 0);
     app.stop().await;
 }

@@ -158,7 +158,7 @@ async fn a_link_out_of_the_roots_is_neither_backed_up_nor_restored_to() {
     assert_eq!(ended(&owner, &good).await["status"], "completed");
 
     let outside = hosting.app.beside("outside");
-    files::write(&outside.join("secret"), b"nobody's business\n");
+    files::write(&outside.join("secret"), b"private\n");
     fs_err::rename(hosting.root.join("one"), hosting.root.join("hidden")).unwrap();
     symlink(&outside, hosting.root.join("one")).unwrap();
     let backup = owner.create(json!({})).await.uuid();
@@ -183,7 +183,7 @@ async fn a_link_out_of_the_roots_is_neither_backed_up_nor_restored_to() {
     // A linked folder on the path is refused as well.
     let (_, nested) = hosting.server_with_files("deep/two").await;
     fs_err::rename(hosting.root.join("deep"), hosting.root.join("deep-hidden")).unwrap();
-    files::write(&outside.join("two/secret"), b"nobody's business\n");
+    files::write(&outside.join("two/secret"), b"private\n");
     symlink(&outside, hosting.root.join("deep")).unwrap();
     let backup = nested.create(json!({})).await.uuid();
     assert_eq!(ended(&nested, &backup).await["error"], text);

@@ -34,7 +34,7 @@ async fn a_finished_archive_is_kept_although_its_lease_expired_during_a_database
     let backup = app.ended(&uuid).await;
     assert_kept(&app, &backup);
     let tries = "SELECT attempt + jsonb_array_length(errors) FROM jobs";
-    assert_eq!(app.sql().number(tries).await, 1, "nobody took it away");
+    assert_eq!(app.sql().number(tries).await, 1, "no other worker took it");
     app.stop().await;
 }
 
@@ -124,7 +124,7 @@ async fn a_read_only_database_is_reported_with_503_and_waited_for() {
     })
     .await;
     let shown = owner.show(&uuid).await.attributes();
-    assert_eq!(shown["status"], "creating", "nobody could write it down");
+    assert_eq!(shown["status"], "creating", "it could not be recorded");
 
     app.sql().forbid_writes(false).await;
     assert_eq!(app.ended(&uuid).await["status"], "completed");

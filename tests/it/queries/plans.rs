@@ -254,7 +254,7 @@ async fn no_query_that_is_repeated_reads_a_whole_table() {
     })
     .await;
 
-    walks_an_index(&raw, "the figures for whoever watches", async |database| {
+    walks_an_index(&raw, "the metrics of the database", async |database| {
         let figures = metrics::read(database, 10_000).await.unwrap();
         assert_eq!(figures.last_backups.len(), 2000);
         assert_eq!(figures.unfinished.len(), 3);
