@@ -50,10 +50,7 @@ pub(crate) fn is_root() -> bool {
 }
 
 /// Prints why a test, or a part of it, cannot run here.
-#[expect(
-    clippy::print_stdout,
-    reason = "cargo shows it on request"
-)]
+#[expect(clippy::print_stdout, reason = "cargo shows it on request")]
 pub(crate) fn skipped(reason: &str) {
     println!("skipped: {reason}");
 }
