@@ -85,7 +85,7 @@ impl Fixture {
             server: server.cloned(),
             backup: None,
         };
-        let visits = RequestLookup::begin(&self.database);
+        let visits = RequestLookup::start(&self.database);
         visits.find(named).await.unwrap()
     }
 

@@ -63,7 +63,7 @@ impl FromRequest for Caller {
                 key: found,
                 server,
                 backup,
-                marks,
+                list_versions: marks,
             } = authenticate(&request, KeyKind::Client).await?;
             Ok(Self {
                 user: found.key.user,
@@ -274,7 +274,7 @@ impl Operator {
     /// When the database is away.
     pub(crate) async fn begin(&self, state: &ApiState) -> Result<Change, ApiError> {
         let change = Change::begin(&state.database, self.asked.clone()).await?;
-        Ok(change.of(self.trace))
+        Ok(change.with_trace(self.trace))
     }
 
     /// Loads the server that a path names.

@@ -42,16 +42,16 @@ impl JobOutcomes {
                     signal = listener.next() => {
                         // Nobody waits most of the time; that is no failure.
                         match signal {
-                            Signal::Final(job) => {
+                            Signal::JobEnded(job) => {
                                 let _nobody = to.send(job);
                             }
-                            Signal::Notice(server) => {
+                            Signal::Event(server) => {
                                 let _nobody = to_streams.send(Some(server));
                             }
                             Signal::Reconnected => {
                                 let _nobody = to_streams.send(None);
                             }
-                            Signal::Available { .. } => {}
+                            Signal::JobAvailable { .. } => {}
                         }
                     }
                 }

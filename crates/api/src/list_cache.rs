@@ -132,7 +132,7 @@ impl Kept {
     fn put(&mut self, asked: Asked, entry: Entry, bytes_max: usize) {
         let bytes = entry.size_bytes();
         // One that would push out all others is not worth it.
-        if bytes > bytes_max / 8 || !entry.marks.are_there() {
+        if bytes > bytes_max / 8 || entry.marks.is_empty() {
             return;
         }
         self.old.remove(&asked);

@@ -115,7 +115,7 @@ impl Collector for Process {
             &mut encoder,
             "database_connections_max",
             "Connections to the database that this process may open",
-            [([], i64::from(pool.most))],
+            [([], i64::from(pool.max))],
         )
     }
 }

@@ -58,7 +58,8 @@ pub(crate) async fn note_refusal<B>(response: &ServiceResponse<B>) {
     let (Some(asked), Some(state)) = (asked, state) else {
         return;
     };
-    if let Err(error) = operator_log::refused(&state.database, &asked, status.as_u16()).await {
+    if let Err(error) = operator_log::record_refusal(&state.database, &asked, status.as_u16()).await
+    {
         tracing::warn!(
             error = chain(&error),
             "that an operator was refused a change can't be written down"

@@ -154,7 +154,7 @@ impl Streams {
             if wanted.is_empty() {
                 return Ok(());
             }
-            let found = events::after(database, &wanted, BATCH).await?;
+            let found = events::list_after(database, &wanted, BATCH).await?;
             let is_all = found.len() < BATCH as usize;
             let mut shared = self.shared();
             for notice in found {
@@ -178,7 +178,7 @@ impl Streams {
         if servers.is_empty() {
             return Ok(());
         }
-        let found = jobs::underway(database, &servers).await?;
+        let found = jobs::list_unfinished(database, &servers).await?;
         let mut shared = self.shared();
         for server in servers {
             let Some(topic) = shared.topics.get_mut(&server) else {

@@ -1,4 +1,4 @@
-//! The audit log: written in the transaction of what it tells, never changed.
+//! The audit log. Entries are written in the transaction of what they describe and never change.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -8,13 +8,13 @@ use holdfast_domain::activity::{ActivityEvent, RequestOrigin};
 use holdfast_domain::{BackupId, ServerId};
 
 use crate::error::Error;
-use crate::pool::{COUNT_MAX, Database, Transaction, skip};
+use crate::pool::{COUNT_MAX, Database, Transaction, clamp_offset};
 
-/// Writes down what was done to a backup, whose name is taken from its row. Without an origin, the
-/// service itself did it.
+/// Adds an entry about a backup. The name of the backup is read from its row. Without an origin,
+/// the entry says that the service acted by itself.
 ///
 /// # Errors
-/// When the database can't be written.
+/// If the database can't be written.
 pub async fn record(
     transaction: &mut Transaction,
     event: ActivityEvent,
@@ -24,8 +24,8 @@ pub async fn record(
     properties: &Value,
 ) -> Result<(), Error> {
     sqlx::query!(
-        "INSERT INTO activity (event, server_id, backup_id, backup_name, actor_id, actor_email, key_identifier,
-                               address, properties)
+        "INSERT INTO activity (event, server_id, backup_id, backup_name, actor_id, actor_email,
+                               key_identifier, address, properties)
          VALUES ($1, $2, $3, (SELECT name FROM backups WHERE id = $3), $4, $5, $6, $7, $8)",
         event.as_str(),
         server.0,
@@ -33,7 +33,9 @@ pub async fn record(
         origin.map(|origin| origin.user.0) as Option<Uuid>,
         origin.map(|origin| origin.email.as_str()),
         origin.map(|origin| origin.key.as_str()),
-        origin.and_then(|origin| origin.address).map(|address| address.to_string()),
+        origin
+            .and_then(|origin| origin.address)
+            .map(|address| address.to_string()),
         properties,
     )
     .execute(transaction.connection())
@@ -41,38 +43,40 @@ pub async fn record(
     Ok(())
 }
 
-/// A line of the audit log.
+/// An entry of the audit log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ActivityEntry {
-    /// Its number: later ones are greater.
+    /// The number of the entry. Later entries have greater numbers.
     pub id: i64,
-    /// The event's name.
+    /// The name of the event.
     pub event: String,
-    /// Which backup.
+    /// The backup.
     pub backup: BackupId,
-    /// What that was called then.
+    /// The name of the backup at that time.
     pub backup_name: Option<String>,
-    /// Who, by UUID; none for the service itself.
+    /// The UUID of the user, or `None` if the service acted by itself.
     pub actor: Option<Uuid>,
-    /// Who, by address.
+    /// The email address of the user.
     pub actor_email: Option<String>,
-    /// The public part of the key.
+    /// The public part of the API key.
     pub key: Option<String>,
-    /// From where.
+    /// The IP address of the client.
     pub address: Option<String>,
-    /// What else there is to say.
+    /// Details, in a shape that the event defines.
     pub properties: Value,
-    /// When.
+    /// When it happened.
     pub at: DateTime<Utc>,
 }
 
-/// Counts a server's lines, up to a hundred thousand.
+/// Counts the entries of a server, up to 100,000.
 ///
 /// # Errors
-/// When the database can't be read.
+/// If the database can't be read.
 pub async fn count(database: &Database, server: ServerId) -> Result<u64, Error> {
     let count = sqlx::query_scalar!(
-        r#"SELECT count(*) AS "count!" FROM (SELECT 1 FROM activity WHERE server_id = $1 LIMIT $2) rows"#,
+        r#"SELECT count(*) AS "count!" FROM (
+               SELECT 1 FROM activity WHERE server_id = $1 LIMIT $2
+           ) rows"#,
         server.0,
         COUNT_MAX,
     )
@@ -81,10 +85,10 @@ pub async fn count(database: &Database, server: ServerId) -> Result<u64, Error> 
     Ok(count.unsigned_abs())
 }
 
-/// Lists a server's lines, newest first, from `offset` on, at most `limit`.
+/// Lists a page of the entries of a server, newest first.
 ///
 /// # Errors
-/// When the database can't be read.
+/// If the database can't be read.
 pub async fn list(
     database: &Database,
     server: ServerId,
@@ -92,12 +96,12 @@ pub async fn list(
     offset: u64,
 ) -> Result<Vec<ActivityEntry>, Error> {
     let rows = sqlx::query!(
-        "SELECT id, event, backup_id, backup_name, actor_id, actor_email, key_identifier, address, properties,
-                created_at
+        "SELECT id, event, backup_id, backup_name, actor_id, actor_email, key_identifier, address,
+                properties, created_at
          FROM activity WHERE server_id = $1 ORDER BY id DESC LIMIT $2 OFFSET $3",
         server.0,
         i64::from(limit),
-        skip(offset),
+        clamp_offset(offset),
     )
     .fetch_all(database.pool())
     .await?;

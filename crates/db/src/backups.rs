@@ -1,4 +1,4 @@
-//! Backups, with what their jobs are doing.
+//! Backups, with the state of their jobs.
 
 mod import;
 mod pages;
@@ -9,30 +9,33 @@ mod verification;
 use holdfast_domain::backup::CompletedBackup;
 use holdfast_domain::{Backup, BackupId, BackupName, DiskName, NodeName, ServerId, UserId};
 
-pub use self::import::{ImportedBackup, completed_on, count_completed_on, import, known};
+pub use self::import::{ImportedBackup, count_completed_on, find_known, import, list_completed_on};
 pub use self::pages::{BackupPage, BackupPages, PageRequest};
-pub(crate) use self::row::Row;
-pub use self::space::{expected_bytes, free_and_promised};
+pub(crate) use self::row::BackupRow;
+pub use self::space::{expected_bytes, free_and_reserved_bytes};
 pub use self::verification::{
-    ArchiveLocation, VERIFY_ATTEMPTS, VerificationEnd, hasten_verification, record_verification,
-    schedule_verifications,
+    ArchiveLocation, VERIFY_ATTEMPTS, VerificationOutcome, prioritize_verification,
+    record_verification, schedule_verifications,
 };
 use crate::error::Error;
 use crate::pool::{Database, Transaction};
 
-/// Selects backups `b` of `$from`, each with what is unfinished `u` and its latest restore `r`. `$place` tells apart
-/// whom a row is for, where there are several. A verification that waits is no progress: nothing happens yet.
+/// Selects backups `b` of `$from`, each with its unfinished jobs `u` and its latest restore `r`.
+/// `$position` numbers the request that a row answers, if there are several. A queued verification
+/// is not shown as progress.
 macro_rules! select_backups_of {
-    ($executor:expr, $fetch:ident, $place:tt, $from:tt, $tail:tt $(, $argument:expr)* $(,)?) => {
+    ($executor:expr, $fetch:ident, $position:tt, $from:tt, $tail:tt $(, $argument:expr)* $(,)?) => {
         sqlx::query_as!(
-            Row,
-            "SELECT " + $place + " AS \"place!\", b.id, b.server_id, b.name, b.ignored_files, b.disk, b.node, b.state, b.is_locked,
-                    b.is_scheduled, b.size_bytes, b.sha256, b.archive_attempt, b.notes_count, b.notes, b.error,
+            BackupRow,
+            "SELECT " + $position + " AS \"position!\", b.id, b.server_id, b.name,
+                    b.ignored_files, b.disk, b.node, b.state, b.is_locked, b.is_scheduled,
+                    b.size_bytes, b.sha256, b.archive_attempt, b.notes_count, b.notes, b.error,
                     b.created_at, b.completed_at, b.failed_at,
                     b.verification, b.verification_started_at, b.verification_finished_at,
                     b.verification_sentence, b.damaged_at,
                     u.state AS \"unfinished_state?\", u.progress AS \"unfinished_progress?\",
-                    u.verify_state AS \"verify_state?\", u.verify_started_at AS \"verify_started_at?\",
+                    u.verify_state AS \"verify_state?\",
+                    u.verify_started_at AS \"verify_started_at?\",
                     r.state AS \"restore_state?\", r.started_at AS \"restore_started_at?\",
                     r.finalized_at AS \"restore_finalized_at?\",
                     r.errors -> -1 ->> 'sentence' AS \"restore_error?\"
@@ -45,7 +48,7 @@ macro_rules! select_backups_of {
 }
 pub(crate) use select_backups_of;
 
-/// Selects single backups: their jobs are looked up one by one.
+/// Selects single backups. Their jobs are looked up for each backup.
 macro_rules! select_backups {
     ($executor:expr, $fetch:ident, $tail:tt $(, $argument:expr)* $(,)?) => {
         select_backups_of!(
@@ -55,18 +58,22 @@ macro_rules! select_backups {
             "backups b
              LEFT JOIN LATERAL (
                  SELECT (array_agg(j.state ORDER BY j.priority, j.id DESC)
-                             FILTER (WHERE j.kind <> 'verify_backup' OR j.state = 'running'))[1] AS state,
+                             FILTER (WHERE j.kind <> 'verify_backup' OR j.state = 'running'))[1]
+                            AS state,
                         (array_agg(j.progress ORDER BY j.priority, j.id DESC)
-                             FILTER (WHERE j.kind <> 'verify_backup' OR j.state = 'running'))[1] AS progress,
+                             FILTER (WHERE j.kind <> 'verify_backup' OR j.state = 'running'))[1]
+                            AS progress,
                         max(j.state) FILTER (WHERE j.kind = 'verify_backup') AS verify_state,
-                        max(j.started_at) FILTER (WHERE j.kind = 'verify_backup') AS verify_started_at
+                        max(j.started_at) FILTER (WHERE j.kind = 'verify_backup')
+                            AS verify_started_at
                  FROM jobs j
                  WHERE j.server_id = b.server_id AND j.backup_id = b.id
                      AND j.state IN ('available', 'scheduled', 'running')
              ) u ON true
              LEFT JOIN LATERAL (
                  SELECT j.state, j.started_at, j.finalized_at, j.errors FROM jobs j
-                 WHERE j.server_id = b.server_id AND j.backup_id = b.id AND (j.kind = 'restore_backup') IS TRUE
+                 WHERE j.server_id = b.server_id AND j.backup_id = b.id
+                     AND (j.kind = 'restore_backup') IS TRUE
                  ORDER BY j.id DESC LIMIT 1
              ) r ON true",
             $tail
@@ -75,36 +82,37 @@ macro_rules! select_backups {
     };
 }
 
-/// A backup that is asked for.
+/// A backup to be created.
 #[derive(Clone, Debug)]
 pub struct NewBackup<'a> {
-    /// Its UUID.
+    /// The UUID.
     pub id: BackupId,
-    /// Whose files it will hold.
+    /// The server to back up.
     pub server: ServerId,
-    /// Its name.
+    /// The name.
     pub name: &'a BackupName,
-    /// The patterns of the request.
+    /// The ignore patterns of the request.
     pub ignored_files: &'a [String],
-    /// The disk that will hold it.
+    /// The disk to store it on.
     pub disk: &'a DiskName,
-    /// The node that makes it.
+    /// The node that creates it.
     pub node: &'a NodeName,
-    /// How much of the disk it is expected to take, in bytes.
+    /// The expected size, in bytes.
     pub reserved_bytes: u64,
-    /// Whether it is locked from the first.
+    /// Whether it is locked from the start.
     pub is_locked: bool,
-    /// Who asks.
+    /// The user who creates it.
     pub created_by: UserId,
 }
 
-/// Stores a backup that is to be created.
+/// Inserts a backup in the state `creating`.
 ///
 /// # Errors
-/// When the database can't be written.
+/// If the database can't be written.
 pub async fn insert(transaction: &mut Transaction, backup: &NewBackup<'_>) -> Result<(), Error> {
     sqlx::query!(
-        "INSERT INTO backups (id, server_id, name, ignored_files, disk, is_locked, created_by, node, reserved_bytes)
+        "INSERT INTO backups (id, server_id, name, ignored_files, disk, is_locked, created_by, node,
+                              reserved_bytes)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         backup.id.0,
         backup.server.0,
@@ -121,10 +129,10 @@ pub async fn insert(transaction: &mut Transaction, backup: &NewBackup<'_>) -> Re
     Ok(())
 }
 
-/// Lists the newest backups of all servers, or of one; all, or those in one state.
+/// Lists the newest backups. Filters by server and state if they are given.
 ///
 /// # Errors
-/// When the database can't be read.
+/// If the database can't be read.
 pub async fn list_all(
     database: &Database,
     server: Option<ServerId>,
@@ -143,10 +151,10 @@ pub async fn list_all(
     rows.into_iter().map(Backup::try_from).collect()
 }
 
-/// Finds a backup of a server; another server's is not found.
+/// Finds a backup of a server. A backup of another server is not found.
 ///
 /// # Errors
-/// When the database can't be read.
+/// If the database can't be read.
 pub async fn find(
     database: &Database,
     server: ServerId,
@@ -166,14 +174,13 @@ pub async fn find(
 /// Finds a backup of a server and locks it until the transaction ends.
 ///
 /// # Errors
-/// When the database can't be read.
+/// If the database can't be read.
 pub async fn lock(
     transaction: &mut Transaction,
     server: ServerId,
     backup: BackupId,
 ) -> Result<Option<Backup>, Error> {
-    // First the lock, then the look: one statement would show the jobs as they
-    // were before it waited.
+    // Two statements: a single one would show the jobs as they were before it waited for the lock.
     sqlx::query!(
         "SELECT id FROM backups WHERE id = $1 AND server_id = $2 FOR NO KEY UPDATE",
         backup.0,
@@ -192,10 +199,10 @@ pub async fn lock(
     .transpose()
 }
 
-/// Sets whether a backup is kept from deletion.
+/// Locks or unlocks a backup against deletion.
 ///
 /// # Errors
-/// When the database can't be written.
+/// If the database can't be written.
 pub async fn set_locked(
     transaction: &mut Transaction,
     backup: BackupId,
@@ -211,10 +218,10 @@ pub async fn set_locked(
     Ok(())
 }
 
-/// Gives a backup another name.
+/// Renames a backup.
 ///
 /// # Errors
-/// When the database can't be written.
+/// If the database can't be written.
 pub async fn rename(
     transaction: &mut Transaction,
     backup: BackupId,
@@ -230,10 +237,11 @@ pub async fn rename(
     Ok(())
 }
 
-/// Sets which patterns were applied, once the worker has read the server's own.
+/// Sets the ignore patterns that a running backup applies, including those of the server's own
+/// file.
 ///
 /// # Errors
-/// When the database can't be written.
+/// If the database can't be written.
 pub async fn set_ignored_files(
     database: &Database,
     backup: BackupId,
@@ -249,10 +257,10 @@ pub async fn set_ignored_files(
     Ok(())
 }
 
-/// Turns a backup that is created into a completed one; says whether it was still being created.
+/// Changes a backup from `creating` to `completed`. Returns whether it was `creating`.
 ///
 /// # Errors
-/// When the database can't be written.
+/// If the database can't be written.
 pub async fn complete(
     transaction: &mut Transaction,
     backup: BackupId,
@@ -275,11 +283,11 @@ pub async fn complete(
     Ok(done.rows_affected() == 1)
 }
 
-/// Turns a backup that is created into a failed one, and unlocks it: a lock protects an archive,
-/// and there is none.
+/// Changes a backup from `creating` to `failed` and unlocks it, because it has no archive to
+/// protect.
 ///
 /// # Errors
-/// When the database can't be written.
+/// If the database can't be written.
 pub async fn fail(
     transaction: &mut Transaction,
     backup: BackupId,
@@ -296,10 +304,10 @@ pub async fn fail(
     Ok(())
 }
 
-/// Removes a backup's row, after its archive.
+/// Deletes the row of a backup whose archive has been deleted.
 ///
 /// # Errors
-/// When the database can't be written.
+/// If the database can't be written.
 pub async fn delete(transaction: &mut Transaction, backup: BackupId) -> Result<(), Error> {
     sqlx::query!("DELETE FROM backups WHERE id = $1", backup.0)
         .execute(transaction.connection())

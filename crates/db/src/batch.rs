@@ -1,10 +1,9 @@
-//! Answers many questions with one query.
+//! Combines requests that arrive at the same time into one query.
 //!
-//! What clients poll is asked by many at once, and a query costs far more than the row it returns: a
-//! round trip, the start of a plan, three wake-ups. Questions that come while a query is under way are
-//! therefore gathered, and asked together as soon as it has ended, or there are enough of them for one of
-//! their own. A question that comes alone is asked at once. Nothing is kept: each answer was read after its
-//! question came.
+//! Many clients poll, and a query costs far more than the row that it returns: a round trip, the
+//! start of a plan, three wake-ups. So requests that arrive while a query runs are collected. They
+//! share one query as soon as that one has ended, or earlier once there are enough of them. A
+//! single request runs at once. Nothing is cached: each reply is read after its request arrived.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -15,144 +14,145 @@ use tokio::task::JoinSet;
 
 use crate::error::Error;
 
-/// How many queries run side by side. More would only make each of them carry less.
-const LANES: usize = 2;
-/// How many questions wait before they get a query beside one that is under way. A query costs as much as half a dozen
-/// questions: fewer had better share the next one, as long as that keeps no processor idle.
-const WORTH_A_LANE: usize = 8;
-/// How many questions one query carries at most.
-const TOGETHER: usize = 64;
-/// How long a query may take, the wait for a connection included. A database that has stopped answering is away: those
-/// who ask are told so, rather than kept.
-const ANSWER: Duration = Duration::from_secs(10);
-/// How many questions wait before the next one waits to be heard.
-const WAITING: usize = 1024;
+/// How many batches run at the same time. More would only make each batch smaller.
+const CONCURRENT_BATCHES: usize = 2;
+/// How many requests start a second batch while one runs. A query costs as much as about six
+/// requests, so fewer had better share the next batch, unless a processor would be idle.
+const BATCH_THRESHOLD: usize = 8;
+/// The greatest number of requests in a batch.
+const BATCH_SIZE: usize = 64;
+/// How long a batch may take, including the wait for a connection. After that, the database counts
+/// as unavailable and the requests fail.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// How many requests may be queued before callers wait.
+const QUEUE_LENGTH: usize = 1024;
 
-/// Gathers questions `Q` and hands out answers `A`.
+/// Collects requests `Q` into batches and returns a reply `A` to each.
 #[derive(Debug)]
 pub(crate) struct Batcher<Q, A> {
-    questions: mpsc::Sender<Waiting<Q, A>>,
+    queue: mpsc::Sender<Pending<Q, A>>,
 }
 
+/// A request whose caller waits for the reply.
 #[derive(Debug)]
-struct Waiting<Q, A> {
-    question: Q,
-    answer: oneshot::Sender<Result<A, Error>>,
+struct Pending<Q, A> {
+    request: Q,
+    reply: ReplySender<A>,
 }
+
+type ReplySender<A> = oneshot::Sender<Result<A, Error>>;
 
 impl<Q: Send + 'static, A: Send + 'static> Batcher<Q, A> {
-    /// Begins to answer, until this is dropped. `ask` returns one answer for each question, in order.
-    pub(crate) fn begin<F, Asked>(ask: F) -> Self
+    /// Starts a batcher. It runs until it is dropped. `run` returns one reply for each request of a
+    /// batch, in order.
+    pub(crate) fn start<F, Batch>(run: F) -> Self
     where
-        F: Fn(Vec<Q>) -> Asked + Send + Sync + 'static,
-        Asked: Future<Output = Result<Vec<Result<A, Error>>, Error>> + Send + 'static,
+        F: Fn(Vec<Q>) -> Batch + Send + Sync + 'static,
+        Batch: Future<Output = Result<Vec<Result<A, Error>>, Error>> + Send + 'static,
     {
-        Self::begin_within(ANSWER, ask)
+        Self::start_with_timeout(TIMEOUT, run)
     }
 
-    fn begin_within<F, Asked>(patience: Duration, ask: F) -> Self
+    fn start_with_timeout<F, Batch>(timeout: Duration, run: F) -> Self
     where
-        F: Fn(Vec<Q>) -> Asked + Send + Sync + 'static,
-        Asked: Future<Output = Result<Vec<Result<A, Error>>, Error>> + Send + 'static,
+        F: Fn(Vec<Q>) -> Batch + Send + Sync + 'static,
+        Batch: Future<Output = Result<Vec<Result<A, Error>>, Error>> + Send + 'static,
     {
-        let (questions, heard) = mpsc::channel(WAITING);
-        tokio::spawn(gather(heard, patience, ask));
-        Self { questions }
+        let (queue, requests) = mpsc::channel(QUEUE_LENGTH);
+        tokio::spawn(run_batches(requests, timeout, run));
+        Self { queue }
     }
 
-    /// Asks one question.
+    /// Adds a request to the next batch and returns the reply.
     ///
     /// # Errors
-    /// Whatever the query that carried it ran into.
-    pub(crate) async fn ask(&self, question: Q) -> Result<A, Error> {
-        let (answer, answered) = oneshot::channel();
-        let waiting = Waiting { question, answer };
-        if self.questions.send(waiting).await.is_err() {
+    /// The error of the batch, which all of its requests get.
+    pub(crate) async fn request(&self, request: Q) -> Result<A, Error> {
+        let (reply, received) = oneshot::channel();
+        if self.queue.send(Pending { request, reply }).await.is_err() {
             return Err(closed());
         }
-        answered.await.unwrap_or_else(|_| Err(closed()))
+        received.await.unwrap_or_else(|_| Err(closed()))
     }
 }
 
-/// The gatherer ends only with its runtime: then the database is closed as well.
+/// The task ends only with its runtime. Then the database is closed as well.
 fn closed() -> Error {
     Error::Unavailable(sqlx::Error::PoolClosed)
 }
 
-async fn gather<Q, A, F, Asked>(
-    mut heard: mpsc::Receiver<Waiting<Q, A>>,
-    patience: Duration,
-    ask: F,
+async fn run_batches<Q, A, F, Batch>(
+    mut requests: mpsc::Receiver<Pending<Q, A>>,
+    timeout: Duration,
+    run: F,
 ) where
     A: Send + 'static,
-    F: Fn(Vec<Q>) -> Asked,
-    Asked: Future<Output = Result<Vec<Result<A, Error>>, Error>> + Send + 'static,
+    F: Fn(Vec<Q>) -> Batch,
+    Batch: Future<Output = Result<Vec<Result<A, Error>>, Error>> + Send + 'static,
 {
-    let mut waiting: Vec<Waiting<Q, A>> = Vec::new();
-    let mut under_way = JoinSet::new();
+    let mut pending: Vec<Pending<Q, A>> = Vec::new();
+    let mut running = JoinSet::new();
     loop {
-        let room = TOGETHER - waiting.len();
+        let room = BATCH_SIZE - pending.len();
         tokio::select! {
-            heard = heard.recv_many(&mut waiting, room), if room > 0 => {
-                if heard == 0 {
+            received = requests.recv_many(&mut pending, room), if room > 0 => {
+                if received == 0 {
                     break;
                 }
             }
-            Some(ended) = under_way.join_next() => {
-                // Whoever has come meanwhile would wait as long again, and hear the same.
+            Some(ended) = running.join_next() => {
+                // Requests that have arrived meanwhile would wait as long, for the same error.
                 if let Ok(Some(error)) = ended {
-                    while let Ok(next) = heard.try_recv() {
-                        waiting.push(next);
+                    while let Ok(next) = requests.try_recv() {
+                        pending.push(next);
                     }
-                    tell(waiting.drain(..).map(|waiting| waiting.answer), &error);
+                    send_error(pending.drain(..).map(|pending| pending.reply), &error);
                 }
             }
         }
-        let worth_it = match under_way.len() {
+        let threshold = match running.len() {
             0 => 1,
-            _ => WORTH_A_LANE,
+            _ => BATCH_THRESHOLD,
         };
-        if under_way.len() < LANES && waiting.len() >= worth_it {
-            let (questions, answers): (Vec<Q>, Vec<_>) = waiting
+        if running.len() < CONCURRENT_BATCHES && pending.len() >= threshold {
+            let (batch, replies): (Vec<Q>, Vec<_>) = pending
                 .drain(..)
-                .map(|waiting| (waiting.question, waiting.answer))
+                .map(|pending| (pending.request, pending.reply))
                 .unzip();
-            under_way.spawn(answer(ask(questions), answers, patience));
+            running.spawn(run_batch(run(batch), replies, timeout));
         }
     }
-    // Those who were heard are answered.
-    while under_way.join_next().await.is_some() {}
+    // Batches that were started still get their replies.
+    while running.join_next().await.is_some() {}
 }
 
-/// Hands out what a query answers; returns a failure that may pass, which others would run into as well.
-async fn answer<A>(
-    asked: impl Future<Output = Result<Vec<Result<A, Error>>, Error>>,
-    answers: Vec<oneshot::Sender<Result<A, Error>>>,
-    patience: Duration,
+/// Runs a batch and sends its replies. Returns an error that may pass, because requests that wait
+/// would get the same one.
+async fn run_batch<A>(
+    batch: impl Future<Output = Result<Vec<Result<A, Error>>, Error>>,
+    replies: Vec<ReplySender<A>>,
+    timeout: Duration,
 ) -> Option<Arc<Error>> {
-    let asked = tokio::time::timeout(patience, asked).await;
-    match asked.unwrap_or_else(|_| Err(Error::Unavailable(sqlx::Error::PoolTimedOut))) {
-        Ok(found) => {
-            for (answer, found) in answers.into_iter().zip(found) {
-                // Somebody who no longer waits for an answer is no failure.
-                let _gone = answer.send(found);
+    let results = tokio::time::timeout(timeout, batch).await;
+    match results.unwrap_or_else(|_| Err(Error::Unavailable(sqlx::Error::PoolTimedOut))) {
+        Ok(results) => {
+            for (reply, result) in replies.into_iter().zip(results) {
+                // A caller that no longer waits is not an error.
+                let _gone = reply.send(result);
             }
             None
         }
         Err(error) => {
             let error = Arc::new(error);
-            tell(answers, &error);
+            send_error(replies, &error);
             error.may_pass().then_some(error)
         }
     }
 }
 
-fn tell<A>(
-    answers: impl IntoIterator<Item = oneshot::Sender<Result<A, Error>>>,
-    error: &Arc<Error>,
-) {
-    for answer in answers {
-        let _gone = answer.send(Err(Error::Shared(Arc::clone(error))));
+fn send_error<A>(replies: impl IntoIterator<Item = ReplySender<A>>, error: &Arc<Error>) {
+    for reply in replies {
+        let _gone = reply.send(Err(Error::Shared(Arc::clone(error))));
     }
 }
 
@@ -165,62 +165,63 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn questions_that_come_during_a_query_share_the_next_and_each_gets_its_own_answer() {
+    async fn requests_that_arrive_during_a_query_share_the_next_and_each_gets_its_own_reply() {
         let queries = Arc::new(AtomicUsize::new(0));
         let gate = Arc::new(Semaphore::new(0));
         let (counted, passed) = (Arc::clone(&queries), Arc::clone(&gate));
-        let gather = Arc::new(Batcher::begin(move |questions: Vec<u32>| {
+        let batcher = Arc::new(Batcher::start(move |batch: Vec<u32>| {
             counted.fetch_add(1, Ordering::SeqCst);
             let passed = Arc::clone(&passed);
             async move {
                 passed.acquire().await.expect("open").forget();
-                Ok(questions.into_iter().map(|q| Ok(q * 2)).collect())
+                Ok(batch.into_iter().map(|number| Ok(number * 2)).collect())
             }
         }));
-        let mut asked: Vec<_> = (0..40_u32)
-            .map(|question| {
-                let gather = Arc::clone(&gather);
-                tokio::spawn(async move { (question, gather.ask(question).await) })
+        let mut callers: Vec<_> = (0..40_u32)
+            .map(|number| {
+                let batcher = Arc::clone(&batcher);
+                tokio::spawn(async move { (number, batcher.request(number).await) })
             })
             .collect();
-        // All are heard before the first answer.
+        // All have arrived before the first reply.
         tokio::task::yield_now().await;
         gate.add_permits(40);
-        for asked in asked.drain(..) {
-            let (question, answer) = asked.await.expect("it ends");
-            assert_eq!(answer.expect("an answer"), question * 2);
+        for caller in callers.drain(..) {
+            let (number, reply) = caller.await.expect("it ends");
+            assert_eq!(reply.expect("a reply"), number * 2);
         }
         assert!(queries.load(Ordering::SeqCst) < 10, "{queries:?}");
     }
 
     #[tokio::test]
-    async fn a_failure_reaches_everybody_and_the_next_question_is_asked_again() {
+    async fn a_failure_reaches_all_requests_and_the_next_request_runs_again() {
         let broken = Arc::new(AtomicUsize::new(1));
         let left = Arc::clone(&broken);
-        let gather = Batcher::begin(move |questions: Vec<u32>| {
+        let batcher = Batcher::start(move |batch: Vec<u32>| {
             let fails = left.swap(0, Ordering::SeqCst) == 1;
             async move {
                 if fails {
                     return Err(Error::Unavailable(sqlx::Error::PoolTimedOut));
                 }
-                Ok(questions.into_iter().map(Ok).collect())
+                Ok(batch.into_iter().map(Ok).collect())
             }
         });
-        let failed = gather.ask(1).await;
+        let failed = batcher.request(1).await;
         assert!(failed.is_err_and(|error| error.may_pass()));
-        assert_eq!(gather.ask(2).await.expect("an answer"), 2);
+        assert_eq!(batcher.request(2).await.expect("a reply"), 2);
     }
 
     #[tokio::test]
-    async fn a_database_that_has_stopped_answering_is_away() {
-        let gather = Batcher::begin_within(Duration::from_millis(1), |questions: Vec<u32>| async {
-            if questions.contains(&1) {
-                std::future::pending::<()>().await;
-            }
-            Ok(questions.into_iter().map(Ok).collect())
-        });
-        let failed = gather.ask(1).await;
+    async fn a_database_that_stops_answering_is_unavailable() {
+        let batcher =
+            Batcher::start_with_timeout(Duration::from_millis(1), |batch: Vec<u32>| async {
+                if batch.contains(&1) {
+                    std::future::pending::<()>().await;
+                }
+                Ok(batch.into_iter().map(Ok).collect())
+            });
+        let failed = batcher.request(1).await;
         assert!(failed.is_err_and(|error| error.may_pass()));
-        assert_eq!(gather.ask(2).await.expect("an answer"), 2);
+        assert_eq!(batcher.request(2).await.expect("a reply"), 2);
     }
 }

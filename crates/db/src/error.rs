@@ -1,37 +1,38 @@
-//! What can go wrong with the database, told apart by what the caller can do.
+//! Errors of the database, divided by what the caller can do about them.
 
 use std::sync::Arc;
 
-/// Why the database did not do what it was asked.
+/// Why a call to the database failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// `database.url` can't be read.
+    /// `database.url` is not a valid URL.
     #[error("the database URL can't be read")]
     Url(#[source] sqlx::Error),
-    /// It can't be reached, or takes no writes now. The same call may succeed later.
+    /// The database can't be reached, or is read-only at the moment. The same call may succeed
+    /// later.
     #[error("the database can't be reached")]
     Unavailable(#[source] sqlx::Error),
-    /// A unique constraint was broken: somebody was first.
-    #[error("there is one already ({constraint})")]
+    /// A unique constraint was violated: such a row already exists.
+    #[error("it already exists ({constraint})")]
     Conflict {
-        /// The constraint's name in the schema.
+        /// The name of the constraint in the schema.
         constraint: String,
     },
-    /// A row refers to something that is not there.
-    #[error("what it refers to does not exist ({constraint})")]
+    /// A row refers to a row that does not exist.
+    #[error("it refers to a row that does not exist ({constraint})")]
     Missing {
-        /// The constraint's name in the schema.
+        /// The name of the constraint in the schema.
         constraint: String,
     },
-    /// A row holds what no version of this program writes.
+    /// A row has a value that no version of this program writes.
     #[error("the database holds an unreadable {what}: `{value}`")]
     Unreadable {
-        /// What was to be read.
+        /// What the value should be.
         what: &'static str,
-        /// What was found.
+        /// The value.
         value: String,
     },
-    /// The tables are not there: nobody has migrated.
+    /// The tables do not exist: no migration has run.
     #[error("the database has no tables of this version: run `holdfast migrate`")]
     NotMigrated,
     /// The database was migrated by files that this version does not have.
@@ -44,10 +45,10 @@ pub enum Error {
     /// A migration failed.
     #[error("the schema could not be brought up to date")]
     Migrate(#[from] sqlx::migrate::MigrateError),
-    /// What went wrong with a query that answers others as well.
+    /// The error of a batch, shared by all of its requests.
     #[error(transparent)]
     Shared(Arc<Error>),
-    /// Anything else: a defect of ours.
+    /// Any other error: a bug.
     #[error("a query failed")]
     Query(#[source] sqlx::Error),
 }
@@ -69,8 +70,8 @@ impl From<sqlx::Error> for Error {
                 Some("23503") => Self::Missing {
                     constraint: database.constraint().unwrap_or_default().to_owned(),
                 },
-                // Connection trouble, a deadlock that we lost, too few resources, shutting down, read-only; and what a
-                // database says that is not (yet, or any more) ours.
+                // Connection errors, lost deadlocks, too few resources, shutdown, read-only mode;
+                // and the errors of a server whose user or database does not exist yet or any more.
                 Some(code)
                     if ["08", "40", "53", "57P", "25006", "28", "3D"]
                         .iter()
@@ -86,7 +87,7 @@ impl From<sqlx::Error> for Error {
 }
 
 impl Error {
-    /// Says whether the same call may succeed a little later.
+    /// Returns whether the same call may succeed a little later.
     pub fn may_pass(&self) -> bool {
         match self {
             Self::Unavailable(_) => true,
@@ -95,18 +96,20 @@ impl Error {
         }
     }
 
-    /// Says whether a connection was used that had broken since it was last used, which says nothing of the database.
+    /// Returns whether the connection had broken since it was last used. That says nothing about
+    /// the database.
     pub(crate) fn is_broken_connection(&self) -> bool {
         match self {
             Self::Unavailable(sqlx::Error::Io(_)) => true,
             // "terminating connection due to administrator command"
-            Self::Unavailable(sqlx::Error::Database(told)) => {
-                told.code().as_deref() == Some("57P01")
+            Self::Unavailable(sqlx::Error::Database(error)) => {
+                error.code().as_deref() == Some("57P01")
             }
             _ => false,
         }
     }
 
+    /// Returns the error for a value that is not a valid `what`.
     pub(crate) fn unreadable(what: &'static str, value: impl ToString) -> Self {
         Self::Unreadable {
             what,

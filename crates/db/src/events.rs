@@ -1,4 +1,5 @@
-//! Notices: what triggers have written down of backups and restores. Read here, pruned here, written nowhere in Rust.
+//! Events of backups, restores and verifications. Triggers write them
+//! (`migrations/0007_events.sql`); this module only reads and prunes them.
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use holdfast_domain::{BackupEvent, BackupId, ServerId};
 use crate::error::Error;
 use crate::pool::Database;
 
-pub(crate) struct Row {
+pub(crate) struct EventRow {
     pub(crate) id: i64,
     pub(crate) uuid: Uuid,
     pub(crate) kind: String,
@@ -24,14 +25,14 @@ pub(crate) struct Row {
     pub(crate) created_at: DateTime<Utc>,
 }
 
-impl TryFrom<Row> for BackupEvent {
+impl TryFrom<EventRow> for BackupEvent {
     type Error = Error;
 
-    fn try_from(row: Row) -> Result<Self, Error> {
-        let told = |value: Value| {
+    fn try_from(row: EventRow) -> Result<Self, Error> {
+        let snapshot = |value: Value| {
             let text = value.to_string();
             serde_json::from_value::<BackupSnapshot>(value)
-                .map_err(|_| Error::unreadable("notice", text))
+                .map_err(|_| Error::unreadable("snapshot of a backup", text))
         };
         Ok(Self {
             number: row.id,
@@ -40,28 +41,28 @@ impl TryFrom<Row> for BackupEvent {
             server: ServerId(row.server_id),
             server_name: row.server_name,
             backup: BackupId(row.backup_id),
-            snapshot: row.backup.map(told).transpose()?,
+            snapshot: row.backup.map(snapshot).transpose()?,
             error: row.error,
             at: row.created_at,
         })
     }
 }
 
-/// Where the notices stand that are kept.
+/// The numbers of the stored events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventRange {
-    /// The number of the oldest, if there is any.
+    /// The number of the oldest stored event, if there is one.
     pub oldest: Option<i64>,
-    /// The number of the newest that there ever was; 0 when there was none.
+    /// The number of the newest event, or 0 if there is none.
     pub newest: i64,
 }
 
-/// Says which notices there are.
+/// Returns the range of the stored events.
 ///
 /// # Errors
-/// When the database can't be read.
-pub async fn kept(database: &Database) -> Result<EventRange, Error> {
-    // The newest row, and not the sequence, which runs ahead of what is true.
+/// If the database can't be read.
+pub async fn range(database: &Database) -> Result<EventRange, Error> {
+    // The newest row, not the sequence: that is ahead of the commits.
     let row = sqlx::query!("SELECT min(id) AS oldest, max(id) AS newest FROM events")
         .fetch_one(database.pool())
         .await?;
@@ -71,12 +72,12 @@ pub async fn kept(database: &Database) -> Result<EventRange, Error> {
     })
 }
 
-/// Reads the next notices of several servers, each after the number that is given with it, at most `limit` of each
-/// server, in order. What is read once is never preceded by anything that is not read yet.
+/// Reads the events of several servers after the given numbers, in order, and at most `limit` for
+/// each server. Events become visible in the order of their numbers, so a reader misses none.
 ///
 /// # Errors
-/// When the database can't be read.
-pub async fn after(
+/// If the database can't be read.
+pub async fn list_after(
     database: &Database,
     servers: &[(ServerId, i64)],
     limit: u32,
@@ -86,15 +87,17 @@ pub async fn after(
         .map(|(server, number)| (server.0, *number))
         .unzip();
     let rows = sqlx::query_as!(
-        Row,
-        r#"SELECT n.id AS "id!", n.uuid AS "uuid!", n.kind AS "kind!", n.server_id AS "server_id!",
-                  n.server_name AS "server_name!", n.backup_id AS "backup_id!", n.backup AS "backup?",
-                  n.error AS "error?", n.created_at AS "created_at!"
+        EventRow,
+        r#"SELECT e.id AS "id!", e.uuid AS "uuid!", e.kind AS "kind!",
+                  e.server_id AS "server_id!", e.server_name AS "server_name!",
+                  e.backup_id AS "backup_id!", e.backup AS "backup?", e.error AS "error?",
+                  e.created_at AS "created_at!"
            FROM unnest($1::uuid[], $2::bigint[]) AS q (server, number)
            CROSS JOIN LATERAL (
-               SELECT * FROM events WHERE server_id = q.server AND id > q.number ORDER BY id LIMIT $3
-           ) n
-           ORDER BY n.id"#,
+               SELECT * FROM events
+               WHERE server_id = q.server AND id > q.number ORDER BY id LIMIT $3
+           ) e
+           ORDER BY e.id"#,
         &ids,
         &numbers,
         i64::from(limit),
@@ -104,10 +107,10 @@ pub async fn after(
     rows.into_iter().map(BackupEvent::try_from).collect()
 }
 
-/// Removes notices that are older than `age`, at most ten thousand at once; says how many.
+/// Deletes up to 10,000 events that are older than `age`. Returns how many.
 ///
 /// # Errors
-/// When the database can't be written.
+/// If the database can't be written.
 pub async fn prune(database: &Database, age: Duration) -> Result<u64, Error> {
     let done = sqlx::query!(
         "DELETE FROM events WHERE id = ANY (ARRAY(

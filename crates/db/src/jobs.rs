@@ -1,8 +1,8 @@
-//! The job table: put in, claim, keep, settle. See `migrations/0012_jobs.sql` for its states.
+//! The job table: enqueue, claim, heartbeat, settle. `migrations/0012_jobs.sql` describes the
+//! states.
 //!
-//! No function here holds a transaction while work is done. Every write of a
-//! worker names the claim that it works under, so that one who has lost its
-//! lease changes nothing.
+//! No transaction is open while a job runs. Every write of a worker names its claim, so a worker
+//! that has lost its lease changes nothing.
 
 mod claim;
 mod maintenance;
@@ -19,41 +19,43 @@ use holdfast_domain::{
 };
 
 use crate::error::Error;
-use crate::listen::AVAILABLE;
+use crate::listen::JOB_AVAILABLE;
 use crate::pool::{Database, Transaction};
 
 pub use claim::{Claim, ClaimRequest, ConcurrencyLimits, claim};
-pub use maintenance::{Rescued, promote, rescue};
-pub use progress::{UnfinishedJob, underway};
-pub use query::{Job, JobFilter, call_off, count, find, find_in, list, page};
+pub use maintenance::{RescuedJob, promote, rescue};
+pub use progress::{UnfinishedJob, list_unfinished};
+pub use query::{Job, JobFilter, cancel_for_operator, count, find, find_in, list, page};
 pub use settle::{JobFailure, cancel, complete, discard, release, retry};
 
-/// A job that is asked for.
+/// A job to be enqueued.
 #[derive(Clone, Debug)]
 pub struct NewJob<'a> {
-    /// What it does.
+    /// The kind.
     pub kind: JobKind,
-    /// With which server.
+    /// The server that it is for.
     pub server: ServerId,
-    /// With which backup; [`BackupId::NONE`] when it is about none.
+    /// The backup that it is for, or [`BackupId::NONE`].
     pub backup: BackupId,
-    /// On which node.
+    /// The node that it runs on.
     pub node: &'a NodeName,
-    /// How: JSON that the kind defines.
+    /// The arguments: JSON in a shape that the kind defines.
     pub args: Value,
-    /// How often it may be tried.
+    /// The greatest number of attempts.
     pub max_attempts: u32,
 }
 
-/// Puts a job into the table. It is there once the transaction commits, which also wakes workers.
+/// Enqueues a job. Workers are notified when the transaction commits.
 ///
 /// # Errors
-/// [`Error::Conflict`] when the server, or the backup to be deleted or verified, has an unfinished job already.
+/// [`Error::Conflict`] if the server, or the backup to be deleted or verified, already has an
+/// unfinished job.
 pub async fn enqueue(transaction: &mut Transaction, job: &NewJob<'_>) -> Result<JobId, Error> {
     let trace = transaction.trace();
     let parent = trace.and_then(|trace| trace.parent);
     let id = sqlx::query_scalar!(
-        "INSERT INTO jobs (kind, server_id, backup_id, node, args, max_attempts, priority, request_id, traceparent)
+        "INSERT INTO jobs (kind, server_id, backup_id, node, args, max_attempts, priority,
+                           request_id, traceparent)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
          RETURNING id",
         job.kind.as_str(),
@@ -68,31 +70,31 @@ pub async fn enqueue(transaction: &mut Transaction, job: &NewJob<'_>) -> Result<
     )
     .fetch_one(transaction.connection())
     .await?;
-    sqlx::query!("SELECT pg_notify($1, $2)", AVAILABLE, job.node.as_str())
+    sqlx::query!("SELECT pg_notify($1, $2)", JOB_AVAILABLE, job.node.as_str())
         .execute(transaction.connection())
         .await?;
     Ok(JobId(id))
 }
 
-/// What a worker hears when it says that it is alive.
+/// The answer to a heartbeat.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HeartbeatReply {
     /// The claim holds, and its lease was extended.
-    Ours,
-    /// The claim holds, but somebody, named here, wants the job to stop.
+    Held,
+    /// The claim holds, but the job was cancelled.
     Cancelled {
-        /// Who asked.
+        /// Who cancelled it.
         by: String,
     },
-    /// The claim no longer holds: the work must be dropped at once.
+    /// The claim no longer holds. The worker must stop the job at once.
     Lost,
 }
 
-/// Extends a claim's lease, records progress, and says what has become of the claim.
+/// Extends the lease of a claim and stores the progress. Returns whether the claim still holds.
 ///
 /// # Errors
-/// When the database can't be written. Then the claim may still hold: nobody can take it over
-/// without the same database.
+/// If the database can't be written. Then the claim may still hold: other workers need the same
+/// database to take the job over.
 pub async fn heartbeat(
     database: &Database,
     claim: &Claim,
@@ -104,7 +106,8 @@ pub async fn heartbeat(
         .transpose()
         .unwrap_or_default();
     let row = sqlx::query!(
-        "UPDATE jobs SET heartbeat_at = now(), lease_expires_at = now() + make_interval(secs => $4),
+        "UPDATE jobs SET heartbeat_at = now(),
+                lease_expires_at = now() + make_interval(secs => $4),
                 progress = coalesce($5, progress)
          WHERE id = $1 AND state = 'running' AND claimed_by = $2 AND attempt = $3
          RETURNING cancelled_by",
@@ -117,16 +120,17 @@ pub async fn heartbeat(
     .fetch_optional(database.pool())
     .await?;
     Ok(match row.map(|row| row.cancelled_by) {
-        Some(None) => HeartbeatReply::Ours,
+        Some(None) => HeartbeatReply::Held,
         Some(Some(by)) => HeartbeatReply::Cancelled { by },
         None => HeartbeatReply::Lost,
     })
 }
 
-/// Returns a job's state, and the sentence of its last error; `None` when there is no such job.
+/// Returns the state of a job and the sentence of its last error, or `None` if there is no such
+/// job.
 ///
 /// # Errors
-/// When the database can't be read.
+/// If the database can't be read.
 pub async fn state(
     database: &Database,
     job: JobId,
@@ -145,11 +149,12 @@ pub async fn state(
     .transpose()
 }
 
-/// Calls off the creation of a backup: one that waits ends at once, one that runs is told to stop.
-/// Returns the job and whether it has ended; `None` when there is no unfinished one.
+/// Cancels the creation of a backup. A queued job ends at once; the worker of a running one is told
+/// by its next heartbeat. Returns the job and whether it has ended, or `None` if no such job is
+/// unfinished.
 ///
 /// # Errors
-/// When the database can't be written.
+/// If the database can't be written.
 pub async fn cancel_creation(
     transaction: &mut Transaction,
     server: ServerId,
@@ -173,13 +178,14 @@ pub async fn cancel_creation(
     Ok(row.map(|row| (JobId(row.id), row.ended)))
 }
 
-/// Calls off a job that no worker has taken up; says whether it did.
+/// Cancels a queued job. Returns `false` if it was not queued.
 ///
 /// # Errors
-/// When the database can't be written.
-pub async fn cancel_waiting(database: &Database, job: JobId) -> Result<bool, Error> {
+/// If the database can't be written.
+pub async fn cancel_queued(database: &Database, job: JobId) -> Result<bool, Error> {
     let done = sqlx::query!(
-        "UPDATE jobs SET state = 'cancelled', finalized_at = now() WHERE id = $1 AND state IN ('available', 'scheduled')",
+        "UPDATE jobs SET state = 'cancelled', finalized_at = now()
+         WHERE id = $1 AND state IN ('available', 'scheduled')",
         job.0,
     )
     .execute(database.pool())
@@ -190,7 +196,7 @@ pub async fn cancel_waiting(database: &Database, job: JobId) -> Result<bool, Err
 /// Finds the unfinished deletion of a backup.
 ///
 /// # Errors
-/// When the database can't be read.
+/// If the database can't be read.
 pub async fn find_deletion(
     transaction: &mut Transaction,
     backup: BackupId,

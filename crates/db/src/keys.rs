@@ -1,4 +1,4 @@
-//! API keys. Their secrets never get here, only hashes.
+//! API keys. This module sees hashes of their secrets, never the secrets.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -8,20 +8,20 @@ use holdfast_domain::{Profile, UserId};
 
 use crate::error::Error;
 use crate::operator_log::Change;
-use crate::pool::{COUNT_MAX, Database, skip};
+use crate::pool::{COUNT_MAX, Database, clamp_offset};
 
-/// A key and what its check needs to know of its user.
+/// A key with the facts about its user that authentication needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyOfUser {
     /// The key.
     pub key: ApiKey,
-    /// Whether its user administers the service.
+    /// Whether the user is an administrator.
     pub is_admin: bool,
-    /// Its user's address.
+    /// The email address of the user.
     pub email: String,
 }
 
-pub(crate) struct Row {
+pub(crate) struct KeyRow {
     pub(crate) identifier: String,
     pub(crate) user_id: Uuid,
     pub(crate) kind: String,
@@ -35,10 +35,10 @@ pub(crate) struct Row {
     pub(crate) email: String,
 }
 
-impl TryFrom<Row> for KeyOfUser {
+impl TryFrom<KeyRow> for KeyOfUser {
     type Error = Error;
 
-    fn try_from(row: Row) -> Result<Self, Error> {
+    fn try_from(row: KeyRow) -> Result<Self, Error> {
         let networks: Result<_, Error> = row
             .allowed_ips
             .iter()
@@ -69,14 +69,15 @@ impl TryFrom<Row> for KeyOfUser {
     }
 }
 
-/// Stores a new key.
+/// Inserts a key.
 ///
 /// # Errors
-/// [`Error::Conflict`] when its identifier is taken.
+/// [`Error::Conflict`] if the identifier is taken.
 pub async fn create(change: &mut Change, key: &ApiKey) -> Result<(), Error> {
     let networks: Vec<String> = key.allowed_ips.iter().map(ToString::to_string).collect();
     sqlx::query!(
-        "INSERT INTO api_keys (identifier, user_id, kind, profile, secret_hash, description, allowed_ips, expires_at, created_at)
+        "INSERT INTO api_keys (identifier, user_id, kind, profile, secret_hash, description,
+                               allowed_ips, expires_at, created_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         key.identifier.as_str(),
         key.user.0,
@@ -93,23 +94,23 @@ pub async fn create(change: &mut Change, key: &ApiKey) -> Result<(), Error> {
     Ok(())
 }
 
-/// Lists a page of keys, oldest first: all of them, or those of one user.
+/// Lists a page of keys, oldest first. Filters by user if one is given.
 ///
 /// # Errors
-/// When the database can't be read.
+/// If the database can't be read.
 pub async fn page(
     database: &Database,
     user: Option<UserId>,
     limit: u32,
     offset: u64,
 ) -> Result<Vec<KeyOfUser>, Error> {
-    let (limit, offset) = (i64::from(limit), skip(offset));
+    let (limit, offset) = (i64::from(limit), clamp_offset(offset));
     let rows = match user {
         Some(user) => {
             sqlx::query_as!(
-                Row,
-                "SELECT k.identifier, k.user_id, k.kind, k.profile, k.secret_hash, k.description, k.allowed_ips,
-                        k.expires_at, k.created_at, u.is_admin, u.email
+                KeyRow,
+                "SELECT k.identifier, k.user_id, k.kind, k.profile, k.secret_hash, k.description,
+                        k.allowed_ips, k.expires_at, k.created_at, u.is_admin, u.email
                  FROM api_keys k JOIN users u ON u.id = k.user_id
                  WHERE k.user_id = $1
                  ORDER BY k.created_at, k.identifier LIMIT $2 OFFSET $3",
@@ -122,9 +123,9 @@ pub async fn page(
         }
         None => {
             sqlx::query_as!(
-                Row,
-                "SELECT k.identifier, k.user_id, k.kind, k.profile, k.secret_hash, k.description, k.allowed_ips,
-                        k.expires_at, k.created_at, u.is_admin, u.email
+                KeyRow,
+                "SELECT k.identifier, k.user_id, k.kind, k.profile, k.secret_hash, k.description,
+                        k.allowed_ips, k.expires_at, k.created_at, u.is_admin, u.email
                  FROM api_keys k JOIN users u ON u.id = k.user_id
                  ORDER BY k.created_at, k.identifier LIMIT $1 OFFSET $2",
                 limit,
@@ -137,15 +138,17 @@ pub async fn page(
     rows.into_iter().map(KeyOfUser::try_from).collect()
 }
 
-/// Counts keys, up to a hundred thousand: all of them, or those of one user.
+/// Counts keys, up to 100,000. Filters by user if one is given.
 ///
 /// # Errors
-/// When the database can't be read.
+/// If the database can't be read.
 pub async fn count(database: &Database, user: Option<UserId>) -> Result<u64, Error> {
     let count = match user {
         Some(user) => {
             sqlx::query_scalar!(
-                r#"SELECT count(*) AS "count!" FROM (SELECT 1 FROM api_keys WHERE user_id = $1 LIMIT $2) rows"#,
+                r#"SELECT count(*) AS "count!" FROM (
+                       SELECT 1 FROM api_keys WHERE user_id = $1 LIMIT $2
+                   ) rows"#,
                 user.0,
                 COUNT_MAX,
             )
@@ -164,15 +167,15 @@ pub async fn count(database: &Database, user: Option<UserId>) -> Result<u64, Err
     Ok(count.unsigned_abs())
 }
 
-/// Lists keys, oldest first: all of them, or those of the user with this address.
+/// Lists keys, oldest first. Filters by the email address of the user if one is given.
 ///
 /// # Errors
-/// When the database can't be read.
+/// If the database can't be read.
 pub async fn list(database: &Database, email: Option<&str>) -> Result<Vec<KeyOfUser>, Error> {
     sqlx::query_as!(
-        Row,
-        "SELECT k.identifier, k.user_id, k.kind, k.profile, k.secret_hash, k.description, k.allowed_ips,
-                k.expires_at, k.created_at, u.is_admin, u.email
+        KeyRow,
+        "SELECT k.identifier, k.user_id, k.kind, k.profile, k.secret_hash, k.description,
+                k.allowed_ips, k.expires_at, k.created_at, u.is_admin, u.email
          FROM api_keys k JOIN users u ON u.id = k.user_id
          WHERE $1::text IS NULL OR lower(u.email) = lower($1)
          ORDER BY k.created_at, k.identifier",
@@ -185,10 +188,10 @@ pub async fn list(database: &Database, email: Option<&str>) -> Result<Vec<KeyOfU
     .collect()
 }
 
-/// Removes a key for ever; says whether there was one.
+/// Deletes a key. Returns whether it existed.
 ///
 /// # Errors
-/// When the database can't be written.
+/// If the database can't be written.
 pub async fn revoke(change: &mut Change, identifier: &KeyIdentifier) -> Result<bool, Error> {
     let done = sqlx::query!(
         "DELETE FROM api_keys WHERE identifier = $1",

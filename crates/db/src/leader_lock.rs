@@ -1,7 +1,8 @@
-//! Locks that end with their holder: one process at a time does what only one should do.
+//! Locks that only one process at a time can hold, such as that of the leader.
 //!
-//! Each is held on a connection of its own, beside the pool. Postgres lets go of it when the connection ends,
-//! however the process did; a process that was paused is cut off after a while.
+//! Each lock is held on a connection of its own, outside the pool. Postgres releases it when the
+//! connection ends, however the process has ended. The connection of a process that is paused is
+//! closed after a while.
 
 use std::time::Duration;
 
@@ -10,72 +11,73 @@ use sqlx::{Connection, PgConnection};
 use crate::error::Error;
 use crate::pool::Database;
 
-/// How long the database may take to say that it is there; after that the lock counts as lost.
+/// How long the database may take to answer. After that, the lock counts as lost.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// A lock that this process holds, as long as its connection lives.
+/// A lock that this process holds while its connection is open.
 #[derive(Debug)]
 pub struct LeaderLock(PgConnection);
 
-/// How a lock is lost when its holder shows no life.
+/// When a lock is released although its holder did not release it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LockTimeout {
-    /// Within about 15 s without [`LeaderLock::holds`], even if the process still has its connections.
+    /// About 15 s after the last [`LeaderLock::is_held`], even if the connection is still open.
     Short,
-    /// Only with the connection.
+    /// When the connection ends.
     Long,
 }
 
 impl LeaderLock {
-    /// Takes the lock of this name if nobody has it.
+    /// Acquires the lock of this name. Returns `None` if another process holds it.
     ///
     /// # Errors
-    /// When the database can't be reached.
-    pub async fn take(
+    /// If the database can't be reached.
+    pub async fn try_acquire(
         database: &Database,
         name: &str,
-        patience: LockTimeout,
+        timeout: LockTimeout,
     ) -> Result<Option<Self>, Error> {
         let mut connection = database.pool().acquire().await?;
-        let taken = sqlx::query_scalar!(
-            r#"SELECT pg_try_advisory_lock(hashtextextended('holdfast ' || $1, 0)) AS "taken!""#,
+        let acquired = sqlx::query_scalar!(
+            r#"SELECT pg_try_advisory_lock(hashtextextended('holdfast ' || $1, 0)) AS "acquired!""#,
             name
         )
         .fetch_one(&mut *connection)
         .await?;
-        if !taken {
+        if !acquired {
             return Ok(None);
         }
-        // Out of the pool at once: whatever happens now, the lock ends with this connection.
+        // Detached from the pool at once, so that the lock ends with this connection in any case.
         let mut connection = connection.detach();
-        let idle = match patience {
+        let idle_timeout = match timeout {
             LockTimeout::Short => "15s",
             LockTimeout::Long => "0",
         };
-        // A cable that was cut says nothing: Postgres asks. What this server's version doesn't know is left out.
+        // With keepalives, Postgres notices a lost network. The join leaves out settings that this
+        // version of Postgres does not have.
         sqlx::query!(
             "SELECT set_config(name, value, false) FROM pg_settings JOIN (
                  VALUES ('idle_session_timeout', $1::text), ('tcp_keepalives_idle', '10'),
                         ('tcp_keepalives_interval', '5'), ('tcp_keepalives_count', '3')
              ) AS wanted (name, value) USING (name)",
-            idle,
+            idle_timeout,
         )
         .fetch_all(&mut connection)
         .await?;
         Ok(Some(Self(connection)))
     }
 
-    /// Says whether the lock is still held, which also shows that its holder lives.
-    pub async fn holds(&mut self) -> bool {
+    /// Returns whether the lock is still held. The check also keeps the connection from timing out.
+    pub async fn is_held(&mut self) -> bool {
         matches!(
             tokio::time::timeout(ANSWER, self.0.ping()).await,
             Ok(Ok(()))
         )
     }
 
-    /// Gives the lock back.
-    pub async fn resign(self) {
-        // A connection that can't be closed is gone anyway, and the lock with it.
+    /// Releases the lock.
+    pub async fn release(self) {
+        // If the connection can't be closed, it is gone, and so is the lock.
         let _gone = tokio::time::timeout(ANSWER, self.0.close()).await;
     }
 }

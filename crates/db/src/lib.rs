@@ -1,10 +1,11 @@
-//! State and job table in Postgres. The only crate that knows SQL.
+//! Access to Postgres: the state of the service and the job table. The only crate that contains
+//! SQL.
 //!
-//! Functions that are one statement take a [`Database`]; those that must hold
-//! together with others take a [`Transaction`]. Every query is checked against
-//! the schema when it is compiled (`.sqlx/` holds what the check needs).
+//! Functions that need one statement take a [`Database`]. Functions that are part of a larger
+//! change take a [`Transaction`]. Queries are checked against the schema at compile time, with the
+//! query cache in `.sqlx/`.
 //!
-//! This crate must never decide: rules are in `holdfast_domain`.
+//! This crate must never decide anything. Rules are in `holdfast_domain`.
 
 pub mod activity;
 pub mod backups;

@@ -1,4 +1,5 @@
-//! What maintenance has done and what is due, and the pruning of what nobody asks for any more.
+//! Runs of maintenance tasks: which are due and what they did. Also the queries of sweeps and
+//! pruning.
 
 mod in_use;
 mod leftovers;
@@ -14,40 +15,40 @@ use crate::pool::Database;
 
 pub use in_use::disks_in_use;
 pub use leftovers::{
-    BackupOnDisk, StoredArchive, SweepRecord, archived, mark_found, mark_missing, traces,
+    BackupOnDisk, StoredArchive, SweepRecord, find_records, list_archives, mark_found, mark_missing,
 };
-pub use prune::{prune_activity, prune_jobs, prune_operations, prune_rates, prune_runs};
+pub use prune::{prune_activity, prune_jobs, prune_operator_log, prune_rate_counts, prune_runs};
 
-/// A run that has begun.
+/// The ID of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunId(i64);
 
-/// A run as an operator sees it.
+/// A run of a maintenance task, as operators see it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Run {
-    /// Its number: later ones are greater.
+pub struct MaintenanceRun {
+    /// The number of the run. Later runs have greater numbers.
     pub id: i64,
-    /// What was done.
+    /// The name of the task.
     pub task: String,
-    /// With what, such as a disk; empty for the whole service.
+    /// What it worked on, such as a disk. Empty for the whole service.
     pub subject: String,
-    /// By which worker.
+    /// The worker that ran it.
     pub worker: String,
-    /// When it began.
+    /// When it started.
     pub started_at: DateTime<Utc>,
     /// When it ended.
     pub finished_at: Option<DateTime<Utc>>,
-    /// What was found and done, by name: JSON.
+    /// What it found and did: a JSON object of counts by name.
     pub counts: Value,
-    /// Why it could not be done, or not in full.
+    /// Why it failed, in whole or in part.
     pub error: Option<String>,
 }
 
-/// Says whether a task is due: no run of it has begun within `every`. What began in a time that has not come yet,
-/// by a clock that was set back, does not count.
+/// Returns whether a task is due: no run has started within `every`. Starts in the future, from
+/// before the clock was set back, do not count.
 ///
 /// # Errors
-/// When the database can't be read.
+/// If the database can't be read.
 pub async fn is_due(
     database: &Database,
     task: &str,
@@ -56,7 +57,8 @@ pub async fn is_due(
 ) -> Result<bool, Error> {
     let due = sqlx::query_scalar!(
         r#"SELECT coalesce((
-               SELECT started_at <= now() - make_interval(secs => $3) OR started_at > now() FROM maintenance_runs
+               SELECT started_at <= now() - make_interval(secs => $3) OR started_at > now()
+               FROM maintenance_runs
                WHERE task = $1 AND subject = $2 ORDER BY id DESC LIMIT 1
            ), true) AS "due!""#,
         task,
@@ -68,10 +70,11 @@ pub async fn is_due(
     Ok(due)
 }
 
-/// Begins a run. Earlier ones of the same task and subject that have not ended never will: only one at a time runs.
+/// Starts a run. Unfinished earlier runs of the same task and subject are marked as failed, because
+/// only one can run at a time.
 ///
 /// # Errors
-/// When the database can't be written.
+/// If the database can't be written.
 pub async fn begin(
     database: &Database,
     task: &str,
@@ -79,9 +82,11 @@ pub async fn begin(
     worker: &str,
 ) -> Result<RunId, Error> {
     sqlx::query!(
-        "UPDATE maintenance_runs SET finished_at = now(), error = 'the process that ran it was gone before its end'
+        "UPDATE maintenance_runs
+         SET finished_at = now(), error = 'the process that ran it was gone before its end'
          WHERE id IN (
-             SELECT id FROM maintenance_runs WHERE task = $1 AND subject = $2 ORDER BY id DESC LIMIT 10
+             SELECT id FROM maintenance_runs
+             WHERE task = $1 AND subject = $2 ORDER BY id DESC LIMIT 10
          ) AND finished_at IS NULL",
         task,
         subject,
@@ -99,10 +104,10 @@ pub async fn begin(
     Ok(RunId(id))
 }
 
-/// Writes down how a run ended.
+/// Stores the result of a run.
 ///
 /// # Errors
-/// When the database can't be written.
+/// If the database can't be written.
 pub async fn end(
     database: &Database,
     run: RunId,
@@ -121,11 +126,11 @@ pub async fn end(
     Ok(())
 }
 
-/// Writes down something that was done at once.
+/// Stores a run that has already ended.
 ///
 /// # Errors
-/// When the database can't be written.
-pub async fn note(
+/// If the database can't be written.
+pub async fn record_run(
     database: &Database,
     task: &str,
     subject: &str,
@@ -133,7 +138,8 @@ pub async fn note(
     counts: &Value,
 ) -> Result<(), Error> {
     sqlx::query!(
-        "INSERT INTO maintenance_runs (task, subject, worker, finished_at, counts) VALUES ($1, $2, $3, now(), $4)",
+        "INSERT INTO maintenance_runs (task, subject, worker, finished_at, counts)
+         VALUES ($1, $2, $3, now(), $4)",
         task,
         subject,
         worker,
@@ -147,18 +153,18 @@ pub async fn note(
 /// Lists runs, newest first.
 ///
 /// # Errors
-/// When the database can't be read.
-pub async fn list(database: &Database, limit: u32) -> Result<Vec<Run>, Error> {
+/// If the database can't be read.
+pub async fn list(database: &Database, limit: u32) -> Result<Vec<MaintenanceRun>, Error> {
     let rows = sqlx::query!(
-        "SELECT id, task, subject, worker, started_at, finished_at, counts, error FROM maintenance_runs
-         ORDER BY id DESC LIMIT $1",
+        "SELECT id, task, subject, worker, started_at, finished_at, counts, error
+         FROM maintenance_runs ORDER BY id DESC LIMIT $1",
         i64::from(limit),
     )
     .fetch_all(database.pool())
     .await?;
     Ok(rows
         .into_iter()
-        .map(|row| Run {
+        .map(|row| MaintenanceRun {
             id: row.id,
             task: row.task,
             subject: row.subject,
@@ -171,10 +177,10 @@ pub async fn list(database: &Database, limit: u32) -> Result<Vec<Run>, Error> {
         .collect())
 }
 
-/// Returns the database's time.
+/// Returns the time of the database.
 ///
 /// # Errors
-/// When the database can't be read.
+/// If the database can't be read.
 pub async fn now(database: &Database) -> Result<DateTime<Utc>, Error> {
     let now = sqlx::query_scalar!(r#"SELECT now() AS "now!""#);
     Ok(now.fetch_one(database.pool()).await?)

@@ -1,7 +1,7 @@
-//! What whoever watches the service wants to know of what is stored: figures that no single process knows.
+//! Metrics of the whole service, which no single process knows.
 //!
-//! Each question walks an index of what has not ended, of workers, or of the last completed backup of each
-//! server, however much there has been.
+//! Each query reads an index of unfinished jobs, of workers, or of the last completed backups. So
+//! its cost does not grow with the history.
 
 use chrono::{DateTime, Utc};
 
@@ -10,42 +10,42 @@ use holdfast_domain::{JobKind, JobState, ServerId};
 use crate::error::Error;
 use crate::pool::Database;
 
-/// How many lines each answer has at most, so that no number of nodes makes it grow without end.
-const LINES_MAX: i64 = 10_000;
+/// The greatest number of rows of each metric, which bounds the size of the answer.
+const ROWS_MAX: i64 = 10_000;
 
-/// Figures of one moment.
+/// The metrics at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MetricsSnapshot {
-    /// Jobs that have not ended.
+    /// Unfinished jobs.
     pub unfinished: Vec<JobCount>,
-    /// By node: how many of its workers were heard of within the last half minute. A node stays here for an
-    /// hour after the last one has gone without a word.
+    /// By node: workers with a heartbeat in the last 30 seconds. If all workers of a node die, the
+    /// node stays for an hour, with 0.
     pub workers: Vec<(String, u64)>,
-    /// By node and disk: how many bytes can still be written, as its workers have said.
+    /// By node and disk: free bytes, as reported by the workers.
     pub free_bytes: Vec<(String, String, u64)>,
-    /// When the newest backup of a server was completed, for servers that have one.
+    /// By server: when its last backup was completed. Servers without a backup are left out.
     pub last_backups: Vec<(ServerId, DateTime<Utc>)>,
 }
 
-/// The jobs of one node, kind and state.
+/// The number of jobs of one node, kind and state.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JobCount {
     /// The node.
     pub node: String,
-    /// What they do.
+    /// The kind.
     pub kind: JobKind,
-    /// Where they stand.
+    /// The state.
     pub state: JobState,
-    /// How many they are.
+    /// The number of jobs.
     pub count: u64,
-    /// For how long the oldest has waited for a worker, in seconds; 0 when none waits.
+    /// How long the oldest job has been waiting for a worker, in seconds. 0 if none waits.
     pub waiting_seconds: f64,
 }
 
-/// Reads all figures, with the last backups of the first `servers` servers.
+/// Reads all metrics, with the last backups of the first `servers` servers.
 ///
 /// # Errors
-/// When the database can't be read.
+/// If the database can't be read.
 pub async fn read(database: &Database, servers: u32) -> Result<MetricsSnapshot, Error> {
     Ok(MetricsSnapshot {
         unfinished: unfinished(database).await?,
@@ -61,11 +61,12 @@ pub async fn read(database: &Database, servers: u32) -> Result<MetricsSnapshot, 
 async fn unfinished(database: &Database) -> Result<Vec<JobCount>, Error> {
     let rows = sqlx::query!(
         r#"SELECT node, kind, state, count(*) AS "count!",
-                  coalesce(extract(epoch FROM max(now() - scheduled_at) FILTER (WHERE state = 'available')), 0)::float8
-                      AS "waiting!"
+                  coalesce(extract(
+                      epoch FROM max(now() - scheduled_at) FILTER (WHERE state = 'available')
+                  ), 0)::float8 AS "waiting!"
            FROM jobs WHERE state IN ('available', 'scheduled', 'running')
            GROUP BY node, kind, state ORDER BY node, kind, state LIMIT $1"#,
-        LINES_MAX,
+        ROWS_MAX,
     )
     .fetch_all(database.pool())
     .await?;
@@ -86,9 +87,11 @@ async fn unfinished(database: &Database) -> Result<Vec<JobCount>, Error> {
 
 async fn workers(database: &Database) -> Result<Vec<(String, u64)>, Error> {
     let rows = sqlx::query!(
-        r#"SELECT node, count(*) FILTER (WHERE last_heartbeat_at > now() - interval '30 seconds') AS "count!"
+        r#"SELECT node, count(*) FILTER (
+                      WHERE last_heartbeat_at > now() - interval '30 seconds'
+                  ) AS "count!"
            FROM workers GROUP BY node ORDER BY node LIMIT $1"#,
-        LINES_MAX,
+        ROWS_MAX,
     )
     .fetch_all(database.pool())
     .await?;
@@ -104,7 +107,7 @@ async fn free_bytes(database: &Database) -> Result<Vec<(String, String, u64)>, E
            FROM workers w, LATERAL jsonb_each_text(w.disk_free_bytes) free
            WHERE w.last_heartbeat_at > now() - interval '1 minute'
            GROUP BY w.node, free.key ORDER BY w.node, free.key LIMIT $1"#,
-        LINES_MAX,
+        ROWS_MAX,
     )
     .fetch_all(database.pool())
     .await?;
@@ -120,7 +123,9 @@ async fn last_backups(
 ) -> Result<Vec<(ServerId, DateTime<Utc>)>, Error> {
     let rows = sqlx::query!(
         r#"SELECT s.id, b.completed_at AS "completed_at!"
-           FROM (SELECT id FROM servers WHERE deleting_at IS NULL ORDER BY created_at, id LIMIT $1) s
+           FROM (
+               SELECT id FROM servers WHERE deleting_at IS NULL ORDER BY created_at, id LIMIT $1
+           ) s
            CROSS JOIN LATERAL (
                SELECT completed_at FROM backups WHERE server_id = s.id AND state = 'completed'
                ORDER BY completed_at DESC LIMIT 1

@@ -24,8 +24,8 @@ pub enum Schema {
     TooNew(i64),
 }
 
-/// Runs the migrations that have not run yet and returns how the schema relates to this version then.
-/// Processes that migrate at the same time wait for each other.
+/// Runs the migrations that have not run yet and returns how the schema relates to this version
+/// then. Processes that migrate at the same time wait for each other.
 ///
 /// # Errors
 /// [`Error::Migrate`] names the migration that failed. That migration has changed nothing.
@@ -41,8 +41,8 @@ pub async fn migrate(database: &Database) -> Result<Schema, Error> {
 /// Returns how the schema relates to this version. It changes nothing.
 ///
 /// # Errors
-/// If the database can't be read. [`Error::OtherMigration`] if a migration differs from the one that
-/// ran.
+/// If the database can't be read. [`Error::OtherMigration`] if a migration differs from the one
+/// that ran.
 pub async fn schema(database: &Database) -> Result<Schema, Error> {
     // sqlx creates this table, not a migration. So the query can't be checked at compile time.
     let rows: Result<Vec<(i64, String, Vec<u8>)>, Error> =

@@ -1,5 +1,5 @@
-//! The operators' log: what they change, written in the transaction of the change. What only operators may change is
-//! changed through a [`Change`], which can't be committed without its line.
+//! The operator log. An entry is written in the transaction of the change that it describes:
+//! functions for operators take a [`Change`], which cannot be committed without its entry.
 
 use std::ops::{Deref, DerefMut};
 
@@ -11,37 +11,37 @@ use holdfast_domain::activity::RequestOrigin;
 use holdfast_domain::{RequestId, TraceContext};
 
 use crate::error::Error;
-use crate::pool::{COUNT_MAX, Database, Transaction, skip};
+use crate::pool::{COUNT_MAX, Database, Transaction, clamp_offset};
 
-/// What is asked for, and who asks.
+/// The action of an operator.
 #[derive(Clone, Debug)]
 pub enum OperatorAction {
     /// A request to the application API.
     Request {
-        /// Who asks, with which key, from where.
+        /// The user, the API key and the address of the client.
         origin: RequestOrigin,
-        /// The request's method.
+        /// The HTTP method.
         method: String,
-        /// The request's path.
+        /// The path.
         path: String,
-        /// By which the request is found in logs.
+        /// The ID of the request.
         request_id: RequestId,
     },
-    /// A command.
+    /// A command line.
     Command {
-        /// Which, such as `admin user create`.
+        /// The command, such as `admin user create`.
         command: String,
-        /// Who typed it where, such as `root@games-1`.
+        /// Who ran it on which machine, such as `root@games-1`.
         typed_by: String,
     },
 }
 
-/// A transaction in which an operator changes something. Dropped without [`Change::commit`], nothing of it is true,
-/// nor is it in the log.
+/// A transaction for an action of an operator. If it is dropped without [`Change::commit`], it is
+/// rolled back, and nothing is logged.
 #[derive(Debug)]
 pub struct Change {
     transaction: Transaction,
-    asked: OperatorAction,
+    action: OperatorAction,
 }
 
 impl Deref for Change {
@@ -59,65 +59,68 @@ impl DerefMut for Change {
 }
 
 impl Change {
-    /// Begins one.
+    /// Begins the transaction.
     ///
     /// # Errors
-    /// When no connection is to be had.
-    pub async fn begin(database: &Database, asked: OperatorAction) -> Result<Self, Error> {
+    /// If no connection is available.
+    pub async fn begin(database: &Database, action: OperatorAction) -> Result<Self, Error> {
         let transaction = database.begin().await?;
-        Ok(Self { transaction, asked })
+        Ok(Self {
+            transaction,
+            action,
+        })
     }
 
-    /// The same one, for a request: the jobs that it puts in carry the request's name.
+    /// Adds the trace of the request to the jobs that the transaction enqueues.
     #[must_use]
-    pub fn of(self, trace: TraceContext) -> Self {
-        let transaction = self.transaction.of(trace);
+    pub fn with_trace(self, trace: TraceContext) -> Self {
+        let transaction = self.transaction.with_trace(trace);
         Self {
             transaction,
             ..self
         }
     }
 
-    /// Makes everything that was done in it true, and writes it down: with what it was done to, where a path does not
-    /// name that, and what is answered, to a request.
+    /// Adds the entry to the log and commits. `subject` names what was created, if the path does
+    /// not name it. `status` is the HTTP status of the answer to a request.
     ///
     /// # Errors
-    /// When it can't be; as [`Transaction::commit`].
+    /// As [`Transaction::commit`].
     pub async fn commit(mut self, subject: Option<&str>, status: Option<u16>) -> Result<(), Error> {
         let connection = self.transaction.connection();
-        write(connection, &self.asked, subject, status).await?;
+        write(connection, &self.action, subject, status).await?;
         self.transaction.commit().await
     }
 }
 
-/// Writes down what was asked for and not done.
+/// Logs an action that was refused.
 ///
 /// # Errors
-/// When the database can't be written.
-pub async fn refused(
+/// If the database can't be written.
+pub async fn record_refusal(
     database: &Database,
-    asked: &OperatorAction,
+    action: &OperatorAction,
     status: u16,
 ) -> Result<(), Error> {
-    write(database.pool(), asked, None, Some(status)).await
+    write(database.pool(), action, None, Some(status)).await
 }
 
 async fn write(
     executor: impl Executor<'_, Database = Postgres>,
-    asked: &OperatorAction,
+    action: &OperatorAction,
     subject: Option<&str>,
     status: Option<u16>,
 ) -> Result<(), Error> {
     let status = status.map(i32::from);
-    let query = match asked {
+    let query = match action {
         OperatorAction::Request {
             origin,
             method,
             path,
             request_id,
         } => sqlx::query!(
-            "INSERT INTO operator_actions (actor_id, actor_email, key_identifier, address, method, path, request_id,
-                                     subject, status)
+            "INSERT INTO operator_actions (actor_id, actor_email, key_identifier, address, method,
+                                           path, request_id, subject, status)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
             origin.user.0,
             origin.email,
@@ -130,7 +133,8 @@ async fn write(
             status,
         ),
         OperatorAction::Command { command, typed_by } => sqlx::query!(
-            "INSERT INTO operator_actions (command, typed_by, subject, status) VALUES ($1, $2, $3, $4)",
+            "INSERT INTO operator_actions (command, typed_by, subject, status)
+             VALUES ($1, $2, $3, $4)",
             command,
             typed_by,
             subject,
@@ -141,41 +145,41 @@ async fn write(
     Ok(())
 }
 
-/// A line of the log. What a request says of itself is not there for a command, and the other way round.
+/// An entry of the log. Fields of requests are `None` for a command, and the other way round.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OperatorLogEntry {
-    /// Its number: later ones are greater.
+    /// The number of the entry. Later entries have greater numbers.
     pub id: i64,
-    /// Who asked, by UUID.
+    /// The UUID of the user.
     pub actor: Option<Uuid>,
-    /// Who asked, by address.
+    /// The email address of the user.
     pub actor_email: Option<String>,
-    /// The public part of the key.
+    /// The public part of the API key.
     pub key: Option<String>,
-    /// From where.
+    /// The IP address of the client.
     pub address: Option<String>,
-    /// The request's method.
+    /// The HTTP method.
     pub method: Option<String>,
-    /// The request's path.
+    /// The path.
     pub path: Option<String>,
-    /// By which the request is found in logs.
+    /// The ID of the request.
     pub request_id: Option<String>,
-    /// Which command it was.
+    /// The command.
     pub command: Option<String>,
-    /// Who typed it where.
+    /// Who ran the command on which machine.
     pub typed_by: Option<String>,
-    /// What it was done to, where a path does not name that.
+    /// What was created, if the path does not name it.
     pub subject: Option<String>,
-    /// What was answered to a request.
+    /// The HTTP status of the answer to a request.
     pub status: Option<i32>,
-    /// When.
+    /// When it happened.
     pub at: DateTime<Utc>,
 }
 
-/// Counts the lines, up to a hundred thousand.
+/// Counts the entries, up to 100,000.
 ///
 /// # Errors
-/// When the database can't be read.
+/// If the database can't be read.
 pub async fn count(database: &Database) -> Result<u64, Error> {
     let count = sqlx::query_scalar!(
         r#"SELECT count(*) AS "count!" FROM (SELECT 1 FROM operator_actions LIMIT $1) rows"#,
@@ -186,24 +190,24 @@ pub async fn count(database: &Database) -> Result<u64, Error> {
     Ok(count.unsigned_abs())
 }
 
-/// Lists lines, newest first, from `offset` on, at most `limit`.
+/// Lists a page of the entries, newest first.
 ///
 /// # Errors
-/// When the database can't be read.
+/// If the database can't be read.
 pub async fn list(
     database: &Database,
     limit: u32,
     offset: u64,
 ) -> Result<Vec<OperatorLogEntry>, Error> {
-    let lines = sqlx::query_as!(
+    let entries = sqlx::query_as!(
         OperatorLogEntry,
-        "SELECT id, actor_id AS actor, actor_email, key_identifier AS key, address, method, path, request_id, command,
-                typed_by, subject, status, created_at AS at
+        "SELECT id, actor_id AS actor, actor_email, key_identifier AS key, address, method, path,
+                request_id, command, typed_by, subject, status, created_at AS at
          FROM operator_actions ORDER BY id DESC LIMIT $1 OFFSET $2",
         i64::from(limit),
-        skip(offset),
+        clamp_offset(offset),
     )
     .fetch_all(database.pool())
     .await?;
-    Ok(lines)
+    Ok(entries)
 }

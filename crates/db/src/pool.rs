@@ -1,4 +1,4 @@
-//! The one pool of a process, and transactions from it.
+//! The connection pool of a process, and its transactions.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -10,70 +10,71 @@ use holdfast_domain::TraceContext;
 
 use crate::error::Error;
 
-/// How long after its last use a connection is taken to stand.
-const TRUSTED: Duration = Duration::from_secs(1);
-/// How many broken connections one question may meet: more than a pool has of them.
-const BROKEN: u32 = 64;
-/// How long a caller waits for a connection before it is told that there is none.
+/// A connection that was used within this time is not checked before it is used again.
+const UNCHECKED_IDLE_TIME: Duration = Duration::from_secs(1);
+/// How many broken connections a read may meet before it fails: more than a pool has.
+const MAX_BROKEN_CONNECTIONS: u32 = 64;
+/// How long a caller waits for a connection before the call fails.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Up to how many rows a list is counted, so that asking stays cheap when there are millions.
+/// The greatest total of a list. Counting stops there, so that it stays cheap with millions of
+/// rows.
 pub(crate) const COUNT_MAX: i64 = 100_000;
 
-/// Turns a list's offset into what Postgres takes. What lies behind the last row that is counted
-/// is not shown either.
-pub(crate) fn skip(offset: u64) -> i64 {
+/// Converts the offset of a page for Postgres. Rows after the last counted one are not listed.
+pub(crate) fn clamp_offset(offset: u64) -> i64 {
     i64::try_from(offset).unwrap_or(COUNT_MAX).min(COUNT_MAX)
 }
 
-/// The database: a pool of connections. Cloning it is cheap and shares the pool.
+/// The database: a pool of connections. A clone shares the pool.
 #[derive(Clone, Debug)]
 pub struct Database {
     pool: PgPool,
 }
 
-/// A transaction. Dropped without [`Transaction::commit`], it is rolled back.
+/// A transaction. If it is dropped without [`Transaction::commit`], it is rolled back.
 #[derive(Debug)]
 pub struct Transaction {
     inner: sqlx::Transaction<'static, Postgres>,
     trace: Option<TraceContext>,
 }
 
-/// How many connections a process has open.
+/// The number of open connections of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolUse {
-    /// Those that somebody works with.
+    /// Connections in use.
     pub used: u32,
-    /// Those that wait for work.
+    /// Idle connections.
     pub idle: u32,
-    /// How many there may be in all.
-    pub most: u32,
+    /// The greatest number of connections.
+    pub max: u32,
 }
 
-/// Asks once more for each connection that has broken since it was last used: only who asks finds that out. For what
-/// only reads.
-pub(crate) async fn read_again<Q: Clone, A, Reading>(
+/// Repeats a read that used a broken connection. Whether a connection has broken since its last use
+/// only shows when it is used. For statements that write nothing.
+pub(crate) async fn retry_read<Q: Clone, A, Reading>(
     database: Database,
-    questions: Vec<Q>,
+    requests: Vec<Q>,
     read: impl Fn(Database, Vec<Q>) -> Reading,
 ) -> Result<A, Error>
 where
     Reading: Future<Output = Result<A, Error>>,
 {
-    for _ in 0..BROKEN {
-        match read(database.clone(), questions.clone()).await {
+    for _ in 0..MAX_BROKEN_CONNECTIONS {
+        match read(database.clone(), requests.clone()).await {
             Err(error) if error.is_broken_connection() => {}
             ended => return ended,
         }
     }
-    read(database, questions).await
+    read(database, requests).await
 }
 
 impl Database {
-    /// Connects to `url`, and proves it with one connection.
+    /// Connects to `url` and opens the first connection.
     ///
     /// # Errors
-    /// [`Error::Url`] when `url` is none, [`Error::Unavailable`] when nobody answers there.
+    /// [`Error::Url`] if `url` is not a valid URL. [`Error::Unavailable`] if no database answers
+    /// there.
     pub async fn connect(url: &str, max_connections: u32) -> Result<Self, Error> {
         let options = PgConnectOptions::from_str(url)
             .map_err(Error::Url)?
@@ -81,12 +82,12 @@ impl Database {
         let pool = PgPoolOptions::new()
             .max_connections(max_connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)
-            // Asking whether a connection still stands costs as much as a query. One that was used a moment ago is
-            // taken at its word; where it has broken since, that query says so.
+            // A check of the connection costs as much as a query. So connections that were used a
+            // moment ago are not checked. If such a connection has broken, the query fails.
             .test_before_acquire(false)
             .before_acquire(|connection, used| {
                 Box::pin(async move {
-                    if used.idle_for >= TRUSTED {
+                    if used.idle_for >= UNCHECKED_IDLE_TIME {
                         connection.ping().await?;
                     }
                     Ok(true)
@@ -94,8 +95,8 @@ impl Database {
             })
             .after_connect(|connection, _| {
                 Box::pin(async move {
-                    // Planning takes longer than running these queries, and none of them is better off for knowing
-                    // its arguments: the plan is made once for each connection.
+                    // Planning takes longer than running these queries, and none of them needs a
+                    // plan for its arguments. So each connection plans a query once.
                     connection
                         .execute("SET plan_cache_mode = force_generic_plan")
                         .await?;
@@ -110,7 +111,7 @@ impl Database {
     /// Begins a transaction.
     ///
     /// # Errors
-    /// When no connection is to be had.
+    /// If no connection is available.
     pub async fn begin(&self) -> Result<Transaction, Error> {
         Ok(Transaction {
             inner: self.pool.begin().await?,
@@ -121,7 +122,7 @@ impl Database {
     /// Checks that the database answers.
     ///
     /// # Errors
-    /// When it doesn't.
+    /// If it does not.
     pub async fn ping(&self) -> Result<(), Error> {
         sqlx::query!("SELECT 1 AS one")
             .fetch_one(&self.pool)
@@ -129,17 +130,17 @@ impl Database {
         Ok(())
     }
 
-    /// Says how many connections are open now. It asks nobody.
+    /// Returns the number of open connections. This sends no query.
     pub fn pool_use(&self) -> PoolUse {
         let idle = u32::try_from(self.pool.num_idle()).unwrap_or(u32::MAX);
         PoolUse {
             used: self.pool.size().saturating_sub(idle),
             idle,
-            most: self.pool.options().get_max_connections(),
+            max: self.pool.options().get_max_connections(),
         }
     }
 
-    /// Closes every connection once its work is done.
+    /// Closes every connection when its current work is done.
     pub async fn close(&self) {
         self.pool.close().await;
     }
@@ -150,9 +151,9 @@ impl Database {
 }
 
 impl Transaction {
-    /// The same transaction, for a request: the jobs that it puts in carry the request's name.
+    /// Adds the trace of a request to the jobs that the transaction enqueues.
     #[must_use]
-    pub fn of(self, trace: TraceContext) -> Self {
+    pub fn with_trace(self, trace: TraceContext) -> Self {
         let trace = Some(trace);
         Self { trace, ..self }
     }
@@ -161,11 +162,11 @@ impl Transaction {
         self.trace
     }
 
-    /// Makes everything that was done in it true, at once.
+    /// Commits the transaction.
     ///
     /// # Errors
-    /// When it can't be; then nothing of it is true, unless the connection broke while the answer
-    /// was on its way.
+    /// If it can't be committed. Then nothing was changed, unless the connection broke before the
+    /// answer arrived.
     pub async fn commit(self) -> Result<(), Error> {
         Ok(self.inner.commit().await?)
     }

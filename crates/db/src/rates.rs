@@ -1,13 +1,13 @@
-//! How many requests each key or address has made in a minute, over all API processes.
+//! The number of requests by key or address in a minute, over all API processes.
 
 use crate::error::Error;
 use crate::pool::Database;
 
-/// Adds one process's counts of a minute, and returns the sums over all of them: subject and count,
-/// in any order. Counts of minutes that are over are dropped.
+/// Adds the counts of this process for a minute, and returns the sums over all processes: subject
+/// and count, in any order. Deletes the counts of earlier minutes.
 ///
 /// # Errors
-/// When the database can't be written.
+/// If the database can't be written.
 pub async fn add(
     database: &Database,
     minute: i64,
@@ -18,10 +18,10 @@ pub async fn add(
     sqlx::query!("DELETE FROM rate_counts WHERE minute < $1", minute - 1)
         .execute(transaction.connection())
         .await?;
-    // In one order everywhere, so that two processes never wait for each other in a circle.
+    // All processes use the same order, so they cannot deadlock.
     let rows = sqlx::query!(
         "INSERT INTO rate_counts (minute, subject, count)
-         SELECT $1, subject, count FROM unnest($2::text[], $3::bigint[]) AS told (subject, count)
+         SELECT $1, subject, count FROM unnest($2::text[], $3::bigint[]) AS added (subject, count)
          ORDER BY subject
          ON CONFLICT (minute, subject) DO UPDATE SET count = rate_counts.count + EXCLUDED.count
          RETURNING subject, count",

@@ -1,16 +1,16 @@
-//! Statements as somebody has written them, past everything that this crate knows: for tests, which make what takes
-//! long to get into and look at what nobody shows. No code of the service calls it.
+//! Arbitrary SQL, for tests: they create states that are hard to reach and read what no API shows.
+//! The service must never call it.
 
 use sqlx::{AssertSqlSafe, Row, ValueRef};
 
 use crate::error::Error;
 use crate::pool::Database;
 
-/// Runs one or more statements, all or nothing unless they say otherwise, and returns the rows of all of them, every
-/// value as text.
+/// Runs statements in one transaction, unless they contain transaction commands. Returns the rows
+/// of all of them, with every value as text.
 ///
 /// # Errors
-/// What the database says.
+/// The error of the database.
 pub async fn raw(database: &Database, statements: &str) -> Result<Vec<Vec<Option<String>>>, Error> {
     let rows = sqlx::raw_sql(AssertSqlSafe(statements.to_owned()))
         .fetch_all(database.pool())

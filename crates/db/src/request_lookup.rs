@@ -1,5 +1,5 @@
-//! What a request of the client API is about, in one question: the key it brings, that key's user, the
-//! server it names with what the user is to it, and the backup it names.
+//! The lookup of a request of the client API in one query: the API key, its user, the server with
+//! the user's access to it, and the backup.
 
 mod row;
 
@@ -12,35 +12,36 @@ use crate::batch::Batcher;
 use crate::error::Error;
 use crate::keys::KeyOfUser;
 use crate::list_versions::ListVersions;
-use crate::pool::{Database, read_again};
+use crate::pool::{Database, retry_read};
 
-use row::Row;
+use row::RequestRow;
 
-/// What a request names.
+/// The names in a request.
 #[derive(Clone, Debug)]
 pub struct RequestKey {
-    /// The public part of the key.
+    /// The public part of the API key.
     pub key: KeyIdentifier,
-    /// The server, where it names one.
+    /// The server, if the request names one.
     pub server: Option<ServerRef>,
-    /// The backup, where it names one.
+    /// The backup, if the request names one.
     pub backup: Option<BackupId>,
 }
 
-/// What is there of it.
+/// What the lookup of a request has found.
 #[derive(Clone, Debug)]
 pub struct RequestContext {
-    /// The key with its user. Whether it may be used, `ApiKey::check` says.
+    /// The key with its user. `ApiKey::check` decides whether it may be used.
     pub key: KeyOfUser,
-    /// The server, if the user has a part in it, and which.
+    /// The server and the access of the user to it, if there is any.
     pub server: Option<(Server, ServerAccess)>,
-    /// The backup, if it is that server's.
+    /// The backup, if it belongs to the server.
     pub backup: Option<Backup>,
-    /// Which marks the server's lists had, where the request names a server and no backup.
-    pub marks: ListVersions,
+    /// The versions of the lists of the server, if the request names a server and no backup.
+    pub list_versions: ListVersions,
 }
 
-/// Answers what requests name, many with one query: those that name a backup apart from the others, which need less.
+/// Looks up requests in batches. Requests that name a backup have batches of their own, because the
+/// others need a simpler query.
 #[derive(Debug)]
 pub struct RequestLookup {
     servers: Batcher<RequestKey, Option<RequestContext>>,
@@ -48,79 +49,97 @@ pub struct RequestLookup {
 }
 
 impl RequestLookup {
-    /// Begins to answer.
-    pub fn begin(database: &Database) -> Self {
-        let (of_servers, of_backups) = (database.clone(), database.clone());
+    /// Starts the tasks that run the batches.
+    pub fn start(database: &Database) -> Self {
+        let (for_servers, for_backups) = (database.clone(), database.clone());
         Self {
-            servers: Batcher::begin(move |named| {
-                read_again(of_servers.clone(), named, find_servers)
+            servers: Batcher::start(move |requests| {
+                retry_read(for_servers.clone(), requests, find_servers)
             }),
-            backups: Batcher::begin(move |named| {
-                read_again(of_backups.clone(), named, find_backups)
+            backups: Batcher::start(move |requests| {
+                retry_read(for_backups.clone(), requests, find_backups)
             }),
         }
     }
 
-    /// Finds what a request names; nothing when there is no such key.
+    /// Looks up a request. Returns `None` if the key does not exist.
     ///
     /// # Errors
-    /// When the database can't be read.
-    pub async fn find(&self, named: RequestKey) -> Result<Option<RequestContext>, Error> {
-        let gather = match named.backup {
+    /// If the database can't be read.
+    pub async fn find(&self, request: RequestKey) -> Result<Option<RequestContext>, Error> {
+        let batcher = match request.backup {
             Some(_) => &self.backups,
             None => &self.servers,
         };
-        gather.ask(named).await
+        batcher.request(request).await
     }
 }
 
-/// Selects what requests name of `$from`: keys `k` with their users, servers `s` that these have a part in, with the
-/// permissions there; then `$rest`: backups `b`, what is unfinished of them `u`, and their latest restores `r`.
-macro_rules! select_visits {
-    ($database:expr, $marks:tt, $from:tt, $rest:tt $(, $argument:expr)* $(,)?) => {
-        // OFFSET 0 has each question walk the indexes, however many there are: joined freely, fifty questions look like
-        // a reason to read the tables as a whole. A server that the caller has no part in is none from the first: nothing
-        // that belongs to it is looked for.
+/// Selects the contexts of the requests in `$from`: keys `k` with their users, and servers `s` that
+/// the users can access, with their permissions. `$rest` adds backups `b`, their unfinished jobs
+/// `u` and their latest restores `r`.
+macro_rules! select_contexts {
+    ($database:expr, $versions:tt, $from:tt, $rest:tt $(, $argument:expr)* $(,)?) => {
+        // OFFSET 0 makes each request use the indexes. Without it, the planner would read whole
+        // tables for fifty requests. A server without access is not found, so nothing of it is
+        // looked up.
         sqlx::query_as!(
-            Row,
-            "SELECT q.place AS \"place!\", k.identifier AS \"identifier!\", k.user_id AS \"user_id!\", k.kind AS \"kind!\",
-                k.profile AS \"profile!\", k.secret_hash AS \"secret_hash!\", k.description AS \"description!\",
-                k.allowed_ips AS \"allowed_ips!\", k.expires_at AS \"expires_at?\", k.created_at AS \"created_at!\",
-                k.is_admin AS \"is_admin!\", k.email AS \"email!\",
-                s.id AS \"server_id?\", s.owner_id AS \"server_owner_id?\", s.name AS \"server_name?\",
-                s.directory AS \"server_directory?\", s.node AS \"server_node?\", s.disk AS \"server_disk?\",
+            RequestRow,
+            "SELECT q.position AS \"position!\", k.identifier AS \"identifier!\",
+                k.user_id AS \"user_id!\", k.kind AS \"kind!\", k.profile AS \"profile!\",
+                k.secret_hash AS \"secret_hash!\", k.description AS \"description!\",
+                k.allowed_ips AS \"allowed_ips!\", k.expires_at AS \"expires_at?\",
+                k.created_at AS \"created_at!\", k.is_admin AS \"is_admin!\",
+                k.email AS \"email!\",
+                s.id AS \"server_id?\", s.owner_id AS \"server_owner_id?\",
+                s.name AS \"server_name?\", s.directory AS \"server_directory?\",
+                s.node AS \"server_node?\", s.disk AS \"server_disk?\",
                 s.state AS \"server_state?\", s.backup_limit AS \"server_backup_limit?\",
-                s.max_backup_bytes AS \"server_max_backup_bytes?\", s.quota_bytes AS \"server_quota_bytes?\",
-                s.retention_days AS \"server_retention_days?\", s.keep AS \"server_keep?\", s.rotate AS \"server_rotate?\", s.created_at AS \"server_created_at?\",
-                s.directory_set_by AS \"server_directory_set_by?\", s.permissions AS \"permissions?\",
-                b.id AS \"backup_id?\", b.name AS \"backup_name?\", b.ignored_files AS \"backup_ignored_files?\",
-                b.disk AS \"backup_disk?\", b.node AS \"backup_node?\", b.state AS \"backup_state?\", b.is_locked AS \"backup_is_locked?\",
-                b.is_scheduled AS \"backup_is_scheduled?\", b.size_bytes AS \"backup_size_bytes?\",
-                b.sha256 AS \"backup_sha256?\", b.archive_attempt AS \"backup_archive_attempt?\",
-                b.notes_count AS \"backup_notes_count?\", b.notes AS \"backup_notes?\", b.error AS \"backup_error?\",
+                s.max_backup_bytes AS \"server_max_backup_bytes?\",
+                s.quota_bytes AS \"server_quota_bytes?\",
+                s.retention_days AS \"server_retention_days?\", s.keep AS \"server_keep?\",
+                s.rotate AS \"server_rotate?\", s.created_at AS \"server_created_at?\",
+                s.directory_set_by AS \"server_directory_set_by?\",
+                s.permissions AS \"permissions?\",
+                b.id AS \"backup_id?\", b.name AS \"backup_name?\",
+                b.ignored_files AS \"backup_ignored_files?\", b.disk AS \"backup_disk?\",
+                b.node AS \"backup_node?\", b.state AS \"backup_state?\",
+                b.is_locked AS \"backup_is_locked?\",
+                b.is_scheduled AS \"backup_is_scheduled?\",
+                b.size_bytes AS \"backup_size_bytes?\", b.sha256 AS \"backup_sha256?\",
+                b.archive_attempt AS \"backup_archive_attempt?\",
+                b.notes_count AS \"backup_notes_count?\", b.notes AS \"backup_notes?\",
+                b.error AS \"backup_error?\",
                 b.created_at AS \"backup_created_at?\", b.completed_at AS \"backup_completed_at?\",
                 b.failed_at AS \"backup_failed_at?\",
-                b.verification AS \"verification?\", b.verification_started_at AS \"verification_started_at?\",
+                b.verification AS \"verification?\",
+                b.verification_started_at AS \"verification_started_at?\",
                 b.verification_finished_at AS \"verification_finished_at?\",
-                b.verification_sentence AS \"verification_sentence?\", b.damaged_at AS \"damaged_at?\",
+                b.verification_sentence AS \"verification_sentence?\",
+                b.damaged_at AS \"damaged_at?\",
                 u.state AS \"unfinished_state?\", u.progress AS \"unfinished_progress?\",
                 u.verify_state AS \"verify_state?\", u.verify_started_at AS \"verify_started_at?\",
                 r.state AS \"restore_state?\", r.started_at AS \"restore_started_at?\",
-                r.finalized_at AS \"restore_finalized_at?\", r.errors -> -1 ->> 'sentence' AS \"restore_error?\",
-                " + $marks + " AS \"marks!\"
+                r.finalized_at AS \"restore_finalized_at?\",
+                r.errors -> -1 ->> 'sentence' AS \"restore_error?\",
+                " + $versions + " AS \"list_versions!\"
              FROM " + $from + "
              CROSS JOIN LATERAL (
-                 SELECT keys.*, a.is_admin, a.email FROM api_keys keys JOIN users a ON a.id = keys.user_id
+                 SELECT keys.*, a.is_admin, a.email
+                 FROM api_keys keys JOIN users a ON a.id = keys.user_id
                  WHERE keys.identifier = q.key OFFSET 0
              ) k
              LEFT JOIN LATERAL (
                  SELECT f.*, p.permissions FROM servers f
                  LEFT JOIN LATERAL (
                      SELECT permissions FROM subusers
-                     WHERE server_id = f.id AND user_id = k.user_id AND NOT k.is_admin AND f.owner_id <> k.user_id LIMIT 1
+                     WHERE server_id = f.id AND user_id = k.user_id AND NOT k.is_admin
+                         AND f.owner_id <> k.user_id LIMIT 1
                  ) p ON true
-                 WHERE f.identifier = q.short AND (q.server IS NULL OR f.id = q.server) AND f.deleting_at IS NULL
-                     AND (f.owner_id = k.user_id OR k.is_admin OR p.permissions IS NOT NULL) OFFSET 0
+                 WHERE f.identifier = q.short AND (q.server IS NULL OR f.id = q.server)
+                     AND f.deleting_at IS NULL
+                     AND (f.owner_id = k.user_id OR k.is_admin OR p.permissions IS NOT NULL)
+                 OFFSET 0
              ) s ON true
              " + $rest,
             $($argument),*
@@ -130,7 +149,7 @@ macro_rules! select_visits {
     };
 }
 
-/// What requests name of keys and servers, in columns.
+/// The keys and servers of a batch of requests, as columns.
 struct Columns {
     keys: Vec<String>,
     shorts: Vec<String>,
@@ -138,20 +157,20 @@ struct Columns {
 }
 
 impl Columns {
-    fn of(named: &[RequestKey]) -> Self {
-        let keys: Vec<String> = named.iter().map(|n| n.key.to_string()).collect();
-        // Both names of a server hold the short one, which has the unique index.
-        let shorts: Vec<String> = named
+    fn of(requests: &[RequestKey]) -> Self {
+        let keys: Vec<String> = requests.iter().map(|r| r.key.to_string()).collect();
+        // A UUID contains the short identifier, which has the unique index.
+        let shorts: Vec<String> = requests
             .iter()
-            .map(|n| match &n.server {
+            .map(|request| match &request.server {
                 Some(ServerRef::Id(id)) => id.short(),
                 Some(ServerRef::Short(short)) => short.clone(),
                 None => String::new(),
             })
             .collect();
-        let servers: Vec<Option<Uuid>> = named
+        let servers: Vec<Option<Uuid>> = requests
             .iter()
-            .map(|n| match &n.server {
+            .map(|request| match &request.server {
                 Some(ServerRef::Id(id)) => Some(id.0),
                 _ => None,
             })
@@ -166,17 +185,18 @@ impl Columns {
 
 async fn find_servers(
     database: Database,
-    named: Vec<RequestKey>,
+    requests: Vec<RequestKey>,
 ) -> Result<Vec<Result<Option<RequestContext>, Error>>, Error> {
     let Columns {
         keys,
         shorts,
         servers,
-    } = Columns::of(&named);
-    let rows = select_visits!(
+    } = Columns::of(&requests);
+    let rows = select_contexts!(
         database,
         "ARRAY(SELECT v.version FROM list_versions v WHERE v.server_id = s.id)",
-        "unnest($1::text[], $2::text[], $3::uuid[]) WITH ORDINALITY AS q (key, short, server, place)",
+        "unnest($1::text[], $2::text[], $3::uuid[])
+         WITH ORDINALITY AS q (key, short, server, position)",
         "LEFT JOIN backups b ON false
          LEFT JOIN (
              SELECT NULL::text AS state, NULL::jsonb AS progress, NULL::text AS verify_state,
@@ -187,39 +207,46 @@ async fn find_servers(
         &shorts,
         &servers as &[Option<Uuid>],
     )?;
-    Ok(visits(rows, named.len()))
+    Ok(contexts(rows, requests.len()))
 }
 
 async fn find_backups(
     database: Database,
-    named: Vec<RequestKey>,
+    requests: Vec<RequestKey>,
 ) -> Result<Vec<Result<Option<RequestContext>, Error>>, Error> {
     let Columns {
         keys,
         shorts,
         servers,
-    } = Columns::of(&named);
-    let backups: Vec<Option<Uuid>> = named.iter().map(|n| n.backup.map(|id| id.0)).collect();
-    // The restores are named as `jobs_restores` names them.
-    let rows = select_visits!(
+    } = Columns::of(&requests);
+    let backups: Vec<Option<Uuid>> = requests.iter().map(|r| r.backup.map(|id| id.0)).collect();
+    // The condition on restores has the form of the index `jobs_restores`.
+    let rows = select_contexts!(
         database,
         "ARRAY[]::uuid[]",
         "unnest($1::text[], $2::text[], $3::uuid[], $4::uuid[])
-         WITH ORDINALITY AS q (key, short, server, backup, place)",
-        "LEFT JOIN LATERAL (SELECT * FROM backups WHERE id = q.backup AND server_id = s.id AND s.id IS NOT NULL OFFSET 0) b ON true
+         WITH ORDINALITY AS q (key, short, server, backup, position)",
+        "LEFT JOIN LATERAL (
+             SELECT * FROM backups
+             WHERE id = q.backup AND server_id = s.id AND s.id IS NOT NULL OFFSET 0
+         ) b ON true
          LEFT JOIN LATERAL (
              SELECT (array_agg(j.state ORDER BY j.priority, j.id DESC)
-                         FILTER (WHERE j.kind <> 'verify_backup' OR j.state = 'running'))[1] AS state,
+                         FILTER (WHERE j.kind <> 'verify_backup' OR j.state = 'running'))[1]
+                        AS state,
                     (array_agg(j.progress ORDER BY j.priority, j.id DESC)
-                         FILTER (WHERE j.kind <> 'verify_backup' OR j.state = 'running'))[1] AS progress,
+                         FILTER (WHERE j.kind <> 'verify_backup' OR j.state = 'running'))[1]
+                        AS progress,
                     max(j.state) FILTER (WHERE j.kind = 'verify_backup') AS verify_state,
                     max(j.started_at) FILTER (WHERE j.kind = 'verify_backup') AS verify_started_at
              FROM jobs j
-             WHERE j.server_id = s.id AND j.backup_id = b.id AND j.state IN ('available', 'scheduled', 'running')
+             WHERE j.server_id = s.id AND j.backup_id = b.id
+                 AND j.state IN ('available', 'scheduled', 'running')
          ) u ON true
          LEFT JOIN LATERAL (
              SELECT j.state, j.started_at, j.finalized_at, j.errors FROM jobs j
-             WHERE j.server_id = s.id AND j.backup_id = b.id AND (j.kind = 'restore_backup') IS TRUE
+             WHERE j.server_id = s.id AND j.backup_id = b.id
+                 AND (j.kind = 'restore_backup') IS TRUE
              ORDER BY j.id DESC LIMIT 1
          ) r ON true",
         &keys,
@@ -227,17 +254,17 @@ async fn find_backups(
         &servers as &[Option<Uuid>],
         &backups as &[Option<Uuid>],
     )?;
-    Ok(visits(rows, named.len()))
+    Ok(contexts(rows, requests.len()))
 }
 
-/// Puts what was found in the places of the questions.
-fn visits(rows: Vec<Row>, questions: usize) -> Vec<Result<Option<RequestContext>, Error>> {
-    let mut found: Vec<_> = (0..questions).map(|_| Ok(None)).collect();
+/// Returns the contexts in the order of their requests.
+fn contexts(rows: Vec<RequestRow>, requests: usize) -> Vec<Result<Option<RequestContext>, Error>> {
+    let mut contexts: Vec<_> = (0..requests).map(|_| Ok(None)).collect();
     for row in rows {
-        let place = usize::try_from(row.place - 1).unwrap_or(usize::MAX);
-        if let Some(found) = found.get_mut(place) {
-            *found = RequestContext::try_from(row).map(Some);
+        let index = usize::try_from(row.position - 1).unwrap_or(usize::MAX);
+        if let Some(context) = contexts.get_mut(index) {
+            *context = RequestContext::try_from(row).map(Some);
         }
     }
-    found
+    contexts
 }

@@ -1,4 +1,4 @@
-//! The backups that retention decides about, and the jobs that remove what goes.
+//! The backups that retention decides about, and the jobs that delete them.
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
@@ -13,44 +13,44 @@ use crate::jobs::{self, NewJob};
 use crate::pool::{Database, Transaction};
 use crate::servers;
 
-/// How often a deletion is tried before it is given up until the next time.
+/// How often a deletion is tried before the next run of retention tries again.
 const MAX_ATTEMPTS: u32 = 3;
 
-/// A server as far as retention goes.
+/// The settings of a server that retention uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RetentionServer {
-    /// Which one.
+    /// The server.
     pub id: ServerId,
-    /// Its node.
+    /// The node.
     pub node: NodeName,
-    /// Its own word about days.
+    /// The retention in days, if the server has its own.
     pub days: Option<u32>,
-    /// Its own rules.
+    /// The retention rules, if the server has its own.
     pub rules: Option<KeepRules>,
-    /// Its own limit of backups.
+    /// The backup limit, if the server has its own.
     pub limit: Option<u32>,
-    /// Whether the oldest go when it has more.
+    /// Whether the oldest backups above the limit are deleted.
     pub rotate: bool,
 }
 
 /// A backup that retention decides about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RetentionBackup {
-    /// Whose it is.
+    /// The server.
     pub server: ServerId,
-    /// What decides.
+    /// The facts that decide.
     pub candidate: RetentionCandidate,
-    /// What people call it.
+    /// The name.
     pub name: String,
-    /// The disk that holds its archive.
+    /// The disk that stores the archive.
     pub disk: DiskName,
-    /// The node that made it.
+    /// The node that created it.
     pub node: Option<NodeName>,
-    /// The size of its archive, in bytes.
+    /// The size of the archive, in bytes.
     pub size_bytes: u64,
 }
 
-struct ServerRow {
+struct RetentionServerRow {
     id: Uuid,
     node: String,
     retention_days: Option<i32>,
@@ -59,15 +59,15 @@ struct ServerRow {
     rotate: bool,
 }
 
-impl TryFrom<ServerRow> for RetentionServer {
+impl TryFrom<RetentionServerRow> for RetentionServer {
     type Error = Error;
 
-    fn try_from(row: ServerRow) -> Result<Self, Error> {
+    fn try_from(row: RetentionServerRow) -> Result<Self, Error> {
         Ok(Self {
             id: ServerId(row.id),
             node: NodeName::parse(&row.node)
                 .map_err(|_| Error::unreadable("node name", &row.node))?,
-            // The schema lets no negative number in.
+            // The schema allows no negative number.
             days: row.retention_days.and_then(|days| days.try_into().ok()),
             rules: row.keep.as_deref().map(servers::rules).transpose()?,
             limit: row.backup_limit.and_then(|limit| limit.try_into().ok()),
@@ -76,7 +76,7 @@ impl TryFrom<ServerRow> for RetentionServer {
     }
 }
 
-struct Row {
+struct RetentionBackupRow {
     server_id: Uuid,
     id: Uuid,
     name: String,
@@ -90,10 +90,10 @@ struct Row {
     created_at: DateTime<Utc>,
 }
 
-impl TryFrom<Row> for RetentionBackup {
+impl TryFrom<RetentionBackupRow> for RetentionBackup {
     type Error = Error;
 
-    fn try_from(row: Row) -> Result<Self, Error> {
+    fn try_from(row: RetentionBackupRow) -> Result<Self, Error> {
         let state = match row.state.as_str() {
             "creating" => CandidateState::Creating,
             "completed" => CandidateState::Completed {
@@ -123,22 +123,24 @@ impl TryFrom<Row> for RetentionBackup {
     }
 }
 
-/// Selects the backups of servers that are not being deleted. What is known against an archive makes it no good;
-/// that it waits for its verification keeps it from nothing.
-macro_rules! select_held {
+/// Selects the backups of servers, except those that are being deleted. An archive that is missing
+/// or damaged is not good. An unfinished verification does not make a backup "in use".
+macro_rules! select_backups_of_servers {
     ($executor:expr, $servers:expr) => {
         sqlx::query_as!(
-            Row,
-            r#"SELECT b.server_id, b.id, b.name, b.disk, b.node, b.state, b.is_locked, b.size_bytes, b.created_at,
-                      b.missing_since IS NULL AND b.damaged_at IS NULL AS "is_good!", u.backup_id IS NOT NULL AS "is_in_use!"
+            RetentionBackupRow,
+            r#"SELECT b.server_id, b.id, b.name, b.disk, b.node, b.state, b.is_locked, b.size_bytes,
+                      b.created_at,
+                      b.missing_since IS NULL AND b.damaged_at IS NULL AS "is_good!",
+                      u.backup_id IS NOT NULL AS "is_in_use!"
                FROM backups b
                LEFT JOIN (
-                   SELECT backup_id, bool_or(kind = 'delete_backup') AS is_going FROM jobs
+                   SELECT backup_id, bool_or(kind = 'delete_backup') AS is_being_deleted FROM jobs
                    WHERE server_id = ANY ($1) AND kind <> 'verify_backup'
                        AND state IN ('available', 'scheduled', 'running')
                    GROUP BY backup_id
                ) u ON u.backup_id = b.id
-               WHERE b.server_id = ANY ($1) AND u.is_going IS NOT TRUE"#,
+               WHERE b.server_id = ANY ($1) AND u.is_being_deleted IS NOT TRUE"#,
             $servers,
         )
         .fetch_all($executor)
@@ -146,17 +148,18 @@ macro_rules! select_held {
     };
 }
 
-/// Lists some servers in the order of their numbers, those behind `after`; none that is being deleted.
+/// Lists servers whose UUID is greater than `after`, in the order of the UUIDs. Servers that are
+/// being deleted are left out.
 ///
 /// # Errors
-/// When the database can't be read.
-pub async fn servers(
+/// If the database can't be read.
+pub async fn list_servers(
     database: &Database,
     after: Option<ServerId>,
     limit: u32,
 ) -> Result<Vec<RetentionServer>, Error> {
     let rows = sqlx::query_as!(
-        ServerRow,
+        RetentionServerRow,
         "SELECT id, node, retention_days, keep, backup_limit, rotate FROM servers
          WHERE deleting_at IS NULL AND id > $1 ORDER BY id LIMIT $2",
         after.map_or(Uuid::nil(), |server| server.0),
@@ -167,30 +170,30 @@ pub async fn servers(
     rows.into_iter().map(RetentionServer::try_from).collect()
 }
 
-/// Lists the backups of some servers.
+/// Lists the backups of these servers.
 ///
 /// # Errors
-/// When the database can't be read.
-pub async fn held_by(
+/// If the database can't be read.
+pub async fn list_backups(
     database: &Database,
     servers: &[ServerId],
 ) -> Result<Vec<RetentionBackup>, Error> {
     let servers: Vec<Uuid> = servers.iter().map(|server| server.0).collect();
-    let rows = select_held!(database.pool(), &servers)?;
+    let rows = select_backups_of_servers!(database.pool(), &servers)?;
     rows.into_iter().map(RetentionBackup::try_from).collect()
 }
 
-/// Locks a server until the transaction ends, and lists its backups: nobody else decides about them meanwhile.
-/// `None` when it is gone or going.
+/// Locks a server until the transaction ends and lists its backups, so that no other process
+/// decides about them. Returns `None` if the server is deleted or being deleted.
 ///
 /// # Errors
-/// When the database can't be read.
-pub async fn hold(
+/// If the database can't be read.
+pub async fn lock_server(
     transaction: &mut Transaction,
     server: ServerId,
 ) -> Result<Option<(RetentionServer, Vec<RetentionBackup>)>, Error> {
     let row = sqlx::query_as!(
-        ServerRow,
+        RetentionServerRow,
         "SELECT id, node, retention_days, keep, backup_limit, rotate FROM servers
          WHERE id = $1 AND deleting_at IS NULL FOR NO KEY UPDATE",
         server.0
@@ -200,7 +203,7 @@ pub async fn hold(
     match row {
         Some(row) => Ok(Some((
             RetentionServer::try_from(row)?,
-            held_in(transaction, server).await?,
+            list_locked_backups(transaction, server).await?,
         ))),
         None => Ok(None),
     }
@@ -209,25 +212,25 @@ pub async fn hold(
 /// Lists the backups of a server that this transaction has locked.
 ///
 /// # Errors
-/// When the database can't be read.
-pub async fn held_in(
+/// If the database can't be read.
+pub async fn list_locked_backups(
     transaction: &mut Transaction,
     server: ServerId,
 ) -> Result<Vec<RetentionBackup>, Error> {
-    let held = select_held!(transaction.connection(), &[server.0] as &[Uuid])?;
-    held.into_iter().map(RetentionBackup::try_from).collect()
+    let rows = select_backups_of_servers!(transaction.connection(), &[server.0] as &[Uuid])?;
+    rows.into_iter().map(RetentionBackup::try_from).collect()
 }
 
-/// Finds a server whose oldest backups go when it has too many, and locks it until the transaction ends.
+/// Locks a server until the transaction ends, if it rotates its backups. Otherwise returns `None`.
 ///
 /// # Errors
-/// When the database can't be read.
-pub async fn rotating(
+/// If the database can't be read.
+pub async fn lock_rotating_server(
     transaction: &mut Transaction,
     server: ServerId,
 ) -> Result<Option<RetentionServer>, Error> {
     let row = sqlx::query_as!(
-        ServerRow,
+        RetentionServerRow,
         "SELECT id, node, retention_days, keep, backup_limit, rotate FROM servers
          WHERE id = $1 AND rotate AND deleting_at IS NULL FOR NO KEY UPDATE",
         server.0
@@ -237,36 +240,38 @@ pub async fn rotating(
     row.map(RetentionServer::try_from).transpose()
 }
 
-/// Asks for the removal of a backup, in the name of the service. `None` when it has been locked, or taken to work
-/// with, since it was looked at.
+/// Enqueues the deletion of a backup by the service itself. Returns `None` if the backup has been
+/// locked, or is in use, since it was listed.
 ///
 /// # Errors
-/// When the database can't be written.
-pub async fn remove(
+/// If the database can't be written.
+pub async fn enqueue_deletion(
     transaction: &mut Transaction,
-    held: &RetentionBackup,
+    backup: &RetentionBackup,
     node: &NodeName,
     reason: &str,
 ) -> Result<Option<JobId>, Error> {
-    let backup = held.candidate.id;
+    let id = backup.candidate.id;
     let row = sqlx::query!(
         "SELECT is_locked FROM backups WHERE id = $1 AND server_id = $2 FOR NO KEY UPDATE",
-        backup.0,
-        held.server.0,
+        id.0,
+        backup.server.0,
     )
     .fetch_optional(transaction.connection())
     .await?;
     if row.is_none_or(|row| row.is_locked) {
         return Ok(None);
     }
-    // In a statement of its own: one that waited for the lock would still see the jobs from before the wait.
+    // A statement that had waited for the lock would still see the jobs from before the wait. So
+    // the lock has a statement of its own.
     let is_in_use = sqlx::query_scalar!(
         r#"SELECT EXISTS (
-               SELECT 1 FROM jobs WHERE server_id = $1 AND backup_id = $2 AND kind <> 'verify_backup'
+               SELECT 1 FROM jobs
+               WHERE server_id = $1 AND backup_id = $2 AND kind <> 'verify_backup'
                    AND state IN ('available', 'scheduled', 'running')
            ) AS "is_in_use!""#,
-        held.server.0,
-        backup.0,
+        backup.server.0,
+        id.0,
     )
     .fetch_one(transaction.connection())
     .await?;
@@ -279,8 +284,8 @@ pub async fn remove(
     };
     let job = NewJob {
         kind: JobKind::DeleteBackup,
-        server: held.server,
-        backup,
+        server: backup.server,
+        backup: id,
         node,
         args: json!(args),
         max_attempts: MAX_ATTEMPTS,

@@ -1,4 +1,7 @@
-//! Servers.
+//! Servers: finding, listing, locking. Their deletion and storage are in the submodules.
+
+mod deletion;
+mod save;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -13,15 +16,12 @@ use holdfast_domain::server::ServerLimits;
 use holdfast_domain::{DirectorySetBy, JobKind, Server, ServerId, ServerRef, ServerState, UserId};
 
 use crate::error::Error;
-use crate::pool::{COUNT_MAX, Database, Transaction, skip};
+use crate::pool::{COUNT_MAX, Database, Transaction, clamp_offset};
 
-mod deletion;
-mod save;
-
-pub use deletion::{begin_deletion, end_deletion, remove_backup, some_backups, undo_deletion};
+pub use deletion::{begin_deletion, delete_backup, end_deletion, list_some_backups, undo_deletion};
 pub use save::{DIRECTORY_TAKEN, insert, save};
 
-pub(crate) struct Row {
+pub(crate) struct ServerRow {
     pub(crate) id: Uuid,
     pub(crate) owner_id: Uuid,
     pub(crate) name: String,
@@ -39,10 +39,10 @@ pub(crate) struct Row {
     pub(crate) directory_set_by: String,
 }
 
-impl TryFrom<Row> for Server {
+impl TryFrom<ServerRow> for Server {
     type Error = Error;
 
-    fn try_from(row: Row) -> Result<Self, Error> {
+    fn try_from(row: ServerRow) -> Result<Self, Error> {
         Ok(Self {
             id: ServerId(row.id),
             owner: UserId(row.owner_id),
@@ -58,7 +58,7 @@ impl TryFrom<Row> for Server {
                 .transpose()?,
             state: ServerState::parse(&row.state)
                 .ok_or_else(|| Error::unreadable("server state", &row.state))?,
-            // The schema lets no negative number in.
+            // The schema allows no negative number.
             limits: ServerLimits {
                 backups: row.backup_limit.and_then(|n| n.try_into().ok()),
                 max_backup_bytes: row.max_backup_bytes.and_then(|n| n.try_into().ok()),
@@ -75,18 +75,18 @@ impl TryFrom<Row> for Server {
     }
 }
 
-/// Reads the rules that keep a server's backups.
+/// Parses the retention rules of a server.
 pub(crate) fn rules(text: &str) -> Result<KeepRules, Error> {
-    KeepRules::parse(text).ok_or_else(|| Error::unreadable("rules that keep backups", text))
+    KeepRules::parse(text).ok_or_else(|| Error::unreadable("retention rules", text))
 }
 
 macro_rules! select_servers {
     ($executor:expr, $fetch:ident, $tail:tt $(, $argument:expr)* $(,)?) => {
         sqlx::query_as!(
-            Row,
+            ServerRow,
             "SELECT s.id, s.owner_id, s.name, s.directory, s.node, s.disk, s.state, s.backup_limit,
-                    s.max_backup_bytes, s.quota_bytes, s.retention_days, s.keep, s.rotate, s.created_at,
-                    s.directory_set_by
+                    s.max_backup_bytes, s.quota_bytes, s.retention_days, s.keep, s.rotate,
+                    s.created_at, s.directory_set_by
              FROM servers s
              WHERE s.deleting_at IS NULL "
                 + $tail,
@@ -97,10 +97,10 @@ macro_rules! select_servers {
     };
 }
 
-/// Finds a server; one that is being deleted is not found.
+/// Finds a server. A server that is being deleted is not found.
 ///
 /// # Errors
-/// When the database can't be read.
+/// If the database can't be read.
 pub async fn find(database: &Database, server: &ServerRef) -> Result<Option<Server>, Error> {
     let pool = database.pool();
     let row = match server {
@@ -112,10 +112,10 @@ pub async fn find(database: &Database, server: &ServerRef) -> Result<Option<Serv
     row.map(Server::try_from).transpose()
 }
 
-/// Lists a page of servers, oldest first: all of them, or those of one owner.
+/// Lists a page of servers, oldest first. Filters by owner if one is given.
 ///
 /// # Errors
-/// When the database can't be read.
+/// If the database can't be read.
 pub async fn page(
     database: &Database,
     owner: Option<UserId>,
@@ -123,7 +123,7 @@ pub async fn page(
     offset: u64,
 ) -> Result<Vec<Server>, Error> {
     let pool = database.pool();
-    let (limit, offset) = (i64::from(limit), skip(offset));
+    let (limit, offset) = (i64::from(limit), clamp_offset(offset));
     let rows = match owner {
         Some(owner) => select_servers!(
             pool,
@@ -147,14 +147,14 @@ pub async fn page(
 /// Lists a page of the servers that a user owns or is a subuser of, oldest first.
 ///
 /// # Errors
-/// When the database can't be read.
+/// If the database can't be read.
 pub async fn page_of_user(
     database: &Database,
     user: UserId,
     limit: u32,
     offset: u64,
 ) -> Result<Vec<Server>, Error> {
-    // Two halves, each with an index of its own; with OR it would be the table as a whole.
+    // A UNION uses one index for each half. With OR, Postgres would read the whole table.
     let rows = select_servers!(
         database.pool(),
         fetch_all,
@@ -164,15 +164,15 @@ pub async fn page_of_user(
              )) ORDER BY s.created_at, s.id LIMIT $2 OFFSET $3",
         user.0,
         i64::from(limit),
-        skip(offset),
+        clamp_offset(offset),
     )?;
     rows.into_iter().map(Server::try_from).collect()
 }
 
-/// Counts the servers that a user owns or is a subuser of, up to a hundred thousand.
+/// Counts the servers that a user owns or is a subuser of, up to 100,000.
 ///
 /// # Errors
-/// When the database can't be read.
+/// If the database can't be read.
 pub async fn count_of_user(database: &Database, user: UserId) -> Result<u64, Error> {
     let count = sqlx::query_scalar!(
         r#"SELECT count(*) AS "count!" FROM (
@@ -190,17 +190,18 @@ pub async fn count_of_user(database: &Database, user: UserId) -> Result<u64, Err
     Ok(count.unsigned_abs())
 }
 
-/// Says which of some servers are being restored, or wait for it.
+/// Returns which of these servers have a queued or running restore.
 ///
 /// # Errors
-/// When the database can't be read.
-pub async fn restoring(
+/// If the database can't be read.
+pub async fn list_restoring(
     database: &Database,
     servers: &[ServerId],
 ) -> Result<BTreeSet<ServerId>, Error> {
     let servers: Vec<Uuid> = servers.iter().map(|server| server.0).collect();
     let found = sqlx::query_scalar!(
-        "SELECT server_id FROM jobs WHERE server_id = ANY ($1) AND (kind = 'restore_backup') IS TRUE
+        "SELECT server_id FROM jobs
+         WHERE server_id = ANY ($1) AND (kind = 'restore_backup') IS TRUE
              AND state IN ('available', 'scheduled', 'running')",
         &servers,
     )
@@ -209,10 +210,10 @@ pub async fn restoring(
     Ok(found.into_iter().map(ServerId).collect())
 }
 
-/// Counts servers, up to a hundred thousand: all of them, or those of one owner.
+/// Counts servers, up to 100,000. Filters by owner if one is given.
 ///
 /// # Errors
-/// When the database can't be read.
+/// If the database can't be read.
 pub async fn count(database: &Database, owner: Option<UserId>) -> Result<u64, Error> {
     let count = match owner {
         Some(owner) => {
@@ -243,16 +244,16 @@ pub async fn count(database: &Database, owner: Option<UserId>) -> Result<u64, Er
 /// Lists all servers, oldest first.
 ///
 /// # Errors
-/// When the database can't be read.
+/// If the database can't be read.
 pub async fn list(database: &Database) -> Result<Vec<Server>, Error> {
     let rows = select_servers!(database.pool(), fetch_all, "ORDER BY s.created_at, s.id")?;
     rows.into_iter().map(Server::try_from).collect()
 }
 
-/// Lists some servers of a node with their directories, in the order of those, behind `after`.
+/// Lists servers of a node whose directory is after `after`, in the order of the directories.
 ///
 /// # Errors
-/// When the database can't be read.
+/// If the database can't be read.
 pub async fn on_node(
     database: &Database,
     node: &NodeName,
@@ -262,7 +263,8 @@ pub async fn on_node(
     let after = after.map_or_else(String::new, |path| path.to_string_lossy().into_owned());
     let rows = sqlx::query!(
         r#"SELECT id, directory, directory_set_by FROM servers
-           WHERE node = $1 AND directory COLLATE "C" > $2 ORDER BY directory COLLATE "C" LIMIT $3"#,
+           WHERE node = $1 AND directory COLLATE "C" > $2
+           ORDER BY directory COLLATE "C" LIMIT $3"#,
         node.as_str(),
         after,
         i64::from(limit),
@@ -271,19 +273,25 @@ pub async fn on_node(
     .await?;
     rows.into_iter()
         .map(|row| {
-            let placed_by = DirectorySetBy::parse(&row.directory_set_by).ok_or_else(|| {
-                Error::unreadable("origin of a server's directory", &row.directory_set_by)
-            })?;
-            Ok((ServerId(row.id), PathBuf::from(row.directory), placed_by))
+            let directory_set_by =
+                DirectorySetBy::parse(&row.directory_set_by).ok_or_else(|| {
+                    Error::unreadable("origin of a server's directory", &row.directory_set_by)
+                })?;
+            Ok((
+                ServerId(row.id),
+                PathBuf::from(row.directory),
+                directory_set_by,
+            ))
         })
         .collect()
 }
 
-/// Finds a server and locks it until the transaction ends, with what decides whether it may change.
+/// Finds a server, locks it until the transaction ends, and reads the facts that decide whether it
+/// may change.
 ///
 /// # Errors
-/// When the database can't be read.
-pub async fn hold(
+/// If the database can't be read.
+pub async fn lock_and_find(
     transaction: &mut Transaction,
     server: ServerId,
 ) -> Result<Option<(Server, ServerLoad)>, Error> {
@@ -302,19 +310,19 @@ pub async fn hold(
     Ok(server.map(|server| (server, load)))
 }
 
-/// Locks a server until the transaction ends, and reads what decides whether it can take a job: of
-/// two requests for the last free place, the second sees the first. `recent_seconds` is the span in
-/// which recent backups are counted.
+/// Locks a server until the transaction ends and reads the facts that decide whether it can take a
+/// job. So the second of two requests for the last allowed backup sees the first. Recent backups
+/// are those of the last `recent_seconds`.
 ///
 /// # Errors
-/// When the database can't be read; a server that is gone, or is being deleted, is [`Error::Missing`].
+/// If the database can't be read. [`Error::Missing`] if the server is deleted or being deleted.
 pub async fn lock(
     transaction: &mut Transaction,
     server: ServerId,
     recent_seconds: u32,
 ) -> Result<ServerLoad, Error> {
-    // In a statement of its own: one that waited for the lock would still see
-    // the counts from before the wait.
+    // A statement that had waited for the lock would still see the counts from before the wait. So
+    // the lock has a statement of its own.
     let state = sqlx::query_scalar!(
         "SELECT state FROM servers WHERE id = $1 AND deleting_at IS NULL FOR NO KEY UPDATE",
         server.0
@@ -336,10 +344,12 @@ pub async fn lock(
             (SELECT count(*) FROM backups b
              WHERE b.server_id = $1 AND b.state = 'completed' AND NOT b.is_locked AND NOT EXISTS (
                  SELECT 1 FROM jobs j
-                 WHERE j.server_id = $1 AND j.backup_id = b.id AND j.kind IN ('restore_backup', 'delete_backup')
+                 WHERE j.server_id = $1 AND j.backup_id = b.id
+                     AND j.kind IN ('restore_backup', 'delete_backup')
                      AND j.state IN ('available', 'scheduled', 'running'))) AS "rotatable!",
             (SELECT count(*) FROM jobs
-             WHERE server_id = $1 AND kind = 'create_backup' AND state NOT IN ('discarded', 'cancelled')
+             WHERE server_id = $1 AND kind = 'create_backup'
+                 AND state NOT IN ('discarded', 'cancelled')
                  AND created_at > now() - make_interval(secs => $2)) AS "recent!""#,
         server.0,
         f64::from(recent_seconds),

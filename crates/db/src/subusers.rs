@@ -1,4 +1,4 @@
-//! Who else may do what with a server.
+//! Subusers: users with permissions on servers that they do not own.
 
 use holdfast_domain::{Permission, ServerId, UserId};
 
@@ -9,19 +9,18 @@ use crate::pool::Database;
 /// A subuser of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subuser {
-    /// Who.
+    /// The user.
     pub user: UserId,
-    /// That user's address.
+    /// The email address of the user.
     pub email: String,
-    /// What that user may.
+    /// The permissions of the user.
     pub permissions: Vec<Permission>,
 }
 
-/// Sets what a user may do with a server: the list replaces the one before, an empty one removes
-/// the subuser.
+/// Sets the permissions of a user on a server. An empty list removes the subuser.
 ///
 /// # Errors
-/// [`Error::Missing`] when there is no such server or user.
+/// [`Error::Missing`] if the server or the user does not exist.
 pub async fn set(
     change: &mut Change,
     server: ServerId,
@@ -51,10 +50,10 @@ pub async fn set(
     Ok(())
 }
 
-/// Lists a server's subusers, by address.
+/// Lists the subusers of a server, by email address.
 ///
 /// # Errors
-/// When the database can't be read.
+/// If the database can't be read.
 pub async fn list(database: &Database, server: ServerId) -> Result<Vec<Subuser>, Error> {
     let rows = sqlx::query!(
         "SELECT s.user_id, u.email, s.permissions FROM subusers s JOIN users u ON u.id = s.user_id

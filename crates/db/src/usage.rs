@@ -1,23 +1,24 @@
-//! What is stored: completed backups, counted and added up, as the table `stored_totals` has it at any time.
+//! Number and size of stored backups. Triggers keep the totals in the table `stored_totals`.
 
 use holdfast_domain::ServerId;
 
 use crate::error::Error;
-use crate::pool::{Database, skip};
+use crate::pool::{Database, clamp_offset};
 
-/// How much something holds.
+/// Number and size of stored backups.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StoredTotals {
-    /// How many completed backups.
+    /// The number of completed backups.
     pub backups: u64,
-    /// Their archives together, in bytes.
+    /// The total size of their archives, in bytes.
     pub bytes: u64,
 }
 
-/// Adds up every disk that holds something: a row for each server with backups on it, however many those are.
+/// Returns the totals of each disk that stores backups. The cost grows with the number of servers,
+/// not with the number of backups.
 ///
 /// # Errors
-/// When the database can't be read.
+/// If the database can't be read.
 pub async fn by_disk(database: &Database) -> Result<Vec<(String, StoredTotals)>, Error> {
     let rows = sqlx::query!(
         r#"SELECT disk, sum(backups)::bigint AS "count!", sum(bytes)::bigint AS "bytes!"
@@ -37,21 +38,21 @@ pub async fn by_disk(database: &Database) -> Result<Vec<(String, StoredTotals)>,
         .collect())
 }
 
-/// What one server holds on one disk.
+/// The totals of a server on each disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerUsage {
     /// The server.
     pub server: ServerId,
-    /// What people call it.
+    /// The name of the server.
     pub name: String,
-    /// By disk; none when it has no completed backup.
+    /// Disks and totals. Empty if the server has no completed backup.
     pub disks: Vec<(String, StoredTotals)>,
 }
 
-/// Adds up a page of servers, oldest first.
+/// Returns the totals of a page of servers, oldest first.
 ///
 /// # Errors
-/// When the database can't be read.
+/// If the database can't be read.
 pub async fn by_server(
     database: &Database,
     limit: u32,
@@ -66,7 +67,7 @@ pub async fn by_server(
            LEFT JOIN stored_totals b ON b.server_id = s.id
            ORDER BY s.created_at, s.id, b.disk"#,
         i64::from(limit),
-        skip(offset),
+        clamp_offset(offset),
     )
     .fetch_all(database.pool())
     .await?;

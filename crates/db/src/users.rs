@@ -7,25 +7,25 @@ use holdfast_domain::{EmailAddress, UserId, UserRef};
 
 use crate::error::Error;
 use crate::operator_log::Change;
-use crate::pool::{COUNT_MAX, Database, skip};
+use crate::pool::{COUNT_MAX, Database, clamp_offset};
 
 /// A user as the database holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
-    /// The user's UUID.
+    /// The UUID.
     pub id: UserId,
-    /// The user's address, as it was first spelt.
+    /// The email address, as it was entered.
     pub email: String,
-    /// Whether the user administers the service.
+    /// Whether the user is an administrator.
     pub is_admin: bool,
-    /// When the user was made.
+    /// When the user was created.
     pub created_at: DateTime<Utc>,
 }
 
-/// Makes a user.
+/// Inserts a user.
 ///
 /// # Errors
-/// [`Error::Conflict`] when somebody has that address, in any spelling.
+/// [`Error::Conflict`] if another user has that email address. Case is ignored.
 pub async fn create(
     change: &mut Change,
     id: UserId,
@@ -33,7 +33,8 @@ pub async fn create(
     is_admin: bool,
 ) -> Result<User, Error> {
     let row = sqlx::query!(
-        "INSERT INTO users (id, email, is_admin) VALUES ($1, $2, $3) RETURNING id, email, is_admin, created_at",
+        "INSERT INTO users (id, email, is_admin) VALUES ($1, $2, $3)
+         RETURNING id, email, is_admin, created_at",
         id.0,
         email,
         is_admin
@@ -43,10 +44,10 @@ pub async fn create(
     Ok(user(row.id, row.email, row.is_admin, row.created_at))
 }
 
-/// Finds a user by address, in any spelling.
+/// Finds a user by email address. Case is ignored.
 ///
 /// # Errors
-/// When the database can't be read.
+/// If the database can't be read.
 pub async fn find_by_email(database: &Database, email: &str) -> Result<Option<User>, Error> {
     let row = sqlx::query!(
         "SELECT id, email, is_admin, created_at FROM users WHERE lower(email) = lower($1)",
@@ -57,10 +58,10 @@ pub async fn find_by_email(database: &Database, email: &str) -> Result<Option<Us
     Ok(row.map(|row| user(row.id, row.email, row.is_admin, row.created_at)))
 }
 
-/// Finds a user by UUID or address.
+/// Finds a user by UUID or email address.
 ///
 /// # Errors
-/// When the database can't be read.
+/// If the database can't be read.
 pub async fn find(database: &Database, who: &UserRef) -> Result<Option<User>, Error> {
     let id = match who {
         UserRef::Id(id) => id,
@@ -75,18 +76,19 @@ pub async fn find(database: &Database, who: &UserRef) -> Result<Option<User>, Er
     Ok(row.map(|row| user(row.id, row.email, row.is_admin, row.created_at)))
 }
 
-/// Changes what is given, leaves the rest, and returns the user; `None` when there is none.
+/// Updates the fields that are given and returns the user. Returns `None` if there is no such user.
 ///
 /// # Errors
-/// [`Error::Conflict`] when somebody else has that address, in any spelling.
-pub async fn change(
+/// [`Error::Conflict`] if another user has that email address. Case is ignored.
+pub async fn update(
     change: &mut Change,
     id: UserId,
     email: Option<&EmailAddress>,
     is_admin: Option<bool>,
 ) -> Result<Option<User>, Error> {
     let row = sqlx::query!(
-        "UPDATE users SET email = coalesce($2, email), is_admin = coalesce($3, is_admin) WHERE id = $1
+        "UPDATE users SET email = coalesce($2, email), is_admin = coalesce($3, is_admin)
+         WHERE id = $1
          RETURNING id, email, is_admin, created_at",
         id.0,
         email.map(EmailAddress::as_str),
@@ -97,10 +99,10 @@ pub async fn change(
     Ok(row.map(|row| user(row.id, row.email, row.is_admin, row.created_at)))
 }
 
-/// Removes a user with all keys and permissions; says whether there was one.
+/// Deletes a user with all keys and permissions. Returns whether the user existed.
 ///
 /// # Errors
-/// [`Error::Missing`] while the user owns servers: those would have no owner.
+/// [`Error::Missing`] if the user owns servers.
 pub async fn delete(change: &mut Change, id: UserId) -> Result<bool, Error> {
     let done = sqlx::query!("DELETE FROM users WHERE id = $1", id.0)
         .execute(change.connection())
@@ -111,12 +113,13 @@ pub async fn delete(change: &mut Change, id: UserId) -> Result<bool, Error> {
 /// Lists a page of users, oldest first.
 ///
 /// # Errors
-/// When the database can't be read.
+/// If the database can't be read.
 pub async fn page(database: &Database, limit: u32, offset: u64) -> Result<Vec<User>, Error> {
     let rows = sqlx::query!(
-        "SELECT id, email, is_admin, created_at FROM users ORDER BY created_at, id LIMIT $1 OFFSET $2",
+        "SELECT id, email, is_admin, created_at FROM users
+         ORDER BY created_at, id LIMIT $1 OFFSET $2",
         i64::from(limit),
-        skip(offset),
+        clamp_offset(offset),
     )
     .fetch_all(database.pool())
     .await?;
@@ -126,10 +129,10 @@ pub async fn page(database: &Database, limit: u32, offset: u64) -> Result<Vec<Us
         .collect())
 }
 
-/// Counts users, up to a hundred thousand.
+/// Counts users, up to 100,000.
 ///
 /// # Errors
-/// When the database can't be read.
+/// If the database can't be read.
 pub async fn count(database: &Database) -> Result<u64, Error> {
     let count = sqlx::query_scalar!(
         r#"SELECT count(*) AS "count!" FROM (SELECT 1 FROM users LIMIT $1) rows"#,
@@ -140,10 +143,10 @@ pub async fn count(database: &Database) -> Result<u64, Error> {
     Ok(count.unsigned_abs())
 }
 
-/// Lists all users, by address.
+/// Lists all users, by email address.
 ///
 /// # Errors
-/// When the database can't be read.
+/// If the database can't be read.
 pub async fn list(database: &Database) -> Result<Vec<User>, Error> {
     let rows =
         sqlx::query!("SELECT id, email, is_admin, created_at FROM users ORDER BY lower(email)")

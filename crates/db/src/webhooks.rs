@@ -1,4 +1,4 @@
-//! Webhooks: who else is told of notices. Operators make them; workers serve them.
+//! Webhooks, which receive events by HTTP. Operators create them, and workers deliver the events.
 
 mod deliveries;
 
@@ -14,31 +14,32 @@ use crate::operator_log::Change;
 use crate::pool::Database;
 
 pub use deliveries::{
-    ClaimedWebhook, Delivery, claim, delivered, due, expire, failed, give_up, pause, release,
+    ClaimedWebhook, Delivery, claim, expire, give_up, list_due, pause, record_delivery,
+    record_failure, release,
 };
 
-/// What deliveries are signed with. It does not print.
+/// The secret that signs deliveries. Its debug output does not contain it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct WebhookSecret(pub Vec<u8>);
 
 impl fmt::Debug for WebhookSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
+        f.write_str("WebhookSecret(…)")
     }
 }
 
-/// A receiver of notices. Its URL may hold a token, so it is shown to operators, and never logged.
+/// A receiver of events. Its URL may contain a token, so it is shown to operators but never logged.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Webhook {
-    /// Its name.
+    /// The ID.
     pub id: WebhookId,
-    /// Where notices go.
+    /// Where events are sent.
     pub url: String,
-    /// Which kinds; empty for all.
+    /// The kinds of events. Empty for all.
     pub kinds: Vec<String>,
-    /// Whose; `None` for all servers.
+    /// The server, or `None` for all servers.
     pub server: Option<ServerId>,
-    /// What deliveries are signed with.
+    /// The secret that signs deliveries.
     pub secret: WebhookSecret,
 }
 
@@ -48,31 +49,31 @@ impl fmt::Debug for Webhook {
     }
 }
 
-/// How a webhook fares.
+/// A webhook with statistics of its deliveries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebhookStatus {
     /// The webhook.
     pub webhook: Webhook,
-    /// How many deliveries wait.
+    /// The number of deliveries that wait.
     pub waiting: u64,
-    /// How many were made.
+    /// The number of successful deliveries.
     pub delivered: u64,
-    /// How many were given up.
+    /// The number of deliveries that were given up.
     pub given_up: u64,
-    /// When the last one was made.
+    /// The time of the last successful delivery.
     pub last_delivered_at: Option<DateTime<Utc>>,
-    /// What went wrong last.
+    /// The last error.
     pub last_error: Option<String>,
-    /// When that was.
+    /// The time of the last error.
     pub last_error_at: Option<DateTime<Utc>>,
-    /// When it was made.
+    /// When the webhook was created.
     pub created_at: DateTime<Utc>,
 }
 
-/// Stores a webhook. It is told of what becomes true from then on.
+/// Inserts a webhook. It receives events that are recorded from then on.
 ///
 /// # Errors
-/// When the database can't be written.
+/// If the database can't be written.
 pub async fn create(change: &mut Change, webhook: &Webhook) -> Result<(), Error> {
     sqlx::query!(
         "INSERT INTO webhooks (id, url, kinds, server_id, secret) VALUES ($1, $2, $3, $4, $5)",
@@ -87,10 +88,10 @@ pub async fn create(change: &mut Change, webhook: &Webhook) -> Result<(), Error>
     Ok(())
 }
 
-/// Removes a webhook, and what it was still to be told; says whether there was one.
+/// Deletes a webhook and its waiting deliveries. Returns whether it existed.
 ///
 /// # Errors
-/// When the database can't be written.
+/// If the database can't be written.
 pub async fn delete(change: &mut Change, webhook: WebhookId) -> Result<bool, Error> {
     let done = sqlx::query!("DELETE FROM webhooks WHERE id = $1", webhook.0)
         .execute(change.connection())
@@ -98,14 +99,14 @@ pub async fn delete(change: &mut Change, webhook: WebhookId) -> Result<bool, Err
     Ok(done.rows_affected() == 1)
 }
 
-/// Lists all webhooks, the oldest first.
+/// Lists all webhooks, oldest first.
 ///
 /// # Errors
-/// When the database can't be read.
+/// If the database can't be read.
 pub async fn list(database: &Database) -> Result<Vec<WebhookStatus>, Error> {
     let rows = sqlx::query!(
-        r#"SELECT id, url, kinds, server_id, secret, delivered, given_up, last_delivered_at, last_error,
-                  last_error_at, created_at,
+        r#"SELECT id, url, kinds, server_id, secret, delivered, given_up, last_delivered_at,
+                  last_error, last_error_at, created_at,
                   (SELECT count(*) FROM deliveries d WHERE d.webhook_id = w.id) AS "waiting!"
            FROM webhooks w ORDER BY created_at, id"#
     )

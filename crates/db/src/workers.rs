@@ -1,4 +1,4 @@
-//! Workers that were seen, and the nodes that they or servers are on.
+//! Workers, and the nodes of workers and servers.
 
 use std::collections::BTreeMap;
 
@@ -10,90 +10,94 @@ use holdfast_domain::{DiskName, NodeName};
 use crate::error::Error;
 use crate::pool::Database;
 
-/// A worker that was seen within the last hour.
+/// A worker with a heartbeat within the last hour.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Worker {
-    /// Its name, never used by another one.
+    /// The name, which no other worker ever has.
     pub name: String,
-    /// The node whose jobs it takes.
+    /// The node whose jobs it runs.
     pub node: String,
-    /// Which version of this program it is.
+    /// The version of the program.
     pub version: String,
-    /// The name of the machine it runs on.
+    /// The host name of its machine.
     pub host: String,
-    /// The number of its process there.
+    /// The process ID.
     pub pid: u32,
-    /// How many jobs it runs at once.
+    /// How many jobs it runs at the same time.
     pub concurrency: u32,
-    /// Bytes that can still be written to each disk, where that is known.
+    /// Free bytes of each disk that can report them.
     pub disk_free_bytes: BTreeMap<String, u64>,
-    /// The same of the folder that restores are unpacked in, where there is one.
+    /// Free bytes of the staging directory for restores, if there is one.
     pub staging_free_bytes: Option<u64>,
-    /// When it began.
+    /// When it started.
     pub started_at: DateTime<Utc>,
-    /// When it was last heard of.
+    /// The time of its last heartbeat.
     pub last_heartbeat_at: DateTime<Utc>,
 }
 
-/// What a worker says of itself.
+/// What a worker reports about itself.
 #[derive(Clone, Debug)]
 pub struct WorkerRegistration<'a> {
-    /// Its name, never used by another one.
+    /// The name, which no other worker ever has.
     pub name: &'a str,
-    /// The node whose jobs it takes.
+    /// The node whose jobs it runs.
     pub node: &'a NodeName,
-    /// Which version of this program it is.
+    /// The version of the program.
     pub version: &'a str,
-    /// The name of the machine it runs on.
+    /// The host name of its machine.
     pub host: &'a str,
-    /// The number of its process there.
+    /// The process ID.
     pub pid: u32,
-    /// How many jobs it runs at once.
+    /// How many jobs it runs at the same time.
     pub concurrency: usize,
-    /// Bytes that can still be written to each disk, where that is known.
+    /// Free bytes of each disk that can report them.
     pub disk_free_bytes: BTreeMap<DiskName, u64>,
-    /// The same of the folder that restores are unpacked in, where there is one.
+    /// Free bytes of the staging directory for restores, if there is one.
     pub staging_free_bytes: Option<u64>,
-    /// Where the node's own process hands out what lies on its local disks.
+    /// Where the node serves downloads from its local disks.
     pub downloads_url: Option<&'a str>,
 }
 
-/// Records that a worker is there.
+/// Registers a worker or records its heartbeat.
 ///
 /// # Errors
-/// When the database can't be written.
-pub async fn announce(database: &Database, presence: &WorkerRegistration<'_>) -> Result<(), Error> {
-    let disks = serde_json::to_value(&presence.disk_free_bytes).unwrap_or_default();
+/// If the database can't be written.
+pub async fn register(database: &Database, worker: &WorkerRegistration<'_>) -> Result<(), Error> {
+    let disks = serde_json::to_value(&worker.disk_free_bytes).unwrap_or_default();
     sqlx::query!(
-        "INSERT INTO workers (name, node, version, host, pid, concurrency, disk_free_bytes, staging_free_bytes,
-                              downloads_url)
+        "INSERT INTO workers (name, node, version, host, pid, concurrency, disk_free_bytes,
+                              staging_free_bytes, downloads_url)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
          ON CONFLICT (name) DO UPDATE SET
-             disk_free_bytes = EXCLUDED.disk_free_bytes, staging_free_bytes = EXCLUDED.staging_free_bytes,
+             disk_free_bytes = EXCLUDED.disk_free_bytes,
+             staging_free_bytes = EXCLUDED.staging_free_bytes,
              last_heartbeat_at = now()",
-        presence.name,
-        presence.node.as_str(),
-        presence.version,
-        presence.host,
-        i64::from(presence.pid),
-        i32::try_from(presence.concurrency).unwrap_or(i32::MAX),
+        worker.name,
+        worker.node.as_str(),
+        worker.version,
+        worker.host,
+        i64::from(worker.pid),
+        i32::try_from(worker.concurrency).unwrap_or(i32::MAX),
         disks,
-        presence.staging_free_bytes.map(|n| i64::try_from(n).unwrap_or(i64::MAX)),
-        presence.downloads_url,
+        worker
+            .staging_free_bytes
+            .map(|n| i64::try_from(n).unwrap_or(i64::MAX)),
+        worker.downloads_url,
     )
     .execute(database.pool())
     .await?;
     Ok(())
 }
 
-/// Returns where a node hands out what lies on its local disks, as the worker of it has said that was heard of
-/// last.
+/// Returns where a node serves downloads from its local disks, as reported by its worker with the
+/// latest heartbeat.
 ///
 /// # Errors
-/// When the database can't be read.
+/// If the database can't be read.
 pub async fn downloads_url(database: &Database, node: &NodeName) -> Result<Option<String>, Error> {
     let url = sqlx::query_scalar!(
-        r#"SELECT downloads_url AS "url!" FROM workers WHERE node = $1 AND downloads_url IS NOT NULL
+        r#"SELECT downloads_url AS "url!" FROM workers
+           WHERE node = $1 AND downloads_url IS NOT NULL
            ORDER BY last_heartbeat_at DESC LIMIT 1"#,
         node.as_str(),
     )
@@ -105,18 +109,18 @@ pub async fn downloads_url(database: &Database, node: &NodeName) -> Result<Optio
 /// Removes a worker that stops.
 ///
 /// # Errors
-/// When the database can't be written.
-pub async fn leave(database: &Database, name: &str) -> Result<(), Error> {
+/// If the database can't be written.
+pub async fn unregister(database: &Database, name: &str) -> Result<(), Error> {
     sqlx::query!("DELETE FROM workers WHERE name = $1", name)
         .execute(database.pool())
         .await?;
     Ok(())
 }
 
-/// Forgets workers that were not heard of for an hour.
+/// Removes workers without a heartbeat in the last hour.
 ///
 /// # Errors
-/// When the database can't be written.
+/// If the database can't be written.
 pub async fn prune(database: &Database) -> Result<(), Error> {
     sqlx::query!("DELETE FROM workers WHERE last_heartbeat_at < now() - interval '1 hour'")
         .execute(database.pool())
@@ -127,11 +131,11 @@ pub async fn prune(database: &Database) -> Result<(), Error> {
 /// Lists all workers, by node and name.
 ///
 /// # Errors
-/// When the database can't be read.
+/// If the database can't be read.
 pub async fn list(database: &Database) -> Result<Vec<Worker>, Error> {
     let rows = sqlx::query!(
-        "SELECT name, node, version, host, pid, concurrency, disk_free_bytes, staging_free_bytes, started_at,
-                last_heartbeat_at
+        "SELECT name, node, version, host, pid, concurrency, disk_free_bytes, staging_free_bytes,
+                started_at, last_heartbeat_at
          FROM workers ORDER BY node, name"
     )
     .fetch_all(database.pool())
@@ -160,13 +164,14 @@ fn numbers(value: &Value) -> BTreeMap<String, u64> {
         .collect()
 }
 
-/// Counts the servers of every node that has any.
+/// Counts the servers of each node that has any.
 ///
 /// # Errors
-/// When the database can't be read.
+/// If the database can't be read.
 pub async fn servers_by_node(database: &Database) -> Result<BTreeMap<String, u64>, Error> {
     let rows = sqlx::query!(
-        r#"SELECT node, count(*) AS "count!" FROM servers WHERE deleting_at IS NULL GROUP BY node"#
+        r#"SELECT node, count(*) AS "count!" FROM servers
+           WHERE deleting_at IS NULL GROUP BY node"#
     )
     .fetch_all(database.pool())
     .await?;

@@ -197,7 +197,7 @@ async fn keep(context: Arc<Context>, work: Arc<Work>) {
             continue;
         };
         match beat {
-            Ok(HeartbeatReply::Ours) => {
+            Ok(HeartbeatReply::Held) => {
                 context.outage.over();
                 written = Some(progress);
                 last_beat = Instant::now();

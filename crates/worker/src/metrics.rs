@@ -10,7 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use holdfast_db::jobs::Rescued;
+use holdfast_db::jobs::RescuedJob;
 use holdfast_domain::JobKind;
 use holdfast_domain::backup::CompletedBackup;
 
@@ -216,7 +216,7 @@ impl WorkerMetrics {
         }
     }
 
-    pub(crate) fn rescued(&self, job: &Rescued) {
+    pub(crate) fn rescued(&self, job: &RescuedJob) {
         let rescued = Ended {
             kind: job.kind.as_str(),
             outcome: job.state.as_str(),

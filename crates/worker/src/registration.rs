@@ -34,7 +34,7 @@ pub(crate) async fn announce(context: &Context) {
         downloads_url: options.downloads_url.as_deref(),
     };
     let announced = async {
-        workers::announce(&context.database, &presence).await?;
+        workers::register(&context.database, &presence).await?;
         workers::prune(&context.database).await
     };
     if let Err(error) = announced.await {
@@ -50,7 +50,7 @@ async fn staging(context: &Context) -> Option<u64> {
 }
 
 pub(crate) async fn leave(context: &Context) {
-    let left = workers::leave(&context.database, &context.options.worker);
+    let left = workers::unregister(&context.database, &context.options.worker);
     match tokio::time::timeout(LEAVE, left).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(error = chain(&error), "this worker could not sign off"),

@@ -55,11 +55,11 @@ pub async fn run(
     let mut after = None;
     loop {
         let mut servers = match only {
-            None => rows::servers(database, after, SERVERS).await?,
+            None => rows::list_servers(database, after, SERVERS).await?,
             Some(_) if after.is_some() => Vec::new(),
             Some(server) => {
                 let mut transaction = database.begin().await?;
-                let found = rows::hold(&mut transaction, server).await?;
+                let found = rows::lock_server(&mut transaction, server).await?;
                 found.map(|(server, _)| server).into_iter().collect()
             }
         };
@@ -69,7 +69,7 @@ pub async fn run(
         after = Some(last.id);
         let ids: Vec<ServerId> = servers.iter().map(|server| server.id).collect();
         let mut held: BTreeMap<ServerId, Vec<RetentionBackup>> = BTreeMap::new();
-        for backup in rows::held_by(database, &ids).await? {
+        for backup in rows::list_backups(database, &ids).await? {
             held.entry(backup.server).or_default().push(backup);
         }
         for server in servers.drain(..) {
@@ -127,7 +127,7 @@ async fn ask(
     told: &mut impl FnMut(RetentionDecision),
 ) -> Result<bool, Error> {
     let mut transaction = database.begin().await?;
-    let Some((server, backups)) = rows::hold(&mut transaction, server.id).await? else {
+    let Some((server, backups)) = rows::lock_server(&mut transaction, server.id).await? else {
         return Ok(true);
     };
     let mut decided = judge(keeping, &server, backups, now);
@@ -141,7 +141,8 @@ async fn ask(
         }
         let node = keeping.node_of(&server, &decided.backup);
         let reason = format!("retention: {gone}");
-        decided.job = rows::remove(&mut transaction, &decided.backup, node, &reason).await?;
+        decided.job =
+            rows::enqueue_deletion(&mut transaction, &decided.backup, node, &reason).await?;
         asked += 1;
     }
     transaction.commit().await?;
@@ -170,12 +171,12 @@ pub(crate) async fn rotate(
         days: None,
         ..server.clone()
     };
-    let backups = rows::held_in(transaction, server.id).await?;
+    let backups = rows::list_locked_backups(transaction, server.id).await?;
     for decided in judge(&keeping, &always, backups, (context.now)()) {
         if let RetentionVerdict::Remove(gone) = decided.verdict {
             let node = keeping.node_of(server, &decided.backup);
             let reason = format!("rotation: {gone}");
-            rows::remove(transaction, &decided.backup, node, &reason).await?;
+            rows::enqueue_deletion(transaction, &decided.backup, node, &reason).await?;
         }
     }
     Ok(())

@@ -169,9 +169,9 @@ async fn called(listener: Option<&mut Listener>, context: &Context) {
     };
     loop {
         match listener.next().await {
-            Signal::Available { node } if node == context.options.node.as_str() => return,
+            Signal::JobAvailable { node } if node == context.options.node.as_str() => return,
             Signal::Reconnected => return,
-            Signal::Available { .. } | Signal::Final(_) | Signal::Notice(_) => {}
+            Signal::JobAvailable { .. } | Signal::JobEnded(_) | Signal::Event(_) => {}
         }
     }
 }

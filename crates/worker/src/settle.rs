@@ -62,7 +62,7 @@ async fn settle_done(context: &Context, work: &Work, done: &Done) -> Result<(), 
     let mut transaction = context.database.begin().await?;
     // The server before its job, as whoever asks for a backup has them.
     let rotating = match done {
-        Done::Created(_) => retention::rotating(&mut transaction, claim.server).await?,
+        Done::Created(_) => retention::lock_rotating_server(&mut transaction, claim.server).await?,
         _ => None,
     };
     let ours = jobs::complete(&mut transaction, claim).await?;

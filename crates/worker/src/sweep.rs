@@ -138,7 +138,7 @@ impl Sweep<'_> {
         swept.not_swept = match self.lock().await {
             Ok(lock) => {
                 let ended = self.all(&mut swept).await;
-                lock.resign().await;
+                lock.release().await;
                 ended.err()
             }
             Err(not_swept) => Some(not_swept),
@@ -152,7 +152,7 @@ impl Sweep<'_> {
         swept.not_swept = match self.lock().await {
             Ok(lock) => {
                 let ended = self.partials(&mut swept).await;
-                lock.resign().await;
+                lock.release().await;
                 ended.err()
             }
             Err(not_swept) => Some(not_swept),
@@ -173,7 +173,7 @@ impl Sweep<'_> {
     async fn lock(&self) -> Result<LeaderLock, SweepError> {
         let subject = subject(self.disk, self.node);
         let name = format!("sweep {subject}");
-        let lock = LeaderLock::take(self.database, &name, LockTimeout::Long).await?;
+        let lock = LeaderLock::try_acquire(self.database, &name, LockTimeout::Long).await?;
         lock.ok_or(SweepError::Busy(subject))
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use holdfast_db::backups::{
-    ArchiveLocation, VerificationEnd, record_verification, schedule_verifications,
+    ArchiveLocation, VerificationOutcome, record_verification, schedule_verifications,
 };
 use holdfast_db::jobs::{Claim, JobFailure};
 use holdfast_db::{Error, Transaction, activity, backups};
@@ -96,7 +96,7 @@ pub async fn record_verdict(
             (VerificationState::Failed, Some(sentence.as_str()))
         }
     };
-    let end = VerificationEnd {
+    let end = VerificationOutcome {
         state,
         sentence,
         job: verified.job,
@@ -135,7 +135,7 @@ pub(crate) async fn record_none(
     let backup = backups::lock(transaction, claim.server, claim.backup).await?;
     let disk = backup.map(|backup| backup.disk);
     let every = disk.and_then(|disk| context.options.verify_every.get(&disk));
-    let end = VerificationEnd {
+    let end = VerificationOutcome {
         state: VerificationState::Inconclusive,
         sentence: Some(&failure.sentence),
         job: Some(claim.id),

@@ -130,7 +130,7 @@ async fn turn(
 ) -> Result<(), Error> {
     let begun = Instant::now();
     loop {
-        let due = webhooks::due(&context.database, claimed.id, BATCH).await?;
+        let due = webhooks::list_due(&context.database, claimed.id, BATCH).await?;
         let is_last = due.len() < BATCH as usize;
         for delivery in due {
             if begun.elapsed() > TURN || stop.is_cancelled() {
@@ -153,7 +153,7 @@ async fn deliver(
     claimed: &ClaimedWebhook,
     delivery: &Delivery,
 ) -> Result<bool, Error> {
-    let (database, notice) = (&context.database, &delivery.notice);
+    let (database, notice) = (&context.database, &delivery.event);
     let attempt = delivery.attempts + 1;
     let sent = sender
         .send(
@@ -166,7 +166,7 @@ async fn deliver(
     let (why, is_reached) = match sent {
         Ok(answer) if answer.is_success() => {
             tracing::debug!(webhook = %claimed.id, notice = %notice.id, attempt, "told a webhook");
-            return webhooks::delivered(database, claimed, notice).await;
+            return webhooks::record_delivery(database, claimed, notice).await;
         }
         // What says that it is down or busy counts as not reached.
         Ok(answer) => (
@@ -181,7 +181,7 @@ async fn deliver(
     } else {
         let wait = retry::redelivery_delay(attempt, (context.jitter)());
         tracing::debug!(webhook = %claimed.id, notice = %notice.id, attempt, error = why, "a webhook could not be told");
-        webhooks::failed(database, claimed, notice, &why, wait).await?
+        webhooks::record_failure(database, claimed, notice, &why, wait).await?
     };
     if !is_reached {
         let failures = claimed.failures.saturating_add(1);

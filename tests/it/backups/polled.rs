@@ -100,7 +100,7 @@ impl Polled {
             ..JobProgress::begin(phase)
         };
         let hold = jobs::heartbeat(self.database(), claim, LEASE, Some(&progress)).await;
-        assert_eq!(hold.unwrap(), jobs::HeartbeatReply::Ours);
+        assert_eq!(hold.unwrap(), jobs::HeartbeatReply::Held);
     }
 
     async fn complete(&self, claim: &Claim) {
@@ -216,7 +216,7 @@ async fn a_list_shows_every_final_state_at_once() {
     let job = "SELECT id FROM jobs WHERE state = 'available'";
     let job = holdfast_domain::JobId(polled.app.sql().number(job).await);
     let called_off = given::changed(polled.database(), async |change| {
-        jobs::call_off(change, job, "An operator said so.").await
+        jobs::cancel_for_operator(change, job, "An operator said so.").await
     })
     .await;
     assert!(called_off.unwrap());

@@ -69,7 +69,7 @@ async fn backups_are_listed_over_all_servers_counted_locked_and_deleted() {
     assert_eq!(ids(None, None, 1).await, [second]);
     assert_eq!(ids(Some(one), Some("creating"), 9).await, [first]);
     assert_eq!(ids(None, Some("completed"), 9).await, []);
-    let pages = BackupPages::begin(&fixture.database);
+    let pages = BackupPages::start(&fixture.database);
     let wanted = PageRequest {
         server: one,
         limit: 25,
@@ -119,7 +119,7 @@ async fn pages_that_are_read_at_once_do_not_mix() {
                        now() - n * interval '1 hour'
                 FROM servers s, generate_series(1, 60) n WHERE s.id = ";
     fixture.raw.query(&format!("{more} '{}'", full.0)).await;
-    let pages = BackupPages::begin(&fixture.database);
+    let pages = BackupPages::start(&fixture.database);
     let mut wanted = vec![(empty, 25, 0), (ServerId(Uuid::new_v4()), 25, 0)];
     for offset in [0, 1, 25, 50, 61, u64::MAX] {
         wanted.extend([(full, 25, offset), (full, 100, offset), (empty, 1, offset)]);

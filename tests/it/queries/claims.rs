@@ -143,13 +143,13 @@ async fn a_server_has_one_unfinished_job_and_a_backup_is_deleted_once() {
     // Only waiting jobs are cancelled. Then there is a free place again.
     for waiting in [deletion, job] {
         assert!(
-            jobs::cancel_waiting(&fixture.database, waiting)
+            jobs::cancel_queued(&fixture.database, waiting)
                 .await
                 .unwrap()
         );
         assert_eq!(fixture.state(waiting).await.0, JobState::Cancelled);
         assert!(
-            !jobs::cancel_waiting(&fixture.database, waiting)
+            !jobs::cancel_queued(&fixture.database, waiting)
                 .await
                 .unwrap()
         );
@@ -157,9 +157,7 @@ async fn a_server_has_one_unfinished_job_and_a_backup_is_deleted_once() {
     let again = enqueue(JobKind::RestoreBackup).await.unwrap();
     fixture.claim("w").await;
     assert!(
-        !jobs::cancel_waiting(&fixture.database, again)
-            .await
-            .unwrap(),
+        !jobs::cancel_queued(&fixture.database, again).await.unwrap(),
         "a worker has it"
     );
     let all = jobs::list(&fixture.database, None, None, 2).await.unwrap();
@@ -188,7 +186,7 @@ async fn a_job_is_signalled_when_its_transaction_commits_and_a_dropped_one_leave
     jobs::enqueue(&mut transaction, &job).await.unwrap();
     transaction.commit().await.unwrap();
     // The first signal belongs to the second job, since the first job was rolled back.
-    let called = Signal::Available {
+    let called = Signal::JobAvailable {
         node: "elsewhere".to_owned(),
     };
     assert_eq!(heard(&mut listener).await, called);

@@ -15,7 +15,7 @@ async fn a_worker_without_its_lease_is_told_so_and_changes_nothing() {
     let (server, backup, job) = fixture.backup().await;
     let lost = fixture.claim("slow").await;
     let heard = jobs::heartbeat(&fixture.database, &lost, LEASE, None).await;
-    assert_eq!(heard.unwrap(), HeartbeatReply::Ours);
+    assert_eq!(heard.unwrap(), HeartbeatReply::Held);
     fixture.expire().await;
     assert_eq!(jobs::rescue(&fixture.database).await.unwrap().len(), 1);
     let held = fixture.claim("quick").await;
@@ -53,7 +53,7 @@ async fn a_worker_without_its_lease_is_told_so_and_changes_nothing() {
     assert!(!jobs::release(database, &reused).await.unwrap());
 
     let heard = jobs::heartbeat(database, &held, LEASE, Some(&progress)).await;
-    assert_eq!(heard.unwrap(), HeartbeatReply::Ours);
+    assert_eq!(heard.unwrap(), HeartbeatReply::Held);
     let mut transaction = database.begin().await.unwrap();
     assert!(jobs::complete(&mut transaction, &held).await.unwrap());
     assert!(
@@ -166,7 +166,7 @@ async fn a_failed_job_waits_for_its_time_and_is_then_promoted() {
         .await;
     let mut listener = Listener::new(&fixture.database).await.unwrap();
     jobs::promote(&fixture.database).await.unwrap();
-    let called = Signal::Available {
+    let called = Signal::JobAvailable {
         node: "local".to_owned(),
     };
     assert_eq!(heard(&mut listener).await, called);
@@ -190,7 +190,7 @@ async fn a_discarded_job_keeps_its_last_error_and_notifies_listeners() {
         .await
         .unwrap();
     transaction.commit().await.unwrap();
-    assert_eq!(heard(&mut listener).await, Signal::Final(job));
+    assert_eq!(heard(&mut listener).await, Signal::JobEnded(job));
     let discarded = (JobState::Discarded, Some("It rained.".to_owned()));
     assert_eq!(fixture.state(job).await, discarded);
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use uuid::Uuid;
 
-use holdfast_db::backups::{ArchiveLocation, BackupPages, VerificationEnd};
+use holdfast_db::backups::{ArchiveLocation, BackupPages, VerificationOutcome};
 use holdfast_db::jobs::{self, JobFilter};
 use holdfast_db::request_lookup::{RequestKey, RequestLookup};
 use holdfast_db::{Database, activity, backups, events, metrics, servers, usage, webhooks};
@@ -152,7 +152,7 @@ async fn no_query_that_is_repeated_reads_a_whole_table() {
                 backup: Some(backup),
             };
             walks_an_index(&raw, "what a request names", async |database| {
-                let visits = RequestLookup::begin(database);
+                let visits = RequestLookup::start(database);
                 let asked = (0..together).map(|_| visits.find(named.clone()));
                 for found in join_all(asked).await {
                     let visit = found.unwrap().unwrap();
@@ -171,7 +171,7 @@ async fn no_query_that_is_repeated_reads_a_whole_table() {
                 offset,
             };
             walks_an_index(&raw, what, async |database| {
-                let pages = BackupPages::begin(database);
+                let pages = BackupPages::start(database);
                 for page in join_all((0..together).map(|_| pages.find(wanted))).await {
                     let page = page.unwrap();
                     assert_eq!((page.backups.len(), page.total), (25, 10_000));
@@ -283,7 +283,7 @@ async fn no_query_that_is_repeated_reads_a_whole_table() {
         async |database| {
             let claims = claim_jobs(database, "w", WorkerSlot::LowPriority, 1).await;
             let mut transaction = database.begin().await.unwrap();
-            let end = VerificationEnd {
+            let end = VerificationOutcome {
                 state: VerificationState::Passed,
                 sentence: None,
                 job: Some(claims[0].id),
@@ -307,21 +307,25 @@ async fn no_query_that_is_repeated_reads_a_whole_table() {
         .collect();
     let servers: Vec<ServerId> = heard.iter().map(|(server, _)| *server).collect();
     walks_an_index(&raw, "what streams are told", async |database| {
-        assert_eq!(events::kept(database).await.unwrap().oldest, Some(1));
-        let found = events::after(database, &heard, 100).await.unwrap();
+        assert_eq!(events::range(database).await.unwrap().oldest, Some(1));
+        let found = events::list_after(database, &heard, 100).await.unwrap();
         assert!(found.len() >= 250);
-        jobs::underway(database, &servers).await.unwrap();
+        jobs::list_unfinished(database, &servers).await.unwrap();
     })
     .await;
     walks_an_index(&raw, "what webhooks are told", async |database| {
         let minute = Duration::from_secs(60);
         for claimed in webhooks::claim(database, minute, 32).await.unwrap() {
-            let due = webhooks::due(database, claimed.id, 20).await.unwrap();
+            let due = webhooks::list_due(database, claimed.id, 20).await.unwrap();
             assert_eq!(due.len(), 20);
-            let [one, two, three] = [&due[0].notice, &due[1].notice, &due[2].notice];
-            assert!(webhooks::delivered(database, &claimed, one).await.unwrap());
+            let [one, two, three] = [&due[0].event, &due[1].event, &due[2].event];
             assert!(
-                webhooks::failed(database, &claimed, two, "no", minute)
+                webhooks::record_delivery(database, &claimed, one)
+                    .await
+                    .unwrap()
+            );
+            assert!(
+                webhooks::record_failure(database, &claimed, two, "no", minute)
                     .await
                     .unwrap()
             );

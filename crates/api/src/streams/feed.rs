@@ -54,7 +54,7 @@ impl Feed {
         server: ServerId,
         seen: Option<i64>,
     ) -> Result<Self, ApiError> {
-        let kept = events::kept(&state.database).await?;
+        let kept = events::range(&state.database).await?;
         // A number that was never given is of another database.
         let after = seen.filter(|seen| (0..=kept.newest).contains(seen));
         let is_whole = match after {
@@ -125,7 +125,8 @@ impl Feed {
 
     /// Reads what was missed; says whether that went well. While the database is away, the next look does it.
     async fn catch_up(&mut self) -> bool {
-        let found = events::after(&self.state.database, &[(self.server, self.number)], BATCH).await;
+        let found =
+            events::list_after(&self.state.database, &[(self.server, self.number)], BATCH).await;
         match found {
             Ok(found) => {
                 self.is_behind = found.len() == BATCH as usize;

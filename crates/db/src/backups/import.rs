@@ -1,4 +1,4 @@
-//! Backups as a disk tells of them, for a database that has lost them.
+//! Import of backups from the manifests on a disk, for a database that has lost them.
 
 use std::collections::BTreeSet;
 
@@ -8,40 +8,43 @@ use uuid::Uuid;
 use holdfast_domain::backup::CompletedBackup;
 use holdfast_domain::{Backup, BackupId, BackupName, DiskName, NodeName, ServerId};
 
-use super::{Row, select_backups_of};
+use super::{BackupRow, select_backups_of};
 use crate::error::Error;
 use crate::pool::Database;
 
-/// A completed backup that a disk tells of.
+/// A completed backup that was found on a disk.
 #[derive(Clone, Debug)]
 pub struct ImportedBackup<'a> {
-    /// Its UUID.
+    /// The UUID.
     pub id: BackupId,
-    /// Whose files it holds.
+    /// The server that was backed up.
     pub server: ServerId,
-    /// Its name.
+    /// The name.
     pub name: &'a BackupName,
-    /// The patterns that were applied.
+    /// The ignore patterns that were applied.
     pub ignored_files: &'a [String],
-    /// The disk that holds it.
+    /// The disk that stores it.
     pub disk: &'a DiskName,
-    /// The node whose folder that disk is, or that can reach it.
+    /// A node that can read the disk. For a local disk, the node that it belongs to.
     pub node: &'a NodeName,
-    /// Whether it is kept from deletion.
+    /// Whether it is locked against deletion.
     pub is_locked: bool,
-    /// Whether a schedule made it.
+    /// Whether a schedule created it.
     pub is_scheduled: bool,
-    /// When it was asked for.
+    /// When it was requested.
     pub created_at: DateTime<Utc>,
-    /// What is known of its archive.
+    /// The facts about its archive.
     pub completed: &'a CompletedBackup,
 }
 
-/// Says which of some backups the database knows.
+/// Returns which of these backups the database has.
 ///
 /// # Errors
-/// When the database can't be read.
-pub async fn known(database: &Database, backups: &[BackupId]) -> Result<BTreeSet<BackupId>, Error> {
+/// If the database can't be read.
+pub async fn find_known(
+    database: &Database,
+    backups: &[BackupId],
+) -> Result<BTreeSet<BackupId>, Error> {
     let backups: Vec<Uuid> = backups.iter().map(|backup| backup.0).collect();
     let found = sqlx::query_scalar!("SELECT id FROM backups WHERE id = ANY ($1)", &backups)
         .fetch_all(database.pool())
@@ -49,15 +52,16 @@ pub async fn known(database: &Database, backups: &[BackupId]) -> Result<BTreeSet
     Ok(found.into_iter().map(BackupId).collect())
 }
 
-/// Stores a backup that a disk tells of; says whether it did. One that is known is left as it is.
+/// Inserts a backup that was found on a disk. Returns `false` if the database already has it.
 ///
 /// # Errors
-/// When the database can't be written; a server that is gone is [`Error::Missing`].
+/// If the database can't be written. [`Error::Missing`] if the server does not exist.
 pub async fn import(database: &Database, found: &ImportedBackup<'_>) -> Result<bool, Error> {
     let completed = found.completed;
     let done = sqlx::query!(
-        "INSERT INTO backups (id, server_id, name, ignored_files, disk, node, is_locked, is_scheduled, created_at,
-                              state, completed_at, sha256, size_bytes, archive_attempt, notes_count, notes)
+        "INSERT INTO backups (id, server_id, name, ignored_files, disk, node, is_locked,
+                              is_scheduled, created_at, state, completed_at, sha256, size_bytes,
+                              archive_attempt, notes_count, notes)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'completed', $10, $11, $12, $13, $14, $15)
          ON CONFLICT (id) DO NOTHING",
         found.id.0,
@@ -81,11 +85,12 @@ pub async fn import(database: &Database, found: &ImportedBackup<'_>) -> Result<b
     Ok(done.rows_affected() == 1)
 }
 
-/// Lists some completed backups of a disk, of all servers or of one, by their UUIDs from behind `after`.
+/// Lists completed backups of a disk whose UUID is greater than `after`, in the order of the UUIDs.
+/// Filters by server if one is given.
 ///
 /// # Errors
-/// When the database can't be read.
-pub async fn completed_on(
+/// If the database can't be read.
+pub async fn list_completed_on(
     database: &Database,
     disk: &DiskName,
     server: Option<ServerId>,
@@ -97,11 +102,13 @@ pub async fn completed_on(
         fetch_all,
         "0::bigint",
         "backups b
-         CROSS JOIN (SELECT NULL::text AS state, NULL::jsonb AS progress, NULL::text AS verify_state,
+         CROSS JOIN (SELECT NULL::text AS state, NULL::jsonb AS progress,
+                            NULL::text AS verify_state,
                             NULL::timestamptz AS verify_started_at) u
          CROSS JOIN (SELECT NULL::text AS state, NULL::timestamptz AS started_at,
                             NULL::timestamptz AS finalized_at, NULL::jsonb AS errors) r",
-        "WHERE b.id > $1 AND b.disk = $2 AND b.state = 'completed' AND ($3::uuid IS NULL OR b.server_id = $3)
+        "WHERE b.id > $1 AND b.disk = $2 AND b.state = 'completed'
+             AND ($3::uuid IS NULL OR b.server_id = $3)
          ORDER BY b.id LIMIT $4",
         after.0,
         disk.as_str(),
@@ -111,10 +118,10 @@ pub async fn completed_on(
     rows.into_iter().map(Backup::try_from).collect()
 }
 
-/// Counts the completed backups of a disk, of all servers or of one.
+/// Counts the completed backups of a disk. Filters by server if one is given.
 ///
 /// # Errors
-/// When the database can't be read.
+/// If the database can't be read.
 pub async fn count_completed_on(
     database: &Database,
     disk: &DiskName,

@@ -1,4 +1,4 @@
-//! A backup as a query returns it, and how it is read.
+//! The row of a backup as queries return it, and its conversion to [`Backup`].
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -12,9 +12,9 @@ use holdfast_domain::{Backup, BackupId, BackupState, DiskName, JobState, NodeNam
 
 use crate::error::Error;
 
-pub(crate) struct Row {
-    /// Whom the row is for, where one query answers several; from 1.
-    pub(crate) place: i64,
+pub(crate) struct BackupRow {
+    /// The request that the row answers, from 1, if the query answers several.
+    pub(crate) position: i64,
     pub(crate) id: Uuid,
     pub(crate) server_id: Uuid,
     pub(crate) name: String,
@@ -48,15 +48,15 @@ pub(crate) struct Row {
     pub(crate) restore_error: Option<String>,
 }
 
-impl TryFrom<Row> for Backup {
+impl TryFrom<BackupRow> for Backup {
     type Error = Error;
 
-    fn try_from(row: Row) -> Result<Self, Error> {
+    fn try_from(row: BackupRow) -> Result<Self, Error> {
         let state = state(&row)?;
         let restore = restore(&row)?;
         let verification = verification(&row)?;
         let progress = row.unfinished_state.as_ref().map(|_| {
-            // A job that waits has no progress of its own yet.
+            // A queued job has no progress yet.
             row.unfinished_progress
                 .and_then(|value| serde_json::from_value(value).ok())
                 .unwrap_or(JobProgress::begin(Phase::Queued))
@@ -86,7 +86,7 @@ impl TryFrom<Row> for Backup {
     }
 }
 
-fn state(row: &Row) -> Result<BackupState, Error> {
+fn state(row: &BackupRow) -> Result<BackupState, Error> {
     let unreadable = || Error::unreadable("backup state", &row.state);
     Ok(match row.state.as_str() {
         "creating" => BackupState::Creating,
@@ -112,7 +112,7 @@ fn state(row: &Row) -> Result<BackupState, Error> {
     })
 }
 
-fn restore(row: &Row) -> Result<Option<Restore>, Error> {
+fn restore(row: &BackupRow) -> Result<Option<Restore>, Error> {
     let Some(text) = &row.restore_state else {
         return Ok(None);
     };
@@ -126,8 +126,8 @@ fn restore(row: &Row) -> Result<Option<Restore>, Error> {
     }))
 }
 
-/// What waits or runs comes before what has ended.
-fn verification(row: &Row) -> Result<Option<Verification>, Error> {
+/// A queued or running verification hides the result of the previous one.
+fn verification(row: &BackupRow) -> Result<Option<Verification>, Error> {
     if let Some(text) = &row.verify_state {
         let job = JobState::parse(text).ok_or_else(|| Error::unreadable("job state", text))?;
         return Ok(Some(Verification {
@@ -145,7 +145,7 @@ fn verification(row: &Row) -> Result<Option<Verification>, Error> {
     };
     Ok(Some(Verification {
         state: VerificationState::parse(text)
-            .ok_or_else(|| Error::unreadable("state of a verification", text))?,
+            .ok_or_else(|| Error::unreadable("verification state", text))?,
         started_at: row.verification_started_at,
         finished_at: row.verification_finished_at,
         message: row.verification_sentence.clone(),

@@ -1,14 +1,14 @@
-//! How much room there is for one more backup.
+//! Whether a disk has room for another backup.
 
 use holdfast_domain::{DiskName, NodeName, ServerId};
 
 use crate::error::Error;
 use crate::pool::{Database, Transaction};
 
-/// Returns the size of a server's latest archive, in bytes: what the next one is expected to take.
+/// Returns the size of the latest archive of a server, in bytes: the expected size of the next one.
 ///
 /// # Errors
-/// When the database can't be read.
+/// If the database can't be read.
 pub async fn expected_bytes(database: &Database, server: ServerId) -> Result<Option<u64>, Error> {
     let size = sqlx::query_scalar!(
         "SELECT size_bytes FROM backups WHERE server_id = $1 AND state = 'completed'
@@ -20,20 +20,23 @@ pub async fn expected_bytes(database: &Database, server: ServerId) -> Result<Opt
     Ok(size.map(i64::unsigned_abs))
 }
 
-/// Returns how many bytes a node's disk has free, as one of its workers has said within the last minute, and
-/// how many of them backups that are being made are expected to take. Until the transaction ends, nobody else
-/// gets an answer about that disk: of two requests for the last room, the second sees the first.
+/// Returns the free bytes of a disk on a node, and how many of them are reserved by backups that
+/// are being created. The free bytes are the value that a worker on the node reported within the
+/// last minute, or `None`. Until the transaction ends, other transactions wait for their answer
+/// about that disk. So the second of two requests for the last free space sees the reservation of
+/// the first.
 ///
 /// # Errors
-/// When the database can't be read.
-pub async fn free_and_promised(
+/// If the database can't be read.
+pub async fn free_and_reserved_bytes(
     transaction: &mut Transaction,
     node: &NodeName,
     disk: &DiskName,
 ) -> Result<(Option<u64>, u64), Error> {
     let free = sqlx::query_scalar!(
         r#"SELECT (disk_free_bytes ->> $2)::bigint AS "free!" FROM workers
-           WHERE node = $1 AND last_heartbeat_at > now() - interval '1 minute' AND disk_free_bytes ? $2
+           WHERE node = $1 AND last_heartbeat_at > now() - interval '1 minute'
+               AND disk_free_bytes ? $2
            ORDER BY last_heartbeat_at DESC LIMIT 1"#,
         node.as_str(),
         disk.as_str(),
@@ -43,7 +46,8 @@ pub async fn free_and_promised(
     let Some(free) = free else {
         return Ok((None, 0));
     };
-    // In a statement of its own: one that waited for the lock would still see the sum from before the wait.
+    // A statement that had waited for the lock would still see the sum from before the wait. So the
+    // lock has a statement of its own.
     sqlx::query!(
         "SELECT pg_advisory_xact_lock(hashtextextended($1 || '/' || $2, 0))",
         node.as_str(),
@@ -51,7 +55,7 @@ pub async fn free_and_promised(
     )
     .execute(transaction.connection())
     .await?;
-    let promised = sqlx::query_scalar!(
+    let reserved = sqlx::query_scalar!(
         r#"SELECT coalesce(sum(reserved_bytes), 0)::bigint AS "sum!" FROM backups
            WHERE node = $1 AND disk = $2 AND state = 'creating'"#,
         node.as_str(),
@@ -59,5 +63,5 @@ pub async fn free_and_promised(
     )
     .fetch_one(transaction.connection())
     .await?;
-    Ok((Some(free.unsigned_abs()), promised.unsigned_abs()))
+    Ok((Some(free.unsigned_abs()), reserved.unsigned_abs()))
 }

@@ -1,7 +1,7 @@
 //! How a worker takes jobs: highest priority first, then oldest, each under a lease.
 //!
-//! A claim never waits for a job that another transaction has locked. Claims within limits wait only
-//! for each other.
+//! A claim never waits for a job that another transaction has locked. Claims within limits wait
+//! only for each other.
 
 use std::time::Duration;
 
@@ -74,11 +74,12 @@ pub struct Claim {
     pub trace: Option<TraceContext>,
 }
 
-/// Claims jobs for a worker: highest priority first, then oldest. Each belongs to the worker until its
-/// lease expires.
+/// Claims jobs for a worker: highest priority first, then oldest. Each belongs to the worker until
+/// its lease expires.
 ///
-/// With limits, jobs of a disk that is at its limit wait, and jobs of other disks overtake them. Jobs of
-/// the spare slot are counted separately, so a verification never takes the place of a backup.
+/// With limits, jobs of a disk that is at its limit wait, and jobs of other disks overtake them.
+/// Jobs of the spare slot are counted separately, so a verification never takes the place of a
+/// backup.
 ///
 /// # Errors
 /// If the database can't be written.
@@ -124,8 +125,8 @@ async fn claim_unlimited(
     Ok(rows)
 }
 
-/// Claims with limits wait for each other for as long as one takes, so that each counts the jobs that
-/// the one before has started.
+/// Claims with limits wait for each other for as long as one takes, so that each counts the jobs
+/// that the one before has started.
 async fn claim_within_limits(
     database: &Database,
     request: &ClaimRequest<'_>,
@@ -135,8 +136,8 @@ async fn claim_within_limits(
     let shared_disks = limits.shared_disks.iter().map(ToString::to_string);
     let shared_disks: Vec<String> = shared_disks.collect();
     let mut transaction = database.begin().await?;
-    // A statement that had waited for the lock would still see the jobs from before the wait. So the
-    // lock has a statement of its own.
+    // A statement that had waited for the lock would still see the jobs from before the wait. So
+    // the lock has a statement of its own.
     sqlx::query!("SELECT pg_advisory_xact_lock(hashtextextended('holdfast claims', 0))")
         .execute(transaction.connection())
         .await?;
@@ -233,8 +234,8 @@ impl ClaimedRow {
     }
 }
 
-/// Returns the kinds of jobs that this version knows. Workers leave jobs of newer kinds to workers of
-/// newer versions.
+/// Returns the kinds of jobs that this version knows. Workers leave jobs of newer kinds to workers
+/// of newer versions.
 pub(super) fn known_kinds() -> Vec<String> {
     Vec::from(JobKind::ALL.map(|kind| kind.as_str().to_owned()))
 }

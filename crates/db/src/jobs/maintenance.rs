@@ -1,17 +1,17 @@
-//! What nobody asks for but somebody must do: promote jobs whose time has come,
-//! rescue those whose worker is gone. Any number of workers may do so at once.
+//! Upkeep of the job table: promotes scheduled jobs that are due and rescues jobs whose worker is
+//! gone. Any number of workers may do so at the same time.
 
 use holdfast_domain::activity::ActivityEvent;
 use holdfast_domain::{BackupId, JobId, JobKind, JobState};
 
 use crate::error::Error;
-use crate::listen::{AVAILABLE, FINAL};
+use crate::listen::{JOB_AVAILABLE, JOB_ENDED};
 use crate::pool::Database;
 
-/// Makes available what was scheduled for a time that has come.
+/// Makes scheduled jobs available that are due, and notifies the workers of their nodes.
 ///
 /// # Errors
-/// When the database can't be written.
+/// If the database can't be written.
 pub async fn promote(database: &Database) -> Result<(), Error> {
     sqlx::query!(
         "WITH due AS (
@@ -23,40 +23,43 @@ pub async fn promote(database: &Database) -> Result<(), Error> {
             RETURNING node
         )
         SELECT pg_notify($1, node) FROM (SELECT DISTINCT node FROM due) nodes",
-        AVAILABLE,
+        JOB_AVAILABLE,
     )
     .fetch_all(database.pool())
     .await?;
     Ok(())
 }
 
-/// A job whose lease ran out.
+/// A job whose lease has expired.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rescued {
+pub struct RescuedJob {
     /// The job.
     pub id: JobId,
-    /// What it does.
+    /// The kind.
     pub kind: JobKind,
-    /// With which backup.
+    /// The backup that it is for.
     pub backup: BackupId,
-    /// Which attempt was lost.
+    /// The number of the lost attempt.
     pub attempt: u32,
     /// The worker that stopped responding.
     pub worker: String,
-    /// Available again, or discarded after its last attempt.
+    /// The new state: available, or discarded after the last attempt.
     pub state: JobState,
 }
 
-/// Takes jobs away from workers that have stopped responding: each is tried again, or, after its
-/// last attempt, discarded, and its backup failed, or the server it was to delete given back, in the
-/// same statement.
+/// Takes jobs away from workers that have stopped responding.
+///
+/// Each job becomes available again, or is discarded after its last attempt. The same statement
+/// applies what follows from that: a backup that was being created fails, a verification ends as
+/// inconclusive, and a server that was being deleted is restored.
 ///
 /// # Errors
-/// When the database can't be written.
-pub async fn rescue(database: &Database) -> Result<Vec<Rescued>, Error> {
+/// If the database can't be written.
+pub async fn rescue(database: &Database) -> Result<Vec<RescuedJob>, Error> {
     let rows = sqlx::query!(
         r#"WITH expired AS (
-            SELECT id, claimed_by FROM jobs WHERE state = 'running' AND lease_expires_at < now() AND kind = ANY ($5)
+            SELECT id, claimed_by FROM jobs
+            WHERE state = 'running' AND lease_expires_at < now() AND kind = ANY ($5)
             ORDER BY lease_expires_at LIMIT 100 FOR UPDATE SKIP LOCKED
         ), rescued AS (
             UPDATE jobs j SET
@@ -68,38 +71,45 @@ pub async fn rescue(database: &Database) -> Result<Vec<Rescued>, Error> {
                     'sentence', 'The process that worked on it stopped responding.',
                     'detail', format('the lease of worker %s ran out', expired.claimed_by)))
             FROM expired WHERE j.id = expired.id
-            RETURNING j.id, j.kind, j.server_id, j.backup_id, j.node, j.state, j.attempt, j.started_at,
-                expired.claimed_by
+            RETURNING j.id, j.kind, j.server_id, j.backup_id, j.node, j.state, j.attempt,
+                j.started_at, expired.claimed_by
         ), failed AS (
             UPDATE backups b SET state = 'failed', failed_at = now(), is_locked = false,
-                   error = format('The process that worked on it stopped responding, %s times.', rescued.attempt)
+                   error = format(
+                       'The process that worked on it stopped responding, %s times.',
+                       rescued.attempt)
             FROM rescued
             WHERE b.id = rescued.backup_id AND b.state = 'creating'
                 AND rescued.state = 'discarded' AND rescued.kind = 'create_backup'
         ), unverified AS (
-            UPDATE backups b SET verification = 'inconclusive', verification_started_at = rescued.started_at,
+            UPDATE backups b SET verification = 'inconclusive',
+                   verification_started_at = rescued.started_at,
                    verification_finished_at = now(), verification_counts_from = now(),
-                   verification_sentence =
-                       format('The process that worked on it stopped responding, %s times.', rescued.attempt)
+                   verification_sentence = format(
+                       'The process that worked on it stopped responding, %s times.',
+                       rescued.attempt)
             FROM rescued
             WHERE b.id = rescued.backup_id AND b.state = 'completed'
                 AND rescued.state = 'discarded' AND rescued.kind = 'verify_backup'
-        ), told AS (
+        ), logged AS (
             INSERT INTO activity (event, server_id, backup_id, backup_name, properties)
             SELECT CASE kind WHEN 'create_backup' THEN $3 ELSE $4 END, server_id, backup_id,
                    (SELECT name FROM backups WHERE id = backup_id),
                    jsonb_build_object('error', 'The process that worked on it stopped responding.')
-            FROM rescued WHERE state = 'discarded' AND kind IN ('create_backup', 'restore_backup')
-        ), given_back AS (
+            FROM rescued
+            WHERE state = 'discarded' AND kind IN ('create_backup', 'restore_backup')
+        ), undeleted AS (
             UPDATE servers s SET deleting_at = NULL
             FROM rescued
-            WHERE s.id = rescued.server_id AND rescued.state = 'discarded' AND rescued.kind = 'delete_server'
+            WHERE s.id = rescued.server_id AND rescued.state = 'discarded'
+                AND rescued.kind = 'delete_server'
         )
         SELECT id, kind, backup_id, state, attempt, claimed_by AS "worker!",
-               CASE WHEN state = 'available' THEN pg_notify($1, node) ELSE pg_notify($2, id::text) END AS notified
+               CASE WHEN state = 'available' THEN pg_notify($1, node)
+                    ELSE pg_notify($2, id::text) END AS notified
         FROM rescued"#,
-        AVAILABLE,
-        FINAL,
+        JOB_AVAILABLE,
+        JOB_ENDED,
         ActivityEvent::Fail.as_str(),
         ActivityEvent::RestoreFailed.as_str(),
         &super::claim::known_kinds(),
@@ -108,7 +118,7 @@ pub async fn rescue(database: &Database) -> Result<Vec<Rescued>, Error> {
     .await?;
     rows.into_iter()
         .map(|row| {
-            Ok(Rescued {
+            Ok(RescuedJob {
                 id: JobId(row.id),
                 kind: JobKind::parse(&row.kind)
                     .ok_or_else(|| Error::unreadable("job kind", &row.kind))?,

@@ -1,4 +1,4 @@
-//! How far jobs are, for those who watch several servers at once.
+//! The progress of unfinished jobs, for event streams.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -8,38 +8,41 @@ use holdfast_domain::{BackupId, JobId, JobKind, JobProgress, ServerId};
 use crate::error::Error;
 use crate::pool::Database;
 
-/// How far an unfinished job is.
+/// The progress of an unfinished job.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UnfinishedJob {
     /// The job.
     pub id: JobId,
-    /// What it does.
+    /// The kind.
     pub kind: JobKind,
-    /// With which server.
+    /// The server that it is for.
     pub server: ServerId,
-    /// With which backup.
+    /// The backup that it is for.
     pub backup: BackupId,
-    /// How far it is; `None` while it waits for a worker.
+    /// The progress, or `None` while the job is queued.
     pub progress: Option<JobProgress>,
-    /// When its worker said so.
+    /// When the worker reported it.
     pub at: Option<DateTime<Utc>>,
 }
 
-/// Reads how far the unfinished jobs of some servers are. Those about no backup are left out.
+/// Lists the unfinished jobs of these servers with their progress. Jobs without a backup are left
+/// out.
 ///
 /// # Errors
-/// When the database can't be read.
-pub async fn underway(
+/// If the database can't be read.
+pub async fn list_unfinished(
     database: &Database,
     servers: &[ServerId],
 ) -> Result<Vec<UnfinishedJob>, Error> {
     let servers: Vec<Uuid> = servers.iter().map(|server| server.0).collect();
     let rows = sqlx::query!(
-        r#"SELECT j.id AS "id!", j.kind AS "kind!", j.server_id AS "server_id!", j.backup_id AS "backup_id!",
-                  j.progress AS "progress?", j.heartbeat_at AS "heartbeat_at?"
+        r#"SELECT j.id AS "id!", j.kind AS "kind!", j.server_id AS "server_id!",
+                  j.backup_id AS "backup_id!", j.progress AS "progress?",
+                  j.heartbeat_at AS "heartbeat_at?"
            FROM unnest($1::uuid[]) AS q (server)
            CROSS JOIN LATERAL (
-               SELECT * FROM jobs WHERE server_id = q.server AND state IN ('available', 'scheduled', 'running')
+               SELECT * FROM jobs
+               WHERE server_id = q.server AND state IN ('available', 'scheduled', 'running')
                ORDER BY backup_id LIMIT 100
            ) j
            WHERE j.backup_id <> '00000000-0000-0000-0000-000000000000'
@@ -56,7 +59,7 @@ pub async fn underway(
                     .ok_or_else(|| Error::unreadable("job kind", &row.kind))?,
                 server: ServerId(row.server_id),
                 backup: BackupId(row.backup_id),
-                // A later version may write a phase that this one doesn't know.
+                // A newer version may write a phase that this one does not know.
                 progress: row
                     .progress
                     .and_then(|value| serde_json::from_value(value).ok()),

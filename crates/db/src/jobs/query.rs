@@ -1,5 +1,4 @@
-//! The job table as an operator sees it, and the one thing that an operator may do about it: call
-//! off what nobody has begun.
+//! The job table as operators see it, and the cancellation of queued jobs by operators.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -9,48 +8,48 @@ use holdfast_domain::activity::ActivityEvent;
 use holdfast_domain::{BackupId, JobId, JobKind, JobState, ServerId};
 
 use crate::error::Error;
-use crate::listen::FINAL;
+use crate::listen::JOB_ENDED;
 use crate::operator_log::Change;
-use crate::pool::{COUNT_MAX, Database, Transaction, skip};
+use crate::pool::{COUNT_MAX, Database, Transaction, clamp_offset};
 
-/// A job as an operator sees it.
+/// A job as operators see it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Job {
     /// The job.
     pub id: JobId,
-    /// What it does.
+    /// The kind.
     pub kind: JobKind,
-    /// With which server.
+    /// The server that it is for.
     pub server: ServerId,
-    /// With which backup.
+    /// The backup that it is for.
     pub backup: BackupId,
-    /// On which node.
+    /// The node that it runs on.
     pub node: String,
-    /// Where it stands.
+    /// The state.
     pub state: JobState,
-    /// How: JSON that the kind defines.
+    /// The arguments: JSON in a shape that the kind defines.
     pub args: Value,
-    /// How often it was tried.
+    /// The number of attempts so far.
     pub attempt: u32,
-    /// How often it may be.
+    /// The greatest number of attempts.
     pub max_attempts: u32,
-    /// The worker that holds it.
+    /// The worker that runs it.
     pub claimed_by: Option<String>,
-    /// How far it is: JSON of `holdfast_domain::Progress`.
+    /// The progress: JSON of `holdfast_domain::JobProgress`.
     pub progress: Option<Value>,
-    /// What went wrong with each attempt that failed: JSON.
+    /// The errors of its failed attempts: a JSON array.
     pub errors: Value,
-    /// The name of the request that asked for it.
+    /// The ID of the request that created it.
     pub request_id: Option<String>,
-    /// When it was put in.
+    /// When it was enqueued.
     pub created_at: DateTime<Utc>,
-    /// When it was first taken up.
+    /// When it was first claimed.
     pub started_at: Option<DateTime<Utc>>,
     /// When it ended.
     pub finalized_at: Option<DateTime<Utc>>,
 }
 
-struct Row {
+struct JobRow {
     id: i64,
     kind: String,
     server_id: Uuid,
@@ -69,10 +68,10 @@ struct Row {
     finalized_at: Option<DateTime<Utc>>,
 }
 
-impl TryFrom<Row> for Job {
+impl TryFrom<JobRow> for Job {
     type Error = Error;
 
-    fn try_from(row: Row) -> Result<Self, Error> {
+    fn try_from(row: JobRow) -> Result<Self, Error> {
         Ok(Self {
             id: JobId(row.id),
             kind: JobKind::parse(&row.kind)
@@ -99,9 +98,10 @@ impl TryFrom<Row> for Job {
 macro_rules! select_jobs {
     ($executor:expr, $fetch:ident, $tail:tt $(, $argument:expr)* $(,)?) => {
         sqlx::query_as!(
-            Row,
-            "SELECT j.id, j.kind, j.server_id, j.backup_id, j.node, j.args, j.state, j.attempt, j.max_attempts,
-                    j.claimed_by, j.progress, j.errors, j.request_id, j.created_at, j.started_at, j.finalized_at "
+            JobRow,
+            "SELECT j.id, j.kind, j.server_id, j.backup_id, j.node, j.args, j.state, j.attempt,
+                    j.max_attempts, j.claimed_by, j.progress, j.errors, j.request_id, j.created_at,
+                    j.started_at, j.finalized_at "
                 + $tail,
             $($argument),*
         )
@@ -110,45 +110,45 @@ macro_rules! select_jobs {
     };
 }
 
-/// Which jobs are looked at; `None` takes all.
+/// Which jobs to list. `None` selects all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct JobFilter {
-    /// Those of this server.
+    /// Jobs of this server.
     pub server: Option<ServerId>,
-    /// Those of this kind.
+    /// Jobs of this kind.
     pub kind: Option<JobKind>,
-    /// Those in this state.
+    /// Jobs in this state.
     pub state: Option<JobState>,
 }
 
 impl JobFilter {
     fn kinds(self) -> Vec<String> {
         let kinds = JobKind::ALL.into_iter();
-        let wanted = kinds.filter(|kind| self.kind.is_none_or(|only| only == *kind));
-        wanted.map(|kind| kind.as_str().to_owned()).collect()
+        let selected = kinds.filter(|kind| self.kind.is_none_or(|only| only == *kind));
+        selected.map(|kind| kind.as_str().to_owned()).collect()
     }
 
     fn states(self) -> Vec<String> {
         let states = JobState::ALL.into_iter();
-        let wanted = states.filter(|state| self.state.is_none_or(|only| only == *state));
-        wanted.map(|state| state.as_str().to_owned()).collect()
+        let selected = states.filter(|state| self.state.is_none_or(|only| only == *state));
+        selected.map(|state| state.as_str().to_owned()).collect()
     }
 }
 
 /// Lists a page of jobs, newest first.
 ///
 /// # Errors
-/// When the database can't be read.
+/// If the database can't be read.
 pub async fn page(
     database: &Database,
-    wanted: JobFilter,
+    filter: JobFilter,
     limit: u32,
     offset: u64,
 ) -> Result<Vec<Job>, Error> {
-    let (kinds, states) = (wanted.kinds(), wanted.states());
-    let (limit, offset) = (i64::from(limit), skip(offset));
+    let (kinds, states) = (filter.kinds(), filter.states());
+    let (limit, offset) = (i64::from(limit), clamp_offset(offset));
     let pool = database.pool();
-    let rows = match wanted.server {
+    let rows = match filter.server {
         Some(server) => select_jobs!(
             pool,
             fetch_all,
@@ -160,12 +160,13 @@ pub async fn page(
             limit,
             offset
         ),
-        // A few steps down one index for each kind and state, however many jobs there are.
+        // Reads a few entries of one index for each kind and state, however many jobs there are.
         None => select_jobs!(
             pool,
             fetch_all,
             "FROM unnest($1::text[]) k (kind), unnest($2::text[]) s (state), LATERAL (
-                 SELECT * FROM jobs WHERE kind = k.kind AND state = s.state ORDER BY id DESC LIMIT $3::bigint + $4::bigint
+                 SELECT * FROM jobs WHERE kind = k.kind AND state = s.state
+                 ORDER BY id DESC LIMIT $3::bigint + $4::bigint
              ) j
              ORDER BY j.id DESC LIMIT $3 OFFSET $4",
             &kinds,
@@ -177,17 +178,18 @@ pub async fn page(
     rows.into_iter().map(Job::try_from).collect()
 }
 
-/// Counts jobs, up to a hundred thousand.
+/// Counts jobs, up to 100,000.
 ///
 /// # Errors
-/// When the database can't be read.
-pub async fn count(database: &Database, wanted: JobFilter) -> Result<u64, Error> {
-    let (kinds, states) = (wanted.kinds(), wanted.states());
-    let count = match wanted.server {
+/// If the database can't be read.
+pub async fn count(database: &Database, filter: JobFilter) -> Result<u64, Error> {
+    let (kinds, states) = (filter.kinds(), filter.states());
+    let count = match filter.server {
         Some(server) => {
             sqlx::query_scalar!(
                 r#"SELECT count(*) AS "count!" FROM (
-                       SELECT 1 FROM jobs WHERE server_id = $1 AND kind = ANY ($2) AND state = ANY ($3) LIMIT $4
+                       SELECT 1 FROM jobs
+                       WHERE server_id = $1 AND kind = ANY ($2) AND state = ANY ($3) LIMIT $4
                    ) rows"#,
                 server.0,
                 &kinds,
@@ -216,7 +218,7 @@ pub async fn count(database: &Database, wanted: JobFilter) -> Result<u64, Error>
 /// Finds a job.
 ///
 /// # Errors
-/// When the database can't be read.
+/// If the database can't be read.
 pub async fn find(database: &Database, job: JobId) -> Result<Option<Job>, Error> {
     select_jobs!(
         database.pool(),
@@ -228,10 +230,10 @@ pub async fn find(database: &Database, job: JobId) -> Result<Option<Job>, Error>
     .transpose()
 }
 
-/// Finds a job as a transaction has made it.
+/// Finds a job inside a transaction.
 ///
 /// # Errors
-/// When the database can't be read; a job that is not there is [`Error::Missing`].
+/// If the database can't be read. [`Error::Missing`] if there is no such job.
 pub async fn find_in(transaction: &mut Transaction, job: JobId) -> Result<Job, Error> {
     let found = select_jobs!(
         transaction.connection(),
@@ -245,35 +247,42 @@ pub async fn find_in(transaction: &mut Transaction, job: JobId) -> Result<Job, E
     found.ok_or_else(missing)?.try_into()
 }
 
-/// Calls off a job that no worker has taken up, with what follows from it: a backup that was to be
-/// created fails with `sentence`, a server that was to be deleted is back. Says whether it did.
+/// Cancels a queued job for an operator. A backup that it was to create fails with `sentence`, and
+/// a server that it was to delete is restored. Returns `false` if the job was not queued.
 ///
 /// # Errors
-/// When the database can't be written.
-pub async fn call_off(change: &mut Change, job: JobId, sentence: &str) -> Result<bool, Error> {
+/// If the database can't be written.
+pub async fn cancel_for_operator(
+    change: &mut Change,
+    job: JobId,
+    sentence: &str,
+) -> Result<bool, Error> {
     let done = sqlx::query!(
-        "WITH called_off AS (
+        "WITH cancelled AS (
             UPDATE jobs SET state = 'cancelled', finalized_at = now(),
                    errors = errors || jsonb_build_array(jsonb_build_object(
-                       'attempt', attempt, 'at', now(), 'sentence', $2::text, 'detail', 'called off before it was claimed'))
+                       'attempt', attempt, 'at', now(), 'sentence', $2::text,
+                       'detail', 'called off before it was claimed'))
             WHERE id = $1 AND state IN ('available', 'scheduled')
             RETURNING id, kind, server_id, backup_id
         ), failed AS (
             UPDATE backups b SET state = 'failed', failed_at = now(), is_locked = false, error = $2
-            FROM called_off c WHERE b.id = c.backup_id AND b.state = 'creating' AND c.kind = 'create_backup'
-        ), given_back AS (
+            FROM cancelled c
+            WHERE b.id = c.backup_id AND b.state = 'creating' AND c.kind = 'create_backup'
+        ), undeleted AS (
             UPDATE servers s SET deleting_at = NULL
-            FROM called_off c WHERE s.id = c.server_id AND c.kind = 'delete_server'
-        ), told AS (
+            FROM cancelled c WHERE s.id = c.server_id AND c.kind = 'delete_server'
+        ), logged AS (
             INSERT INTO activity (event, server_id, backup_id, backup_name, properties)
             SELECT CASE kind WHEN 'create_backup' THEN $4 ELSE $5 END, server_id, backup_id,
-                   (SELECT name FROM backups WHERE id = backup_id), jsonb_build_object('error', $2::text)
-            FROM called_off WHERE kind IN ('create_backup', 'restore_backup')
+                   (SELECT name FROM backups WHERE id = backup_id),
+                   jsonb_build_object('error', $2::text)
+            FROM cancelled WHERE kind IN ('create_backup', 'restore_backup')
         )
-        SELECT pg_notify($3, id::text) FROM called_off",
+        SELECT pg_notify($3, id::text) FROM cancelled",
         job.0,
         sentence,
-        FINAL,
+        JOB_ENDED,
         ActivityEvent::Fail.as_str(),
         ActivityEvent::RestoreFailed.as_str(),
     )
@@ -282,20 +291,20 @@ pub async fn call_off(change: &mut Change, job: JobId, sentence: &str) -> Result
     Ok(done.len() == 1)
 }
 
-/// Lists the newest jobs of all servers, or of one; all, or those in one state.
+/// Lists the newest jobs. Filters by server and state if they are given.
 ///
 /// # Errors
-/// When the database can't be read.
+/// If the database can't be read.
 pub async fn list(
     database: &Database,
     server: Option<ServerId>,
     state: Option<JobState>,
     limit: u32,
 ) -> Result<Vec<Job>, Error> {
-    let wanted = JobFilter {
+    let filter = JobFilter {
         server,
         state,
         kind: None,
     };
-    page(database, wanted, limit, 0).await
+    page(database, filter, limit, 0).await
 }

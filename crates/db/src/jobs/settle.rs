@@ -1,5 +1,5 @@
-//! How an attempt ends. Each function says whether the claim still held; when
-//! it did not, nothing was changed, and the caller must undo what it made.
+//! Ends of attempts. Each function returns whether the claim still held. If it did not, nothing was
+//! changed, and the caller must undo its work.
 
 use std::time::Duration;
 
@@ -7,30 +7,30 @@ use holdfast_domain::JobState;
 
 use crate::error::Error;
 use crate::jobs::Claim;
-use crate::listen::{AVAILABLE, FINAL};
+use crate::listen::{JOB_AVAILABLE, JOB_ENDED};
 use crate::pool::{Database, Transaction};
 
-/// Why an attempt failed, told twice.
+/// Why an attempt failed, for two audiences.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobFailure {
-    /// For the server's owner: a sentence, without the inside of the service.
+    /// For users: a sentence without internals of the service.
     pub sentence: String,
-    /// For the operator: everything.
+    /// For operators: the full error.
     pub detail: String,
 }
 
-/// Ends a job well.
+/// Ends a job as completed.
 ///
 /// # Errors
-/// When the database can't be written.
+/// If the database can't be written.
 pub async fn complete(transaction: &mut Transaction, claim: &Claim) -> Result<bool, Error> {
     finalize(transaction, claim, JobState::Completed, None).await
 }
 
-/// Ends a job for good, with its last failure.
+/// Ends a job as discarded, with its last failure.
 ///
 /// # Errors
-/// When the database can't be written.
+/// If the database can't be written.
 pub async fn discard(
     transaction: &mut Transaction,
     claim: &Claim,
@@ -39,10 +39,10 @@ pub async fn discard(
     finalize(transaction, claim, JobState::Discarded, Some(failure)).await
 }
 
-/// Ends a job that was told to stop.
+/// Ends a running job as cancelled.
 ///
 /// # Errors
-/// When the database can't be written.
+/// If the database can't be written.
 pub async fn cancel(transaction: &mut Transaction, claim: &Claim) -> Result<bool, Error> {
     finalize(transaction, claim, JobState::Cancelled, None).await
 }
@@ -55,11 +55,12 @@ async fn finalize(
 ) -> Result<bool, Error> {
     let done = sqlx::query!(
         "WITH done AS (
-            UPDATE jobs SET state = $4, finalized_at = now(), claimed_by = NULL, lease_expires_at = NULL,
-                   progress = NULL,
+            UPDATE jobs SET state = $4, finalized_at = now(), claimed_by = NULL,
+                   lease_expires_at = NULL, progress = NULL,
                    errors = CASE WHEN $5::text IS NULL THEN errors
                        ELSE errors || jsonb_build_array(jsonb_build_object(
-                           'attempt', attempt, 'at', now(), 'sentence', $5::text, 'detail', $6::text)) END
+                           'attempt', attempt, 'at', now(), 'sentence', $5::text,
+                           'detail', $6::text)) END
             WHERE id = $1 AND state = 'running' AND claimed_by = $2 AND attempt = $3
             RETURNING id
         )
@@ -70,17 +71,17 @@ async fn finalize(
         state.as_str(),
         failure.map(|failure| failure.sentence.as_str()),
         failure.map(|failure| failure.detail.as_str()),
-        FINAL,
+        JOB_ENDED,
     )
     .fetch_all(transaction.connection())
     .await?;
     Ok(done.len() == 1)
 }
 
-/// Ends an attempt; the job is tried again after `wait`.
+/// Ends an attempt and schedules the next one after `wait`.
 ///
 /// # Errors
-/// When the database can't be written.
+/// If the database can't be written.
 pub async fn retry(
     database: &Database,
     claim: &Claim,
@@ -88,8 +89,8 @@ pub async fn retry(
     wait: Duration,
 ) -> Result<bool, Error> {
     let done = sqlx::query!(
-        "UPDATE jobs SET state = 'scheduled', claimed_by = NULL, lease_expires_at = NULL, progress = NULL,
-                scheduled_at = now() + make_interval(secs => $6),
+        "UPDATE jobs SET state = 'scheduled', claimed_by = NULL, lease_expires_at = NULL,
+                progress = NULL, scheduled_at = now() + make_interval(secs => $6),
                 errors = errors || jsonb_build_array(jsonb_build_object(
                     'attempt', attempt, 'at', now(), 'sentence', $4::text, 'detail', $5::text))
          WHERE id = $1 AND state = 'running' AND claimed_by = $2 AND attempt = $3",
@@ -105,15 +106,15 @@ pub async fn retry(
     Ok(done.rows_affected() == 1)
 }
 
-/// Gives a job back without counting the attempt: the worker is going, the job is not to blame.
+/// Makes a job available again without counting the attempt, because its worker stops.
 ///
 /// # Errors
-/// When the database can't be written.
+/// If the database can't be written.
 pub async fn release(database: &Database, claim: &Claim) -> Result<bool, Error> {
     let done = sqlx::query!(
         "WITH released AS (
-            UPDATE jobs SET state = 'available', attempt = attempt - 1, claimed_by = NULL, lease_expires_at = NULL,
-                   progress = NULL
+            UPDATE jobs SET state = 'available', attempt = attempt - 1, claimed_by = NULL,
+                   lease_expires_at = NULL, progress = NULL
             WHERE id = $1 AND state = 'running' AND claimed_by = $2 AND attempt = $3
             RETURNING node
         )
@@ -121,7 +122,7 @@ pub async fn release(database: &Database, claim: &Claim) -> Result<bool, Error> 
         claim.id.0,
         claim.worker,
         attempt(claim),
-        AVAILABLE,
+        JOB_AVAILABLE,
     )
     .fetch_all(database.pool())
     .await?;

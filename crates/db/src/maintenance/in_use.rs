@@ -1,4 +1,4 @@
-//! Which disks hold archives, as far as the database knows.
+//! Which disks hold archives, according to the database.
 
 use std::collections::BTreeSet;
 
@@ -7,21 +7,25 @@ use holdfast_domain::{DiskName, NodeName};
 use crate::error::Error;
 use crate::pool::Database;
 
-/// Finds out which of some folders of a node hold archives of completed backups.
+/// Returns which of these local disks of a node hold archives of completed backups.
 ///
 /// # Errors
-/// When the database can't be read.
+/// If the database can't be read.
 pub async fn disks_in_use(
     database: &Database,
     node: &NodeName,
-    folders: impl Iterator<Item = &DiskName>,
+    disks: impl Iterator<Item = &DiskName>,
 ) -> Result<BTreeSet<DiskName>, Error> {
     let mut in_use = BTreeSet::new();
-    for disk in folders {
-        // Archives that were made before nodes were written down may lie on any. Two questions, each of an index.
+    for disk in disks {
+        // Backups without a node may be on any node. Two conditions, each of which an index
+        // answers.
         let is_in_use = sqlx::query_scalar!(
-            r#"SELECT EXISTS (SELECT 1 FROM backups WHERE disk = $1 AND node = $2 AND state = 'completed')
-                   OR EXISTS (SELECT 1 FROM backups WHERE disk = $1 AND node IS NULL AND state = 'completed') AS "is_in_use!""#,
+            r#"SELECT EXISTS (
+                   SELECT 1 FROM backups WHERE disk = $1 AND node = $2 AND state = 'completed'
+               ) OR EXISTS (
+                   SELECT 1 FROM backups WHERE disk = $1 AND node IS NULL AND state = 'completed'
+               ) AS "is_in_use!""#,
             disk.as_str(),
             node.as_str(),
         )

@@ -1,4 +1,4 @@
-//! What the database says of the objects on a disk, and which archives a disk should hold.
+//! What the database knows about the objects on a disk, and which archives the disk should hold.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -9,46 +9,49 @@ use holdfast_domain::{BackupId, DiskName, NodeName, ServerId};
 use crate::error::Error;
 use crate::pool::Database;
 
-/// Backups of which something lies on a disk.
+/// A backup that has objects on a disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BackupOnDisk {
-    /// Whose files it holds.
+    /// The server that was backed up.
     pub server: ServerId,
-    /// Which backup it is.
+    /// The backup.
     pub backup: BackupId,
 }
 
-/// What the database says of one of them.
+/// What the database knows about a backup that has objects on a disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SweepRecord {
-    /// What decides about its objects.
-    pub traces: BackupRecord,
-    /// The latest attempt of which it is certain that it has ended; 0 when none is.
+    /// The facts that decide about its objects.
+    pub record: BackupRecord,
+    /// The latest attempt that has certainly ended, or 0.
     pub ended_attempt: u32,
 }
 
-/// Says, for each backup, what is known of it; in the same order. `node` is the one whose folder the disk is, if it
-/// is a folder.
+/// Returns what the database knows about each of these backups, in the same order. `node` is the
+/// node of a local disk.
 ///
 /// # Errors
-/// When the database can't be read.
-pub async fn traces(
+/// If the database can't be read.
+pub async fn find_records(
     database: &Database,
     disk: &DiskName,
     node: Option<&NodeName>,
-    seen: &[BackupOnDisk],
+    backups: &[BackupOnDisk],
 ) -> Result<Vec<SweepRecord>, Error> {
-    let servers: Vec<Uuid> = seen.iter().map(|seen| seen.server.0).collect();
-    let backups: Vec<Uuid> = seen.iter().map(|seen| seen.backup.0).collect();
+    let servers: Vec<Uuid> = backups.iter().map(|found| found.server.0).collect();
+    let backups: Vec<Uuid> = backups.iter().map(|found| found.backup.0).collect();
     let rows = sqlx::query!(
-        r#"SELECT s.id IS NOT NULL AS "is_server_known!", b.state AS "state?", b.archive_attempt AS "archive_attempt?",
+        r#"SELECT s.id IS NOT NULL AS "is_server_known!", b.state AS "state?",
+                  b.archive_attempt AS "archive_attempt?",
                   (b.disk = $3 AND ($4::text IS NULL OR coalesce(b.node, $4) = $4)) AS "is_here?",
-                  coalesce(j.is_in_use, false) AS "is_in_use!", coalesce(j.ended_attempt, 0) AS "ended_attempt!",
+                  coalesce(j.is_in_use, false) AS "is_in_use!",
+                  coalesce(j.ended_attempt, 0) AS "ended_attempt!",
                   (b.id IS NULL AND (coalesce(j.was_deleted, false) OR EXISTS (
                       SELECT 1 FROM activity a
-                      WHERE a.server_id = q.server AND a.backup_id = q.backup AND a.event = 'server:backup.delete'
+                      WHERE a.server_id = q.server AND a.backup_id = q.backup
+                          AND a.event = 'server:backup.delete'
                   ))) AS "was_deleted!"
-           FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS q (server, backup, place)
+           FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS q (server, backup, position)
            LEFT JOIN LATERAL (SELECT id FROM servers WHERE id = q.server LIMIT 1) s ON true
            LEFT JOIN LATERAL (
                SELECT id, state, archive_attempt, disk, node FROM backups
@@ -57,13 +60,13 @@ pub async fn traces(
            LEFT JOIN LATERAL (
                SELECT bool_or(state IN ('available', 'scheduled', 'running')) AS is_in_use,
                       bool_or(kind = 'delete_backup' AND state = 'completed') AS was_deleted,
-                      -- An attempt that was given back is begun again under its number.
+                      -- An attempt that was released starts again with the same number.
                       max(CASE WHEN kind <> 'create_backup' THEN 0
                                WHEN finalized_at IS NOT NULL THEN attempt
                                ELSE attempt - 1 END) AS ended_attempt
                FROM jobs WHERE server_id = q.server AND backup_id = q.backup
            ) j ON true
-           ORDER BY q.place"#,
+           ORDER BY q.position"#,
         &servers,
         &backups,
         disk.as_str(),
@@ -84,7 +87,7 @@ pub async fn traces(
                 (Some(other), _) => return Err(Error::unreadable("backup state", other)),
             };
             Ok(SweepRecord {
-                traces: BackupRecord {
+                record: BackupRecord {
                     is_server_known: row.is_server_known,
                     row: known,
                     is_in_use: row.is_in_use,
@@ -99,7 +102,7 @@ pub async fn traces(
 /// An archive that a disk should hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoredArchive {
-    /// Which backup's.
+    /// The backup.
     pub of: BackupOnDisk,
     /// The attempt that wrote it.
     pub attempt: u32,
@@ -107,12 +110,13 @@ pub struct StoredArchive {
     pub is_missing: bool,
 }
 
-/// Lists what a disk should hold, in the order in which disks list it: what comes behind `after` and not behind
-/// `up_to`, at most a thousand. What was completed at or after `before`, or is being deleted, is not told of.
+/// Lists up to 1,000 archives that a disk should hold, in the order in which disks list their
+/// objects: those after `after`, up to and including `up_to`. Leaves out backups that were
+/// completed at or after `before` and those that are being deleted.
 ///
 /// # Errors
-/// When the database can't be read.
-pub async fn archived(
+/// If the database can't be read.
+pub async fn list_archives(
     database: &Database,
     disk: &DiskName,
     node: Option<&NodeName>,
@@ -129,13 +133,17 @@ pub async fn archived(
         backup: BackupId(Uuid::max()),
     });
     let rows = sqlx::query!(
-        r#"SELECT b.server_id, b.id, b.archive_attempt AS "attempt!", b.missing_since IS NOT NULL AS "is_missing!"
+        r#"SELECT b.server_id, b.id, b.archive_attempt AS "attempt!",
+                  b.missing_since IS NOT NULL AS "is_missing!"
            FROM backups b
-           WHERE b.disk = $1 AND b.state = 'completed' AND ($2::text IS NULL OR coalesce(b.node, $2) = $2)
-               AND (b.server_id, b.id) > ($3, $4) AND (b.server_id, b.id) <= ($5, $6) AND b.completed_at < $7
+           WHERE b.disk = $1 AND b.state = 'completed'
+               AND ($2::text IS NULL OR coalesce(b.node, $2) = $2)
+               AND (b.server_id, b.id) > ($3, $4) AND (b.server_id, b.id) <= ($5, $6)
+               AND b.completed_at < $7
                AND NOT EXISTS (
                    SELECT 1 FROM jobs j
-                   WHERE j.server_id = b.server_id AND j.backup_id = b.id AND j.kind = 'delete_backup'
+                   WHERE j.server_id = b.server_id AND j.backup_id = b.id
+                       AND j.kind = 'delete_backup'
                        AND j.state IN ('available', 'scheduled', 'running'))
            ORDER BY b.server_id, b.id LIMIT 1000"#,
         disk.as_str(),
@@ -161,10 +169,10 @@ pub async fn archived(
         .collect())
 }
 
-/// Marks backups whose archives are missing; those that are being deleted, or are gone, are not.
+/// Marks completed backups whose archives are missing.
 ///
 /// # Errors
-/// When the database can't be written.
+/// If the database can't be written.
 pub async fn mark_missing(database: &Database, backups: &[BackupId]) -> Result<(), Error> {
     let backups: Vec<Uuid> = backups.iter().map(|backup| backup.0).collect();
     sqlx::query!(
@@ -177,10 +185,10 @@ pub async fn mark_missing(database: &Database, backups: &[BackupId]) -> Result<(
     Ok(())
 }
 
-/// Takes the mark away from backups whose archives are there again.
+/// Unmarks backups whose archives were found again.
 ///
 /// # Errors
-/// When the database can't be written.
+/// If the database can't be written.
 pub async fn mark_found(database: &Database, backups: &[BackupId]) -> Result<(), Error> {
     let backups: Vec<Uuid> = backups.iter().map(|backup| backup.0).collect();
     sqlx::query!(

@@ -1,19 +1,19 @@
-//! Removes old rows, a batch a statement: no lock is held for long, however many there are.
+//! Deletes old rows in batches, so that no lock is held for long.
 
 use std::time::Duration;
 
 use crate::error::Error;
 use crate::pool::Database;
 
-/// How many rows one statement looks at.
+/// How many rows a statement reads.
 const BATCH: i64 = 1000;
 
-/// Removes jobs that ended well or were called off longer ago than `ended`, and those that failed for good longer
-/// ago than `failed`. Of each backup that is there the latest restore stays: its backup tells of it. Says how
-/// many went.
+/// Deletes completed and cancelled jobs that are older than `ended`, and discarded jobs that are
+/// older than `failed`. Keeps the latest restore of each backup, because views of the backup show
+/// it. Returns how many jobs were deleted.
 ///
 /// # Errors
-/// When the database can't be written.
+/// If the database can't be written.
 pub async fn prune_jobs(
     database: &Database,
     ended: Duration,
@@ -22,10 +22,11 @@ pub async fn prune_jobs(
     let mut removed = 0;
     let mut after = (chrono::DateTime::UNIX_EPOCH, 0);
     loop {
-        let looked_at = sqlx::query!(
+        let last = sqlx::query!(
             r#"WITH old AS (
                 SELECT id, kind, server_id, backup_id, finalized_at, state FROM jobs
-                WHERE finalized_at < now() - make_interval(secs => least($1::float8, $2::float8)) AND (finalized_at, id) > ($3, $4)
+                WHERE finalized_at < now() - make_interval(secs => least($1::float8, $2::float8))
+                    AND (finalized_at, id) > ($3, $4)
                 ORDER BY finalized_at, id LIMIT $5
             ), removed AS (
                 DELETE FROM jobs j USING old
@@ -35,11 +36,13 @@ pub async fn prune_jobs(
                     AND NOT (old.kind = 'restore_backup'
                         AND EXISTS (SELECT 1 FROM backups b WHERE b.id = old.backup_id)
                         AND NOT EXISTS (
-                            SELECT 1 FROM jobs n WHERE n.server_id = old.server_id AND n.backup_id = old.backup_id
+                            SELECT 1 FROM jobs n
+                            WHERE n.server_id = old.server_id AND n.backup_id = old.backup_id
                                 AND (n.kind = 'restore_backup') IS TRUE AND n.id > old.id))
                 RETURNING j.id
             )
-            SELECT old.finalized_at AS "finalized_at!", old.id, (SELECT count(*) FROM removed) AS "removed!"
+            SELECT old.finalized_at AS "finalized_at!", old.id,
+                   (SELECT count(*) FROM removed) AS "removed!"
             FROM old ORDER BY old.finalized_at DESC, old.id DESC LIMIT 1"#,
             ended.as_secs_f64(),
             failed.as_secs_f64(),
@@ -49,7 +52,7 @@ pub async fn prune_jobs(
         )
         .fetch_optional(database.pool())
         .await?;
-        let Some(last) = looked_at else {
+        let Some(last) = last else {
             return Ok(removed);
         };
         removed += last.removed.unsigned_abs();
@@ -57,18 +60,19 @@ pub async fn prune_jobs(
     }
 }
 
-/// Removes lines of the audit log that are older than `kept`; says how many.
+/// Deletes entries of the audit log that are older than `age`. Returns how many.
 ///
 /// # Errors
-/// When the database can't be written.
-pub async fn prune_activity(database: &Database, kept: Duration) -> Result<u64, Error> {
+/// If the database can't be written.
+pub async fn prune_activity(database: &Database, age: Duration) -> Result<u64, Error> {
     let mut removed = 0;
     loop {
-        // Numbers grow with time, so that the oldest lines come first without an index of times.
+        // Numbers grow with time, so the oldest entries come first without an index on the time.
         let done = sqlx::query!(
-            "DELETE FROM activity WHERE id = ANY (ARRAY(SELECT id FROM activity ORDER BY id LIMIT $2))
+            "DELETE FROM activity
+             WHERE id = ANY (ARRAY(SELECT id FROM activity ORDER BY id LIMIT $2))
                  AND created_at < now() - make_interval(secs => $1)",
-            kept.as_secs_f64(),
+            age.as_secs_f64(),
             BATCH,
         )
         .execute(database.pool())
@@ -81,18 +85,18 @@ pub async fn prune_activity(database: &Database, kept: Duration) -> Result<u64, 
     }
 }
 
-/// Removes lines of the log of operations that are older than `kept`; says how many.
+/// Deletes entries of the operator log that are older than `age`. Returns how many.
 ///
 /// # Errors
-/// When the database can't be written.
-pub async fn prune_operations(database: &Database, kept: Duration) -> Result<u64, Error> {
+/// If the database can't be written.
+pub async fn prune_operator_log(database: &Database, age: Duration) -> Result<u64, Error> {
     let mut removed = 0;
     loop {
         let done = sqlx::query!(
             "DELETE FROM operator_actions
              WHERE id = ANY (ARRAY(SELECT id FROM operator_actions ORDER BY id LIMIT $2))
                  AND created_at < now() - make_interval(secs => $1)",
-            kept.as_secs_f64(),
+            age.as_secs_f64(),
             BATCH,
         )
         .execute(database.pool())
@@ -105,29 +109,32 @@ pub async fn prune_operations(database: &Database, kept: Duration) -> Result<u64
     }
 }
 
-/// Removes lines about maintenance that are older than `kept`; says how many. The latest of a task stay, since they
-/// say when it is due.
+/// Deletes maintenance runs that are older than `age`. Keeps the latest run of each task, because
+/// it decides when the task is due. Returns how many runs were deleted.
 ///
 /// # Errors
-/// When the database can't be written.
-pub async fn prune_runs(database: &Database, kept: Duration) -> Result<u64, Error> {
+/// If the database can't be written.
+pub async fn prune_runs(database: &Database, age: Duration) -> Result<u64, Error> {
     let done = sqlx::query!(
         "DELETE FROM maintenance_runs r
          WHERE r.id = ANY (ARRAY(SELECT id FROM maintenance_runs ORDER BY id LIMIT 10000))
              AND r.started_at < now() - make_interval(secs => $1)
-             AND EXISTS (SELECT 1 FROM maintenance_runs n WHERE n.task = r.task AND n.subject = r.subject AND n.id > r.id)",
-        kept.as_secs_f64(),
+             AND EXISTS (
+                 SELECT 1 FROM maintenance_runs n
+                 WHERE n.task = r.task AND n.subject = r.subject AND n.id > r.id
+             )",
+        age.as_secs_f64(),
     )
     .execute(database.pool())
     .await?;
     Ok(done.rows_affected())
 }
 
-/// Removes counts of requests of minutes that are over; says how many.
+/// Deletes request counts of minutes that have passed. Returns how many rows.
 ///
 /// # Errors
-/// When the database can't be written.
-pub async fn prune_rates(database: &Database) -> Result<u64, Error> {
+/// If the database can't be written.
+pub async fn prune_rate_counts(database: &Database) -> Result<u64, Error> {
     let done = sqlx::query!(
         "DELETE FROM rate_counts WHERE minute < extract(epoch FROM now())::bigint / 60 - 10"
     )

@@ -1,4 +1,4 @@
-//! What a request names as a query returns it, and how it is read.
+//! The row of a request lookup, and its conversion to [`RequestContext`].
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -7,13 +7,13 @@ use uuid::Uuid;
 use holdfast_domain::{Backup, Permission, Server, ServerAccess};
 
 use super::RequestContext;
-use crate::backups;
+use crate::backups::BackupRow;
 use crate::error::Error;
-use crate::keys::{self, KeyOfUser};
-use crate::servers;
+use crate::keys::{KeyOfUser, KeyRow};
+use crate::servers::ServerRow;
 
-pub(super) struct Row {
-    pub(super) place: i64,
+pub(super) struct RequestRow {
+    pub(super) position: i64,
     pub(super) identifier: String,
     pub(super) user_id: Uuid,
     pub(super) kind: String,
@@ -71,16 +71,16 @@ pub(super) struct Row {
     pub(super) restore_started_at: Option<DateTime<Utc>>,
     pub(super) restore_finalized_at: Option<DateTime<Utc>>,
     pub(super) restore_error: Option<String>,
-    pub(super) marks: Vec<Uuid>,
+    pub(super) list_versions: Vec<Uuid>,
 }
 
-impl TryFrom<Row> for RequestContext {
+impl TryFrom<RequestRow> for RequestContext {
     type Error = Error;
 
-    fn try_from(mut row: Row) -> Result<Self, Error> {
+    fn try_from(mut row: RequestRow) -> Result<Self, Error> {
         let server = row.take_server();
         let backup = row.take_backup();
-        let key = KeyOfUser::try_from(keys::Row {
+        let key = KeyOfUser::try_from(KeyRow {
             identifier: row.identifier,
             user_id: row.user_id,
             kind: row.kind,
@@ -95,8 +95,8 @@ impl TryFrom<Row> for RequestContext {
         })?;
         let server = server.map(Server::try_from).transpose()?;
         let server = server.and_then(|server| {
-            let standing = standing(&server, &key, row.permissions.as_deref())?;
-            Some((server, standing))
+            let access = access(&server, &key, row.permissions.as_deref())?;
+            Some((server, access))
         });
         let backup = match (&server, backup) {
             (Some(_), Some(backup)) => Some(Backup::try_from(backup)?),
@@ -106,13 +106,13 @@ impl TryFrom<Row> for RequestContext {
             key,
             server,
             backup,
-            marks: row.marks.into(),
+            list_versions: row.list_versions.into(),
         })
     }
 }
 
-/// What a user is to a server; nothing when the user has no part in it.
-fn standing(
+/// Returns the access of a user to a server, if there is any.
+fn access(
     server: &Server,
     key: &KeyOfUser,
     permissions: Option<&[String]>,
@@ -128,9 +128,9 @@ fn standing(
     Some(ServerAccess::Subuser(permissions))
 }
 
-impl Row {
-    fn take_server(&mut self) -> Option<servers::Row> {
-        Some(servers::Row {
+impl RequestRow {
+    fn take_server(&mut self) -> Option<ServerRow> {
+        Some(ServerRow {
             id: self.server_id?,
             owner_id: self.server_owner_id?,
             name: self.server_name.take()?,
@@ -149,9 +149,9 @@ impl Row {
         })
     }
 
-    fn take_backup(&mut self) -> Option<backups::Row> {
-        Some(backups::Row {
-            place: self.place,
+    fn take_backup(&mut self) -> Option<BackupRow> {
+        Some(BackupRow {
+            position: self.position,
             id: self.backup_id?,
             server_id: self.server_id?,
             name: self.backup_name.take()?,

@@ -1,5 +1,5 @@
-//! How a server goes: from the moment it is asked for nobody finds it, a job does the rest, and a
-//! job that fails for good gives back what is left of it.
+//! Deletion of servers. A server is hidden when its deletion is requested, and a job deletes it. If
+//! the job fails for good, the server is visible again with what is left of it.
 
 use serde_json::json;
 
@@ -11,14 +11,14 @@ use crate::jobs::{self, Claim, NewJob};
 use crate::operator_log::Change;
 use crate::pool::{Database, Transaction};
 
-/// How often a deletion is tried before the server is given back.
+/// How often a deletion is tried before the server becomes visible again.
 const MAX_ATTEMPTS: u32 = 3;
 
-/// Hides a server from everybody and puts its deletion into the job table. The caller holds the
-/// server's row and has checked that nothing touches its files.
+/// Hides a server and enqueues its deletion. The caller has locked the server and checked that no
+/// job uses its files.
 ///
 /// # Errors
-/// [`Error::Conflict`] when it has an unfinished job all the same.
+/// [`Error::Conflict`] if the server has an unfinished job nevertheless.
 pub async fn begin_deletion(
     change: &mut Change,
     server: &Server,
@@ -41,17 +41,18 @@ pub async fn begin_deletion(
     jobs::enqueue(change, &job).await
 }
 
-/// Lists some backups of a server with the disks they lie on, for a worker that removes them all.
+/// Lists up to `limit` backups of a server with their disks, for a worker that deletes them all.
 ///
 /// # Errors
-/// When the database can't be read.
-pub async fn some_backups(
+/// If the database can't be read.
+pub async fn list_some_backups(
     database: &Database,
     server: ServerId,
     limit: u32,
 ) -> Result<Vec<(BackupId, DiskName, Option<NodeName>)>, Error> {
     let rows = sqlx::query!(
-        "SELECT id, disk, node FROM backups WHERE server_id = $1 ORDER BY created_at DESC, id DESC LIMIT $2",
+        "SELECT id, disk, node FROM backups
+         WHERE server_id = $1 ORDER BY created_at DESC, id DESC LIMIT $2",
         server.0,
         i64::from(limit),
     )
@@ -69,17 +70,18 @@ pub async fn some_backups(
         .collect()
 }
 
-/// Removes a backup's row in the name of a claim; says whether the claim still held.
+/// Deletes the row of a backup under a claim. Returns whether the claim still held.
 ///
 /// # Errors
-/// When the database can't be written.
-pub async fn remove_backup(
+/// If the database can't be written.
+pub async fn delete_backup(
     transaction: &mut Transaction,
     claim: &Claim,
     backup: BackupId,
 ) -> Result<bool, Error> {
     let held = sqlx::query!(
-        "SELECT id FROM jobs WHERE id = $1 AND state = 'running' AND claimed_by = $2 AND attempt = $3
+        "SELECT id FROM jobs
+         WHERE id = $1 AND state = 'running' AND claimed_by = $2 AND attempt = $3
          FOR NO KEY UPDATE",
         claim.id.0,
         claim.worker,
@@ -100,10 +102,10 @@ pub async fn remove_backup(
     Ok(true)
 }
 
-/// Removes a server's row, and with it its subusers and what is known of its backups.
+/// Deletes the rows of a server, its subusers and its backups.
 ///
 /// # Errors
-/// When the database can't be written.
+/// If the database can't be written.
 pub async fn end_deletion(transaction: &mut Transaction, server: ServerId) -> Result<(), Error> {
     sqlx::query!("DELETE FROM backups WHERE server_id = $1", server.0)
         .execute(transaction.connection())
@@ -114,10 +116,10 @@ pub async fn end_deletion(transaction: &mut Transaction, server: ServerId) -> Re
     Ok(())
 }
 
-/// Gives back a server whose deletion has failed.
+/// Makes a server visible again whose deletion has failed.
 ///
 /// # Errors
-/// When the database can't be written.
+/// If the database can't be written.
 pub async fn undo_deletion(transaction: &mut Transaction, server: ServerId) -> Result<(), Error> {
     sqlx::query!(
         "UPDATE servers SET deleting_at = NULL WHERE id = $1",

@@ -26,7 +26,7 @@ pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done
     match args.backups {
         ServerBackupsAction::Keep => {}
         ServerBackupsAction::Delete => loop {
-            let some = servers::some_backups(&context.database, claim.server, BATCH)
+            let some = servers::list_some_backups(&context.database, claim.server, BATCH)
                 .await
                 .map_err(|error| NotDone::database(&error))?;
             if some.is_empty() {
@@ -56,7 +56,7 @@ async fn delete(
     .await?;
     let forget = async {
         let mut transaction = context.database.begin().await?;
-        let ours = servers::remove_backup(&mut transaction, claim, backup).await?;
+        let ours = servers::delete_backup(&mut transaction, claim, backup).await?;
         transaction.commit().await?;
         Ok::<bool, holdfast_db::Error>(ours)
     };

@@ -122,7 +122,7 @@ pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done
 async fn still_ours(context: &Context, work: &Work) -> Result<(), NotDone> {
     work.go_on()?;
     match jobs::heartbeat(&context.database, &work.claim, context.options.lease, None).await {
-        Ok(HeartbeatReply::Ours) => Ok(()),
+        Ok(HeartbeatReply::Held) => Ok(()),
         Ok(HeartbeatReply::Cancelled { .. } | HeartbeatReply::Lost) => Err(NotDone::Stopped),
         Err(error) => Err(NotDone::database(&error)),
     }

@@ -39,7 +39,7 @@ impl Leader {
     /// stops.
     pub(super) async fn is_held(&mut self, context: &Context) -> bool {
         if let Some(lead) = &mut self.lead {
-            if lead.holds().await {
+            if lead.is_held().await {
                 return true;
             }
             tracing::warn!(office = self.name, "lost an office");
@@ -49,7 +49,7 @@ impl Leader {
                 stop.cancel();
             }
         }
-        match LeaderLock::take(&context.database, &self.name, LockTimeout::Short).await {
+        match LeaderLock::try_acquire(&context.database, &self.name, LockTimeout::Short).await {
             Ok(Some(lead)) => {
                 tracing::debug!(office = self.name, "took an office");
                 self.lead = Some(lead);
@@ -102,7 +102,7 @@ impl Leader {
             }
         }
         if let Some(lead) = self.lead.take() {
-            lead.resign().await;
+            lead.release().await;
         }
     }
 }

@@ -103,10 +103,10 @@ async fn prune_all(
     if let Some(kept) = options.activity {
         let lines = maintenance::prune_activity(database, kept).await?;
         counts.insert("activity", lines);
-        let lines = maintenance::prune_operations(database, kept).await?;
+        let lines = maintenance::prune_operator_log(database, kept).await?;
         counts.insert("operations", lines);
     }
-    counts.insert("rates", maintenance::prune_rates(database).await?);
+    counts.insert("rates", maintenance::prune_rate_counts(database).await?);
     let runs = maintenance::prune_runs(database, options.failed_jobs);
     counts.insert("runs", runs.await?);
     Ok(())

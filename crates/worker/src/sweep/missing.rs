@@ -82,8 +82,14 @@ impl Sweep<'_> {
         loop {
             self.go_on()?;
             let (disk, node) = (self.disk.name(), self.of_node());
-            let wanted =
-                maintenance::archived(self.database, disk, node, rows.after, up_to, rows.before);
+            let wanted = maintenance::list_archives(
+                self.database,
+                disk,
+                node,
+                rows.after,
+                up_to,
+                rows.before,
+            );
             let wanted = wanted.await?;
             let Some(last) = wanted.last() else {
                 rows.after = up_to.or(rows.after);

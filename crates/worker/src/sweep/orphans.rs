@@ -1,6 +1,6 @@
 //! Goes through the objects of a disk, and beside them through what it should hold.
 
-use holdfast_db::maintenance::{self, BackupOnDisk, SweepRecord, traces};
+use holdfast_db::maintenance::{self, BackupOnDisk, SweepRecord, find_records};
 use holdfast_domain::error_chain::chain;
 use holdfast_domain::orphan::{ObjectStatus, object_status};
 use holdfast_storage::Object;
@@ -48,17 +48,17 @@ impl Sweep<'_> {
 
     async fn judge(&self, swept: &mut SweepReport, groups: &[Group]) -> Result<(), SweepError> {
         let seen: Vec<BackupOnDisk> = groups.iter().map(|group| group.of).collect();
-        let traces = traces(self.database, self.disk.name(), self.of_node(), &seen).await?;
-        for (group, trace) in groups.iter().zip(traces) {
+        let records = find_records(self.database, self.disk.name(), self.of_node(), &seen).await?;
+        for (group, record) in groups.iter().zip(records) {
             for object in &group.objects {
-                self.judge_object(swept, object, &trace).await;
+                self.judge_object(swept, object, &record).await;
             }
         }
         Ok(())
     }
 
-    async fn judge_object(&self, swept: &mut SweepReport, object: &Object, trace: &SweepRecord) {
-        let kind = match object_status(object.key.archive().attempt, &trace.traces) {
+    async fn judge_object(&self, swept: &mut SweepReport, object: &Object, record: &SweepRecord) {
+        let kind = match object_status(object.key.archive().attempt, &record.record) {
             ObjectStatus::Needed => return,
             ObjectStatus::Orphaned => FindingKind::LeftOver,
             ObjectStatus::Unknown => FindingKind::Unknown,

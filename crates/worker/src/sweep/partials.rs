@@ -1,6 +1,6 @@
 //! What uploads that have ended have left behind.
 
-use holdfast_db::maintenance::{BackupOnDisk, traces};
+use holdfast_db::maintenance::{BackupOnDisk, find_records};
 use holdfast_domain::error_chain::chain;
 use holdfast_domain::orphan::{ObjectStatus, RecordState, object_status};
 use holdfast_storage::PartialUpload;
@@ -28,14 +28,14 @@ impl Sweep<'_> {
         partials: &[PartialUpload],
     ) -> Result<(), SweepError> {
         let seen: Vec<BackupOnDisk> = partials.iter().map(seen).collect();
-        let traces = traces(self.database, self.disk.name(), self.of_node(), &seen).await?;
-        for (partial, trace) in partials.iter().zip(traces) {
+        let records = find_records(self.database, self.disk.name(), self.of_node(), &seen).await?;
+        for (partial, record) in partials.iter().zip(records) {
             let attempt = partial.key.archive().attempt;
             let is_old = self.is_old(partial.written_at);
-            let known = &trace.traces;
+            let known = &record.record;
             let kind = match object_status(attempt, known) {
                 // The job table says that this attempt has ended, so that nobody writes to it any more.
-                _ if attempt <= trace.ended_attempt => FindingKind::Partial,
+                _ if attempt <= record.ended_attempt => FindingKind::Partial,
                 ObjectStatus::Needed if known.is_in_use || known.row == RecordState::Creating => {
                     continue;
                 }

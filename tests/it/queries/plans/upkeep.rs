@@ -38,10 +38,12 @@ pub(super) async fn maintenance_walks_indexes(
     })
     .await;
     walks_an_index(raw, "a page of retention", async |database| {
-        let page = retention::servers(database, None, 200).await.unwrap();
+        let page = retention::list_servers(database, None, 200).await.unwrap();
         assert_eq!(page.len(), 200);
         let servers: Vec<ServerId> = page.iter().map(|server| server.id).collect();
-        let held = retention::held_by(database, &servers[..100]).await.unwrap();
+        let held = retention::list_backups(database, &servers[..100])
+            .await
+            .unwrap();
         assert!(held.len() >= 490);
     })
     .await;
@@ -55,11 +57,11 @@ pub(super) async fn maintenance_walks_indexes(
     })
     .await;
     walks_an_index(raw, "a page of a sweep", async |database| {
-        let found = maintenance::traces(database, &disk, None, &[seen; 200]).await;
+        let found = maintenance::find_records(database, &disk, None, &[seen; 200]).await;
         assert_eq!(found.unwrap().len(), 200);
         let now = maintenance::now(database).await.unwrap();
         let node = node();
-        let page = maintenance::archived(database, &disk, Some(&node), Some(seen), None, now);
+        let page = maintenance::list_archives(database, &disk, Some(&node), Some(seen), None, now);
         page.await.unwrap();
         maintenance::mark_missing(database, &[backup])
             .await

@@ -80,11 +80,11 @@ pub(crate) async fn create(
         .unwrap_or_default()
         .min(most_bytes.unwrap_or(state.options.max_backup_bytes));
 
-    let mut transaction = state.database.begin().await?.of(caller.trace);
+    let mut transaction = state.database.begin().await?.with_trace(caller.trace);
     let load = servers::lock(&mut transaction, server.id, throttle.seconds).await?;
     limit::check_create(&load, &allowance).map_err(ApiError::Create)?;
     let (free_bytes, promised_bytes) =
-        backups::free_and_promised(&mut transaction, &server.node, disk).await?;
+        backups::free_and_reserved_bytes(&mut transaction, &server.node, disk).await?;
     let space = StorageBudget {
         free_bytes,
         pending_bytes: promised_bytes,

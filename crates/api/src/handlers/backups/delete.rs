@@ -48,7 +48,7 @@ pub(crate) async fn delete(
 
     // Before the job exists, so that its end can't be missed.
     let mut ends = state.finals.subscribe();
-    let mut transaction = state.database.begin().await?.of(caller.trace);
+    let mut transaction = state.database.begin().await?.with_trace(caller.trace);
     let backup = backups::lock(&mut transaction, server.id, backup.id)
         .await?
         .ok_or(ApiError::NotFound)?;
@@ -75,7 +75,7 @@ pub(crate) async fn delete(
     let begun = Instant::now();
     let mut reached = ends.wait(&state.database, job, begun + UNTAKEN).await?;
     if !reached.is_none_or(JobState::is_final) {
-        if jobs::cancel_waiting(&state.database, job).await? {
+        if jobs::cancel_queued(&state.database, job).await? {
             return Err(ApiError::DeleteFailed);
         }
         reached = ends.wait(&state.database, job, begun + UNFINISHED).await?;

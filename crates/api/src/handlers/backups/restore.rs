@@ -53,7 +53,7 @@ pub(crate) async fn restore(
         .unwrap_or(true);
     fields.check()?;
 
-    let mut transaction = state.database.begin().await?.of(caller.trace);
+    let mut transaction = state.database.begin().await?.with_trace(caller.trace);
     let load = servers::lock(&mut transaction, server.id, 0).await?;
     let backup = backups::lock(&mut transaction, server.id, backup.id)
         .await?

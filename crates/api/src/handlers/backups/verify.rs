@@ -3,7 +3,7 @@
 use actix_web::{HttpResponse, web};
 use serde_json::json;
 
-use holdfast_db::backups::{VERIFY_ATTEMPTS, hasten_verification};
+use holdfast_db::backups::{VERIFY_ATTEMPTS, prioritize_verification};
 use holdfast_db::jobs::NewJob;
 use holdfast_db::{Error, activity, backups, jobs};
 use holdfast_domain::access::Action;
@@ -41,9 +41,9 @@ pub(crate) async fn verify(
     let args = VerifyArgs {
         origin: Some(caller.origin()),
     };
-    let mut transaction = state.database.begin().await?.of(caller.trace);
+    let mut transaction = state.database.begin().await?.with_trace(caller.trace);
     // The job's row before the backup's, as everywhere.
-    hasten_verification(&mut transaction, backup.id, &args).await?;
+    prioritize_verification(&mut transaction, backup.id, &args).await?;
     let backup = backups::lock(&mut transaction, server.id, backup.id)
         .await?
         .ok_or(ApiError::NotFound)?;

@@ -31,7 +31,7 @@ pub(crate) async fn server(
     state: web::Data<ApiState>,
 ) -> Result<HttpResponse, ApiError> {
     let (server, standing) = caller.server()?;
-    let restoring = servers::restoring(&state.database, &[server.id]).await?;
+    let restoring = servers::list_restoring(&state.database, &[server.id]).await?;
     let told = told(&caller, server, &restoring, &state);
     let permissions = Permission::ALL.into_iter().filter(|p| standing.has(*p));
     Ok(views::ok(&panel::one_server(&told, permissions)))

@@ -39,7 +39,7 @@ pub(crate) async fn servers(
     let base_url = base_url(&request, &state.options);
     let pagination = page.describe(total, found.len(), &request, &base_url);
     let ids: Vec<_> = found.iter().map(|server| server.id).collect();
-    let restoring = stored::restoring(&state.database, &ids).await?;
+    let restoring = stored::list_restoring(&state.database, &ids).await?;
     let told = found
         .iter()
         .map(|server| told(&caller, server, &restoring, &state));

@@ -62,7 +62,7 @@ pub(super) async fn run(
             "kept": counts.get("keep").unwrap_or(&0),
         });
         let subject = server.map_or_else(String::new, |server| format!("server {server}"));
-        maintenance::note(database, "retention", &subject, "admin", &counts).await?;
+        maintenance::record_run(database, "retention", &subject, "admin", &counts).await?;
     }
     Ok(Value::Array(rows))
 }

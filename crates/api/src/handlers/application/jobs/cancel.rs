@@ -37,7 +37,7 @@ pub(crate) async fn cancel(
     let job = load(&state, &path).await?;
     let mut change = operator.begin(&state).await?;
     // The statement decides, not the look before it.
-    let is_called_off = jobs::call_off(&mut change, job.id, SENTENCE).await?;
+    let is_called_off = jobs::cancel_for_operator(&mut change, job.id, SENTENCE).await?;
     let job = jobs::find_in(&mut change, job.id).await?;
     if is_called_off {
         let answer = views::ok(&views::application::job(&job));

@@ -43,7 +43,7 @@ pub(crate) async fn change(
     fields.check()?;
 
     let mut change = operator.begin(&state).await?;
-    let (mut server, load) = servers::hold(&mut change, server.id)
+    let (mut server, load) = servers::lock_and_find(&mut change, server.id)
         .await?
         .ok_or(ApiError::NotFound)?;
     if wanted.apply(&mut server, &state.options) {

@@ -47,7 +47,7 @@ pub(crate) async fn delete(
     let backups = backups.ok_or(ApiError::Internal)?;
 
     let mut change = operator.begin(&state).await?;
-    let (server, load) = servers::hold(&mut change, server.id)
+    let (server, load) = servers::lock_and_find(&mut change, server.id)
         .await?
         .ok_or(ApiError::NotFound)?;
     limit::check_no_file_job(load.unfinished).map_err(ApiError::DeleteServer)?;

@@ -42,7 +42,7 @@ pub(crate) async fn list(
     let base_url = base_url(&request, &state.options);
     let pagination = page.describe(total, found.len(), &request, &base_url);
     let ids: Vec<_> = found.iter().map(|server| server.id).collect();
-    let restoring = servers::restoring(&state.database, &ids).await?;
+    let restoring = servers::list_restoring(&state.database, &ids).await?;
     let objects = found
         .iter()
         .map(|server| views::application::server(server, restoring.contains(&server.id)))

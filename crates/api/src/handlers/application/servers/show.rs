@@ -29,7 +29,7 @@ pub(crate) async fn show(
     state: web::Data<ApiState>,
 ) -> Result<HttpResponse, ApiError> {
     let server = operator.server(&state, &path).await?;
-    let restoring = servers::restoring(&state.database, &[server.id]).await?;
+    let restoring = servers::list_restoring(&state.database, &[server.id]).await?;
     let shown = views::application::server(&server, !restoring.is_empty());
     Ok(views::ok(&shown))
 }

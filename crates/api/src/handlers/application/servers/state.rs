@@ -44,7 +44,7 @@ pub(crate) async fn set_state(
     fields.check()?;
 
     let mut change = operator.begin(&state).await?;
-    let (mut server, load) = servers::hold(&mut change, server.id)
+    let (mut server, load) = servers::lock_and_find(&mut change, server.id)
         .await?
         .ok_or(ApiError::NotFound)?;
     server.state = wanted.ok_or(ApiError::Internal)?;

@@ -42,7 +42,7 @@ pub(crate) async fn change(
     fields.check()?;
 
     let mut change = operator.begin(&state).await?;
-    let changed = users::change(&mut change, user.id, email.as_ref(), is_admin)
+    let changed = users::update(&mut change, user.id, email.as_ref(), is_admin)
         .await
         .map_err(refused)?
         .ok_or(ApiError::NotFound)?;

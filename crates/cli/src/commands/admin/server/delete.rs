@@ -40,7 +40,7 @@ pub(super) async fn run(
     let gone = || Failure::new(format!("server `{}` has just gone", server.id.short()));
 
     let mut change = change::begin(database, "server delete").await?;
-    let held = servers::hold(&mut change, server.id).await?;
+    let held = servers::lock_and_find(&mut change, server.id).await?;
     let (held, load) = held.ok_or_else(gone)?;
     limit::check_no_file_job(load.unfinished).map_err(busy)?;
     let args = DeleteServerArgs { backups };

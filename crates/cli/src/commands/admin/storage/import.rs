@@ -110,7 +110,7 @@ impl Import<'_> {
     async fn batch(&mut self, keys: &[ArchiveKey]) -> Result<(), Failure> {
         self.manifests += keys.len() as u64;
         let ids: Vec<BackupId> = keys.iter().map(|key| key.backup).collect();
-        let known = backups::known(self.database, &ids).await?;
+        let known = backups::find_known(self.database, &ids).await?;
         let new: Vec<ArchiveKey> = keys
             .iter()
             .copied()

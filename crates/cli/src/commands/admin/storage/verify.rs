@@ -48,7 +48,7 @@ pub(super) async fn run(
     let mut teller = Teller::begin();
     let mut after = BackupId::NONE;
     loop {
-        let some = backups::completed_on(database, disk.name(), server, after, BATCH).await?;
+        let some = backups::list_completed_on(database, disk.name(), server, after, BATCH).await?;
         let Some(last) = some.last() else { break };
         after = last.id;
         for backup in &some {
