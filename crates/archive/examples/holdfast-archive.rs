@@ -1,10 +1,11 @@
-//! The engine by hand, for benchmarks and tests: create, restore, recover, verify, list, cat.
+//! A command line for the engine, for benchmarks and tests: create, restore, recover, verify, list,
+//! cat.
 //!
-//! A thin front of the library; whoever wants these commands in earnest calls the same functions.
+//! `holdfast archive` is the command for users.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a command line speaks to people"
+    reason = "a command prints its results"
 )]
 
 use std::io::{BufWriter, Write as _};
@@ -18,8 +19,10 @@ use holdfast_archive::{
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
-const USAGE: &str = "usage: holdfast-archive create SRC OUT.tar.gz [--ignore FILE] [--level N] [--threads N] [--xattrs]
-       holdfast-archive restore IN.tar.gz DST [--keep] [--no-index] [--threads N] [--staging DIR] [--owner]
+const USAGE: &str = "usage: holdfast-archive create SRC OUT.tar.gz
+           [--ignore FILE] [--level N] [--threads N] [--xattrs]
+       holdfast-archive restore IN.tar.gz DST [--sha256 HASH]
+           [--keep] [--no-index] [--threads N] [--staging DIR] [--owner]
        holdfast-archive recover DST [--staging DIR]
        holdfast-archive verify IN.tar.gz
        holdfast-archive list IN.tar.gz [--no-index]
@@ -49,7 +52,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Options and plain arguments, apart.
+/// The arguments of a command, separated into options and others.
 struct Arguments {
     plain: Vec<String>,
     options: Vec<(String, String)>,
@@ -188,7 +191,7 @@ fn run_restore(arguments: &Arguments, archive: &str, destination: &str) -> Outco
         Some(hash) => Some(holdfast_archive::Expected {
             sha256: hex::decode(hash)?
                 .try_into()
-                .map_err(|_| "a sha-256 has 64 digits")?,
+                .map_err(|_| "a SHA-256 has 64 hexadecimal digits")?,
             archive_bytes: fs_err::metadata(archive)?.len(),
         }),
         None => None,

@@ -1,4 +1,4 @@
-//! Unpacks an archive through its index: blocks side by side, handed out in order.
+//! Decompresses an archive with its index: blocks in parallel, returned in order.
 
 use std::fs::File;
 use std::io::{self, BufRead, Read};
@@ -9,12 +9,12 @@ use crc32fast::Hasher;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use flate2::{Decompress, FlushDecompress, Status};
 
-use crate::compress::{FINAL_RUN, GZIP_HEADER};
-use crate::index::{BlockPlace, Frames, IndexReader, Record, Records};
+use crate::compress::{FINAL_BLOCK, GZIP_HEADER};
+use crate::index::{BlockLocation, IndexReader};
 use crate::tar_format::read_error;
 use crate::{Control, Error};
 
-/// Unpacks one block after the other.
+/// A decompressor of blocks. Its buffers are reused.
 pub(crate) struct Inflater {
     inflate: Decompress,
     packed: Vec<u8>,
@@ -28,38 +28,42 @@ impl Inflater {
         }
     }
 
-    /// Reads and unpacks a block, whose length and CRC-32 must be what the index says.
-    pub(crate) fn block(&mut self, archive: &File, place: &BlockPlace) -> Result<Vec<u8>, Error> {
-        self.packed.resize(length(place.packed), 0);
+    /// Reads a block at its offset and decompresses it. Length and CRC-32 must match the index.
+    pub(crate) fn block(
+        &mut self,
+        archive: &File,
+        location: &BlockLocation,
+    ) -> Result<Vec<u8>, Error> {
+        self.packed.resize(length(location.packed), 0);
         archive
-            .read_exact_at(&mut self.packed, place.offset)
+            .read_exact_at(&mut self.packed, location.offset)
             .map_err(read_error)?;
-        self.unpack(place)
+        self.decompress(location)
     }
 
-    /// The same with a block whose bytes come next.
+    /// Decompresses a block whose bytes are next in `archive`.
     pub(crate) fn next_block(
         &mut self,
         archive: &mut impl Read,
-        place: &BlockPlace,
+        location: &BlockLocation,
     ) -> Result<Vec<u8>, Error> {
-        self.packed.resize(length(place.packed), 0);
+        self.packed.resize(length(location.packed), 0);
         archive.read_exact(&mut self.packed).map_err(read_error)?;
-        self.unpack(place)
+        self.decompress(location)
     }
 
-    fn unpack(&mut self, place: &BlockPlace) -> Result<Vec<u8>, Error> {
-        // The end of a run is only seen if there is room behind it.
+    fn decompress(&mut self, location: &BlockLocation) -> Result<Vec<u8>, Error> {
+        // zlib reports the end of the input only if the output has room left.
         const ROOM: usize = 64;
-        let mut raw = Vec::with_capacity(length(place.raw) + ROOM);
+        let mut raw = Vec::with_capacity(length(location.raw) + ROOM);
         self.inflate.reset(false);
         let status = self
             .inflate
             .decompress_vec(&self.packed, &mut raw, FlushDecompress::Sync)
-            .map_err(|_| Error::corrupt("a block cannot be unpacked"))?;
-        let whole = self.inflate.total_in() == place.packed && raw.len() as u64 == place.raw;
-        if status == Status::StreamEnd || !whole || crc32fast::hash(&raw) != place.crc {
-            return Err(Error::corrupt("a block is not what its index says"));
+            .map_err(|_| Error::corrupt("a block cannot be decompressed"))?;
+        let whole = self.inflate.total_in() == location.packed && raw.len() as u64 == location.raw;
+        if status == Status::StreamEnd || !whole || crc32fast::hash(&raw) != location.crc {
+            return Err(Error::corrupt("a block does not match its index"));
         }
         Ok(raw)
     }
@@ -69,102 +73,94 @@ fn length(length: u64) -> usize {
     usize::try_from(length).unwrap_or(usize::MAX)
 }
 
-type Unpacked = Result<Vec<u8>, Error>;
+/// The bytes of the tar stream in one block.
+type BlockBytes = Result<Vec<u8>, Error>;
 
-struct Job {
-    place: BlockPlace,
-    done: Sender<Unpacked>,
+struct DecompressJob {
+    location: BlockLocation,
+    done: Sender<BlockBytes>,
 }
 
-/// The tar stream of an archive, as the blocks come in.
-pub(crate) struct Blocks {
-    order: Receiver<Receiver<Unpacked>>,
+/// The tar stream of an archive, in the order of its blocks.
+pub(crate) struct BlockStream {
+    order: Receiver<Receiver<BlockBytes>>,
     current: Vec<u8>,
     used: usize,
 }
 
-/// Starts threads that unpack all blocks of the archive, and returns what they unpack.
-pub(crate) fn unpack_blocks<'scope, 'env>(
+/// Starts threads that decompress all blocks of the archive. Returns the tar stream.
+pub(crate) fn decompress_blocks<'scope, 'env>(
     scope: &'scope Scope<'scope, 'env>,
     archive: &'env File,
     index: &'env IndexReader<'env>,
     threads: usize,
     control: &'env Control,
-) -> Blocks {
-    let (jobs, work) = bounded::<Job>(threads);
+) -> BlockStream {
+    let (jobs, work) = bounded::<DecompressJob>(threads);
     let (turns, order) = bounded(threads + 1);
     for _ in 0..threads {
         let work = work.clone();
         scope.spawn(move || {
             let mut inflater = Inflater::new();
-            for Job { place, done } in work {
-                // Whoever waited may have given up.
-                let _ = done.send(inflater.block(archive, &place));
+            for DecompressJob { location, done } in work {
+                // Fails only if the reader has stopped.
+                let _ = done.send(inflater.block(archive, &location));
             }
         });
     }
     scope.spawn(move || {
-        if let Err(error) = hand_out(archive, index, control, &jobs, &turns) {
+        if let Err(error) = send_jobs(archive, index, control, &jobs, &turns) {
             let (failed, turn) = bounded(1);
             let _ = failed.send(Err(error));
             let _ = turns.send(turn);
         }
     });
-    Blocks {
+    BlockStream {
         order,
         current: Vec::new(),
         used: 0,
     }
 }
 
-/// Hands the blocks to the threads, and checks what surrounds them.
-fn hand_out(
+/// Sends the blocks to the threads. Checks the gzip header and trailer.
+fn send_jobs(
     archive: &File,
     index: &IndexReader<'_>,
     control: &Control,
-    jobs: &Sender<Job>,
-    turns: &Sender<Receiver<Unpacked>>,
+    jobs: &Sender<DecompressJob>,
+    turns: &Sender<Receiver<BlockBytes>>,
 ) -> Result<(), Error> {
     let mut header = [0; GZIP_HEADER.len()];
     archive.read_exact_at(&mut header, 0).map_err(read_error)?;
     if header != GZIP_HEADER {
-        return Err(Error::corrupt("its gzip header is not what its index says"));
+        return Err(Error::corrupt("its gzip header does not match its index"));
     }
     let mut records = index.records();
     let mut crc = Hasher::new();
     let mut raw = 0;
     let mut end = GZIP_HEADER.len() as u64;
-    while let Some(place) = next_block(&mut records)? {
+    while let Some(location) = records.next_block()? {
         control.check()?;
-        crc.combine(&Hasher::new_with_initial_len(place.crc, place.raw));
-        raw += place.raw;
-        end = place.offset + place.packed;
+        crc.combine(&Hasher::new_with_initial_len(location.crc, location.raw));
+        raw += location.raw;
+        end = location.offset + location.packed;
         let (done, turn) = bounded(1);
-        if turns.send(turn).is_err() || jobs.send(Job { place, done }).is_err() {
+        if turns.send(turn).is_err() || jobs.send(DecompressJob { location, done }).is_err() {
             return Ok(());
         }
     }
-    let mut tail = Vec::from(FINAL_RUN);
+    let mut tail = Vec::from(FINAL_BLOCK);
     tail.extend_from_slice(&crc.finalize().to_le_bytes());
     tail.extend_from_slice(&(raw as u32).to_le_bytes());
     let mut found = vec![0; tail.len()];
     archive.read_exact_at(&mut found, end).map_err(read_error)?;
     if found != tail || end + tail.len() as u64 != index.totals.archive_bytes {
-        return Err(Error::corrupt("its end is not what its index says"));
+        return Err(Error::corrupt("its end does not match its index"));
     }
     Ok(())
 }
 
-fn next_block(records: &mut Records<impl Frames>) -> Result<Option<BlockPlace>, Error> {
-    while let Some(record) = records.next()? {
-        if let Record::Block(place) = record {
-            return Ok(Some(place));
-        }
-    }
-    Ok(None)
-}
-
-impl BufRead for Blocks {
+impl BufRead for BlockStream {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         while self.used == self.current.len() {
             let Ok(turn) = self.order.recv() else {
@@ -182,7 +178,7 @@ impl BufRead for Blocks {
     }
 }
 
-impl Read for Blocks {
+impl Read for BlockStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let available = self.fill_buf()?;
         let length = available.len().min(buffer.len());

@@ -1,37 +1,37 @@
-//! Blocks of the tar stream as independent runs of deflate, which together are one gzip member.
+//! Compresses the blocks of the tar stream independently; together they are one gzip member.
 //!
-//! Every run starts with an empty window and ends at a byte, so that it can be unpacked alone; the
-//! stream ends with one empty final run. CRC-32s are combined, not computed twice. Pieces of a block
-//! that look compressed already are stored with only their repeats coded: trying harder costs half of a
-//! backup's time and gains nothing.
+//! Each compressed block starts with an empty window and ends at a whole byte, so it can be
+//! decompressed alone. An empty final deflate block ends the stream. CRC-32s are combined, not
+//! computed twice. Pieces of a block that look compressed already are stored, with only their
+//! repeats encoded: compressing them again would take half of a backup's time and gain nothing.
 
-mod codes;
+mod final_block;
+mod huffman;
 mod repeats;
-mod seal;
 
 use libdeflater::{CompressionLvl, Compressor as Deflate};
 
 use crate::Error;
-use repeats::Repeats;
-use seal::Seal;
+use final_block::FinalBlockFinder;
+use repeats::RepeatEncoder;
 
-/// Bytes of the tar stream in one block, at the most.
+/// The most bytes of the tar stream in one block.
 pub(crate) const BLOCK: usize = 1 << 20;
-/// What is judged as one: compressible or not.
+/// Bytes that are stored or compressed together.
 const PIECE: usize = 64 << 10;
 
-/// A gzip header that says nothing: no time, no name, no system.
+/// A gzip header without time, name and system, so that the same tree gives the same bytes.
 pub(crate) const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
-/// The empty final run.
-pub(crate) const FINAL_RUN: [u8; 2] = [0x03, 0x00];
+/// An empty final deflate block.
+pub(crate) const FINAL_BLOCK: [u8; 2] = [0x03, 0x00];
 
-/// Compresses one block after the other.
+/// A compressor. It is reused for every block of a thread.
 pub(crate) struct Compressor {
-    /// At level 0 nothing is judged: all of it is stored.
+    /// Level 0: every piece is stored.
     stores: bool,
     deflate: Deflate,
-    seal: Seal,
-    repeats: Repeats,
+    finder: FinalBlockFinder,
+    repeats: RepeatEncoder,
 }
 
 impl Compressor {
@@ -43,13 +43,13 @@ impl Compressor {
         Self {
             stores: level == 0,
             deflate: Deflate::new(known),
-            seal: Seal::new(),
-            repeats: Repeats::new(),
+            finder: FinalBlockFinder::new(),
+            repeats: RepeatEncoder::new(),
         }
     }
 
-    /// Compresses a block into a run that stands for itself.
-    pub(crate) fn block(&mut self, raw: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+    /// Compresses a block into `out`, which is cleared first.
+    pub(crate) fn compress(&mut self, raw: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
         out.clear();
         if self.stores {
             return match raw {
@@ -66,7 +66,7 @@ impl Compressor {
                 end += piece(raw, end).len();
             }
             if dense {
-                self.repeats.code(&raw[..end], at, out);
+                self.repeats.encode(&raw[..end], at, out);
             } else {
                 self.deflate(&raw[at..end], out)?;
             }
@@ -75,7 +75,7 @@ impl Compressor {
         Ok(())
     }
 
-    /// Compresses a stretch of the block with an empty window.
+    /// Compresses a part of the block with an empty window, and appends it.
     fn deflate(&mut self, raw: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
         let start = out.len();
         out.resize(start + self.deflate.deflate_compress_bound(raw.len()), 0);
@@ -84,7 +84,7 @@ impl Compressor {
             .deflate_compress(raw, &mut out[start..])
             .map_err(|error| Error::corrupt(format!("deflate failed: {error}")))?;
         out.truncate(start + length);
-        self.seal.open(out, start)
+        self.finder.clear_final_flag(out, start)
     }
 }
 
@@ -92,15 +92,15 @@ fn piece(raw: &[u8], at: usize) -> &[u8] {
     &raw[at..raw.len().min(at + PIECE)]
 }
 
-/// Says whether a piece looks compressed already: its bytes, zeros aside, are all equally frequent.
+/// Returns whether a piece looks compressed already: its bytes, except zeros, are equally frequent.
 fn is_dense(piece: &[u8]) -> bool {
     const LEAST: u32 = 4096;
     const ENOUGH_BITS: f64 = 7.8;
-    // Most pieces are far from it, and a few short stretches show that.
+    // A sample is enough to tell most compressible pieces.
     const SAMPLED: usize = 512;
-    const ONE_IN: usize = 8;
+    const SAMPLE_STEP: usize = 8;
     const WORTH_COUNTING: f64 = 7.5;
-    let sample = piece.chunks(SAMPLED).step_by(ONE_IN);
+    let sample = piece.chunks(SAMPLED).step_by(SAMPLE_STEP);
     let (_, bits) = entropy(sample);
     if bits < WORTH_COUNTING {
         return false;
@@ -109,7 +109,7 @@ fn is_dense(piece: &[u8]) -> bool {
     total >= LEAST && bits > ENOUGH_BITS
 }
 
-/// Counts the bytes that are no zeros, and says how many bits each of them holds.
+/// Returns the number of bytes other than zero, and their entropy in bits a byte.
 fn entropy<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (u32, f64) {
     let mut counts = [[0_u32; 256]; 4];
     for piece in pieces {

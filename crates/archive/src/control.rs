@@ -1,12 +1,14 @@
-//! What the engine shares with whoever watches it: a switch to stop it and its progress.
+//! Progress and cancellation of a running operation, shared between threads.
 //!
-//! Only atomics: reading progress or cancelling never waits for the engine.
+//! All fields are atomics, so reading the progress or cancelling never waits.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::Error;
 
-/// The handle that a watcher keeps while [`create`](crate::create) or [`restore`](crate::restore) runs.
+/// Reports the progress of an operation such as [`create`](crate::create()), and cancels it.
+///
+/// Other threads can use it by reference while the operation runs.
 #[derive(Debug, Default)]
 pub struct Control {
     cancelled: AtomicBool,
@@ -16,38 +18,38 @@ pub struct Control {
     files_total: AtomicU64,
 }
 
-/// How far the work has come; totals are 0 while they are unknown.
+/// The progress of an operation. Totals are 0 while they are unknown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// Bytes of file contents handled so far (while verifying: bytes of the archive).
+    /// Bytes of file contents processed so far; while an archive is verified, bytes of the archive.
     pub bytes_done: u64,
-    /// Bytes to handle in all.
+    /// Bytes to process in total.
     pub bytes_total: u64,
-    /// Files handled so far.
+    /// Files processed so far.
     pub files_done: u64,
-    /// Files to handle in all.
+    /// Files to process in total.
     pub files_total: u64,
 }
 
 impl Control {
-    /// Makes a control that is not cancelled, with no progress.
+    /// Creates a control without progress that is not cancelled.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Asks the engine to stop; it answers with [`Error::Cancelled`] soon after.
+    /// Cancels the operation. It returns [`Error::Cancelled`] soon after.
     pub fn cancel(&self) {
         self.cancelled.store(true, Ordering::Relaxed);
     }
 
-    /// Says whether [`Control::cancel`] was called.
+    /// Returns whether [`Control::cancel`] was called.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.cancelled.load(Ordering::Relaxed)
     }
 
-    /// Reads the progress made so far.
+    /// Returns the progress so far.
     #[must_use]
     pub fn progress(&self) -> Progress {
         Progress {
@@ -58,6 +60,7 @@ impl Control {
         }
     }
 
+    /// Returns [`Error::Cancelled`] if the operation is cancelled.
     pub(crate) fn check(&self) -> Result<(), Error> {
         if self.is_cancelled() {
             Err(Error::Cancelled)
@@ -79,6 +82,7 @@ impl Control {
         self.files_done.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Resets the progress for the next phase; totals stay.
     pub(crate) fn restart(&self) {
         self.bytes_done.store(0, Ordering::Relaxed);
         self.files_done.store(0, Ordering::Relaxed);

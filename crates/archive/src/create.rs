@@ -1,4 +1,4 @@
-//! From a directory to an archive: the public steps `scan` and `create`.
+//! Creates archives: the public functions `scan` and `create`.
 
 use std::collections::HashSet;
 use std::io::Write;
@@ -9,15 +9,17 @@ use rustix::fs::{AtFlags, Stat};
 
 use crate::directory::Identity;
 use crate::pack::Packer;
-use crate::walk::{Place, Visitor, walk};
+use crate::walk::{Visitor, WalkEntry, walk};
 use crate::{Control, CreateOptions, Error, IgnoreRules, Summary, Totals, pipeline};
 
-/// Counts what a backup of `source` would hold, and sets the totals of `control`.
+/// Counts the files that an archive of `source` would hold, and sets the totals of `control`.
+///
+/// Entries below `source` that cannot be read are not counted.
 ///
 /// # Errors
 ///
-/// [`Error::SourceMissing`], [`Error::NotADirectory`], [`Error::Cancelled`], or [`Error::Io`] if the
-/// source itself cannot be read. Anything below it that cannot be read is left out of the count.
+/// [`Error::SourceMissing`], [`Error::NotADirectory`], [`Error::Cancelled`], or [`Error::Io`] if
+/// `source` itself cannot be read.
 pub fn scan(source: &Path, rules: &IgnoreRules, control: &Control) -> Result<Totals, Error> {
     let mut counter = Counter::default();
     walk(source, rules, control, &mut counter)?;
@@ -25,17 +27,44 @@ pub fn scan(source: &Path, rules: &IgnoreRules, control: &Control) -> Result<Tot
     Ok(counter.totals)
 }
 
-/// Archives `source` as one gzip member of a POSIX tar, and writes its index beside it.
+/// Archives `source` as a POSIX tar in one gzip member, and writes its index.
 ///
-/// Same tree, same bytes, whatever the number of threads. Entries that cannot be read, change or vanish
-/// while they are read end as [`Notes`](crate::Notes), not as errors. What was written when it fails is
-/// no archive: the caller throws it away. Flushing is done, making it durable is the caller's.
+/// The same tree always gives the same bytes, with any number of threads. Entries that cannot be
+/// read, or that change or vanish while they are read, become [`Notes`](crate::Notes), not errors.
+/// Both writers are flushed; the caller must make the files durable, and delete them after an
+/// error.
 ///
 /// # Errors
 ///
-/// [`Error::SourceMissing`], [`Error::NotADirectory`], [`Error::Cancelled`], [`Error::TooLarge`] (bytes
-/// of the archive), [`Error::Output`] if either writer fails, [`Error::Io`] if the source itself cannot
-/// be read.
+/// [`Error::SourceMissing`], [`Error::NotADirectory`], [`Error::Cancelled`], [`Error::TooLarge`]
+/// (bytes of the archive), [`Error::Output`] if a writer fails, [`Error::Io`] if `source` itself
+/// cannot be read.
+///
+/// # Examples
+///
+/// ```
+/// use holdfast_archive::{Control, CreateOptions, IgnoreRules, create, verify};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let source = folder.path().join("server");
+/// # fs_err::create_dir(&source)?;
+/// # fs_err::write(source.join("world.dat"), "blocks")?;
+/// # fs_err::write(source.join("latest.log"), "lines")?;
+/// # let archive_path = folder.path().join("backup.tar.gz");
+/// let rules = IgnoreRules::new(&["*.log".to_owned()])?;
+/// let archive = fs_err::File::create_new(&archive_path)?;
+/// let index = fs_err::File::create_new(archive_path.with_extension("index"))?;
+/// let control = Control::new();
+/// let summary = create(&source, &rules, &CreateOptions::default(), archive, index, &control)?;
+/// assert_eq!(summary.files, 1);
+/// assert_eq!(summary.notes.count, 0);
+///
+/// let (archive, _) = fs_err::File::open(&archive_path)?.into_parts();
+/// assert_eq!(verify(&archive, None, &control)?.sha256, summary.sha256);
+/// # Ok(())
+/// # }
+/// ```
 pub fn create(
     source: &Path,
     rules: &IgnoreRules,
@@ -47,7 +76,7 @@ pub fn create(
     let (packed, written) = pipeline::run(options, archive, index, |sink| {
         let mut packer = Packer::new(options, control, sink);
         if let Some(reason) = rules.unused_list() {
-            packer.note(b".pteroignore", format!("it was not used: {reason}"));
+            packer.add_note(b".pteroignore", format!("it was not used: {reason}"));
         }
         walk(source, rules, control, &mut packer)?;
         packer.finish()
@@ -62,6 +91,7 @@ pub fn create(
     })
 }
 
+/// A visitor that counts.
 #[derive(Default)]
 struct Counter {
     totals: Totals,
@@ -69,13 +99,13 @@ struct Counter {
 }
 
 impl Visitor for Counter {
-    fn folder(&mut self, _: &[u8], _: Option<BorrowedFd<'_>>, _: &Stat) -> Result<(), Error> {
+    fn visit_folder(&mut self, _: &[u8], _: Option<BorrowedFd<'_>>, _: &Stat) -> Result<(), Error> {
         Ok(())
     }
 
-    fn file(&mut self, place: &Place<'_>) -> Result<(), Error> {
-        let found = rustix::fs::statat(place.folder, place.name, AtFlags::SYMLINK_NOFOLLOW);
-        if let Ok(stat) = found {
+    fn visit_file(&mut self, found: &WalkEntry<'_>) -> Result<(), Error> {
+        let stat = rustix::fs::statat(found.folder, found.name, AtFlags::SYMLINK_NOFOLLOW);
+        if let Ok(stat) = stat {
             self.totals.files += 1;
             if stat.st_nlink <= 1 || self.linked.insert(Identity::from(&stat)) {
                 self.totals.bytes += u64::try_from(stat.st_size).unwrap_or(0);
@@ -84,9 +114,9 @@ impl Visitor for Counter {
         Ok(())
     }
 
-    fn symlink(&mut self, _: &Place<'_>) -> Result<(), Error> {
+    fn visit_symlink(&mut self, _: &WalkEntry<'_>) -> Result<(), Error> {
         Ok(())
     }
 
-    fn note(&mut self, _: &[u8], _: String) {}
+    fn add_note(&mut self, _: &[u8], _: String) {}
 }

@@ -1,7 +1,7 @@
-//! Folders by handle: every step into a tree is one name relative to an open folder.
+//! Folders by handle: each step into a tree is one name relative to an open folder.
 //!
-//! No path with a slash is ever handed to the system and no symlink is ever followed, which is what
-//! `openat2` with its `RESOLVE_BENEATH` and `RESOLVE_NO_SYMLINKS` would promise, on every kernel, at
+//! No path with a slash is passed to the system, and no symlink is followed. This gives the
+//! guarantees of `openat2` with `RESOLVE_BENEATH` and `RESOLVE_NO_SYMLINKS`, on every kernel and at
 //! any depth.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,14 +13,14 @@ use rustix::io::Errno;
 
 use crate::Error;
 
-/// How a folder is opened to read it and to work below it.
+/// The flags to open a folder that is read, or in which entries are opened.
 pub(crate) const FOLDER: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC)
     .union(OFlags::NONBLOCK);
 
-/// Opens the directory that an operator named; only here a symlink as the last part is followed.
+/// Opens the directory that the caller named. Only here a symlink as the last part is followed.
 pub(crate) fn open_source(source: &Path) -> Result<OwnedFd, Error> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::open(source, flags, Mode::empty()).map_err(|error| match error {
@@ -34,7 +34,7 @@ pub(crate) fn open_source(source: &Path) -> Result<OwnedFd, Error> {
     })
 }
 
-/// What tells one folder or file from every other.
+/// Identifies a folder or file on this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Identity {
     pub(crate) device: u64,
@@ -50,16 +50,17 @@ impl From<&Stat> for Identity {
     }
 }
 
-/// The folders from the root to the one being worked on.
+/// The open folders from the root to the current one.
 ///
-/// Only the deepest ones are kept open, so that a tree can be deeper than a process may have files
-/// open; one that was closed is opened again from below, and must still be the same folder.
-pub(crate) struct Folders {
+/// Only the deepest ones stay open, so that a tree can be deeper than the limit of open files. A
+/// closed folder is opened again as the parent of its child, and must have the same identity.
+pub(crate) struct FolderStack {
     stack: Vec<(Identity, Option<Rc<OwnedFd>>)>,
 }
 
-impl Folders {
-    const OPEN: usize = 96;
+impl FolderStack {
+    /// The most folders that are open at once.
+    const MAX_OPEN: usize = 96;
 
     pub(crate) fn new(root: OwnedFd) -> Result<Self, Errno> {
         let identity = Identity::from(&rustix::fs::fstat(&root)?);
@@ -68,22 +69,23 @@ impl Folders {
         })
     }
 
-    /// The folder being worked on.
-    pub(crate) fn top(&self) -> Result<Rc<OwnedFd>, Errno> {
+    /// Returns the current folder.
+    pub(crate) fn current(&self) -> Result<Rc<OwnedFd>, Errno> {
         self.stack
             .last()
             .and_then(|(_, folder)| folder.clone())
             .ok_or(Errno::BADF)
     }
 
+    /// Makes `folder`, a child of the current folder, the current one.
     pub(crate) fn push(&mut self, folder: OwnedFd, identity: Identity) {
         self.stack.push((identity, Some(Rc::new(folder))));
-        if let Some(closing) = self.stack.len().checked_sub(Self::OPEN + 1) {
+        if let Some(closing) = self.stack.len().checked_sub(Self::MAX_OPEN + 1) {
             self.stack[closing].1 = None;
         }
     }
 
-    /// Goes back to the parent folder.
+    /// Makes the parent the current folder.
     pub(crate) fn pop(&mut self) -> Result<(), Errno> {
         let Some((_, child)) = self.stack.pop() else {
             return Err(Errno::BADF);
@@ -103,7 +105,7 @@ impl Folders {
     }
 }
 
-/// Opens the folder `name` inside of `parent`, which must not be a symlink.
+/// Opens the folder `name` in `parent`. Fails if it is a symlink.
 pub(crate) fn open_folder(parent: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno> {
     rustix::fs::openat(parent, name, FOLDER, Mode::empty())
 }

@@ -1,89 +1,89 @@
-//! The one error enum of the crate: what stopped an archive from being made, checked or restored.
+//! The error type of the crate.
 //!
-//! Texts are lowercase, name the thing, and never repeat their source. What only concerns a single
-//! file of a backup is no error but a [`Note`](crate::Note).
+//! Texts are lowercase, name the object, and never repeat their source. A problem with a single
+//! file of a backup is not an error but a [`Note`](crate::Note).
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// What can stop the engine.
+/// The reason why an operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// [`Control::cancel`](crate::Control::cancel) was called.
     #[error("cancelled")]
     Cancelled,
 
-    /// A step on the file system failed.
+    /// A file system operation failed.
     #[error("cannot {action} {}", path.display())]
     Io {
-        /// What was tried, as a verb: `open`, `create`.
+        /// The operation, as a verb: `open`, `create`.
         action: &'static str,
-        /// What it was tried on.
+        /// The path of the operation.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
 
-    /// The writer of the archive or of its index failed.
+    /// The writer of the archive or of the index failed.
     #[error("cannot write the archive")]
     Output(#[source] io::Error),
 
-    /// The directory to archive is not there.
+    /// The directory to archive does not exist.
     #[error("the directory {} does not exist", path.display())]
     SourceMissing {
-        /// The directory that was named.
+        /// The directory.
         path: PathBuf,
     },
 
-    /// The path is something else than a directory.
+    /// The path is not a directory.
     #[error("{} is not a directory", path.display())]
     NotADirectory {
-        /// The path that was named.
+        /// The path.
         path: PathBuf,
     },
 
-    /// The archive grew beyond what is allowed.
+    /// The archive is larger than allowed.
     #[error("the archive is larger than the {limit_bytes} bytes allowed")]
     TooLarge {
         /// The limit, in bytes of the compressed archive.
         limit_bytes: u64,
     },
 
-    /// The archive is not the one that was made.
+    /// The archive does not have its recorded hash.
     #[error("the archive's sha-256 is {found} instead of {expected}")]
     HashMismatch {
-        /// The hash on record, in hexadecimal.
+        /// The recorded hash, in hexadecimal.
         expected: String,
-        /// The hash of what was read, in hexadecimal.
+        /// The hash of the bytes that were read, in hexadecimal.
         found: String,
     },
 
     /// The archive or its index is damaged.
     #[error("the archive is damaged: {reason}")]
     Corrupt {
-        /// What is wrong with it.
+        /// What is damaged.
         reason: String,
     },
 
-    /// An entry that could write outside of the destination, or that no honest archive holds.
+    /// An entry could write outside of the destination, or no honest archive holds such an entry.
     #[error("the archive's entry {entry:?} is refused: {reason}")]
     Hostile {
-        /// The entry's name, lossy.
+        /// The name of the entry, with invalid UTF-8 replaced.
         entry: String,
         /// Why it is refused.
         reason: String,
     },
 
-    /// There is not enough room to unpack beside the destination.
+    /// There is not enough space to unpack the archive.
     #[error("not enough disk space: {needed} bytes are needed and {available} are available")]
     NoSpace {
-        /// Bytes that unpacking takes, as far as it is known.
+        /// Bytes needed, as far as known.
         needed: u64,
-        /// Bytes that are free.
+        /// Free bytes.
         available: u64,
     },
 
-    /// Another process restores this directory.
+    /// Another process is restoring this directory.
     #[error("{} is being restored by another process", path.display())]
     Busy {
         /// The directory.
@@ -98,30 +98,30 @@ pub enum Error {
         Box<dyn std::error::Error + Send + Sync>,
     ),
 
-    /// An ignore pattern breaks a limit.
+    /// An ignore pattern exceeds a limit.
     #[error("the ignore pattern {pattern:?} is refused: {reason}")]
     Pattern {
-        /// The pattern, cut to a readable length.
+        /// The pattern, shortened to a readable length.
         pattern: String,
-        /// Which limit it breaks.
+        /// The limit.
         reason: String,
     },
 
-    /// Another disk is mounted inside of the directory to restore.
+    /// A disk is mounted inside of the directory to restore.
     #[error("a disk is mounted at {}, inside of the directory to restore", path.display())]
     MountedInside {
-        /// Where it is mounted.
+        /// The mount point.
         path: PathBuf,
     },
 
-    /// The staging folder lies on another file system than the directory to restore.
+    /// The staging folder is on another file system than the directory to restore.
     #[error(
         "the staging folder {} is not on the file system of {}",
         staging.display(),
         destination.display()
     )]
     StagingElsewhere {
-        /// The folder that was named for staging.
+        /// The staging folder.
         staging: PathBuf,
         /// The directory to restore.
         destination: PathBuf,
@@ -150,30 +150,30 @@ impl Error {
         }
     }
 
-    /// Says whether a full disk (or quota) is what stopped the work, wherever it was met.
+    /// Returns whether a full disk or an exceeded quota is the reason.
     #[must_use]
     pub fn is_no_space(&self) -> bool {
         match self {
             Self::NoSpace { .. } => true,
-            Self::Io { source, .. } | Self::Output(source) => is_full(source),
+            Self::Io { source, .. } | Self::Output(source) => is_disk_full(source),
             _ => false,
         }
     }
 }
 
-/// Says whether the system refused a write for lack of room.
-pub(crate) fn is_full(error: &io::Error) -> bool {
+/// Returns whether a write failed because the disk is full or the quota is exceeded.
+pub(crate) fn is_disk_full(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
     )
 }
 
-/// A name for people: invalid UTF-8 replaced, very long ones cut.
+/// Returns a name for messages: invalid UTF-8 is replaced, and long names are cut.
 pub(crate) fn lossy(path: &[u8]) -> String {
-    const LONGEST: usize = 1024;
-    if path.len() <= LONGEST {
+    const MAX_SHOWN: usize = 1024;
+    if path.len() <= MAX_SHOWN {
         return String::from_utf8_lossy(path).into_owned();
     }
-    format!("{}…", String::from_utf8_lossy(&path[..LONGEST]))
+    format!("{}…", String::from_utf8_lossy(&path[..MAX_SHOWN]))
 }

@@ -1,4 +1,4 @@
-//! One file out of an archive, with nothing else of it read than the blocks that hold the file.
+//! Extracts one file of an archive. Reads only the blocks that hold the file.
 
 use std::fs::File;
 use std::io::{self, BufRead, Read, Write};
@@ -6,47 +6,47 @@ use std::os::unix::fs::FileExt;
 
 use crate::Error;
 use crate::blocks::Inflater;
-use crate::index::{BlockPlace, IndexReader, Record, Records, StreamFrames};
-use crate::list::{EntryKind, ListedEntry};
-use crate::tar_format::{Kind, Segment, TapeReader, read_error};
+use crate::index::{BlockLocation, IndexReader, Record, RecordReader, StreamFrames};
+use crate::list::ListedEntry;
+use crate::tar_format::{EntryKind, Segment, TarReader, read_error};
 
-/// More than a file's blocks can take beyond what is stored of it: the first and the last one hold others, too.
-const MORE: u64 = 16 << 20;
+/// An upper bound for what the first and the last block of a file hold of other files.
+const RANGE_MARGIN: u64 = 16 << 20;
 
-/// What an index knows of a path.
+/// The result of looking up a path in an index.
 #[derive(Debug)]
 pub enum PathLookup<I> {
     /// There is no such entry.
     Nothing,
-    /// It is something else than a file.
+    /// It is a folder or a symlink.
     NoFile(EntryKind),
-    /// It is a further name of the file that has this path.
+    /// It is a hard link to the file with this path.
     Link(Vec<u8>),
     /// It is a file.
     File(Box<FileLocation<I>>),
 }
 
-/// Where a file lies in its archive.
+/// The location of a file in its archive.
 pub struct FileLocation<I> {
     entry: ListedEntry,
-    block: BlockPlace,
-    /// Where in that block its header starts.
+    block: BlockLocation,
+    /// The offset of its header in that block.
     offset: u64,
-    /// What comes after it, up to which its index was read.
-    records: Records<StreamFrames<I>>,
+    /// The records after it.
+    records: RecordReader<StreamFrames<I>>,
 }
 
-/// Looks for a path, as [`list`](crate::list()) shows it, in an index that comes as a stream.
+/// Looks up a path, as [`list`](crate::list()) returns it, in an index that is read as a stream.
 ///
 /// # Errors
 ///
-/// [`Error::Corrupt`] for what is no index, or not as it was written; [`Error::Io`] if it cannot be read.
+/// [`Error::Corrupt`] if the index is damaged; [`Error::Io`] if it cannot be read.
 pub fn find_file<I: Read>(index: I, path: &[u8]) -> Result<PathLookup<I>, Error> {
-    let mut records = Records::new(StreamFrames::open(index)?);
+    let mut records = RecordReader::new(StreamFrames::open(index)?);
     let mut block = None;
     while let Some(record) = records.next()? {
         match record {
-            Record::Block(place) => block = Some(place),
+            Record::Block(location) => block = Some(location),
             Record::Entry(entry, offset) if entry.path == path => {
                 let block =
                     block.ok_or_else(|| Error::corrupt("its index starts with an entry"))?;
@@ -69,34 +69,37 @@ pub fn find_file<I: Read>(index: I, path: &[u8]) -> Result<PathLookup<I>, Error>
 
 impl<I> std::fmt::Debug for FileLocation<I> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Place")
+        f.debug_struct("FileLocation")
             .field("entry", &self.entry)
             .finish_non_exhaustive()
     }
 }
 
 impl<I: Read> FileLocation<I> {
-    /// What the index says of the file.
+    /// Returns the entry of the file.
     #[must_use]
     pub fn entry(&self) -> &ListedEntry {
         &self.entry
     }
 
-    /// The part of the archive that has to be read: it holds all of the file, and may hold more.
+    /// Returns the range of the archive that holds the file. It may be longer than necessary.
     #[must_use]
     pub fn range(&self) -> std::ops::Range<u64> {
         let stored = self.entry.stored;
-        let most = stored.saturating_add(stored / 64).saturating_add(MORE);
+        let most = stored
+            .saturating_add(stored / 64)
+            .saturating_add(RANGE_MARGIN);
         self.block.offset..self.block.offset.saturating_add(most)
     }
 
-    /// Opens the file, in the archive read from the start of [`FileLocation::range`] on.
+    /// Opens the file. `archive` must start at the start of [`FileLocation::range`].
     ///
     /// # Errors
     ///
-    /// [`Error::Corrupt`] if archive or index is damaged, or they do not belong together; [`Error::Io`].
+    /// [`Error::Corrupt`] if archive or index is damaged or they do not belong together;
+    /// [`Error::Io`].
     pub fn open<A: Read>(self, archive: A) -> Result<SingleFile<I, A>, Error> {
-        let mut stream = Stream {
+        let mut stream = BlockReader {
             archive,
             records: self.records,
             next: Some(self.block),
@@ -109,18 +112,18 @@ impl<I: Read> FileLocation<I> {
             return Err(Error::corrupt("its index points beyond a block"));
         }
         stream.consume(skip);
-        let mut tape = TapeReader::new(stream);
-        let entry = tape
+        let mut tar = TarReader::new(stream);
+        let entry = tar
             .next_entry()?
             .ok_or_else(|| Error::corrupt("its index points to its end"))?;
         if entry.path != self.entry.path
-            || entry.kind != Kind::File
+            || entry.kind != EntryKind::File
             || entry.size != self.entry.size
         {
             return Err(Error::corrupt("its index points to another entry"));
         }
         Ok(SingleFile {
-            tape,
+            tar,
             size: entry.size,
             segments: entry.segments,
             segment: 0,
@@ -129,13 +132,13 @@ impl<I: Read> FileLocation<I> {
     }
 }
 
-/// The bytes of one file, holes as zeros, checked as they are unpacked.
+/// A reader of one file. Holes are read as zeros, and each block is checked.
 pub struct SingleFile<I, A> {
-    tape: TapeReader<Stream<I, A>>,
+    tar: TarReader<BlockReader<I, A>>,
     size: u64,
-    /// Where the data of a sparse file lies.
+    /// The data ranges of a sparse file.
     segments: Option<Vec<Segment>>,
-    /// The first of them that was not read to its end.
+    /// The first range that was not read to its end.
     segment: usize,
     at: u64,
 }
@@ -150,7 +153,7 @@ impl<I, A> std::fmt::Debug for SingleFile<I, A> {
 }
 
 impl<I: Read, A: Read> SingleFile<I, A> {
-    /// Fills the start of `buffer` with the next bytes, and says how many; none at the end.
+    /// Reads the next bytes into `buffer`. Returns how many; 0 at the end.
     ///
     /// # Errors
     ///
@@ -159,10 +162,10 @@ impl<I: Read, A: Read> SingleFile<I, A> {
         if self.at >= self.size || buffer.is_empty() {
             return Ok(0);
         }
-        let (has_data, until) = self.stretch();
+        let (has_data, until) = self.next_range();
         let most = (until.min(self.size) - self.at).min(buffer.len() as u64);
         let length = if has_data {
-            let bytes = self.tape.data_up_to(most)?;
+            let bytes = self.tar.data_up_to(most)?;
             if bytes.is_empty() {
                 return Err(Error::corrupt("it ends too early"));
             }
@@ -177,8 +180,8 @@ impl<I: Read, A: Read> SingleFile<I, A> {
         Ok(length)
     }
 
-    /// Says whether data or a hole comes next, and up to where.
-    fn stretch(&mut self) -> (bool, u64) {
+    /// Returns whether data is next (or a hole), and the offset at which it ends.
+    fn next_range(&mut self) -> (bool, u64) {
         let Some(segments) = &self.segments else {
             return (true, self.size);
         };
@@ -196,37 +199,38 @@ impl<I: Read, A: Read> SingleFile<I, A> {
     }
 }
 
-/// Writes one file of the archive to `output`, reading only the blocks that hold it.
+/// Writes one file of the archive to `output`. Reads only the blocks that hold it.
 ///
-/// `path` is the entry's path as [`list`](crate::list()) shows it. Hard links are followed, symlinks are not. Returns
-/// the entry's size, or none if there is no such path.
+/// `path` is the path of an entry, as [`list`](crate::list()) returns it. Hard links are followed,
+/// symlinks are not. Returns the size of the file in bytes, or `None` if there is no such path.
 ///
 /// # Errors
 ///
-/// [`Error::Corrupt`] for an archive or index that is damaged or do not belong together, [`Error::Hostile`]
-/// if the entry is no file, [`Error::Output`] if `output` fails, [`Error::Io`].
+/// [`Error::Corrupt`] if archive or index is damaged or they do not belong together,
+/// [`Error::Hostile`] if the entry is not a file, [`Error::Output`] if `output` fails,
+/// [`Error::Io`].
 pub fn read_file(
     archive: &File,
     index: &File,
     path: &[u8],
     output: &mut dyn Write,
 ) -> Result<Option<u64>, Error> {
-    // Checked as a whole, since here that costs little.
+    // Checks the whole index before it is used.
     IndexReader::open(index)?;
-    let found = match find_file(Tail::new(index, 0), path)? {
-        PathLookup::Link(first) => find_file(Tail::new(index, 0), &first)?,
+    let found = match find_file(OffsetReader::new(index, 0), path)? {
+        PathLookup::Link(first) => find_file(OffsetReader::new(index, 0), &first)?,
         found => found,
     };
-    let place = match found {
+    let location = match found {
         PathLookup::Nothing => return Ok(None),
         PathLookup::NoFile(_) | PathLookup::Link(_) => {
-            return Err(Error::hostile(path, "it is no file"));
+            return Err(Error::hostile(path, "it is not a file"));
         }
-        PathLookup::File(place) => place,
+        PathLookup::File(location) => location,
     };
-    let size = place.entry.size;
-    let start = place.range().start;
-    let mut file = place.open(Tail::new(archive, start))?;
+    let size = location.entry.size;
+    let start = location.range().start;
+    let mut file = location.open(OffsetReader::new(archive, start))?;
     let mut buffer = vec![0; 256 << 10];
     loop {
         match file.read(&mut buffer)? {
@@ -238,19 +242,19 @@ pub fn read_file(
     Ok(Some(size))
 }
 
-/// A file's bytes from some place on, its cursor left alone.
-struct Tail<'a> {
+/// Reads a file from an offset on, without moving its cursor.
+struct OffsetReader<'a> {
     file: &'a File,
     at: u64,
 }
 
-impl<'a> Tail<'a> {
+impl<'a> OffsetReader<'a> {
     fn new(file: &'a File, at: u64) -> Self {
         Self { file, at }
     }
 }
 
-impl Read for Tail<'_> {
+impl Read for OffsetReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.file.read_at(buffer, self.at)?;
         self.at += read as u64;
@@ -258,33 +262,33 @@ impl Read for Tail<'_> {
     }
 }
 
-/// The tar stream from some block on, unpacked as it is read.
-struct Stream<I, A> {
-    /// From the next block on.
+/// The tar stream from one block on, decompressed while it is read.
+struct BlockReader<I, A> {
+    /// The compressed bytes, from the next block on.
     archive: A,
-    records: Records<StreamFrames<I>>,
-    next: Option<BlockPlace>,
+    records: RecordReader<StreamFrames<I>>,
+    next: Option<BlockLocation>,
     inflater: Inflater,
     current: Vec<u8>,
     used: usize,
 }
 
-impl<I: Read, A: Read> BufRead for Stream<I, A> {
+impl<I: Read, A: Read> BufRead for BlockReader<I, A> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         while self.used == self.current.len() {
             while self.next.is_none() {
                 match self.records.next().map_err(io::Error::other)? {
                     None => return Ok(&[]),
-                    Some(Record::Block(place)) => self.next = Some(place),
+                    Some(Record::Block(location)) => self.next = Some(location),
                     Some(Record::Entry(..)) => {}
                 }
             }
-            let Some(place) = self.next.take() else {
+            let Some(location) = self.next.take() else {
                 return Ok(&[]);
             };
             self.current = self
                 .inflater
-                .next_block(&mut self.archive, &place)
+                .next_block(&mut self.archive, &location)
                 .map_err(io::Error::other)?;
             self.used = 0;
         }
@@ -296,7 +300,7 @@ impl<I: Read, A: Read> BufRead for Stream<I, A> {
     }
 }
 
-impl<I: Read, A: Read> Read for Stream<I, A> {
+impl<I: Read, A: Read> Read for BlockReader<I, A> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let available = self.fill_buf()?;
         let length = available.len().min(buffer.len());

@@ -1,23 +1,39 @@
-//! Reads an archive's file from its front, and unpacks it, checked on the way out.
+//! Reads an archive file from its start, and decompresses or hashes it.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::os::unix::fs::FileExt;
 
 use flate2::bufread::MultiGzDecoder;
+use sha2::{Digest, Sha256};
 
-use crate::digest::Sha256;
-use crate::error::Error;
-use crate::{Control, Expected};
+use crate::tar_format::read_error;
+use crate::{Control, Error, Expected};
 
-/// Reads a file from its front without moving its cursor, which others may share.
-pub(crate) struct Front<'a> {
+/// Bytes of the buffer before decompression.
+const INPUT_BUFFER: usize = 256 << 10;
+/// Bytes of the buffer after decompression.
+const OUTPUT_BUFFER: usize = 128 << 10;
+
+/// The decompressed bytes of an archive.
+pub(crate) type Gunzip<R> = BufReader<MultiGzDecoder<BufReader<R>>>;
+
+/// Decompresses gzip members. CRC and length of each are checked.
+pub(crate) fn gunzip<R: Read>(archive: R) -> Gunzip<R> {
+    let input = BufReader::with_capacity(INPUT_BUFFER, archive);
+    BufReader::with_capacity(OUTPUT_BUFFER, MultiGzDecoder::new(input))
+}
+
+/// Reads a file from its start without moving its cursor, which others may share.
+///
+/// Reading fails with [`Error::Cancelled`] once the control is cancelled.
+pub(crate) struct ArchiveReader<'a> {
     file: &'a File,
     at: u64,
     control: &'a Control,
 }
 
-impl<'a> Front<'a> {
+impl<'a> ArchiveReader<'a> {
     pub(crate) fn new(file: &'a File, control: &'a Control) -> Self {
         Self {
             file,
@@ -25,16 +41,9 @@ impl<'a> Front<'a> {
             control,
         }
     }
-
-    /// Unpacks what is read, every gzip member with its CRC and length checked.
-    pub(crate) fn gunzip(self) -> BufReader<MultiGzDecoder<BufReader<Self>>> {
-        const IN: usize = 256 << 10;
-        const OUT: usize = 128 << 10;
-        BufReader::with_capacity(OUT, MultiGzDecoder::new(BufReader::with_capacity(IN, self)))
-    }
 }
 
-impl Read for Front<'_> {
+impl Read for ArchiveReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.control.is_cancelled() {
             return Err(io::Error::other(Error::Cancelled));
@@ -50,27 +59,23 @@ impl Read for Front<'_> {
     }
 }
 
-/// Hashes a whole file; progress counts its bytes.
+/// Hashes a whole file. Progress counts its bytes.
 pub(crate) fn sha256(file: &File, control: &Control) -> Result<[u8; 32], Error> {
     const CHUNK: usize = 512 << 10;
     let mut hash = Sha256::new();
-    let mut front = Front::new(file, control);
+    let mut reader = ArchiveReader::new(file, control);
     let mut buffer = vec![0; CHUNK];
     loop {
-        match front
-            .read(&mut buffer)
-            .map_err(crate::tar_format::read_error)?
-        {
-            0 => return Ok(hash.finish()),
-            read => {
-                hash.update(&buffer[..read]);
-                control.add_bytes(read as u64);
-            }
+        let read = reader.read(&mut buffer).map_err(read_error)?;
+        if read == 0 {
+            return Ok(hash.finalize().into());
         }
+        hash.update(&buffer[..read]);
+        control.add_bytes(read as u64);
     }
 }
 
-/// Compares the size of the file with the one on record.
+/// Compares the size of an archive with the recorded one.
 pub(crate) fn check_size(found: u64, expected: &Expected) -> Result<(), Error> {
     if found == expected.archive_bytes {
         return Ok(());
@@ -81,7 +86,7 @@ pub(crate) fn check_size(found: u64, expected: &Expected) -> Result<(), Error> {
     )))
 }
 
-/// Compares a hash with the one on record.
+/// Compares the hash of an archive with the recorded one.
 pub(crate) fn check_hash(found: &[u8; 32], expected: &Expected) -> Result<(), Error> {
     if *found == expected.sha256 {
         return Ok(());

@@ -1,9 +1,9 @@
-//! Which entries are left out: gitignore semantics, with re-inclusion that works.
+//! Decides which entries are excluded, with the rules of gitignore and one extension.
 //!
-//! The last pattern that matches an entry decides; below a folder that is left out nothing is looked
-//! at. One thing is kinder than git: where a folder was only swept out by a pattern that ends in `*`
-//! (as in `*` followed by `!keep/sub`), a later negation with a slash still reaches what lies below it,
-//! and the folders on the way to it are kept. A folder that a pattern names is left out whole.
+//! The last pattern that matches an entry decides. Nothing below an excluded folder is read. The
+//! extension: if a folder was excluded by a pattern that ends in `*`, a later negation with a slash
+//! can include entries below it again, together with the folders above them. So `*` followed by
+//! `!keep/sub` keeps `keep/sub`. A folder that is excluded by its name stays excluded completely.
 
 mod glob;
 mod pattern;
@@ -16,8 +16,8 @@ use pattern::Pattern;
 use crate::Error;
 use crate::error::lossy;
 
-/// The most patterns in one list, comments not counted.
-const MOST_PATTERNS: usize = 256;
+/// The most patterns in a list, without comments.
+const MAX_PATTERNS: usize = 256;
 
 /// A compiled ignore list.
 #[derive(Debug, Default)]
@@ -26,37 +26,57 @@ pub struct IgnoreRules {
     unused_list: Option<String>,
 }
 
-/// What the rules say of one entry, and what its children have to know.
+/// The decision about an entry, and what is needed to decide about its children.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Verdict {
-    /// The entry is left out itself.
-    pub(crate) left_out: bool,
-    swept: Option<Swept>,
+pub(crate) struct Decision {
+    /// Whether the entry itself is excluded.
+    pub(crate) excluded: bool,
+    reincludable: Option<Reincludable>,
 }
 
-/// The entry lies in (or is) a folder that a `*` swept out, and a later negation may still reach it.
+/// State of an entry at or below a folder that was excluded by a pattern ending in `*`. A later
+/// negation can include it again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Swept {
-    /// The pattern that swept the folder out; only later ones can take it back.
-    since: usize,
-    /// The last pattern that matched the entry or a folder above it.
-    last: usize,
+struct Reincludable {
+    /// Index of the pattern that excluded the folder. Only later negations count.
+    excluded_by: usize,
+    /// Index of the last pattern that matched the entry or a folder above it.
+    last_match: usize,
 }
 
-impl Verdict {
-    /// Says whether a folder has to be read although it may be left out itself.
-    pub(crate) fn looks_inside(self) -> bool {
-        !self.left_out || self.swept.is_some()
+impl Decision {
+    /// Returns whether a folder must be read, even if it is excluded itself.
+    pub(crate) fn must_descend(self) -> bool {
+        !self.excluded || self.reincludable.is_some()
     }
 }
 
 impl IgnoreRules {
-    /// Compiles patterns, one a line, in the order of their precedence (the last one wins).
+    /// Compiles patterns, one per line. The last pattern that matches decides.
     ///
     /// # Errors
     ///
-    /// [`Error::Pattern`] with more than 256 patterns, one longer than 1024 bytes, with more than 64
-    /// wildcards or with a NUL byte.
+    /// [`Error::Pattern`] if there are more than 256 patterns, or if one is longer than 1024 bytes,
+    /// has more than 64 wildcards or holds a NUL byte.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use holdfast_archive::{Control, IgnoreRules, scan};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let server = tempfile::tempdir()?;
+    /// # fs_err::create_dir_all(server.path().join("cache"))?;
+    /// # fs_err::write(server.path().join("cache/chunk"), "temporary")?;
+    /// # fs_err::write(server.path().join("debug.log"), "lines")?;
+    /// # fs_err::write(server.path().join("latest.log"), "lines")?;
+    /// // Keeps one log file.
+    /// let rules = IgnoreRules::new(&["cache/\n*.log\n!latest.log".to_owned()])?;
+    /// let totals = scan(server.path(), &rules, &Control::new())?;
+    /// assert_eq!(totals.files, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn new(patterns: &[String]) -> Result<Self, Error> {
         let mut compiled = Vec::new();
         let lines = patterns.iter().flat_map(|line| line.split('\n'));
@@ -69,8 +89,8 @@ impl IgnoreRules {
             let Some(pattern) = Pattern::parse(line.as_bytes())? else {
                 continue;
             };
-            if compiled.len() == MOST_PATTERNS {
-                let reason = format!("there are more than {MOST_PATTERNS} patterns");
+            if compiled.len() == MAX_PATTERNS {
+                let reason = format!("there are more than {MAX_PATTERNS} patterns");
                 return Err(refuse(line.as_bytes(), reason));
             }
             compiled.push(pattern);
@@ -81,80 +101,84 @@ impl IgnoreRules {
         })
     }
 
-    /// Makes rules that leave nothing out.
+    /// Returns rules that exclude nothing.
     #[must_use]
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// Lets the notes of an archive tell why the `.pteroignore` of its source was not used, if so.
+    /// Sets why the `.pteroignore` of the source is not used. The archive gets a note with this
+    /// reason.
     #[must_use]
-    pub fn noting(mut self, unused: Option<String>) -> Self {
+    pub fn with_unused_list(mut self, unused: Option<String>) -> Self {
         self.unused_list = unused;
         self
     }
 
-    /// Why the source's own list was not used.
+    /// Returns why the list of the source is not used.
     pub(crate) fn unused_list(&self) -> Option<&str> {
         self.unused_list.as_deref()
     }
 
-    /// Decides about an entry below a folder with the verdict `parent`.
-    pub(crate) fn decide(&self, path: &[u8], is_directory: bool, parent: Verdict) -> Verdict {
+    /// Decides about an entry. `parent` is the decision about its folder.
+    pub(crate) fn decide(&self, path: &[u8], is_directory: bool, parent: Decision) -> Decision {
         if self.patterns.is_empty() {
-            return Verdict::default();
+            return Decision::default();
         }
         let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or(path);
         let own = self
             .patterns
             .iter()
             .rposition(|pattern| pattern.matches(path, name, is_directory));
-        let Some(swept) = parent.swept else {
+        let Some(state) = parent.reincludable else {
             return match own {
                 Some(index) if !self.patterns[index].negated => {
-                    self.left_out(path, is_directory, index)
+                    self.exclude(path, is_directory, index)
                 }
-                _ => Verdict::default(),
+                _ => Decision::default(),
             };
         };
-        // Below a swept folder: a negation counts if it is later than the sweep and has a slash.
-        let reaches = |index: usize| {
+        // A negation counts if it has a slash and is later than the pattern that excluded the
+        // folder.
+        let counts = |index: usize| {
             let pattern = &self.patterns[index];
-            !pattern.negated || (pattern.anchored && index > swept.since)
+            !pattern.negated || (pattern.anchored && index > state.excluded_by)
         };
-        let own = (0..self.patterns.len()).rev().find(|&index| {
-            reaches(index) && self.patterns[index].matches(path, name, is_directory)
-        });
-        let last = own.map_or(swept.last, |index| index.max(swept.last));
+        let own = (0..self.patterns.len())
+            .rev()
+            .find(|&index| counts(index) && self.patterns[index].matches(path, name, is_directory));
+        let last = own.map_or(state.last_match, |index| index.max(state.last_match));
         if self.patterns[last].negated {
-            return Verdict {
-                left_out: false,
-                swept: Some(Swept {
-                    since: swept.since,
-                    last,
+            return Decision {
+                excluded: false,
+                reincludable: Some(Reincludable {
+                    excluded_by: state.excluded_by,
+                    last_match: last,
                 }),
             };
         }
-        self.left_out(path, is_directory, last)
+        self.exclude(path, is_directory, last)
     }
 
-    fn left_out(&self, path: &[u8], is_directory: bool, index: usize) -> Verdict {
+    /// Returns the decision about an entry that the pattern at `index` excludes.
+    fn exclude(&self, path: &[u8], is_directory: bool, index: usize) -> Decision {
         let reachable = is_directory
-            && self.patterns[index].sweeps
+            && self.patterns[index].ends_in_star
             && self.patterns[index + 1..]
                 .iter()
                 .any(|later| later.negated && later.anchored && later.may_match_below(path));
-        let swept = reachable.then_some(Swept {
-            since: index,
-            last: index,
+        let reincludable = reachable.then_some(Reincludable {
+            excluded_by: index,
+            last_match: index,
         });
-        Verdict {
-            left_out: true,
-            swept,
+        Decision {
+            excluded: true,
+            reincludable,
         }
     }
 }
 
+/// Returns the error for a pattern that exceeds a limit.
 fn refuse(pattern: &[u8], reason: String) -> Error {
     const SHOWN: usize = 80;
     let shown = &pattern[..pattern.len().min(SHOWN)];

@@ -1,11 +1,12 @@
-//! The index beside an archive: where its blocks lie and which entry starts where.
+//! The index beside an archive: where its blocks are, and which entry starts where.
 //!
-//! Shape (version 1): a magic line; frames of deflated records, each with its lengths and a CRC-32; an
-//! empty frame; a trailer of fixed size with the totals, the archive's SHA-256 and the SHA-256 of all
-//! index bytes before it. Records come in the order of the archive: a block, then the entries that
-//! start in it. Numbers are LEB128; a path says how much it shares with the one before.
-//! An index is only ever a shortcut: an archive is whole without it, and one that fails its checks is
-//! not used.
+//! Format, version 1: a magic line; frames of deflated records, each with its lengths and a CRC-32;
+//! an empty frame; a trailer of fixed size with the totals, the SHA-256 of the archive and the
+//! SHA-256 of all index bytes before it. Records are in the order of the archive: a block, then the
+//! entries that start in it. Numbers are LEB128. A path states how many bytes it shares with the
+//! path before it.
+//!
+//! The index only saves time. An archive is complete without it, and a damaged index is not used.
 
 mod check;
 mod frames;
@@ -13,22 +14,24 @@ mod read;
 mod write;
 
 pub use check::{CheckedIndex, check_index};
-pub(crate) use frames::{Frames, StreamFrames};
-pub(crate) use read::{BlockPlace, IndexReader, Record, Records};
-pub(crate) use write::{EntryRecords, IndexWriter, Origin};
+pub(crate) use frames::StreamFrames;
+pub(crate) use read::{BlockLocation, IndexReader, Record, RecordReader};
+pub(crate) use write::{EntryRecords, IndexWriter, SourceFile};
 
-/// First bytes of an index; the last one is the version.
+/// The first bytes of an index; the last one is the version.
 pub(crate) const MAGIC: &[u8; 16] = b"holdfast-index\n\x01";
-/// Record of a block.
+/// The type byte of a block record.
 pub(crate) const BLOCK_RECORD: u8 = 1;
-/// Record of an entry.
+/// The type byte of an entry record.
 pub(crate) const ENTRY_RECORD: u8 = 2;
+/// Bytes of a SHA-256.
+pub(crate) const HASH: usize = 32;
 /// Bytes of the trailer: six totals and two hashes.
-pub(crate) const TRAILER: usize = 6 * 8 + 2 * 32;
+pub(crate) const TRAILER: usize = 6 * 8 + 2 * HASH;
 /// The most bytes of records in a frame before compression.
-pub(crate) const LARGEST_FRAME: usize = 16 << 20;
+pub(crate) const MAX_FRAME: usize = 16 << 20;
 
-/// What an index says of the whole archive.
+/// The totals of an archive.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct IndexTotals {
     pub(crate) entries: u64,
@@ -43,6 +46,7 @@ pub(crate) struct IndexTotals {
 }
 
 impl IndexTotals {
+    /// Returns the totals in the order of the trailer.
     pub(crate) fn fields(&self) -> [u64; 6] {
         [
             self.entries,
@@ -52,5 +56,22 @@ impl IndexTotals {
             self.tar_bytes,
             self.archive_bytes,
         ]
+    }
+
+    /// Parses the totals of a trailer.
+    pub(crate) fn parse(trailer: &[u8]) -> Self {
+        let mut fields = trailer.chunks_exact(8).map(|field| {
+            let bytes = field.iter().rev();
+            bytes.fold(0, |number, &byte| number << 8 | u64::from(byte))
+        });
+        let mut next = || fields.next().unwrap_or(0);
+        Self {
+            entries: next(),
+            files: next(),
+            source_bytes: next(),
+            disk_bytes: next(),
+            tar_bytes: next(),
+            archive_bytes: next(),
+        }
     }
 }

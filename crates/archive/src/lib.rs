@@ -1,14 +1,16 @@
-//! Directory to `.tar.gz` and back: bytes in, bytes out, synchronous.
+//! Archives a directory as `.tar.gz`, and restores it. Synchronous, without database or network.
 //!
-//! [`create`] turns a directory into one ordinary gzip member of a POSIX tar, [`restore`] turns it back
-//! so that a server is never lost half-way, [`verify`] proves an archive whole. Nothing here knows a
-//! database, a network or a clock that would show in the output: same tree, same bytes.
+//! - [`create()`] writes a directory as a POSIX tar in one gzip member, and an index beside it. The
+//!   same tree always gives the same bytes.
+//! - [`restore()`] replaces a directory with the contents of an archive. If it fails, the directory
+//!   stays as it was.
+//! - [`verify()`] reads an archive completely and checks it.
+//! - [`list()`] and [`read_file`] use the index to read only a part of an archive.
 
 mod blocks;
 mod compress;
 mod control;
 mod create;
-mod digest;
 mod directory;
 mod error;
 mod extract_file;
@@ -33,8 +35,9 @@ pub use error::Error;
 pub use extract_file::{FileLocation, PathLookup, SingleFile, find_file, read_file};
 pub use ignore::{IgnoreRules, Pteroignore, read_pteroignore};
 pub use index::{CheckedIndex, check_index};
-pub use list::{EntryKind, ListedEntry, list, list_index};
+pub use list::{ListedEntry, list, list_index};
 pub use options::{BeforeSwap, CreateOptions, Expected, RestoreOptions};
 pub use restore::{is_staging_name, recover, remove_abandoned_staging, restore, staging_path};
 pub use summary::{Note, Notes, Recovered, RestoreSummary, Summary, Totals, VerifySummary};
+pub use tar_format::EntryKind;
 pub use verify::{verify, verify_stream};

@@ -1,65 +1,52 @@
-//! What is in an archive.
+//! Lists the entries of an archive.
 
 use std::fs::File;
 use std::io::Read;
 
-use crate::gunzip::Front;
-use crate::index::{IndexReader, Record, Records, StreamFrames};
-use crate::tar_format::{Entry, Kind, TapeReader};
+use crate::gunzip::{ArchiveReader, gunzip};
+use crate::index::{IndexReader, Record, RecordReader, StreamFrames};
+use crate::tar_format::{EntryKind, TarEntry, TarReader};
 use crate::{Control, Error};
 
-/// What kind of thing an entry is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EntryKind {
-    /// A regular file.
-    File,
-    /// A folder.
-    Directory,
-    /// A symlink.
-    Symlink,
-    /// A further name of a file that stands earlier in the archive.
-    HardLink,
-}
-
-/// One entry of an archive, as [`list`] shows it.
+/// One entry of an archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedEntry {
     /// Its path below the root, raw bytes without a trailing slash.
     pub path: Vec<u8>,
-    /// What it is.
+    /// File, folder or link.
     pub kind: EntryKind,
-    /// Target of a symlink, or the path that a hard link names.
+    /// The target of a symlink, or the path that a hard link names.
     pub link: Vec<u8>,
     /// Bytes of the file, holes included.
     pub size: u64,
     /// Bytes that the archive stores for it, before compression.
     pub stored: u64,
-    /// Whether it is stored with holes.
+    /// Whether it is stored as a sparse file.
     pub sparse: bool,
     /// Permission bits, the special ones included.
     pub mode: u32,
-    /// Number of the owner.
+    /// User ID of the owner.
     pub uid: u64,
-    /// Number of the group.
+    /// Group ID.
     pub gid: u64,
     /// Modification time: seconds since 1970 and nanoseconds.
     pub mtime: (i64, u32),
-    /// Device it lay on; 0 without an index.
+    /// The device that it was read from; 0 without an index.
     pub device: u64,
-    /// Inode it had; 0 without an index.
+    /// Its inode there; 0 without an index.
     pub inode: u64,
-    /// Time of its last change: seconds since 1970 and nanoseconds; 0 without an index.
+    /// Status change time: seconds since 1970 and nanoseconds; 0 without an index.
     pub ctime: (i64, u32),
 }
 
-/// Hands every entry to `each`, in the order of the archive.
+/// Calls `each` for every entry, in the order of the archive.
 ///
-/// With the index it takes milliseconds; without, the whole archive is read.
+/// With the index, this takes milliseconds. Without it, the whole archive is read.
 ///
 /// # Errors
 ///
-/// [`Error::Corrupt`] for an archive or index that is damaged, [`Error::Io`], [`Error::Cancelled`], or
-/// what `each` returns.
+/// [`Error::Corrupt`] if the archive or the index is damaged, [`Error::Io`], [`Error::Cancelled`],
+/// or the error of `each`.
 pub fn list(
     archive: &File,
     index: Option<&File>,
@@ -76,25 +63,25 @@ pub fn list(
         }
         return Ok(());
     }
-    let mut tape = TapeReader::new(Front::new(archive, control).gunzip());
-    while let Some(entry) = tape.next_entry()? {
+    let mut tar = TarReader::new(gunzip(ArchiveReader::new(archive, control)));
+    while let Some(entry) = tar.next_entry()? {
         control.check()?;
         each(&ListedEntry::from(entry))?;
     }
     Ok(())
 }
 
-/// Hands every entry of an index that comes as a stream to `each`, in the order of the archive, until that says no.
+/// Reads an index as a stream, and calls `each` for every entry until it returns false.
 ///
 /// # Errors
 ///
-/// [`Error::Corrupt`] for what is no index, or not as it was written; [`Error::Io`] if it cannot be read; or what
-/// `each` returns.
+/// [`Error::Corrupt`] if the index is damaged; [`Error::Io`] if it cannot be read; or the error of
+/// `each`.
 pub fn list_index(
     index: impl Read,
     each: &mut dyn FnMut(&ListedEntry) -> Result<bool, Error>,
 ) -> Result<(), Error> {
-    let mut records = Records::new(StreamFrames::open(index)?);
+    let mut records = RecordReader::new(StreamFrames::open(index)?);
     while let Some(record) = records.next()? {
         if let Record::Entry(listed, _) = record
             && !each(&listed)?
@@ -105,18 +92,13 @@ pub fn list_index(
     Ok(())
 }
 
-impl From<Entry> for ListedEntry {
-    fn from(mut entry: Entry) -> Self {
+impl From<TarEntry> for ListedEntry {
+    fn from(mut entry: TarEntry) -> Self {
         while entry.path.len() > 1 && entry.path.ends_with(b"/") {
             entry.path.pop();
         }
         Self {
-            kind: match entry.kind {
-                Kind::File => EntryKind::File,
-                Kind::Directory => EntryKind::Directory,
-                Kind::Symlink => EntryKind::Symlink,
-                Kind::HardLink => EntryKind::HardLink,
-            },
+            kind: entry.kind,
             sparse: entry.segments.is_some(),
             path: entry.path,
             link: entry.link,

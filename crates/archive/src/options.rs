@@ -1,17 +1,18 @@
-//! What a caller may choose when an archive is made or restored.
+//! Options for creating and restoring archives.
 
 use std::path::PathBuf;
 
-/// How an archive is made.
+/// Options for [`create`](crate::create()).
 #[derive(Debug, Clone)]
 pub struct CreateOptions {
-    /// Compression level: 0 (only stored), 1 (fastest) to 9 (smallest); what is above is taken for 9.
+    /// Compression level: 0 (stored), 1 (fastest) to 9 (smallest). A higher value means 9.
     pub level: u32,
-    /// Threads that compress; 0 means one for each core.
+    /// Compression threads; 0 means one per core.
     pub threads: usize,
-    /// Bytes of the source read in a second at the most; none: as fast as the disk.
+    /// The most bytes of the source read per second; `None` means no limit.
     pub read_limit_bytes_per_second: Option<u64>,
-    /// Bytes that the archive may have; beyond them it fails with [`Error::TooLarge`](crate::Error::TooLarge).
+    /// The largest archive in bytes. A larger one fails with
+    /// [`Error::TooLarge`](crate::Error::TooLarge).
     pub max_archive_bytes: Option<u64>,
     /// Whether extended attributes are stored.
     pub xattrs: bool,
@@ -29,7 +30,7 @@ impl Default for CreateOptions {
     }
 }
 
-/// What is on record about an archive.
+/// The recorded hash and size of an archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expected {
     /// SHA-256 of the whole archive.
@@ -38,38 +39,38 @@ pub struct Expected {
     pub archive_bytes: u64,
 }
 
-/// How an archive is restored.
+/// Options for [`restore`](crate::restore()).
 #[derive(Debug, Clone, Default)]
 pub struct RestoreOptions {
-    /// Whether what is not in the archive is removed; otherwise it stays beside what is restored.
+    /// Whether files that are not in the archive are removed.
     pub truncate: bool,
-    /// What the archive must be; checked before the first byte is unpacked.
+    /// The recorded hash and size, checked before anything is unpacked.
     pub expected: Option<Expected>,
-    /// Where to unpack before the trees change places; none: beside the destination.
+    /// Where to unpack before the swap; `None` means beside the destination.
     pub staging_dir: Option<PathBuf>,
-    /// Whether files get the owner numbers of the archive; otherwise, when the process
-    /// is root, they belong to whom the destination belongs to, and else to the process.
+    /// Whether files get the owner numbers of the archive. Otherwise they get the owner of the
+    /// destination if the process is root, or the owner of the process.
     pub apply_owner: bool,
     /// Whether setuid, setgid and sticky bits are restored.
     pub special_modes: bool,
-    /// Threads that unpack; 0 means one for each core.
+    /// Threads for unpacking; 0 means one per core.
     pub threads: usize,
 }
 
 /// A check right before the restored files replace the old ones.
 ///
-/// An error stops the restore. It comes back in [`Error::Refused`](crate::Error::Refused), where the
-/// caller can downcast it.
+/// An error stops the restore. It comes back in [`Error::Refused`](crate::Error::Refused), where
+/// the caller can downcast it.
 pub type BeforeSwap<'a> =
     &'a mut dyn FnMut() -> Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
-/// The number of worker threads for a setting: never none, never so many that memory is not bounded.
+/// Returns the number of threads for a setting: at least one, and few enough to bound the memory.
 pub(crate) fn thread_count(setting: usize) -> usize {
-    const MOST: usize = 12;
+    const MAX_THREADS: usize = 12;
     let wanted = if setting == 0 {
         std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
     } else {
         setting
     };
-    wanted.clamp(1, MOST)
+    wanted.clamp(1, MAX_THREADS)
 }

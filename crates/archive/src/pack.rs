@@ -1,8 +1,8 @@
-//! Turns what a walk finds into the blocks of a tar stream.
+//! Packs the entries of a walk into the blocks of a tar stream.
 //!
-//! What a file's header says is what follows it, byte for byte, whatever happens to the file meanwhile:
-//! one that shrinks is filled up, one that grows is cut, and both are noted. Where a block ends depends
-//! only on what stands before.
+//! A file always takes exactly the bytes that its header states, even if it changes while it is
+//! read: a file that shrinks is filled with zeros, a file that grows is cut, and both are noted.
+//! The end of a block depends only on the bytes before it, so the same tree gives the same bytes.
 
 mod contents;
 
@@ -14,42 +14,51 @@ use rustix::io::Errno;
 
 use crate::compress::BLOCK;
 use crate::directory::Identity;
-use crate::index::{EntryRecords, IndexTotals, Origin};
-use crate::pipeline::{Block, Sink};
+use crate::index::{EntryRecords, IndexTotals, SourceFile};
+use crate::pipeline::{Block, BlockSink};
 use crate::summary::Notes;
-use crate::tar_format::{Entry, Kind, RECORD, Time, encode, map_text, padding};
+use crate::tar_format::{
+    EntryKind, TAR_BLOCK, TarEntry, Time, encode_header, encode_sparse_map, padding,
+};
 use crate::throttle::Throttle;
-use crate::walk::{Place, Visitor, cannot};
+use crate::walk::{Visitor, WalkEntry, cannot};
 use crate::{Control, CreateOptions, Error};
 
-/// A block this full is closed rather than letting the next entry reach over its end.
-const FULL_ENOUGH: usize = BLOCK / 8;
+/// A block with this many bytes is ended early if the next entry does not fit into it.
+const EARLY_END: usize = BLOCK / 8;
 
-/// What was packed.
-pub(crate) struct Packed {
+/// Totals and notes of the packed entries.
+#[derive(Default)]
+pub(crate) struct PackedTotals {
     pub(crate) source_bytes: u64,
     pub(crate) files: u64,
     pub(crate) entries: u64,
     pub(crate) notes: Notes,
 }
 
-/// A visitor that packs.
+/// The visitor that packs entries.
 pub(crate) struct Packer<'a> {
     control: &'a Control,
-    sink: &'a mut Sink,
+    sink: &'a mut BlockSink,
     xattrs: bool,
     throttle: Throttle,
     block: Block,
     records: EntryRecords,
-    /// Files with more than one name, by identity: their first path and the names yet to come.
+    /// Files with several names, by identity: their first path, and how many names are still to
+    /// come.
     linked: HashMap<Identity, (Vec<u8>, u64)>,
     header: Vec<u8>,
-    packed: Packed,
+    totals: PackedTotals,
+    /// Bytes that the entries take on a disk, in whole pages.
     disk_bytes: u64,
 }
 
 impl<'a> Packer<'a> {
-    pub(crate) fn new(options: &CreateOptions, control: &'a Control, sink: &'a mut Sink) -> Self {
+    pub(crate) fn new(
+        options: &CreateOptions,
+        control: &'a Control,
+        sink: &'a mut BlockSink,
+    ) -> Self {
         Self {
             control,
             sink,
@@ -59,59 +68,53 @@ impl<'a> Packer<'a> {
             records: EntryRecords::default(),
             linked: HashMap::new(),
             header: Vec::new(),
-            packed: Packed {
-                source_bytes: 0,
-                files: 0,
-                entries: 0,
-                notes: Notes::default(),
-            },
+            totals: PackedTotals::default(),
             disk_bytes: 0,
         }
     }
 
     /// Ends the tar stream.
-    pub(crate) fn finish(mut self) -> Result<(Packed, IndexTotals), Error> {
-        self.put(&[0; 2 * RECORD])?;
-        self.cut()?;
+    pub(crate) fn finish(mut self) -> Result<(PackedTotals, IndexTotals), Error> {
+        self.put(&[0; 2 * TAR_BLOCK])?;
+        self.end_block()?;
         let totals = IndexTotals {
-            entries: self.packed.entries,
-            files: self.packed.files,
-            source_bytes: self.packed.source_bytes,
+            entries: self.totals.entries,
+            files: self.totals.files,
+            source_bytes: self.totals.source_bytes,
             disk_bytes: self.disk_bytes,
             ..IndexTotals::default()
         };
-        Ok((self.packed, totals))
+        Ok((self.totals, totals))
     }
 
-    /// Writes the header of an entry; its `stored` bytes must follow.
-    fn entry(&mut self, entry: &Entry, stat: &Stat) -> Result<(), Error> {
+    /// Writes the header of an entry. The caller must write its `stored` bytes next.
+    fn put_entry(&mut self, entry: &TarEntry, stat: &Stat) -> Result<(), Error> {
         const PAGE: u64 = 4096;
         self.header.clear();
-        encode(entry, &mut self.header);
+        encode_header(entry, &mut self.header);
         let whole = self.header.len() as u64 + entry.stored;
-        if self.block.raw.len() >= FULL_ENOUGH && self.block.raw.len() as u64 + whole > BLOCK as u64
-        {
-            self.cut()?;
+        if self.block.raw.len() >= EARLY_END && self.block.raw.len() as u64 + whole > BLOCK as u64 {
+            self.end_block()?;
         }
         if self.block.raw.len() == BLOCK {
-            self.cut()?;
+            self.end_block()?;
         }
-        let origin = Origin {
+        let source = SourceFile {
             device: stat.st_dev,
             inode: stat.st_ino,
             ctime: time(stat.st_ctime, stat.st_ctime_nsec),
         };
         let offset = self.block.raw.len();
         self.records
-            .add(entry, offset, &origin, &mut self.block.records);
+            .add(entry, offset, &source, &mut self.block.records);
         let header = std::mem::take(&mut self.header);
         self.put(&header)?;
         self.header = header;
-        self.packed.entries += 1;
+        self.totals.entries += 1;
         self.disk_bytes += match entry.kind {
-            Kind::File => entry.stored.next_multiple_of(PAGE),
-            Kind::Directory => PAGE,
-            Kind::Symlink | Kind::HardLink => 0,
+            EntryKind::File => entry.stored.next_multiple_of(PAGE),
+            EntryKind::Directory => PAGE,
+            EntryKind::Symlink | EntryKind::HardLink => 0,
         };
         Ok(())
     }
@@ -120,7 +123,7 @@ impl<'a> Packer<'a> {
     fn put(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
         while !bytes.is_empty() {
             if self.block.raw.len() == BLOCK {
-                self.cut()?;
+                self.end_block()?;
             }
             let (now, later) = bytes.split_at(bytes.len().min(BLOCK - self.block.raw.len()));
             if self.block.raw.capacity() == 0 {
@@ -132,7 +135,7 @@ impl<'a> Packer<'a> {
         Ok(())
     }
 
-    /// Appends zeros: the filling of a file that has shrunk, or of its last record.
+    /// Appends zeros: the rest of a file that has shrunk, or padding.
     fn put_zeros(&mut self, mut count: u64) -> Result<(), Error> {
         const ZEROS: [u8; 16 << 10] = [0; 16 << 10];
         while count > 0 {
@@ -145,8 +148,8 @@ impl<'a> Packer<'a> {
         Ok(())
     }
 
-    /// Ends the block.
-    fn cut(&mut self) -> Result<(), Error> {
+    /// Ends the current block and sends it.
+    fn end_block(&mut self) -> Result<(), Error> {
         if self.block.raw.is_empty() {
             return Ok(());
         }
@@ -154,8 +157,9 @@ impl<'a> Packer<'a> {
         Ok(())
     }
 
-    fn describe(path: &[u8], kind: Kind, stat: &Stat) -> Entry {
-        Entry {
+    /// Returns an entry with the attributes of `stat`, without contents.
+    fn new_entry(path: &[u8], kind: EntryKind, stat: &Stat) -> TarEntry {
+        TarEntry {
             path: path.to_vec(),
             kind,
             link: Vec::new(),
@@ -172,121 +176,122 @@ impl<'a> Packer<'a> {
 }
 
 impl Visitor for Packer<'_> {
-    fn folder(
+    fn visit_folder(
         &mut self,
         path: &[u8],
         folder: Option<BorrowedFd<'_>>,
         stat: &Stat,
     ) -> Result<(), Error> {
-        let mut entry = Self::describe(path, Kind::Directory, stat);
+        let mut entry = Self::new_entry(path, EntryKind::Directory, stat);
         if let Some(folder) = folder {
             entry.xattrs = self.read_xattrs(folder, path);
         }
-        self.entry(&entry, stat)
+        self.put_entry(&entry, stat)
     }
 
-    fn symlink(&mut self, place: &Place<'_>) -> Result<(), Error> {
-        let stat = rustix::fs::statat(place.folder, place.name, AtFlags::SYMLINK_NOFOLLOW);
-        let target = rustix::fs::readlinkat(place.folder, place.name, Vec::new());
+    fn visit_symlink(&mut self, found: &WalkEntry<'_>) -> Result<(), Error> {
+        let stat = rustix::fs::statat(found.folder, found.name, AtFlags::SYMLINK_NOFOLLOW);
+        let target = rustix::fs::readlinkat(found.folder, found.name, Vec::new());
         let (stat, target) = match (stat, target) {
             (Ok(stat), Ok(target)) => (stat, target),
             (_, Err(Errno::INVAL)) => {
-                self.note(
-                    place.path,
+                self.add_note(
+                    found.path,
                     "left out: it was replaced while the backup ran".into(),
                 );
                 return Ok(());
             }
             (Err(error), _) | (_, Err(error)) => {
-                self.note(place.path, open_failed(error));
+                self.add_note(found.path, open_failed(error));
                 return Ok(());
             }
         };
-        let mut entry = Self::describe(place.path, Kind::Symlink, &stat);
+        let mut entry = Self::new_entry(found.path, EntryKind::Symlink, &stat);
         entry.mode = 0o777;
         entry.link = target.into_bytes();
-        self.entry(&entry, &stat)
+        self.put_entry(&entry, &stat)
     }
 
-    fn file(&mut self, place: &Place<'_>) -> Result<(), Error> {
+    fn visit_file(&mut self, found: &WalkEntry<'_>) -> Result<(), Error> {
         let flags =
             OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
-        let opened = rustix::fs::openat(place.folder, place.name, flags, Mode::empty())
+        let opened = rustix::fs::openat(found.folder, found.name, flags, Mode::empty())
             .and_then(|file| rustix::fs::fstat(&file).map(|stat| (file, stat)));
         let (file, stat) = match opened {
             Ok(opened) => opened,
             Err(error) => {
-                self.note(place.path, open_failed(error));
+                self.add_note(found.path, open_failed(error));
                 return Ok(());
             }
         };
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            self.note(
-                place.path,
+            self.add_note(
+                found.path,
                 "left out: it was replaced while the backup ran".into(),
             );
             return Ok(());
         }
-        if stat.st_nlink > 1 && self.hard_link(place, &stat)? {
+        if stat.st_nlink > 1 && self.put_hard_link(found, &stat)? {
             return Ok(());
         }
         let size = u64::try_from(stat.st_size).unwrap_or(0);
-        let mut entry = Self::describe(place.path, Kind::File, &stat);
-        entry.xattrs = self.read_xattrs(file.as_fd(), place.path);
+        let mut entry = Self::new_entry(found.path, EntryKind::File, &stat);
+        entry.xattrs = self.read_xattrs(file.as_fd(), found.path);
         entry.size = size;
-        entry.segments = contents::segments(file.as_fd(), &stat);
-        let map = entry.segments.as_deref().map(map_text);
+        entry.segments = contents::find_segments(file.as_fd(), &stat);
+        let map = entry.segments.as_deref().map(encode_sparse_map);
         let data: u64 = entry.segments.as_ref().map_or(size, |segments| {
             segments.iter().map(|segment| segment.length).sum()
         });
         entry.stored = data + map.as_ref().map_or(0, |map| map.len() as u64);
-        self.entry(&entry, &stat)?;
+        self.put_entry(&entry, &stat)?;
         if let (Some(map), Some(segments)) = (&map, &entry.segments) {
             self.put(map)?;
-            self.put_segments(file.as_fd(), place.path, segments)?;
+            self.put_segments(file.as_fd(), found.path, segments)?;
             self.control.add_bytes(size - data);
         } else {
-            self.put_plain(file.as_fd(), place.path, size)?;
+            self.put_plain(file.as_fd(), found.path, size)?;
         }
         self.put_zeros(padding(entry.stored) as u64)?;
-        self.check_unchanged(file.as_fd(), place.path, &stat);
-        self.packed.files += 1;
-        self.packed.source_bytes += size;
+        self.note_changes(file.as_fd(), found.path, &stat);
+        self.totals.files += 1;
+        self.totals.source_bytes += size;
         self.control.add_file();
         if stat.st_nlink > 1 {
             self.linked.insert(
                 Identity::from(&stat),
-                (place.path.to_vec(), stat.st_nlink - 1),
+                (found.path.to_vec(), stat.st_nlink - 1),
             );
         }
         Ok(())
     }
 
-    fn note(&mut self, path: &[u8], reason: String) {
-        self.packed.notes.add(path, reason);
+    fn add_note(&mut self, path: &[u8], reason: String) {
+        self.totals.notes.add(path, reason);
     }
 }
 
 impl Packer<'_> {
-    /// Writes a further name of a file that is in the archive already.
-    fn hard_link(&mut self, place: &Place<'_>, stat: &Stat) -> Result<bool, Error> {
+    /// Writes a hard link if the file is in the archive already. Returns whether it is.
+    fn put_hard_link(&mut self, found: &WalkEntry<'_>, stat: &Stat) -> Result<bool, Error> {
         let identity = Identity::from(stat);
         let Some((first, names_left)) = self.linked.get_mut(&identity) else {
             return Ok(false);
         };
-        let mut entry = Self::describe(place.path, Kind::HardLink, stat);
+        let mut entry = Self::new_entry(found.path, EntryKind::HardLink, stat);
         entry.link.clone_from(first);
         *names_left = names_left.saturating_sub(1);
         if *names_left == 0 {
             self.linked.remove(&identity);
         }
-        self.entry(&entry, stat)?;
-        self.packed.files += 1;
+        self.put_entry(&entry, stat)?;
+        self.totals.files += 1;
         self.control.add_file();
         Ok(true)
     }
 }
 
+/// Converts a time of `stat`.
 pub(crate) fn time(seconds: i64, nanoseconds: u64) -> Time {
     Time {
         seconds,
@@ -294,6 +299,7 @@ pub(crate) fn time(seconds: i64, nanoseconds: u64) -> Time {
     }
 }
 
+/// Returns the note for an entry that could not be opened.
 fn open_failed(error: Errno) -> String {
     match error {
         Errno::NOENT => "left out: it vanished while the backup ran".into(),

@@ -1,72 +1,76 @@
-//! Threads between the packer and the archive: blocks are compressed side by side, written in order.
+//! The threads between the packer and the archive: compress blocks in parallel, write them in
+//! order.
 //!
-//! Everything between them is bounded, so memory is a matter of the number of threads alone. The bytes
-//! written depend on the blocks only, never on which thread was faster.
+//! All queues are bounded, so memory depends on the number of threads only. The bytes written
+//! depend on the blocks only, never on which thread was faster.
 
 use std::io::Write;
 use std::thread;
 
 use crc32fast::Hasher;
 use crossbeam_channel::{Receiver, Sender, bounded};
+use sha2::{Digest, Sha256};
 
-use crate::compress::{Compressor, FINAL_RUN, GZIP_HEADER};
-use crate::digest::Sha256;
+use crate::compress::{Compressor, FINAL_BLOCK, GZIP_HEADER};
 use crate::index::{IndexTotals, IndexWriter};
 use crate::options::thread_count;
 use crate::{CreateOptions, Error};
 
-/// A piece of the tar stream and the index records of the entries that start in it.
+/// A block of the tar stream, and the index records of the entries that start in it.
 #[derive(Default)]
 pub(crate) struct Block {
     pub(crate) raw: Vec<u8>,
     pub(crate) records: Vec<u8>,
 }
 
-struct Packed {
+struct CompressedBlock {
     block: Block,
     bytes: Vec<u8>,
     crc: Hasher,
 }
 
-struct Job {
+/// A block to compress, and an empty buffer for the result.
+struct CompressJob {
     block: Block,
     bytes: Vec<u8>,
-    done: Sender<Result<Packed, Error>>,
+    done: Sender<Result<CompressedBlock, Error>>,
 }
 
-enum Turn {
-    Block(Receiver<Result<Packed, Error>>),
+/// The next thing to write. The order of these messages is the order of the archive.
+enum WriteStep {
+    Block(Receiver<Result<CompressedBlock, Error>>),
     End(IndexTotals),
 }
 
-/// Where the packer hands over its blocks.
-pub(crate) struct Sink {
-    jobs: Sender<Job>,
-    turns: Sender<Turn>,
-    used: Receiver<(Block, Vec<u8>)>,
+/// The packer's end of the pipeline.
+pub(crate) struct BlockSink {
+    jobs: Sender<CompressJob>,
+    steps: Sender<WriteStep>,
+    /// Buffers that were written and can be used again.
+    written: Receiver<(Block, Vec<u8>)>,
     spare: Vec<Vec<u8>>,
 }
 
-/// What was written.
-pub(crate) struct Written {
+/// Hash and size of an archive that was written completely.
+pub(crate) struct WrittenArchive {
     pub(crate) sha256: [u8; 32],
     pub(crate) archive_bytes: u64,
 }
 
-impl Sink {
-    /// Hands over a block and returns an empty one.
+impl BlockSink {
+    /// Sends a block to the compressors and returns an empty one.
     ///
-    /// Fails only after the writer has: its error is the one that counts.
+    /// Fails only after the writer has failed. [`run`] then returns the writer's error.
     pub(crate) fn send(&mut self, block: Block) -> Result<Block, Error> {
-        let (done, turn) = bounded(1);
+        let (done, compressed) = bounded(1);
         let bytes = self.spare.pop().unwrap_or_default();
-        self.turns
-            .send(Turn::Block(turn))
+        self.steps
+            .send(WriteStep::Block(compressed))
             .map_err(|_| Error::Cancelled)?;
         self.jobs
-            .send(Job { block, bytes, done })
+            .send(CompressJob { block, bytes, done })
             .map_err(|_| Error::Cancelled)?;
-        let Ok((mut block, bytes)) = self.used.try_recv() else {
+        let Ok((mut block, bytes)) = self.written.try_recv() else {
             return Ok(Block::default());
         };
         self.spare.push(bytes);
@@ -76,35 +80,38 @@ impl Sink {
     }
 
     fn end(self, totals: IndexTotals) {
-        // If the writer is gone, its own error tells why.
-        let _ = self.turns.send(Turn::End(totals));
+        // If the writer has failed, `run` returns its error.
+        let _ = self.steps.send(WriteStep::End(totals));
     }
 }
 
-/// Runs `produce` on this thread, with compressors and the writer beside it.
+/// Runs `produce` on this thread, and the compressors and the writer on threads of their own.
 pub(crate) fn run<T>(
     options: &CreateOptions,
     archive: impl Write + Send,
     index: impl Write + Send,
-    produce: impl FnOnce(&mut Sink) -> Result<(T, IndexTotals), Error>,
-) -> Result<(T, Written), Error> {
+    produce: impl FnOnce(&mut BlockSink) -> Result<(T, IndexTotals), Error>,
+) -> Result<(T, WrittenArchive), Error> {
     let threads = thread_count(options.threads);
     let level = options.level;
     let limit = options.max_archive_bytes;
-    let (jobs, work) = bounded::<Job>(threads);
-    let (turns, order) = bounded::<Turn>(threads + 2);
-    let (give_back, used) = bounded(threads + 4);
+    let (jobs, queue) = bounded::<CompressJob>(threads);
+    let (steps, order) = bounded::<WriteStep>(threads + 2);
+    let (give_back, written) = bounded(threads + 4);
     thread::scope(|scope| {
         for _ in 0..threads {
-            let work = work.clone();
-            scope.spawn(move || compress(&work, level));
+            let queue = queue.clone();
+            scope.spawn(move || compress_blocks(&queue, level));
         }
-        drop(work);
-        let writer = scope.spawn(move || write(&order, &give_back, archive, index, limit));
-        let mut sink = Sink {
+        drop(queue);
+        let writer = scope.spawn(move || {
+            let output = LimitedOutput::new(archive, limit);
+            write_blocks(&order, &give_back, output, index)
+        });
+        let mut sink = BlockSink {
             jobs,
-            turns,
-            used,
+            steps,
+            written,
             spare: Vec::new(),
         };
         let produced = match produce(&mut sink) {
@@ -128,72 +135,46 @@ pub(crate) fn run<T>(
     })
 }
 
-fn compress(work: &Receiver<Job>, level: u32) {
+fn compress_blocks(queue: &Receiver<CompressJob>, level: u32) {
     let mut compressor = Compressor::new(level);
-    for Job {
-        block,
-        mut bytes,
-        done,
-    } in work
-    {
+    for job in queue {
+        let CompressJob {
+            block,
+            mut bytes,
+            done,
+        } = job;
         let mut crc = Hasher::new();
         crc.update(&block.raw);
-        let packed = compressor.block(&block.raw, &mut bytes);
-        // The writer is gone after an error of its own; nobody waits for the block then.
-        let _ = done.send(packed.map(|()| Packed { block, bytes, crc }));
+        let compressed = compressor
+            .compress(&block.raw, &mut bytes)
+            .map(|()| CompressedBlock { block, bytes, crc });
+        // Fails only if the writer has stopped after an error.
+        let _ = done.send(compressed);
     }
 }
 
-/// Writes blocks in their order; none if the packer gave up before the end.
-fn write(
-    order: &Receiver<Turn>,
+/// Writes blocks in their order. Returns `None` if the packer stopped before the end.
+fn write_blocks<A: Write>(
+    order: &Receiver<WriteStep>,
     give_back: &Sender<(Block, Vec<u8>)>,
-    archive: impl Write,
+    mut archive: LimitedOutput<A>,
     index: impl Write,
-    limit: Option<u64>,
-) -> Result<Option<Written>, Error> {
-    let mut archive = Output {
-        inner: archive,
-        hash: Sha256::new(),
-        written: 0,
-        limit,
-    };
+) -> Result<Option<WrittenArchive>, Error> {
     let mut index = IndexWriter::new(index).map_err(Error::Output)?;
     let mut crc = Hasher::new();
-    let mut raw_bytes = 0_u64;
+    let mut tar_bytes = 0_u64;
     archive.write(&GZIP_HEADER)?;
-    for turn in order {
-        match turn {
-            Turn::Block(done) => {
-                let Ok(packed) = done.recv() else {
-                    return Ok(None);
-                };
-                let Packed {
-                    block,
-                    bytes,
-                    crc: block_crc,
-                } = packed?;
-                archive.write(&bytes)?;
-                let (raw, packed) = (block.raw.len() as u64, bytes.len() as u64);
-                raw_bytes += raw;
-                index
-                    .block(raw, packed, block_crc.clone().finalize(), &block.records)
-                    .map_err(Error::Output)?;
-                crc.combine(&block_crc);
-                // A full pool means that there are buffers enough.
-                let _ = give_back.try_send((block, bytes));
-            }
-            Turn::End(totals) => {
-                archive.write(&FINAL_RUN)?;
+    for step in order {
+        let compressed = match step {
+            WriteStep::Block(compressed) => compressed,
+            WriteStep::End(totals) => {
+                archive.write(&FINAL_BLOCK)?;
                 archive.write(&crc.finalize().to_le_bytes())?;
-                archive.write(&(raw_bytes as u32).to_le_bytes())?;
-                archive.inner.flush().map_err(Error::Output)?;
-                let written = Written {
-                    sha256: archive.hash.finish(),
-                    archive_bytes: archive.written,
-                };
+                // The gzip trailer holds the length modulo 2^32.
+                archive.write(&(tar_bytes as u32).to_le_bytes())?;
+                let written = archive.finish()?;
                 let totals = IndexTotals {
-                    tar_bytes: raw_bytes,
+                    tar_bytes,
                     archive_bytes: written.archive_bytes,
                     ..totals
                 };
@@ -202,20 +183,43 @@ fn write(
                     .map_err(Error::Output)?;
                 return Ok(Some(written));
             }
-        }
+        };
+        let Ok(compressed) = compressed.recv() else {
+            return Ok(None);
+        };
+        let compressed = compressed?;
+        let (block, bytes) = (compressed.block, compressed.bytes);
+        archive.write(&bytes)?;
+        tar_bytes += block.raw.len() as u64;
+        let block_crc = compressed.crc.clone().finalize();
+        index
+            .block(block.raw.len(), bytes.len(), block_crc, &block.records)
+            .map_err(Error::Output)?;
+        crc.combine(&compressed.crc);
+        // A full channel means that there are enough buffers.
+        let _ = give_back.try_send((block, bytes));
     }
     Ok(None)
 }
 
-/// The archive on its way out: hashed, counted and limited.
-struct Output<W> {
+/// The writer of an archive, which hashes, counts and limits its bytes.
+struct LimitedOutput<W> {
     inner: W,
     hash: Sha256,
     written: u64,
     limit: Option<u64>,
 }
 
-impl<W: Write> Output<W> {
+impl<W: Write> LimitedOutput<W> {
+    fn new(inner: W, limit: Option<u64>) -> Self {
+        Self {
+            inner,
+            hash: Sha256::new(),
+            written: 0,
+            limit,
+        }
+    }
+
     fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.written += bytes.len() as u64;
         if let Some(limit_bytes) = self.limit
@@ -226,5 +230,13 @@ impl<W: Write> Output<W> {
         self.inner.write_all(bytes).map_err(Error::Output)?;
         self.hash.update(bytes);
         Ok(())
+    }
+
+    fn finish(mut self) -> Result<WrittenArchive, Error> {
+        self.inner.flush().map_err(Error::Output)?;
+        Ok(WrittenArchive {
+            sha256: self.hash.finalize().into(),
+            archive_bytes: self.written,
+        })
     }
 }

@@ -1,50 +1,50 @@
-//! What the engine reports when it is done: totals, hashes and notes.
+//! The results of operations: totals, hashes and notes.
 
 use std::fmt;
 
 use crate::error::lossy;
 
-/// What a scan found.
+/// The result of [`scan`](crate::scan()).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Regular files, each hard link counted.
     pub files: u64,
-    /// Bytes of their contents, each hard-linked file counted once, holes included.
+    /// Bytes of their contents, holes included. A file with several hard links is counted once.
     pub bytes: u64,
 }
 
-/// What was archived.
+/// The result of [`create`](crate::create()).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
     /// SHA-256 of the archive.
     pub sha256: [u8; 32],
     /// Size of the archive in bytes.
     pub archive_bytes: u64,
-    /// Bytes of file contents that it holds, holes included.
+    /// Bytes of file contents, holes included.
     pub source_bytes: u64,
     /// Regular files, each hard link counted.
     pub files: u64,
     /// Entries of any kind.
     pub entries: u64,
-    /// What could not be archived as it was found.
+    /// Entries that could not be archived as they were.
     pub notes: Notes,
 }
 
-/// What was skipped, cut or padded: never silence.
+/// Entries that were skipped, cut, padded or restored without some attribute.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Notes {
-    /// How many there are in all.
+    /// The number of all notes.
     pub count: u64,
-    /// The first hundred.
+    /// The first hundred notes.
     pub first: Vec<Note>,
 }
 
-/// One thing that is not in the archive as it was found on disk.
+/// An entry that was not archived or restored as it was.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
-    /// The entry's path below the source, lossy.
+    /// The path below the source, with invalid UTF-8 replaced.
     pub path: String,
-    /// What happened to it.
+    /// What happened to the entry.
     pub reason: String,
 }
 
@@ -55,11 +55,13 @@ impl fmt::Display for Note {
 }
 
 impl Notes {
-    const KEPT: usize = 100;
+    /// The most notes that are stored.
+    const MAX_STORED: usize = 100;
 
+    /// Counts a note, and stores it if there is room.
     pub(crate) fn add(&mut self, path: &[u8], reason: impl Into<String>) {
         self.count += 1;
-        if self.first.len() < Self::KEPT {
+        if self.first.len() < Self::MAX_STORED {
             self.first.push(Note {
                 path: lossy(path),
                 reason: reason.into(),
@@ -68,14 +70,14 @@ impl Notes {
     }
 }
 
-/// What a check of an archive found.
+/// The result of [`verify`](crate::verify()).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifySummary {
     /// SHA-256 of the archive.
     pub sha256: [u8; 32],
     /// Size of the archive in bytes.
     pub archive_bytes: u64,
-    /// Bytes of file contents that it holds, holes included.
+    /// Bytes of file contents, holes included.
     pub source_bytes: u64,
     /// Regular files, each hard link counted.
     pub files: u64,
@@ -83,7 +85,7 @@ pub struct VerifySummary {
     pub entries: u64,
 }
 
-/// What was restored.
+/// The result of [`restore`](crate::restore()).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RestoreSummary {
     /// Regular files, each hard link counted.
@@ -92,21 +94,21 @@ pub struct RestoreSummary {
     pub bytes: u64,
     /// Entries of any kind.
     pub entries: u64,
-    /// What is not as the archive has it, though the restore holds (an attribute the disk does not take).
+    /// Problems that did not stop the restore, such as old files that could not be removed.
     pub notes: Notes,
 }
 
-/// What [`recover`](crate::recover) found beside a server directory.
+/// The result of [`recover`](crate::recover).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Recovered {
     /// Nothing was left behind.
     Nothing,
-    /// Another living process restores the directory: nothing was touched.
+    /// Another process is restoring the directory. Nothing was changed.
     Busy,
-    /// The tree in place was whole already; leftovers were removed.
+    /// The tree in place was complete. Leftovers were removed.
     Cleaned,
-    /// An interrupted swap was carried to its end: the tree is the archive's.
+    /// An interrupted swap was finished. The tree is that of the archive.
     Finished,
-    /// An interrupted swap was taken back: the tree is the one from before the restore.
+    /// An interrupted swap was undone. The tree is the one before the restore.
     Undone,
 }

@@ -1,13 +1,14 @@
-//! Holds reading to a number of bytes per second, so that a backup leaves the disk to the server.
+//! Limits the bytes read per second, so that a backup does not slow down the server.
 
 use std::time::{Duration, Instant};
 
 use crate::{Control, Error};
 
-/// A budget of bytes that fills with time.
+/// A read limit.
 pub(crate) struct Throttle {
     bytes_per_second: Option<u64>,
     started: Instant,
+    /// Bytes read since `started`.
     read: u64,
 }
 
@@ -21,19 +22,22 @@ impl Throttle {
         }
     }
 
-    /// Accounts for bytes just read, and waits until they are paid for.
+    /// Counts bytes that were read, and waits until the limit allows them.
     pub(crate) fn spend(&mut self, bytes: u64, control: &Control) -> Result<(), Error> {
         const SLICE: Duration = Duration::from_millis(50);
         let Some(limit) = self.bytes_per_second else {
             return Ok(());
         };
         self.read += bytes;
-        #[expect(clippy::cast_precision_loss, reason = "a pause needs no exact bytes")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "the pause does not have to be exact"
+        )]
         let due = Duration::from_secs_f64(self.read as f64 / limit as f64);
         loop {
             let passed = self.started.elapsed();
             let Some(wait) = due.checked_sub(passed).filter(|wait| !wait.is_zero()) else {
-                // Time in which nothing was read is no credit for a burst beyond a second.
+                // Idle time allows a burst of at most one second.
                 if passed > due + Duration::from_secs(1) {
                     self.started = Instant::now();
                     self.read = 0;

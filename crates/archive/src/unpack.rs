@@ -1,7 +1,7 @@
-//! Unpacks an archive into an empty staging folder, and refuses everything that could leave it.
+//! Unpacks an archive into an empty staging folder, and refuses every entry that could leave it.
 //!
-//! Every step is one name relative to an open folder; no symlink is followed, nothing is overwritten.
-//! Folders get their mode and times once the last thing below them is done.
+//! Each step is one name relative to an open folder. No symlink is followed, and nothing is
+//! overwritten. Folders get their mode and times after the last entry below them is written.
 
 mod entry_error;
 mod file;
@@ -19,33 +19,33 @@ use std::thread;
 use rustix::fs::{AtFlags, FileType};
 use rustix::io::Errno;
 
-use crate::tar_format::{Entry, Kind, TapeReader};
+use crate::tar_format::{EntryKind, TarEntry, TarReader};
 use crate::{Control, Error, RestoreSummary};
 use entry_error::entry_error;
 pub(crate) use file::AttributePolicy;
 use file::{Attributes, NewFile, SpaceGuard};
-use folder::Tree;
+use folder::StagingTree;
 use handle::{FirstError, FolderHandle};
-use name::{Parts, parts};
+use name::split_name;
 use small_files::{SMALL, SmallFilePool};
 
-/// Unpacks the whole of `tape` below `root`, small files on `threads` threads.
+/// Unpacks all of `tar` into `root`. Small files are written on `threads` threads.
 pub(crate) fn unpack<R: BufRead>(
-    tape: &mut TapeReader<R>,
+    tar: &mut TarReader<R>,
     root: OwnedFd,
     policy: AttributePolicy,
     threads: usize,
     control: &Control,
 ) -> Result<RestoreSummary, Error> {
-    let watched = root
+    let disk = root
         .try_clone()
         .map_err(|error| Error::io("open", Path::new("."), error))?;
     let umask = umask();
     thread::scope(|scope| {
         let errors = Arc::new(FirstError::default());
         let small_files = SmallFilePool::start(scope, threads, umask, &errors, control);
-        let tree = Tree::new(root, small_files, errors)?;
-        let guard = SpaceGuard::new(watched, control);
+        let tree = StagingTree::new(root, small_files, errors)?;
+        let guard = SpaceGuard::new(disk, control);
         let summary = RestoreSummary::default();
         let mut unpacker = Unpacker {
             tree,
@@ -54,16 +54,16 @@ pub(crate) fn unpack<R: BufRead>(
             guard,
             summary,
         };
-        while let Some(entry) = tape.next_entry()? {
+        while let Some(entry) = tar.next_entry()? {
             control.check()?;
-            unpacker.entry(entry, tape)?;
+            unpacker.entry(entry, tar)?;
         }
         unpacker.tree.finish()?;
         Ok(unpacker.summary)
     })
 }
 
-/// The bits that the system takes from the mode of a new file; all of them if it does not say.
+/// Returns the umask of the process, or 0o777 if it is unknown.
 fn umask() -> u32 {
     fs_err::read_to_string("/proc/self/status")
         .ok()
@@ -77,7 +77,7 @@ fn umask() -> u32 {
 }
 
 struct Unpacker<'a> {
-    tree: Tree,
+    tree: StagingTree,
     policy: AttributePolicy,
     umask: u32,
     guard: SpaceGuard<'a>,
@@ -85,39 +85,39 @@ struct Unpacker<'a> {
 }
 
 impl Unpacker<'_> {
-    fn entry<R: BufRead>(&mut self, entry: Entry, tape: &mut TapeReader<R>) -> Result<(), Error> {
-        let parts = parts(&entry.path)?;
+    fn entry<R: BufRead>(&mut self, entry: TarEntry, tar: &mut TarReader<R>) -> Result<(), Error> {
+        let parts = split_name(&entry.path)?;
         self.summary.entries += 1;
         let Some((&name, parents)) = parts.split_last() else {
-            // `./`: the root keeps what it has.
+            // `./`: the root keeps its attributes.
             return match entry.kind {
-                Kind::Directory => Ok(()),
+                EntryKind::Directory => Ok(()),
                 _ => Err(Error::hostile(&entry.path, "it has no name")),
             };
         };
         let attributes = Attributes::from_entry(&entry, self.policy);
-        if entry.kind == Kind::Directory {
-            return self.tree.folder(&entry.path, &parts, attributes);
+        if entry.kind == EntryKind::Directory {
+            return self.tree.add_folder(&entry.path, &parts, attributes);
         }
         let parent = self.tree.enter(&entry.path, parents)?;
-        if entry.kind == Kind::Symlink {
+        if entry.kind == EntryKind::Symlink {
             return file::symlink(parent.as_fd(), name, &entry.link, &attributes)
                 .map_err(|error| entry_error(&entry.path, error));
         }
         self.summary.files += 1;
-        if entry.kind == Kind::HardLink {
+        if entry.kind == EntryKind::HardLink {
             self.guard.control.add_file();
             return self.hard_link(&entry, &parent, name);
         }
         self.summary.bytes += entry.size;
         if entry.segments.is_none() && entry.stored <= SMALL {
-            self.guard.planned(entry.stored)?;
+            self.guard.reserve(entry.stored)?;
             return self
                 .tree
                 .small_files
                 .add(parent, name, &entry.path, attributes, |bytes| {
                     loop {
-                        let data = tape.data()?;
+                        let data = tar.data()?;
                         if data.is_empty() {
                             return Ok(());
                         }
@@ -127,20 +127,20 @@ impl Unpacker<'_> {
         }
         let fail = |error| entry_error(&entry.path, error);
         let new = NewFile::create(parent.as_fd(), name, &attributes, self.umask).map_err(fail)?;
-        new.fill(&entry, tape, &mut self.guard)?;
+        new.fill(&entry, tar, &mut self.guard)?;
         self.guard.control.add_file();
         new.finish().map_err(fail)
     }
 
-    /// Links to a file that this very archive has brought.
+    /// Creates a hard link to a file that was unpacked before.
     fn hard_link(
         &mut self,
-        entry: &Entry,
+        entry: &TarEntry,
         parent: &FolderHandle,
         name: &[u8],
     ) -> Result<(), Error> {
-        let target: Parts<'_> = parts(&entry.link)?;
-        self.tree.small_files.settle()?;
+        let target = split_name(&entry.link)?;
+        self.tree.small_files.wait()?;
         let Some((&last, folders)) = target.split_last() else {
             return Err(Error::hostile(&entry.path, "it links to the root"));
         };

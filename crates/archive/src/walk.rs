@@ -1,7 +1,9 @@
-//! Walks a tree in byte order, relative to folder handles, and hands out what the rules keep.
+//! Walks a tree in byte order, relative to folder handles, and visits every entry that the rules
+//! keep.
 //!
-//! It never follows a symlink, and never drops anything silently: what cannot be read becomes a note.
-//! Memory is the names of the folders from the root to the current one, nothing else.
+//! It never follows a symlink. An entry that cannot be read becomes a note and is never dropped
+//! silently. Memory holds the names in the folders from the root to the current one, and nothing
+//! else.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -9,19 +11,20 @@ use std::path::Path;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, Stat};
 use rustix::io::Errno;
 
-use crate::directory::{FOLDER, Folders, Identity, open_source};
-use crate::ignore::{IgnoreRules, Verdict};
+use crate::directory::{FOLDER, FolderStack, Identity, open_source};
+use crate::ignore::{Decision, IgnoreRules};
 use crate::{Control, Error};
 
-/// Left by an interrupted restore of a mount point; never part of a backup.
-pub(crate) const OWN_PREFIX: &[u8] = b".holdfast-";
+/// The prefix of names that belong to Holdfast. An interrupted restore can leave such entries in a
+/// server directory; they are never part of a backup.
+pub(crate) const HOLDFAST_PREFIX: &[u8] = b".holdfast-";
 
-/// Paths longer than this are noted instead of archived.
-const LONGEST_PATH: usize = 1 << 20;
+/// Longer paths are noted instead of archived, in bytes.
+const MAX_PATH: usize = 1 << 20;
 
-/// One entry, as a visitor meets it.
-pub(crate) struct Place<'a> {
-    /// The open folder it lies in.
+/// A file or symlink that the walk has found.
+pub(crate) struct WalkEntry<'a> {
+    /// The open folder that holds it.
     pub(crate) folder: BorrowedFd<'a>,
     /// Its name there.
     pub(crate) name: &'a [u8],
@@ -29,23 +32,26 @@ pub(crate) struct Place<'a> {
     pub(crate) path: &'a [u8],
 }
 
-/// Who is told what a walk finds.
+/// Receives the entries of a walk.
 pub(crate) trait Visitor {
-    fn folder(
+    /// Visits a folder before its contents. `folder` is `None` if it cannot be read.
+    fn visit_folder(
         &mut self,
         path: &[u8],
         folder: Option<BorrowedFd<'_>>,
         stat: &Stat,
     ) -> Result<(), Error>;
-    fn file(&mut self, place: &Place<'_>) -> Result<(), Error>;
-    fn symlink(&mut self, place: &Place<'_>) -> Result<(), Error>;
-    fn note(&mut self, path: &[u8], reason: String);
+    fn visit_file(&mut self, found: &WalkEntry<'_>) -> Result<(), Error>;
+    fn visit_symlink(&mut self, found: &WalkEntry<'_>) -> Result<(), Error>;
+    /// Records an entry that is not archived as it is.
+    fn add_note(&mut self, path: &[u8], reason: String);
 }
 
-/// The names in one folder, packed: a folder of a million entries must fit in memory.
+/// The names in one folder. They are packed, because a folder may have millions of entries.
 #[derive(Default)]
 struct Names {
     bytes: Vec<u8>,
+    /// Start, length and type of each name.
     spans: Vec<(u32, u16, FileType)>,
 }
 
@@ -56,7 +62,8 @@ impl Names {
         Some((&self.bytes[start..start + usize::from(length)], kind))
     }
 
-    /// Reads a folder to its end; an error in the middle keeps what was read and is returned too.
+    /// Reads and sorts the names of a folder. After an error, the names read before it are returned
+    /// too.
     fn read(folder: BorrowedFd<'_>) -> (Self, Option<Errno>) {
         let mut names = Self::default();
         let mut listing = match Dir::read_from(folder) {
@@ -96,25 +103,27 @@ impl Names {
     }
 }
 
+/// A folder that is being walked.
 struct Frame {
     names: Names,
     next: usize,
     path_length: usize,
-    verdict: Verdict,
-    /// Its own entry, while it waits for something below it that is kept.
-    waiting: Option<Stat>,
+    decision: Decision,
+    /// Set while the folder is excluded but may hold an entry that is kept. The folder is visited
+    /// right before the first such entry.
+    pending: Option<Stat>,
 }
 
 struct Walk<'a, V> {
     rules: &'a IgnoreRules,
     control: &'a Control,
     visitor: &'a mut V,
-    folders: Folders,
+    folders: FolderStack,
     frames: Vec<Frame>,
     path: Vec<u8>,
 }
 
-/// Walks `source` and tells `visitor` of everything that `rules` keep.
+/// Walks `source`, and visits every entry that `rules` keep.
 pub(crate) fn walk<V: Visitor>(
     source: &Path,
     rules: &IgnoreRules,
@@ -126,14 +135,14 @@ pub(crate) fn walk<V: Visitor>(
     if let Some(error) = failed {
         return Err(Error::io("read", source, error));
     }
-    let folders = Folders::new(root).map_err(|error| Error::io("read", source, error))?;
-    let verdict = Verdict::default();
+    let folders = FolderStack::new(root).map_err(|error| Error::io("read", source, error))?;
+    let decision = Decision::default();
     let frame = Frame {
         names,
         next: 0,
         path_length: 0,
-        verdict,
-        waiting: None,
+        decision,
+        pending: None,
     };
     let mut walk = Walk {
         rules,
@@ -157,15 +166,15 @@ impl<V: Visitor> Walk<'_, V> {
             let Some((name, kind)) = frame.names.get(frame.next) else {
                 self.frames.pop();
                 if let Err(error) = self.folders.pop() {
-                    // The way back is gone: a folder was moved away while it was read.
-                    return Err(Error::io("go back from a folder of", source, error));
+                    // A folder was moved while it was read.
+                    return Err(Error::io("return from a folder of", source, error));
                 }
                 continue;
             };
             frame.next += 1;
-            if frame.path_length == 0 && name.starts_with(OWN_PREFIX) {
+            if frame.path_length == 0 && name.starts_with(HOLDFAST_PREFIX) {
                 let name = name.to_vec();
-                self.visitor.note(
+                self.visitor.add_note(
                     &name,
                     "left out: it belongs to an interrupted restore".into(),
                 );
@@ -180,9 +189,10 @@ impl<V: Visitor> Walk<'_, V> {
         }
     }
 
+    /// Visits the entry whose name ends the current path.
     fn entry(&mut self, name_length: usize, kind: FileType) -> Result<(), Error> {
         let name = self.path[self.path.len() - name_length..].to_vec();
-        let Ok(folder) = self.folders.top() else {
+        let Ok(folder) = self.folders.current() else {
             return Ok(());
         };
         let mut kind = kind;
@@ -190,7 +200,7 @@ impl<V: Visitor> Walk<'_, V> {
             match rustix::fs::statat(&*folder, name.as_slice(), AtFlags::SYMLINK_NOFOLLOW) {
                 Ok(stat) => kind = FileType::from_raw_mode(stat.st_mode),
                 Err(error) => {
-                    self.visitor.note(&self.path, cannot("read", error));
+                    self.visitor.add_note(&self.path, cannot("read", error));
                     return Ok(());
                 }
             }
@@ -198,68 +208,69 @@ impl<V: Visitor> Walk<'_, V> {
         let parent = self
             .frames
             .last()
-            .map(|frame| frame.verdict)
+            .map(|frame| frame.decision)
             .unwrap_or_default();
-        let verdict = self
+        let decision = self
             .rules
             .decide(&self.path, kind == FileType::Directory, parent);
         if kind == FileType::Directory {
-            if verdict.looks_inside() {
-                return self.enter(folder.as_fd(), &name, verdict);
+            if decision.must_descend() {
+                return self.enter(folder.as_fd(), &name, decision);
             }
             return Ok(());
         }
-        if verdict.left_out {
+        if decision.excluded {
             return Ok(());
         }
-        if self.path.len() > LONGEST_PATH {
+        if self.path.len() > MAX_PATH {
             self.visitor
-                .note(&self.path, "left out: its path is longer than 1 MiB".into());
+                .add_note(&self.path, "left out: its path is longer than 1 MiB".into());
             return Ok(());
         }
-        self.emit_waiting()?;
-        let place = Place {
+        self.visit_pending()?;
+        let found = WalkEntry {
             folder: folder.as_fd(),
             name: &name,
             path: &self.path,
         };
         match kind {
-            FileType::RegularFile => self.visitor.file(&place)?,
-            FileType::Symlink => self.visitor.symlink(&place)?,
+            FileType::RegularFile => self.visitor.visit_file(&found)?,
+            FileType::Symlink => self.visitor.visit_symlink(&found)?,
             other => self
                 .visitor
-                .note(&self.path, format!("left out: it is {}", kind_name(other))),
+                .add_note(&self.path, format!("left out: it is {}", kind_name(other))),
         }
         Ok(())
     }
 
+    /// Visits a folder and starts to walk it.
     fn enter(
         &mut self,
         parent: BorrowedFd<'_>,
         name: &[u8],
-        verdict: Verdict,
+        decision: Decision,
     ) -> Result<(), Error> {
-        if self.path.len() > LONGEST_PATH {
+        if self.path.len() > MAX_PATH {
             self.visitor
-                .note(&self.path, "left out: its path is longer than 1 MiB".into());
+                .add_note(&self.path, "left out: its path is longer than 1 MiB".into());
             return Ok(());
         }
         let opened = open_with_stat(parent, name);
         let (folder, stat) = match opened {
             Ok(opened) => opened,
-            Err(error) => return self.closed_folder(parent, name, verdict, error),
+            Err(error) => return self.unreadable_folder(parent, name, decision, error),
         };
         let (names, failed) = Names::read(folder.as_fd());
         if let Some(error) = failed {
             self.visitor
-                .note(&self.path, cannot("read all of the folder", error));
+                .add_note(&self.path, cannot("read all of the folder", error));
         }
-        let waiting = if verdict.left_out {
+        let pending = if decision.excluded {
             Some(stat)
         } else {
-            self.emit_waiting()?;
+            self.visit_pending()?;
             self.visitor
-                .folder(&self.path, Some(folder.as_fd()), &stat)?;
+                .visit_folder(&self.path, Some(folder.as_fd()), &stat)?;
             None
         };
         self.folders.push(folder, Identity::from(&stat));
@@ -268,18 +279,18 @@ impl<V: Visitor> Walk<'_, V> {
             names,
             next: 0,
             path_length,
-            verdict,
-            waiting,
+            decision,
+            pending,
         });
         Ok(())
     }
 
-    /// A folder that cannot be opened still has its own entry, beside the note.
-    fn closed_folder(
+    /// Notes a folder that cannot be opened, and visits its own entry.
+    fn unreadable_folder(
         &mut self,
         parent: BorrowedFd<'_>,
         name: &[u8],
-        verdict: Verdict,
+        decision: Decision,
         error: Errno,
     ) -> Result<(), Error> {
         let reason = match error {
@@ -287,30 +298,30 @@ impl<V: Visitor> Walk<'_, V> {
             Errno::NOTDIR | Errno::LOOP => "it was replaced while the backup ran".into(),
             _ => cannot("open the folder", error),
         };
-        self.visitor.note(&self.path, reason);
+        self.visitor.add_note(&self.path, reason);
         if let Ok(stat) = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)
             && FileType::from_raw_mode(stat.st_mode) == FileType::Directory
-            && !verdict.left_out
+            && !decision.excluded
         {
-            self.emit_waiting()?;
-            self.visitor.folder(&self.path, None, &stat)?;
+            self.visit_pending()?;
+            self.visitor.visit_folder(&self.path, None, &stat)?;
         }
         Ok(())
     }
 
-    /// Emits the folders on the way to the current entry that were only kept for its sake.
-    fn emit_waiting(&mut self) -> Result<(), Error> {
+    /// Visits the excluded folders above the current entry, which is kept.
+    fn visit_pending(&mut self) -> Result<(), Error> {
         if self
             .frames
             .last()
-            .is_none_or(|frame| frame.waiting.is_none())
+            .is_none_or(|frame| frame.pending.is_none())
         {
             return Ok(());
         }
         for frame in &mut self.frames {
-            if let Some(stat) = frame.waiting.take() {
+            if let Some(stat) = frame.pending.take() {
                 self.visitor
-                    .folder(&self.path[..frame.path_length], None, &stat)?;
+                    .visit_folder(&self.path[..frame.path_length], None, &stat)?;
             }
         }
         Ok(())
@@ -323,7 +334,7 @@ fn open_with_stat(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(OwnedFd, Stat)
     Ok((folder, stat))
 }
 
-/// The reason of a note: what could not be done and what the system said.
+/// Returns the reason of a note: the action that failed and the system's error.
 pub(crate) fn cannot(action: &str, error: Errno) -> String {
     format!("cannot {action}: {}", std::io::Error::from(error))
 }

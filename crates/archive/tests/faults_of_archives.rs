@@ -1,4 +1,4 @@
-//! Rows 1 to 3 of our list of faults: a bad archive never costs a server its files.
+//! Damaged archives, wrong hashes and full disks: the files of the server always survive.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use holdfast_archive::{Control, Error, RestoreOptions, restore, verify};
 
 use crate::support::*;
 
-/// A server that must survive whatever is done to it.
+/// Writes a server whose files must survive.
 fn precious(root: &Path) {
     write(root.join("world/level.dat"), "precious");
     write(root.join("config/a/b/c.yml"), "precious: true");
@@ -21,7 +21,7 @@ fn restored(archive: &std::fs::File, target: &Path, options: &RestoreOptions) ->
 }
 
 #[test]
-fn row_1_nothing_of_the_server_is_gone_if_the_archive_is_not_what_it_should_be() {
+fn a_damaged_archive_leaves_the_server_unchanged() {
     let folder = folder();
     let (source, target) = (folder.path().join("source"), folder.path().join("target"));
     server(&source);
@@ -50,8 +50,8 @@ fn row_1_nothing_of_the_server_is_gone_if_the_archive_is_not_what_it_should_be()
         let archive = file_of(&bad);
         for options in [&truncate, &expecting] {
             let error = restored(&archive, &target, options).unwrap_err();
-            let told = matches!(error, Error::Corrupt { .. } | Error::HashMismatch { .. });
-            assert!(told, "{what}: {error}");
+            let is_expected = matches!(error, Error::Corrupt { .. } | Error::HashMismatch { .. });
+            assert!(is_expected, "{what}: {error}");
             assert_eq!(describe(&target), before, "{what}");
             assert_eq!(
                 fs_err::read_dir(folder.path()).unwrap().count(),
@@ -65,7 +65,7 @@ fn row_1_nothing_of_the_server_is_gone_if_the_archive_is_not_what_it_should_be()
 }
 
 #[test]
-fn row_1_a_full_disk_is_refused_before_anything_is_touched() {
+fn a_full_disk_is_noticed_before_any_file_is_changed() {
     let Some(disk) = Disk::mount("size=4m") else {
         return;
     };
@@ -95,7 +95,7 @@ fn row_1_a_full_disk_is_refused_before_anything_is_touched() {
         assert_eq!(describe(&target), before);
         assert_eq!(fs_err::read_dir(disk.path()).unwrap().count(), 1);
     }
-    // Found out only on the way: many small files take more than their bytes.
+    // Noticed only while unpacking: many small files take more than their bytes.
     let many = folder.path().join("many");
     for number in 0..1500 {
         write(many.join(number.to_string()), "x");
@@ -112,7 +112,7 @@ fn row_1_a_full_disk_is_refused_before_anything_is_touched() {
 }
 
 #[test]
-fn row_2_a_wrong_trailer_or_hash_is_an_error() {
+fn a_wrong_trailer_or_hash_is_an_error() {
     let folder = folder();
     server(folder.path());
     let made = make_simply(folder.path());
@@ -126,7 +126,7 @@ fn row_2_a_wrong_trailer_or_hash_is_an_error() {
         let error = verify(&file_of(&bad), made.expected().as_ref(), &Control::new()).unwrap_err();
         assert!(matches!(error, Error::HashMismatch { .. }), "{error}");
     }
-    // The trailer of a first member among several counts as well.
+    // The trailer of the first of several members is checked too.
     let mut two = good.clone();
     let place = two.len() - 1;
     two[place] ^= 1;
@@ -135,7 +135,7 @@ fn row_2_a_wrong_trailer_or_hash_is_an_error() {
 }
 
 #[test]
-fn row_3_every_flipped_byte_is_found_and_no_half_restore_succeeds() {
+fn every_flipped_byte_is_found_and_no_partial_restore_succeeds() {
     let folder = folder();
     let (source, target) = (folder.path().join("source"), folder.path().join("target"));
     for number in 0..12 {
@@ -160,7 +160,7 @@ fn row_3_every_flipped_byte_is_found_and_no_half_restore_succeeds() {
             matches!(error, Error::HashMismatch { .. }),
             "byte {place}: {error}"
         );
-        // Time, flags and system of the gzip header (4 to 9) say nothing of the contents.
+        // Time, flags and system in the gzip header (bytes 4 to 9) do not affect the contents.
         if !(4..10).contains(&place) {
             assert!(verified(&bad).is_err(), "byte {place} of {}", good.len());
         }
@@ -189,7 +189,7 @@ fn row_3_every_flipped_byte_is_found_and_no_half_restore_succeeds() {
 }
 
 #[test]
-fn row_3_an_index_that_is_damaged_is_not_believed() {
+fn a_damaged_index_is_not_used() {
     let folder = folder();
     let (source, target) = (folder.path().join("source"), folder.path().join("target"));
     server(&source);
@@ -208,7 +208,7 @@ fn row_3_an_index_that_is_damaged_is_not_believed() {
     }
     let mut bad = good.clone();
     bad[20] ^= 4;
-    // The archive itself is whole: it is restored without its index.
+    // The archive is whole, so it is restored without its index.
     for index in [file_of(&bad), file_of(b""), foreign.index] {
         let options = RestoreOptions {
             truncate: true,

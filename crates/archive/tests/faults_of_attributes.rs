@@ -1,4 +1,4 @@
-//! Rows 7 and 8: what an archive has to keep of every entry.
+//! The attributes that an archive must keep for every entry.
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
@@ -16,7 +16,7 @@ fn restored(archive: &std::fs::File, target: &Path, options: &RestoreOptions) ->
 }
 
 #[test]
-fn row_7_symlinks_are_stored_and_restored_verbatim_and_never_followed() {
+fn symlinks_are_restored_unchanged_and_never_followed() {
     let folder = folder();
     let (source, target) = (folder.path().join("source"), folder.path().join("target"));
     let outside = folder.path().join("outside");
@@ -46,7 +46,7 @@ fn row_7_symlinks_are_stored_and_restored_verbatim_and_never_followed() {
 }
 
 #[test]
-fn row_8_sockets_pipes_and_devices_are_skipped_with_a_note() {
+fn sockets_and_pipes_are_skipped_with_a_note() {
     let folder = folder();
     let root = folder.path();
     write(root.join("file"), "x");
@@ -75,7 +75,7 @@ fn row_8_sockets_pipes_and_devices_are_skipped_with_a_note() {
 }
 
 #[test]
-fn row_8_a_tree_deeper_than_any_path_or_table_of_open_files_comes_back() {
+fn a_tree_deeper_than_the_limits_of_paths_and_open_files_is_restored() {
     const DEPTH: usize = 1500;
     let folder = folder();
     let (source, target) = (folder.path().join("source"), folder.path().join("target"));
@@ -93,7 +93,7 @@ fn row_8_a_tree_deeper_than_any_path_or_table_of_open_files_comes_back() {
     assert_eq!(made.summary.notes.first, []);
     assert_eq!(made.summary.entries, 2 * DEPTH as u64);
     put_back(&made.archive, &target).unwrap();
-    // What is archived from the copy is the same to the last byte: modes, times and all.
+    // An archive of the copy has the same bytes, so modes and times are the same.
     assert!(bytes(&make_simply(&target).archive) == bytes(&made.archive));
     // A second restore removes the first tree.
     put_back(&made.archive, &target).unwrap();
@@ -101,7 +101,7 @@ fn row_8_a_tree_deeper_than_any_path_or_table_of_open_files_comes_back() {
 }
 
 #[test]
-fn row_8_modes_times_holes_and_links_come_back_exactly_and_special_bits_only_if_asked() {
+fn modes_times_holes_and_links_are_restored_and_special_bits_only_on_request() {
     let folder = folder();
     let (source, target) = (folder.path().join("source"), folder.path().join("target"));
     for mode in [0o777, 0o666, 0o644, 0o600, 0o444, 0o751, 0o4755, 0o2755] {
@@ -177,9 +177,9 @@ fn row_8_modes_times_holes_and_links_come_back_exactly_and_special_bits_only_if_
 }
 
 #[test]
-fn row_8_owner_numbers_are_applied_only_if_asked() {
+fn owner_numbers_are_applied_only_on_request() {
     if !is_root() {
-        return skip("only root may give files away");
+        return skip("only root can change owners");
     }
     let folder = folder();
     let (source, target) = (folder.path().join("source"), folder.path().join("target"));
@@ -201,7 +201,7 @@ fn row_8_owner_numbers_are_applied_only_if_asked() {
     };
     restored(&made.archive, &target, &options).unwrap();
     assert_eq!(owners(&target), [(0, 0); 3]);
-    // A game server must be able to write what root has put back for it.
+    // A game server must be able to write the files that root has restored.
     std::os::unix::fs::lchown(&target, Some(2000), Some(2001)).unwrap();
     for truncate in [true, false] {
         options.truncate = truncate;
@@ -214,7 +214,7 @@ fn row_8_owner_numbers_are_applied_only_if_asked() {
 }
 
 #[test]
-fn row_8_extended_attributes_travel_if_asked() {
+fn extended_attributes_are_restored_on_request() {
     let folder = folder();
     let (source, target) = (folder.path().join("source"), folder.path().join("target"));
     write(source.join("file"), "x");

@@ -1,4 +1,4 @@
-//! Rows 4 to 6, 12 and 13: full disks, changing files, unreadable ones, cancelling, links.
+//! Backups with full disks, changing files, unreadable files, cancellation and links.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -10,7 +10,7 @@ use holdfast_archive::{
 
 use crate::support::*;
 
-/// Takes a number of bytes, and then says that the disk is full.
+/// A writer whose disk is full after a number of bytes.
 struct FullAfter(usize);
 
 impl Write for FullAfter {
@@ -28,7 +28,7 @@ impl Write for FullAfter {
     }
 }
 
-/// Takes everything, and fails when it is to be flushed.
+/// A writer that fails to flush.
 struct FailsToFlush;
 
 impl Write for FailsToFlush {
@@ -42,7 +42,7 @@ impl Write for FailsToFlush {
 }
 
 #[test]
-fn row_4_no_error_of_the_writers_is_dropped() {
+fn every_error_of_the_writers_is_returned() {
     let folder = folder();
     server(folder.path());
     let size = usize::try_from(make_simply(folder.path()).summary.archive_bytes).unwrap();
@@ -116,9 +116,8 @@ fn row_4_no_error_of_the_writers_is_dropped() {
         io::sink(),
         &control,
     );
-    assert!(
-        matches!(error.unwrap_err(), Error::TooLarge { limit_bytes } if limit_bytes == size as u64 - 1)
-    );
+    let limit = size as u64 - 1;
+    assert!(matches!(error.unwrap_err(), Error::TooLarge { limit_bytes } if limit_bytes == limit));
     let limited = CreateOptions {
         max_archive_bytes: Some(size as u64),
         ..options
@@ -134,7 +133,7 @@ fn row_4_no_error_of_the_writers_is_dropped() {
     .unwrap();
 }
 
-/// Runs something once, when the first block of the archive comes out.
+/// A writer that runs an action once, when the first block of the archive is written.
 struct Meanwhile<'a, W> {
     inner: W,
     once: AtomicBool,
@@ -143,7 +142,7 @@ struct Meanwhile<'a, W> {
 
 impl<W: Write> Write for Meanwhile<'_, W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // What comes before is the gzip header, written before anything was read.
+        // Shorter writes are the gzip header, which is written before any file is read.
         if bytes.len() > 100 && !self.once.swap(true, Ordering::Relaxed) {
             (self.action)();
         }
@@ -155,7 +154,7 @@ impl<W: Write> Write for Meanwhile<'_, W> {
     }
 }
 
-/// Archives a tree that changes as soon as the first bytes are out; returns the notes.
+/// Archives a tree that changes after the first bytes are written. Returns the notes.
 fn notes_while(source: &Path, action: &(dyn Fn() + Sync)) -> (std::fs::File, Vec<String>) {
     let archive = tempfile::tempfile().unwrap();
     let output = Meanwhile {
@@ -195,12 +194,12 @@ fn notes_while(source: &Path, action: &(dyn Fn() + Sync)) -> (std::fs::File, Vec
 }
 
 #[test]
-fn row_5_files_that_change_meanwhile_are_noted_and_the_archive_is_whole() {
+fn files_that_change_are_noted_and_the_archive_is_whole() {
     let folder = folder();
     let (source, target) = (folder.path().join("source"), folder.path().join("target"));
     let large = source.join("b.bin");
     let gone = ["c-gone", "d-link", "e-folder", "f-folder-to-file", "g-good"];
-    // The first block goes out while the large file is read: what comes after it has time to change.
+    // The first block is written while the large file is read, so the files after it can change.
     for (what, change) in [
         ("it shrank while it was read", 0),
         ("it grew while it was read; it is cut at 41943040 bytes", 1),
@@ -253,9 +252,9 @@ fn row_5_files_that_change_meanwhile_are_noted_and_the_archive_is_whole() {
 }
 
 #[test]
-fn row_6_what_cannot_be_read_is_noted_and_the_rest_is_archived() {
+fn unreadable_entries_are_noted_and_the_rest_is_archived() {
     if is_root() {
-        return skip("root may read everything");
+        return skip("root can read everything");
     }
     let folder = folder();
     let root = folder.path();
@@ -281,7 +280,7 @@ fn row_6_what_cannot_be_read_is_noted_and_the_rest_is_archived() {
 }
 
 #[test]
-fn row_12_work_can_be_cancelled_at_any_time_and_leaves_nothing_behind() {
+fn operations_can_be_cancelled_at_any_time_and_leave_no_files() {
     let folder = folder();
     let (source, target) = (folder.path().join("source"), folder.path().join("target"));
     server(&source);
@@ -334,7 +333,7 @@ fn row_12_work_can_be_cancelled_at_any_time_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn row_12_a_read_limit_holds() {
+fn a_read_limit_is_respected() {
     let folder = folder();
     write(folder.path().join("file"), noise(3 << 20, 1));
     let options = CreateOptions {
@@ -351,7 +350,7 @@ fn row_12_a_read_limit_holds() {
 }
 
 #[test]
-fn row_13_the_source_is_never_left_through_a_link() {
+fn a_backup_never_leaves_its_source_through_a_symlink() {
     let folder = folder();
     let (source, outside) = (folder.path().join("source"), folder.path().join("outside"));
     write(outside.join("secret"), "secret");
@@ -359,7 +358,7 @@ fn row_13_the_source_is_never_left_through_a_link() {
     std::os::unix::fs::symlink(&outside, source.join("folder-link")).unwrap();
     let made = make_simply(&source);
     assert_eq!(entries(&made), ["file", "folder-link"]);
-    // A folder swapped for a link under a running walk: whatever it meets, the secret stays outside.
+    // A folder is replaced by a symlink during the walk. The secret must not be archived.
     write(source.join("swap/inner/secret"), "harmless");
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {

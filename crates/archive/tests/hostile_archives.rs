@@ -1,4 +1,4 @@
-//! Archives made to do harm: refused, with nothing outside of the destination touched.
+//! Hostile archives are refused, and nothing outside of the destination is changed.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -6,9 +6,9 @@ use std::path::Path;
 use holdfast_archive::{Control, Error, RestoreOptions, restore, verify};
 
 use crate::support::*;
-use crate::tape::{Tape, record};
+use crate::tar_builder::{TarBuilder, record};
 
-/// Restores into a server with neighbours, and says what came of it.
+/// Restores into a server with neighbours, checks that they are unchanged, and returns the result.
 fn outcome(archive: &std::fs::File) -> Result<(), Error> {
     let folder = folder();
     let target = folder.path().join("servers/target");
@@ -36,7 +36,7 @@ fn outcome(archive: &std::fs::File) -> Result<(), Error> {
         let after = describe(folder.path());
         let target = Path::new("servers/target");
         for (path, text) in &before {
-            // The folder around the server has other times now, and the server may be a new one.
+            // The parent folder has new times, and the server may be another folder.
             if path != Path::new("servers") && (last.is_err() || !path.starts_with(target)) {
                 assert_eq!(after.get(path), Some(text), "{}", path.display());
             }
@@ -52,46 +52,46 @@ fn outcome(archive: &std::fs::File) -> Result<(), Error> {
     last
 }
 
-fn hostile(tape: Tape) -> String {
-    match outcome(&tape.packed()) {
+fn hostile(tar: TarBuilder) -> String {
+    match outcome(&tar.packed()) {
         Err(Error::Hostile { reason, .. }) => reason,
         other => panic!("not refused as hostile: {other:?}"),
     }
 }
 
-fn corrupt(tape: Tape) -> String {
-    match outcome(&tape.packed()) {
+fn corrupt(tar: TarBuilder) -> String {
+    match outcome(&tar.packed()) {
         Err(Error::Corrupt { reason }) => reason,
         other => panic!("not refused as corrupt: {other:?}"),
     }
 }
 
 #[test]
-fn row_13_names_that_leave_the_root_are_refused() {
-    let t = Tape::default;
+fn names_outside_of_the_root_are_refused() {
+    let t = TarBuilder::default;
     assert_eq!(
         hostile(t().file("/etc/cron.d/evil", b"x")),
         "its name is absolute"
     );
     assert_eq!(
         hostile(t().file("../outside", b"x")),
-        "its name leaves the root"
+        "its name contains `..`"
     );
     assert_eq!(
         hostile(t().file("a/../../outside", b"x")),
-        "its name leaves the root"
+        "its name contains `..`"
     );
     assert_eq!(
         hostile(t().folder("../neighbour/")),
-        "its name leaves the root"
+        "its name contains `..`"
     );
     assert_eq!(
         hostile(t().symlink("a/../../x", "y")),
-        "its name leaves the root"
+        "its name contains `..`"
     );
     assert_eq!(
         hostile(t().pax(&record("path", "../../outside")).file("fine", b"x")),
-        "its name leaves the root"
+        "its name contains `..`"
     );
     assert_eq!(
         hostile(t().pax(&record("path", "a\0b")).file("fine", b"x")),
@@ -108,18 +108,21 @@ fn row_13_names_that_leave_the_root_are_refused() {
         record("GNU.sparse.name", "../outside"),
     ]
     .concat();
-    let tape = t()
+    let tar = t()
         .pax(&sparse)
         .file("x", &[b"0\n".as_slice(), &[0; 510]].concat());
     assert!(
-        ["its name leaves the root", "its map does not fit its size"]
-            .contains(&hostile(tape).as_str())
+        [
+            "its name contains `..`",
+            "its sparse map does not match its size"
+        ]
+        .contains(&hostile(tar).as_str())
     );
 }
 
 #[test]
-fn row_13_a_link_is_never_a_way_out() {
-    let t = Tape::default;
+fn links_cannot_be_used_to_leave_the_root() {
+    let t = TarBuilder::default;
     let through = "its parent is not a folder";
     assert_eq!(
         hostile(t().symlink("door", "..").file("door/outside", b"x")),
@@ -138,7 +141,7 @@ fn row_13_a_link_is_never_a_way_out() {
         through
     );
     let twice = "it is in the archive twice";
-    // Which of the two is met first is a matter of threads.
+    // It depends on the threads which of the two is found first.
     assert!(
         [through, twice]
             .contains(&hostile(t().file("file", b"").file("file/below", b"x")).as_str())
@@ -159,7 +162,7 @@ fn row_13_a_link_is_never_a_way_out() {
     );
     assert_eq!(
         hostile(t().hard_link("x", "../../outside")),
-        "its name leaves the root"
+        "its name contains `..`"
     );
     assert_eq!(
         hostile(t().hard_link("x", "/etc/passwd")),
@@ -177,8 +180,8 @@ fn row_13_a_link_is_never_a_way_out() {
 }
 
 #[test]
-fn row_13_devices_pipes_and_duplicates_are_refused() {
-    let t = Tape::default;
+fn devices_pipes_and_duplicates_are_refused() {
+    let t = TarBuilder::default;
     assert_eq!(hostile(t().header(b'3', "null", "", 0)), "it is a device");
     assert_eq!(hostile(t().header(b'4', "disk", "", 0)), "it is a device");
     assert_eq!(
@@ -204,8 +207,8 @@ fn row_13_devices_pipes_and_duplicates_are_refused() {
 }
 
 #[test]
-fn row_13_absurd_sizes_and_counts_cost_nothing() {
-    let t = Tape::default;
+fn sizes_and_counts_out_of_range_are_refused_without_allocating() {
+    let t = TarBuilder::default;
     let deep = "d/".repeat(600_000);
     assert_eq!(
         hostile(t().pax(&record("path", &deep)).file("a", b"x")),
@@ -214,7 +217,7 @@ fn row_13_absurd_sizes_and_counts_cost_nothing() {
     let absurd = [record("size", "18446744073709551615"), record("mtime", "1")].concat();
     assert_eq!(
         hostile(t().pax(&absurd).file("a", b"x")),
-        "its size is absurd"
+        "its size is out of range"
     );
     assert_eq!(
         corrupt(
@@ -242,7 +245,7 @@ fn row_13_absurd_sizes_and_counts_cost_nothing() {
     assert_eq!(corrupt(t().pax(b"path=a\n")), "a PAX record is malformed");
     assert_eq!(
         corrupt(t().pax(&record("mtime", "soon")).file("a", b"")),
-        "a PAX time is no number"
+        "a PAX time is not a number"
     );
     let sparse = |map: &str, size: &str| {
         let records = [
@@ -255,7 +258,7 @@ fn row_13_absurd_sizes_and_counts_cost_nothing() {
         let mut bytes = map.as_bytes().to_vec();
         bytes.resize(bytes.len().next_multiple_of(512), 0);
         bytes.extend_from_slice(b"data");
-        Tape::default().pax(&records).file("x", &bytes)
+        TarBuilder::default().pax(&records).file("x", &bytes)
     };
     let order = "the map of a sparse file is out of order or range";
     assert_eq!(
@@ -274,18 +277,18 @@ fn row_13_absurd_sizes_and_counts_cost_nothing() {
     );
     assert_eq!(
         hostile(sparse("1\n0\n5\n", "100")),
-        "its map does not fit its size"
+        "its sparse map does not match its size"
     );
     assert_eq!(
         hostile(sparse("1\n0\n4\n", "18446744073709551615")),
-        "its map does not fit its size"
+        "its sparse map does not match its size"
     );
     outcome(&sparse("1\n10\n4\n", "100").packed()).unwrap();
 }
 
 #[test]
 fn an_archive_must_be_well_formed_to_its_last_byte() {
-    let t = Tape::default;
+    let t = TarBuilder::default;
     assert_eq!(
         corrupt(t().file("a", b"x").bytes(&[7; 512])),
         "a tar header has a malformed number"
@@ -301,21 +304,21 @@ fn an_archive_must_be_well_formed_to_its_last_byte() {
     let lone = t().file("a", b"x").bytes(&[0; 512]).file("late", b"x");
     assert_eq!(
         corrupt(lone),
-        "there is a lone empty record between entries"
+        "there is a single empty block between entries"
     );
     assert_eq!(
         corrupt(t().pax(&record("mtime", "1"))),
         "it ends after an extended header"
     );
     for cut in [512, 513, 1024] {
-        let mut tape = t().file("a", b"x");
-        tape.0.truncate(cut);
+        let mut tar = t().file("a", b"x");
+        tar.0.truncate(cut);
         assert!(
-            matches!(outcome(&tape.packed_as_it_is()), Err(Error::Corrupt { .. })),
+            matches!(outcome(&tar.packed_as_it_is()), Err(Error::Corrupt { .. })),
             "{cut}"
         );
     }
-    // Filling up to whole tapes is what GNU tar does.
+    // GNU tar pads archives with zeros like this.
     outcome(&t().file("a", b"x").bytes(&[0; 10 * 512]).packed()).unwrap();
     let mut trailing = bytes(&t().file("a", b"x").packed());
     trailing.extend_from_slice(b"rubbish");
@@ -326,9 +329,9 @@ fn an_archive_must_be_well_formed_to_its_last_byte() {
 }
 
 #[test]
-fn a_folder_announced_late_or_never_is_made() {
+fn a_folder_with_a_late_or_missing_entry_is_created() {
     let folder = folder();
-    let archive = Tape::default()
+    let archive = TarBuilder::default()
         .file("a/b/c", b"x")
         .folder("a/")
         .file("z", b"")
@@ -345,22 +348,22 @@ fn a_folder_announced_late_or_never_is_made() {
 }
 
 #[test]
-fn row_13_a_bomb_stops_before_the_disk_is_full() {
+fn a_decompression_bomb_stops_before_the_disk_is_full() {
     let Some(disk) = Disk::mount("size=200m") else {
         return;
     };
     let target = disk.path().join("server");
     write(target.join("precious"), "precious");
     let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    let tape = Tape::default().header(b'0', "bomb", "", 5 << 30);
-    packed.write_all(&tape.0).unwrap();
+    let tar = TarBuilder::default().header(b'0', "bomb", "", 5 << 30);
+    packed.write_all(&tar.0).unwrap();
     let zeros = vec![0; 1 << 20];
     for _ in 0..5 << 10 {
         packed.write_all(&zeros).unwrap();
     }
     packed.write_all(&[0; 1024]).unwrap();
     let mut bomb = packed.finish().unwrap();
-    // Its trailer lies about the length, so that only unpacking can tell.
+    // Its trailer states a wrong length, so it is noticed only while unpacking.
     let place = bomb.len() - 4;
     bomb[place..].fill(0);
     let error = put_back(&file_of(&bomb), &target).unwrap_err();
@@ -370,8 +373,11 @@ fn row_13_a_bomb_stops_before_the_disk_is_full() {
 }
 
 #[test]
-fn verify_takes_archives_of_others_and_refuses_damaged_ones() {
-    let archive = Tape::default().folder("a/").file("a/b", b"hello").packed();
+fn archives_of_other_programs_are_verified_and_damaged_ones_refused() {
+    let archive = TarBuilder::default()
+        .folder("a/")
+        .file("a/b", b"hello")
+        .packed();
     let found = verify(&archive, None, &Control::new()).unwrap();
     assert_eq!((found.entries, found.files, found.source_bytes), (2, 1, 5));
     assert!(verify(&file_of(b""), None, &Control::new()).is_err());

@@ -1,4 +1,4 @@
-//! Other people's readers take our archives, and we take theirs.
+//! Other programs read archives of the engine, and the engine reads theirs.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::support::*;
 
-/// Runs a command of the shell in a folder; none if the tool is missing.
+/// Runs a shell command in a folder. Returns `None` if the tool is missing.
 fn run(tool: &str, folder: &Path, script: &str) -> Option<Vec<u8>> {
     let found = Command::new("sh")
         .args(["-c", &format!("command -v {tool}")])
@@ -38,7 +38,7 @@ impl Case {
         let folder = folder();
         let source = folder.path().join("source");
         server(&source);
-        // bsdtar 3.6 reads fractions of seconds before 1970 wrongly.
+        // bsdtar 3.6 does not read fractions of seconds before 1970 correctly.
         set_mtime(source.join("start.sh"), -5, 0);
         let made = make_simply(&source);
         fs_err::write(folder.path().join("a.tar.gz"), bytes(&made.archive)).unwrap();
@@ -55,7 +55,7 @@ impl Case {
     }
 }
 
-/// Contents only: for readers that drop times or holes.
+/// Returns the contents only, for readers that do not keep times or holes.
 fn contents(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     describe(root)
         .into_keys()
@@ -137,7 +137,7 @@ END"#;
 }
 
 #[test]
-fn every_gunzip_gives_the_same_bytes() {
+fn all_gzip_readers_return_the_same_bytes() {
     let case = Case::new();
     case.run("gzip", "gzip -dc a.tar.gz > wanted.tar && gzip -t a.tar.gz")
         .unwrap();
@@ -145,7 +145,8 @@ fn every_gunzip_gives_the_same_bytes() {
     for (tool, script) in [
         (
             "node",
-            "node -e 'process.stdout.write(require(\"zlib\").gunzipSync(require(\"fs\").readFileSync(\"a.tar.gz\")))'",
+            "node -e 'const archive = require(\"fs\").readFileSync(\"a.tar.gz\"); \
+             process.stdout.write(require(\"zlib\").gunzipSync(archive))'",
         ),
         ("busybox", "busybox gzip -dc a.tar.gz"),
         ("7z", "7z x -so a.tar.gz"),
@@ -172,8 +173,8 @@ fn every_gunzip_gives_the_same_bytes() {
 }
 
 #[test]
-fn busybox_and_7z_unpack_what_they_understand() {
-    // Neither knows sparse files as POSIX tar has them; 7z makes UTF-8 of every name.
+fn busybox_and_7z_unpack_the_entries_that_they_support() {
+    // Neither supports PAX sparse files, and 7z converts every name to UTF-8.
     let folder = folder();
     let source = folder.path().join("source");
     server(&source);
@@ -194,7 +195,7 @@ fn busybox_and_7z_unpack_what_they_understand() {
 }
 
 #[test]
-fn archives_of_gnu_tar_in_every_format_come_back() {
+fn archives_of_gnu_tar_are_restored_in_every_format() {
     for (format, sparse) in [
         ("gnu", "--sparse"),
         ("pax", "--sparse"),

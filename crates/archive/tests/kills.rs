@@ -1,4 +1,4 @@
-//! Restores killed at random moments: the old tree or the new one, never a mixture.
+//! Restores that are killed at random moments leave the old tree or the new one, never a mixture.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -9,7 +9,7 @@ use crate::support::*;
 use crate::swap::{archive_of, tree};
 
 #[test]
-fn row_1_a_restore_killed_at_any_moment_leaves_the_old_tree_or_the_new_one() {
+fn a_killed_restore_leaves_the_old_tree_or_the_new_one() {
     for (keep, kills) in [(false, 40), (true, 25)] {
         let folder = memory_folder();
         let target = folder.path().join("server");
@@ -24,7 +24,7 @@ fn row_1_a_restore_killed_at_any_moment_leaves_the_old_tree_or_the_new_one() {
 }
 
 #[test]
-fn row_1_a_mount_point_is_swapped_child_by_child_and_recovers_whole() {
+fn a_killed_restore_of_a_mount_point_is_recovered() {
     let Some(disk) = Disk::mount("size=64m") else {
         return;
     };
@@ -41,7 +41,7 @@ fn row_1_a_mount_point_is_swapped_child_by_child_and_recovers_whole() {
     );
 }
 
-/// Kills restores at random moments and returns how often the old and the new tree stood there.
+/// Kills restores at random moments. Returns how often the old and the new tree were in place.
 fn kill_at_random(
     target: &Path,
     archive: &Path,
@@ -71,7 +71,7 @@ fn kill_at_random(
     assert_ne!(old, new);
     let mut stood = [0, 0];
     let mut seed = 88_172_645_463_325_252_u64;
-    // Until both sides were met: how long a restore takes varies on a busy machine.
+    // Continues until both trees were seen, because the time of a restore varies on a busy machine.
     for kill in 0..kills * 4 {
         if kill >= kills && stood[0] > 0 && stood[1] > 0 {
             break;
@@ -132,7 +132,7 @@ fn describe_contents(root: &Path) -> Vec<(std::path::PathBuf, String)> {
             .as_encoded_bytes()
             .starts_with(b".holdfast")
     });
-    // The number of names is 2 while an overlay is staged: that is no difference.
+    // Ignores link counts, which are 2 while kept files are staged.
     found
         .map(|(path, text)| (path, without_time(text).replace(", 2 names", ", 1 names")))
         .collect()

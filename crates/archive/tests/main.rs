@@ -1,4 +1,4 @@
-//! The engine's tests, in one binary.
+//! All tests of the engine, in one binary.
 #![cfg(test)]
 
 #[cfg(test)]
@@ -28,4 +28,4 @@ mod swap;
 #[cfg(test)]
 mod swap_of_children;
 #[cfg(test)]
-mod tape;
+mod tar_builder;

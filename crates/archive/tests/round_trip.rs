@@ -1,4 +1,4 @@
-//! What goes into an archive comes out of it again.
+//! Archives are restored to the tree that they were made from.
 
 use holdfast_archive::{
     Control, CreateOptions, EntryKind, Error, IgnoreRules, ListedEntry, RestoreOptions, list,
@@ -8,7 +8,7 @@ use holdfast_archive::{
 use crate::support::*;
 
 #[test]
-fn a_server_comes_back_as_it_was() {
+fn a_server_is_restored_as_it_was() {
     let folder = folder();
     let (source, target) = (folder.path().join("source"), folder.path().join("target"));
     server(&source);
@@ -16,13 +16,13 @@ fn a_server_comes_back_as_it_was() {
     assert_eq!(made.summary.notes.first, []);
     put_back(&made.archive, &target).unwrap();
     assert_same(&target, &source);
-    // Nothing is left beside it.
+    // No staging folder is left.
     let beside: Vec<_> = fs_err::read_dir(folder.path()).unwrap().collect();
     assert_eq!(beside.len(), 2, "{beside:?}");
 }
 
 #[test]
-fn the_index_brings_back_the_same_tree() {
+fn a_restore_with_the_index_gives_the_same_tree() {
     let folder = folder();
     let (source, target) = (folder.path().join("source"), folder.path().join("target"));
     server(&source);
@@ -51,7 +51,7 @@ fn the_index_brings_back_the_same_tree() {
 }
 
 #[test]
-fn listing_with_and_without_the_index_agrees_and_every_file_reads_alone() {
+fn lists_with_and_without_the_index_agree_and_every_file_can_be_read_alone() {
     let folder = folder();
     server(folder.path());
     let made = make_simply(folder.path());
@@ -117,7 +117,7 @@ fn the_same_tree_gives_the_same_bytes_with_any_number_of_threads() {
 }
 
 #[test]
-fn the_summary_the_scan_and_the_verification_agree() {
+fn summary_scan_and_verification_agree() {
     let folder = folder();
     server(folder.path());
     let control = Control::new();
@@ -141,7 +141,7 @@ fn the_summary_the_scan_and_the_verification_agree() {
 }
 
 #[test]
-fn without_truncate_what_the_archive_does_not_hold_stays() {
+fn without_truncate_files_that_are_not_in_the_archive_are_kept() {
     let folder = folder();
     let (source, target) = (folder.path().join("source"), folder.path().join("target"));
     write(source.join("both.txt"), "new");
@@ -175,7 +175,7 @@ fn without_truncate_what_the_archive_does_not_hold_stays() {
 }
 
 #[test]
-fn a_refusal_right_before_the_swap_leaves_everything_as_it_was() {
+fn an_error_of_the_callback_leaves_all_files_as_they_were_and_is_returned() {
     let folder = folder();
     let (source, target) = (folder.path().join("source"), folder.path().join("target"));
     server(&source);

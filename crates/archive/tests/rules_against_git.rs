@@ -1,4 +1,4 @@
-//! Ignore rules, compared with `git check-ignore` over a generated table.
+//! Compares ignore rules with `git check-ignore` on generated lists.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -10,7 +10,7 @@ use holdfast_archive::{
 
 use crate::support::*;
 
-/// Pieces from which names and patterns are put together.
+/// Pieces of generated names and patterns.
 const NAMES: [&str; 7] = ["a", "b", "ab", "foo", "x.log", "keep", "a b"];
 const PARTS: [&str; 24] = [
     "a",
@@ -77,7 +77,7 @@ impl Seed {
     }
 }
 
-/// Three levels of folders with every name in them, files and folders under different names.
+/// Creates three levels of folders with files and folders of different names. Returns their paths.
 fn tree(root: &Path) -> Vec<String> {
     let mut paths = Vec::new();
     for (number, first) in NAMES.iter().enumerate() {
@@ -103,7 +103,7 @@ fn tree(root: &Path) -> Vec<String> {
     paths
 }
 
-/// The files that git leaves out.
+/// Returns the paths that git ignores.
 fn ignored_by_git(root: &Path, patterns: &[String], paths: &[String]) -> Vec<String> {
     fs_err::write(root.join(".git/info/exclude"), patterns.join("\n") + "\n").unwrap();
     let mut git = Command::new("git")
@@ -146,8 +146,9 @@ fn repository() -> Option<tempfile::TempDir> {
     None
 }
 
-/// What is swept out by a `*` and taken back by a negation with a slash: there we are kinder.
-fn is_kinder(patterns: &[String]) -> bool {
+/// Returns whether patterns use the extension: a pattern that ends in `*`, and a negation with a
+/// slash.
+fn uses_extension(patterns: &[String]) -> bool {
     let sweeps = |line: &String| {
         let last = line
             .trim_end_matches(['\r', ' ', '/'])
@@ -167,7 +168,7 @@ fn is_kinder(patterns: &[String]) -> bool {
 }
 
 #[test]
-fn row_14_patterns_mean_what_git_says_they_mean() {
+fn patterns_match_the_same_paths_as_in_git() {
     let Some(folder) = repository() else { return };
     let root = folder.path();
     let paths = tree(root);
@@ -175,7 +176,7 @@ fn row_14_patterns_mean_what_git_says_they_mean() {
     let (mut compared, mut left_out) = (0, 0);
     while compared < 400 {
         let patterns: Vec<String> = (0..=seed.below(5)).map(|_| seed.pattern()).collect();
-        if is_kinder(&patterns) {
+        if uses_extension(&patterns) {
             continue;
         }
         compared += 1;
@@ -196,11 +197,11 @@ fn row_14_patterns_mean_what_git_says_they_mean() {
             );
         }
     }
-    assert!(left_out > 2000, "the table says too little: {left_out}");
+    assert!(left_out > 2000, "too few ignored paths: {left_out}");
 }
 
 #[test]
-fn row_14_a_folder_swept_out_is_searched_for_what_a_later_negation_takes_back() {
+fn a_later_negation_includes_entries_of_a_folder_that_a_star_excluded() {
     let folder = folder();
     let root = folder.path();
     for path in [
@@ -223,20 +224,20 @@ fn row_14_a_folder_swept_out_is_searched_for_what_a_later_negation_takes_back() 
     );
     assert_eq!(kept(&["*", "!keep/", "!keep/**"]).len(), 5);
     assert_eq!(kept(&["*", "!keep/sub", "deep/"]), ["keep", "keep/sub"]);
-    // Nothing there to take back: no folder is kept for its sake.
+    // The negation matches no entry, so no folder is kept for it.
     assert_eq!(kept(&["*", "!keep/nothing"]), [""; 0]);
-    // A folder that a pattern names is left out whole, as git has it.
+    // A folder that a pattern names is excluded completely, as in git.
     assert!(
         !kept(&["logs/", "!logs/important.txt"])
             .iter()
             .any(|path| path.starts_with("logs"))
     );
-    // One whose contents are all left out stays as an empty folder.
+    // A folder whose contents are all excluded is kept as an empty folder.
     assert!(kept(&["logs/*"]).contains(&"logs".to_owned()));
 }
 
 #[test]
-fn row_13_hostile_patterns_are_refused_or_cheap() {
+fn hostile_patterns_are_refused_or_matched_quickly() {
     let many: Vec<String> = (0..257).map(|number| number.to_string()).collect();
     let refused =
         |patterns: &[String]| matches!(IgnoreRules::new(patterns), Err(Error::Pattern { .. }));
@@ -255,14 +256,16 @@ fn row_13_hostile_patterns_are_refused_or_cheap() {
 }
 
 #[test]
-fn a_pteroignore_is_read_without_ever_following_a_link_and_never_dropped_in_silence() {
+fn a_pteroignore_is_read_without_following_symlinks_and_noted_if_unused() {
     let folder = folder();
     let path = folder.path().join(".pteroignore");
     let read = || read_pteroignore(folder.path()).unwrap();
     let noted = || {
         let own = read();
         assert!(own.lines.is_empty());
-        let rules = IgnoreRules::new(&own.lines).unwrap().noting(own.unused);
+        let rules = IgnoreRules::new(&own.lines)
+            .unwrap()
+            .with_unused_list(own.unused);
         let (options, control) = (CreateOptions::default(), Control::new());
         let summary = create(
             folder.path(),
@@ -298,7 +301,7 @@ fn a_pteroignore_is_read_without_ever_following_a_link_and_never_dropped_in_sile
     fs_err::create_dir(&path).unwrap();
     assert_eq!(
         noted(),
-        [".pteroignore: it was not used: it is no regular file"]
+        [".pteroignore: it was not used: it is not a regular file"]
     );
     let missing = read_pteroignore(&folder.path().join("missing"));
     assert!(matches!(missing, Err(Error::SourceMissing { .. })));

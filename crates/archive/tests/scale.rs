@@ -1,11 +1,13 @@
-//! Large and many: memory stays bounded. The full sizes (20 GiB, 300,000 files) were run by hand.
+//! Memory stays bounded for large and for many files.
+//!
+//! `scripts/bench-archive --memory` measures larger sizes: 20 GiB and 300,000 files.
 
 use std::path::Path;
 use std::process::Command;
 
 use crate::support::*;
 
-/// Runs the engine in a process of its own and returns its peak memory in KiB.
+/// Runs the engine in a child process. Returns its peak memory in KiB.
 fn peak(arguments: &[&Path]) -> u64 {
     let output = Command::new(engine())
         .args(arguments)
@@ -29,7 +31,7 @@ fn peak(arguments: &[&Path]) -> u64 {
 const LIMIT_KIB: u64 = 64 << 10;
 
 #[test]
-fn a_sparse_file_larger_than_the_disk_goes_through_in_bounded_memory() {
+fn a_sparse_file_larger_than_the_disk_is_restored_in_bounded_memory() {
     let folder = folder();
     let (source, target) = (folder.path().join("source"), folder.path().join("target"));
     fs_err::create_dir(&source).unwrap();
@@ -39,7 +41,7 @@ fn a_sparse_file_larger_than_the_disk_goes_through_in_bounded_memory() {
         .set_len(size)
         .is_err()
     {
-        return skip("this disk takes no large sparse files");
+        return skip("this disk does not support large sparse files");
     }
     sparse(
         &source.join("huge"),
@@ -72,7 +74,7 @@ fn a_sparse_file_larger_than_the_disk_goes_through_in_bounded_memory() {
 }
 
 #[test]
-fn many_files_in_one_folder_go_through_in_bounded_memory() {
+fn many_files_in_one_folder_are_restored_in_bounded_memory() {
     let folder = memory_folder();
     let (source, target) = (folder.path().join("source"), folder.path().join("target"));
     fs_err::create_dir(&source).unwrap();

@@ -1,4 +1,4 @@
-//! Archives and indexes that are read from their front, once.
+//! Archives and indexes that are read once, as streams.
 
 use std::io::{self, Read};
 
@@ -9,7 +9,7 @@ use holdfast_archive::{
 
 use crate::support::*;
 
-/// Gives what it has in small pieces, then fails.
+/// A reader that returns its bytes in small pieces, and then fails.
 struct Failing<'a> {
     bytes: &'a [u8],
     fails: bool,
@@ -26,7 +26,7 @@ impl Read for Failing<'_> {
 }
 
 #[test]
-fn a_stream_is_verified_as_a_file_is() {
+fn a_stream_is_verified_like_a_file() {
     let folder = folder();
     server(folder.path());
     let made = make_simply(folder.path());
@@ -42,7 +42,7 @@ fn a_stream_is_verified_as_a_file_is() {
     assert_eq!(found, of_file);
     assert_eq!(found.entries, made.summary.entries);
     assert_eq!(control.progress().bytes_done, size);
-    // One byte is another one: wherever it shows, the hash is named.
+    // One changed byte is always reported as a wrong hash.
     for at in [3, 20, archive.len() / 2, archive.len() - 2] {
         let mut damaged = archive.clone();
         damaged[at] ^= 1;
@@ -50,7 +50,7 @@ fn a_stream_is_verified_as_a_file_is() {
         let error = read.unwrap_err();
         assert!(matches!(error, Error::HashMismatch { .. }), "{at}: {error}");
     }
-    // It ends before its size, or after it.
+    // The stream is shorter or longer than its size.
     for found in [
         &archive[..archive.len() - 1],
         &[&archive[..], b"x"].concat(),
@@ -62,7 +62,7 @@ fn a_stream_is_verified_as_a_file_is() {
 }
 
 #[test]
-fn a_disk_that_fails_is_no_damage_wherever_it_fails() {
+fn a_read_error_is_never_reported_as_damage() {
     let folder = folder();
     server(folder.path());
     let made = make_simply(folder.path());
@@ -96,7 +96,7 @@ fn a_disk_that_fails_is_no_damage_wherever_it_fails() {
 }
 
 #[test]
-fn an_index_tells_of_its_archive_unless_a_byte_of_it_is_another() {
+fn an_index_is_checked_and_every_changed_byte_is_noticed() {
     let folder = folder();
     server(folder.path());
     let made = make_simply(folder.path());
@@ -123,7 +123,7 @@ fn an_index_tells_of_its_archive_unless_a_byte_of_it_is_another() {
 }
 
 #[test]
-fn one_file_comes_out_of_streams_that_are_read_once() {
+fn one_file_is_read_from_streams() {
     let folder = folder();
     server(folder.path());
     let made = make_simply(folder.path());
@@ -170,7 +170,7 @@ fn one_file_comes_out_of_streams_that_are_read_once() {
 }
 
 #[test]
-fn an_index_that_is_cut_or_damaged_is_noticed_by_whoever_reads_it_to_its_end() {
+fn a_damaged_index_is_noticed_when_it_is_read_to_its_end() {
     let folder = folder();
     server(folder.path());
     let index = bytes(&make_simply(folder.path()).index);

@@ -1,4 +1,4 @@
-//! Trees, their descriptions, and archives in memory, for the tests beside it.
+//! Test support: creates trees and archives, and describes trees.
 #![allow(dead_code, reason = "every test binary uses its own part")]
 #![allow(
     clippy::allow_attributes,
@@ -20,7 +20,7 @@ use holdfast_archive::{
     create, restore,
 };
 
-/// A folder for one test, removed afterwards.
+/// Creates a temporary folder.
 pub fn folder() -> tempfile::TempDir {
     tempfile::Builder::new()
         .prefix("holdfast-archive-")
@@ -28,7 +28,7 @@ pub fn folder() -> tempfile::TempDir {
         .unwrap()
 }
 
-/// A folder in memory where there is one: for tests that would wait for the disk again and again.
+/// Creates a temporary folder in memory if possible, for tests that would wait for the disk.
 pub fn memory_folder() -> tempfile::TempDir {
     tempfile::Builder::new()
         .prefix("holdfast-archive-")
@@ -63,7 +63,7 @@ pub fn name(bytes: &[u8]) -> &OsStr {
     OsStr::from_bytes(bytes)
 }
 
-/// A small server with one of everything that an archive has to keep.
+/// Writes a small server with every kind of entry and attribute.
 pub fn server(root: &Path) {
     write(root.join("server.properties"), "motd=hello\n");
     write(root.join("empty.txt"), "");
@@ -110,7 +110,7 @@ pub fn sparse(path: &Path, size: u64, pieces: &[(u64, &[u8])]) {
     }
 }
 
-/// Bytes that no compressor makes smaller, the same for the same seed.
+/// Returns bytes that cannot be compressed. The same seed gives the same bytes.
 pub fn noise(length: usize, seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut bytes = Vec::with_capacity(length + 8);
@@ -124,7 +124,7 @@ pub fn noise(length: usize, seed: u64) -> Vec<u8> {
     bytes
 }
 
-/// Everything that a restore has to bring back, by path: kind, mode, time, contents, links, holes.
+/// Describes every entry by path: kind, mode, time, contents, links and holes.
 pub fn describe(root: &Path) -> BTreeMap<PathBuf, String> {
     let mut found = BTreeMap::new();
     let mut inodes: BTreeMap<u64, PathBuf> = BTreeMap::new();
@@ -162,7 +162,8 @@ pub fn describe(root: &Path) -> BTreeMap<PathBuf, String> {
                 let size = bytes.len();
                 let links = metadata.nlink();
                 format!(
-                    "{blocks}file {mode:o} at {mtime}: {size} bytes {hash:08x}, {links} names, {same:?}"
+                    "{blocks}file {mode:o} at {mtime}: {size} bytes {hash:08x}, \
+                     {links} names, {same:?}"
                 )
             } else {
                 "something else".to_owned()
@@ -170,11 +171,11 @@ pub fn describe(root: &Path) -> BTreeMap<PathBuf, String> {
             found.insert(below, text);
         }
     }
-    // Which of a hard-linked file's names came first depends on the walk: name the smallest.
+    // The order of the names of a hard-linked file depends on the walk, so the smallest is used.
     found
 }
 
-/// An archive and its index, each in a file without a name.
+/// An archive and its index, each in an unnamed temporary file.
 pub struct Made {
     pub archive: File,
     pub index: File,
@@ -229,7 +230,7 @@ pub fn put_back(archive: &File, destination: &Path) -> Result<RestoreSummary, Er
     )
 }
 
-/// All bytes of a file, from its front.
+/// Returns all bytes of a file.
 pub fn bytes(file: &File) -> Vec<u8> {
     use std::os::unix::fs::FileExt as _;
     let mut all = vec![0; usize::try_from(file.metadata().unwrap().len()).unwrap()];
@@ -237,7 +238,7 @@ pub fn bytes(file: &File) -> Vec<u8> {
     all
 }
 
-/// A file without a name that holds these bytes.
+/// Returns an unnamed temporary file with these bytes.
 pub fn file_of(bytes: &[u8]) -> File {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(bytes).unwrap();
@@ -248,12 +249,12 @@ pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Says why a test did nothing.
+/// Prints why a test is skipped.
 pub fn skip(reason: &str) {
     println!("skipped: {reason}");
 }
 
-/// The paths in an archive, in its order.
+/// Returns the paths in an archive, in its order.
 pub fn entries(made: &Made) -> Vec<String> {
     let mut paths = Vec::new();
     holdfast_archive::list(&made.archive, None, &Control::new(), &mut |entry| {
@@ -264,13 +265,13 @@ pub fn entries(made: &Made) -> Vec<String> {
     paths
 }
 
-/// A small disk of its own; needs root.
+/// A small file system in memory. Mounting it needs root.
 pub struct Disk(tempfile::TempDir);
 
 impl Disk {
     pub fn mount(options: &str) -> Option<Self> {
         if !is_root() {
-            skip("only root may mount a small disk");
+            skip("only root can mount a file system");
             return None;
         }
         let folder = folder();
@@ -281,7 +282,7 @@ impl Disk {
         if mounted.is_ok_and(|status| status.success()) {
             return Some(Self(folder));
         }
-        skip("mounting is forbidden here");
+        skip("mounting is not allowed");
         None
     }
 
@@ -299,7 +300,7 @@ impl Drop for Disk {
     }
 }
 
-/// The engine by hand, an example that `cargo test` builds beside the tests.
+/// Returns the path of the engine, an example that `cargo test` builds.
 pub fn engine() -> PathBuf {
     let mut path = std::env::current_exe().unwrap();
     path.pop();

@@ -1,4 +1,4 @@
-//! The trees change places whole, whatever happens meanwhile.
+//! The swap of the old and the new tree, and the lock of a restore.
 
 #![allow(unreachable_pub, reason = "shared with the tests that kill")]
 #![allow(clippy::allow_attributes, reason = "as in the support module")]
@@ -11,7 +11,7 @@ use holdfast_archive::{Control, Error, Recovered, RestoreOptions, recover, resto
 
 use crate::support::*;
 
-/// A child that does not outlive the test, however that ends.
+/// A child process that is killed at the end of the test.
 struct Killed(std::process::Child);
 
 impl Killed {
@@ -48,7 +48,7 @@ pub fn archive_of(folder: &Path, files: usize) -> std::path::PathBuf {
 }
 
 #[test]
-fn a_second_restore_of_the_same_directory_is_turned_away_while_the_first_one_runs() {
+fn a_second_restore_of_the_same_directory_is_refused_while_the_first_one_runs() {
     let folder = folder();
     let target = folder.path().join("server");
     tree(&target, "old", 3);
@@ -86,7 +86,7 @@ fn a_second_restore_of_the_same_directory_is_turned_away_while_the_first_one_run
 }
 
 #[test]
-fn a_paused_restore_keeps_its_lock_and_a_dead_one_loses_it() {
+fn a_stopped_process_keeps_its_lock_and_a_killed_one_loses_it() {
     let folder = folder();
     let target = folder.path().join("server");
     tree(&target, "old", 3);
@@ -99,7 +99,7 @@ fn a_paused_restore_keeps_its_lock_and_a_dead_one_loses_it() {
         .unwrap();
     let mut child = Killed(child);
     let staging = folder.path().join(".holdfast-restore-server");
-    // It is made once the lock is held.
+    // The staging folder is created after the lock is taken.
     while !staging.exists() {
         std::thread::sleep(Duration::from_millis(1));
     }
@@ -124,7 +124,7 @@ fn a_paused_restore_keeps_its_lock_and_a_dead_one_loses_it() {
 }
 
 #[test]
-fn the_server_directory_keeps_its_mode_and_a_missing_one_is_made() {
+fn the_server_directory_keeps_its_mode_and_a_missing_one_is_created() {
     let folder = folder();
     let target = folder.path().join("server");
     tree(&target, "old", 3);
@@ -142,7 +142,7 @@ fn the_server_directory_keeps_its_mode_and_a_missing_one_is_made() {
     let missing = folder.path().join("not/there/yet");
     put_back(&archive, &missing).unwrap();
     assert_eq!(fs_err::read_to_string(missing.join("both")).unwrap(), "new");
-    // One that was made for a restore that failed goes again.
+    // A destination that a failed restore has created is removed.
     let another = folder.path().join("another");
     assert!(put_back(&file_of(b"rubbish"), &another).is_err());
     assert!(!another.exists());
@@ -152,7 +152,7 @@ fn the_server_directory_keeps_its_mode_and_a_missing_one_is_made() {
 }
 
 #[test]
-fn staging_may_lie_elsewhere_on_the_same_disk_only() {
+fn staging_can_be_in_another_folder_of_the_same_disk_only() {
     let folder = folder();
     let (target, staging) = (folder.path().join("server"), folder.path().join("staging"));
     tree(&target, "old", 3);
@@ -194,7 +194,7 @@ fn staging_may_lie_elsewhere_on_the_same_disk_only() {
 }
 
 #[test]
-fn a_restore_cannot_swap_away_a_directory_that_was_replaced_meanwhile() {
+fn a_directory_that_was_replaced_during_the_restore_is_not_swapped() {
     let folder = folder();
     let target = folder.path().join("server");
     tree(&target, "old", 3);
@@ -252,7 +252,7 @@ fn without_truncate_a_failure_leaves_every_file_as_it_was() {
 }
 
 #[test]
-fn a_disk_mounted_inside_of_the_server_is_never_carried_off_or_emptied() {
+fn a_disk_mounted_inside_of_the_server_is_never_moved_or_emptied() {
     let Some(_probe) = Disk::mount("size=1m") else {
         return;
     };
@@ -262,7 +262,7 @@ fn a_disk_mounted_inside_of_the_server_is_never_carried_off_or_emptied() {
     let (elsewhere, inside) = (folder.path().join("elsewhere"), target.join("with blank"));
     write(elsewhere.join("precious"), "precious");
     fs_err::create_dir(&inside).unwrap();
-    // A bind mount: the same device, so only the mount itself tells.
+    // A bind mount has the same device, so only its mount point can be noticed.
     let mount = |arguments: &[&Path]| Command::new("mount").arg("--bind").args(arguments).status();
     assert!(mount(&[&elsewhere, &inside]).unwrap().success());
     let archive = archive_of(folder.path(), 3);
@@ -271,7 +271,7 @@ fn a_disk_mounted_inside_of_the_server_is_never_carried_off_or_emptied() {
     let umount = || Command::new("umount").arg(&inside).status().unwrap();
     let refused = matches!(outcome, Err(Error::MountedInside { .. }));
     let whole = inside.join("precious").exists() && target.join("both").exists();
-    // One that comes after the check stops the removal of the old tree.
+    // A mount after the check stops the removal of the old tree.
     assert!(umount().success());
     let options = RestoreOptions {
         truncate: true,
@@ -304,7 +304,7 @@ fn a_disk_mounted_inside_of_the_server_is_never_carried_off_or_emptied() {
 }
 
 #[test]
-fn a_swap_of_children_that_fails_half_way_is_taken_back() {
+fn a_swap_of_children_that_fails_is_undone() {
     let Some(disk) = Disk::mount("size=16m") else {
         return;
     };
@@ -328,7 +328,7 @@ fn a_swap_of_children_that_fails_half_way_is_taken_back() {
         &options,
         &Control::new(),
         &mut || {
-            // A mount point cannot be moved: some children are out by the time it is met.
+            // A mount point cannot be moved. Some children are moved before it is reached.
             let mounted = Command::new("mount")
                 .args(["-t", "tmpfs", "tmpfs"])
                 .arg(&busy)

@@ -1,4 +1,4 @@
-//! Where the two trees can't change places in one step, their children do, with the same promise.
+//! The swap of children, for trees that cannot be exchanged in one step.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
@@ -12,9 +12,9 @@ use crate::swap::{archive_of, tree};
 
 const NOBODY: u32 = 65_534;
 
-/// Runs a restore as somebody who may do little; returns whether it succeeded, and what it said.
+/// Runs a restore as the user `nobody`. Returns whether it succeeded, and its error output.
 fn restore_as_nobody(archive: &Path, target: &Path) -> (bool, String) {
-    // Where the build lies nobody may look.
+    // The user cannot read the build folder.
     let own_engine = archive.with_file_name("engine");
     fs_err::copy(engine(), &own_engine).unwrap();
     let output = Command::new("setpriv")
@@ -28,10 +28,10 @@ fn restore_as_nobody(archive: &Path, target: &Path) -> (bool, String) {
     (output.status.success(), said)
 }
 
-/// A folder that others may look into, with an archive in it, and what the archive holds.
+/// Creates a folder that other users can read, with an archive. Returns its expected contents too.
 fn prepared() -> Option<(tempfile::TempDir, PathBuf, BTreeMap<PathBuf, Vec<u8>>)> {
     if !is_root() || Command::new("setpriv").arg("--version").output().is_err() {
-        skip("only root may become somebody else");
+        skip("only root can change its user");
         return None;
     }
     let folder = folder();
@@ -48,7 +48,7 @@ fn open_to_all(path: &Path, mode: u32) {
     fs_err::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// Every file below, with what it holds.
+/// Returns the contents of every file.
 fn contents(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     let mut folders = vec![root.to_path_buf()];
@@ -75,7 +75,7 @@ fn give_to_nobody(root: &Path) {
 }
 
 #[test]
-fn a_directory_whose_parent_may_not_be_written_is_swapped_child_by_child() {
+fn a_directory_with_an_unwritable_parent_is_swapped_child_by_child() {
     let Some((folder, archive, wanted)) = prepared() else {
         return;
     };
@@ -112,11 +112,15 @@ fn a_directory_of_another_owner_keeps_its_owner_and_has_its_children_swapped() {
         (after.ino(), after.uid(), after.mode()),
         (before.ino(), 0, before.mode())
     );
-    assert_eq!(fs_err::read_dir(&home).unwrap().count(), 1, "leftovers");
+    assert_eq!(
+        fs_err::read_dir(&home).unwrap().count(),
+        1,
+        "files left behind"
+    );
 }
 
 #[test]
-fn where_the_exchange_is_refused_children_are_swapped_and_a_failure_is_taken_back() {
+fn children_are_swapped_if_the_exchange_fails_and_an_error_is_undone() {
     let Some(_probe) = Disk::mount("size=1m") else {
         return;
     };
@@ -144,7 +148,7 @@ fn where_the_exchange_is_refused_children_are_swapped_and_a_failure_is_taken_bac
             &options,
             &Control::new(),
             &mut || {
-                // A mount point, though the very same folder: the kernel does not exchange it.
+                // A bind mount of the folder on itself. The kernel does not exchange mount points.
                 let what = if fails { &busy } else { &target };
                 assert!(mount(what).unwrap().success());
                 if fails {

@@ -1,6 +1,6 @@
-//! Any list of patterns: compiled or refused, and matched in bounded time.
+//! Compiles and matches arbitrary patterns. It must not panic, and must take bounded time.
 //!
-//! `cargo +nightly fuzz run rules` in `crates/archive`.
+//! Run `cargo +nightly fuzz run rules` in `crates/archive`.
 #![no_main]
 
 use holdfast_archive::{Control, IgnoreRules, scan};

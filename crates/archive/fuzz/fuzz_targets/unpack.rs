@@ -1,17 +1,20 @@
-//! Any bytes as a tar stream: never a panic, never anything outside of the destination.
+//! Restores arbitrary bytes as a tar stream. It must not panic or write outside of the destination.
 //!
-//! `cargo +nightly fuzz run unpack` in `crates/archive`. A restore that succeeds must be archivable again.
+//! A tree that was restored must be archivable again. Run `cargo +nightly fuzz run unpack` in
+//! `crates/archive`.
 #![no_main]
 
 use std::fs;
 use std::io::Write;
 
-use holdfast_archive::{Control, CreateOptions, RestoreOptions, IgnoreRules, create, restore, verify};
+use holdfast_archive::{
+    Control, CreateOptions, IgnoreRules, RestoreOptions, create, restore, verify,
+};
 use libfuzzer_sys::fuzz_target;
 
-/// Rights the checksums of headers, which a fuzzer would never guess.
-fn right_checksums(tape: &mut [u8]) {
-    for record in tape.chunks_exact_mut(512) {
+/// Corrects the checksums of headers, which a fuzzer cannot guess.
+fn correct_checksums(tar: &mut [u8]) {
+    for record in tar.chunks_exact_mut(512) {
         if record[257..262] == *b"ustar" {
             record[148..156].fill(b' ');
             let sum: u32 = record.iter().map(|&byte| u32::from(byte)).sum();
@@ -20,29 +23,30 @@ fn right_checksums(tape: &mut [u8]) {
     }
 }
 
-fuzz_target!(|tape: &[u8]| {
-    let mut tape = tape.to_vec();
-    right_checksums(&mut tape);
-    let tape = tape.as_slice();
+fuzz_target!(|tar: &[u8]| {
+    let mut tar = tar.to_vec();
+    correct_checksums(&mut tar);
+    let tar = tar.as_slice();
     let folder = tempfile::Builder::new().tempdir_in("/dev/shm").unwrap();
     let target = folder.path().join("server");
     fs::create_dir(&target).unwrap();
     fs::write(target.join("precious"), "precious").unwrap();
     fs::write(folder.path().join("outside"), "outside").unwrap();
     let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
-    packed.write_all(tape).unwrap();
+    packed.write_all(tar).unwrap();
     let mut archive = tempfile::tempfile_in("/dev/shm").unwrap();
     archive.write_all(&packed.finish().unwrap()).unwrap();
     let control = Control::new();
-    let truncate = tape.first().is_some_and(|byte| byte & 1 == 0);
+    let truncate = tar.first().is_some_and(|byte| byte & 1 == 0);
     let options = RestoreOptions { truncate, threads: 1, ..Default::default() };
     let restored = restore(&archive, None, &target, &options, &control, &mut || Ok(()));
     if let Ok(summary) = &restored {
-        let verified = verify(&archive, None, &control).expect("what can be restored is whole");
+        let verified = verify(&archive, None, &control).expect("a restored archive is whole");
         assert_eq!(verified.entries, summary.entries);
         let sink = std::io::sink;
-        let _ = create(&target, &IgnoreRules::none(), &CreateOptions::default(), sink(), sink(), &control)
-            .expect("what was restored can be archived");
+        let (rules, options) = (IgnoreRules::none(), CreateOptions::default());
+        let _ = create(&target, &rules, &options, sink(), sink(), &control)
+            .expect("a restored tree can be archived");
     } else {
         assert_eq!(fs::read(target.join("precious")).unwrap(), b"precious");
         assert_eq!(fs::read_dir(&target).unwrap().count(), 1);

@@ -1,42 +1,44 @@
-//! Codes what no entropy coder makes smaller: literals are stored, only long repeats are coded.
+//! Encodes data that is compressed already: literals are stored, only long repeats are encoded.
 //!
-//! Meant for region files, jars and media: data compressed already, with zeros between and pieces that
-//! come again. The output is plain deflate: stored blocks, and blocks of fixed Huffman codes for the
-//! repeats. Of repeats of 48 bytes hardly one is missed, shorter ones are found by chance.
+//! Made for region files, jars and media, which have zeros and repeated pieces between compressed
+//! data. The output is plain deflate: stored blocks, and blocks of fixed Huffman codes for the
+//! repeats. Nearly all repeats of at least 48 bytes are found; shorter ones are found by chance.
 
-/// How far back a repeat may lie.
+/// The largest distance of a repeat, in bytes.
 const WINDOW: usize = 32 << 10;
-/// A repeat shorter than this costs more than its literals.
+/// Encoding a shorter repeat costs more than storing it.
 const SHORTEST: usize = 16;
-/// One position in so many is remembered, …
+/// One position in this many is put into the table.
 const REMEMBERED: usize = 8;
-/// … and of so many positions the first `REMEMBERED` are looked up: one of them always meets.
+/// Of this many positions, the first `REMEMBERED` are looked up. One of them matches a position in
+/// the table.
 const STRIDE: usize = 32;
 const TABLE_BITS: u32 = 14;
 
-/// The memory of one coder, used again for every piece.
-pub(super) struct Repeats {
+/// An encoder. Its table is reused for every piece.
+pub(super) struct RepeatEncoder {
+    /// The latest position of each hash, plus 1; 0 means none.
     table: Vec<u32>,
 }
 
-impl Repeats {
+impl RepeatEncoder {
     pub(super) fn new() -> Self {
         Self {
             table: vec![0; 1 << TABLE_BITS],
         }
     }
 
-    /// Codes `raw[start..]`, which may refer to what stands before; ends at a whole byte.
-    pub(super) fn code(&mut self, raw: &[u8], start: usize, out: &mut Vec<u8>) {
+    /// Encodes `raw[start..]`, which may refer to bytes before `start`. Ends at a whole byte.
+    pub(super) fn encode(&mut self, raw: &[u8], start: usize, out: &mut Vec<u8>) {
         self.table.fill(0);
-        let mut writer = Writer {
+        let mut writer = DeflateWriter {
             out,
             bits: 0,
             count: 0,
         };
         let end = raw.len();
         let mut literals = start;
-        // What stands before is remembered too.
+        // Bytes before the start can be repeated too.
         let mut remembered = start.saturating_sub(WINDOW).next_multiple_of(REMEMBERED);
         let mut at = start.next_multiple_of(STRIDE);
         while at + REMEMBERED + 8 <= end {
@@ -69,7 +71,7 @@ impl Repeats {
     }
 
     fn remember(&mut self, raw: &[u8], remembered: &mut usize, until: usize) {
-        // Positions up to the first probe; those among the probes meet themselves only later.
+        // Only positions before the first probe, so that no probe finds itself.
         while *remembered < until {
             self.table[slot(word(raw, *remembered))] = u32::try_from(*remembered + 1).unwrap_or(0);
             *remembered += REMEMBERED;
@@ -87,7 +89,9 @@ fn slot(word: u64) -> usize {
     (word.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - TABLE_BITS)) as usize
 }
 
-/// Widens a match of eight bytes to both sides; not further back than `least`.
+/// Extends a match of eight bytes to both sides, not further back than `least`.
+///
+/// Returns its start and its length.
 fn extend(raw: &[u8], source: usize, probe: usize, least: usize) -> (usize, usize) {
     let distance = probe - source;
     let mut from = probe;
@@ -105,13 +109,13 @@ fn extend(raw: &[u8], source: usize, probe: usize, least: usize) -> (usize, usiz
 }
 
 /// Writes deflate bit by bit.
-struct Writer<'a> {
+struct DeflateWriter<'a> {
     out: &'a mut Vec<u8>,
     bits: u64,
     count: u32,
 }
 
-impl Writer<'_> {
+impl DeflateWriter<'_> {
     fn put(&mut self, value: u64, length: u32) {
         self.bits |= value << self.count;
         self.count += length;
@@ -122,7 +126,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Stored blocks, as many as it takes.
+    /// Writes bytes as stored blocks.
     fn stored(&mut self, bytes: &[u8]) {
         for piece in bytes.chunks(0xffff) {
             self.stored_header(piece.len());
@@ -140,7 +144,7 @@ impl Writer<'_> {
         self.put(length ^ 0xffff, 16);
     }
 
-    /// A block of fixed codes that repeats `length` bytes from `distance` back.
+    /// Writes a block of fixed codes that repeats `length` bytes from `distance` back.
     fn repeat(&mut self, length: usize, distance: usize) {
         const LONGEST: usize = 258;
         const LEAST: usize = 3;
@@ -148,7 +152,7 @@ impl Writer<'_> {
         let mut left = length;
         while left > 0 {
             let mut now = left.min(LONGEST);
-            // Never leave less than a code can say.
+            // The rest must not be shorter than the shortest code.
             if left > now && left - now < LEAST {
                 now -= LEAST;
             }
@@ -176,7 +180,7 @@ impl Writer<'_> {
         self.put(extra, extra_bits);
     }
 
-    /// Ends at a whole byte, with an empty stored block if need be.
+    /// Ends at a whole byte, with an empty stored block if necessary.
     fn align(&mut self) {
         if self.count > 0 {
             self.stored_header(0);
@@ -184,7 +188,7 @@ impl Writer<'_> {
     }
 }
 
-/// Symbol, extra bits and their number for a length of 3 to 258.
+/// Returns symbol, extra bits and their number for a length of 3 to 258.
 fn length_code(length: usize) -> (u64, u64, u32) {
     let value = length as u64 - 3;
     match value {
@@ -198,7 +202,7 @@ fn length_code(length: usize) -> (u64, u64, u32) {
     }
 }
 
-/// Symbol, extra bits and their number for a distance of 1 to 32768.
+/// Returns symbol, extra bits and their number for a distance of 1 to 32768.
 fn distance_code(distance: usize) -> (u64, u64, u32) {
     let value = distance as u64 - 1;
     if value < 4 {

@@ -1,4 +1,4 @@
-//! Every block comes back as it went in, through a decoder that is not the encoder's.
+//! Every block is decompressed to its original bytes by an independent decoder.
 
 use std::io::Read as _;
 
@@ -17,17 +17,20 @@ fn noise(length: usize, seed: u64) -> Vec<u8> {
     bytes
 }
 
-/// Compresses, unpacks with an independent run behind it, and returns the compressed size.
+/// Compresses at several levels, decompresses, compares, and returns the compressed size at level
+/// 6.
 fn round_trip(raw: &[u8]) -> usize {
     let mut sizes = Vec::new();
     for level in [1, 2, 5, 6, 9, 0] {
         let mut compressor = Compressor::new(level);
         let mut packed = Vec::new();
-        // What was compressed before must not show.
-        compressor.block(&noise(100_000, 99), &mut packed).unwrap();
-        compressor.block(raw, &mut packed).unwrap();
+        // An earlier block must not influence the next one.
+        compressor
+            .compress(&noise(100_000, 99), &mut packed)
+            .unwrap();
+        compressor.compress(raw, &mut packed).unwrap();
         sizes.push(packed.len());
-        packed.extend_from_slice(&FINAL_RUN);
+        packed.extend_from_slice(&FINAL_BLOCK);
         let mut found = Vec::new();
         flate2::read::DeflateDecoder::new(packed.as_slice())
             .read_to_end(&mut found)
@@ -43,7 +46,7 @@ fn round_trip(raw: &[u8]) -> usize {
 }
 
 #[test]
-fn blocks_of_every_kind_come_back() {
+fn blocks_of_every_kind_survive_a_round_trip() {
     round_trip(b"");
     round_trip(b"x");
     round_trip(&vec![0; BLOCK]);
@@ -60,7 +63,7 @@ fn repeats_and_zeros_between_noise_are_found() {
         raw.extend_from_slice(&noise(5000 + number * 13, 7 + number as u64));
         raw.resize(raw.len().next_multiple_of(4096), 0);
         if number % 5 == 0 {
-            // A repeat at an odd place.
+            // A repeat at an unaligned position.
             let from = raw.len() - 3001;
             let again = raw[from..from + 700 + number].to_vec();
             raw.extend_from_slice(&again);
@@ -77,7 +80,7 @@ fn repeats_and_zeros_between_noise_are_found() {
 }
 
 #[test]
-fn every_length_and_distance_of_a_repeat_is_coded() {
+fn repeats_of_every_length_and_distance_are_encoded() {
     for (number, length) in (16..600).chain([65_000, 70_000]).enumerate() {
         let distance = [1, 2, 3, 4, 5, 7, 9, 100, 257, 1025, 8193, 24_577, 32_768][number % 13];
         let mut raw = noise(70_001, length as u64);
@@ -86,14 +89,14 @@ fn every_length_and_distance_of_a_repeat_is_coded() {
         }
         raw.extend_from_slice(&noise(70_000, 3));
         let mut packed = Vec::new();
-        Repeats::new().code(&raw, 0, &mut packed);
-        packed.extend_from_slice(&FINAL_RUN);
+        RepeatEncoder::new().encode(&raw, 0, &mut packed);
+        packed.extend_from_slice(&FINAL_BLOCK);
         let mut found = Vec::new();
         flate2::read::DeflateDecoder::new(packed.as_slice())
             .read_to_end(&mut found)
             .unwrap();
         assert!(found == raw, "length {length}, distance {distance}");
-        // A repeat of some hundred bytes is found sooner or later, and then widened to its whole.
+        // A repeat of about a hundred bytes is always found, and extended to its full length.
         if length >= 48 + 64 {
             assert!(
                 packed.len() < raw.len() - length + 300 + length / 64,
@@ -104,12 +107,12 @@ fn every_length_and_distance_of_a_repeat_is_coded() {
 }
 
 #[test]
-fn noise_grows_by_next_to_nothing() {
+fn noise_grows_by_less_than_a_thousandth() {
     let raw = noise(BLOCK, 5);
     assert!(round_trip(&raw) < raw.len() + raw.len() / 1000);
 }
 
-/// Text of words that come again, some numbers, and some noise.
+/// Returns text with repeated words, some numbers, and some noise.
 fn mixture(length: usize, seed: u64) -> Vec<u8> {
     let random = noise(length + 8, seed);
     let mut bytes = Vec::new();
@@ -139,7 +142,7 @@ fn whole_streams(raw: &[u8]) -> Vec<Vec<u8>> {
         stream.truncate(length);
         streams.push(stream);
     }
-    // Another compressor with its own habits; its level 0 stores, and short streams use fixed codes.
+    // Another compressor. Its level 0 stores, and its short streams use fixed codes.
     for level in [0, 1, 4, 9] {
         let level = flate2::Compression::new(level);
         let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), level);
@@ -150,8 +153,8 @@ fn whole_streams(raw: &[u8]) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn whole_streams_are_opened_for_another_whatever_wrote_them() {
-    let mut seal = Seal::new();
+fn streams_of_different_compressors_can_be_continued() {
+    let mut finder = FinalBlockFinder::new();
     let mut padding_seen = [false; 8];
     for length in (0..40).chain([99, 5000, 20_000, 70_001, 400_000]) {
         for raw in [
@@ -162,13 +165,13 @@ fn whole_streams_are_opened_for_another_whatever_wrote_them() {
             for (number, stream) in whole_streams(&raw).into_iter().enumerate() {
                 let mut out = b"before".to_vec();
                 out.extend_from_slice(&stream);
-                seal.open(&mut out, 6).unwrap();
+                finder.clear_final_flag(&mut out, 6).unwrap();
                 assert!(out.len() <= 6 + stream.len() + 5);
                 padding_seen[out.len() - stream.len() - 10] = true;
-                // Twice, to see that the second begins where the first ends.
+                // Two copies, to check that the second begins where the first ends.
                 let mut twice = out[6..].to_vec();
                 twice.extend_from_slice(&out[6..]);
-                twice.extend_from_slice(&FINAL_RUN);
+                twice.extend_from_slice(&FINAL_BLOCK);
                 let mut found = Vec::new();
                 flate2::read::DeflateDecoder::new(twice.as_slice())
                     .read_to_end(&mut found)
@@ -184,34 +187,39 @@ fn whole_streams_are_opened_for_another_whatever_wrote_them() {
 }
 
 #[test]
-fn what_is_no_whole_stream_is_refused() {
-    let mut seal = Seal::new();
+fn incomplete_and_invalid_streams_are_refused() {
+    let mut finder = FinalBlockFinder::new();
     let raw = mixture(3000, 4);
     for stream in whole_streams(&raw) {
         for cut in 0..stream.len() {
-            assert!(seal.open(&mut stream[..cut].to_vec(), 0).is_err(), "{cut}");
+            assert!(
+                finder
+                    .clear_final_flag(&mut stream[..cut].to_vec(), 0)
+                    .is_err(),
+                "{cut}"
+            );
         }
         let mut longer = stream.clone();
         longer.push(0);
-        assert!(seal.open(&mut longer, 0).is_err());
+        assert!(finder.clear_final_flag(&mut longer, 0).is_err());
     }
-    // Damage is found or not, but never more than an error.
+    // Damage may stay unnoticed here, but it never causes a panic.
     for stream in whole_streams(&mixture(900, 5)) {
         for bit in 0..stream.len() * 8 {
             let mut damaged = stream.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
-            let _ = seal.open(&mut damaged, 0);
+            let _ = finder.clear_final_flag(&mut damaged, 0);
         }
-        let _ = seal.open(&mut noise(stream.len(), stream.len() as u64), 0);
+        let _ = finder.clear_final_flag(&mut noise(stream.len(), stream.len() as u64), 0);
     }
 }
 
 #[test]
-fn level_0_stores_whatever_it_is_given() {
+fn level_0_stores_every_block() {
     let raw = b"some text that repeats itself, ".repeat(30_000);
     let (mut stored, mut packed) = (Vec::new(), Vec::new());
-    Compressor::new(0).block(&raw, &mut stored).unwrap();
-    Compressor::new(1).block(&raw, &mut packed).unwrap();
+    Compressor::new(0).compress(&raw, &mut stored).unwrap();
+    Compressor::new(1).compress(&raw, &mut packed).unwrap();
     assert!((raw.len()..raw.len() + 200).contains(&stored.len()));
     assert!(packed.len() < raw.len() / 50);
 }

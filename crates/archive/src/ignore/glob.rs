@@ -1,9 +1,9 @@
-//! Wildcards as git reads them (`wildmatch` with `WM_PATHNAME`), matched in polynomial time.
+//! Matches wildcards as git does (`wildmatch` with `WM_PATHNAME`), in bounded time.
 //!
-//! Each star remembers where it has failed already, so that `*a*a*a*b` costs stars × length and
-//! never more: patterns come from strangers.
+//! Users choose the patterns, so a pattern must not be able to stall a backup. Each star remembers
+//! the positions at which it has failed, so a match takes at most stars × length steps.
 
-/// One compiled wildcard pattern.
+/// A compiled wildcard pattern.
 #[derive(Debug)]
 pub(super) struct Glob {
     tokens: Vec<Token>,
@@ -17,18 +17,19 @@ enum Token {
     Any,
     /// `[…]`: one byte of the set, never a slash.
     Set(Box<[bool; 256]>),
-    /// `*`: anything without a slash. The number counts stars, for the memory of failures.
+    /// `*`: any bytes except a slash. The number of the star is its index in the table of failures.
     Star(usize),
-    /// `**` standing alone between slashes: anything at all.
+    /// `**` alone between slashes: any bytes.
     Everything(usize),
-    /// `**/`: nothing, or anything up to and including a slash.
+    /// `**/`: nothing, or any bytes up to and including a slash.
     Folders(usize),
-    /// A broken class or escape: git lets such a pattern match nothing.
+    /// An invalid class or escape: git matches nothing.
     Never,
 }
 
 impl Glob {
-    /// Compiles what `git` would hand to `wildmatch`: the pattern after its literal prefix.
+    /// Compiles the part of a pattern that git passes to `wildmatch`: the rest after its literal
+    /// prefix.
     pub(super) fn new(pattern: &[u8]) -> Self {
         let mut tokens = Vec::new();
         let mut stars = 0;
@@ -65,7 +66,7 @@ impl Glob {
                             .map_or(Token::Never, |&byte| Token::Byte(byte)),
                     );
                 }
-                b'[' => match class(pattern, at) {
+                b'[' => match parse_class(pattern, at) {
                     Some((set, last)) => {
                         tokens.push(Token::Set(set));
                         at = last;
@@ -82,18 +83,26 @@ impl Glob {
         Self { tokens, stars }
     }
 
+    /// Returns whether the pattern matches all of `text`.
     pub(super) fn matches(&self, text: &[u8]) -> bool {
-        // With at most two stars there is nothing to remember: every state is met once a position.
+        // With at most two stars, no state is reached twice, so there is nothing to remember.
         let slots = if self.stars > 2 {
             self.stars * (text.len() + 1)
         } else {
             0
         };
         let mut failed = vec![false; slots];
-        self.run(0, text, 0, &mut failed)
+        self.match_from(0, text, 0, &mut failed)
     }
 
-    fn run(&self, mut token: usize, text: &[u8], mut at: usize, failed: &mut [bool]) -> bool {
+    /// Matches the tokens from `token` on with the text from `at` on.
+    fn match_from(
+        &self,
+        mut token: usize,
+        text: &[u8],
+        mut at: usize,
+        failed: &mut [bool],
+    ) -> bool {
         while let Some(expected) = self.tokens.get(token) {
             let here = text.get(at).copied();
             let one = match expected {
@@ -101,14 +110,17 @@ impl Glob {
                 Token::Any => here.is_some_and(|byte| byte != b'/'),
                 Token::Set(set) => here.is_some_and(|byte| byte != b'/' && set[usize::from(byte)]),
                 Token::Never => false,
-                Token::Star(star) => return self.star(token, *star, false, text, at, failed),
-                Token::Everything(star) => return self.star(token, *star, true, text, at, failed),
+                Token::Star(star) => return self.match_star(token, *star, false, text, at, failed),
+                Token::Everything(star) => {
+                    return self.match_star(token, *star, true, text, at, failed);
+                }
                 Token::Folders(star) => {
-                    if self.rest(token, *star, text, at, failed) {
+                    if self.match_rest(token, *star, text, at, failed) {
                         return true;
                     }
                     return (at..text.len()).any(|slash| {
-                        text[slash] == b'/' && self.rest(token, *star, text, slash + 1, failed)
+                        text[slash] == b'/'
+                            && self.match_rest(token, *star, text, slash + 1, failed)
                     });
                 }
             };
@@ -121,7 +133,8 @@ impl Glob {
         at == text.len()
     }
 
-    fn star(
+    /// Matches a star at `at`; `slashes` tells whether it matches slashes too.
+    fn match_star(
         &self,
         token: usize,
         star: usize,
@@ -134,7 +147,7 @@ impl Glob {
             return slashes || !text[at..].contains(&b'/');
         }
         loop {
-            if self.rest(token, star, text, at, failed) {
+            if self.match_rest(token, star, text, at, failed) {
                 return true;
             }
             if at == text.len() || (!slashes && text[at] == b'/') {
@@ -144,13 +157,20 @@ impl Glob {
         }
     }
 
-    /// Tries what follows a star at one place, unless that has failed before.
-    fn rest(&self, token: usize, star: usize, text: &[u8], at: usize, failed: &mut [bool]) -> bool {
+    /// Matches the tokens after a star from one position on, unless that has failed before.
+    fn match_rest(
+        &self,
+        token: usize,
+        star: usize,
+        text: &[u8],
+        at: usize,
+        failed: &mut [bool],
+    ) -> bool {
         let slot = star * (text.len() + 1) + at;
         if failed.get(slot).copied().unwrap_or(false) {
             return false;
         }
-        if self.run(token + 1, text, at, failed) {
+        if self.match_from(token + 1, text, at, failed) {
             return true;
         }
         if let Some(seen) = failed.get_mut(slot) {
@@ -160,8 +180,9 @@ impl Glob {
     }
 }
 
-/// Reads the class that opens at `open`; returns its bytes and the place of its closing bracket.
-fn class(pattern: &[u8], open: usize) -> Option<(Box<[bool; 256]>, usize)> {
+/// Parses the class that starts at `open`. Returns its bytes and the position of its closing
+/// bracket.
+fn parse_class(pattern: &[u8], open: usize) -> Option<(Box<[bool; 256]>, usize)> {
     let mut set = Box::new([false; 256]);
     let mut at = open + 1;
     let negated = matches!(pattern.get(at), Some(b'!' | b'^'));
@@ -191,7 +212,7 @@ fn class(pattern: &[u8], open: usize) -> Option<(Box<[bool; 256]>, usize)> {
             let start = at + 2;
             let end = start + pattern.get(start..)?.iter().position(|&b| b == b']')?;
             if end > start && pattern[end - 1] == b':' {
-                named_class(&pattern[start..end - 1], &mut set)?;
+                add_named_class(&pattern[start..end - 1], &mut set)?;
                 at = end;
                 this = 0;
             } else {
@@ -215,7 +236,8 @@ fn class(pattern: &[u8], open: usize) -> Option<(Box<[bool; 256]>, usize)> {
     Some((set, at))
 }
 
-fn named_class(name: &[u8], set: &mut [bool; 256]) -> Option<()> {
+/// Adds the bytes of a class such as `[:alpha:]`. Returns `None` if its name is unknown.
+fn add_named_class(name: &[u8], set: &mut [bool; 256]) -> Option<()> {
     let member: fn(&u8) -> bool = match name {
         b"alnum" => u8::is_ascii_alphanumeric,
         b"alpha" => u8::is_ascii_alphabetic,

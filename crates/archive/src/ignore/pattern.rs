@@ -1,46 +1,50 @@
-//! One line of an ignore list, read as git reads a line of `.gitignore`.
+//! Parses one line of an ignore list, as git parses a line of `.gitignore`.
 
 use super::glob::Glob;
 use crate::Error;
 
 /// The longest pattern, in bytes.
-const LONGEST: usize = 1024;
+const MAX_LENGTH: usize = 1024;
 /// The most wildcards (`*`, `?`, `[`) in one pattern.
-const MOST_WILDCARDS: usize = 64;
+const MAX_WILDCARDS: usize = 64;
 
 /// A compiled pattern.
 #[derive(Debug)]
 pub(super) struct Pattern {
-    /// `!`: takes back what an earlier pattern left out.
+    /// Whether it starts with `!` and includes entries again.
     pub(super) negated: bool,
-    /// Whether a slash at its front or in its middle ties it to the root.
+    /// Whether it has a slash at its start or inside, and so matches from the root.
     pub(super) anchored: bool,
-    /// Whether its last part is `*` or `**`: it names no folder, it sweeps.
-    pub(super) sweeps: bool,
+    /// Whether its last part is `*` or `**`.
+    pub(super) ends_in_star: bool,
     folders_only: bool,
+    /// The pattern up to its first special character.
     literal: Vec<u8>,
     rest: Rest,
+    /// The parts of an anchored negation, to decide which folders it may match below.
     parts: Vec<Part>,
 }
 
+/// What follows the literal.
 #[derive(Debug)]
 enum Rest {
-    /// The literal is the whole pattern.
+    /// Nothing: the literal is the whole pattern.
     Nothing,
-    /// `*` and a literal: compared with the end of the name.
+    /// `*` and another literal, which the name must end with.
     EndsWith(Vec<u8>),
     Glob(Glob),
 }
 
-/// One part between slashes, to ask whether the pattern could match below a folder.
+/// One part between slashes.
 #[derive(Debug)]
 enum Part {
+    /// Any number of folders.
     Folders,
     Glob(Glob),
 }
 
 impl Pattern {
-    /// Reads one line; none for blank lines and comments.
+    /// Parses a line. Returns `None` for blank lines and comments.
     pub(super) fn parse(line: &[u8]) -> Result<Option<Self>, Error> {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if line.is_empty() || line[0] == b'#' {
@@ -78,16 +82,16 @@ impl Pattern {
             Rest::Glob(Glob::new(wild))
         };
         let last = text.rsplit(|&byte| byte == b'/').next().unwrap_or(text);
-        let sweeps = last.iter().all(|&byte| byte == b'*');
+        let ends_in_star = last.iter().all(|&byte| byte == b'*');
         let parts = if negated && anchored {
-            parts(text)
+            split_parts(text)
         } else {
             Vec::new()
         };
         Ok(Some(Self {
             negated,
             anchored,
-            sweeps,
+            ends_in_star,
             folders_only,
             literal: literal.to_vec(),
             rest,
@@ -95,7 +99,7 @@ impl Pattern {
         }))
     }
 
-    /// Says whether the pattern matches this very path; parents are the caller's business.
+    /// Returns whether the pattern matches this path. The caller must check the folders above it.
     pub(super) fn matches(&self, path: &[u8], name: &[u8], is_directory: bool) -> bool {
         if self.folders_only && !is_directory {
             return false;
@@ -111,7 +115,7 @@ impl Pattern {
         }
     }
 
-    /// Says whether the pattern could match something below this folder.
+    /// Returns whether the pattern may match an entry below this folder.
     pub(super) fn may_match_below(&self, folder: &[u8]) -> bool {
         let mut parts = self.parts.iter();
         for name in folder.split(|&byte| byte == b'/') {
@@ -129,12 +133,13 @@ impl Pattern {
     }
 }
 
-fn parts(text: &[u8]) -> Vec<Part> {
-    let odd = text.windows(2).any(|pair| pair == b"\\/") || text.contains(&b'[');
+/// Splits the text of a pattern at its slashes.
+fn split_parts(text: &[u8]) -> Vec<Part> {
+    let spans_slash = text.windows(2).any(|pair| pair == b"\\/") || text.contains(&b'[');
     let mut parts = Vec::new();
     for part in text.split(|&byte| byte == b'/') {
-        // A class or an escape may reach over a slash: then every folder is worth a look.
-        if odd || part.windows(2).any(|pair| pair == b"**") {
+        // A class or an escape may contain a slash. Then any folder may match.
+        if spans_slash || part.windows(2).any(|pair| pair == b"**") {
             parts.push(Part::Folders);
             break;
         }
@@ -148,10 +153,10 @@ fn check_limits(line: &[u8], text: &[u8]) -> Result<(), Error> {
         .iter()
         .filter(|byte| matches!(byte, b'*' | b'?' | b'['))
         .count();
-    let reason = if text.len() > LONGEST {
-        format!("it is longer than {LONGEST} bytes")
-    } else if wildcards > MOST_WILDCARDS {
-        format!("it has more than {MOST_WILDCARDS} wildcards")
+    let reason = if text.len() > MAX_LENGTH {
+        format!("it is longer than {MAX_LENGTH} bytes")
+    } else if wildcards > MAX_WILDCARDS {
+        format!("it has more than {MAX_WILDCARDS} wildcards")
     } else if text.contains(&0) {
         "it holds a NUL byte".to_owned()
     } else {
@@ -160,7 +165,7 @@ fn check_limits(line: &[u8], text: &[u8]) -> Result<(), Error> {
     Err(super::refuse(line, reason))
 }
 
-/// Cuts trailing spaces unless a backslash keeps them, as git does.
+/// Removes trailing spaces that are not escaped, as git does.
 fn trim_trailing_spaces(line: &[u8]) -> &[u8] {
     let mut end = None;
     let mut at = 0;

@@ -1,4 +1,4 @@
-//! The ignore list that a server carries in its own directory.
+//! Reads `.pteroignore`, the ignore list in a server directory.
 
 use std::io::Read;
 use std::path::Path;
@@ -8,15 +8,15 @@ use rustix::io::Errno;
 
 use crate::Error;
 
-/// Largest list that is read, in bytes.
-const LARGEST: u64 = 32 * 1024;
+/// The largest list that is used, in bytes.
+const MAX_LIST: u64 = 32 * 1024;
 
-/// What the ignore list in a server directory says.
+/// The contents of a `.pteroignore`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pteroignore {
-    /// Its lines without `\r`, blank ones dropped, comments kept; none without a list.
+    /// Its lines without `\r` and blank lines, comments included; empty if there is no list.
     pub lines: Vec<String>,
-    /// Why it was not used although something of that name is there.
+    /// Why it is not used, although an entry with this name exists.
     pub unused: Option<String>,
 }
 
@@ -29,14 +29,14 @@ impl Pteroignore {
     }
 }
 
-/// Reads `.pteroignore` of a server directory.
+/// Reads the `.pteroignore` of a server directory.
 ///
-/// A symlink is never followed, and more than 32 KiB are not read: such a list is unused, which
-/// [`IgnoreRules::noting`](crate::Rules::noting) brings into the notes of the archive.
+/// A list that is a symlink or larger than 32 KiB is not used. Pass the reason to
+/// [`IgnoreRules::with_unused_list`](crate::IgnoreRules::with_unused_list).
 ///
 /// # Errors
 ///
-/// [`Error::SourceMissing`], [`Error::NotADirectory`], or [`Error::Io`] if the file is there but
+/// [`Error::SourceMissing`], [`Error::NotADirectory`], or [`Error::Io`] if the file exists but
 /// cannot be read.
 pub fn read_pteroignore(source: &Path) -> Result<Pteroignore, Error> {
     let root = crate::directory::open_source(source)?;
@@ -47,20 +47,20 @@ pub fn read_pteroignore(source: &Path) -> Result<Pteroignore, Error> {
         Ok(file) => file,
         Err(Errno::NOENT) => return Ok(Pteroignore::default()),
         Err(Errno::LOOP) => return Ok(Pteroignore::unused("it is a symbolic link")),
-        // What a socket says.
-        Err(Errno::NXIO) => return Ok(Pteroignore::unused("it is no regular file")),
+        // Opening a socket.
+        Err(Errno::NXIO) => return Ok(Pteroignore::unused("it is not a regular file")),
         Err(error) => return Err(Error::io("open", &path, error)),
     };
     let stat = rustix::fs::fstat(&file).map_err(|error| Error::io("read", &path, error))?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Ok(Pteroignore::unused("it is no regular file"));
+        return Ok(Pteroignore::unused("it is not a regular file"));
     }
     let mut text = Vec::new();
     std::fs::File::from(file)
-        .take(LARGEST + 1)
+        .take(MAX_LIST + 1)
         .read_to_end(&mut text)
         .map_err(|error| Error::io("read", &path, error))?;
-    if text.len() as u64 > LARGEST {
+    if text.len() as u64 > MAX_LIST {
         return Ok(Pteroignore::unused("it is larger than 32 KiB"));
     }
     let text = String::from_utf8_lossy(&text);

@@ -1,25 +1,26 @@
-//! Where the frames of an index come from: a file, or bytes that come one after the other.
+//! Reads the frames of an index, from a file or from a stream.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 use flate2::{Decompress, FlushDecompress, Status};
+use sha2::{Digest, Sha256};
 
-use super::{LARGEST_FRAME, MAGIC, TRAILER};
+use super::{HASH, MAGIC, MAX_FRAME, TRAILER};
 use crate::Error;
-use crate::digest::Sha256;
 
 /// Bytes before a frame: two lengths and a CRC-32.
-pub(crate) const FRAME_HEAD: usize = 12;
+pub(crate) const FRAME_HEADER: usize = 12;
 
-/// Hands out frames in their order.
+/// A source of frames, in their order.
 pub(crate) trait Frames {
-    /// Puts the records of the next frame in the place of the last one's; says no at the end.
+    /// Replaces `frame` with the records of the next frame. Returns false at the end.
     fn next(&mut self, frame: &mut Vec<u8>) -> Result<bool, Error>;
 }
 
-/// The frames of a file, up to where they are known to end.
+/// The frames of a file that was checked before.
 pub(crate) struct FileFrames<'a> {
     file: &'a File,
     at: u64,
@@ -27,6 +28,7 @@ pub(crate) struct FileFrames<'a> {
 }
 
 impl<'a> FileFrames<'a> {
+    /// Reads frames up to the offset `end`.
     pub(crate) fn new(file: &'a File, end: u64) -> Self {
         let at = MAGIC.len() as u64;
         Self { file, at, end }
@@ -39,47 +41,49 @@ impl Frames for FileFrames<'_> {
         if self.at == self.end {
             return Ok(false);
         }
-        let mut head = [0; FRAME_HEAD];
+        let mut header = [0; FRAME_HEADER];
         self.file
-            .read_exact_at(&mut head, self.at)
+            .read_exact_at(&mut header, self.at)
             .map_err(read_failed)?;
-        self.at += FRAME_HEAD as u64;
+        self.at += FRAME_HEADER as u64;
         let left = self.end - self.at.min(self.end);
-        let head = Head::read(&head, left)?;
-        let mut packed = vec![0; head.packed];
+        let header = FrameHeader::parse(&header, left)?;
+        let mut packed = vec![0; header.packed];
         self.file
             .read_exact_at(&mut packed, self.at)
             .map_err(read_failed)?;
         self.at += packed.len() as u64;
-        head.unpack(&packed, frame)?;
+        header.decompress(&packed, frame)?;
         Ok(true)
     }
 }
 
-/// The frames of an index that is read from its first byte on. Each is checked before it is handed out; the
-/// checksum of the whole is, before the end is.
+/// The frames of an index that is read as a stream.
+///
+/// Each frame is checked before it is returned, and the checksum of the index before the end is.
 pub(crate) struct StreamFrames<R> {
     input: R,
-    /// None after the end.
+    /// `None` after the end.
     hash: Option<Sha256>,
 }
 
 impl<R: Read> StreamFrames<R> {
+    /// Reads the magic line.
     pub(crate) fn open(input: R) -> Result<Self, Error> {
         let mut frames = Self {
             input,
             hash: Some(Sha256::new()),
         };
         let mut magic = [0; MAGIC.len()];
-        frames.take(&mut magic)?;
+        frames.read_hashed(&mut magic)?;
         if magic != *MAGIC {
-            return Err(bad("it is no index of a version that is known"));
+            return Err(damaged("its version is unknown, or it is not an index"));
         }
         Ok(frames)
     }
 
-    /// Reads bytes that are a part of what the checksum is of.
-    fn take(&mut self, bytes: &mut [u8]) -> Result<(), Error> {
+    /// Reads bytes that the checksum covers.
+    fn read_hashed(&mut self, bytes: &mut [u8]) -> Result<(), Error> {
         self.read(bytes)?;
         if let Some(hash) = &mut self.hash {
             hash.update(bytes);
@@ -91,19 +95,20 @@ impl<R: Read> StreamFrames<R> {
         self.input
             .read_exact(bytes)
             .map_err(|error| match error.kind() {
-                io::ErrorKind::UnexpectedEof => bad("it is too short"),
+                io::ErrorKind::UnexpectedEof => damaged("it is too short"),
                 _ => read_failed(error),
             })
     }
 
-    fn end(&mut self) -> Result<(), Error> {
-        let mut trailer = [0; TRAILER - 32];
-        self.take(&mut trailer)?;
-        let mut said = [0; 32];
-        self.read(&mut said)?;
-        let found = self.hash.take().map(Sha256::finish);
-        if found != Some(said) {
-            return Err(bad("its checksum is wrong"));
+    /// Reads the trailer and compares the checksum.
+    fn finish(&mut self) -> Result<(), Error> {
+        let mut trailer = [0; TRAILER - HASH];
+        self.read_hashed(&mut trailer)?;
+        let mut stated = [0; HASH];
+        self.read(&mut stated)?;
+        let computed = self.hash.take().map(|hash| hash.finalize().into());
+        if computed != Some(stated) {
+            return Err(damaged("its checksum is wrong"));
         }
         Ok(())
     }
@@ -115,59 +120,64 @@ impl<R: Read> Frames for StreamFrames<R> {
         if self.hash.is_none() {
             return Ok(false);
         }
-        let mut head = [0; FRAME_HEAD];
-        self.take(&mut head)?;
-        if head == [0; FRAME_HEAD] {
-            self.end()?;
+        let mut header = [0; FRAME_HEADER];
+        self.read_hashed(&mut header)?;
+        if header == [0; FRAME_HEADER] {
+            self.finish()?;
             return Ok(false);
         }
-        let head = Head::read(&head, 2 * LARGEST_FRAME as u64)?;
-        let mut packed = vec![0; head.packed];
-        self.take(&mut packed)?;
-        head.unpack(&packed, frame)?;
+        let header = FrameHeader::parse(&header, 2 * MAX_FRAME as u64)?;
+        let mut packed = vec![0; header.packed];
+        self.read_hashed(&mut packed)?;
+        header.decompress(&packed, frame)?;
         Ok(true)
     }
 }
 
-/// What stands before a frame.
-struct Head {
+/// The lengths and the checksum before a frame.
+struct FrameHeader {
     raw: usize,
     packed: usize,
     crc: u32,
 }
 
-impl Head {
-    /// Reads it, of a frame that can't take more than `most` bytes.
-    fn read(head: &[u8; FRAME_HEAD], most: u64) -> Result<Self, Error> {
-        let word =
-            |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+impl FrameHeader {
+    /// Parses the header of a frame that has at most `limit` compressed bytes.
+    fn parse(header: &[u8; FRAME_HEADER], limit: u64) -> Result<Self, Error> {
+        let word = |at: usize| {
+            let bytes = [header[at], header[at + 1], header[at + 2], header[at + 3]];
+            u32::from_le_bytes(bytes)
+        };
         let (raw, packed) = (word(0) as usize, word(4) as usize);
-        if raw == 0 || raw > LARGEST_FRAME || most < packed as u64 {
-            return Err(bad("a frame's lengths are out of range"));
+        if raw == 0 || raw > MAX_FRAME || limit < packed as u64 {
+            return Err(damaged("a frame's lengths are out of range"));
         }
         let crc = word(8);
         Ok(Self { raw, packed, crc })
     }
 
-    fn unpack(&self, packed: &[u8], frame: &mut Vec<u8>) -> Result<(), Error> {
+    /// Checks and decompresses a frame.
+    fn decompress(&self, packed: &[u8], frame: &mut Vec<u8>) -> Result<(), Error> {
         if crc32fast::hash(packed) != self.crc {
-            return Err(bad("a frame's checksum is wrong"));
+            return Err(damaged("a frame's checksum is wrong"));
         }
         frame.reserve_exact(self.raw);
         let status = Decompress::new(false)
             .decompress_vec(packed, frame, FlushDecompress::Finish)
-            .map_err(|_| bad("a frame cannot be unpacked"))?;
+            .map_err(|_| damaged("a frame cannot be decompressed"))?;
         if status != Status::StreamEnd || frame.len() != self.raw {
-            return Err(bad("a frame has another length than it says"));
+            return Err(damaged("a frame has another length than its header states"));
         }
         Ok(())
     }
 }
 
-pub(crate) fn bad(reason: &str) -> Error {
+/// Returns the error for a damaged index.
+pub(crate) fn damaged(reason: &str) -> Error {
     Error::corrupt(format!("its index is damaged: {reason}"))
 }
 
+/// Returns the error for an index that cannot be read.
 pub(crate) fn read_failed(error: io::Error) -> Error {
-    Error::io("read", std::path::Path::new("the index"), error)
+    Error::io("read", Path::new("the index"), error)
 }

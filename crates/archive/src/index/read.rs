@@ -1,40 +1,47 @@
-//! Reads an index record by record, with the memory of one frame; one that is a file is checked as a whole first.
+//! Reads an index record by record, with the memory of one frame.
+//!
+//! An index in a file is checked completely before its first record is used.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use super::frames::{FRAME_HEAD, FileFrames, Frames, bad, read_failed};
-use super::{BLOCK_RECORD, ENTRY_RECORD, IndexTotals, MAGIC, TRAILER};
+use sha2::{Digest, Sha256};
+
+use super::frames::{FRAME_HEADER, FileFrames, Frames, damaged, read_failed};
+use super::{BLOCK_RECORD, ENTRY_RECORD, HASH, IndexTotals, MAGIC, TRAILER};
 use crate::Error;
 use crate::compress::GZIP_HEADER;
-use crate::digest::Sha256;
-use crate::list::{EntryKind, ListedEntry};
+use crate::list::ListedEntry;
+use crate::tar_format::EntryKind;
 
-/// The most bytes of the tar stream in a block that is taken.
-const LARGEST_BLOCK: u64 = 4 << 20;
+/// The most bytes of the tar stream that a block may hold.
+const MAX_BLOCK: u64 = 4 << 20;
 
 /// An index that has passed its checks.
 pub(crate) struct IndexReader<'a> {
     file: &'a File,
     pub(crate) totals: IndexTotals,
     pub(crate) archive_sha256: [u8; 32],
-    /// Where the frames end.
+    /// The offset at which the frames end.
     end: u64,
 }
 
-/// Where a block lies in the archive.
+/// The location of a block in the archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct BlockPlace {
+pub(crate) struct BlockLocation {
     pub(crate) offset: u64,
+    /// Compressed bytes.
     pub(crate) packed: u64,
+    /// Bytes of the tar stream.
     pub(crate) raw: u64,
+    /// CRC-32 of the tar stream's bytes.
     pub(crate) crc: u32,
 }
 
 /// One record of an index.
 pub(crate) enum Record {
-    Block(BlockPlace),
-    /// An entry, and where in the latest block its header starts.
+    Block(BlockLocation),
+    /// An entry, and the offset of its header in the latest block.
     Entry(ListedEntry, u64),
 }
 
@@ -42,80 +49,68 @@ impl<'a> IndexReader<'a> {
     /// Checks an index from its first byte to its last.
     pub(crate) fn open(file: &'a File) -> Result<Self, Error> {
         let length = file.metadata().map_err(read_failed)?.len();
-        let least = (MAGIC.len() + FRAME_HEAD + TRAILER) as u64;
-        let Some(end) = length
-            .checked_sub((FRAME_HEAD + TRAILER) as u64)
-            .filter(|_| length >= least)
-        else {
-            return Err(bad("it is too short"));
-        };
-        let mut hash = Sha256::new();
-        let mut buffer = vec![0; 256 << 10];
-        let hashed = length - 32;
-        let mut at = 0;
-        while at < hashed {
-            let want = usize::try_from(hashed - at)
-                .unwrap_or(usize::MAX)
-                .min(buffer.len());
-            file.read_exact_at(&mut buffer[..want], at)
-                .map_err(read_failed)?;
-            if at == 0 && !buffer.starts_with(MAGIC) {
-                return Err(bad("it is no index of a version that is known"));
-            }
-            hash.update(&buffer[..want]);
-            at += want as u64;
+        if length < (MAGIC.len() + FRAME_HEADER + TRAILER) as u64 {
+            return Err(damaged("it is too short"));
         }
-        let mut tail = [0; FRAME_HEAD + TRAILER];
+        let end = length - (FRAME_HEADER + TRAILER) as u64;
+        let hash = hash_file(file, length - HASH as u64)?;
+        let mut tail = [0; FRAME_HEADER + TRAILER];
         file.read_exact_at(&mut tail, end).map_err(read_failed)?;
-        let (mark, trailer) = tail.split_at(FRAME_HEAD);
-        let (fields, hashes) = trailer.split_at(TRAILER - 64);
-        if mark.iter().any(|&byte| byte != 0) || hashes[32..] != hash.finish() {
-            return Err(bad("its checksum is wrong"));
+        let (end_mark, trailer) = tail.split_at(FRAME_HEADER);
+        let (totals, hashes) = trailer.split_at(TRAILER - 2 * HASH);
+        let (archive_hash, index_hash) = hashes.split_at(HASH);
+        if end_mark.iter().any(|&byte| byte != 0) || *index_hash != hash {
+            return Err(damaged("its checksum is wrong"));
         }
-        let mut archive_sha256 = [0; 32];
-        archive_sha256.copy_from_slice(&hashes[..32]);
-        let mut fields = fields.chunks_exact(8).map(|field| {
-            field
-                .iter()
-                .rev()
-                .fold(0, |number, &byte| number << 8 | u64::from(byte))
-        });
-        let mut next = || fields.next().unwrap_or(0);
-        let totals = IndexTotals {
-            entries: next(),
-            files: next(),
-            source_bytes: next(),
-            disk_bytes: next(),
-            tar_bytes: next(),
-            archive_bytes: next(),
-        };
+        let mut archive_sha256 = [0; HASH];
+        archive_sha256.copy_from_slice(archive_hash);
         Ok(Self {
             file,
-            totals,
+            totals: IndexTotals::parse(totals),
             archive_sha256,
             end,
         })
     }
 
-    /// Reads the records from the first one on.
-    pub(crate) fn records(&self) -> Records<FileFrames<'a>> {
-        Records::new(FileFrames::new(self.file, self.end))
+    /// Returns a reader of all records.
+    pub(crate) fn records(&self) -> RecordReader<FileFrames<'a>> {
+        RecordReader::new(FileFrames::new(self.file, self.end))
     }
 }
 
-/// The records of an index, in the order of the archive.
-pub(crate) struct Records<F> {
+/// Returns the SHA-256 of the first `length` bytes, after checking the magic line.
+fn hash_file(file: &File, length: u64) -> Result<[u8; HASH], Error> {
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 256 << 10];
+    let mut at = 0;
+    while at < length {
+        let part = usize::try_from(length - at)
+            .unwrap_or(usize::MAX)
+            .min(buffer.len());
+        file.read_exact_at(&mut buffer[..part], at)
+            .map_err(read_failed)?;
+        if at == 0 && !buffer.starts_with(MAGIC) {
+            return Err(damaged("its version is unknown, or it is not an index"));
+        }
+        hash.update(&buffer[..part]);
+        at += part as u64;
+    }
+    Ok(hash.finalize().into())
+}
+
+/// Reads the records of an index, in the order of the archive.
+pub(crate) struct RecordReader<F> {
     frames: F,
     frame: Vec<u8>,
     used: usize,
-    /// Where the next block starts in the archive.
+    /// The offset of the next block in the archive.
     offset: u64,
     /// The path of the latest entry.
     path: Vec<u8>,
 }
 
-impl<F: Frames> Records<F> {
-    /// Reads the records of an index whose frames have not been asked for yet.
+impl<F: Frames> RecordReader<F> {
+    /// Creates a reader; `frames` must be at the first frame.
     pub(crate) fn new(frames: F) -> Self {
         Self {
             frames,
@@ -126,7 +121,7 @@ impl<F: Frames> Records<F> {
         }
     }
 
-    /// The next record; none at the end.
+    /// Returns the next record, or `None` at the end.
     pub(crate) fn next(&mut self) -> Result<Option<Record>, Error> {
         if self.used == self.frame.len() {
             self.used = 0;
@@ -137,25 +132,35 @@ impl<F: Frames> Records<F> {
         match self.byte()? {
             BLOCK_RECORD => self.block().map(Some),
             ENTRY_RECORD => self.entry().map(Some),
-            _ => Err(bad("a record is of an unknown kind")),
+            _ => Err(damaged("a record is of an unknown kind")),
         }
+    }
+
+    /// Returns the next record that is a block, or `None` at the end.
+    pub(crate) fn next_block(&mut self) -> Result<Option<BlockLocation>, Error> {
+        while let Some(record) = self.next()? {
+            if let Record::Block(location) = record {
+                return Ok(Some(location));
+            }
+        }
+        Ok(None)
     }
 
     fn block(&mut self) -> Result<Record, Error> {
         let (packed, raw) = (self.number()?, self.number()?);
         let crc = self.take(4)?;
         let crc = u32::from_le_bytes([crc[0], crc[1], crc[2], crc[3]]);
-        if raw == 0 || raw > LARGEST_BLOCK || packed > 2 * LARGEST_BLOCK {
-            return Err(bad("a block's lengths are out of range"));
+        if raw == 0 || raw > MAX_BLOCK || packed > 2 * MAX_BLOCK {
+            return Err(damaged("a block's lengths are out of range"));
         }
-        let place = BlockPlace {
+        let location = BlockLocation {
             offset: self.offset,
             packed,
             raw,
             crc,
         };
         self.offset += packed;
-        Ok(Record::Block(place))
+        Ok(Record::Block(location))
     }
 
     fn entry(&mut self) -> Result<Record, Error> {
@@ -165,26 +170,25 @@ impl<F: Frames> Records<F> {
             2 => (EntryKind::Symlink, false),
             3 => (EntryKind::HardLink, false),
             4 => (EntryKind::File, true),
-            _ => return Err(bad("an entry is of an unknown kind")),
+            _ => return Err(damaged("an entry is of an unknown kind")),
         };
         let shared = self.number()?;
         let shared = usize::try_from(shared)
             .ok()
             .filter(|&shared| shared <= self.path.len());
         self.path
-            .truncate(shared.ok_or_else(|| bad("a path is malformed"))?);
+            .truncate(shared.ok_or_else(|| damaged("a path is malformed"))?);
         let rest = self.text()?;
         self.path.extend_from_slice(&rest);
         let link = self.text()?;
         let offset = self.number()?;
         let (size, stored) = (self.number()?, self.number()?);
-        let mode = u32::try_from(self.number()?).map_err(|_| bad("a mode is out of range"))?;
+        let mode = u32::try_from(self.number()?).map_err(|_| damaged("a mode is out of range"))?;
         let (uid, gid) = (self.number()?, self.number()?);
         let (device, inode) = (self.number()?, self.number()?);
         let (mtime, ctime) = (self.time()?, self.time()?);
-        let path = self.path.clone();
-        let listed = ListedEntry {
-            path,
+        let entry = ListedEntry {
+            path: self.path.clone(),
             kind,
             link,
             size,
@@ -198,19 +202,19 @@ impl<F: Frames> Records<F> {
             inode,
             ctime,
         };
-        Ok(Record::Entry(listed, offset))
+        Ok(Record::Entry(entry, offset))
     }
 
     fn time(&mut self) -> Result<(i64, u32), Error> {
         let number = self.number()?;
         let seconds = (number >> 1).cast_signed() ^ -((number & 1).cast_signed());
         let nanoseconds =
-            u32::try_from(self.number()?).map_err(|_| bad("a time is out of range"))?;
+            u32::try_from(self.number()?).map_err(|_| damaged("a time is out of range"))?;
         Ok((seconds, nanoseconds))
     }
 
     fn text(&mut self) -> Result<Vec<u8>, Error> {
-        let length = usize::try_from(self.number()?).map_err(|_| bad("a name is too long"))?;
+        let length = usize::try_from(self.number()?).map_err(|_| damaged("a name is too long"))?;
         self.take(length).map(<[u8]>::to_vec)
     }
 
@@ -227,14 +231,14 @@ impl<F: Frames> Records<F> {
                 return Ok(number);
             }
         }
-        Err(bad("a number is too long"))
+        Err(damaged("a number is too long"))
     }
 
     fn take(&mut self, length: usize) -> Result<&[u8], Error> {
         let rest = &self.frame[self.used..];
         let taken = rest
             .get(..length)
-            .ok_or_else(|| bad("a record ends too early"))?;
+            .ok_or_else(|| damaged("a record ends too early"))?;
         self.used += length;
         Ok(taken)
     }

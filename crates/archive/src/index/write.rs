@@ -3,15 +3,16 @@
 use std::io::{self, Write};
 
 use flate2::{Compress, Compression, FlushCompress};
+use sha2::{Digest, Sha256};
 
+use super::frames::FRAME_HEADER;
 use super::{BLOCK_RECORD, ENTRY_RECORD, IndexTotals, MAGIC};
-use crate::digest::Sha256;
-use crate::tar_format::{Entry, Kind, Time};
+use crate::tar_format::{EntryKind, TarEntry, Time};
 
-/// Records are gathered up to this size before they are written.
+/// Bytes of records that are collected before a frame is written.
 const FRAME: usize = 64 << 10;
 
-/// Encodes the entries of one block after the other, as the packer meets them.
+/// Encodes entry records, in the order of the archive.
 #[derive(Default)]
 pub(crate) struct EntryRecords {
     previous: Vec<u8>,
@@ -19,7 +20,13 @@ pub(crate) struct EntryRecords {
 
 impl EntryRecords {
     /// Appends the record of an entry whose header starts at `offset` of its block.
-    pub(crate) fn add(&mut self, entry: &Entry, offset: usize, origin: &Origin, out: &mut Vec<u8>) {
+    pub(crate) fn add(
+        &mut self,
+        entry: &TarEntry,
+        offset: usize,
+        source: &SourceFile,
+        out: &mut Vec<u8>,
+    ) {
         let shared = self
             .previous
             .iter()
@@ -29,11 +36,11 @@ impl EntryRecords {
         let sparse = entry.segments.is_some();
         out.push(ENTRY_RECORD);
         out.push(match entry.kind {
-            Kind::File if sparse => 4,
-            Kind::File => 0,
-            Kind::Directory => 1,
-            Kind::Symlink => 2,
-            Kind::HardLink => 3,
+            EntryKind::File if sparse => 4,
+            EntryKind::File => 0,
+            EntryKind::Directory => 1,
+            EntryKind::Symlink => 2,
+            EntryKind::HardLink => 3,
         });
         number(out, shared as u64);
         bytes(out, &entry.path[shared..]);
@@ -45,27 +52,27 @@ impl EntryRecords {
             u64::from(entry.mode),
             entry.uid,
             entry.gid,
-            origin.device,
-            origin.inode,
+            source.device,
+            source.inode,
         ] {
             number(out, value);
         }
         time(out, entry.mtime);
-        time(out, origin.ctime);
+        time(out, source.ctime);
         self.previous.truncate(shared);
         self.previous.extend_from_slice(&entry.path[shared..]);
     }
 }
 
-/// Where an entry came from, to know it again in a later backup.
+/// Identifies the source of an entry, so that a later backup can recognise it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Origin {
+pub(crate) struct SourceFile {
     pub(crate) device: u64,
     pub(crate) inode: u64,
     pub(crate) ctime: Time,
 }
 
-/// Writes frames and the trailer.
+/// Writes an index.
 pub(crate) struct IndexWriter<W> {
     output: W,
     hash: Sha256,
@@ -89,17 +96,18 @@ impl<W: Write> IndexWriter<W> {
         Ok(writer)
     }
 
-    /// Adds a block and the records of the entries that start in it.
+    /// Adds a block and the records of the entries that start in it. `raw` and `packed` are its
+    /// bytes before and after compression, `crc` is the CRC-32 of the former.
     pub(crate) fn block(
         &mut self,
-        raw: u64,
-        packed: u64,
+        raw: usize,
+        packed: usize,
         crc: u32,
         entries: &[u8],
     ) -> io::Result<()> {
         self.frame.push(BLOCK_RECORD);
-        number(&mut self.frame, packed);
-        number(&mut self.frame, raw);
+        number(&mut self.frame, packed as u64);
+        number(&mut self.frame, raw as u64);
         self.frame.extend_from_slice(&crc.to_le_bytes());
         self.frame.extend_from_slice(entries);
         if self.frame.len() >= FRAME {
@@ -109,19 +117,19 @@ impl<W: Write> IndexWriter<W> {
         }
     }
 
-    /// Writes what is left, the end mark and the trailer.
+    /// Writes the last frame, the end mark and the trailer.
     pub(crate) fn finish(mut self, totals: &IndexTotals, archive: &[u8; 32]) -> io::Result<()> {
         if !self.frame.is_empty() {
             self.flush()?;
         }
-        self.write(&[0; 12])?;
+        self.write(&[0; FRAME_HEADER])?;
         let mut trailer = Vec::new();
         for field in totals.fields() {
             trailer.extend_from_slice(&field.to_le_bytes());
         }
         trailer.extend_from_slice(archive);
         self.write(&trailer)?;
-        let hash = std::mem::replace(&mut self.hash, Sha256::new()).finish();
+        let hash = self.hash.finalize_reset();
         self.output.write_all(&hash)?;
         self.output.flush()
     }
@@ -135,14 +143,16 @@ impl<W: Write> IndexWriter<W> {
             .compress_vec(&self.frame, &mut self.packed, FlushCompress::Finish)
             .map_err(io::Error::other)?;
         if self.deflate.total_in() != self.frame.len() as u64 {
-            return Err(io::Error::other("deflate left bytes of the index behind"));
+            return Err(io::Error::other(
+                "deflate did not take all bytes of the index",
+            ));
         }
-        let mut head = [0; 12];
+        let mut header = [0; FRAME_HEADER];
         let length = |length: usize| u32::try_from(length).map_err(io::Error::other);
-        head[..4].copy_from_slice(&length(self.frame.len())?.to_le_bytes());
-        head[4..8].copy_from_slice(&length(self.packed.len())?.to_le_bytes());
-        head[8..].copy_from_slice(&crc32fast::hash(&self.packed).to_le_bytes());
-        self.write(&head)?;
+        header[..4].copy_from_slice(&length(self.frame.len())?.to_le_bytes());
+        header[4..8].copy_from_slice(&length(self.packed.len())?.to_le_bytes());
+        header[8..].copy_from_slice(&crc32fast::hash(&self.packed).to_le_bytes());
+        self.write(&header)?;
         let packed = std::mem::take(&mut self.packed);
         self.write(&packed)?;
         self.packed = packed;
@@ -170,7 +180,7 @@ fn bytes(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 fn time(out: &mut Vec<u8>, time: Time) {
-    // Small numbers of either sign stay short.
+    // Zigzag encoding, so that small negative numbers are short too.
     number(
         out,
         (time.seconds.wrapping_shl(1) ^ (time.seconds >> 63)).cast_unsigned(),

@@ -1,4 +1,4 @@
-//! The bytes of a file on their way into the stream, and what its attributes are.
+//! Reads the contents and the extended attributes of a file into the tar stream.
 
 use std::os::fd::BorrowedFd;
 
@@ -10,11 +10,11 @@ use super::{BLOCK, Packer, Visitor, cannot};
 use crate::Error;
 use crate::tar_format::Segment;
 
-/// A file more broken up than this is stored as if its tail had no holes: maps stay small.
-const MOST_SEGMENTS: usize = 8192;
+/// The most segments in a map. A file with more is stored as if the rest had no holes.
+const MAX_SEGMENTS: usize = 8192;
 
-/// Finds where a sparse file has data; none if it has no holes.
-pub(super) fn segments(file: BorrowedFd<'_>, stat: &Stat) -> Option<Vec<Segment>> {
+/// Returns the data ranges of a sparse file, or `None` if it has no holes.
+pub(super) fn find_segments(file: BorrowedFd<'_>, stat: &Stat) -> Option<Vec<Segment>> {
     let size = u64::try_from(stat.st_size).unwrap_or(0);
     if size == 0
         || u64::try_from(stat.st_blocks)
@@ -27,7 +27,7 @@ pub(super) fn segments(file: BorrowedFd<'_>, stat: &Stat) -> Option<Vec<Segment>
     let mut segments: Vec<Segment> = Vec::new();
     let mut at = 0;
     while at < size {
-        if segments.len() == MOST_SEGMENTS {
+        if segments.len() == MAX_SEGMENTS {
             segments.push(Segment {
                 offset: at,
                 length: size - at,
@@ -37,7 +37,7 @@ pub(super) fn segments(file: BorrowedFd<'_>, stat: &Stat) -> Option<Vec<Segment>
         let start = match rustix::fs::seek(file, SeekFrom::Data(at)) {
             Ok(start) if start < size => start,
             Ok(_) | Err(Errno::NXIO) => break,
-            // A file system without holes.
+            // The file system does not support holes.
             Err(_) => return None,
         };
         let end = rustix::fs::seek(file, SeekFrom::Hole(start))
@@ -130,7 +130,7 @@ impl Packer<'_> {
             }
         }
         if let Some(reason) = missing {
-            self.note(
+            self.add_note(
                 path,
                 format!("{reason}; what was missing is filled with zeros"),
             );
@@ -138,10 +138,10 @@ impl Packer<'_> {
         Ok(())
     }
 
-    /// Makes room in the block and says how full it is.
+    /// Makes room in the block. Returns the bytes that are in it.
     fn room(&mut self) -> Result<usize, Error> {
         if self.block.raw.len() == BLOCK {
-            self.cut()?;
+            self.end_block()?;
         }
         if self.block.raw.capacity() < BLOCK {
             self.block.raw.reserve_exact(BLOCK - self.block.raw.len());
@@ -149,36 +149,38 @@ impl Packer<'_> {
         Ok(self.block.raw.len())
     }
 
+    /// Counts bytes that were read, and waits if the read limit requires it.
     fn account(&mut self, bytes: u64) -> Result<(), Error> {
         self.control.add_bytes(bytes);
         self.control.check()?;
         self.throttle.spend(bytes, self.control)
     }
 
+    /// Fills the rest of a file with zeros, and adds a note.
     fn fill(&mut self, path: &[u8], left: u64, reason: &str) -> Result<(), Error> {
-        self.note(path, format!("{reason}; its last {left} bytes are zeros"));
+        self.add_note(path, format!("{reason}; its last {left} bytes are zeros"));
         self.put_zeros(left)
     }
 
-    /// Notes a file that is not what it was when its header was written.
-    pub(super) fn check_unchanged(&mut self, file: BorrowedFd<'_>, path: &[u8], before: &Stat) {
+    /// Adds a note if the file has changed since its header was written.
+    pub(super) fn note_changes(&mut self, file: BorrowedFd<'_>, path: &[u8], before: &Stat) {
         let Ok(after) = rustix::fs::fstat(file) else {
             return;
         };
         if after.st_size > before.st_size {
             let size = before.st_size;
-            self.note(
+            self.add_note(
                 path,
                 format!("it grew while it was read; it is cut at {size} bytes"),
             );
         } else if after.st_size == before.st_size
             && (after.st_mtime, after.st_mtime_nsec) != (before.st_mtime, before.st_mtime_nsec)
         {
-            self.note(path, "it changed while it was read".into());
+            self.add_note(path, "it changed while it was read".into());
         }
     }
 
-    /// Reads extended attributes, if they are wanted at all.
+    /// Reads the extended attributes, if the options ask for them.
     pub(super) fn read_xattrs(
         &mut self,
         file: BorrowedFd<'_>,
@@ -193,7 +195,7 @@ impl Packer<'_> {
             Ok(_) => {}
             Err(Errno::OPNOTSUPP) => return Vec::new(),
             Err(error) => {
-                self.note(path, cannot("read the extended attributes", error));
+                self.add_note(path, cannot("read the extended attributes", error));
                 return Vec::new();
             }
         }
@@ -206,7 +208,7 @@ impl Packer<'_> {
         for name in names {
             let mut value = Vec::with_capacity(LARGEST);
             if name.contains(&b'=') {
-                self.note(
+                self.add_note(
                     path,
                     "an extended attribute with an equals sign in its name is left out".into(),
                 );
@@ -214,7 +216,7 @@ impl Packer<'_> {
             }
             match rustix::fs::fgetxattr(file, name, spare_capacity(&mut value)) {
                 Ok(_) => found.push((name.to_vec(), value)),
-                Err(error) => self.note(path, cannot("read an extended attribute", error)),
+                Err(error) => self.add_note(path, cannot("read an extended attribute", error)),
             }
         }
         found

@@ -1,8 +1,8 @@
-//! Staging folders of directories that nobody restores any more.
+//! Removes staging folders of directories that are no longer restored.
 //!
-//! Whoever still restores a directory calls [`recover`](super::recover) for it, which knows what to do with
-//! anything. Here only what is rubbish for certain goes: never a folder with a mark in it, which may hold a server's
-//! own files, and never one whose lock somebody holds.
+//! For other directories, [`recover`](crate::recover) handles all leftovers. This module never
+//! removes a folder with a marker, which may hold the files of a server, and never one whose lock
+//! is held.
 
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
@@ -11,23 +11,18 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::layout::Site;
+use super::layout::{LOCK_PREFIX, RestoreLayout, STAGING_PREFIX};
 use super::remove::remove_tree;
-use super::swap::is_marked;
+use super::swap::has_marker;
 use crate::Error;
 use crate::directory::{open_folder, open_source};
 
-/// How the names of staging folders begin that lie beside a directory, or in a folder for many.
-const STAGING: &[u8] = b".holdfast-restore-";
-/// How the names of locks begin that lie beside a directory.
-const LOCK: &[u8] = b".holdfast-lock-";
-
-/// Says whether a file's name is that of a staging folder outside of its directory.
+/// Returns whether this is the name of a staging folder outside of its directory.
 pub fn is_staging_name(name: &[u8]) -> bool {
-    name.starts_with(STAGING)
+    name.starts_with(STAGING_PREFIX)
 }
 
-/// Returns where a restore of `destination` unpacks; `None` when there is no such directory.
+/// Returns the staging folder of `destination`; `None` if the directory does not exist.
 ///
 /// # Errors
 ///
@@ -36,36 +31,38 @@ pub fn staging_path(
     destination: &Path,
     staging_dir: Option<&Path>,
 ) -> Result<Option<PathBuf>, Error> {
-    Ok(Site::find(destination, staging_dir)?.map(|site| site.staging_path()))
+    Ok(RestoreLayout::find(destination, staging_dir)?.map(|layout| layout.staging_path()))
 }
 
-/// Removes a staging folder whose directory nobody will restore again. False if it was left alone: it holds a mark,
-/// its lock is held, or it is none.
+/// Removes the staging folder of a directory that is no longer restored.
+///
+/// Returns false without removing it if it has a marker, if its lock is held, or if it is not a
+/// staging folder.
 ///
 /// # Errors
 ///
 /// [`Error::Io`] if something cannot be read or removed.
 pub fn remove_abandoned_staging(staging: &Path) -> Result<bool, Error> {
-    let (Some(home_path), Some(name)) = (staging.parent(), staging.file_name()) else {
+    let (Some(parent_path), Some(name)) = (staging.parent(), staging.file_name()) else {
         return Ok(false);
     };
     let name = name.as_bytes();
-    let Some(of) = name.strip_prefix(STAGING) else {
+    let Some(directory_name) = name.strip_prefix(STAGING_PREFIX) else {
         return Ok(false);
     };
     let fail = |error| Error::io("remove", staging, error);
-    let home = open_source(home_path)?;
-    let folder = match open_folder(home.as_fd(), name) {
+    let parent = open_source(parent_path)?;
+    let folder = match open_folder(parent.as_fd(), name) {
         Ok(folder) => folder,
         Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(false),
         Err(error) => return Err(fail(error)),
     };
-    if is_marked(folder.as_fd()) {
+    if has_marker(folder.as_fd()) {
         return Ok(false);
     }
-    let lock_name = [LOCK, of].concat();
+    let lock_name = [LOCK_PREFIX, directory_name].concat();
     let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let lock = match rustix::fs::openat(&home, lock_name.as_slice(), flags, Mode::empty()) {
+    let lock = match rustix::fs::openat(&parent, lock_name.as_slice(), flags, Mode::empty()) {
         Ok(lock) => Some(lock),
         Err(Errno::NOENT) => None,
         Err(error) => return Err(fail(error)),
@@ -78,10 +75,10 @@ pub fn remove_abandoned_staging(staging: &Path) -> Result<bool, Error> {
         }
     }
     drop(folder);
-    remove_tree(home.as_fd(), name).map_err(fail)?;
+    remove_tree(parent.as_fd(), name).map_err(fail)?;
     if lock.is_some() {
-        // Removed while it is held, as a restore does. A file left is no harm.
-        let _ = rustix::fs::unlinkat(&home, lock_name.as_slice(), AtFlags::empty());
+        // It is removed while the lock is held, as in a restore. A file that stays does no harm.
+        let _ = rustix::fs::unlinkat(&parent, lock_name.as_slice(), AtFlags::empty());
     }
     Ok(true)
 }
@@ -91,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_may_hold_a_servers_files_and_what_is_held_stays() {
+    fn folders_with_a_marker_or_a_held_lock_are_not_removed() {
         let parent = tempfile::tempdir().expect("a folder");
         let make = |name: &str, inside: &str| {
             let staging = parent.path().join(format!(".holdfast-restore-{name}"));

@@ -1,43 +1,44 @@
-//! `truncate: false`: what the archive does not bring joins the staged tree as hard links.
+//! Keeps files that are not in the archive (`truncate: false`): hard-links them into the staged
+//! tree.
 //!
-//! So an overlay is the same single swap as a full restore, and nothing of the server is touched before
-//! it. What both have is the archive's; folders keep the attributes that the archive gives them.
+//! The restore then needs the same single swap as a full one, and changes nothing of the server
+//! before it. Entries that both trees have come from the archive, and so do the attributes of
+//! folders.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 
-use super::layout::Site;
-use super::swap::TREE;
-use crate::directory::{Folders, Identity, open_folder};
+use super::layout::{RestoreLayout, TREE};
+use crate::directory::{FolderStack, Identity, open_folder};
 use crate::error::lossy;
-use crate::walk::OWN_PREFIX;
+use crate::walk::HOLDFAST_PREFIX;
 use crate::{Control, Error};
 
-/// A pair of folders: what is in the first joins the second.
-struct Pair {
+/// A folder of the server, whose entries are linked into the same folder of the staged tree.
+struct FolderPair {
     names: Vec<(Vec<u8>, FileType)>,
-    /// What the staged folder is to look like again afterwards.
+    /// The attributes of the staged folder, which are set again at the end.
     staged: Stat,
 }
 
-/// Links everything of the destination that the staged tree lacks into it.
-pub(super) fn keep_others(site: &Site, control: &Control) -> Result<(), Error> {
-    let staging = site.open_staging()?;
-    let fail = |error| Error::io("read", &site.destination, error);
+/// Links all entries of the destination that the staged tree does not have into it.
+pub(super) fn keep_others(layout: &RestoreLayout, control: &Control) -> Result<(), Error> {
+    let staging = layout.open_staging()?;
+    let fail = |error| Error::io("read", &layout.destination, error);
     let staged = open_folder(staging.as_fd(), TREE).map_err(fail)?;
-    let present = site
+    let present = layout
         .target
         .try_clone()
-        .map_err(|error| Error::io("read", &site.destination, error))?;
+        .map_err(|error| Error::io("read", &layout.destination, error))?;
     let present = open_folder(present.as_fd(), b".").map_err(fail)?;
     let mut path: Vec<Vec<u8>> = Vec::new();
     merge(present, staged, control, &mut path).map_err(|error| match error {
         Errno::CANCELED => Error::Cancelled,
         error => {
             let below = lossy(&path.join(&b'/'));
-            Error::io("keep", &site.destination.join(below), error)
+            Error::io("keep", &layout.destination.join(below), error)
         }
     })
 }
@@ -48,19 +49,19 @@ fn merge(
     control: &Control,
     path: &mut Vec<Vec<u8>>,
 ) -> Result<(), Errno> {
-    let mut pairs = vec![pair(present.as_fd(), staged.as_fd())?];
+    let mut pairs = vec![folder_pair(present.as_fd(), staged.as_fd())?];
     pairs[0]
         .names
-        .retain(|(name, _)| !name.starts_with(OWN_PREFIX));
-    let mut from = Folders::new(present)?;
-    let mut to = Folders::new(staged)?;
+        .retain(|(name, _)| !name.starts_with(HOLDFAST_PREFIX));
+    let mut from = FolderStack::new(present)?;
+    let mut to = FolderStack::new(staged)?;
     while let Some(current) = pairs.last_mut() {
         if control.is_cancelled() {
             return Err(Errno::CANCELED);
         }
         let Some((name, kind)) = current.names.pop() else {
             let Some(done) = pairs.pop() else { break };
-            restore_attributes(to.top()?.as_fd(), &done.staged)?;
+            set_attributes(to.current()?.as_fd(), &done.staged)?;
             if pairs.is_empty() {
                 break;
             }
@@ -72,9 +73,9 @@ fn merge(
         path.push(name);
         let name = path.last().map_or(&b""[..], Vec::as_slice);
         if let Some((below_from, below_to)) =
-            keep(from.top()?.as_fd(), to.top()?.as_fd(), name, kind)?
+            keep_entry(from.current()?.as_fd(), to.current()?.as_fd(), name, kind)?
         {
-            let next = pair(below_from.as_fd(), below_to.as_fd())?;
+            let next = folder_pair(below_from.as_fd(), below_to.as_fd())?;
             let identity = Identity::from(&rustix::fs::fstat(&below_from)?);
             from.push(below_from, identity);
             to.push(below_to, Identity::from(&next.staged));
@@ -86,8 +87,8 @@ fn merge(
     Ok(())
 }
 
-/// Brings one name over; a folder is returned to be gone through.
-fn keep(
+/// Links or copies one entry. Returns a folder, which the caller must merge.
+fn keep_entry(
     from: BorrowedFd<'_>,
     to: BorrowedFd<'_>,
     name: &[u8],
@@ -105,7 +106,7 @@ fn keep(
         return match rustix::fs::linkat(from, name, to, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::EXIST) => Ok(None),
             Err(Errno::PERM | Errno::MLINK | Errno::OPNOTSUPP) => {
-                copy(from, to, name).map(|()| None)
+                copy_file(from, to, name).map(|()| None)
             }
             Err(error) => Err(error),
         };
@@ -115,8 +116,8 @@ fn keep(
         Ok(()) => {
             let stat = rustix::fs::fstat(&below_from)?;
             let below_to = open_folder(to, name)?;
-            own(below_to.as_fd(), &stat)?;
-            restore_attributes(below_to.as_fd(), &stat)?;
+            copy_owner(below_to.as_fd(), &stat)?;
+            set_attributes(below_to.as_fd(), &stat)?;
             Ok(Some((below_from, below_to)))
         }
         Err(Errno::EXIST) => {
@@ -127,7 +128,7 @@ fn keep(
             if stat.st_mode & 0o700 == 0o700 || rustix::process::geteuid().is_root() {
                 return Ok(Some((below_from, open_folder(to, name)?)));
             }
-            // Opened with the rights that it takes, its own come back when it is done.
+            // Its mode does not allow opening it. It is set back at once.
             rustix::fs::chmodat(to, name, Mode::RWXU, AtFlags::empty())?;
             let below_to = open_folder(to, name)?;
             rustix::fs::fchmod(&below_to, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
@@ -137,7 +138,8 @@ fn keep(
     }
 }
 
-fn pair(present: BorrowedFd<'_>, staged: BorrowedFd<'_>) -> Result<Pair, Errno> {
+/// Lists a folder of the server, and makes the staged folder writable.
+fn folder_pair(present: BorrowedFd<'_>, staged: BorrowedFd<'_>) -> Result<FolderPair, Errno> {
     let stat = rustix::fs::fstat(staged)?;
     if stat.st_mode & 0o700 != 0o700 {
         rustix::fs::fchmod(staged, Mode::RWXU)?;
@@ -151,14 +153,14 @@ fn pair(present: BorrowedFd<'_>, staged: BorrowedFd<'_>) -> Result<Pair, Errno> 
             names.push((name.to_vec(), entry.file_type()));
         }
     }
-    Ok(Pair {
+    Ok(FolderPair {
         names,
         staged: stat,
     })
 }
 
-/// Gives a new folder the owner of the one it stands for, as far as the process may.
-fn own(folder: BorrowedFd<'_>, like: &Stat) -> Result<(), Errno> {
+/// Copies the owner, if the process is allowed to.
+fn copy_owner(folder: BorrowedFd<'_>, like: &Stat) -> Result<(), Errno> {
     let owner = (
         Some(Uid::from_raw(like.st_uid)),
         Some(Gid::from_raw(like.st_gid)),
@@ -169,7 +171,8 @@ fn own(folder: BorrowedFd<'_>, like: &Stat) -> Result<(), Errno> {
     }
 }
 
-fn restore_attributes(folder: BorrowedFd<'_>, like: &Stat) -> Result<(), Errno> {
+/// Sets mode and times.
+fn set_attributes(folder: BorrowedFd<'_>, like: &Stat) -> Result<(), Errno> {
     rustix::fs::fchmod(folder, Mode::from_raw_mode(like.st_mode & 0o7777))?;
     let time = |tv_sec, nanoseconds| Timespec {
         tv_sec,
@@ -182,8 +185,8 @@ fn restore_attributes(folder: BorrowedFd<'_>, like: &Stat) -> Result<(), Errno> 
     rustix::fs::futimens(folder, &times)
 }
 
-/// Where the system forbids a link (a stranger's file, too many names), a copy has to do.
-fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
+/// Copies a file that cannot be linked, because of its owner or its number of links.
+fn copy_file(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let source = rustix::fs::openat(from, name, flags, Mode::empty())?;
     let stat = rustix::fs::fstat(&source)?;
@@ -196,6 +199,6 @@ fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &[u8]) -> Result<(), Err
     let mut target = std::fs::File::from(target);
     std::io::copy(&mut source, &mut target)
         .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-    own(target.as_fd(), &stat)?;
-    restore_attributes(target.as_fd(), &stat)
+    copy_owner(target.as_fd(), &stat)?;
+    set_attributes(target.as_fd(), &stat)
 }

@@ -1,153 +1,271 @@
-//! One header record as fields: checks its sum and reads octal and base 256 numbers.
+//! Decodes one header block, and rejects what the `tar` crate would accept by mistake.
+//!
+//! `tar` does not compare checksums. It ignores the sign and the high bytes of base-256 numbers,
+//! and accepts a plus sign in octal ones. So every numeric field is checked before its value is
+//! used.
 
 use std::io;
 
-use super::pax::invalid;
-use super::{RECORD, Segment};
+use tar::{EntryType, GnuSparseHeader, Header};
 
-/// The fields of a header that are used.
+use super::pax::invalid;
+use super::{Segment, TAR_BLOCK};
+
+/// The fields of a header that the reader uses.
 #[derive(Debug)]
-pub(super) struct Header {
-    pub(super) kind: u8,
+pub(super) struct HeaderFields {
+    pub(super) entry_type: EntryType,
+    /// Whether the type is the NUL byte of the time before POSIX, when a folder was a file whose
+    /// name ended in a slash.
+    pub(super) is_v7: bool,
     pub(super) name: Vec<u8>,
     pub(super) link: Vec<u8>,
     pub(super) mode: u32,
     pub(super) uid: u64,
     pub(super) gid: u64,
     pub(super) size: u64,
+    /// Modification time in seconds since 1970.
     pub(super) seconds: i64,
-    /// What the header of an old GNU sparse file says.
-    pub(super) sparse: Option<OldSparse>,
+    /// The start of the sparse map of an old GNU sparse file.
+    pub(super) sparse: Option<GnuSparseMap>,
 }
 
-/// The start of an old GNU sparse map.
+/// The part of an old GNU sparse map that is in the header.
 #[derive(Debug)]
-pub(super) struct OldSparse {
+pub(super) struct GnuSparseMap {
     pub(super) segments: Vec<Segment>,
+    /// Whether the next block continues the map.
     pub(super) continues: bool,
+    /// Size of the file, holes included.
     pub(super) size: u64,
 }
 
-/// Reads a header; none for a record of zeros.
-pub(super) fn decode(record: &[u8; RECORD]) -> io::Result<Option<Header>> {
-    if record.iter().all(|&byte| byte == 0) {
+/// Decodes a header block. Returns `None` for a block of zeros.
+pub(super) fn decode_header(block: &[u8; TAR_BLOCK]) -> io::Result<Option<HeaderFields>> {
+    if block.iter().all(|&byte| byte == 0) {
         return Ok(None);
     }
-    check_sum(record)?;
-    let kind = record[156];
-    let mut name = text(&record[..100]).to_vec();
-    let posix = &record[257..263] == b"ustar\0";
-    if posix && record[345] != 0 {
-        let mut full = text(&record[345..500]).to_vec();
-        full.push(b'/');
-        full.append(&mut name);
-        name = full;
-    }
-    let sparse = if kind == b'S' {
-        Some(old_sparse(record)?)
-    } else {
-        None
+    let header = Header::from_byte_slice(block);
+    let fields = header.as_old();
+    check_checksum(header)?;
+    let entry_type = header.entry_type();
+    let sparse = match entry_type {
+        EntryType::GNUSparse => Some(decode_gnu_sparse(header)?),
+        _ => None,
     };
-    Ok(Some(Header {
-        kind,
-        name,
-        link: text(&record[157..257]).to_vec(),
-        mode: (number(&record[100..108])? & 0o7777) as u32,
-        uid: number(&record[108..116])?,
-        gid: number(&record[116..124])?,
-        size: number(&record[124..136])?,
-        seconds: signed_number(&record[136..148])?,
+    Ok(Some(HeaderFields {
+        entry_type,
+        is_v7: fields.linkflag == [0],
+        name: full_name(header),
+        link: until_nul(&fields.linkname).to_vec(),
+        mode: (number(&fields.mode, header.mode().map(u64::from))? & 0o7777) as u32,
+        uid: number(&fields.uid, header.uid())?,
+        gid: number(&fields.gid, header.gid())?,
+        size: number(&fields.size, header.entry_size())?,
+        seconds: signed_number(&fields.mtime, header.mtime())?,
         sparse,
     }))
 }
 
-fn check_sum(record: &[u8; RECORD]) -> io::Result<()> {
-    let stated = number(&record[148..156])?;
-    let bytes = || {
-        record.iter().enumerate().map(|(place, &byte)| {
-            if (148..156).contains(&place) {
-                b' '
-            } else {
-                byte
-            }
-        })
-    };
-    let unsigned: u64 = bytes().map(u64::from).sum();
-    let signed: i64 = bytes().map(|byte| i64::from(byte.cast_signed())).sum();
-    if stated == unsigned || i64::try_from(stated) == Ok(signed) {
+/// Joins prefix and name. `tar` would drop the prefix of a header with an unknown version.
+fn full_name(header: &Header) -> Vec<u8> {
+    const MAGIC: &[u8] = b"ustar\0";
+    let block = header.as_bytes();
+    let name = until_nul(&header.as_old().name);
+    let prefix = until_nul(&block[345..500]);
+    if prefix.is_empty() || !block[257..].starts_with(MAGIC) {
+        return name.to_vec();
+    }
+    [prefix, b"/", name].concat()
+}
+
+/// Compares the checksum with the sum of the bytes.
+///
+/// Some old writers added signed bytes: their sum is lower by 256 for every byte above 127.
+fn check_checksum(header: &Header) -> io::Result<()> {
+    let field = &header.as_old().cksum;
+    let stated = number(field, header.cksum().map(u64::from))?;
+    let mut summed = header.clone();
+    summed.set_cksum();
+    let sum = summed.cksum().map(u64::from)?;
+    // The checksum field itself, now octal digits, has no byte above 127.
+    let high_bytes = summed.as_bytes().iter().filter(|byte| !byte.is_ascii());
+    let difference = 256 * high_bytes.count() as u64;
+    if stated == sum || stated + difference == sum {
         Ok(())
     } else {
         Err(invalid("a tar header's checksum is wrong"))
     }
 }
 
-fn text(field: &[u8]) -> &[u8] {
+fn until_nul(field: &[u8]) -> &[u8] {
     field.split(|&byte| byte == 0).next().unwrap_or(field)
 }
 
-fn number(field: &[u8]) -> io::Result<u64> {
-    if field[0] & 0x80 == 0 {
-        return octal(field);
-    }
-    u64::try_from(base256(field)?).map_err(|_| invalid("a tar header has a negative number"))
+/// Checks a field that must hold a number of at least 0, of which `tar` read `value`.
+fn number(field: &[u8], value: io::Result<u64>) -> io::Result<u64> {
+    let value = signed_number(field, value)?;
+    u64::try_from(value).map_err(|_| invalid("a tar header has a negative number"))
 }
 
-fn signed_number(field: &[u8]) -> io::Result<i64> {
-    if field[0] & 0x80 == 0 {
-        return octal(field)?
-            .try_into()
-            .map_err(|_| invalid("a tar header's time is too large"));
+/// Checks a numeric field of which `tar` read `value`. An empty field is 0.
+fn signed_number(field: &[u8], value: io::Result<u64>) -> io::Result<i64> {
+    if field[0] & 0x80 != 0 {
+        return base256(field, value);
     }
-    base256(field)
-}
-
-fn base256(field: &[u8]) -> io::Result<i64> {
-    // The first bit only marks the form, the second is the sign.
-    let negative = field[0] & 0x40 != 0;
-    let mut value: i128 = if negative { -1 } else { 0 };
-    for (place, &byte) in field.iter().enumerate() {
-        let byte = match (place, negative) {
-            (0, false) => byte & 0x7f,
-            (0, true) => byte | 0x80,
-            _ => byte,
-        };
-        value = (value << 8) | i128::from(byte);
+    let digits = octal_digits(field);
+    if digits.is_empty() {
+        return Ok(0);
     }
+    if !digits.iter().all(|digit| (b'0'..=b'7').contains(digit)) {
+        return Err(invalid("a tar header has a malformed number"));
+    }
+    let value = value.map_err(|_| invalid("a tar header has a malformed number"))?;
     i64::try_from(value).map_err(|_| invalid("a tar header has a number out of range"))
 }
 
-fn octal(field: &[u8]) -> io::Result<u64> {
-    let mut value = 0_u64;
-    let mut digits = field.iter().skip_while(|&&byte| byte == b' ');
-    for &byte in digits.by_ref() {
-        match byte {
-            b'0'..=b'7' => value = value << 3 | u64::from(byte - b'0'),
-            b' ' | 0 => break,
-            _ => return Err(invalid("a tar header has a malformed number")),
-        }
+/// Checks a two's complement number whose first bit only marks the format.
+fn base256(field: &[u8], value: io::Result<u64>) -> io::Result<i64> {
+    let out_of_range = || invalid("a tar header has a number out of range");
+    let negative = field[0] & 0x40 != 0;
+    let value = value.map_err(|_| out_of_range())?;
+    let Some(high @ [first, rest @ ..]) = field.get(..field.len() - 8).filter(|h| !h.is_empty())
+    else {
+        // A field of eight bytes holds 63 bits.
+        let signed = if negative { value | 1 << 63 } else { value };
+        return Ok(signed.cast_signed());
+    };
+    debug_assert_eq!(high.len(), 4, "a field has 8 or 12 bytes");
+    // `tar` reads the last eight bytes. The others may only repeat the sign.
+    let sign = if negative { 0xff } else { 0 };
+    let extends = first | 0x80 == sign | 0x80 && rest.iter().all(|&byte| byte == sign);
+    let value = value.cast_signed();
+    if extends && negative == (value < 0) {
+        Ok(value)
+    } else {
+        Err(out_of_range())
     }
-    Ok(value)
 }
 
-fn old_sparse(record: &[u8; RECORD]) -> io::Result<OldSparse> {
-    Ok(OldSparse {
-        segments: old_segments(&record[386..482])?,
-        continues: record[482] != 0,
-        size: number(&record[483..495])?,
+/// Returns an octal field without NULs and surrounding spaces.
+fn octal_digits(field: &[u8]) -> &[u8] {
+    let mut digits = until_nul(field);
+    while let [b' ', rest @ ..] | [rest @ .., b' '] = digits {
+        digits = rest;
+    }
+    digits
+}
+
+fn decode_gnu_sparse(header: &Header) -> io::Result<GnuSparseMap> {
+    let gnu = header
+        .as_gnu()
+        .ok_or_else(|| invalid("the header of a sparse file is not a GNU header"))?;
+    Ok(GnuSparseMap {
+        segments: decode_segments(&gnu.sparse)?,
+        continues: gnu.isextended != [0],
+        size: number(&gnu.realsize, gnu.real_size())?,
     })
 }
 
-/// Reads the pairs of an old GNU sparse map up to the first empty one.
-pub(super) fn old_segments(pairs: &[u8]) -> io::Result<Vec<Segment>> {
-    let mut segments = Vec::new();
-    for pair in pairs.chunks_exact(24) {
-        if pair[0] == 0 {
-            break;
-        }
-        segments.push(Segment {
-            offset: number(&pair[..12])?,
-            length: number(&pair[12..])?,
-        });
+/// Decodes the ranges of an old GNU sparse map up to the first empty one.
+pub(super) fn decode_segments(ranges: &[GnuSparseHeader]) -> io::Result<Vec<Segment>> {
+    ranges
+        .iter()
+        .take_while(|range| range.offset[0] != 0)
+        .map(|range| {
+            Ok(Segment {
+                offset: number(&range.offset, range.offset())?,
+                length: number(&range.numbytes, range.length())?,
+            })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(size: &[u8; 12], change: impl FnOnce(&mut Header)) -> [u8; TAR_BLOCK] {
+        let mut header = Header::new_ustar();
+        header.as_old_mut().name[..4].copy_from_slice(b"name");
+        header.as_old_mut().size = *size;
+        change(&mut header);
+        header.set_cksum();
+        *header.as_bytes()
     }
-    Ok(segments)
+
+    fn size(field: &[u8; 12]) -> Option<u64> {
+        let fields = decode_header(&block(field, |_| {})).ok()?;
+        fields.map(|fields| fields.size)
+    }
+
+    fn mtime(field: &[u8; 12]) -> Option<i64> {
+        let block = block(&[0; 12], |header| header.as_old_mut().mtime = *field);
+        let fields = decode_header(&block).ok()?;
+        fields.map(|fields| fields.seconds)
+    }
+
+    #[test]
+    fn octal_numbers_may_be_padded_with_spaces_but_hold_digits_only() {
+        assert_eq!(size(b"00000000017\0"), Some(15));
+        assert_eq!(size(b"        17 \0"), Some(15));
+        assert_eq!(size(b"777777777777"), Some((1 << 36) - 1));
+        assert_eq!(size(&[0; 12]), Some(0));
+        for malformed in [
+            b"+0000000017\0",
+            b"-0000000017\0",
+            b"00000000018\0",
+            b"\t0000000017\0",
+            b"0x000000017\0",
+            b"0000 000017\0",
+        ] {
+            assert_eq!(size(malformed), None, "{malformed:?}");
+        }
+    }
+
+    #[test]
+    fn base_256_numbers_keep_their_sign_and_must_fit_into_63_bits() {
+        assert_eq!(size(b"\x80\0\0\0\0\0\0\x02\0\0\0\0"), Some(1 << 33));
+        assert_eq!(size(b"\x80\0\0\x01\0\0\0\0\0\0\0\0"), None);
+        assert_eq!(size(b"\x80\0\0\0\x80\0\0\0\0\0\0\0"), None);
+        assert_eq!(size(&[0xff; 12]), None);
+        assert_eq!(mtime(&[0xff; 12]), Some(-1));
+        assert_eq!(
+            mtime(b"\xff\xff\xff\xff\x7f\xff\xff\xff\xff\xff\xff\xff"),
+            None
+        );
+        assert_eq!(
+            mtime(b"\xbf\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"),
+            None
+        );
+        for (uid, expected) in [(*b"\x80\0\0\0\x80\0\0\0", Some(1 << 31)), ([0xff; 8], None)] {
+            let block = block(&[0; 12], |header| header.as_old_mut().uid = uid);
+            let found = decode_header(&block).ok().flatten();
+            assert_eq!(found.map(|fields| fields.uid), expected);
+        }
+    }
+
+    #[test]
+    fn a_checksum_of_signed_or_unsigned_bytes_is_accepted_and_no_other() {
+        let good = block(&[0; 12], |header| header.as_old_mut().name[..2].fill(0xff));
+        assert!(decode_header(&good).is_ok());
+        let sum = Header::from_byte_slice(&good).cksum().expect("a checksum");
+        for (stated, accepted) in [(sum - 512, true), (sum - 256, false), (sum + 1, false)] {
+            let mut changed = good;
+            changed[148..156].copy_from_slice(format!("{stated:07o}\0").as_bytes());
+            assert_eq!(decode_header(&changed).is_ok(), accepted);
+        }
+    }
+
+    #[test]
+    fn the_prefix_counts_whatever_the_version_of_a_ustar_header() {
+        for version in [b"00", b"\0\0"] {
+            let block = block(&[0; 12], |header| {
+                header.as_mut_bytes()[263..265].copy_from_slice(version);
+                header.as_mut_bytes()[345..351].copy_from_slice(b"folder");
+            });
+            let found = decode_header(&block).expect("a header").expect("an entry");
+            assert_eq!(found.name, b"folder/name");
+        }
+    }
 }

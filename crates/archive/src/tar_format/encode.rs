@@ -1,157 +1,167 @@
-//! Headers as bytes: ustar where it suffices, PAX records for everything it cannot say.
+//! Encodes entry headers: ustar fields where they suffice, PAX records for everything else.
+//!
+//! The bytes depend on the entry only, so that the same tree always gives the same archive.
 
-use super::pax::{Records, time_text};
-use super::{Entry, Kind, RECORD, padding};
+use tar::{EntryType, Header};
 
-/// Appends the header of an entry; its `stored` bytes and their padding must follow.
-pub(crate) fn encode(entry: &Entry, out: &mut Vec<u8>) {
-    let mut records = Records::default();
-    let mut name = entry.path.clone();
-    if entry.kind == Kind::Directory {
-        name.push(b'/');
+use super::pax::{PaxRecords, format_time};
+use super::{EntryKind, TarEntry, padding};
+
+/// Bytes of the name and link fields of a header.
+const NAME_BYTES: usize = 100;
+/// Bytes of the prefix field of a ustar header.
+const PREFIX_BYTES: usize = 155;
+/// The first number that does not fit into seven octal digits, the size of an owner field.
+const OWNER_LIMIT: u64 = 1 << 21;
+/// The first number that does not fit into eleven octal digits, the size of a size or time field.
+const SIZE_LIMIT: u64 = 1 << 33;
+
+/// A name split into the two fields of a ustar header.
+struct UstarName {
+    prefix: Vec<u8>,
+    name: Vec<u8>,
+}
+
+/// Appends the header of an entry. The caller must write `stored` bytes and their padding after it.
+pub(crate) fn encode_header(entry: &TarEntry, out: &mut Vec<u8>) {
+    let mut records = PaxRecords::default();
+    let name = add_name(entry, &mut records);
+    add_attributes(entry, &mut records);
+    let records = records.finish();
+    if !records.is_empty() {
+        push_pax_header(&records, out);
     }
-    let sparse = entry.segments.is_some();
-    let (prefix, short) = if sparse {
+    let mut header = Header::new_ustar();
+    header.set_entry_type(match entry.kind {
+        EntryKind::File => EntryType::Regular,
+        EntryKind::HardLink => EntryType::Link,
+        EntryKind::Symlink => EntryType::Symlink,
+        EntryKind::Directory => EntryType::Directory,
+    });
+    header.set_mode(entry.mode);
+    header.set_uid(entry.uid);
+    header.set_gid(entry.gid);
+    header.set_size(entry.stored);
+    header.set_mtime(u64::try_from(entry.mtime.seconds).unwrap_or(0));
+    let link = &entry.link[..entry.link.len().min(NAME_BYTES)];
+    header.as_old_mut().linkname[..link.len()].copy_from_slice(link);
+    push_header(header, &name, out);
+}
+
+/// Returns the name fields of the header, and adds the records for a name that does not fit.
+fn add_name(entry: &TarEntry, records: &mut PaxRecords) -> UstarName {
+    if entry.segments.is_some() {
         records.add(b"GNU.sparse.major", b"1");
         records.add(b"GNU.sparse.minor", b"0");
         records.add(b"GNU.sparse.name", &entry.path);
         records.add(b"GNU.sparse.realsize", entry.size.to_string().as_bytes());
-        sparse_name(&entry.path)
-    } else if let Some((prefix, short)) = split(&name) {
-        (prefix.to_vec(), short.to_vec())
-    } else {
+        return sparse_name(&entry.path);
+    }
+    let mut name = entry.path.clone();
+    if entry.kind == EntryKind::Directory {
+        name.push(b'/');
+    }
+    split(&name).unwrap_or_else(|| {
         records.add_name(b"path", &name);
-        (Vec::new(), name[..100].to_vec())
-    };
-    let link = &entry.link[..entry.link.len().min(100)];
-    if entry.link.len() > 100 {
+        name.truncate(NAME_BYTES);
+        UstarName {
+            prefix: Vec::new(),
+            name,
+        }
+    })
+}
+
+/// Adds the records for attributes that do not fit into a ustar header.
+fn add_attributes(entry: &TarEntry, records: &mut PaxRecords) {
+    if entry.link.len() > NAME_BYTES {
         records.add_name(b"linkpath", &entry.link);
     }
-    if entry.mtime.nanoseconds != 0 || !(0..1 << 33).contains(&entry.mtime.seconds) {
-        records.add(b"mtime", time_text(entry.mtime).as_bytes());
+    let whole_seconds = u64::try_from(entry.mtime.seconds).ok();
+    let fits = whole_seconds.is_some_and(|seconds| seconds < SIZE_LIMIT);
+    if entry.mtime.nanoseconds != 0 || !fits {
+        records.add(b"mtime", format_time(entry.mtime).as_bytes());
     }
     for (key, value) in [(&b"uid"[..], entry.uid), (b"gid", entry.gid)] {
-        if value >= 1 << 21 {
+        if value >= OWNER_LIMIT {
             records.add(key, value.to_string().as_bytes());
         }
     }
-    if entry.stored >= 1 << 33 {
+    if entry.stored >= SIZE_LIMIT {
         records.add(b"size", entry.stored.to_string().as_bytes());
     }
     for (key, value) in &entry.xattrs {
         records.add(&[b"SCHILY.xattr.", key.as_slice()].concat(), value);
     }
-    let records = records.finish();
-    if !records.is_empty() {
-        // The name is always the same: it says nothing, and compresses to nothing.
-        let head = Fields {
-            kind: b'x',
-            mode: 0o644,
-            size: records.len() as u64,
-            ..Fields::default()
-        };
-        out.extend_from_slice(&head.encode(b"", b"PaxHeader", b""));
-        out.extend_from_slice(&records);
-        out.resize(out.len() + padding(records.len() as u64), 0);
-    }
-    let fields = Fields {
-        kind: match entry.kind {
-            Kind::File => b'0',
-            Kind::HardLink => b'1',
-            Kind::Symlink => b'2',
-            Kind::Directory => b'5',
-        },
-        mode: entry.mode,
-        uid: entry.uid,
-        gid: entry.gid,
-        size: entry.stored,
-        seconds: u64::try_from(entry.mtime.seconds).unwrap_or(0),
+}
+
+/// Appends an extended header with these records.
+fn push_pax_header(records: &[u8], out: &mut Vec<u8>) {
+    let mut header = Header::new_ustar();
+    header.set_entry_type(EntryType::XHeader);
+    header.set_mode(0o644);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_size(records.len() as u64);
+    // Readers ignore the name. A constant one compresses best.
+    let name = UstarName {
+        prefix: Vec::new(),
+        name: b"PaxHeader".to_vec(),
     };
-    out.extend_from_slice(&fields.encode(&prefix, &short, link));
+    push_header(header, &name, out);
+    out.extend_from_slice(records);
+    out.resize(out.len() + padding(records.len() as u64), 0);
+}
+
+/// Sets the fields that all headers share, and appends the header.
+fn push_header(mut header: Header, name: &UstarName, out: &mut Vec<u8>) {
+    let Some(ustar) = header.as_ustar_mut() else {
+        unreachable!("the header was created as ustar");
+    };
+    ustar.set_device_major(0);
+    ustar.set_device_minor(0);
+    ustar.prefix[..name.prefix.len()].copy_from_slice(&name.prefix);
+    ustar.name[..name.name.len()].copy_from_slice(&name.name);
+    header.set_cksum();
+    // `tar` writes seven digits and a NUL. GNU tar writes six digits, a NUL and a space. A sum has
+    // at most six digits, so the first one is always 0.
+    let checksum = &mut header.as_old_mut().cksum;
+    checksum.rotate_left(1);
+    checksum[7] = b' ';
+    out.extend_from_slice(header.as_bytes());
 }
 
 /// Splits a name at a slash so that both parts fit into a ustar header.
-fn split(name: &[u8]) -> Option<(&[u8], &[u8])> {
-    if name.len() <= 100 {
-        return Some((&name[..0], name));
+fn split(name: &[u8]) -> Option<UstarName> {
+    if name.len() <= NAME_BYTES {
+        return Some(UstarName {
+            prefix: Vec::new(),
+            name: name.to_vec(),
+        });
     }
-    if name.len() > 256 {
+    if name.len() > PREFIX_BYTES + 1 + NAME_BYTES {
         return None;
     }
-    let least = name.len() - 101;
+    let least = name.len() - NAME_BYTES - 1;
     let slash = least
         + name[least..name.len() - 1]
             .iter()
             .position(|&byte| byte == b'/')?;
-    (slash <= 155 && slash > 0).then(|| (&name[..slash], &name[slash + 1..]))
+    (slash <= PREFIX_BYTES && slash > 0).then(|| UstarName {
+        prefix: name[..slash].to_vec(),
+        name: name[slash + 1..].to_vec(),
+    })
 }
 
-/// The name that readers show that do not know sparse files, as GNU tar writes it.
-fn sparse_name(path: &[u8]) -> (Vec<u8>, Vec<u8>) {
+/// Returns the name that a reader without support for sparse files shows; the same as GNU tar's.
+fn sparse_name(path: &[u8]) -> UstarName {
+    const MARKER: &[u8] = b"GNUSparseFile.0/";
     let start = path
         .iter()
         .rposition(|&byte| byte == b'/')
         .map_or(0, |slash| slash + 1);
     let (folder, name) = path.split_at(start);
-    let full = [folder, b"GNUSparseFile.0/", name].concat();
-    match split(&full) {
-        Some((prefix, short)) => (prefix.to_vec(), short.to_vec()),
-        None => (
-            Vec::new(),
-            [b"GNUSparseFile.0/", &name[..name.len().min(84)]].concat(),
-        ),
-    }
-}
-
-#[derive(Default)]
-struct Fields {
-    kind: u8,
-    mode: u32,
-    uid: u64,
-    gid: u64,
-    size: u64,
-    seconds: u64,
-}
-
-impl Fields {
-    fn encode(&self, prefix: &[u8], name: &[u8], link: &[u8]) -> [u8; RECORD] {
-        let mut header = [0; RECORD];
-        header[..name.len()].copy_from_slice(name);
-        number(&mut header[100..108], u64::from(self.mode));
-        number(&mut header[108..116], self.uid);
-        number(&mut header[116..124], self.gid);
-        number(&mut header[124..136], self.size);
-        number(&mut header[136..148], self.seconds);
-        header[148..156].fill(b' ');
-        header[156] = self.kind;
-        header[157..157 + link.len()].copy_from_slice(link);
-        header[257..265].copy_from_slice(b"ustar\x0000");
-        number(&mut header[329..337], 0);
-        number(&mut header[337..345], 0);
-        header[345..345 + prefix.len()].copy_from_slice(prefix);
-        let sum: u64 = header.iter().map(|&byte| u64::from(byte)).sum();
-        number(&mut header[148..155], sum);
-        header
-    }
-}
-
-/// Writes octal digits and a NUL; a number that does not fit becomes base 256, and PAX says it again.
-fn number(field: &mut [u8], value: u64) {
-    let digits = field.len() - 1;
-    if value < 1 << (3 * digits) {
-        let mut rest = value;
-        for digit in field[..digits].iter_mut().rev() {
-            *digit = b'0' + (rest & 7) as u8;
-            rest >>= 3;
-        }
-        field[digits] = 0;
-        return;
-    }
-    let bytes = value.to_be_bytes();
-    field.fill(0);
-    field[0] = 0x80;
-    let length = field.len().min(8);
-    let start = field.len() - length;
-    field[start..].copy_from_slice(&bytes[8 - length..]);
-    field[0] |= 0x80;
+    split(&[folder, MARKER, name].concat()).unwrap_or_else(|| UstarName {
+        prefix: Vec::new(),
+        name: [MARKER, &name[..name.len().min(NAME_BYTES - MARKER.len())]].concat(),
+    })
 }

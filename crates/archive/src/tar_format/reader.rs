@@ -1,32 +1,36 @@
-//! Reads an archive entry by entry, and stops at everything that is not well-formed to the last byte.
+//! Reads an archive entry by entry, and stops at anything that is not well-formed to the last byte.
 //!
-//! Takes ustar, PAX, GNU long names and every sparse format; memory is bounded whatever sizes an
-//! archive claims. Bytes are handed out as slices of the input's own buffer.
+//! Reads ustar, PAX, GNU long names and all sparse formats. Memory is bounded, whatever sizes an
+//! archive claims. Contents are returned as slices of the input's own buffer.
 
 use std::io::{self, BufRead};
+use std::path::Path;
 
-use super::decode::{Header, decode, old_segments};
+use tar::{EntryType, GnuExtSparseHeader};
+
+use super::decode::{GnuSparseMap, HeaderFields, decode_header, decode_segments};
 use super::pax::{self, invalid};
-use super::{Entry, Kind, RECORD, Segment, Time, padding, sparse};
+use super::sparse::check_sparse_map;
+use super::{EntryKind, Segment, TAR_BLOCK, TarEntry, Time, padding};
 use crate::Error;
 
 /// The largest extended header or long name, in bytes.
-const LARGEST_EXTENSION: u64 = 4 << 20;
+const MAX_EXTENSION: u64 = 4 << 20;
 /// The most segments in the map of a sparse file.
-const MOST_SEGMENTS: usize = 1 << 20;
+const MAX_SEGMENTS: usize = 1 << 20;
 
-/// A reader of entries and their bytes.
-pub(crate) struct TapeReader<R> {
+/// A reader of entries and their contents.
+pub(crate) struct TarReader<R> {
     input: R,
-    /// Bytes of the current entry that were not handed out yet.
-    left: u64,
-    /// Filling behind them.
-    pad: usize,
-    /// Bytes handed out last, still in the input's buffer.
-    held: usize,
+    /// Bytes of the current entry that were not returned yet.
+    remaining: u64,
+    /// Padding bytes after them.
+    padding: usize,
+    /// Bytes that were returned last and are still in the input's buffer.
+    returned: usize,
 }
 
-/// What extended headers said about the next entry.
+/// What extended headers state about the next entry.
 #[derive(Default)]
 struct Extension {
     path: Option<Vec<u8>>,
@@ -39,96 +43,103 @@ struct Extension {
     sparse_major: Option<u64>,
     sparse_name: Option<Vec<u8>>,
     sparse_size: Option<u64>,
+    /// Offsets and lengths in turn.
     sparse_numbers: Option<Vec<u64>>,
 }
 
-impl<R: BufRead> TapeReader<R> {
+impl<R: BufRead> TarReader<R> {
     pub(crate) fn new(input: R) -> Self {
         Self {
             input,
-            left: 0,
-            pad: 0,
-            held: 0,
+            remaining: 0,
+            padding: 0,
+            returned: 0,
         }
     }
 
-    /// Reads up to the next entry; none at the end of the archive, which is then at its last byte.
-    pub(crate) fn next_entry(&mut self) -> Result<Option<Entry>, Error> {
+    /// Skips the rest of the current entry and reads the next header.
+    ///
+    /// Returns `None` at the end of the archive, after checking that nothing follows.
+    pub(crate) fn next_entry(&mut self) -> Result<Option<TarEntry>, Error> {
         self.skip_data().map_err(read_error)?;
         let mut extension = Extension::default();
-        let mut extended = false;
+        let mut is_extended = false;
         loop {
-            let record = self.record().map_err(read_error)?;
-            let Some(header) = decode(&record).map_err(read_error)? else {
-                if extended {
+            let block = self.block().map_err(read_error)?;
+            let Some(header) = decode_header(&block).map_err(read_error)? else {
+                if is_extended {
                     return Err(Error::corrupt("it ends after an extended header"));
                 }
-                self.end().map_err(read_error)?;
+                self.expect_end().map_err(read_error)?;
                 return Ok(None);
             };
-            match header.kind {
-                b'x' | b'g' | b'L' | b'K' => {
-                    self.extend(&header, &mut extension).map_err(read_error)?;
-                    extended |= header.kind != b'g';
+            match header.entry_type {
+                EntryType::XHeader
+                | EntryType::XGlobalHeader
+                | EntryType::GNULongName
+                | EntryType::GNULongLink => {
+                    self.read_extension(&header, &mut extension)
+                        .map_err(read_error)?;
+                    is_extended |= header.entry_type != EntryType::XGlobalHeader;
                 }
                 _ => return self.entry(header, extension).map(Some),
             }
         }
     }
 
-    /// The next bytes of the entry; empty at its end.
+    /// Returns the next bytes of the entry; an empty slice at its end.
     pub(crate) fn data(&mut self) -> Result<&[u8], Error> {
         self.chunk().map_err(read_error)
     }
 
-    /// The next bytes of the entry, not more than `most`.
-    pub(crate) fn data_up_to(&mut self, most: u64) -> Result<&[u8], Error> {
+    /// Returns the next bytes of the entry, at most `limit`.
+    pub(crate) fn data_up_to(&mut self, limit: u64) -> Result<&[u8], Error> {
         let length = self.chunk().map_err(read_error)?.len();
-        self.held = usize::try_from(most).unwrap_or(usize::MAX).min(length);
-        let held = self.held;
+        self.returned = usize::try_from(limit).unwrap_or(usize::MAX).min(length);
+        let returned = self.returned;
         let buffer = self.input.fill_buf().map_err(read_error)?;
-        Ok(&buffer[..held])
+        Ok(&buffer[..returned])
     }
 
     fn chunk(&mut self) -> io::Result<&[u8]> {
-        self.release();
-        if self.left == 0 {
+        self.consume_returned();
+        if self.remaining == 0 {
             return Ok(&[]);
         }
         let buffer = self.input.fill_buf()?;
         if buffer.is_empty() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let length = usize::try_from(self.left)
+        let length = usize::try_from(self.remaining)
             .unwrap_or(usize::MAX)
             .min(buffer.len());
-        self.held = length;
+        self.returned = length;
         Ok(&buffer[..length])
     }
 
-    fn release(&mut self) {
-        self.input.consume(self.held);
-        self.left -= self.held as u64;
-        self.held = 0;
+    fn consume_returned(&mut self) {
+        self.input.consume(self.returned);
+        self.remaining -= self.returned as u64;
+        self.returned = 0;
     }
 
     fn skip_data(&mut self) -> io::Result<()> {
         while !self.chunk()?.is_empty() {}
-        let pad = std::mem::take(&mut self.pad);
-        let mut filling = [0; RECORD];
-        self.input.read_exact(&mut filling[..pad])
+        let padding = std::mem::take(&mut self.padding);
+        let mut skipped = [0; TAR_BLOCK];
+        self.input.read_exact(&mut skipped[..padding])
     }
 
-    fn record(&mut self) -> io::Result<[u8; RECORD]> {
-        let mut record = [0; RECORD];
-        self.input.read_exact(&mut record)?;
-        Ok(record)
+    fn block(&mut self) -> io::Result<[u8; TAR_BLOCK]> {
+        let mut block = [0; TAR_BLOCK];
+        self.input.read_exact(&mut block)?;
+        Ok(block)
     }
 
-    /// Behind the last entry: a second empty record, then nothing but zeros.
-    fn end(&mut self) -> io::Result<()> {
-        if self.record()?.iter().any(|&byte| byte != 0) {
-            return Err(invalid("there is a lone empty record between entries"));
+    /// Reads the second empty block at the end of the archive. Only zeros may follow it.
+    fn expect_end(&mut self) -> io::Result<()> {
+        if self.block()?.iter().any(|&byte| byte != 0) {
+            return Err(invalid("there is a single empty block between entries"));
         }
         loop {
             let rest = self.input.fill_buf()?;
@@ -143,12 +154,16 @@ impl<R: BufRead> TapeReader<R> {
         }
     }
 
-    fn extend(&mut self, header: &Header, extension: &mut Extension) -> io::Result<()> {
-        if header.size > LARGEST_EXTENSION {
+    fn read_extension(
+        &mut self,
+        header: &HeaderFields,
+        extension: &mut Extension,
+    ) -> io::Result<()> {
+        if header.size > MAX_EXTENSION {
             return Err(invalid("an extended header is too large"));
         }
-        self.left = header.size;
-        self.pad = padding(header.size);
+        self.remaining = header.size;
+        self.padding = padding(header.size);
         let mut text = Vec::new();
         loop {
             let bytes = self.chunk()?;
@@ -159,71 +174,50 @@ impl<R: BufRead> TapeReader<R> {
         }
         self.skip_data()?;
         let name = || text.strip_suffix(b"\0").unwrap_or(&text).to_vec();
-        match header.kind {
-            b'L' => extension.path = Some(name()),
-            b'K' => extension.link = Some(name()),
-            // What a global header says is not used, but it must be well-formed.
-            b'g' => pax::parse(&text, |_, _| Ok(()))?,
+        match header.entry_type {
+            EntryType::GNULongName => extension.path = Some(name()),
+            EntryType::GNULongLink => extension.link = Some(name()),
+            // Global headers are not used, but they must be well-formed.
+            EntryType::XGlobalHeader => pax::parse(&text, |_, _| Ok(()))?,
             _ => pax::parse(&text, |key, value| extension.set(key, value))?,
         }
         Ok(())
     }
 
-    fn entry(&mut self, header: Header, mut extension: Extension) -> Result<Entry, Error> {
+    fn entry(&mut self, header: HeaderFields, mut extension: Extension) -> Result<TarEntry, Error> {
         let mut path = extension.path.take().unwrap_or(header.name);
-        let old_sparse = header.sparse;
-        let kind = match header.kind {
-            b'0' | 0 | b'7' | b'S' => {
-                if header.kind == 0 && path.ends_with(b"/") {
-                    Kind::Directory
-                } else {
-                    Kind::File
-                }
-            }
-            b'1' => Kind::HardLink,
-            b'2' => Kind::Symlink,
-            b'5' => Kind::Directory,
-            b'3' | b'4' => return Err(Error::hostile(&path, "it is a device")),
-            b'6' => return Err(Error::hostile(&path, "it is a named pipe")),
-            _ => return Err(Error::hostile(&path, "it is of an unknown kind")),
-        };
-        let stored = if kind == Kind::File {
-            extension.size.unwrap_or(header.size)
-        } else {
-            0
+        let kind = entry_kind(header.entry_type, header.is_v7, &path)?;
+        let stored = match kind {
+            EntryKind::File => extension.size.unwrap_or(header.size),
+            _ => 0,
         };
         if i64::try_from(stored).is_err() {
-            return Err(Error::hostile(&path, "its size is absurd"));
+            return Err(Error::hostile(&path, "its size is out of range"));
         }
-        self.left = stored;
-        self.pad = padding(stored);
+        self.remaining = stored;
+        self.padding = padding(stored);
         let mut size = stored;
         let mut segments = None;
-        if kind == Kind::File {
-            if let Some(old) = old_sparse {
-                size = old.size;
-                let map = self
-                    .old_map(old.segments, old.continues)
-                    .map_err(read_error)?;
+        if kind == EntryKind::File {
+            let sparse = self.sparse_map(header.sparse, &mut extension);
+            if let Some((map, full_size)) = sparse.map_err(read_error)? {
+                size = full_size.unwrap_or(stored);
                 segments = Some(map);
-            } else if extension.sparse_major == Some(1) {
-                size = extension.sparse_size.unwrap_or(stored);
-                segments = Some(self.leading_map().map_err(read_error)?);
-            } else if let Some(numbers) = extension.sparse_numbers.take() {
-                size = extension.sparse_size.unwrap_or(stored);
-                segments = Some(pairs(&numbers).map_err(read_error)?);
             }
             if let Some(name) = extension.sparse_name.take() {
                 path = name;
             }
         }
         if let Some(map) = &segments {
-            let total = sparse::check(map, size).map_err(read_error)?;
-            if total != self.left || i64::try_from(size).is_err() {
-                return Err(Error::hostile(&path, "its map does not fit its size"));
+            let total = check_sparse_map(map, size).map_err(read_error)?;
+            if total != self.remaining || i64::try_from(size).is_err() {
+                return Err(Error::hostile(
+                    &path,
+                    "its sparse map does not match its size",
+                ));
             }
         }
-        Ok(Entry {
+        Ok(TarEntry {
             path,
             kind,
             link: extension.link.unwrap_or(header.link),
@@ -235,18 +229,37 @@ impl<R: BufRead> TapeReader<R> {
                 nanoseconds: 0,
             }),
             size,
-            stored: self.left,
+            stored: self.remaining,
             segments,
             xattrs: extension.xattrs,
         })
     }
 
-    /// Reads the map that PAX 1.0 puts in front of the data.
+    /// Returns the map of a sparse file and its full size, if stated; `None` for other files.
+    fn sparse_map(
+        &mut self,
+        gnu: Option<GnuSparseMap>,
+        extension: &mut Extension,
+    ) -> io::Result<Option<(Vec<Segment>, Option<u64>)>> {
+        if let Some(gnu) = gnu {
+            let map = self.rest_of_gnu_map(gnu.segments, gnu.continues)?;
+            return Ok(Some((map, Some(gnu.size))));
+        }
+        if extension.sparse_major == Some(1) {
+            return Ok(Some((self.leading_map()?, extension.sparse_size)));
+        }
+        match extension.sparse_numbers.take() {
+            Some(numbers) => Ok(Some((segments_of(&numbers)?, extension.sparse_size))),
+            None => Ok(None),
+        }
+    }
+
+    /// Reads the map that PAX 1.0 stores before the data.
     fn leading_map(&mut self) -> io::Result<Vec<Segment>> {
         let mut used = 0_u64;
         let count = self.line(&mut used)?;
         let count = usize::try_from(count).unwrap_or(usize::MAX);
-        if count > MOST_SEGMENTS {
+        if count > MAX_SEGMENTS {
             return Err(invalid("the map of a sparse file is too long"));
         }
         let mut segments = Vec::new();
@@ -261,6 +274,7 @@ impl<R: BufRead> TapeReader<R> {
         Ok(segments)
     }
 
+    /// Reads a decimal line, and adds its length to `used`.
     fn line(&mut self, used: &mut u64) -> io::Result<u64> {
         let mut digits = Vec::new();
         loop {
@@ -275,22 +289,41 @@ impl<R: BufRead> TapeReader<R> {
 
     fn byte(&mut self) -> io::Result<u8> {
         let byte = *self.chunk()?.first().ok_or(io::ErrorKind::UnexpectedEof)?;
-        self.held = 1;
-        self.release();
+        self.returned = 1;
+        self.consume_returned();
         Ok(byte)
     }
 
-    /// Reads the records that continue an old GNU map; the entry's own data comes after them.
-    fn old_map(&mut self, mut map: Vec<Segment>, mut continues: bool) -> io::Result<Vec<Segment>> {
+    /// Reads the blocks that continue an old GNU map. The data of the entry follows them.
+    fn rest_of_gnu_map(
+        &mut self,
+        mut map: Vec<Segment>,
+        mut continues: bool,
+    ) -> io::Result<Vec<Segment>> {
         while continues {
-            let record = self.record()?;
-            map.extend(old_segments(&record[..504])?);
-            continues = record[504] != 0;
-            if map.len() > MOST_SEGMENTS {
+            let mut header = GnuExtSparseHeader::new();
+            *header.as_mut_bytes() = self.block()?;
+            map.extend(decode_segments(header.sparse())?);
+            continues = header.isextended != [0];
+            if map.len() > MAX_SEGMENTS {
                 return Err(invalid("the map of a sparse file is too long"));
             }
         }
         Ok(map)
+    }
+}
+
+/// Returns the kind of an entry. Devices, pipes and unknown types are refused.
+fn entry_kind(entry_type: EntryType, is_v7: bool, path: &[u8]) -> Result<EntryKind, Error> {
+    match entry_type {
+        EntryType::Regular if is_v7 && path.ends_with(b"/") => Ok(EntryKind::Directory),
+        EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => Ok(EntryKind::File),
+        EntryType::Link => Ok(EntryKind::HardLink),
+        EntryType::Symlink => Ok(EntryKind::Symlink),
+        EntryType::Directory => Ok(EntryKind::Directory),
+        EntryType::Char | EntryType::Block => Err(Error::hostile(path, "it is a device")),
+        EntryType::Fifo => Err(Error::hostile(path, "it is a named pipe")),
+        _ => Err(Error::hostile(path, "it is of an unknown kind")),
     }
 }
 
@@ -330,7 +363,7 @@ impl Extension {
     }
 }
 
-fn pairs(numbers: &[u64]) -> io::Result<Vec<Segment>> {
+fn segments_of(numbers: &[u64]) -> io::Result<Vec<Segment>> {
     if !numbers.len().is_multiple_of(2) {
         return Err(invalid("the map of a sparse file is malformed"));
     }
@@ -343,17 +376,17 @@ fn pairs(numbers: &[u64]) -> io::Result<Vec<Segment>> {
         .collect())
 }
 
-/// Tells a damaged archive from a disk that cannot be read.
+/// Separates a damaged archive from a disk that cannot be read.
 pub(crate) fn read_error(error: io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => Error::corrupt("it ends too early"),
         io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => {
             Error::corrupt(error.to_string())
         }
-        // A reader of ours passes its own reason through.
+        // Readers of this crate wrap their own errors.
         _ => match error.downcast::<Error>() {
             Ok(reason) => reason,
-            Err(error) => Error::io("read", std::path::Path::new("the archive"), error),
+            Err(error) => Error::io("read", Path::new("the archive"), error),
         },
     }
 }

@@ -1,4 +1,4 @@
-//! Maps of sparse files, as PAX 1.0 puts them in front of the data.
+//! Maps of sparse files, as PAX 1.0 stores them before the data.
 
 use std::fmt::Write as _;
 use std::io;
@@ -6,8 +6,8 @@ use std::io;
 use super::pax::invalid;
 use super::{Segment, padding};
 
-/// Writes a map as decimal lines, filled up to whole records.
-pub(crate) fn map_text(segments: &[Segment]) -> Vec<u8> {
+/// Encodes a map as decimal lines, padded to whole blocks.
+pub(crate) fn encode_sparse_map(segments: &[Segment]) -> Vec<u8> {
     let mut text = format!("{}\n", segments.len());
     for segment in segments {
         // Writing to a string cannot fail.
@@ -18,14 +18,14 @@ pub(crate) fn map_text(segments: &[Segment]) -> Vec<u8> {
     text
 }
 
-/// Checks that segments come in order, do not overlap, and lie within the file.
-pub(super) fn check(segments: &[Segment], size: u64) -> io::Result<u64> {
+/// Checks that segments are in order, do not overlap and lie within the file. Returns their sum.
+pub(super) fn check_sparse_map(segments: &[Segment], size: u64) -> io::Result<u64> {
     let mut end = 0_u64;
     let mut total = 0_u64;
     for segment in segments {
-        let after = segment.offset.checked_add(segment.length);
-        match after {
-            Some(after) if segment.offset >= end && after <= size => end = after,
+        let segment_end = segment.offset.checked_add(segment.length);
+        match segment_end {
+            Some(segment_end) if segment.offset >= end && segment_end <= size => end = segment_end,
             _ => return Err(invalid("the map of a sparse file is out of order or range")),
         }
         total += segment.length;

@@ -1,4 +1,4 @@
-//! One file or symlink in the staging folder, with its bytes, holes and attributes.
+//! Writes one file or symlink into the staging folder: contents, holes and attributes.
 
 use std::io::BufRead;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -7,7 +7,7 @@ use rustix::fs::{AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFla
 use rustix::io::Errno;
 
 use super::entry_error::entry_error;
-use crate::tar_format::{Entry, TapeReader, Time};
+use crate::tar_format::{TarEntry, TarReader, Time};
 use crate::{Control, Error};
 
 /// Which attributes of the archive are restored.
@@ -21,7 +21,7 @@ pub(crate) struct AttributePolicy {
     pub(crate) special_modes: bool,
 }
 
-/// What is set on an entry beside its contents.
+/// The attributes of an entry that are restored.
 #[derive(Debug, Clone)]
 pub(crate) struct Attributes {
     pub(crate) mode: u32,
@@ -31,9 +31,9 @@ pub(crate) struct Attributes {
 }
 
 impl Attributes {
-    pub(crate) fn from_entry(entry: &Entry, policy: AttributePolicy) -> Self {
+    pub(crate) fn from_entry(entry: &TarEntry, policy: AttributePolicy) -> Self {
         let mask = if policy.special_modes { 0o7777 } else { 0o777 };
-        // Numbers that no system has (or "no change") are as good as none.
+        // Ignores numbers that are out of range, or that mean "no change" to `chown`.
         let number = |id: u64| u32::try_from(id).ok().filter(|&id| id != u32::MAX);
         let archived = number(entry.uid).zip(number(entry.gid));
         let archived = archived.map(|(uid, gid)| (Uid::from_raw(uid), Gid::from_raw(gid)));
@@ -42,7 +42,7 @@ impl Attributes {
         } else {
             policy.default_owner
         };
-        // What could hand out privileges comes back only together with the owner.
+        // Attributes that may grant privileges are restored only together with the owner.
         let wanted = |name: &[u8]| policy.archived_owner || name.starts_with(b"user.");
         let xattrs = entry
             .xattrs
@@ -58,7 +58,8 @@ impl Attributes {
         }
     }
 
-    /// Sets everything on an open file or folder; the times come last.
+    /// Sets all attributes of an open file or folder; the times last, because the rest changes
+    /// them.
     pub(super) fn apply(&self, file: BorrowedFd<'_>, mode_is_set: bool) -> Result<(), Errno> {
         if let Some((uid, gid)) = self.owner {
             rustix::fs::fchown(file, Some(uid), Some(gid))?;
@@ -68,7 +69,7 @@ impl Attributes {
         }
         for (name, value) in &self.xattrs {
             match rustix::fs::fsetxattr(file, name.as_slice(), value, XattrFlags::empty()) {
-                // A disk without attributes is no reason to lose a server's files.
+                // A disk without extended attributes does not stop a restore.
                 Ok(()) | Err(Errno::OPNOTSUPP | Errno::PERM) => {}
                 Err(error) => return Err(error),
             }
@@ -88,7 +89,7 @@ impl Attributes {
     }
 }
 
-/// A file being written.
+/// A file that is being written.
 pub(super) struct NewFile<'a> {
     handle: OwnedFd,
     attributes: &'a Attributes,
@@ -96,7 +97,7 @@ pub(super) struct NewFile<'a> {
 }
 
 impl<'a> NewFile<'a> {
-    /// Creates a file that must not be there yet.
+    /// Creates a file. Fails if the name exists.
     pub(super) fn create(
         folder: BorrowedFd<'_>,
         name: &[u8],
@@ -105,7 +106,7 @@ impl<'a> NewFile<'a> {
     ) -> Result<Self, Errno> {
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        // Where the umask takes nothing away, one step less sets the mode.
+        // If the umask removes no bit, the mode does not have to be set again.
         let mode_is_set = attributes.mode & (umask | 0o7000) == 0 && attributes.owner.is_none();
         let mode = if mode_is_set { attributes.mode } else { 0o600 };
         let handle = rustix::fs::openat(folder, name, flags, Mode::from_raw_mode(mode))?;
@@ -141,58 +142,60 @@ impl<'a> NewFile<'a> {
         Ok(())
     }
 
-    /// Sets the file's attributes.
+    /// Sets the attributes of the file.
     pub(super) fn finish(self) -> Result<(), Errno> {
         self.attributes.apply(self.handle.as_fd(), self.mode_is_set)
     }
 
-    /// Writes what `tape` holds for the entry, holes as holes.
+    /// Writes the contents of the entry. Holes stay holes.
     pub(super) fn fill<R: BufRead>(
         &self,
-        entry: &Entry,
-        tape: &mut TapeReader<R>,
+        entry: &TarEntry,
+        tar: &mut TarReader<R>,
         guard: &mut SpaceGuard<'_>,
     ) -> Result<(), Error> {
-        let broken = |error| entry_error(&entry.path, error);
+        let fail = |error| entry_error(&entry.path, error);
         let Some(segments) = &entry.segments else {
             loop {
-                let bytes = tape.data()?;
+                let bytes = tar.data()?;
                 if bytes.is_empty() {
                     return Ok(());
                 }
-                self.write_all(bytes).map_err(broken)?;
-                guard.wrote(bytes.len() as u64)?;
+                self.write_all(bytes).map_err(fail)?;
+                guard.add_written(bytes.len() as u64)?;
             }
         };
         for segment in segments {
             let (mut offset, mut left) = (segment.offset, segment.length);
             while left > 0 {
-                let bytes = tape.data_up_to(left)?;
+                let bytes = tar.data_up_to(left)?;
                 if bytes.is_empty() {
                     return Err(Error::corrupt("it ends too early"));
                 }
                 let length = bytes.len() as u64;
-                self.write_at(bytes, offset).map_err(broken)?;
+                self.write_at(bytes, offset).map_err(fail)?;
                 offset += length;
                 left -= length;
-                guard.wrote(length)?;
+                guard.add_written(length)?;
             }
         }
-        rustix::fs::ftruncate(&self.handle, entry.size).map_err(broken)?;
+        rustix::fs::ftruncate(&self.handle, entry.size).map_err(fail)?;
         guard.control.add_bytes(entry.size - entry.stored);
         Ok(())
     }
 }
 
-/// Watches over what is written: progress, cancelling, and that the disk is not filled to its end.
+/// Counts written bytes: reports progress, checks for cancellation, and stops before the disk is
+/// full.
 pub(super) struct SpaceGuard<'a> {
     pub(super) control: &'a Control,
     root: OwnedFd,
+    /// Bytes since the free space was checked.
     unchecked: u64,
 }
 
 impl<'a> SpaceGuard<'a> {
-    /// Bytes between two looks at the disk, and bytes that are always left to others.
+    /// Bytes between two checks of the free space, and bytes that stay free.
     const STEP: u64 = 64 << 20;
 
     pub(super) fn new(root: OwnedFd, control: &'a Control) -> Self {
@@ -203,13 +206,14 @@ impl<'a> SpaceGuard<'a> {
         }
     }
 
-    pub(super) fn wrote(&mut self, bytes: u64) -> Result<(), Error> {
+    /// Counts bytes that were written.
+    pub(super) fn add_written(&mut self, bytes: u64) -> Result<(), Error> {
         self.control.add_bytes(bytes);
-        self.planned(bytes)
+        self.reserve(bytes)
     }
 
-    /// Like `wrote`, for bytes whose progress somebody else counts.
-    pub(super) fn planned(&mut self, bytes: u64) -> Result<(), Error> {
+    /// Counts bytes that another thread writes and reports as progress.
+    pub(super) fn reserve(&mut self, bytes: u64) -> Result<(), Error> {
         self.control.check()?;
         self.unchecked += bytes;
         if self.unchecked < Self::STEP {
@@ -230,7 +234,7 @@ impl<'a> SpaceGuard<'a> {
     }
 }
 
-/// Creates a symlink with its target verbatim.
+/// Creates a symlink with an unchanged target.
 pub(super) fn symlink(
     folder: BorrowedFd<'_>,
     name: &[u8],

@@ -1,4 +1,5 @@
-//! The folders of the staging tree: opened once, finished when the last thing below them is done.
+//! The folders of the staging tree: opened once, finished after the last entry below them is
+//! written.
 
 use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -15,29 +16,31 @@ use crate::Error;
 use crate::directory::{FOLDER, Identity};
 use crate::tar_format::Time;
 
+/// A folder on the way to the current one.
 struct Level {
     name: Vec<u8>,
     identity: Identity,
-    /// None while the stack is so deep that only its end is kept open.
+    /// `None` while the folder is closed, because only the deepest ones stay open.
     folder: Option<Arc<FolderHandle>>,
-    /// What to set when everything below is done; none if the archive has not said.
+    /// The attributes to set at the end; `None` if the archive has no entry for the folder yet.
     attributes: Option<Attributes>,
 }
 
-/// The way from the root of the staging tree to the folder being filled.
-pub(super) struct Tree {
+/// The folders from the root of the staging tree to the current one.
+pub(super) struct StagingTree {
     levels: Vec<Level>,
-    /// Folders that had to be made before the archive said what they are like.
-    unannounced: HashSet<Vec<u8>>,
-    /// Whoever writes the small files; asked to finish before a folder is looked at again.
+    /// Folders that were created for their contents, and whose own entry may still follow.
+    implicit: HashSet<Vec<u8>>,
+    /// The pool that writes small files. It must be idle before a folder is opened again.
     pub(super) small_files: SmallFilePool,
     errors: Arc<FirstError>,
 }
 
-impl Tree {
-    const OPEN: usize = 96;
-    /// Each is remembered until its entry comes, so a hostile archive must not have too many.
-    const MOST_UNANNOUNCED: usize = 50_000;
+impl StagingTree {
+    /// The most folders that are open at once.
+    const MAX_OPEN: usize = 96;
+    /// The most implicit folders. Each takes memory until its entry follows.
+    const MAX_IMPLICIT: usize = 50_000;
 
     pub(super) fn new(
         root: OwnedFd,
@@ -55,20 +58,22 @@ impl Tree {
         };
         Ok(Self {
             levels: vec![level],
-            unannounced: HashSet::new(),
+            implicit: HashSet::new(),
             small_files,
             errors,
         })
     }
 
+    /// Returns the root of the tree.
     pub(super) fn root(&self) -> Arc<FolderHandle> {
-        // The root is never closed: only levels in the middle are.
+        // Only folders between the root and the current one are closed.
         self.levels[0]
             .folder
             .clone()
             .unwrap_or_else(|| unreachable!("the root stays open"))
     }
 
+    /// Returns whether the current folder has this path.
     pub(super) fn is_at(&self, parts: &[&[u8]]) -> bool {
         self.levels.len() == parts.len() + 1
             && self.levels[1..]
@@ -77,7 +82,7 @@ impl Tree {
                 .all(|(level, part)| level.name == *part)
     }
 
-    /// Goes to a folder, making what is missing on the way.
+    /// Makes a folder the current one. Creates missing folders on the way.
     pub(super) fn enter(
         &mut self,
         path: &[u8],
@@ -97,8 +102,8 @@ impl Tree {
         self.current().map_err(|error| entry_error(path, error))
     }
 
-    /// Makes the folder of an entry, or takes over one that was made for the sake of its contents.
-    pub(super) fn folder(
+    /// Creates the folder of an entry, or sets the attributes of an implicit folder.
+    pub(super) fn add_folder(
         &mut self,
         path: &[u8],
         parts: &[&[u8]],
@@ -107,7 +112,7 @@ impl Tree {
         let Some((name, parents)) = parts.split_last() else {
             return Ok(());
         };
-        let known = self.unannounced.remove(&parts.join(&b'/'));
+        let known = self.implicit.remove(&parts.join(&b'/'));
         if known {
             self.enter(path, parts)?;
         } else {
@@ -123,9 +128,9 @@ impl Tree {
         Ok(())
     }
 
-    /// Finishes every folder and reports what failed on the way.
+    /// Finishes all folders. Returns the first error of a background thread, if any.
     pub(super) fn finish(mut self) -> Result<(), Error> {
-        self.small_files.settle()?;
+        self.small_files.wait()?;
         while self.levels.len() > 1 {
             self.leave(b"")?;
         }
@@ -140,22 +145,23 @@ impl Tree {
             .ok_or(Errno::BADF)
     }
 
+    /// Enters a folder of the current one. Creates it if it is missing.
     fn descend(&mut self, path: &[u8], parents: &[&[u8]], name: &[u8]) -> Result<(), Error> {
         let fail = |error| entry_error(path, error);
         let parent = self.current().map_err(fail)?;
         match rustix::fs::mkdirat(parent.as_fd(), name, Mode::RWXU) {
             Ok(()) => {
-                if self.unannounced.len() >= Self::MOST_UNANNOUNCED {
+                if self.implicit.len() >= Self::MAX_IMPLICIT {
                     return Err(Error::hostile(path, "too many folders have no entry"));
                 }
                 let mut full = parents.to_vec();
                 full.push(name);
-                self.unannounced.insert(full.join(&b'/'));
+                self.implicit.insert(full.join(&b'/'));
                 self.open(parent.as_fd(), name, None).map_err(fail)
             }
             Err(Errno::EXIST) => {
-                // Come back to: it is finished already, and must look the same afterwards.
-                self.small_files.settle()?;
+                // The folder is finished already. Its attributes are set again when it is left.
+                self.small_files.wait()?;
                 let stat = rustix::fs::statat(parent.as_fd(), name, AtFlags::SYMLINK_NOFOLLOW);
                 let stat = stat.map_err(fail)?;
                 if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
@@ -182,6 +188,7 @@ impl Tree {
         }
     }
 
+    /// Opens a folder and makes it the current one. Closes one far above it.
     fn open(
         &mut self,
         parent: BorrowedFd<'_>,
@@ -200,11 +207,11 @@ impl Tree {
         if let Some(closing) = self
             .levels
             .len()
-            .checked_sub(Self::OPEN + 1)
+            .checked_sub(Self::MAX_OPEN + 1)
             .filter(|&at| at > 0)
         {
             let level = &mut self.levels[closing];
-            // One that still has work in flight stays open until that is done.
+            // A folder into which a small file is still to be written stays open.
             if level
                 .folder
                 .as_ref()
@@ -216,7 +223,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Goes back to the parent; the folder left is finished when nobody works in it any more.
+    /// Returns to the parent. The folder is finished when its last reference is dropped.
     fn leave(&mut self, path: &[u8]) -> Result<(), Error> {
         let Some(level) = self.levels.pop() else {
             return Ok(());
@@ -238,7 +245,7 @@ impl Tree {
         if let Some(attributes) = level.attributes {
             folder.apply_on_drop(attributes, level.name, Arc::clone(&self.errors));
         } else {
-            // Never announced: like any folder that is simply made.
+            // The archive has no entry for it, so it gets the usual mode.
             let mode = Mode::from_raw_mode(0o755);
             rustix::fs::fchmod(folder.as_fd(), mode).map_err(|error| entry_error(path, error))?;
         }

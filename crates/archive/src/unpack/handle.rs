@@ -1,7 +1,7 @@
 //! Open folders of the staging tree, shared by the threads that write into them.
 //!
-//! The last owner of a folder sets its mode and times, since every later write below it would change
-//! them. A drop cannot return an error, so errors are collected in a [`FirstError`].
+//! The last owner of a folder sets its mode and times, since every later write below it would
+//! change them. A drop cannot return an error, so errors are collected in a [`FirstError`].
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;

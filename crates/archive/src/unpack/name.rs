@@ -1,19 +1,18 @@
-//! Names from an archive: only those that stay below the root are let through.
+//! Checks names of an archive: only names below the root are accepted.
 
 use crate::Error;
 
-/// The parts of a name, from the root down.
-pub(super) type Parts<'a> = Vec<&'a [u8]>;
+/// The longest name, in bytes; the same as the limit for archiving.
+const MAX_NAME: usize = 1 << 20;
 
-/// The longest name, as long as the longest that is archived.
-const LONGEST: usize = 1 << 20;
-
-/// Splits a name; one of more than 1 MiB, a leading slash, `..` and NUL are refused, `.` and doubled slashes are dropped.
-pub(super) fn parts(path: &[u8]) -> Result<Parts<'_>, Error> {
+/// Splits a name into its parts, from the root down. Drops `.` and repeated slashes.
+///
+/// Refuses names longer than 1 MiB, and names with a leading slash, `..` or NUL.
+pub(super) fn split_name(path: &[u8]) -> Result<Vec<&[u8]>, Error> {
     if path.starts_with(b"/") {
         return Err(Error::hostile(path, "its name is absolute"));
     }
-    if path.len() > LONGEST {
+    if path.len() > MAX_NAME {
         return Err(Error::hostile(path, "its name is too long"));
     }
     if path.contains(&0) {
@@ -23,7 +22,7 @@ pub(super) fn parts(path: &[u8]) -> Result<Parts<'_>, Error> {
     for part in path.split(|&byte| byte == b'/') {
         match part {
             b"" | b"." => {}
-            b".." => return Err(Error::hostile(path, "its name leaves the root")),
+            b".." => return Err(Error::hostile(path, "its name contains `..`")),
             part => parts.push(part),
         }
     }

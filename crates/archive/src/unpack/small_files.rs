@@ -1,6 +1,7 @@
-//! Threads that write small files, gathered into batches so that handing over costs next to nothing.
+//! A pool of threads that writes small files in batches.
 //!
-//! What is in flight is bounded by the number of threads; large files are written by whoever reads them.
+//! A batch costs one message instead of one per file. The queue is bounded by the number of
+//! threads. Large files are not written here, but by the thread that reads the archive.
 
 use std::ops::Range;
 use std::os::fd::AsFd;
@@ -14,14 +15,14 @@ use super::file::{Attributes, NewFile};
 use super::handle::{FirstError, FolderHandle};
 use crate::{Control, Error};
 
-/// A file up to this size is written by the pool.
+/// The largest file that the pool writes, in bytes.
 pub(super) const SMALL: u64 = 128 << 10;
-/// A batch is handed over with this many files, since each may keep a folder open, …
-const FILES: usize = 32;
-/// … or with this many bytes.
-const BYTES: usize = 512 << 10;
+/// The most files in a batch. Each may keep a folder open.
+const BATCH_FILES: usize = 32;
+/// The most bytes in a batch.
+const BATCH_BYTES: usize = 512 << 10;
 
-/// Small files that wait to be written, and their bytes one after the other.
+/// Small files to write, and their contents one after the other.
 #[derive(Default)]
 struct Batch {
     files: Vec<SmallFile>,
@@ -31,20 +32,21 @@ struct Batch {
 struct SmallFile {
     folder: Arc<FolderHandle>,
     name: Vec<u8>,
-    /// The whole path, for messages.
+    /// The path in the archive, for error messages.
     path: Vec<u8>,
     attributes: Attributes,
+    /// The contents, as a range of the bytes of the batch.
     range: Range<usize>,
 }
 
-/// Batches that are not finished yet.
-type InFlight = Arc<(Mutex<usize>, Condvar)>;
+/// The number of batches that are not written yet.
+type Pending = Arc<(Mutex<usize>, Condvar)>;
 
-/// The threads and what is on its way to them.
+/// A pool of threads, and the batch that is being filled.
 pub(super) struct SmallFilePool {
     batch: Batch,
     batches: Sender<Batch>,
-    in_flight: InFlight,
+    pending: Pending,
     errors: Arc<FirstError>,
 }
 
@@ -58,21 +60,21 @@ impl SmallFilePool {
         control: &'scope Control,
     ) -> Self {
         let (batches, work) = bounded::<Batch>(threads);
-        let in_flight = InFlight::default();
+        let pending = Pending::default();
         for _ in 0..threads {
             let (work, errors) = (work.clone(), Arc::clone(errors));
-            let in_flight = Arc::clone(&in_flight);
-            scope.spawn(move || write_batches(&work, umask, &errors, &in_flight, control));
+            let pending = Arc::clone(&pending);
+            scope.spawn(move || write_batches(&work, umask, &errors, &pending, control));
         }
         Self {
             batch: Batch::default(),
             batches,
-            in_flight,
+            pending,
             errors: Arc::clone(errors),
         }
     }
 
-    /// Adds a file; `fill` appends its bytes.
+    /// Adds a file; `fill` appends its contents.
     pub(super) fn add(
         &mut self,
         folder: Arc<FolderHandle>,
@@ -92,16 +94,16 @@ impl SmallFilePool {
             attributes,
             range,
         });
-        if self.batch.files.len() >= FILES || self.batch.bytes.len() >= BYTES {
-            self.hand_over()?;
+        if self.batch.files.len() >= BATCH_FILES || self.batch.bytes.len() >= BATCH_BYTES {
+            self.send_batch()?;
         }
         Ok(())
     }
 
-    /// Waits until every file that was added is written.
-    pub(super) fn settle(&mut self) -> Result<(), Error> {
-        self.hand_over()?;
-        let (count, changed) = &*self.in_flight;
+    /// Waits until all added files are written.
+    pub(super) fn wait(&mut self) -> Result<(), Error> {
+        self.send_batch()?;
+        let (count, changed) = &*self.pending;
         let mut count = count.lock().unwrap_or_else(PoisonError::into_inner);
         while *count > 0 {
             count = changed.wait(count).unwrap_or_else(PoisonError::into_inner);
@@ -110,13 +112,14 @@ impl SmallFilePool {
         self.errors.check()
     }
 
-    fn hand_over(&mut self) -> Result<(), Error> {
+    /// Sends the batch to the threads.
+    fn send_batch(&mut self) -> Result<(), Error> {
         self.errors.check()?;
         if self.batch.files.is_empty() {
             return Ok(());
         }
         *self
-            .in_flight
+            .pending
             .0
             .lock()
             .unwrap_or_else(PoisonError::into_inner) += 1;
@@ -130,7 +133,7 @@ fn write_batches(
     work: &Receiver<Batch>,
     umask: u32,
     errors: &FirstError,
-    in_flight: &InFlight,
+    pending: &Pending,
     control: &Control,
 ) {
     for batch in work {
@@ -148,7 +151,7 @@ fn write_batches(
             control.add_bytes(bytes.len() as u64);
             control.add_file();
         }
-        let (count, changed) = &**in_flight;
+        let (count, changed) = &**pending;
         *count.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
         changed.notify_all();
     }

@@ -130,7 +130,7 @@ fn create(
         IgnoreRules::new(&lines)?
     } else {
         let own = holdfast_archive::read_pteroignore(source)?;
-        IgnoreRules::new(&own.lines)?.noting(own.unused)
+        IgnoreRules::new(&own.lines)?.with_unused_list(own.unused)
     };
     // Under other names until all of it is there.
     let (new, new_index) = (

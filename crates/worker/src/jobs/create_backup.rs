@@ -205,7 +205,7 @@ async fn rules(
         }
     }
     let rules = IgnoreRules::new(&backup.ignored_files).map_err(|error| engine(&error))?;
-    Ok(rules.noting(unused))
+    Ok(rules.with_unused_list(unused))
 }
 
 async fn scan(work: &Arc<Work>, server: &Server, rules: &Arc<IgnoreRules>) -> Result<(), NotDone> {

@@ -1,32 +1,35 @@
-//! Prefix codes as deflate describes them: by the lengths of their words, looked up in one table.
+//! Huffman codes as deflate describes them, by the lengths of their codewords, and a bit reader.
 
 use crate::Error;
 
-/// The longest word of a code.
-const LONGEST: usize = 15;
-const MOST_SYMBOLS: usize = 288;
+/// The longest codeword, in bits.
+const MAX_LENGTH: usize = 15;
+const MAX_SYMBOLS: usize = 288;
 
-/// The words of a code, in the order of their values.
-pub(super) struct Words {
-    /// How many words have each length.
-    counts: [u16; LONGEST + 1],
-    symbols: [u16; MOST_SYMBOLS],
+/// A canonical Huffman code.
+pub(super) struct HuffmanCode {
+    /// The number of codewords of each length.
+    counts: [u16; MAX_LENGTH + 1],
+    /// The symbols in the order of their codewords.
+    symbols: [u16; MAX_SYMBOLS],
 }
 
-impl Words {
-    /// None if there are more words than their lengths have room for.
+impl HuffmanCode {
+    /// Builds a code from the lengths of its codewords; 0 means that a symbol is not used.
+    ///
+    /// Returns `None` if the lengths do not fit into a code.
     pub(super) fn new(lengths: &[u8]) -> Option<Self> {
-        let mut words = Self {
-            counts: [0; LONGEST + 1],
-            symbols: [0; MOST_SYMBOLS],
+        let mut built = Self {
+            counts: [0; MAX_LENGTH + 1],
+            symbols: [0; MAX_SYMBOLS],
         };
         for &length in lengths {
-            words.counts[usize::from(length)] += 1;
+            built.counts[usize::from(length)] += 1;
         }
-        words.counts[0] = 0;
-        let mut begins = [0; LONGEST + 2];
+        built.counts[0] = 0;
+        let mut begins = [0; MAX_LENGTH + 2];
         let mut room = 1_i32;
-        for (length, &count) in words.counts.iter().enumerate().skip(1) {
+        for (length, &count) in built.counts.iter().enumerate().skip(1) {
             room = room * 2 - i32::from(count);
             if room < 0 {
                 return None;
@@ -36,15 +39,15 @@ impl Words {
         for (symbol, &length) in lengths.iter().enumerate() {
             if length > 0 {
                 let next = &mut begins[usize::from(length)];
-                words.symbols[*next] = symbol as u16;
+                built.symbols[*next] = symbol as u16;
                 *next += 1;
             }
         }
-        Some(words)
+        Some(built)
     }
 
-    /// Finds the word that the bits begin with: its symbol and its length.
-    pub(super) fn find(&self, mut bits: u64) -> Option<(usize, usize)> {
+    /// Decodes the codeword at the start of `bits`. Returns its symbol and length.
+    pub(super) fn decode(&self, mut bits: u64) -> Option<(usize, usize)> {
         let (mut code, mut first, mut index) = (0, 0, 0);
         for (length, &count) in self.counts.iter().enumerate().skip(1) {
             let count = usize::from(count);
@@ -60,17 +63,22 @@ impl Words {
         None
     }
 
-    /// Fills a table that is indexed by the next bits: what `entry` says of each symbol and its length.
+    /// Fills a table that is indexed by the next bits with `entry(symbol, length)`.
     ///
-    /// Where no word of at most the table's bits begins, `absent` stands.
-    pub(super) fn fill(&self, table: &mut [u16], absent: u16, entry: impl Fn(usize, u16) -> u16) {
+    /// Bits that start no codeword, or one longer than the index, get `absent`.
+    pub(super) fn fill_table(
+        &self,
+        table: &mut [u16],
+        absent: u16,
+        entry: impl Fn(usize, u16) -> u16,
+    ) {
         table[0] = absent;
         let (mut code, mut symbols, mut filled) = (0_u32, self.symbols.iter(), 1);
         for (length, &count) in (0_u16..).zip(&self.counts).skip(1) {
             if filled == table.len() {
                 return;
             }
-            // What shorter words say holds whatever the next bit is.
+            // Entries of shorter codewords are valid for both values of the next bit.
             table.copy_within(..filled, filled);
             filled *= 2;
             code *= 2;
@@ -83,19 +91,19 @@ impl Words {
     }
 }
 
-/// Reads bits, the lowest of each byte first.
-pub(super) struct Bits<'a> {
+/// Reads bits, the lowest of each byte first, without going beyond the end.
+pub(super) struct BitReader<'a> {
     pub(super) stream: &'a [u8],
-    /// How many were read.
+    /// The number of bits read so far.
     pub(super) at: usize,
 }
 
-impl<'a> Bits<'a> {
+impl<'a> BitReader<'a> {
     pub(super) fn new(stream: &'a [u8]) -> Self {
         Self { stream, at: 0 }
     }
 
-    /// The next bits, at least 57; zeros stand for what is beyond the end.
+    /// Returns at least 57 of the next bits; bits beyond the end are 0.
     #[inline]
     pub(super) fn peek(&self) -> Result<u64, Error> {
         let byte = self.at / 8;
@@ -114,6 +122,7 @@ impl<'a> Bits<'a> {
         Ok(u64::from_le_bytes(bytes))
     }
 
+    /// Reads `count` bits.
     pub(super) fn take(&mut self, count: usize) -> Result<usize, Error> {
         let word = self.peek()?;
         self.at += count;
@@ -121,6 +130,7 @@ impl<'a> Bits<'a> {
     }
 }
 
+/// Returns the error for a stream that is not valid deflate.
 pub(super) fn not_deflate() -> Error {
-    Error::corrupt("a compressed block cannot be followed")
+    Error::corrupt("the compressor returned an invalid deflate stream")
 }

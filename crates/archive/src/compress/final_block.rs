@@ -1,61 +1,70 @@
-//! Finds where the last block of a deflate stream begins and ends, so that the stream can go on.
+//! Clears the final-block flag of a deflate stream, so that another stream can follow it.
 //!
-//! A compressor that only writes whole streams marks its last block as final. To clear that mark, the
-//! stream has to be followed code by code; but only the lengths of the codes matter, not what they say,
-//! and one look into a table takes several at once. What is no deflate stream is an error.
+//! libdeflate writes whole streams only, and flags the last block as final. To find that block, the
+//! stream has to be read code by code. Only the lengths of the codes matter, and one table lookup
+//! skips several codes. A stream that is not valid deflate is an error.
 
-use super::codes::{Bits, Words, not_deflate};
+use super::huffman::{BitReader, HuffmanCode, not_deflate};
 use crate::Error;
 
-/// How many bits one look takes in.
-const LOOK: usize = 12;
-const DISTANCE_LOOK: usize = 9;
+/// Index bits of the tables for symbols.
+const INDEX_BITS: usize = 12;
+/// Index bits of the table for distances.
+const DISTANCE_INDEX_BITS: usize = 9;
 
-/// In an entry of a table: the bits to skip, extra bits included, …
+// Fields of a table entry.
+/// The bits to skip, extra bits included.
 const BITS: u16 = 0x3f;
-/// … whether a distance follows, …
+/// A distance follows.
 const REPEAT: u16 = 0x40;
-/// … whether the block ends here, …
+/// The block ends here.
 const END: u16 = 0x80;
-/// … whether the code is longer than the look, or none at all, …
+/// The code is longer than the index, or invalid.
 const LONG: u16 = 0x100;
-/// … and, above this shift, the bits of the code alone.
+/// Above this shift: the bits of the code, without extra bits.
 const CODE: u32 = 9;
 
 const END_OF_BLOCK: usize = 256;
-/// The order of the lengths in the header of a block that brings its own codes.
+/// The order of the code lengths in the header of a dynamic block.
 const ORDER: [usize; 19] = [
     16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15,
 ];
 
-/// Where the final block begins, and where the stream ends; in bits.
-struct Last {
+/// The bit offsets at which the final block begins and ends.
+struct FinalBlock {
     begin: usize,
     end: usize,
 }
 
-/// Tables, used again for every block.
-pub(super) struct Seal {
-    symbols: Box<[u16; 1 << LOOK]>,
-    distances: Box<[u16; 1 << DISTANCE_LOOK]>,
-    /// As `symbols`, with literals taken together, and a repeat after them.
-    joined: Box<[u16; 1 << LOOK]>,
+/// Finds final blocks. Its tables are reused for every stream.
+pub(super) struct FinalBlockFinder {
+    symbols: Box<[u16; 1 << INDEX_BITS]>,
+    distances: Box<[u16; 1 << DISTANCE_INDEX_BITS]>,
+    /// As `symbols`, but an entry covers a literal and the code after it, if both fit into the
+    /// index.
+    joined: Box<[u16; 1 << INDEX_BITS]>,
 }
 
-impl Seal {
+impl FinalBlockFinder {
     pub(super) fn new() -> Self {
         Self {
-            symbols: Box::new([0; 1 << LOOK]),
-            distances: Box::new([0; 1 << DISTANCE_LOOK]),
-            joined: Box::new([0; 1 << LOOK]),
+            symbols: Box::new([0; 1 << INDEX_BITS]),
+            distances: Box::new([0; 1 << DISTANCE_INDEX_BITS]),
+            joined: Box::new([0; 1 << INDEX_BITS]),
         }
     }
 
-    /// Turns the whole stream `out[start..]` into a run that ends at a byte and that another may follow.
-    pub(super) fn open(&mut self, out: &mut Vec<u8>, start: usize) -> Result<(), Error> {
-        let last = self.last(&out[start..])?;
+    /// Changes the stream `out[start..]` so that it ends at a whole byte and another one can
+    /// follow.
+    pub(super) fn clear_final_flag(
+        &mut self,
+        out: &mut Vec<u8>,
+        start: usize,
+    ) -> Result<(), Error> {
+        let last = self.find(&out[start..])?;
         out[start + last.begin / 8] &= !(1 << (last.begin % 8));
-        // An empty stored block: three zero bits, zeros up to the next byte, its length and that inverted.
+        // An empty stored block: three zero bits, zeros up to the next byte, length and its
+        // complement.
         if last.end + 3 > (out.len() - start) * 8 {
             out.push(0);
         }
@@ -63,8 +72,8 @@ impl Seal {
         Ok(())
     }
 
-    fn last(&mut self, stream: &[u8]) -> Result<Last, Error> {
-        let mut bits = Bits::new(stream);
+    fn find(&mut self, stream: &[u8]) -> Result<FinalBlock, Error> {
+        let mut bits = BitReader::new(stream);
         loop {
             let begin = bits.at;
             let is_last = bits.take(1)? == 1;
@@ -81,19 +90,19 @@ impl Seal {
                     let mut lengths = [8; 288];
                     lengths[144..256].fill(9);
                     lengths[256..280].fill(7);
-                    self.follow(&mut bits, &lengths, &[5; 30])?;
+                    self.skip_block(&mut bits, &lengths, &[5; 30])?;
                 }
                 2 => {
                     let mut lengths = [0; 320];
                     let (symbols, all) = read_lengths(&mut bits, &mut lengths)?;
-                    self.follow(&mut bits, &lengths[..symbols], &lengths[symbols..all])?;
+                    self.skip_block(&mut bits, &lengths[..symbols], &lengths[symbols..all])?;
                 }
                 _ => return Err(not_deflate()),
             }
             if is_last {
                 let end = bits.at;
                 return if end.div_ceil(8) == stream.len() {
-                    Ok(Last { begin, end })
+                    Ok(FinalBlock { begin, end })
                 } else {
                     Err(not_deflate())
                 };
@@ -101,24 +110,24 @@ impl Seal {
         }
     }
 
-    /// Follows the codes of a block to its end.
-    fn follow(
+    /// Skips the codes of a block to its end.
+    fn skip_block(
         &mut self,
-        bits: &mut Bits<'_>,
+        bits: &mut BitReader<'_>,
         symbols: &[u8],
         distances: &[u8],
     ) -> Result<(), Error> {
-        let symbols = Words::new(symbols).ok_or_else(not_deflate)?;
-        let distances = Words::new(distances).ok_or_else(not_deflate)?;
-        symbols.fill(&mut *self.symbols, LONG, symbol_entry);
-        distances.fill(&mut *self.distances, LONG, distance_entry);
+        let symbols = HuffmanCode::new(symbols).ok_or_else(not_deflate)?;
+        let distances = HuffmanCode::new(distances).ok_or_else(not_deflate)?;
+        symbols.fill_table(&mut *self.symbols, LONG, symbol_entry);
+        distances.fill_table(&mut *self.distances, LONG, distance_entry);
         self.join();
         loop {
-            self.hurry(bits);
+            self.skip_short_codes(bits);
             let word = bits.peek()?;
-            let mut entry = self.joined[word as usize % (1 << LOOK)];
+            let mut entry = self.joined[word as usize % (1 << INDEX_BITS)];
             if entry & LONG != 0 {
-                let (symbol, length) = symbols.find(word).ok_or_else(not_deflate)?;
+                let (symbol, length) = symbols.decode(word).ok_or_else(not_deflate)?;
                 entry = symbol_entry(symbol, length as u16);
             }
             if entry & LONG != 0 {
@@ -130,9 +139,9 @@ impl Seal {
             }
             if entry & REPEAT != 0 {
                 let word = word >> (entry & BITS);
-                let mut entry = self.distances[word as usize % (1 << DISTANCE_LOOK)];
+                let mut entry = self.distances[word as usize % (1 << DISTANCE_INDEX_BITS)];
                 if entry & LONG != 0 {
-                    let (symbol, length) = distances.find(word).ok_or_else(not_deflate)?;
+                    let (symbol, length) = distances.decode(word).ok_or_else(not_deflate)?;
                     entry = distance_entry(symbol, length as u16);
                 }
                 if entry & LONG != 0 {
@@ -143,8 +152,9 @@ impl Seal {
         }
     }
 
-    /// Follows codes up to one that takes more than a look, to the end of the block, or of the stream.
-    fn hurry(&self, bits: &mut Bits<'_>) {
+    /// Skips codes up to one longer than the index, to the end of the block, or nearly of the
+    /// stream.
+    fn skip_short_codes(&self, bits: &mut BitReader<'_>) {
         let mut byte = bits.at / 8 + 7;
         let mut left = 56 - bits.at % 8;
         let mut word = match bits.stream.get(byte - 7..byte + 1) {
@@ -152,18 +162,18 @@ impl Seal {
             None => return,
         };
         while let Some(bytes) = bits.stream.get(byte..byte + 8) {
-            // Bits above `left` are there already, and stay what they are.
+            // Bits above `left` are already in place, and stay unchanged.
             word |= bytes.try_into().map_or(0, u64::from_le_bytes) << left;
             byte += (63 - left) / 8;
             left |= 56;
-            let entry = self.joined[word as usize % (1 << LOOK)];
+            let entry = self.joined[word as usize % (1 << INDEX_BITS)];
             if entry & (END | LONG) != 0 {
                 break;
             }
             let mut after = word >> (entry & BITS);
             let mut length = entry & BITS;
             if entry & REPEAT != 0 {
-                let distance = self.distances[after as usize % (1 << DISTANCE_LOOK)];
+                let distance = self.distances[after as usize % (1 << DISTANCE_INDEX_BITS)];
                 if distance & LONG != 0 {
                     break;
                 }
@@ -176,13 +186,13 @@ impl Seal {
         bits.at = byte * 8 - left;
     }
 
-    /// Takes a literal together with what follows it, where one look reaches both.
+    /// Joins the entries of a literal and of the code after it, if one index covers both.
     fn join(&mut self) {
         for (index, joined) in self.joined.iter_mut().enumerate() {
             let entry = self.symbols[index];
             let next = self.symbols[index >> (entry & BITS)];
-            // The bits beyond the look are unknown.
-            let reached = (entry >> CODE) + (next >> CODE) <= LOOK as u16;
+            // The bits beyond the index are unknown.
+            let reached = (entry >> CODE) + (next >> CODE) <= INDEX_BITS as u16;
             let both = (next & (REPEAT | END)) | ((entry & BITS) + (next & BITS));
             let can = (entry & (REPEAT | END | LONG)) | (next & LONG) == 0;
             *joined = if can & reached { both } else { entry };
@@ -209,8 +219,12 @@ fn distance_entry(symbol: usize, length: u16) -> u16 {
     }
 }
 
-/// Reads the lengths of a block's own codes: how many are of symbols, and how many there are in all.
-fn read_lengths(bits: &mut Bits<'_>, lengths: &mut [u8; 320]) -> Result<(usize, usize), Error> {
+/// Reads the code lengths of a dynamic block. Returns the number of symbol lengths and of all
+/// lengths.
+fn read_lengths(
+    bits: &mut BitReader<'_>,
+    lengths: &mut [u8; 320],
+) -> Result<(usize, usize), Error> {
     let symbols = bits.take(5)? + 257;
     let all = symbols + bits.take(5)? + 1;
     let count = bits.take(4)? + 4;
@@ -218,9 +232,9 @@ fn read_lengths(bits: &mut Bits<'_>, lengths: &mut [u8; 320]) -> Result<(usize, 
     for &symbol in ORDER.iter().take(count) {
         own[symbol] = bits.take(3)? as u8;
     }
-    let words = Words::new(&own).ok_or_else(not_deflate)?;
+    let code = HuffmanCode::new(&own).ok_or_else(not_deflate)?;
     let mut table = [0; 1 << 7];
-    words.fill(&mut table, LONG, |symbol, length| {
+    code.fill_table(&mut table, LONG, |symbol, length| {
         (symbol as u16) << CODE | length
     });
     let mut known = 0;

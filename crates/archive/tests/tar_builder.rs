@@ -1,4 +1,4 @@
-//! Tar archives put together by hand, for the tests beside it.
+//! Builds tar archives byte by byte, for tests of hostile archives.
 #![allow(unreachable_pub, reason = "a support module of tests")]
 #![allow(clippy::allow_attributes, reason = "as in the support module")]
 
@@ -6,11 +6,11 @@ use std::io::Write as _;
 
 use crate::support::file_of;
 
-/// Builds tar archives that no honest writer makes.
+/// A builder of tar archives, valid or not.
 #[derive(Default)]
-pub struct Tape(pub Vec<u8>);
+pub struct TarBuilder(pub Vec<u8>);
 
-impl Tape {
+impl TarBuilder {
     pub fn header(mut self, kind: u8, name: &str, link: &str, size: u64) -> Self {
         let mut header = [0_u8; 512];
         header[..name.len()].copy_from_slice(name.as_bytes());
