@@ -3,7 +3,7 @@
 //! Each test has its own database, disk, server directory, API and worker. All share one private
 //! PostgreSQL. There are no mocks: requests go through a socket, archives are files on a disk, and
 //! processes are really killed.
-// See main.rs: futures lie deeper in each other than the compiler counts by default.
+// Futures nest deeper here, down to the clients of disks, than the compiler allows by default.
 #![recursion_limit = "256"]
 #![expect(
     clippy::unwrap_used,

@@ -41,8 +41,17 @@ pub async fn serve(
     metrics: Arc<ApiMetrics>,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
-    let state = web::Data::from(state);
-    let metrics = web::Data::from(metrics);
+    let server = start(listener, web::Data::from(state), web::Data::from(metrics))?;
+    until(shutdown, server).await
+}
+
+/// Starts the service's threads. Not `async`, so that this crate compiles the service and callers
+/// don't compile it again.
+fn start(
+    listener: TcpListener,
+    state: web::Data<ApiState>,
+    metrics: web::Data<ApiMetrics>,
+) -> io::Result<Server> {
     let options = state.options.clone();
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     let server = HttpServer::new(move || {
@@ -63,7 +72,7 @@ pub async fn serve(
     .disable_signals()
     .shutdown_timeout(DRAIN_SECONDS)
     .run();
-    until(shutdown, server).await
+    Ok(server)
 }
 
 /// Serves `/metrics`, and `/healthz`, of a process on an address of their own until `shutdown`.
@@ -75,7 +84,11 @@ pub async fn serve_metrics(
     metrics: Arc<ApiMetrics>,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
-    let metrics = web::Data::from(metrics);
+    let server = start_metrics(listener, web::Data::from(metrics))?;
+    until(shutdown, server).await
+}
+
+fn start_metrics(listener: TcpListener, metrics: web::Data<ApiMetrics>) -> io::Result<Server> {
     let server = HttpServer::new(move || {
         App::new()
             .app_data(metrics.clone())
@@ -90,7 +103,7 @@ pub async fn serve_metrics(
     .disable_signals()
     .shutdown_timeout(DRAIN_SECONDS)
     .run();
-    until(shutdown, server).await
+    Ok(server)
 }
 
 fn nonblocking(listener: TcpListener) -> io::Result<TcpListener> {

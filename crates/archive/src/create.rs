@@ -69,8 +69,21 @@ pub fn create(
     source: &Path,
     rules: &IgnoreRules,
     options: &CreateOptions,
-    archive: impl Write + Send,
-    index: impl Write + Send,
+    mut archive: impl Write + Send,
+    mut index: impl Write + Send,
+    control: &Control,
+) -> Result<Summary, Error> {
+    create_into(source, rules, options, &mut archive, &mut index, control)
+}
+
+/// Does what [`create`] does. Not generic, so that the engine is compiled once, in this crate and
+/// with its optimisation.
+fn create_into(
+    source: &Path,
+    rules: &IgnoreRules,
+    options: &CreateOptions,
+    archive: &mut (dyn Write + Send),
+    index: &mut (dyn Write + Send),
     control: &Control,
 ) -> Result<Summary, Error> {
     let (packed, written) = pipeline::run(options, archive, index, |sink| {

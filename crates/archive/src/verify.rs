@@ -44,7 +44,18 @@ pub fn verify(
 /// The same as [`verify`]. An error of `archive` is returned as [`Error::Io`], so it must not be of
 /// the kinds that mean damage: [`io::ErrorKind::UnexpectedEof`], `InvalidData`, `InvalidInput`.
 pub fn verify_stream(
-    archive: impl Read,
+    mut archive: impl Read,
+    size: u64,
+    expected: Option<&Expected>,
+    control: &Control,
+) -> Result<VerifySummary, Error> {
+    verify_reader(&mut archive, size, expected, control)
+}
+
+/// Does what [`verify_stream`] does. Not generic, so that the engine is compiled once, in this crate
+/// and with its optimisation.
+fn verify_reader(
+    archive: &mut dyn Read,
     size: u64,
     expected: Option<&Expected>,
     control: &Control,

@@ -16,11 +16,25 @@ use crate::settings::{Settings, environment};
 use crate::telemetry::Telemetry;
 use crate::{output, telemetry};
 
-/// Runs the command that was typed.
+/// Runs a command to its end.
+///
+/// It is not `async`, so that this library compiles the commands and the binary doesn't compile
+/// them again.
 ///
 /// # Errors
-/// Why it failed, on one line.
-pub async fn run(cli: Cli) -> Result<(), Failure> {
+/// Why the command failed.
+pub fn run(cli: Cli) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(format!("cannot start: {error}")))?;
+    let result = runtime.block_on(run_command(cli));
+    // A blocking thread that hangs on a dead disk must not hold the process.
+    runtime.shutdown_background();
+    result
+}
+
+async fn run_command(cli: Cli) -> Result<(), Failure> {
     let global = cli.global;
     match cli.command {
         Command::Demo { keep } => demo::run(keep).await,

@@ -1,6 +1,6 @@
 //! Everything behind the binary `holdfast`, as a library so that whole-service tests can compose
 //! the same parts. The only crate that reads settings and the environment.
-// See main.rs: futures lie deeper in each other than the compiler counts by default.
+// Futures nest deeper here, down to the clients of disks, than the compiler allows by default.
 #![recursion_limit = "256"]
 
 pub mod args;

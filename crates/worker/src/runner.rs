@@ -1,5 +1,6 @@
 //! Claims jobs while there are hands free, and ends cleanly.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,7 +38,17 @@ const SPARE_HANDS: usize = 1;
 /// rest back without counting the attempt, and returns within 12 s, whatever hangs.
 ///
 /// A database that is away is waited for.
-pub async fn run(context: Arc<Context>, shutdown: CancellationToken) {
+///
+/// The future is boxed so that this crate compiles its state machine, and callers don't compile it
+/// again.
+pub fn run(
+    context: Arc<Context>,
+    shutdown: CancellationToken,
+) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(run_jobs(context, shutdown))
+}
+
+async fn run_jobs(context: Arc<Context>, shutdown: CancellationToken) {
     let maintenance = tokio::spawn(maintain(Arc::clone(&context), shutdown.clone()));
     let leaving = CancellationToken::new();
     let telling = tokio::spawn(webhooks::tell(Arc::clone(&context), shutdown.clone()));
