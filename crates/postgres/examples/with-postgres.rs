@@ -1,12 +1,10 @@
-//! Runs a command with a PostgreSQL of its own: `with-postgres DIR [--durable] [--apply FOLDER] -- COMMAND…`
+//! Runs a command with its own PostgreSQL:
+//! `with-postgres DIR [--durable] [--apply FOLDER] -- COMMAND…`
 //!
-//! It starts a cluster in `DIR` that does not outlive it and is not durable unless told to be, applies
-//! the `.sql` files of `FOLDER` in the order of their names, runs the command with `DATABASE_URL` set, and ends with
-//! the command's exit code.
-#![expect(
-    clippy::print_stderr,
-    reason = "a command says on stderr what went wrong"
-)]
+//! It starts a cluster in `DIR`, applies the `.sql` files of `FOLDER` in the order of their names,
+//! runs the command with `DATABASE_URL` set, stops the cluster, and exits with the command's exit
+//! code.
+#![expect(clippy::print_stderr, reason = "a command reports errors on stderr")]
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -38,13 +36,13 @@ async fn run(arguments: Vec<String>) -> Result<ExitCode, Box<dyn Error>> {
         .iter()
         .position(|argument| argument == "--")
         .ok_or(USAGE)?;
-    let (ours, command) = (&arguments[..at], &arguments[at + 1..]);
-    let (directory, ours) = ours.split_first().ok_or(USAGE)?;
-    let (durable, ours) = match ours {
+    let (options, command) = (&arguments[..at], &arguments[at + 1..]);
+    let (directory, options) = options.split_first().ok_or(USAGE)?;
+    let (durable, options) = match options {
         [durable, rest @ ..] if durable == "--durable" => (true, rest),
         rest => (false, rest),
     };
-    let migrations = match ours {
+    let migrations = match options {
         [] => None,
         [apply, folder] if apply == "--apply" => Some(Path::new(folder)),
         _ => return Err(USAGE.into()),

@@ -1,4 +1,4 @@
-//! Where a cluster answers: its socket and the URLs that lead there.
+//! The address of a cluster: its socket and the URLs of its databases.
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
@@ -6,27 +6,27 @@ use std::path::{Path, PathBuf};
 
 use crate::Error;
 
-/// The longest path that fits into a socket address: 108 bytes with the zero that ends it.
-pub(crate) const LONGEST_SOCKET_PATH: usize = 107;
+/// The maximum length of a socket path in bytes: 108 with the final zero byte.
+pub(crate) const SOCKET_PATH_MAX: usize = 107;
 
-/// The port that only numbers the socket's file; nothing listens on the network.
+/// The port, which is only part of the socket's file name.
 pub(crate) const PORT: u16 = 5432;
 
-/// The one role of a private cluster.
+/// The only role of a private cluster.
 pub(crate) const ROLE: &str = "postgres";
 
-/// Names a private cluster by its socket.
+/// The address of a private cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
     folder: String,
 }
 
 impl Address {
-    /// Takes the absolute folder of a cluster.
+    /// Returns the address of the cluster in an absolute folder.
     ///
     /// # Errors
-    /// [`Error::PathNotUtf8`], or [`Error::PathTooLong`] when the socket would not fit.
-    pub(crate) fn of(directory: &Path) -> Result<Self, Error> {
+    /// [`Error::PathNotUtf8`], or [`Error::PathTooLong`] for the path of the socket.
+    pub(crate) fn new(directory: &Path) -> Result<Self, Error> {
         let folder = directory.to_str().ok_or_else(|| Error::PathNotUtf8 {
             path: directory.into(),
         })?;
@@ -35,25 +35,25 @@ impl Address {
         };
         let path = address.socket();
         let length = OsStr::len(path.as_os_str());
-        if length > LONGEST_SOCKET_PATH {
+        if length > SOCKET_PATH_MAX {
             return Err(Error::PathTooLong { path, length });
         }
         Ok(address)
     }
 
-    /// The file that Postgres listens on.
+    /// Returns the path of the socket.
     pub(crate) fn socket(&self) -> PathBuf {
         Path::new(&self.folder).join(format!(".s.PGSQL.{PORT}"))
     }
 
-    /// The folder that holds the socket.
+    /// Returns the folder of the socket.
     pub(crate) fn folder(&self) -> &str {
         &self.folder
     }
 
-    /// Writes the URL of one database, as sqlx and libpq take it: user `postgres`, no password, the
-    /// socket's folder as percent-encoded host. It names port and `sslmode`, so that `PGPORT` or
-    /// `PGSSLMODE` in somebody's shell cannot lead it astray.
+    /// Returns the URL of a database for sqlx and libpq: user `postgres`, no password, the socket's
+    /// folder as percent-encoded host. It contains the port and `sslmode`, so that `PGPORT` and
+    /// `PGSSLMODE` in the environment have no effect.
     pub fn url(&self, database: &str) -> String {
         format!(
             "postgres://{ROLE}@{}:{PORT}/{}?sslmode=disable",
@@ -81,20 +81,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_names_the_socket_whatever_its_folder_is_called() {
-        let address = Address::of(Path::new("/srv/my data/ü,\"x\"")).unwrap();
+    fn special_characters_in_the_folder_are_percent_encoded_in_the_url() {
+        let address = Address::new(Path::new("/srv/my data/ü,\"x\"")).unwrap();
         assert_eq!(
             address.url("hold/fast"),
-            "postgres://postgres@%2Fsrv%2Fmy%20data%2F%C3%BC%2C%22x%22:5432/hold%2Ffast?sslmode=disable"
+            "postgres://postgres@%2Fsrv%2Fmy%20data%2F%C3%BC%2C%22x%22:5432/hold%2Ffast\
+             ?sslmode=disable"
         );
     }
 
     #[test]
     fn a_socket_path_has_at_most_107_bytes() {
         let socket = "/.s.PGSQL.5432".len();
-        let fits = format!("/{}", "a".repeat(LONGEST_SOCKET_PATH - socket - 1));
-        assert!(Address::of(Path::new(&fits)).is_ok());
-        let error = Address::of(Path::new(&format!("{fits}b"))).unwrap_err();
+        let fits = format!("/{}", "a".repeat(SOCKET_PATH_MAX - socket - 1));
+        assert!(Address::new(Path::new(&fits)).is_ok());
+        let error = Address::new(Path::new(&format!("{fits}b"))).unwrap_err();
         assert!(error.to_string().contains("is 108 bytes long"), "{error}");
     }
 }

@@ -1,7 +1,8 @@
-//! Which `initdb` and `postgres` to run.
+//! Finds the `initdb` and `postgres` to run.
 //!
-//! In this order: the folder that was given, PATH, the newest of `/usr/lib/postgresql`, one that was
-//! downloaded earlier, a download. A cluster that exists wants the major version that made it.
+//! The search order is: the folder in the options, PATH, the newest version in
+//! `/usr/lib/postgresql`, an earlier download, a new download. An existing cluster needs the major
+//! version that created it.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -9,11 +10,11 @@ use std::process::Command;
 
 use crate::{Error, download};
 
-/// The oldest major version that new clusters are made with: older ones get no fixes any more.
-const OLDEST: u32 = 14;
+/// The oldest major version for new clusters. Older ones are no longer supported by PostgreSQL.
+const MAJOR_MIN: u32 = 14;
 
-/// Where the distributions put their packages, one folder a major version.
-const SYSTEM: &str = "/usr/lib/postgresql";
+/// The folder of the distributions' packages, with one folder for each major version.
+const SYSTEM_FOLDER: &str = "/usr/lib/postgresql";
 
 /// A folder with `initdb` and `postgres` of one version.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,17 +36,18 @@ impl Binaries {
     }
 }
 
-/// Finds or fetches the binaries for the cluster in `directory`, made by major version `cluster` if
-/// it exists. Downloads go to `postgres-dist` beside `directory`.
+/// Finds or downloads the binaries for the cluster in `directory`. `cluster` is the major version
+/// of an existing cluster. Downloads go to `postgres-dist` beside `directory`.
 ///
 /// # Errors
-/// The `Binaries…`, [`Error::OtherMajor`] and [`Error::Download`] kinds.
+/// [`Error::BinariesIncomplete`], [`Error::BinariesBroken`], [`Error::OtherMajor`] or
+/// [`Error::Download`].
 pub(crate) async fn find(
     given: Option<&Path>,
     directory: &Path,
     cluster: Option<u32>,
 ) -> Result<Binaries, Error> {
-    let other = |found| {
+    let other_major = |found| {
         let (directory, cluster) = (directory.into(), cluster.unwrap_or_default());
         Error::OtherMajor {
             directory,
@@ -54,31 +56,31 @@ pub(crate) async fn find(
         }
     };
     if let Some(folder) = given {
-        let binaries = complete(folder)?;
+        let binaries = binaries_in(folder)?;
         let found = major_of(&binaries)?;
         return match cluster {
-            Some(cluster) if cluster != found => Err(other(found)),
+            Some(cluster) if cluster != found => Err(other_major(found)),
             _ => Ok(binaries),
         };
     }
     let downloads = directory.with_file_name("postgres-dist");
     let mut candidates = on_path(std::env::var_os("PATH"));
-    candidates.extend(newest_first(Path::new(SYSTEM)));
+    candidates.extend(newest_first(Path::new(SYSTEM_FOLDER)));
     candidates.extend(newest_first(&downloads));
     let mut found = None;
     for binaries in candidates {
         let major = major_of(&binaries)?;
         match cluster {
             Some(cluster) if cluster == major => return Ok(binaries),
-            None if major >= OLDEST => return Ok(binaries),
+            None if major >= MAJOR_MIN => return Ok(binaries),
             _ => found = found.or(Some(major)),
         }
     }
     match (download::fetch(&downloads, cluster).await, found) {
-        (Ok(folder), _) => complete(&folder),
+        (Ok(folder), _) => binaries_in(&folder),
         (Err(error), Some(found)) if cluster.is_some() => {
             tracing::warn!(%error, "cannot download the PostgreSQL that the cluster needs");
-            Err(other(found))
+            Err(other_major(found))
         }
         (Err(source), _) => Err(Error::Download {
             major: cluster,
@@ -87,7 +89,8 @@ pub(crate) async fn find(
     }
 }
 
-fn complete(folder: &Path) -> Result<Binaries, Error> {
+/// Checks that a folder has both programs.
+fn binaries_in(folder: &Path) -> Result<Binaries, Error> {
     for program in ["initdb", "postgres"] {
         if !folder.join(program).is_file() {
             let folder = folder.into();
@@ -98,24 +101,24 @@ fn complete(folder: &Path) -> Result<Binaries, Error> {
     Ok(Binaries { folder })
 }
 
-/// PATH often holds links into the real folder, which has `psql` and the rest beside them.
+/// Returns the binaries on PATH, with links resolved: the real folder also has `psql` and the rest.
 fn on_path(path: Option<OsString>) -> Vec<Binaries> {
     let path = path.unwrap_or_default();
     let folders = std::env::split_paths(&path).filter(|folder| folder.is_absolute());
     folders
         .filter_map(|folder| {
-            let linked = complete(&folder).ok()?;
+            let linked = binaries_in(&folder).ok()?;
             let real = fs_err::canonicalize(linked.postgres()).ok()?;
             Some(
                 real.parent()
-                    .and_then(|real| complete(real).ok())
+                    .and_then(|real| binaries_in(real).ok())
                     .unwrap_or(linked),
             )
         })
         .collect()
 }
 
-/// The complete `VERSION/bin` folders below `folder`, by version number, newest first.
+/// Returns the binaries in `VERSION/bin` below `folder`, newest version first.
 fn newest_first(folder: &Path) -> Vec<Binaries> {
     let Ok(entries) = fs_err::read_dir(folder) else {
         return Vec::new();
@@ -129,17 +132,18 @@ fn newest_first(folder: &Path) -> Vec<Binaries> {
                 .split('.')
                 .map(str::parse)
                 .collect();
-            Some((version.ok()?, complete(&entry.path().join("bin")).ok()?))
+            Some((version.ok()?, binaries_in(&entry.path().join("bin")).ok()?))
         })
         .collect();
     found.sort_by(|(one, _), (other, _)| other.cmp(one));
     found.into_iter().map(|(_, binaries)| binaries).collect()
 }
 
-/// Asks `postgres --version`, as `postgres (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)`.
+/// Returns the major version that `postgres --version` prints, such as
+/// `postgres (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)`.
 fn major_of(binaries: &Binaries) -> Result<u32, Error> {
     let program = binaries.postgres();
-    let answer = match Command::new(&program).arg("--version").output() {
+    let output = match Command::new(&program).arg("--version").output() {
         Ok(output) if output.status.success() => {
             String::from_utf8_lossy(&output.stdout).trim().to_owned()
         }
@@ -150,11 +154,11 @@ fn major_of(binaries: &Binaries) -> Result<u32, Error> {
         }
         Err(error) => error.to_string(),
     };
-    parse_major(&answer).ok_or(Error::BinariesBroken { program, answer })
+    parse_major(&output).ok_or(Error::BinariesBroken { program, output })
 }
 
-fn parse_major(answer: &str) -> Option<u32> {
-    let version = answer.split_once("(PostgreSQL) ")?.1;
+fn parse_major(output: &str) -> Option<u32> {
+    let version = output.split_once("(PostgreSQL) ")?.1;
     version
         .split(|c: char| !c.is_ascii_digit())
         .next()?
@@ -167,8 +171,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_major_version_is_read_from_every_kind_of_answer() {
-        for (answer, expected) in [
+    fn the_major_version_is_read_from_every_kind_of_output() {
+        for (output, expected) in [
             (
                 "postgres (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)",
                 Some(15),
@@ -178,12 +182,12 @@ mod tests {
             ("exit status: 127 not found", None),
             ("", None),
         ] {
-            assert_eq!(parse_major(answer), expected, "{answer:?}");
+            assert_eq!(parse_major(output), expected, "{output:?}");
         }
     }
 
     #[test]
-    fn versions_are_compared_as_numbers_and_folders_without_initdb_passed_over() {
+    fn versions_are_compared_as_numbers_and_folders_without_initdb_are_skipped() {
         let root = tempfile::tempdir().unwrap();
         for (version, programs) in [
             ("9.6", &["initdb", "postgres"][..]),

@@ -1,169 +1,171 @@
-//! Making, starting, asking and stopping a cluster.
+//! Creates, starts, queries and stops a cluster.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::account::Account;
 use crate::address::{Address, PORT, ROLE};
 use crate::binaries::{self, Binaries};
-use crate::guard::Guard;
+use crate::child::GuardedChild;
+use crate::connection::{self, TextRows};
 use crate::log::Log;
-use crate::owner::Owner;
-use crate::wire::{self, Refusal, Rows};
+use crate::ownership::OwnerLock;
+use crate::user::ClusterUser;
 use crate::{Error, PostgresOptions, folder, postmaster};
 
-/// How long a start may take, and how long one that recovers from a crash.
-const START: Duration = Duration::from_secs(30);
-const RECOVERY: Duration = Duration::from_secs(120);
-/// How long backends of a killed postmaster may take to notice and let go of its memory.
-const LEFT_OVERS: Duration = Duration::from_secs(10);
-/// How long a fast shutdown may take, and then an immediate one.
-const STOP: Duration = Duration::from_secs(20);
-const STOP_AT_ONCE: Duration = Duration::from_secs(10);
+/// How long a start may take.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a start may take while Postgres reports that it recovers from a crash.
+const RECOVERY_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long the backends of a killed postmaster may keep its shared memory.
+const SHARED_MEMORY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a fast shutdown may take.
+const FAST_STOP_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long an immediate shutdown may take after that.
+const IMMEDIATE_STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// SQLSTATE `cannot_connect_now`: Postgres is starting up or shutting down.
+const CANNOT_CONNECT_NOW: &str = "57P03";
+/// SQLSTATE `invalid_catalog_name`: there is no such database.
+const NO_SUCH_DATABASE: &str = "3D000";
 
 /// A running cluster that this process owns.
 ///
-/// Dropped without [`stop`](Self::stop), or when the process dies, it shuts down by itself: fast,
-/// and after 20 seconds at once.
+/// If it is dropped without [`stop`](Self::stop), or the process dies, Postgres shuts down by
+/// itself: a fast shutdown, and after 20 seconds an immediate one.
 #[derive(Debug)]
 pub struct PrivatePostgres {
     address: Address,
     directory: PathBuf,
-    guard: Guard,
+    child: GuardedChild,
     log: Log,
-    _owner: Owner,
+    _lock: OwnerLock,
 }
 
-/// What making and starting have in common.
-struct Plan<'a> {
+/// The values that creating and starting a cluster share.
+struct StartPlan<'a> {
     options: &'a PostgresOptions,
     directory: PathBuf,
     data: PathBuf,
     address: Address,
-    account: Account,
+    user: ClusterUser,
     binaries: Binaries,
 }
 
 impl PrivatePostgres {
-    /// Starts the cluster of a folder, after making it if it is missing, and returns when it takes
-    /// connections: within 30 seconds, or 120 while Postgres says that it recovers.
+    /// Starts the cluster of a folder, and creates it first if it is missing. Returns when it
+    /// accepts connections: within 30 seconds, or 120 while Postgres reports that it recovers.
     ///
-    /// A postmaster that a killed service left behind there is stopped first.
+    /// The postmaster of a killed service in that folder is stopped first.
     ///
     /// # Errors
-    /// Any kind of [`Error`] but `NotReady`, `Ended` and `Stop`; nothing half made is left behind.
+    /// Any [`Error`] except `NotReady`, `Ended` and `Stop`. No incomplete cluster is left behind.
     pub async fn start(options: &PostgresOptions) -> Result<Self, Error> {
         let directory = std::path::absolute(&options.directory)?;
-        let address = Address::of(&directory)?;
+        let address = Address::new(&directory)?;
         let data = directory.join("data");
-        let account = Account::choose(&directory, &data)?;
+        let user = ClusterUser::choose(&directory, &data)?;
         let major = folder::major_of(&data);
         let binaries = binaries::find(options.binaries.as_deref(), &directory, major).await?;
-        folder::prepare(&directory, binaries.folder(), &account)?;
-        let owner = Owner::take(&directory, &account).await?;
+        folder::prepare(&directory, binaries.folder(), &user)?;
+        let lock = OwnerLock::acquire(&directory, &user).await?;
         folder::clear_unfinished(&directory)?;
-        let mut log = Log::begin(&directory)?;
-        let plan = Plan {
+        let mut log = Log::open(&directory)?;
+        let plan = StartPlan {
             options,
             directory,
             data,
             address,
-            account,
+            user,
             binaries,
         };
         if plan.data.exists() {
             postmaster::stop_orphan(&plan.data, &plan.address).await?;
-            folder::adopt(&plan.directory, &plan.data, &plan.account)?;
+            folder::repair_owner(&plan.directory, &plan.data, &plan.user)?;
         } else {
             plan.create(&mut log).await?;
         }
-        let guard = plan.launch(&mut log).await?;
+        let child = plan.launch(&mut log).await?;
         tracing::debug!(
             directory = %plan.directory.display(),
             binaries = %plan.binaries.folder().display(),
-            account = plan.account.name,
-            "PostgreSQL takes connections"
+            user = plan.user.name,
+            "PostgreSQL accepts connections"
         );
-        let Plan {
+        let StartPlan {
             directory, address, ..
         } = plan;
         Ok(Self {
             address,
             directory,
-            guard,
+            child,
             log,
-            _owner: owner,
+            _lock: lock,
         })
     }
 
-    /// Writes the URL of one of its databases; see [`Address::url`].
+    /// Returns the URL of one of its databases; see [`Address::url`].
     pub fn url(&self, database: &str) -> String {
         self.address.url(database)
     }
 
-    /// Names the cluster by its socket, to keep beyond this value.
+    /// Returns the address of the cluster.
     pub fn address(&self) -> &Address {
         &self.address
     }
 
     /// Runs one or more statements in a database and returns their rows, every value as text.
     ///
-    /// For what must happen before sqlx is there, such as making a database or applying migrations.
-    ///
     /// # Errors
-    /// [`Error::Refused`] with the server's message, or what the connection says.
-    pub async fn query(&self, database: &str, statements: &str) -> Result<Rows, Error> {
-        wire::connect(&self.address, database)
-            .await??
-            .query(statements)
-            .await
+    /// [`Error::Refused`] with the server's message, or [`Error::Connection`].
+    pub async fn query(&self, database: &str, statements: &str) -> Result<TextRows, Error> {
+        let mut connection = connection::connect(&self.address, database).await?;
+        connection::query(&mut connection, statements).await
     }
 
-    /// Waits for Postgres to end by itself, which it should not, and says why it did.
+    /// Waits until Postgres ends unexpectedly, and returns the reason.
     ///
-    /// It may be dropped and called again, as in a `select!` beside a service's other work.
+    /// The future can be dropped and created again, as in a `select!`.
     pub async fn ended(&mut self) -> Error {
-        match self.guard.wait().await {
-            Ok(_) => self.end(),
+        match self.child.wait().await {
+            Ok(_) => self.ended_error(),
             Err(error) => error,
         }
     }
 
-    /// Shuts Postgres down, fast, and waits until it is gone: up to 20 seconds, then it is ended at
-    /// once and recovers at its next start.
+    /// Shuts Postgres down, and waits until it has ended. A fast shutdown may take 20 seconds.
+    /// After that, Postgres is terminated, and recovers at its next start.
     ///
     /// # Errors
-    /// [`Error::Stop`] when it had to be ended at once, [`Error::Ended`] when it was not running.
+    /// [`Error::Stop`] if it was terminated, [`Error::Ended`] if it was not running.
     pub async fn stop(mut self) -> Result<(), Error> {
-        if self.guard.ended()?.is_some() {
-            let error = self.end();
-            // The guard itself may have been killed, and Postgres still be there.
+        if self.child.ended()?.is_some() {
+            let error = self.ended_error();
+            // If the guard script was killed, Postgres may still be running.
             postmaster::stop_orphan(&self.directory.join("data"), &self.address).await?;
             return Err(error);
         }
-        self.guard.signal("INT").await;
-        if let Ok(status) = tokio::time::timeout(STOP, self.guard.wait()).await {
+        self.child.signal("INT").await;
+        if let Ok(status) = tokio::time::timeout(FAST_STOP_TIMEOUT, self.child.wait()).await {
             return if status?.success() {
                 Ok(())
             } else {
-                Err(self.end())
+                Err(self.ended_error())
             };
         }
-        self.guard.signal("QUIT").await;
-        if tokio::time::timeout(STOP_AT_ONCE, self.guard.wait())
+        self.child.signal("QUIT").await;
+        if tokio::time::timeout(IMMEDIATE_STOP_TIMEOUT, self.child.wait())
             .await
             .is_err()
         {
-            self.guard.signal("KILL").await;
-            self.guard.wait().await?;
+            self.child.signal("KILL").await;
+            self.child.wait().await?;
         }
         Err(Error::Stop {
             directory: self.directory,
-            seconds: STOP.as_secs(),
+            seconds: FAST_STOP_TIMEOUT.as_secs(),
         })
     }
 
-    fn end(&self) -> Error {
+    fn ended_error(&self) -> Error {
         Error::Ended {
             directory: self.directory.clone(),
             reason: self.log.reason(),
@@ -171,16 +173,18 @@ impl PrivatePostgres {
     }
 }
 
-impl Plan<'_> {
-    /// Makes the cluster beside its place and renames it there.
+impl StartPlan<'_> {
+    /// Creates the cluster under a temporary name, and renames it.
     async fn create(&self, log: &mut Log) -> Result<(), Error> {
-        let unfinished =
-            self.directory
-                .join(format!("{}{}", folder::UNFINISHED, std::process::id()));
-        // Minimal systems may lack the locale; C sorts alike and only folds fewer cases.
-        let mut result = self.initialise(&unfinished, "C.UTF-8", log).await;
+        let unfinished = self.directory.join(format!(
+            "{}{}",
+            folder::UNFINISHED_PREFIX,
+            std::process::id()
+        ));
+        // Minimal systems may lack the locale. C sorts the same, but only folds ASCII letters.
+        let mut result = self.run_initdb(&unfinished, "C.UTF-8", log).await;
         if matches!(&result, Err(Error::Create { reason, .. }) if reason.contains("locale")) {
-            result = self.initialise(&unfinished, "C", log).await;
+            result = self.run_initdb(&unfinished, "C", log).await;
         }
         if let Err(error) = result {
             folder::clear_unfinished(&self.directory)?;
@@ -193,19 +197,19 @@ impl Plan<'_> {
         Ok(())
     }
 
-    async fn initialise(&self, place: &Path, locale: &str, log: &mut Log) -> Result<(), Error> {
+    async fn run_initdb(&self, data: &Path, locale: &str, log: &mut Log) -> Result<(), Error> {
         log.mark();
-        let place = place.to_string_lossy();
+        let data = data.to_string_lossy();
         let locale = format!("--locale={locale}");
         let mut arguments = vec![
-            "-D", &place, "-U", ROLE, "-A", "trust", "-E", "UTF8", &locale,
+            "-D", &data, "-U", ROLE, "-A", "trust", "-E", "UTF8", &locale,
         ];
         if !self.options.durable {
             arguments.push("--no-sync");
         }
         let initdb = self.binaries.initdb();
-        let mut guard = Guard::spawn(&self.account, &log.path, &initdb, arguments)?;
-        if guard.wait().await?.success() {
+        let mut child = GuardedChild::spawn(&self.user, &log.path, &initdb, arguments)?;
+        if child.wait().await?.success() {
             return Ok(());
         }
         Err(Error::Create {
@@ -214,14 +218,14 @@ impl Plan<'_> {
         })
     }
 
-    /// Starts Postgres; tries again while the memory of a killed postmaster is still held.
-    async fn launch(&self, log: &mut Log) -> Result<Guard, Error> {
+    /// Starts Postgres. Tries again while a killed postmaster's shared memory is still in use.
+    async fn launch(&self, log: &mut Log) -> Result<GuardedChild, Error> {
         let begun = Instant::now();
         loop {
             match self.launch_once(log).await {
                 Err(Error::Start { reason, .. })
                     if reason.contains("pre-existing shared memory block")
-                        && begun.elapsed() < LEFT_OVERS =>
+                        && begun.elapsed() < SHARED_MEMORY_TIMEOUT =>
                 {
                     tokio::time::sleep(Duration::from_millis(250)).await;
                 }
@@ -230,29 +234,32 @@ impl Plan<'_> {
         }
     }
 
-    async fn launch_once(&self, log: &mut Log) -> Result<Guard, Error> {
+    async fn launch_once(&self, log: &mut Log) -> Result<GuardedChild, Error> {
         log.mark();
         let postgres = self.binaries.postgres();
-        let mut guard = Guard::spawn(&self.account, &log.path, &postgres, self.arguments())?;
+        let mut child = GuardedChild::spawn(&self.user, &log.path, &postgres, self.arguments())?;
         let failed = |reason| Error::Start {
             directory: self.directory.clone(),
             reason,
         };
         let begun = Instant::now();
         loop {
-            if guard.ended()?.is_some() {
+            if child.ended()?.is_some() {
                 return Err(failed(log.reason()));
             }
-            let (limit, state) = match wire::connect(&self.address, ROLE).await {
-                Ok(Ok(_)) => return Ok(guard),
-                // Somebody dropped the database of that name, which is theirs to do.
-                Ok(Err(Refusal { code, .. })) if code == "3D000" => return Ok(guard),
-                Ok(Err(Refusal { code, message })) if code == "57P03" => (RECOVERY, message),
-                Ok(Err(Refusal { message, .. })) => return Err(failed(message)),
-                Err(error) => (START, error.to_string()),
+            let result = connection::connect(&self.address, ROLE).await;
+            let (timeout, state) = match result.map_err(Error::from) {
+                Ok(_) => return Ok(child),
+                // The database can be dropped by the user. The server is ready all the same.
+                Err(Error::Refused { code, .. }) if code == NO_SUCH_DATABASE => return Ok(child),
+                Err(Error::Refused { code, message }) if code == CANNOT_CONNECT_NOW => {
+                    (RECOVERY_TIMEOUT, message)
+                }
+                Err(Error::Refused { message, .. }) => return Err(failed(message)),
+                Err(error) => (START_TIMEOUT, error_chain(&error)),
             };
-            if begun.elapsed() > limit {
-                let seconds = limit.as_secs();
+            if begun.elapsed() > timeout {
+                let seconds = timeout.as_secs();
                 return Err(failed(format!("not within {seconds} seconds: {state}")));
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -260,7 +267,7 @@ impl Plan<'_> {
     }
 
     fn arguments(&self) -> Vec<String> {
-        // The setting is a list, hence the quotes.
+        // The value of unix_socket_directories is a list of quoted paths.
         let socket = format!("\"{}\"", self.address.folder().replace('"', "\"\""));
         let port = PORT.to_string();
         let mut settings = vec![
@@ -268,7 +275,7 @@ impl Plan<'_> {
             ("unix_socket_directories", &socket),
             ("unix_socket_permissions", "0700"),
             ("port", &port),
-            // The guard's log is read for reasons, in English.
+            // The log is searched for English words; see `log.rs`.
             ("logging_collector", "off"),
             ("log_destination", "stderr"),
             ("lc_messages", "C"),
@@ -280,7 +287,7 @@ impl Plan<'_> {
                 ("fsync", "off"),
                 ("synchronous_commit", "off"),
                 ("full_page_writes", "off"),
-                // Tests run side by side, each with a pool of its own.
+                // Tests run concurrently, each with a connection pool.
                 ("max_connections", "300"),
             ]);
         }
@@ -290,4 +297,15 @@ impl Plan<'_> {
         }
         arguments
     }
+}
+
+/// Joins an error and its sources.
+fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
 }

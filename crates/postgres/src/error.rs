@@ -1,109 +1,127 @@
-//! Everything that can go wrong around a private cluster, each with what to do about it.
+//! The errors of a private cluster. Each text says what to do.
 
 use std::io;
 use std::path::PathBuf;
 
-/// Says why a private cluster could not be found, made, started, reached or stopped.
+/// An error of a private cluster.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The folder given as `ApiOptions::binaries` lacks `initdb` or `postgres`.
-    #[error("no {program} in {}, which was given as the folder of PostgreSQL's programs", folder.display())]
+    /// The folder [`PostgresOptions::binaries`](crate::PostgresOptions::binaries) lacks `initdb` or
+    /// `postgres`.
+    #[error(
+        "no {program} in {}, which was given as the folder of PostgreSQL's programs",
+        folder.display()
+    )]
     BinariesIncomplete {
         /// The program that is missing.
         program: &'static str,
         /// The folder that was given.
         folder: PathBuf,
     },
-    /// A program that was found does not say which PostgreSQL it is.
-    #[error("{} --version did not answer with a version of PostgreSQL: {answer}", program.display())]
+    /// `postgres --version` did not print a version.
+    #[error(
+        "{} --version did not print a version of PostgreSQL: {output}",
+        program.display()
+    )]
     BinariesBroken {
-        /// The program that was asked.
+        /// The program.
         program: PathBuf,
-        /// What it answered, on one line.
-        answer: String,
+        /// Its output or error, on one line.
+        output: String,
     },
     /// The binaries cannot read a cluster of another major version.
     #[error(
-        "the cluster in {} was made by PostgreSQL {cluster}, but only {found} is there: install PostgreSQL {cluster}, or move the data over with pg_upgrade",
+        "the cluster in {} was made by PostgreSQL {cluster}, but only {found} is installed: \
+         install PostgreSQL {cluster}, or upgrade the cluster with pg_upgrade",
         directory.display()
     )]
     OtherMajor {
         /// The cluster's folder.
         directory: PathBuf,
-        /// The major version that made the cluster.
+        /// The major version that created the cluster.
         cluster: u32,
-        /// The major version of the binaries that were found or given.
+        /// The major version of the binaries.
         found: u32,
     },
-    /// No binaries are installed and none could be fetched.
+    /// No binaries are installed, and the download failed.
     #[error(
-        "no PostgreSQL{} on PATH or in /usr/lib/postgresql, and downloading it failed: install it (Debian: apt install postgresql), or set database.url",
+        "no PostgreSQL{} on PATH or in /usr/lib/postgresql, and downloading it failed: \
+         install it (Debian: apt install postgresql), or set database.url",
         major.map(|major| format!(" {major}")).unwrap_or_default()
     )]
     Download {
-        /// The major version that the cluster needs; any recent one when there is no cluster yet.
+        /// The major version that the cluster needs; `None` if there is no cluster yet.
         major: Option<u32>,
         /// Why the download failed.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The path of the socket does not fit into a socket address.
+    /// The path of the socket is too long.
     #[error(
-        "{} is {length} bytes long, and a socket's path may have at most {}: choose a shorter folder",
+        "{} is {length} bytes long, and a socket's path may have at most {}: choose a shorter \
+         folder",
         path.display(),
-        crate::address::LONGEST_SOCKET_PATH
+        crate::address::SOCKET_PATH_MAX
     )]
     PathTooLong {
-        /// The socket that would be made.
+        /// The path of the socket.
         path: PathBuf,
         /// Its length in bytes.
         length: usize,
     },
-    /// The folder's path is not UTF-8, so no URL can name it.
+    /// The folder's path is not UTF-8, so it cannot be part of a URL.
     #[error("{} is not valid UTF-8", path.display())]
     PathNotUtf8 {
         /// The folder.
         path: PathBuf,
     },
-    /// The folder holds something else, which must not be given to another user.
-    #[error("{} is not empty and holds no cluster of ours: choose a folder of its own", directory.display())]
+    /// The folder contains other files, whose owner must not be changed.
+    #[error(
+        "{} is not empty and contains no cluster of Holdfast: choose another folder",
+        directory.display()
+    )]
     NotACluster {
         /// The folder.
         directory: PathBuf,
     },
     /// The cluster belongs to another user.
-    #[error("the cluster in {} belongs to user {owner}: start as that user or as root", directory.display())]
+    #[error(
+        "the cluster in {} belongs to user {owner}: start as that user or as root",
+        directory.display()
+    )]
     Foreign {
         /// The cluster's folder.
         directory: PathBuf,
-        /// Name or number of the user that it belongs to.
+        /// The name or ID of the owner.
         owner: String,
     },
-    /// Started as root on a machine that has nobody to run Postgres as.
+    /// This process is root, and there is no other user to run Postgres as.
     #[error(
-        "PostgreSQL refuses to run as root, and there is neither a user postgres nor nobody: add one, or set database.url"
+        "PostgreSQL refuses to run as root, and there is no user postgres or nobody: \
+         add one, or set database.url"
     )]
-    NoAccount,
-    /// The user that Postgres runs as cannot get through a folder.
+    NoUser,
+    /// The user that Postgres runs as has no search permission for a folder.
     #[error(
-        "user {account} cannot pass through {folder}, and PostgreSQL runs as that user: chmod o+x {folder}, or choose another place",
+        "user {user} cannot pass through {folder}, and PostgreSQL runs as that user: \
+         chmod o+x {folder}, or choose another place",
         folder = folder.display()
     )]
-    Impassable {
-        /// The first folder on the way that is closed.
+    Inaccessible {
+        /// The first folder of the path without permission.
         folder: PathBuf,
-        /// Who Postgres runs as.
-        account: String,
+        /// The user that Postgres runs as.
+        user: String,
     },
-    /// A live process owns the cluster.
+    /// A running process owns the cluster.
     #[error("the cluster in {} is in use by process {pid}", directory.display())]
     InUse {
         /// The cluster's folder.
         directory: PathBuf,
-        /// The process that started it.
+        /// The process that owns it.
         pid: String,
     },
-    /// A live process owns the cluster, but it takes no connections now.
+    /// A running process owns the cluster, but it does not accept connections now.
     #[error(
         "the cluster in {} is being started or stopped by process {pid}: try again in a moment",
         directory.display()
@@ -114,63 +132,86 @@ pub enum Error {
         /// The process that owns it.
         pid: String,
     },
-    /// A postmaster that outlived a killed service does not stop.
-    #[error("postmaster {pid} of a service that was killed does not stop: end it by hand")]
+    /// The postmaster of a killed service does not stop.
+    #[error("postmaster {pid} of a killed service does not stop: kill it manually")]
     Orphan {
-        /// The postmaster.
+        /// The process ID of the postmaster.
         pid: i32,
     },
-    /// `initdb` failed; nothing of its work was kept.
-    #[error("cannot make a cluster in {}: {reason}", directory.display())]
+    /// `initdb` failed, and its files were removed.
+    #[error("cannot create a cluster in {}: {reason}", directory.display())]
     Create {
         /// The cluster's folder.
         directory: PathBuf,
-        /// The last meaningful lines that it wrote.
+        /// The last relevant lines of its log.
         reason: String,
     },
-    /// Postgres ended before it took a connection.
+    /// Postgres ended before it accepted a connection.
     #[error("PostgreSQL in {} did not start: {reason}", directory.display())]
     Start {
         /// The cluster's folder.
         directory: PathBuf,
-        /// The last meaningful lines that it wrote, or what it answered.
+        /// The last relevant lines of its log, or the error of the connection.
         reason: String,
     },
-    /// Postgres ended although nobody had asked it to.
-    #[error("PostgreSQL in {} ended by itself: {reason}", directory.display())]
+    /// Postgres ended unexpectedly.
+    #[error("PostgreSQL in {} ended unexpectedly: {reason}", directory.display())]
     Ended {
         /// The cluster's folder.
         directory: PathBuf,
-        /// The last meaningful lines that it wrote.
+        /// The last relevant lines of its log.
         reason: String,
     },
-    /// Postgres did not end in time; it was stopped the hard way and recovers at its next start.
-    #[error("PostgreSQL in {} did not stop within {seconds} seconds and was ended at once", directory.display())]
+    /// Postgres did not stop in time. It was terminated, and recovers at its next start.
+    #[error(
+        "PostgreSQL in {} did not stop within {seconds} seconds and was terminated",
+        directory.display()
+    )]
     Stop {
         /// The cluster's folder.
         directory: PathBuf,
-        /// How long it was given, in seconds.
+        /// The time limit, in seconds.
         seconds: u64,
     },
     /// Postgres refused a connection or a statement.
-    #[error("PostgreSQL refused: {message}")]
+    #[error("PostgreSQL refused: {message} ({code})")]
     Refused {
-        /// Its own message.
+        /// The message of the server.
         message: String,
+        /// The SQLSTATE of the message.
+        code: String,
     },
-    /// Docker has not started a container, or it did not come up.
+    /// A connection to Postgres failed.
+    #[error("the connection to PostgreSQL failed")]
+    Connection {
+        /// The cause.
+        source: sqlx::Error,
+    },
+    /// Docker did not start the container.
     #[cfg(feature = "test-containers")]
-    #[error("PostgreSQL did not start in Docker: is Docker there, and the image?")]
+    #[error("PostgreSQL did not start in Docker: check that Docker runs and has the image")]
     Container {
-        /// What Docker says.
+        /// The error of Docker.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// A file, folder, process or connection failed; the source names it.
+    /// An operation on a file, folder or process failed; the text names it.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
-/// Puts what was attempted before an error of the operating system.
+impl From<sqlx::Error> for Error {
+    fn from(source: sqlx::Error) -> Self {
+        match source.as_database_error() {
+            Some(refusal) => Self::Refused {
+                message: refusal.message().to_owned(),
+                code: refusal.code().unwrap_or_default().into_owned(),
+            },
+            None => Self::Connection { source },
+        }
+    }
+}
+
+/// Adds the attempted operation to an error of the operating system.
 pub(crate) fn context(error: &io::Error, attempt: impl std::fmt::Display) -> io::Error {
     io::Error::new(error.kind(), format!("{attempt}: {error}"))
 }

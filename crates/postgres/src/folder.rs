@@ -1,56 +1,53 @@
-//! The folder of a cluster and the way to it: made, owned, passable for whoever Postgres runs as.
+//! The folder of a cluster: creates it, and makes it accessible to the user that Postgres runs as.
 //!
-//! `DIRECTORY` holds `data` (the cluster proper), the socket, `owner.lock` and `postgres.log`.
+//! It contains `data` (the cluster itself), the socket, `owner.lock` and `postgres.log`.
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::Error;
-use crate::account::{Account, is_home};
+use crate::user::{ClusterUser, is_home};
 
-/// Half-made clusters are called this, with the number of the process that makes them behind it.
-pub(crate) const UNFINISHED: &str = "data.new-";
+/// The prefix of the name of a cluster that is being created. The ID of the process follows.
+pub(crate) const UNFINISHED_PREFIX: &str = "data.new-";
 
-/// Makes `directory` and the folders above it as far as they are missing, private to `account`.
-/// Nothing is made when the account could not pass through to it, or to the `binaries`.
+/// Creates `directory`, private to `user`, and its missing parents.
+///
+/// Creates nothing if the user has no access to the existing parents or to the `binaries`.
 ///
 /// # Errors
-/// [`Error::NotACluster`], [`Error::Impassable`], or what the operating system says.
-pub(crate) fn prepare(directory: &Path, binaries: &Path, account: &Account) -> Result<(), Error> {
-    refuse_others(directory)?;
+/// [`Error::NotACluster`], [`Error::Inaccessible`], or an error of the operating system.
+pub(crate) fn prepare(directory: &Path, binaries: &Path, user: &ClusterUser) -> Result<(), Error> {
+    check_is_cluster(directory)?;
     let parents: Vec<PathBuf> = directory.ancestors().skip(1).map(Path::to_owned).collect();
-    let (there, missing): (Vec<_>, Vec<_>) =
+    let (existing, missing): (Vec<_>, Vec<_>) =
         parents.into_iter().rev().partition(|path| path.exists());
-    open_the_way(&there, account)?;
-    let way_to_binaries: Vec<_> = binaries.ancestors().map(Path::to_owned).collect();
-    pass(
-        &way_to_binaries.into_iter().rev().collect::<Vec<_>>(),
-        account,
-    )?;
+    make_accessible(&existing, user)?;
+    let binaries_path: Vec<_> = binaries.ancestors().map(Path::to_owned).collect();
+    check_access(&binaries_path.into_iter().rev().collect::<Vec<_>>(), user)?;
     for folder in missing {
         fs_err::create_dir(&folder)?;
-        let mode = if account.differs() { 0o711 } else { 0o700 };
+        let mode = if user.differs() { 0o711 } else { 0o700 };
         set_mode(&folder, mode)?;
     }
     if !directory.exists() {
         fs_err::create_dir(directory)?;
     }
     set_mode(directory, 0o700)?;
-    account.own(directory)
+    user.chown(directory)
 }
 
-/// Removes what a process that was killed while making a cluster left behind. The caller holds the
-/// cluster.
+/// Removes unfinished clusters of processes that were killed. The caller must hold the owner lock.
 ///
 /// # Errors
-/// What the operating system says.
+/// An error of the operating system.
 pub(crate) fn clear_unfinished(directory: &Path) -> Result<(), Error> {
     for entry in fs_err::read_dir(directory)? {
         let entry = entry?;
         if entry
             .file_name()
             .as_encoded_bytes()
-            .starts_with(UNFINISHED.as_bytes())
+            .starts_with(UNFINISHED_PREFIX.as_bytes())
         {
             fs_err::remove_dir_all(entry.path())?;
         }
@@ -58,31 +55,31 @@ pub(crate) fn clear_unfinished(directory: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Gives a cluster that root copied or unpacked back to the account, with the log and all else in
-/// its folder, and closes it to others.
+/// Repairs the owner and mode of a cluster that root copied or unpacked.
 ///
 /// # Errors
-/// What the operating system says.
-pub(crate) fn adopt(directory: &Path, data: &Path, account: &Account) -> Result<(), Error> {
+/// An error of the operating system.
+pub(crate) fn repair_owner(directory: &Path, data: &Path, user: &ClusterUser) -> Result<(), Error> {
     let metadata = fs_err::metadata(data)?;
-    if account.differs() && metadata.uid() == 0 {
-        account.own_tree(directory)?;
+    if user.differs() && metadata.uid() == 0 {
+        user.chown_tree(directory)?;
     }
-    // Postgres refuses a folder that others may write to or list.
+    // Postgres refuses a folder with permissions for others.
     if !matches!(metadata.permissions().mode() & 0o7777, 0o700 | 0o750) {
         set_mode(data, 0o700)?;
     }
     Ok(())
 }
 
-/// Reads which major version made the cluster in `data`, if there is one.
+/// Returns the major version that created the cluster in `data`, if there is one.
 pub(crate) fn major_of(data: &Path) -> Option<u32> {
     let text = fs_err::read_to_string(data.join("PG_VERSION")).ok()?;
     text.trim().parse().ok()
 }
 
-/// A folder of something else must not be closed and given to another user.
-fn refuse_others(directory: &Path) -> Result<(), Error> {
+/// Checks that a folder is empty or contains a cluster. The owner and mode of a folder with other
+/// files must not be changed.
+fn check_is_cluster(directory: &Path) -> Result<(), Error> {
     if !directory.exists()
         || directory.join("owner.lock").exists()
         || directory.join("data").exists()
@@ -97,24 +94,25 @@ fn refuse_others(directory: &Path) -> Result<(), Error> {
     }
 }
 
-/// Lets the account through the folders from `/` on; only the last one, `DATA`, is ours to open.
-fn open_the_way(folders: &[PathBuf], account: &Account) -> Result<(), Error> {
-    let Some(closed) = account.first_closed(folders)? else {
+/// Checks that the user has access to the folders from `/` on. Gives access to the last one, the
+/// data folder, if it lacks it.
+fn make_accessible(folders: &[PathBuf], user: &ClusterUser) -> Result<(), Error> {
+    let Some(closed) = user.first_inaccessible(folders)? else {
         return Ok(());
     };
     let metadata = fs_err::metadata(&closed)?;
-    let ours = metadata.uid() == rustix::process::geteuid().as_raw();
-    if folders.last() == Some(&closed) && account.differs() && ours && !is_home(&closed) {
+    let is_own = metadata.uid() == rustix::process::geteuid().as_raw();
+    if folders.last() == Some(&closed) && user.differs() && is_own && !is_home(&closed) {
         set_mode(&closed, metadata.permissions().mode() & 0o7777 | 0o001)?;
     }
-    pass(folders, account)
+    check_access(folders, user)
 }
 
-fn pass(folders: &[PathBuf], account: &Account) -> Result<(), Error> {
-    match account.first_closed(folders)? {
-        Some(folder) => Err(Error::Impassable {
+fn check_access(folders: &[PathBuf], user: &ClusterUser) -> Result<(), Error> {
+    match user.first_inaccessible(folders)? {
+        Some(folder) => Err(Error::Inaccessible {
             folder,
-            account: account.name.clone(),
+            user: user.name.clone(),
         }),
         None => Ok(()),
     }

@@ -1,35 +1,37 @@
-//! A private PostgreSQL cluster: found or fetched, started, stopped.
+//! A private PostgreSQL cluster: finds or downloads the programs, creates the cluster, starts and
+//! stops it.
 //!
-//! `holdfast up`, `holdfast demo`, every test and `scripts/sqlx-prepare` start their database here
-//! and nowhere else. The crate knows nothing of what is stored in it: no SQL of Holdfast, no sqlx,
-//! so that it compiles before any crate whose queries are checked against a live database.
+//! `holdfast up`, `holdfast demo`, the tests and `scripts/sqlx-prepare` start their database here.
+//! The crate contains no queries of Holdfast and no `query!`, so that it compiles without a
+//! database: `scripts/sqlx-prepare` starts the database that those queries are checked against.
 //!
-//! What holds, whatever happens:
+//! These properties always hold:
 //!
-//! - Postgres listens on a Unix socket inside the cluster's folder (mode 0700), never on the network.
-//! - It never runs as root: started as root it runs as `postgres`, or `nobody` where there is none.
-//! - It never outlives the process that started it, not even after `kill -9`: a guard holds a pipe
-//!   from that process and shuts Postgres down when the pipe ends (see [`PrivatePostgres`]).
-//! - A cluster is either whole or absent: `initdb` works beside it and is renamed into place.
-//! - Nothing is ever signalled that is not a postmaster of this very folder.
+//! - Postgres listens on a Unix socket in the cluster's folder (mode 0700), never on the network.
+//! - It never runs as root. If this process is root, Postgres runs as `postgres`, or as `nobody`.
+//! - It never outlives the process that started it, not even after `kill -9`: a shell script holds
+//!   a pipe from that process, and shuts Postgres down when the pipe closes (see
+//!   [`PrivatePostgres`]).
+//! - A cluster is either complete or absent: `initdb` creates it under a temporary name.
+//! - Only a postmaster of the cluster's own folder is ever signalled.
 //!
-//! A supervisor that stops a service by signalling all of its processes (systemd's default
-//! `KillMode=control-group`) reaches Postgres before the service has drained: use `KillMode=mixed`.
+//! A supervisor that signals all processes of a service at once (systemd's default
+//! `KillMode=control-group`) stops Postgres before the service has drained: use `KillMode=mixed`.
 
-mod account;
 mod address;
 mod binaries;
+mod child;
 mod cluster;
+mod connection;
 #[cfg(feature = "test-containers")]
 mod container;
 mod download;
 mod error;
 mod folder;
-mod guard;
 mod log;
-mod owner;
+mod ownership;
 mod postmaster;
-mod wire;
+mod user;
 
 use std::path::PathBuf;
 
@@ -38,22 +40,22 @@ pub use cluster::PrivatePostgres;
 #[cfg(feature = "test-containers")]
 pub use container::ContainedPostgres;
 pub use error::Error;
-pub use owner::running;
+pub use ownership::running;
 
-/// Says where a private cluster lives and how careful it is with its bytes.
+/// The location and durability of a private cluster.
 #[derive(Clone, Debug)]
 pub struct PostgresOptions {
-    /// The cluster's own folder, such as `DATA/postgres`; made when it is missing.
+    /// The cluster's own folder, such as `DATA/postgres`; created if it is missing.
     pub directory: PathBuf,
-    /// Whether committed data survives a power cut. `false` turns `fsync`, `synchronous_commit` and
-    /// `full_page_writes` off: for tests and demonstrations, whose data nobody misses.
+    /// Whether committed data survives a power failure. `false` turns `fsync`,
+    /// `synchronous_commit` and `full_page_writes` off, for tests and demonstrations.
     pub durable: bool,
-    /// A folder with `initdb` and `postgres` to take instead of searching for one.
+    /// The folder of `initdb` and `postgres`; `None` to search for it.
     pub binaries: Option<PathBuf>,
 }
 
 impl PostgresOptions {
-    /// Describes a durable cluster in `directory` that runs on whatever binaries are found.
+    /// Returns the options of a durable cluster in `directory`, without a folder of binaries.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         Self {
             directory: directory.into(),

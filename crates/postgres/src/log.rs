@@ -1,17 +1,17 @@
-//! The file that Postgres writes to, and the few words of it that belong into an error.
+//! The log of Postgres, and the lines in it that explain an error.
 
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use crate::Error;
 
-/// A log of more bytes than this is put aside at the next start.
-const LARGE: u64 = 10 * 1024 * 1024;
+/// The size in bytes at which the log is rotated at the next start.
+const ROTATE_BYTES: u64 = 10 * 1024 * 1024;
 
-/// How much of the end of a log is looked at.
-const TAIL: u64 = 64 * 1024;
+/// The number of bytes at the end of the log that are searched.
+const TAIL_BYTES: u64 = 64 * 1024;
 
-/// A log file, and where this run began in it.
+/// A log file, and the position in it at which the current run started.
 #[derive(Debug)]
 pub(crate) struct Log {
     pub(crate) path: PathBuf,
@@ -19,26 +19,26 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    /// Takes the log of a cluster; a large one becomes `postgres.log.1` and a new one begins.
+    /// Opens the log of a cluster. A large one is renamed to `postgres.log.1` first.
     ///
     /// # Errors
-    /// When the large one cannot be renamed.
-    pub(crate) fn begin(directory: &Path) -> Result<Self, Error> {
+    /// When the large log cannot be renamed.
+    pub(crate) fn open(directory: &Path) -> Result<Self, Error> {
         let path = directory.join("postgres.log");
         let mut start = fs_err::symlink_metadata(&path).map_or(0, |metadata| metadata.len());
-        if start > LARGE {
+        if start > ROTATE_BYTES {
             fs_err::rename(&path, directory.join("postgres.log.1"))?;
             start = 0;
         }
         Ok(Self { path, start })
     }
 
-    /// Counts only what is written from now on as part of this run.
+    /// Sets the start of the current run to the end of the log.
     pub(crate) fn mark(&mut self) {
         self.start = fs_err::symlink_metadata(&self.path).map_or(0, |metadata| metadata.len());
     }
 
-    /// Quotes, on one line, what explains best why this run failed.
+    /// Returns the reason that the current run failed, on one line.
     pub(crate) fn reason(&self) -> String {
         let text = self.tail().unwrap_or_default();
         reason_in(&text).unwrap_or_else(|| format!("it wrote nothing to {}", self.path.display()))
@@ -47,14 +47,16 @@ impl Log {
     fn tail(&self) -> std::io::Result<String> {
         let mut file = fs_err::File::open(&self.path)?;
         let end = file.metadata()?.len();
-        file.seek(SeekFrom::Start(self.start.max(end.saturating_sub(TAIL))))?;
+        file.seek(SeekFrom::Start(
+            self.start.max(end.saturating_sub(TAIL_BYTES)),
+        ))?;
         let mut bytes = Vec::new();
-        file.take(TAIL).read_to_end(&mut bytes)?;
+        file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 }
 
-/// Finds the last fatal line with its details; without one, the last line at all.
+/// Returns the last fatal line with its details, or else the last line.
 fn reason_in(text: &str) -> Option<String> {
     let lines: Vec<&str> = text
         .lines()
@@ -98,7 +100,8 @@ mod tests {
                 Some("sh: 1: exec: /x: not found"),
             ),
             (
-                "2026-01-01 10:00:00 UTC [1] FATAL:  lock file exists\n2026-01-01 [1] HINT:  Is it running?\n2026 [1] LOG:  bye\n",
+                "2026-01-01 10:00:00 UTC [1] FATAL:  lock file exists\n2026-01-01 [1] HINT:  Is \
+                 it running?\n2026 [1] LOG:  bye\n",
                 Some("lock file exists; Is it running?"),
             ),
             (

@@ -1,7 +1,7 @@
-//! The postmaster of a folder, as `postmaster.pid` and `/proc` tell of it.
+//! The postmaster of a cluster, found by `postmaster.pid` and `/proc`.
 //!
-//! The file may be years old and its number another program's by now. So nothing is believed of it,
-//! and nothing signalled, before `/proc` says that the process is a postgres of this very folder.
+//! The file can be old, and its process ID can belong to another program. So a process is only
+//! signalled after `/proc` has confirmed that it is a postgres of this cluster.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -12,31 +12,32 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::Error;
 use crate::address::Address;
 
-/// How long an orphan has for a fast shutdown, and then for an immediate one.
-const PATIENCE: [(Signal, Duration); 2] = [
+/// The signals that stop an orphaned postmaster, each with the time for it: a fast shutdown, then
+/// an immediate one.
+const STOP_SEQUENCE: [(Signal, Duration); 2] = [
     (Signal::INT, Duration::from_secs(20)),
     (Signal::QUIT, Duration::from_secs(10)),
 ];
-const BETWEEN_LOOKS: Duration = Duration::from_millis(25);
+const POLL_INTERVAL: Duration = Duration::from_millis(25);
 
-/// Stops the postmaster that a killed service left behind in `data`, and removes what would make
-/// Postgres take another program for one. The caller holds the cluster.
+/// Stops the postmaster of a killed service in `data`. Removes the files that would make Postgres
+/// mistake another program for a postmaster. The caller must hold the owner lock.
 ///
 /// # Errors
 /// [`Error::Orphan`] when it does not stop within 30 seconds.
 pub(crate) async fn stop_orphan(data: &Path, address: &Address) -> Result<(), Error> {
-    let Some(pid) = noted(data) else {
+    let Some(pid) = recorded_pid(data) else {
         return Ok(());
     };
     if runs_in(pid, data) {
         tracing::warn!(
             pid = pid.as_raw_nonzero().get(),
-            "stopping the PostgreSQL of a service that was killed"
+            "stopping the PostgreSQL of a killed service"
         );
         return stop(pid, data).await;
     }
-    // Postgres itself copes with a number that nobody has. One that is another program's of the
-    // same user would keep it from starting.
+    // Postgres ignores the ID of a process that does not exist. But it refuses to start if the ID
+    // belongs to another program of the same user.
     if rustix::process::test_kill_process(pid).is_ok() {
         let socket = address.socket();
         let mut socket_lock = socket.clone().into_os_string();
@@ -46,13 +47,13 @@ pub(crate) async fn stop_orphan(data: &Path, address: &Address) -> Result<(), Er
             socket,
             PathBuf::from(socket_lock),
         ] {
-            remove_if_there(&path)?;
+            remove_if_exists(&path)?;
         }
     }
     Ok(())
 }
 
-/// Whether the postmaster of `data` lives and takes connections.
+/// Says whether the postmaster of `data` is running and accepts connections.
 pub(crate) fn is_ready(data: &Path) -> bool {
     let text = read_pid_file(data).unwrap_or_default();
     let ready = text
@@ -63,17 +64,17 @@ pub(crate) fn is_ready(data: &Path) -> bool {
 }
 
 async fn stop(pid: Pid, data: &Path) -> Result<(), Error> {
-    for (signal, patience) in PATIENCE {
-        let deadline = tokio::time::Instant::now() + patience;
+    for (signal, timeout) in STOP_SEQUENCE {
+        let deadline = tokio::time::Instant::now() + timeout;
         if runs_in(pid, data) {
-            // It may end between the look and the signal.
+            // The process may have ended in the meantime.
             let _ = kill_process(pid, signal);
         }
         while tokio::time::Instant::now() < deadline {
             if !runs_in(pid, data) {
                 return Ok(());
             }
-            tokio::time::sleep(BETWEEN_LOOKS).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
     let pid = pid.as_raw_nonzero().get();
@@ -84,13 +85,13 @@ fn read_pid_file(data: &Path) -> Option<String> {
     fs_err::read_to_string(data.join("postmaster.pid")).ok()
 }
 
-fn noted(data: &Path) -> Option<Pid> {
+fn recorded_pid(data: &Path) -> Option<Pid> {
     parse_pid(&read_pid_file(data)?)
 }
 
 fn parse_pid(text: &str) -> Option<Pid> {
     let number: i32 = text.lines().next()?.trim().parse().ok()?;
-    // A standalone backend writes its number with a minus: a group to `kill`, so never signalled.
+    // A standalone backend writes its ID with a minus, which `kill` would take for a process group.
     if number > 1 {
         Pid::from_raw(number)
     } else {
@@ -98,13 +99,13 @@ fn parse_pid(text: &str) -> Option<Pid> {
     }
 }
 
-/// Whether `pid` is a living postgres that works in `data`.
+/// Says whether `pid` is a running postgres with `data` as its working directory.
 fn runs_in(pid: Pid, data: &Path) -> bool {
     let process = PathBuf::from(format!("/proc/{}", pid.as_raw_nonzero()));
     let Ok(arguments) = fs_err::read(process.join("cmdline")) else {
         return false;
     };
-    // A process that has ended and waits for its parent has no command line.
+    // A zombie process has no command line.
     let mut arguments = arguments.split(|byte| *byte == 0);
     let program = arguments.next().unwrap_or_default();
     let name = program
@@ -118,8 +119,10 @@ fn runs_in(pid: Pid, data: &Path) -> bool {
         fs_err::metadata(process.join("cwd")),
         fs_err::metadata(data),
     ) {
-        (Ok(works_in), Ok(data)) => (works_in.dev(), works_in.ino()) == (data.dev(), data.ino()),
-        // Root of a container may not look there, but everybody sees the arguments.
+        (Ok(working_dir), Ok(data)) => {
+            (working_dir.dev(), working_dir.ino()) == (data.dev(), data.ino())
+        }
+        // In a container, root may have no access to `cwd`. Every user can read the arguments.
         (Err(_), Ok(_)) => {
             let wanted = data.as_os_str().as_encoded_bytes();
             arguments.skip_while(|argument| *argument != b"-D").nth(1) == Some(wanted)
@@ -128,7 +131,7 @@ fn runs_in(pid: Pid, data: &Path) -> bool {
     }
 }
 
-fn remove_if_there(path: &Path) -> Result<(), Error> {
+fn remove_if_exists(path: &Path) -> Result<(), Error> {
     match fs_err::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
         _ => Ok(()),
@@ -140,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_plain_number_above_one_is_a_postmaster() {
+    fn only_a_positive_number_above_one_is_a_postmaster() {
         for (text, expected) in [
             ("4242\n/data\n", Some(4242)),
             ("-4242\n", None),
@@ -155,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn this_test_is_no_postmaster_of_its_folder() {
+    fn this_test_is_not_a_postmaster_of_its_folder() {
         let folder = std::env::current_dir().unwrap();
         assert!(!runs_in(rustix::process::getpid(), &folder));
     }

@@ -1,15 +1,16 @@
-//! Who Postgres runs as. The tests that need root say so and pass when they do not have it.
+//! The user that Postgres runs as. Tests that need root are skipped without it.
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::process::Command;
 
-use crate::support::{Folder, is_root, postmaster_of, with_postgres};
 use holdfast_postgres::{Error, PrivatePostgres};
+
+use crate::support::{Folder, is_root, postmaster_of, with_postgres};
 
 macro_rules! as_root {
     () => {
         if !is_root() {
-            println!("skipped: it needs root");
+            println!("skipped: needs root");
             return;
         }
     };
@@ -26,7 +27,7 @@ async fn started_as_root_it_runs_as_another_user_without_roots_groups() {
     assert_eq!(
         mode_of(folder.root()),
         0o700,
-        "a temporary folder is closed at first"
+        "a temporary folder is private at first"
     );
     let postgres = PrivatePostgres::start(&folder.options()).await.unwrap();
     let pid = postmaster_of(&folder).unwrap().as_raw_nonzero();
@@ -49,13 +50,13 @@ async fn started_as_root_it_runs_as_another_user_without_roots_groups() {
     assert_eq!(
         mode_of(folder.root()),
         0o701,
-        "DATA can be passed through, not listed"
+        "DATA can be traversed, not listed"
     );
     postgres.stop().await.unwrap();
 }
 
 #[tokio::test]
-async fn missing_parents_are_made_so_that_the_user_can_pass() {
+async fn missing_parents_are_created_accessible_to_the_user() {
     as_root!();
     let folder = Folder::new();
     folder.open();
@@ -71,7 +72,7 @@ async fn missing_parents_are_made_so_that_the_user_can_pass() {
 }
 
 #[tokio::test]
-async fn a_grandparent_that_the_user_cannot_pass_is_named_and_nothing_is_made() {
+async fn an_inaccessible_grandparent_is_named_and_nothing_is_created() {
     as_root!();
     let folder = Folder::new();
     let data = folder.root().join("data");
@@ -79,7 +80,7 @@ async fn a_grandparent_that_the_user_cannot_pass_is_named_and_nothing_is_made() 
     let mut options = folder.options();
     options.directory = data.join("postgres");
     let error = PrivatePostgres::start(&options).await.unwrap_err();
-    assert!(matches!(&error, Error::Impassable { folder: named, .. } if named == folder.root()));
+    assert!(matches!(&error, Error::Inaccessible { folder: named, .. } if named == folder.root()));
     assert!(
         error
             .to_string()
@@ -89,7 +90,7 @@ async fn a_grandparent_that_the_user_cannot_pass_is_named_and_nothing_is_made() 
 }
 
 #[tokio::test]
-async fn a_cluster_that_root_copied_is_given_back() {
+async fn a_cluster_that_root_copied_gets_its_owner_back() {
     as_root!();
     let folder = Folder::new();
     PrivatePostgres::start(&folder.options())
@@ -113,7 +114,7 @@ async fn a_cluster_that_root_copied_is_given_back() {
     assert_ne!(version.uid(), 0);
 }
 
-/// Runs `with-postgres` as nobody when this is root, else as whoever this is.
+/// Runs `with-postgres` as `nobody` if this process is root, else as its own user.
 fn as_ordinary_user(folder: &Folder, script: &str) -> std::process::Output {
     let mut command = if is_root() {
         let mut command = Command::new("setpriv");
@@ -131,7 +132,7 @@ fn as_ordinary_user(folder: &Folder, script: &str) -> std::process::Output {
 }
 
 #[tokio::test]
-async fn an_ordinary_user_runs_it_as_themselves_and_root_can_take_over_without_taking_it_away() {
+async fn root_can_run_the_cluster_of_an_ordinary_user_without_changing_its_owner() {
     let folder = Folder::new();
     fs_err::set_permissions(folder.root(), std::fs::Permissions::from_mode(0o777)).unwrap();
     let script = "psql -XAtc 'CREATE TABLE theirs ()' \"$DATABASE_URL\" && exit 3";
@@ -151,7 +152,7 @@ async fn an_ordinary_user_runs_it_as_themselves_and_root_can_take_over_without_t
 }
 
 #[tokio::test]
-async fn an_ordinary_user_is_told_whose_cluster_it_is() {
+async fn the_error_for_an_ordinary_user_names_the_owner_of_the_cluster() {
     as_root!();
     let folder = Folder::new();
     folder.open();

@@ -1,10 +1,12 @@
-//! Real clusters: made, stopped, killed, found again. Nothing here is a stand-in for PostgreSQL.
+//! Tests that create, stop, kill and restart real clusters.
 
-use crate::support::{Folder, OwnerProcess, eventually, is_alive, postmaster_of};
-use holdfast_postgres::{Error, PostgresOptions, PrivatePostgres, running};
 use rustix::process::Signal;
 
-/// Starts the cluster of a folder without durability, as every test does.
+use holdfast_postgres::{Error, PostgresOptions, PrivatePostgres, running};
+
+use crate::support::{Folder, OwnerProcess, eventually, is_alive, postmaster_of};
+
+/// Starts the cluster of a folder without durability.
 async fn start(folder: &Folder) -> Result<PrivatePostgres, Error> {
     PrivatePostgres::start(&folder.options()).await
 }
@@ -51,14 +53,14 @@ async fn a_cluster_starts_answers_stops_and_keeps_its_data() {
 }
 
 #[tokio::test]
-async fn psql_takes_the_url_of_a_folder_with_an_awkward_name() {
+async fn psql_accepts_the_url_of_a_folder_with_special_characters() {
     let folder = Folder::named("a b\"c\"%ü");
     let postgres = start(&folder).await.unwrap();
     let mut psql = tokio::process::Command::new("psql");
     let psql = psql
         .args(["-XAtc", "SELECT current_database()"])
         .arg(postgres.url("template1"));
-    // What is set in somebody's shell must not matter.
+    // The variables of the environment must have no effect.
     let output = psql
         .env("PGPORT", "1")
         .env("PGSSLMODE", "require")
@@ -74,7 +76,7 @@ async fn psql_takes_the_url_of_a_folder_with_an_awkward_name() {
 }
 
 #[tokio::test]
-async fn a_second_start_on_a_folder_in_use_names_the_process_that_holds_it() {
+async fn the_error_for_a_folder_in_use_names_the_process_that_owns_it() {
     let folder = Folder::new();
     let postgres = start(&folder).await.unwrap();
     let error = start(&folder).await.unwrap_err();
@@ -98,7 +100,7 @@ async fn postgres_does_not_outlive_an_owner_that_is_killed() {
 }
 
 #[tokio::test]
-async fn a_service_that_was_killed_starts_again_at_once() {
+async fn a_killed_service_can_start_again_at_once() {
     let folder = Folder::new();
     let owner = OwnerProcess::start(&folder);
     owner.kill();
@@ -110,11 +112,14 @@ async fn an_orphan_whose_guard_was_killed_too_is_stopped_and_replaced() {
     let folder = Folder::new();
     let owner = OwnerProcess::start(&folder);
     let orphan = postmaster_of(&folder).unwrap();
-    // The reader first, or it would do its duty.
     crate::support::kill_guards_of(orphan);
     owner.kill();
-    assert!(is_alive(orphan), "no guard is left to stop it");
-    assert_eq!(running(&folder.cluster()).unwrap(), None, "nobody owns it");
+    assert!(is_alive(orphan), "both shells of its guard were killed");
+    assert_eq!(
+        running(&folder.cluster()).unwrap(),
+        None,
+        "no process owns it"
+    );
 
     let postgres = start(&folder).await.unwrap();
     assert!(!is_alive(orphan));
@@ -141,7 +146,7 @@ async fn a_crashed_postgres_is_noticed_and_recovers_with_its_data() {
     ));
 
     let pid_file = folder.cluster().join("data/postmaster.pid");
-    assert!(pid_file.exists(), "a crash leaves it behind, stale");
+    assert!(pid_file.exists(), "a crash leaves the file behind");
     let postgres = start(&folder).await.unwrap();
     let rows = postgres
         .query("postgres", "SELECT seven FROM kept")
@@ -152,26 +157,26 @@ async fn a_crashed_postgres_is_noticed_and_recovers_with_its_data() {
 }
 
 #[tokio::test]
-async fn a_number_that_another_program_has_now_blocks_nothing_and_is_never_signalled() {
+async fn a_process_id_that_was_reused_does_not_block_a_start_and_is_not_signalled() {
     let folder = Folder::new();
     start(&folder).await.unwrap().stop().await.unwrap();
-    let mut stranger = crate::support::command_as_postgres("sleep")
+    let mut other = crate::support::command_as_postgres("sleep")
         .arg("600")
         .spawn()
         .unwrap();
     let data = folder.cluster().join("data");
-    let stale = format!("{}\n{}\n1\n5432\n", stranger.id(), data.display());
+    let stale = format!("{}\n{}\n1\n5432\n", other.id(), data.display());
     fs_err::write(data.join("postmaster.pid"), &stale).unwrap();
     let lock = folder.cluster().join(".s.PGSQL.5432.lock");
     fs_err::write(lock, &stale).unwrap();
 
     start(&folder).await.unwrap().stop().await.unwrap();
     assert!(
-        stranger.try_wait().unwrap().is_none(),
-        "the stranger still sleeps"
+        other.try_wait().unwrap().is_none(),
+        "the other program is still running"
     );
-    stranger.kill().unwrap();
-    stranger.wait().unwrap();
+    other.kill().unwrap();
+    other.wait().unwrap();
 }
 
 #[tokio::test]

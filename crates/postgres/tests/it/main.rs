@@ -1,8 +1,5 @@
-//! Tests around real clusters; one program, so that it is linked once.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that panics has failed, as it should"
-)]
+//! Tests of real clusters, in one program, so that it is linked once.
+#![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod accounts;
 mod clusters;

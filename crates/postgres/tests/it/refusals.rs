@@ -1,14 +1,15 @@
-//! What a private cluster refuses: in one clear line, with nothing half made left behind.
+//! Errors of a private cluster: each is one line, and leaves no incomplete cluster behind.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use crate::support::Folder;
 use holdfast_postgres::{Error, PostgresOptions, PrivatePostgres};
+
+use crate::support::Folder;
 
 async fn refusal(options: &PostgresOptions) -> Error {
     match PrivatePostgres::start(options).await {
-        Ok(_) => panic!("it was to be refused"),
+        Ok(_) => panic!("the start succeeded"),
         Err(error) => error,
     }
 }
@@ -18,8 +19,8 @@ fn write_program(path: &Path, script: &str) {
     fs_err::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// Makes a folder with an `initdb` and a `postgres` of our own.
-fn programs(folder: &Folder, initdb: &str, postgres: &str) -> PostgresOptions {
+/// Creates a folder with replacements of `initdb` and `postgres`.
+fn fake_programs(folder: &Folder, initdb: &str, postgres: &str) -> PostgresOptions {
     let binaries = folder.root().join("bin");
     fs_err::create_dir_all(&binaries).unwrap();
     folder.open();
@@ -34,18 +35,19 @@ fn programs(folder: &Folder, initdb: &str, postgres: &str) -> PostgresOptions {
 const VERSION: &str = "[ \"$1\" = --version ] && echo 'postgres (PostgreSQL) 15.14' && exit 0";
 
 #[tokio::test]
-async fn broken_programs_are_one_clear_error_each_and_leave_nothing_half_made() {
-    let working = "while [ $# -gt 0 ]; do [ \"$1\" = -D ] && mkdir -p \"$2\" && echo 15 > \"$2/PG_VERSION\"; shift; done";
+async fn each_broken_program_is_one_clear_error_and_leaves_no_incomplete_cluster() {
+    let working = "while [ $# -gt 0 ]; do \
+                   [ \"$1\" = -D ] && mkdir -p \"$2\" && echo 15 > \"$2/PG_VERSION\"; shift; done";
     let table = [
         (
             "exit 1",
             "exit 1",
-            "--version did not answer with a version of PostgreSQL: exit status: 1",
+            "--version did not print a version of PostgreSQL: exit status: 1",
         ),
         (
             "echo 'initdb: error: no space left' >&2; exit 1",
             VERSION,
-            "cannot make a cluster in",
+            "cannot create a cluster in",
         ),
         (
             "mkdir -p \"$2\"; echo 'initdb: error: no space left' >&2; exit 1",
@@ -60,7 +62,7 @@ async fn broken_programs_are_one_clear_error_each_and_leave_nothing_half_made() 
     ];
     for (initdb, postgres, expected) in table {
         let folder = Folder::new();
-        let text = refusal(&programs(&folder, initdb, postgres))
+        let text = refusal(&fake_programs(&folder, initdb, postgres))
             .await
             .to_string();
         assert!(text.contains(expected) && !text.contains('\n'), "{text}");
@@ -93,7 +95,7 @@ async fn a_folder_without_the_programs_is_named() {
 }
 
 #[tokio::test]
-async fn a_half_made_cluster_of_a_killed_process_is_cleared_away() {
+async fn an_unfinished_cluster_of_a_killed_process_is_removed() {
     let folder = Folder::new();
     PrivatePostgres::start(&folder.options())
         .await
@@ -101,15 +103,15 @@ async fn a_half_made_cluster_of_a_killed_process_is_cleared_away() {
         .stop()
         .await
         .unwrap();
-    let half_made = folder.cluster().join("data.new-1");
-    fs_err::create_dir_all(half_made.join("base")).unwrap();
+    let unfinished = folder.cluster().join("data.new-1");
+    fs_err::create_dir_all(unfinished.join("base")).unwrap();
     PrivatePostgres::start(&folder.options())
         .await
         .unwrap()
         .stop()
         .await
         .unwrap();
-    assert!(!half_made.exists());
+    assert!(!unfinished.exists());
 }
 
 #[tokio::test]
@@ -123,10 +125,10 @@ async fn a_cluster_of_another_major_version_is_refused_with_both_versions() {
         .await
         .unwrap();
     fs_err::write(data.join("PG_VERSION"), "9\n").unwrap();
-    let options = programs(&folder, "exit 1", VERSION);
+    let options = fake_programs(&folder, "exit 1", VERSION);
     let text = refusal(&options).await.to_string();
     assert!(
-        text.contains("was made by PostgreSQL 9, but only 15 is there"),
+        text.contains("was made by PostgreSQL 9, but only 15 is installed"),
         "{text}"
     );
 }
@@ -142,7 +144,7 @@ async fn a_path_too_long_for_a_socket_is_refused_with_its_length() {
 }
 
 #[tokio::test]
-async fn a_folder_of_something_else_is_left_alone() {
+async fn a_folder_with_other_files_stays_unchanged() {
     let folder = Folder::new();
     fs_err::create_dir(folder.cluster()).unwrap();
     fs_err::write(folder.cluster().join("holiday.jpg"), "").unwrap();
@@ -152,7 +154,7 @@ async fn a_folder_of_something_else_is_left_alone() {
         .mode();
     let text = refusal(&folder.options()).await.to_string();
     assert!(
-        text.contains("is not empty and holds no cluster of ours"),
+        text.contains("is not empty and contains no cluster of Holdfast"),
         "{text}"
     );
     assert_eq!(
@@ -165,7 +167,7 @@ async fn a_folder_of_something_else_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_large_log_is_put_aside() {
+async fn a_large_log_is_rotated() {
     let folder = Folder::new();
     PrivatePostgres::start(&folder.options())
         .await

@@ -1,4 +1,4 @@
-//! What the tests around clusters share: folders, processes, and patience without sleeping blindly.
+//! Helpers of the cluster tests: folders, processes, and waiting for a condition.
 
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use holdfast_postgres::PostgresOptions;
 use rustix::process::{Pid, Signal};
 
-/// A temporary `DATA`, closed to others, with the place of a cluster in it.
+use holdfast_postgres::PostgresOptions;
+
+/// A temporary data folder, private to its owner, for one cluster.
 pub(crate) struct Folder {
     root: tempfile::TempDir,
     name: String,
@@ -48,7 +49,7 @@ impl Folder {
         }
     }
 
-    /// Lets everybody through.
+    /// Makes the folder accessible to every user.
     pub(crate) fn open(&self) {
         let open = std::fs::Permissions::from_mode(0o755);
         fs_err::set_permissions(self.root.path(), open).unwrap();
@@ -67,13 +68,13 @@ impl Folder {
     }
 }
 
-/// A process that owns a cluster, to be killed: `with-postgres DIR -- cat`.
+/// A process that owns a cluster and can be killed: `with-postgres DIR -- cat`.
 pub(crate) struct OwnerProcess(std::process::Child);
 
 impl OwnerProcess {
     pub(crate) fn start(folder: &Folder) -> Self {
         let mut command = Command::new(with_postgres());
-        // `cat` ends with the pipe, so nothing is left when the owner is killed.
+        // `cat` ends when the pipe closes, so no process is left when the owner is killed.
         let script = "echo running; exec cat";
         command
             .arg(folder.cluster())
@@ -91,7 +92,7 @@ impl OwnerProcess {
         Self(owner)
     }
 
-    /// Ends it as the kernel would when memory is short.
+    /// Kills it with SIGKILL.
     pub(crate) fn kill(mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
@@ -113,13 +114,13 @@ pub(crate) fn with_postgres() -> PathBuf {
     path
 }
 
-/// Looks again until it is so; gives up after 25 seconds.
-pub(crate) async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+/// Waits until a condition is true, for at most 25 seconds.
+pub(crate) async fn eventually(what: &str, mut is_true: impl FnMut() -> bool) {
     let begun = Instant::now();
-    while !is_so() {
+    while !is_true() {
         assert!(
             begun.elapsed() < Duration::from_secs(25),
-            "{what}: not so within 25 s"
+            "{what}: not within 25 s"
         );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -134,7 +135,7 @@ pub(crate) fn postmaster_of(folder: &Folder) -> Option<Pid> {
     Pid::from_raw(text.lines().next()?.parse().ok()?)
 }
 
-/// Whether a process is there and has not ended.
+/// Says whether a process is running.
 pub(crate) fn is_alive(pid: Pid) -> bool {
     let cmdline = fs_err::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero()));
     cmdline.is_ok_and(|cmdline| !cmdline.is_empty())
@@ -144,7 +145,8 @@ pub(crate) fn signal(pid: Pid, signal: Signal) {
     rustix::process::kill_process(pid, signal).unwrap();
 }
 
-/// Kills both shells of the guard of a postmaster, the reader first: it would do its duty.
+/// Kills both shells of the guard of a postmaster. The one that reads signals is killed first,
+/// because it would shut the postmaster down.
 pub(crate) fn kill_guards_of(postmaster: Pid) {
     let guard = parent_of(postmaster).unwrap();
     for entry in fs_err::read_dir("/proc").unwrap() {
@@ -166,7 +168,7 @@ fn parent_of(pid: Pid) -> Option<Pid> {
     Pid::from_raw(line.trim().parse().ok()?)
 }
 
-/// A command that runs as the user that Postgres runs as.
+/// Returns a command that runs as the user of Postgres.
 pub(crate) fn command_as_postgres(program: &str) -> Command {
     let mut command = Command::new(program);
     if is_root() {

@@ -1,9 +1,10 @@
-//! Runs a program of Postgres so that it never outlives this process.
+//! Runs a program of Postgres that never outlives this process.
 //!
-//! The program's parent is a small shell script that holds the reading end of a pipe from us. What
-//! we write there are names of signals for the program; when the pipe ends because this process is
-//! gone, even by `kill -9`, the script shuts the program down. It signals its own child, so no other
-//! process can be hit by a number used anew. The group of its own keeps Ctrl-C in a terminal away.
+//! The parent of the program is a shell script, the guard, that reads from a pipe of this process.
+//! This process writes the names of signals to it, for the program. When the pipe closes because
+//! this process has ended, even by `kill -9`, the script shuts the program down. The script only
+//! signals its own child, so it cannot hit another process that reuses the process ID. Its own
+//! process group protects it from Ctrl-C in a terminal.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -12,10 +13,11 @@ use std::process::{Command, ExitStatus, Stdio};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, ChildStdin};
 
-use crate::account::Account;
 use crate::error::{Error, context};
+use crate::user::ClusterUser;
 
-/// `$1` is the log, the rest the command. `INT` is Postgres's fast shutdown, `QUIT` its immediate one.
+/// `$1` is the log, the rest is the command. `INT` requests a fast shutdown of Postgres, `QUIT` an
+/// immediate one.
 const SCRIPT: &str = r#"
 trap '' HUP INT QUIT TERM
 umask 077
@@ -38,26 +40,26 @@ code=$?
 exit "$code"
 "#;
 
-/// A running program and the pipe that keeps it alive; dropping it shuts the program down.
+/// A running program and the pipe to its guard. Dropping it shuts the program down.
 #[derive(Debug)]
-pub(crate) struct Guard {
+pub(crate) struct GuardedChild {
     script: Child,
-    orders: ChildStdin,
+    signals: ChildStdin,
 }
 
-impl Guard {
-    /// Starts `program` as `account`, with everything it writes going to `log`.
+impl GuardedChild {
+    /// Starts `program` as `user`, with its output appended to `log`.
     ///
     /// # Errors
     /// When `/bin/sh` cannot be run as that user.
     pub(crate) fn spawn<A: AsRef<OsStr>>(
-        account: &Account,
+        user: &ClusterUser,
         log: &Path,
         program: &Path,
         arguments: impl IntoIterator<Item = A>,
     ) -> Result<Self, Error> {
         let mut command = Command::new("/bin/sh");
-        account.prepare(&mut command);
+        user.prepare(&mut command);
         command.args(["-c", SCRIPT, "holdfast-postgres"]).arg(log);
         command.arg(program).args(arguments);
         command
@@ -65,41 +67,36 @@ impl Guard {
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         let mut command = tokio::process::Command::from(command);
-        let failed = |error| {
-            context(
-                &error,
-                format_args!("cannot run /bin/sh as {}", account.name),
-            )
-        };
+        let failed = |error| context(&error, format_args!("cannot run /bin/sh as {}", user.name));
         let mut script = command.process_group(0).spawn().map_err(failed)?;
-        let orders = script
+        let signals = script
             .stdin
             .take()
             .ok_or_else(|| std::io::Error::other("no pipe to /bin/sh"))?;
-        Ok(Self { script, orders })
+        Ok(Self { script, signals })
     }
 
-    /// Sends a signal, such as `INT`, to the program. One that has ended is no error.
+    /// Sends a signal, such as `INT`, to the program. Does nothing if the program has ended.
     pub(crate) async fn signal(&mut self, name: &str) {
-        let order = format!("{name}\n");
-        if let Err(error) = self.orders.write_all(order.as_bytes()).await {
-            tracing::debug!(%error, signal = name, "PostgreSQL's guard takes no more orders");
+        let line = format!("{name}\n");
+        if let Err(error) = self.signals.write_all(line.as_bytes()).await {
+            tracing::debug!(%error, signal = name, "the guard of PostgreSQL has ended");
         }
     }
 
-    /// Waits for the program to end by itself.
+    /// Waits until the program has ended.
     ///
     /// # Errors
-    /// When the operating system cannot tell.
+    /// An error of the operating system.
     pub(crate) async fn wait(&mut self) -> Result<ExitStatus, Error> {
-        // tokio's own `wait` would close the pipe first, if it still held it: it was taken above.
+        // tokio's `wait` would close the child's stdin, but `spawn` has taken it.
         Ok(self.script.wait().await?)
     }
 
     /// Says whether the program has ended, without waiting.
     ///
     /// # Errors
-    /// When the operating system cannot tell.
+    /// An error of the operating system.
     pub(crate) fn ended(&mut self) -> Result<Option<ExitStatus>, Error> {
         Ok(self.script.try_wait()?)
     }

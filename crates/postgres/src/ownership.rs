@@ -1,7 +1,7 @@
-//! Who owns a cluster: a lock that its process holds for as long as it lives.
+//! The owner of a cluster: the process that holds its lock.
 //!
-//! The kernel frees the lock however that process ends, so a lock that is free means that whatever
-//! still runs in the folder is left over from a killed service.
+//! The kernel releases the lock when that process ends, for any reason. So if the lock is free, a
+//! postmaster in the folder belongs to a killed service.
 
 use std::fs::TryLockError;
 use std::io::{Read as _, Seek as _, Write as _};
@@ -10,27 +10,27 @@ use std::time::Duration;
 
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 
-use crate::account::Account;
 use crate::address::Address;
+use crate::user::ClusterUser;
 use crate::{Error, postmaster};
 
-/// How long a lock is tried for: somebody may be looking whether it is held, or its owner was killed
-/// in the moment of starting another program, which lets go when it begins.
+/// The number of attempts to lock. The lock can be held for a moment by [`running`], or by a
+/// program that a killed owner was just starting.
 const ATTEMPTS: u32 = 40;
-const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(25);
+const RETRY_DELAY: Duration = Duration::from_millis(25);
 
-/// Holds a cluster for this process.
+/// The lock of a cluster, held until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Owner {
+pub(crate) struct OwnerLock {
     _lock: fs_err::File,
 }
 
-impl Owner {
-    /// Takes the cluster in `directory` for this process and writes its number down.
+impl OwnerLock {
+    /// Locks the cluster in `directory`, and writes the ID of this process to the lock file.
     ///
     /// # Errors
-    /// [`Error::InUse`] when a live process holds it.
-    pub(crate) async fn take(directory: &Path, account: &Account) -> Result<Self, Error> {
+    /// [`Error::InUse`] when another process holds the lock.
+    pub(crate) async fn acquire(directory: &Path, user: &ClusterUser) -> Result<Self, Error> {
         let path = lock_path(directory);
         let mut lock = fs_err::OpenOptions::new()
             .read(true)
@@ -40,15 +40,15 @@ impl Owner {
             .mode(0o600)
             .custom_flags(no_follow())
             .open(&path)?;
-        account.own(&path)?;
+        user.chown(&path)?;
         for attempt in 1.. {
             match lock.file().try_lock() {
                 Ok(()) => break,
                 Err(TryLockError::WouldBlock) if attempt < ATTEMPTS => {
-                    tokio::time::sleep(BETWEEN_ATTEMPTS).await;
+                    tokio::time::sleep(RETRY_DELAY).await;
                 }
                 Err(TryLockError::WouldBlock) => {
-                    let (directory, pid) = (directory.into(), holder(&mut lock)?);
+                    let (directory, pid) = (directory.into(), holder_pid(&mut lock)?);
                     return Err(Error::InUse { directory, pid });
                 }
                 Err(TryLockError::Error(error)) => return Err(error.into()),
@@ -60,13 +60,13 @@ impl Owner {
     }
 }
 
-/// Finds the cluster that a live process runs in `directory` now, for programs beside that process.
+/// Returns the address of the cluster in `directory` if another process runs it, otherwise `None`.
 ///
-/// It answers `None` when nobody runs one, also when a killed service left a postmaster behind.
+/// The postmaster of a killed service does not count.
 ///
 /// # Errors
 /// [`Error::NotReady`] while the cluster is being started or stopped; an I/O error, with the path,
-/// when this user may not look into the folder.
+/// when this user has no access to the folder.
 pub fn running(directory: &Path) -> Result<Option<Address>, Error> {
     let directory = std::path::absolute(directory)?;
     let path = lock_path(&directory);
@@ -83,10 +83,10 @@ pub fn running(directory: &Path) -> Result<Option<Address>, Error> {
         Ok(()) => Ok(None),
         Err(TryLockError::Error(error)) => Err(error.into()),
         Err(TryLockError::WouldBlock) if postmaster::is_ready(&directory.join("data")) => {
-            Address::of(&directory).map(Some)
+            Address::new(&directory).map(Some)
         }
         Err(TryLockError::WouldBlock) => {
-            let pid = holder(&mut lock)?;
+            let pid = holder_pid(&mut lock)?;
             Err(Error::NotReady { directory, pid })
         }
     }
@@ -96,12 +96,12 @@ fn lock_path(directory: &Path) -> PathBuf {
     directory.join("owner.lock")
 }
 
-/// A lock file is never a link: root opens it in a folder that is another user's.
+/// The lock file must not be a link: root opens it in a folder of another user.
 fn no_follow() -> i32 {
     i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default()
 }
 
-fn holder(lock: &mut fs_err::File) -> Result<String, Error> {
+fn holder_pid(lock: &mut fs_err::File) -> Result<String, Error> {
     let mut pid = String::new();
     lock.rewind()?;
     lock.take(20).read_to_string(&mut pid)?;

@@ -1,4 +1,4 @@
-//! Who Postgres runs as: this process's own user, or another one when that is root.
+//! The system user that Postgres runs as: the user of this process, or another one if that is root.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -8,40 +8,41 @@ use std::process::Command;
 use crate::Error;
 use crate::error::context;
 
-/// The user that a cluster belongs to and that all of its programs run as.
+/// The user that owns a cluster and runs its programs.
 #[derive(Clone, Debug)]
-pub(crate) struct Account {
+pub(crate) struct ClusterUser {
     pub(crate) name: String,
-    /// User and group to change to; `None` when this process already runs as that user.
+    /// The user and group ID to change to; `None` if this process already runs as that user.
     ids: Option<(u32, u32)>,
 }
 
-/// One line of `/etc/passwd`.
-struct Entry {
+/// A line of `/etc/passwd`.
+struct PasswdEntry {
     name: String,
     uid: u32,
     gid: u32,
     home: PathBuf,
 }
 
-impl Account {
+impl ClusterUser {
     /// Chooses the user for the cluster whose data is, or will be, in `data`.
     ///
-    /// Root takes the owner of an existing cluster, so that an ordinary user's cluster stays
-    /// theirs; otherwise `postgres`, otherwise `nobody`.
+    /// If this process is root, it is the owner of an existing cluster, otherwise `postgres`,
+    /// otherwise `nobody`.
     ///
     /// # Errors
-    /// [`Error::Foreign`] for an ordinary user and somebody else's cluster, [`Error::NoAccount`].
+    /// [`Error::Foreign`] if this process is not root and the cluster belongs to another user;
+    /// [`Error::NoUser`].
     pub(crate) fn choose(directory: &Path, data: &Path) -> Result<Self, Error> {
         let uid = rustix::process::geteuid().as_raw();
-        let entries = entries();
+        let entries = passwd_entries();
         let name_of = |uid: u32| {
             entries
                 .iter()
                 .find(|entry| entry.uid == uid)
                 .map_or_else(|| uid.to_string(), |entry| entry.name.clone())
         };
-        // Whoever may not look into the folder still sees whose it is.
+        // Without access to the folder, its owner is still visible.
         let owner = fs_err::metadata(data)
             .or_else(|_| fs_err::metadata(directory))
             .map(|metadata| (metadata.uid(), metadata.gid()))
@@ -71,18 +72,18 @@ impl Account {
                 name: entry.name.clone(),
                 ids: Some((entry.uid, entry.gid)),
             })
-            .ok_or(Error::NoAccount)
+            .ok_or(Error::NoUser)
     }
 
-    /// Whether the account is another user than the one this process runs as.
+    /// Says whether this is another user than that of this process.
     pub(crate) fn differs(&self) -> bool {
         self.ids.is_some()
     }
 
-    /// Makes a command run as this user, in `/`, with nothing of ours that would lead it astray.
+    /// Sets up a command to run as this user, in `/`, without the `PG…` variables of this process.
     pub(crate) fn prepare(&self, command: &mut Command) {
         if let Some((uid, gid)) = self.ids {
-            // Changing the user as root, the standard library clears the supplementary groups too.
+            // As root, the standard library also clears the supplementary groups.
             command.uid(uid).gid(gid);
         }
         for (name, _) in std::env::vars_os() {
@@ -90,41 +91,41 @@ impl Account {
                 command.env_remove(name);
             }
         }
-        // Messages are quoted in our errors, so they are to be in one language.
+        // Errors quote the messages of the program, and the code searches them for English words.
         command.env("LC_ALL", "C").env("TZ", "UTC").current_dir("/");
     }
 
-    /// Gives a file or folder, not what a link points to, to this user.
+    /// Changes the owner of a file or folder to this user. Does not follow links.
     ///
     /// # Errors
-    /// What the operating system says, with the path.
-    pub(crate) fn own(&self, path: &Path) -> Result<(), Error> {
+    /// The operating system's error, with the path.
+    pub(crate) fn chown(&self, path: &Path) -> Result<(), Error> {
         if let Some((uid, gid)) = self.ids {
             fs_err::os::unix::fs::lchown(path, Some(uid), Some(gid))?;
         }
         Ok(())
     }
 
-    /// Gives a folder and everything below it to this user.
+    /// Changes the owner of a folder and everything below it to this user.
     ///
     /// # Errors
-    /// What the operating system says, with the path.
-    pub(crate) fn own_tree(&self, path: &Path) -> Result<(), Error> {
+    /// The operating system's error, with the path.
+    pub(crate) fn chown_tree(&self, path: &Path) -> Result<(), Error> {
         if fs_err::symlink_metadata(path)?.is_dir() {
             for entry in fs_err::read_dir(path)? {
-                self.own_tree(&entry?.path())?;
+                self.chown_tree(&entry?.path())?;
             }
         }
-        self.own(path)
+        self.chown(path)
     }
 
-    /// Finds the first of `folders` that this user cannot pass through.
+    /// Returns the first of `folders` that this user has no search permission for.
     ///
-    /// It asks the kernel, as that user, rather than reading modes: access lists count as well.
+    /// A shell tests this as that user, because access control lists also apply, not only modes.
     ///
     /// # Errors
     /// When `/bin/sh` cannot be run as that user.
-    pub(crate) fn first_closed(&self, folders: &[PathBuf]) -> Result<Option<PathBuf>, Error> {
+    pub(crate) fn first_inaccessible(&self, folders: &[PathBuf]) -> Result<Option<PathBuf>, Error> {
         let mut command = Command::new("/bin/sh");
         self.prepare(&mut command);
         let status = command
@@ -145,20 +146,20 @@ impl Account {
     }
 }
 
-/// Whether `folder` is somebody's home, whose mode is not ours to widen.
+/// Says whether `folder` is a home directory, whose mode must not be changed.
 pub(crate) fn is_home(folder: &Path) -> bool {
     std::env::home_dir().is_some_and(|home| home == folder)
-        || entries().iter().any(|entry| entry.home == folder)
+        || passwd_entries().iter().any(|entry| entry.home == folder)
 }
 
-fn entries() -> Vec<Entry> {
+fn passwd_entries() -> Vec<PasswdEntry> {
     let text = fs_err::read_to_string("/etc/passwd").unwrap_or_default();
     text.lines().filter_map(parse_entry).collect()
 }
 
-fn parse_entry(line: &str) -> Option<Entry> {
+fn parse_entry(line: &str) -> Option<PasswdEntry> {
     let mut fields = line.split(':');
-    Some(Entry {
+    Some(PasswdEntry {
         name: fields.next()?.to_owned(),
         uid: fields.nth(1)?.parse().ok()?,
         gid: fields.next()?.parse().ok()?,
@@ -171,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_of_passwd_gives_name_numbers_and_home() {
+    fn a_line_of_passwd_has_name_ids_and_home() {
         let entry = parse_entry("postgres:x:101:104:PostgreSQL,,,:/var/lib/postgresql:/bin/bash");
         let entry = entry.unwrap();
         assert_eq!(
@@ -183,16 +184,16 @@ mod tests {
     }
 
     #[test]
-    fn every_folder_is_open_on_the_way_to_tmp() {
-        let account = Account {
+    fn the_path_to_tmp_is_accessible_and_a_missing_folder_is_not() {
+        let user = ClusterUser {
             name: "me".into(),
             ids: None,
         };
         let folders = ["/", "/tmp"].map(PathBuf::from);
-        assert_eq!(account.first_closed(&folders).unwrap(), None);
+        assert_eq!(user.first_inaccessible(&folders).unwrap(), None);
         let missing = ["/", "/nowhere"].map(PathBuf::from);
         assert_eq!(
-            account.first_closed(&missing).unwrap(),
+            user.first_inaccessible(&missing).unwrap(),
             Some("/nowhere".into())
         );
     }
