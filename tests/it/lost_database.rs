@@ -122,7 +122,7 @@ async fn no_backup_is_lost_with_the_database() {
     );
     let problems = found["problem_list"].to_string();
     assert!(
-        problems.contains("instead of") && problems.contains("no manifest"),
+        problems.contains("instead of") && problems.contains("not a manifest"),
         "{problems}"
     );
 
@@ -174,7 +174,7 @@ async fn no_backup_is_lost_with_the_database() {
     );
     let nowhere = admin(&data, &["storage", "verify", "--disk", "nowhere"]);
     assert!(
-        nowhere.failure().contains("the settings know local"),
+        nowhere.failure().contains("the settings have local"),
         "{nowhere:?}"
     );
     let path = format!(

@@ -285,7 +285,7 @@ async fn a_worker_shows_its_metrics_on_a_separate_address() {
         let log = worker.log();
         let line = log
             .lines()
-            .find(|line| line.contains("showing metrics"))?
+            .find(|line| line.contains("serving metrics"))?
             .to_owned();
         Some(line.split_once("address=")?.1.trim().to_owned())
     })

@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::commands::admin::AdminCommand;
 use crate::commands::archive::ArchiveCommand;
 
-/// Backups of game servers that can be restored.
+/// Backup service for game servers.
 #[derive(Debug, Parser)]
 #[command(
     name = "holdfast",
@@ -18,21 +18,21 @@ use crate::commands::archive::ArchiveCommand;
     max_term_width = 100
 )]
 pub struct Cli {
-    /// What is common to all commands.
+    /// The options of all commands.
     #[command(flatten)]
-    pub global: Global,
-    /// What to do.
+    pub global: GlobalOptions,
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// What is common to all commands.
+/// The options of all commands.
 #[derive(Clone, Debug, Args)]
-pub struct Global {
-    /// Settings on top of the defaults (TOML); may be given more than once, later ones win
+pub struct GlobalOptions {
+    /// Settings file (TOML) that overrides the defaults; repeatable, later files win
     #[arg(long, value_name = "FILE", env = "HOLDFAST_CONFIG", global = true)]
     pub config: Vec<PathBuf>,
-    /// Folder for everything that is kept on this machine
+    /// Data folder of the service on this machine
     #[arg(
         long,
         value_name = "DIR",
@@ -43,58 +43,59 @@ pub struct Global {
     pub data: PathBuf,
 }
 
-/// What the binary can do.
+/// The commands of the binary.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Show the main job, end to end: back up, download, damage and restore a small server
+    /// Backs up, downloads, damages and restores a small server, and prints each step
     Demo {
-        /// Leave the service running afterwards, and print its URL and key
+        /// Keeps the service running afterwards, and prints its URL and API key
         #[arg(long)]
         keep: bool,
     },
-    /// Run everything in one process: private Postgres (unless database.url is set), API and worker
+    /// Runs the API, a worker and, unless database.url is set, a private PostgreSQL in one process
     Up {
-        /// Address to listen on [default: http.listen, 127.0.0.1:8080]
+        /// Address and port to listen on [default: http.listen, 127.0.0.1:8080]
         #[arg(long, value_name = "ADDR")]
         listen: Option<SocketAddr>,
     },
-    /// Run the API only
+    /// Runs the API
     Serve {
-        /// Address to listen on [default: http.listen, 127.0.0.1:8080]
+        /// Address and port to listen on [default: http.listen, 127.0.0.1:8080]
         #[arg(long, value_name = "ADDR")]
         listen: Option<SocketAddr>,
     },
-    /// Run a worker only
+    /// Runs a worker
     Worker,
-    /// Bring the database's schema up to date
+    /// Brings the database schema up to date
     Migrate {
-        /// Change nothing; exit 0 if the schema is this version's, 3 if migrations have to run, 4 if a newer version
-        /// has migrated and this one still works, 5 if this one no longer does, 1 if that can't be found out
+        /// Only compares the schema with this version. Exit code 0: equal; 3: migrations are
+        /// missing; 4: the schema is newer, and this version works with it; 5: the schema is too
+        /// new for this version; 1: unknown
         #[arg(long)]
         check: bool,
     },
-    /// Exit 0 if the API answers, 1 if not
+    /// Asks the API for its health: exit code 0 if it is healthy, otherwise 1
     Healthcheck {
-        /// Where the API is [default: from http.listen]
+        /// URL of the API [default: from http.listen]
         #[arg(long, value_name = "URL")]
         url: Option<String>,
     },
-    /// Print the OpenAPI 3.1 document of the API
+    /// Prints the OpenAPI 3.1 document of the API
     Openapi,
-    /// Say everything that is wrong with the settings
+    /// Checks the settings, and prints every problem
     CheckConfig,
-    /// Make, restore, verify and list archives by hand, without a service
+    /// Creates, restores, verifies and lists archives without a service
     Archive {
-        /// What to do.
+        /// The subcommand.
         #[command(subcommand)]
         command: ArchiveCommand,
     },
-    /// Manage users, keys, servers, subusers and webhooks; look at backups and jobs
+    /// Manages users, API keys, servers, subusers and webhooks; lists backups and jobs
     Admin {
-        /// Print one JSON value and nothing else
+        /// Prints the result as one JSON value
         #[arg(long, global = true)]
         json: bool,
-        /// What to manage.
+        /// The subcommand.
         #[command(subcommand)]
         command: AdminCommand,
     },

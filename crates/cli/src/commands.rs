@@ -1,4 +1,4 @@
-//! One file a command.
+//! The commands, one in each file.
 
 pub mod admin;
 pub mod archive;
@@ -10,40 +10,41 @@ mod serve;
 mod up;
 mod worker;
 
-use crate::args::{Cli, Command, Global};
-use crate::failure::Failure;
+use std::net::SocketAddr;
+
+use crate::args::{Cli, Command, GlobalOptions};
+use crate::error::CommandError;
 use crate::settings::{Settings, environment};
 use crate::telemetry::Telemetry;
 use crate::{output, telemetry};
 
 /// Runs a command to its end.
 ///
-/// It is not `async`, so that this library compiles the commands and the binary doesn't compile
+/// It is not `async`, so that this library compiles the commands and the binary does not compile
 /// them again.
 ///
 /// # Errors
-/// Why the command failed.
-pub fn run(cli: Cli) -> Result<(), Failure> {
+/// The reason that the command failed.
+pub fn run(cli: Cli) -> Result<(), CommandError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::new(format!("cannot start: {error}")))?;
+        .map_err(|error| CommandError::new(format!("cannot start the runtime: {error}")))?;
     let result = runtime.block_on(run_command(cli));
-    // A blocking thread that hangs on a dead disk must not hold the process.
+    // A blocking thread that hangs on an unavailable disk must not keep the process running.
     runtime.shutdown_background();
     result
 }
 
-async fn run_command(cli: Cli) -> Result<(), Failure> {
+async fn run_command(cli: Cli) -> Result<(), CommandError> {
     let global = cli.global;
+    let data = &global.data;
     match cli.command {
         Command::Demo { keep } => demo::run(keep).await,
-        Command::Up { listen } => up::run(with_listen(load(&global)?, listen), &global.data).await,
-        Command::Serve { listen } => {
-            serve::run(with_listen(load(&global)?, listen), &global.data).await
-        }
-        Command::Worker => worker::run(load(&global)?, &global.data).await,
-        Command::Migrate { check } => migrate::run(&load(&global)?, &global.data, check).await,
+        Command::Up { listen } => up::run(load_with_listen(&global, listen)?, data).await,
+        Command::Serve { listen } => serve::run(load_with_listen(&global, listen)?, data).await,
+        Command::Worker => worker::run(load(&global)?, data).await,
+        Command::Migrate { check } => migrate::run(&load(&global)?, data, check).await,
         Command::Healthcheck { url } => healthcheck::run(url, || load(&global)).await,
         Command::Openapi => {
             output::text(&holdfast_api::openapi());
@@ -51,22 +52,24 @@ async fn run_command(cli: Cli) -> Result<(), Failure> {
         }
         Command::CheckConfig => check_config::run(&global),
         Command::Archive { command } => archive::run(command).await,
-        Command::Admin { json, command } => {
-            admin::run(&load(&global)?, &global.data, json, command).await
-        }
+        Command::Admin { json, command } => admin::run(&load(&global)?, data, json, command).await,
     }
 }
 
-fn load(global: &Global) -> Result<Settings, Failure> {
+fn load(global: &GlobalOptions) -> Result<Settings, CommandError> {
     Ok(Settings::load(&global.config, environment(), &global.data)?)
 }
 
-fn with_listen(mut settings: Settings, listen: Option<std::net::SocketAddr>) -> Settings {
+fn load_with_listen(
+    global: &GlobalOptions,
+    listen: Option<SocketAddr>,
+) -> Result<Settings, CommandError> {
+    let mut settings = load(global)?;
     settings.http.listen = listen.unwrap_or(settings.http.listen);
-    settings
+    Ok(settings)
 }
 
-/// Sets up logging for a command that runs on, until what it returns is dropped.
-fn log(settings: &Settings) -> Result<Telemetry, Failure> {
+/// Sets up logging for a long-running command, until the returned value is dropped.
+fn init_telemetry(settings: &Settings) -> Result<Telemetry, CommandError> {
     telemetry::init(&settings.log)
 }

@@ -1,10 +1,10 @@
-//! The data folder: what a service keeps on its own machine.
+//! The data folder: the files of a service on its own machine.
 //!
 //! ```text
-//! DATA/holdfast.lock   held by the `up` that runs on it
-//! DATA/signing.key     signs download links, when no setting does
-//! DATA/postgres/       the private cluster, when no database is set
-//! DATA/backups/        the disk `local`, when its root is not set
+//! DATA/holdfast.lock   the lock of a running `holdfast up`
+//! DATA/signing.key     the key that signs download links, unless a setting has it
+//! DATA/postgres/       the private cluster, unless database.url is set
+//! DATA/backups/        the disk `local`, unless its root is set
 //! ```
 
 use std::fs::{File, TryLockError};
@@ -14,22 +14,22 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 use fs_err::os::unix::fs::OpenOptionsExt;
 
-use crate::failure::Failure;
+use crate::error::CommandError;
 
-/// Holds a data folder for this process, until it is dropped.
+/// The exclusive lock of a data folder, held until it is dropped.
 #[derive(Debug)]
 pub struct DataLock {
     _file: File,
 }
 
-/// Makes the data folder if it is not there, and returns its absolute path without links.
+/// Creates the data folder if it is missing, and returns its absolute path without links.
 ///
 /// # Errors
-/// When it can't be made.
-pub fn prepare(data: &Path) -> Result<PathBuf, Failure> {
+/// When it cannot be created.
+pub fn prepare(data: &Path) -> Result<PathBuf, CommandError> {
     fs::create_dir_all(data).map_err(|error| {
-        Failure::of(
-            format!("the data folder `{}` can't be made", data.display()),
+        CommandError::with_cause(
+            format!("the data folder `{}` can't be created", data.display()),
             &error,
         )
     })?;
@@ -37,11 +37,11 @@ pub fn prepare(data: &Path) -> Result<PathBuf, Failure> {
 }
 
 impl DataLock {
-    /// Holds `data`, so that no second service runs on it.
+    /// Locks `data`, so that no second service uses it.
     ///
     /// # Errors
-    /// When another process holds it, which the text names, or it can't be written to.
-    pub fn take(data: &Path) -> Result<Self, Failure> {
+    /// When another process, which the text names, holds the lock, or the folder is not writable.
+    pub fn acquire(data: &Path) -> Result<Self, CommandError> {
         let path = data.join("holdfast.lock");
         let file = fs::OpenOptions::new()
             .read(true)
@@ -51,7 +51,7 @@ impl DataLock {
             .open(&path);
         let mut file = file
             .map_err(|error| {
-                Failure::of(
+                CommandError::with_cause(
                     format!("the data folder `{}` can't be written to", data.display()),
                     &error,
                 )
@@ -62,13 +62,16 @@ impl DataLock {
             Err(TryLockError::WouldBlock) => {
                 let mut holder = String::new();
                 file.read_to_string(&mut holder)?;
-                return Err(Failure::new(format!(
-                    "process {} already runs on `{}`: stop it, or choose another folder with --data",
+                return Err(CommandError::new(format!(
+                    "process {} already runs on `{}`: stop it, or choose another folder with \
+                     --data",
                     holder.trim(),
                     data.display()
                 )));
             }
-            Err(TryLockError::Error(error)) => return Err(Failure::of(path.display(), &error)),
+            Err(TryLockError::Error(error)) => {
+                return Err(CommandError::with_cause(path.display(), &error));
+            }
         }
         file.set_len(0)?;
         file.rewind()?;
@@ -77,17 +80,18 @@ impl DataLock {
     }
 }
 
-/// Reads the key that signs download links, or makes it: 64 hexadecimal digits, for its owner's eyes.
+/// Returns the key that signs download links. If it is missing, it creates one of 64 hexadecimal
+/// digits that only its owner can read.
 ///
 /// # Errors
-/// When it can't be read or made.
-pub fn signing_key(data: &Path) -> Result<Vec<u8>, Failure> {
+/// When the key is too short, or cannot be read or created.
+pub fn signing_key(data: &Path) -> Result<Vec<u8>, CommandError> {
     let path = data.join("signing.key");
     match fs::read_to_string(&path) {
         Ok(text) if text.trim().len() >= 32 => return Ok(text.trim().as_bytes().to_vec()),
         Ok(_) => {
-            return Err(Failure::new(format!(
-                "`{}` is too short to be a signing key: delete it, and a new one is made",
+            return Err(CommandError::new(format!(
+                "`{}` is too short to be a signing key: delete it to create a new one",
                 path.display()
             )));
         }
@@ -97,8 +101,8 @@ pub fn signing_key(data: &Path) -> Result<Vec<u8>, Failure> {
     let mut random = [0_u8; 32];
     rand::fill(&mut random);
     let text = hex::encode(random);
-    // Whole under its own name first; of two processes that start at once, the
-    // second takes the key of the first.
+    // The key is written to a temporary file and then linked, so that it is never incomplete. If
+    // two processes create it at the same time, the second one uses the key of the first.
     let new = data.join(format!("signing.key.{}", std::process::id()));
     let mut file = fs::OpenOptions::new()
         .write(true)
@@ -122,20 +126,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_is_held_once_and_the_holder_is_named() {
+    fn a_folder_is_locked_once_and_the_error_names_the_process() {
         let data = tempfile::tempdir().unwrap();
-        let held = DataLock::take(data.path()).unwrap();
-        let refused = DataLock::take(data.path()).unwrap_err().to_string();
+        let lock = DataLock::acquire(data.path()).unwrap();
+        let refused = DataLock::acquire(data.path()).unwrap_err().to_string();
         assert!(
             refused.contains(&format!("process {} already runs", std::process::id())),
             "{refused}"
         );
-        drop(held);
-        DataLock::take(data.path()).unwrap();
+        drop(lock);
+        DataLock::acquire(data.path()).unwrap();
     }
 
     #[test]
-    fn a_signing_key_is_made_once_and_kept_from_others() {
+    fn a_signing_key_is_created_once_and_only_its_owner_can_read_it() {
         use std::os::unix::fs::PermissionsExt;
         let data = tempfile::tempdir().unwrap();
         let key = signing_key(data.path()).unwrap();

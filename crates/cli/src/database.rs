@@ -1,108 +1,109 @@
-//! Which database a command uses: the one that is set, or the private cluster of the data folder.
+//! The database of a command: the one in the settings, or the private cluster of the data folder.
 
 use std::path::Path;
 
 use holdfast_db::{Database, Schema};
 use holdfast_postgres::PrivatePostgres;
 
-use crate::failure::Failure;
+use crate::error::CommandError;
 use crate::settings::Settings;
 
-/// The database in a private cluster.
+/// The name of the database in a private cluster.
 const DATABASE: &str = "postgres";
 
-/// Says where the private cluster of a data folder lives.
-fn folder(data: &Path) -> std::path::PathBuf {
+/// Returns the folder of the private cluster.
+fn cluster_folder(data: &Path) -> std::path::PathBuf {
     data.join("postgres")
 }
 
-/// Connects to the database that is set, or to the private cluster that some `holdfast up` runs on
-/// `data` right now.
+/// Connects to the database in the settings, or to the private cluster of a running `holdfast up`
+/// with this data folder.
 ///
 /// # Errors
-/// When there is neither, or nobody answers.
-pub async fn connect(settings: &Settings, data: &Path) -> Result<Database, Failure> {
+/// When there is neither, or the connection fails.
+pub async fn connect(settings: &Settings, data: &Path) -> Result<Database, CommandError> {
     if let Some(url) = &settings.database.url {
         return open(settings, url.expose()).await;
     }
-    match holdfast_postgres::running(&folder(data))? {
+    match holdfast_postgres::running(&cluster_folder(data))? {
         Some(address) => open(settings, &address.url(DATABASE)).await,
-        None => Err(Failure::new(format!(
-            "no database: start `holdfast up --data {}` first, or set database.url (HOLDFAST__DATABASE__URL)",
+        None => Err(CommandError::new(format!(
+            "no database: start `holdfast up --data {}` first, \
+             or set database.url (HOLDFAST__DATABASE__URL)",
             data.display()
         ))),
     }
 }
 
-/// Connects to the database that is set, or starts the private cluster of `data`, which the caller
-/// has to stop.
+/// Connects to the database in the settings, or starts the private cluster of the data folder. The
+/// caller must stop the cluster.
 ///
 /// # Errors
-/// When it can't be started, or nobody answers.
+/// When the cluster cannot be started, or the connection fails.
 pub async fn connect_or_start(
     settings: &Settings,
     data: &Path,
     durable: bool,
-) -> Result<(Database, Option<PrivatePostgres>), Failure> {
+) -> Result<(Database, Option<PrivatePostgres>), CommandError> {
     if settings.database.url.is_some() {
         return Ok((connect(settings, data).await?, None));
     }
-    let mut options = holdfast_postgres::PostgresOptions::new(folder(data));
+    let mut options = holdfast_postgres::PostgresOptions::new(cluster_folder(data));
     options.durable = durable;
     let postgres = PrivatePostgres::start(&options).await?;
     match open(settings, &postgres.url(DATABASE)).await {
         Ok(database) => Ok((database, Some(postgres))),
-        Err(failure) => {
+        Err(error) => {
             postgres.stop().await?;
-            Err(failure)
+            Err(error)
         }
     }
 }
 
-/// Brings the schema up to date, unless a newer version has taken away what this one needs.
+/// Brings the schema up to date.
 ///
 /// # Errors
-/// When a migration fails, or this version is too old.
-pub async fn migrate(database: &Database) -> Result<Schema, Failure> {
+/// When a migration fails, or the schema is too new for this version.
+pub async fn migrate(database: &Database) -> Result<Schema, CommandError> {
     match holdfast_db::migrate(database).await? {
         Schema::TooNew(needed) => Err(too_new(needed)),
         schema => Ok(schema),
     }
 }
 
-/// Makes sure that this version can work with the schema, which is somebody else's to bring up to date.
+/// Checks that this version works with the schema, without changing it.
 ///
 /// # Errors
-/// When it can't, with what to do.
-pub async fn check_schema(database: &Database) -> Result<(), Failure> {
+/// When the schema is behind this version or too new for it; the text says what to do.
+pub async fn check_schema(database: &Database) -> Result<(), CommandError> {
     match holdfast_db::schema(database).await? {
         Schema::Current => Ok(()),
         Schema::Newer(unknown) => {
-            let migrations = listed(&unknown);
+            let migrations = describe_migrations(&unknown);
             tracing::info!(
                 migrations,
                 "the schema is newer than this version, which works with it"
             );
             Ok(())
         }
-        Schema::Behind(missing) => Err(Failure::new(format!(
-            "the database has no tables of this version, {} did not run: run `holdfast migrate`",
-            listed(&missing)
+        Schema::Behind(missing) => Err(CommandError::new(format!(
+            "the schema is behind this version, {} did not run: run `holdfast migrate`",
+            describe_migrations(&missing)
         ))),
         Schema::TooNew(needed) => Err(too_new(needed)),
     }
 }
 
-/// Why this version can't work any more.
-pub(crate) fn too_new(needed: i64) -> Failure {
-    Failure::new(format!(
-        "the schema is too new for this version, which does not know migration {needed}: install the version that has \
-         migrated, or restore the database as it was before"
+/// Returns the error for a schema that is too new for this version.
+pub(crate) fn too_new(needed: i64) -> CommandError {
+    CommandError::new(format!(
+        "the schema is too new for this version, which does not know migration {needed}: \
+         install the version that ran it, or restore the database from before it"
     ))
 }
 
-/// Names migrations by their numbers: a few, or the first and how many.
-pub(crate) fn listed(migrations: &[i64]) -> String {
+/// Describes migrations: `migration 3`, or `4 migrations from 3 to 6`.
+pub(crate) fn describe_migrations(migrations: &[i64]) -> String {
     match migrations {
         [one] => format!("migration {one}"),
         [first, .., last] => format!("{} migrations from {first} to {last}", migrations.len()),
@@ -110,22 +111,23 @@ pub(crate) fn listed(migrations: &[i64]) -> String {
     }
 }
 
-async fn open(settings: &Settings, url: &str) -> Result<Database, Failure> {
+async fn open(settings: &Settings, url: &str) -> Result<Database, CommandError> {
     check_root_certificate(url)?;
     Database::connect(url, settings.database.max_connections.get())
         .await
-        .map_err(|error| Failure::of("the database can't be used", &error))
+        .map_err(|error| CommandError::with_cause("the database can't be used", &error))
 }
 
-/// Tries the file of certificates that `url` names: the driver would not say which file is missing.
-fn check_root_certificate(url: &str) -> Result<(), Failure> {
+/// Opens the certificate file that `url` names, because the driver's error does not name it.
+fn check_root_certificate(url: &str) -> Result<(), CommandError> {
     let parameters = url.split_once('?').map_or("", |(_, parameters)| parameters);
     for (key, path) in parameters.split('&').filter_map(|one| one.split_once('=')) {
-        // What is escaped, or a certificate itself, is the driver's to read.
+        // The driver decodes an escaped path; the value may also be a certificate instead of a
+        // path.
         let is_path = !path.contains('%') && !path.starts_with("-----");
         if is_path && matches!(key, "sslrootcert" | "ssl-root-cert" | "ssl-ca") {
             fs_err::File::open(path).map_err(|error| {
-                Failure::of("`sslrootcert` of the database URL can't be read", &error)
+                CommandError::with_cause("`sslrootcert` of the database URL can't be read", &error)
             })?;
         }
     }

@@ -1,5 +1,7 @@
-//! Everything behind the binary `holdfast`, as a library so that whole-service tests can compose
-//! the same parts. The only crate that reads settings and the environment.
+//! The library behind the binary `holdfast`. It is a library so that the whole-service tests can
+//! start the same parts.
+//!
+//! It is the only crate that reads settings and environment variables.
 // Futures nest deeper here, down to the clients of disks, than the compiler allows by default.
 #![recursion_limit = "256"]
 
@@ -7,7 +9,7 @@ pub mod args;
 pub mod commands;
 pub mod data;
 pub mod database;
-pub mod failure;
+pub mod error;
 pub mod output;
 pub mod service;
 pub mod settings;

@@ -1,4 +1,4 @@
-//! The binary `holdfast`: reads the command line, runs one command, and returns its exit code.
+//! The binary `holdfast`: parses the command line, runs one command, and reports its error.
 
 use std::process::ExitCode;
 
@@ -10,9 +10,9 @@ use holdfast_cli::{commands, output};
 fn main() -> ExitCode {
     match commands::run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            output::problem(&failure.to_string());
-            failure.exit_code().into()
+        Err(error) => {
+            output::problem(&error.to_string());
+            error.exit_code().into()
         }
     }
 }

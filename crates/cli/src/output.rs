@@ -1,97 +1,94 @@
-//! What commands print: results on stdout, problems on stderr, nothing anywhere else.
+//! The output of commands: results on stdout, problems on stderr.
 
 use std::io::{self, Write};
 
 use serde_json::Value;
+use unicode_width::UnicodeWidthStr;
 
-/// The field that is a table of its own.
+/// A field that is printed as a table of its own.
 const FINDINGS: &str = "findings";
 
-/// Writes a line to stdout. A reader that has gone away (`| head`) is no failure.
+/// Writes a line to stdout. A closed stdout (`| head`) is ignored.
 pub fn line(text: &str) {
     let _closed = writeln!(io::stdout().lock(), "{text}");
 }
 
-/// Writes a text as it is to stdout.
+/// Writes a text to stdout as it is.
 pub fn text(text: &str) {
     let _closed = io::stdout().lock().write_all(text.as_bytes());
 }
 
-/// Writes a command's failure to stderr.
+/// Writes a problem to stderr, after the name of the program.
 pub fn problem(text: &str) {
     let _closed = writeln!(io::stderr().lock(), "holdfast: {text}");
 }
 
-/// Writes a result: as one JSON value, or as a person reads it.
+/// Writes a result to stdout: as one JSON value, or as text.
 pub fn result(json: bool, value: &Value) {
     if json {
         line(&value.to_string());
-        return;
+    } else {
+        lines(value).iter().for_each(|text| line(text));
     }
+}
+
+/// Formats a result as text.
+fn lines(value: &Value) -> Vec<String> {
     match value {
-        // What has findings of its own does not fit into a row.
+        // Findings do not fit into a cell, so each row becomes a block of its own.
         Value::Array(rows) if rows.iter().any(|row| row.get(FINDINGS).is_some()) => {
-            rows.iter().for_each(|row| result(false, row));
+            rows.iter().flat_map(lines).collect()
         }
         Value::Array(rows) => table(rows),
         Value::Object(fields) => {
-            let width = fields.keys().map(String::len).max().unwrap_or(0);
+            let width = fields.keys().map(|name| name.width()).max().unwrap_or(0);
             let is_table = |value: &Value| matches!(value.get(0), Some(Value::Object(_)));
+            let mut lines = Vec::new();
             for (name, value) in fields {
                 if !is_table(value) {
-                    line(&format!("{name:<width$}  {}", cell(value)));
+                    lines.push(format!("{}  {}", padded(name, width), cell(value)));
                 }
             }
             for (name, value) in fields {
                 if let (true, Value::Array(rows)) = (is_table(value), value) {
-                    line(&format!("\n{name}"));
-                    table(rows);
+                    lines.push(format!("\n{name}"));
+                    lines.extend(table(rows));
                 }
             }
+            lines
         }
-        other => line(&cell(other)),
+        other => vec![cell(other)],
     }
 }
 
-fn table(rows: &[Value]) {
+/// Formats rows as a table whose columns are the fields of the first row.
+fn table(rows: &[Value]) -> Vec<String> {
     let Some(Value::Object(first)) = rows.first() else {
-        line("(none)");
-        return;
+        return vec!["(none)".to_owned()];
     };
-    let columns: Vec<&String> = first.keys().collect();
-    let cells: Vec<Vec<String>> = rows
-        .iter()
-        .map(|row| {
-            columns
-                .iter()
-                .map(|column| cell(&row[column.as_str()]))
-                .collect()
-        })
-        .collect();
-    let widths: Vec<usize> = columns
-        .iter()
-        .enumerate()
-        .map(|(i, column)| {
-            cells
-                .iter()
-                .map(|row| row[i].chars().count())
-                .max()
-                .unwrap_or(0)
-                .max(column.len())
-        })
-        .collect();
-    let write = |texts: Vec<&str>| {
-        let padded: Vec<String> = texts
-            .iter()
-            .zip(&widths)
-            .map(|(text, width)| format!("{text:<width$}"))
-            .collect();
-        line(padded.join("  ").trim_end());
+    let columns: Vec<String> = first.keys().cloned().collect();
+    let cells = |row: &Value| {
+        let cells = columns.iter().map(|column| cell(&row[column.as_str()]));
+        cells.collect::<Vec<_>>()
     };
-    write(columns.iter().map(|column| column.as_str()).collect());
-    for row in &cells {
-        write(row.iter().map(String::as_str).collect());
-    }
+    let mut table: Vec<Vec<String>> = rows.iter().map(cells).collect();
+    table.insert(0, columns.clone());
+    let widths: Vec<usize> = (0..columns.len())
+        .map(|column| table.iter().map(|row| row[column].width()).max())
+        .map(Option::unwrap_or_default)
+        .collect();
+    let format_row = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths);
+        let cells: Vec<String> = cells.map(|(text, width)| padded(text, *width)).collect();
+        cells.join("  ").trim_end().to_owned()
+    };
+    table.iter().map(format_row).collect()
+}
+
+/// Appends spaces up to a width in terminal columns. Wide characters, such as CJK, take two.
+fn padded(text: &str, width: usize) -> String {
+    let spaces = width.saturating_sub(text.width());
+    format!("{text}{}", " ".repeat(spaces))
 }
 
 fn cell(value: &Value) -> String {
@@ -100,5 +97,35 @@ fn cell(value: &Value) -> String {
         Value::String(text) => text.clone(),
         Value::Array(values) => values.iter().map(cell).collect::<Vec<_>>().join(" "),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn columns_line_up_behind_wide_and_combining_characters() {
+        let rows = json!([
+            { "name": "備份伺服器", "state": "normal" },
+            { "name": "Caf\u{65}\u{301}", "state": "normal" },
+            { "name": "Survival", "state": "-" },
+        ]);
+        assert_eq!(
+            lines(&rows),
+            [
+                "name        state",
+                "備份伺服器  normal",
+                "Cafe\u{301}        normal",
+                "Survival    -",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_result_without_rows_says_so() {
+        assert_eq!(lines(&json!([])), ["(none)"]);
     }
 }

@@ -1,9 +1,9 @@
-//! Composes API and worker out of settings. `up`, `serve`, `worker`, `demo` and the whole-service
-//! tests all come through here.
+//! Starts the API, the worker and the metrics endpoint from settings. The commands `up`, `serve`,
+//! `worker` and `demo` and the whole-service tests all start them here.
 
 mod disks;
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,76 +13,48 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use holdfast_api::{
-    ApiMetrics, ApiState, JobOutcomes, ListCache, RateLimiter, SizeEstimator, StreamLimits,
-    Streams, TokenSigner, TracePropagation,
+    ApiMetrics, ApiOptions, ApiState, JobOutcomes, ListCache, RateLimiter, SizeEstimator, Streams,
+    TokenSigner, TracePropagation,
 };
 use holdfast_db::Database;
 use holdfast_db::backups::BackupPages;
-use holdfast_db::jobs::ConcurrencyLimits;
 use holdfast_db::request_lookup::RequestLookup;
-use holdfast_domain::limit::Throttle;
-use holdfast_domain::{DirectoryRules, NodeName};
 use holdfast_storage::Disks;
-use holdfast_worker::MaintenanceOptions;
 
 use crate::data;
-use crate::failure::Failure;
-use crate::settings::Settings;
+use crate::error::CommandError;
+use crate::settings::{AuthSettings, LogSettings, Settings};
 use crate::telemetry::spans;
 
-pub(crate) use disks::shared_disks;
-use disks::verify_every;
-pub use disks::{disks, open_disks, place_rules};
+pub use disks::{disks, open_disks};
 
-/// How long connections may take to close at the end.
-const CLOSE: Duration = Duration::from_secs(2);
+/// How long closing the database connections may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Waits until a part that may not be there ends by itself, and says why it did.
-pub async fn any_ended(part: Option<&mut ServiceTask>) -> Failure {
-    match part {
-        Some(part) => part.ended().await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Stops a part that may not be there.
-///
-/// # Errors
-/// Why it had failed.
-pub async fn stop_any(part: Option<ServiceTask>) -> Result<(), Failure> {
-    match part {
-        Some(part) => part.stop().await,
-        None => Ok(()),
-    }
-}
-
-/// Opens a socket to serve on.
-///
-/// # Errors
-/// When the address is taken or not this machine's.
-pub fn listen(settings: &Settings) -> Result<TcpListener, Failure> {
-    let address = settings.http.listen;
-    TcpListener::bind(address).map_err(|error| {
-        let advice = "choose another with --listen or http.listen (HOLDFAST__HTTP__LISTEN)";
-        Failure::new(format!("cannot listen on {address}: {error}: {advice}"))
-    })
-}
-
-/// A part of the service that runs: until it is stopped, or fails.
+/// A running part of the service: the API, a worker, or the metrics endpoint.
 #[derive(Debug)]
 pub struct ServiceTask {
     name: &'static str,
     stop: CancellationToken,
-    /// `None` once its end was told.
-    task: Option<JoinHandle<Result<(), Failure>>>,
+    /// `None` after [`ended`](Self::ended) has returned its result.
+    task: Option<JoinHandle<Result<(), CommandError>>>,
 }
 
 impl ServiceTask {
-    /// Tells the part to stop, and waits until it has.
+    fn spawn(
+        name: &'static str,
+        stop: CancellationToken,
+        run: impl Future<Output = Result<(), CommandError>> + Send + 'static,
+    ) -> Self {
+        let task = Some(tokio::spawn(run));
+        Self { name, stop, task }
+    }
+
+    /// Stops the task and waits until it has ended.
     ///
     /// # Errors
-    /// Why it had failed.
-    pub async fn stop(self) -> Result<(), Failure> {
+    /// The error that the task ended with.
+    pub async fn stop(self) -> Result<(), CommandError> {
         self.stop.cancel();
         match self.task {
             Some(task) => task.await?,
@@ -90,31 +62,68 @@ impl ServiceTask {
         }
     }
 
-    /// Waits until the part ends by itself, which it should not, and says why it did.
-    pub async fn ended(&mut self) -> Failure {
+    /// Waits until the task ends by itself, which is always an error, and returns the reason.
+    pub async fn ended(&mut self) -> CommandError {
         let Some(task) = &mut self.task else {
             return std::future::pending().await;
         };
         let ended = task.await;
         self.task = None;
         match ended {
-            Ok(Ok(())) => Failure::new(format!("the {} ended by itself", self.name)),
-            Ok(Err(failure)) => failure,
-            Err(error) => Failure::of(format!("the {} panicked", self.name), &error),
+            Ok(Ok(())) => CommandError::new(format!("the {} ended unexpectedly", self.name)),
+            Ok(Err(error)) => error,
+            Err(error) => CommandError::with_cause(format!("the {} panicked", self.name), &error),
         }
     }
 }
 
-/// What this process's parts count, each in its own, for one registry.
+/// Waits until an optional task ends by itself; see [`ServiceTask::ended`].
+pub async fn any_ended(task: Option<&mut ServiceTask>) -> CommandError {
+    match task {
+        Some(task) => task.ended().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Stops an optional task.
+///
+/// # Errors
+/// The error that the task ended with.
+pub async fn stop_any(task: Option<ServiceTask>) -> Result<(), CommandError> {
+    match task {
+        Some(task) => task.stop().await,
+        None => Ok(()),
+    }
+}
+
+/// Opens the API's socket.
+///
+/// # Errors
+/// When the address is in use or does not belong to this machine.
+pub fn listen(settings: &Settings) -> Result<TcpListener, CommandError> {
+    bind(
+        settings.http.listen,
+        "--listen or http.listen (HOLDFAST__HTTP__LISTEN)",
+    )
+}
+
+fn bind(address: SocketAddr, setting: &str) -> Result<TcpListener, CommandError> {
+    TcpListener::bind(address).map_err(|error| {
+        CommandError::new(format!(
+            "cannot listen on {address}: {error}: choose another address with {setting}"
+        ))
+    })
+}
+
+/// The metrics of this process's tasks, for one registry.
 #[derive(Clone, Debug, Default)]
 pub struct ProcessMetrics {
-    /// What its workers count.
+    /// The metrics of its workers.
     pub worker: holdfast_worker::WorkerMetrics,
 }
 
 impl ProcessMetrics {
-    /// What this process shows of itself.
-    fn shown(&self, settings: &Settings, database: &Database, disks: &Disks) -> ApiMetrics {
+    fn registry(&self, settings: &Settings, database: &Database, disks: &Disks) -> ApiMetrics {
         let allowed = settings.metrics.allowed_networks.clone();
         ApiMetrics::of_process(database, allowed, |registry| {
             self.worker.register(registry);
@@ -123,127 +132,96 @@ impl ProcessMetrics {
     }
 }
 
-/// Starts to show what this process counts on an address of its own, where the settings name one.
+/// Starts the separate metrics endpoint, if the settings have an address for it.
 ///
 /// # Errors
-/// When the address is taken or not this machine's.
+/// When the address is in use or does not belong to this machine.
 pub fn start_metrics(
     settings: &Settings,
     database: &Database,
     disks: &Disks,
-    counts: &ProcessMetrics,
-) -> Result<Option<ServiceTask>, Failure> {
+    metrics: &ProcessMetrics,
+) -> Result<Option<ServiceTask>, CommandError> {
     let Some(address) = settings.metrics.listen else {
         return Ok(None);
     };
-    let listener = TcpListener::bind(address).map_err(|error| {
-        let advice = "choose another with metrics.listen (HOLDFAST__METRICS__LISTEN)";
-        Failure::new(format!("cannot listen on {address}: {error}: {advice}"))
-    })?;
-    let metrics = Arc::new(counts.shown(settings, database, disks));
-    tracing::info!(address = %listener.local_addr()?, "showing metrics");
+    let listener = bind(address, "metrics.listen (HOLDFAST__METRICS__LISTEN)")?;
+    tracing::info!(address = %listener.local_addr()?, "serving metrics");
+    let metrics = Arc::new(metrics.registry(settings, database, disks));
     let stop = CancellationToken::new();
-    let served = holdfast_api::serve_metrics(listener, metrics, stop.clone());
-    let task = tokio::spawn(async move { Ok(served.await?) });
-    Ok(Some(ServiceTask {
-        name: "address for metrics",
-        stop,
-        task: Some(task),
-    }))
+    let serve = holdfast_api::serve_metrics(listener, metrics, stop.clone());
+    let run = async move { Ok(serve.await?) };
+    Ok(Some(ServiceTask::spawn("metrics endpoint", stop, run)))
 }
 
 /// Starts the API on a socket.
 ///
 /// # Errors
-/// When the database can't be listened to, or there is no signing key to be had.
+/// When it cannot listen for database notifications, or the signing key cannot be read or created.
 pub async fn start_api(
     settings: &Settings,
     data: &Path,
     database: Database,
     disks: Disks,
-    counts: &ProcessMetrics,
+    metrics: &ProcessMetrics,
     listener: TcpListener,
-) -> Result<ServiceTask, Failure> {
-    let signing_key = match &settings.auth.signing_key {
-        Some(key) => key.expose().as_bytes().to_vec(),
-        None => data::signing_key(data)?,
-    };
-    let previous = settings.auth.previous_signing_keys.iter();
-    let previous: Vec<&[u8]> = previous.map(|key| key.expose().as_bytes()).collect();
-    let metrics = counts
-        .shown(settings, &database, &disks)
-        .of_api(&database, settings.metrics.servers);
+) -> Result<ServiceTask, CommandError> {
     let stop = CancellationToken::new();
-    let node = NodeName::parse(&settings.worker.node).map_err(Failure::new)?;
-    let places = place_rules(settings)?;
+    let signer = token_signer(&settings.auth, data)?;
+    let metrics = metrics
+        .registry(settings, &database, &disks)
+        .of_api(&database, settings.metrics.servers);
     let finals = JobOutcomes::listen(&database, stop.clone()).await?;
-    let stream_limits = StreamLimits {
-        in_all: settings.http.event_streams,
-        by_key: settings.http.event_streams_per_key,
-    };
+    let rate_limit = settings.http.rate_limit_per_minute;
     let state = ApiState {
-        streams: Streams::begin(&database, &finals, stream_limits, stop.clone()),
-        finals,
-        measure: measure(node.clone(), places.clone()),
-        limiter: RateLimiter::begin(
-            &database,
-            settings.http.rate_limit_per_minute,
-            Utc::now,
-            stop.clone(),
-        ),
+        streams: Streams::begin(&database, &finals, settings.http.streams, stop.clone()),
+        limiter: RateLimiter::begin(&database, rate_limit, Utc::now, stop.clone()),
         visits: RequestLookup::start(&database),
         pages: BackupPages::start(&database),
         lists: ListCache::default(),
+        measure: size_estimator(&settings.api),
+        spans: trace_propagation(&settings.log),
+        options: settings.api.clone(),
+        now: Utc::now,
+        finals,
+        signer,
         database,
         disks,
-        signer: TokenSigner::new(&signing_key, &previous),
-        spans: match settings.log.otlp_endpoint {
-            Some(_) => TracePropagation {
-                adopt: spans::adopt,
-                context: spans::context,
-            },
-            None => TracePropagation {
-                adopt: spans::leave,
-                context: spans::none,
-            },
-        },
-        options: holdfast_api::ApiOptions {
-            public_url: settings.http.public_url.clone(),
-            downloads_public_url: settings.downloads.public_url.clone(),
-            downloads_accel_path: settings.downloads.accel_path.clone(),
-            trusted_proxies: settings.http.trusted_proxies.clone(),
-            max_body_bytes: settings.http.max_body_bytes.get(),
-            request_timeout: settings.http.request_timeout,
-            keep_alive: settings.http.keep_alive,
-            max_connections: settings.http.max_connections.get(),
-            hsts_seconds: settings.http.hsts_seconds,
-            backups_per_server: settings.limits.backups_per_server,
-            create_throttle: Throttle {
-                count: settings.limits.create_throttle_count,
-                seconds: settings.limits.create_throttle_seconds,
-            },
-            max_ignored_bytes: settings.limits.max_ignored_bytes.get(),
-            download_ttl_seconds: u32::try_from(settings.downloads.ttl.as_secs())
-                .unwrap_or(u32::MAX),
-            max_backup_bytes: settings.limits.max_backup_bytes.get(),
-            quota_bytes_per_server: settings.limits.quota_bytes_per_server,
-            disk_reserve_bytes: settings.limits.disk_reserve_bytes,
-            node,
-            places,
-        },
-        now: Utc::now,
     };
-    let served = holdfast_api::serve(listener, Arc::new(state), Arc::new(metrics), stop.clone());
-    let task = tokio::spawn(async move { Ok(served.await?) });
-    Ok(ServiceTask {
-        name: "API",
-        stop,
-        task: Some(task),
-    })
+    let serve = holdfast_api::serve(listener, Arc::new(state), Arc::new(metrics), stop.clone());
+    let run = async move { Ok(serve.await?) };
+    Ok(ServiceTask::spawn("API", stop, run))
 }
 
-/// Measures the servers of this process's own node: only their files can be here.
-fn measure(node: NodeName, places: DirectoryRules) -> SizeEstimator {
+/// Returns the signer of download links, with the key of the settings or of the data folder.
+fn token_signer(auth: &AuthSettings, data: &Path) -> Result<TokenSigner, CommandError> {
+    let key = match &auth.signing_key {
+        Some(key) => key.expose().as_bytes().to_vec(),
+        None => data::signing_key(data)?,
+    };
+    let previous = auth.previous_signing_keys.iter();
+    let previous: Vec<&[u8]> = previous.map(|key| key.expose().as_bytes()).collect();
+    Ok(TokenSigner::new(&key, &previous))
+}
+
+/// Returns how requests and jobs share a trace, which is only possible when spans are exported.
+fn trace_propagation(log: &LogSettings) -> TracePropagation {
+    match log.otlp_endpoint {
+        Some(_) => TracePropagation {
+            adopt: spans::set_parent,
+            context: spans::context,
+        },
+        None => TracePropagation {
+            adopt: spans::ignore_parent,
+            context: spans::no_context,
+        },
+    }
+}
+
+/// Returns the estimator of backup sizes. It only measures servers of this process's node, because
+/// the files of other servers are on other machines.
+fn size_estimator(options: &ApiOptions) -> SizeEstimator {
+    let (node, places) = (options.node.clone(), options.places.clone());
     Box::new(move |server, patterns| {
         let is_here = server.node == node;
         let places = places.clone();
@@ -256,94 +234,38 @@ fn measure(node: NodeName, places: DirectoryRules) -> SizeEstimator {
     })
 }
 
-/// Starts a worker of this node.
-///
-/// # Errors
-/// When its node's name is none.
+/// Starts a worker.
 pub fn start_worker(
     settings: &Settings,
     database: Database,
     disks: Disks,
-    counts: &ProcessMetrics,
-) -> Result<ServiceTask, Failure> {
-    let node = NodeName::parse(&settings.worker.node).map_err(Failure::new)?;
-    let options = holdfast_worker::WorkerOptions {
-        // Random, so that a worker is never taken for the one that had its process number before.
-        worker: format!(
-            "{node}-{}-{:08x}",
-            std::process::id(),
-            rand::random::<u32>()
-        ),
-        node,
-        host: host(),
-        downloads_url: downloads_url(settings),
-        concurrency: settings.worker.concurrency.get(),
-        bounds: ConcurrencyLimits {
-            per_node: settings.limits.jobs_per_node,
-            per_disk: settings.limits.jobs_per_disk,
-            shared_disks: shared_disks(settings)?,
-        },
-        lease: settings.worker.lease,
-        compression_level: settings.worker.compression_level,
-        compression_threads: settings.worker.compression_threads.get(),
-        read_limit_bytes_per_second: settings.worker.read_limit_bytes_per_second.map(Into::into),
-        verify_every: verify_every(settings)?,
-        max_backup_bytes: settings.limits.max_backup_bytes.get(),
-        staging_dir: settings.worker.staging_dir.clone(),
-        power: settings.power.clone(),
-        places: place_rules(settings)?,
-        keeping: maintenance(settings),
-    };
+    metrics: &ProcessMetrics,
+) -> ServiceTask {
+    let node = &settings.worker.node;
+    // The random part prevents confusion with an earlier worker that had the same process ID.
+    let (pid, random) = (std::process::id(), rand::random::<u32>());
     let context = Arc::new(holdfast_worker::Context {
+        worker: format!("{node}-{pid}-{random:08x}"),
+        host: host(),
         database,
         outage: holdfast_worker::Outage::default(),
         disks,
-        metrics: counts.worker.clone(),
-        adopt: match settings.log.otlp_endpoint {
-            Some(_) => spans::adopt,
-            None => spans::leave,
-        },
-        options,
+        metrics: metrics.worker.clone(),
+        adopt: trace_propagation(&settings.log).adopt,
+        options: settings.worker.clone(),
         now: Utc::now,
         jitter: rand::random::<f64>,
     });
     let stop = CancellationToken::new();
-    let run = holdfast_worker::run(context, stop.clone());
-    let task = tokio::spawn(async move {
-        run.await;
+    let worker = holdfast_worker::run(context, stop.clone());
+    let run = async move {
+        worker.await;
         Ok(())
-    });
-    Ok(ServiceTask {
-        name: "worker",
-        stop,
-        task: Some(task),
-    })
+    };
+    ServiceTask::spawn("worker", stop, run)
 }
 
-/// What a worker does without being asked for.
-fn maintenance(settings: &Settings) -> MaintenanceOptions {
-    let maintenance = &settings.maintenance;
-    // The throttle counts jobs.
-    let counted = Duration::from_secs(settings.limits.create_throttle_seconds.into());
-    MaintenanceOptions {
-        policy: settings.retention,
-        backups_per_server: settings.limits.backups_per_server,
-        interval: maintenance.interval,
-        sweep_interval: maintenance.sweep_interval,
-        orphan_age: maintenance.orphan_age,
-        jobs: maintenance.jobs.max(counted),
-        failed_jobs: maintenance.failed_jobs,
-        activity: maintenance.activity,
-    }
-}
-
-/// Where this node's own process is reached for downloads, where the settings say.
-fn downloads_url(settings: &Settings) -> Option<String> {
-    let url = settings.downloads.public_url.as_ref();
-    url.or(settings.http.public_url.as_ref()).cloned()
-}
-
-/// The name of this machine, for people's eyes.
+/// Returns the host name of this machine, for display.
 pub fn host() -> String {
     let name = fs_err::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     match name.trim() {
@@ -352,7 +274,7 @@ pub fn host() -> String {
     }
 }
 
-/// Closes the database's connections, but waits for no stubborn one.
+/// Closes the database connections, for at most 2 seconds.
 pub async fn close(database: &Database) {
-    let _late = tokio::time::timeout(CLOSE, database.close()).await;
+    let _timed_out = tokio::time::timeout(CLOSE_TIMEOUT, database.close()).await;
 }

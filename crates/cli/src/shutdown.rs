@@ -2,13 +2,13 @@
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::failure::Failure;
+use crate::error::CommandError;
 
 /// Waits for SIGINT (Ctrl-C) or SIGTERM.
 ///
 /// # Errors
-/// When signals can't be listened for.
-pub async fn requested() -> Result<(), Failure> {
+/// When the signal handlers cannot be installed.
+pub async fn requested() -> Result<(), CommandError> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {

@@ -1,6 +1,7 @@
 //! What every job can reach.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -20,6 +21,10 @@ use crate::power::Power;
 /// What every job can reach. One for the whole worker.
 #[derive(Debug)]
 pub struct Context {
+    /// The name of this worker, unique across workers and restarts.
+    pub worker: String,
+    /// The host name of the machine, for display.
+    pub host: String,
     /// The database.
     pub database: Database,
     /// Whether that answers, as far as this worker has seen.
@@ -43,10 +48,6 @@ pub struct Context {
 pub struct WorkerOptions {
     /// The node whose servers it sees.
     pub node: NodeName,
-    /// This worker's own name, never used by another one, not even after a restart.
-    pub worker: String,
-    /// The name of the machine, for people's eyes.
-    pub host: String,
     /// Where this node hands out what lies on its local disks; `None` when it does not say.
     pub downloads_url: Option<String>,
     /// How many jobs it runs at once.
@@ -60,7 +61,7 @@ pub struct WorkerOptions {
     /// How many threads compress one archive; 0 takes one for each core.
     pub compression_threads: usize,
     /// How fast a server's files are read, in bytes per second.
-    pub read_limit_bytes_per_second: Option<u64>,
+    pub read_limit_bytes_per_second: Option<NonZeroU64>,
     /// How long after its last verification each archive of a disk is verified again; disks that are not here are
     /// verified only when somebody asks.
     pub verify_every: BTreeMap<DiskName, Duration>,

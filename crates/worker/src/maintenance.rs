@@ -115,7 +115,7 @@ async fn rescue(context: &Context) {
         .iter()
         .filter(|job| job.state == JobState::Discarded);
     let counts = json!({ "rescued": rescued.len(), "given_up": ended.count() });
-    let worker = &context.options.worker;
+    let worker = &context.worker;
     let noted = maintenance::record_run(&context.database, "rescue", "", worker, &counts);
     if let Err(error) = noted.await {
         tracing::warn!(error = chain(&error), "a rescue could not be written down");

@@ -23,10 +23,10 @@ pub(crate) async fn announce(context: &Context) {
         }
     }
     let presence = WorkerRegistration {
-        name: &options.worker,
+        name: &context.worker,
         node: &options.node,
         version: env!("CARGO_PKG_VERSION"),
-        host: &options.host,
+        host: &context.host,
         pid: std::process::id(),
         concurrency: options.concurrency,
         disk_free_bytes,
@@ -50,7 +50,7 @@ async fn staging(context: &Context) -> Option<u64> {
 }
 
 pub(crate) async fn leave(context: &Context) {
-    let left = workers::unregister(&context.database, &context.options.worker);
+    let left = workers::unregister(&context.database, &context.worker);
     match tokio::time::timeout(LEAVE, left).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(error = chain(&error), "this worker could not sign off"),

@@ -55,7 +55,7 @@ async fn run_jobs(context: Arc<Context>, shutdown: CancellationToken) {
     let mut working = JoinSet::new();
     let places = context.options.concurrency;
     context.metrics.open(places);
-    tracing::info!(node = %context.options.node, worker = context.options.worker, "taking jobs");
+    tracing::info!(node = %context.options.node, worker = context.worker, "taking jobs");
     let late = async {
         shutdown.cancelled().await;
         tokio::time::sleep(GRACE).await;
@@ -155,7 +155,7 @@ async fn claim(context: &Context, slot: WorkerSlot, count: usize) -> Vec<Claim> 
     let options = &context.options;
     let request = ClaimRequest {
         node: &options.node,
-        worker: &options.worker,
+        worker: &context.worker,
         lease: options.lease,
         slot,
         count,

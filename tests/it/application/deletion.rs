@@ -280,6 +280,6 @@ async fn the_command_line_deletes_a_server_and_waits_for_it() {
     assert!(!archive.exists());
     assert_eq!(app.as_owner().list("").await.status, 404);
     let again = admin(&[&short, "--keep-backups"]);
-    assert!(again.failure().contains("no server is named"), "{again:?}");
+    assert!(again.failure().contains("there is no server"), "{again:?}");
     app.stop().await;
 }

@@ -67,11 +67,11 @@ async fn refusals_are_one_line_with_advice() {
         ),
         (
             &[&server[..], &["--dir", dir, "--uuid", uuid]].concat(),
-            "there already",
+            "there is already",
         ),
         (
             &[&server[..], &["--dir", dir, "--uuid", &twin]].concat(),
-            "there already",
+            "there is already",
         ),
         (
             &["server", "set", "ffffffff", "--name", "x"],

@@ -52,7 +52,7 @@ fn an_archive_is_created_listed_verified_and_restored() {
     assert_eq!((verified.code, verified.stderr.as_str()), (Some(0), ""));
     assert!(verified.stdout.starts_with(&hash), "{verified:?}");
     assert!(
-        verified.stdout.contains("what its .sha256 says"),
+        verified.stdout.contains("with the hash of its .sha256"),
         "{verified:?}"
     );
 

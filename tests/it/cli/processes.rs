@@ -126,7 +126,7 @@ async fn a_data_folder_that_cannot_be_written_to_is_reported() {
     files::set_mode(&closed, 0o555);
     for (data, text) in [
         (closed.clone(), "can't be written to"),
-        (closed.join("data"), "can't be made"),
+        (closed.join("data"), "can't be created"),
     ] {
         let binary = env!("CARGO_BIN_EXE_holdfast");
         let mut command = as_ordinary_user(Path::new(binary));
@@ -147,7 +147,7 @@ async fn a_data_folder_that_cannot_be_written_to_is_reported() {
     let mut command = holdfast(&[]);
     command.args(["up", "--listen", "127.0.0.1:0", "--data"]);
     let ended = run(command.arg(&file));
-    assert!(ended.failure().contains("can't be made"), "{ended:?}");
+    assert!(ended.failure().contains("can't be created"), "{ended:?}");
 }
 
 /// A command that runs as a user without root's rights; none, with a message, if that is not

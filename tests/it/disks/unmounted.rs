@@ -23,7 +23,7 @@ async fn an_unmounted_disk_is_reported_and_waited_for_and_not_created_again() {
     let mut worker = Process::start(command.args(["worker", "--data"]).arg(data), data);
     eventually("an operator is told", async || {
         let log = worker.log();
-        let told = log.contains("a disk that holds archives is not there")
+        let told = log.contains("a disk with archives is not available")
             && log.contains("mount it, or, to begin anew, write `local` into that file");
         told.then_some(())
     })

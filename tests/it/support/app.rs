@@ -131,7 +131,7 @@ impl App {
             false => self.disks.clone(),
         };
         let database = self.database.clone();
-        let worker = service::start_worker(&settings, database, disks, &self.counts).unwrap();
+        let worker = service::start_worker(&settings, database, disks, &self.counts);
         // Workers stop before the API, as in `holdfast up`.
         self.parts.insert(0, worker);
     }

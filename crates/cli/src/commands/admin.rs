@@ -1,4 +1,4 @@
-//! `holdfast admin …`: users, keys, servers, subusers and webhooks; backups and jobs to look at.
+//! `holdfast admin …`: manages users, keys, servers, subusers and webhooks; lists backups and jobs.
 
 mod change;
 mod key;
@@ -20,40 +20,40 @@ use serde_json::Value;
 use holdfast_db::{Database, servers, users};
 use holdfast_domain::{Server, ServerRef};
 
-use crate::failure::Failure;
+use crate::error::CommandError;
 use crate::settings::Settings;
 use crate::{database, output, service};
 
-/// What can be managed.
+/// The subcommands of `holdfast admin`.
 #[derive(Debug, Subcommand)]
 pub enum AdminCommand {
-    /// People
+    /// Manages users
     #[command(subcommand)]
     User(user::UserCommand),
-    /// Keys that open the API
+    /// Manages API keys
     #[command(subcommand)]
     Key(key::KeyCommand),
-    /// What is backed up
+    /// Manages servers
     #[command(subcommand)]
     Server(server::ServerCommand),
-    /// Who else may do what with a server
+    /// Manages the users that share a server, and their permissions
     #[command(subcommand)]
     Subuser(subuser::SubuserCommand),
-    /// Backups of all servers
+    /// Lists backups of all servers
     #[command(subcommand)]
     Backup(list::BackupCommand),
-    /// The job table
+    /// Lists jobs
     #[command(subcommand)]
     Job(list::JobCommand),
-    /// Remove the backups that nothing keeps any more
+    /// Removes the backups that the retention rules do not keep
     Retention(retention::RetentionOptions),
-    /// What is done without being asked for
+    /// Lists maintenance runs: retention, sweeps, pruning
     #[command(subcommand)]
     Maintenance(maintenance::MaintenanceCommand),
-    /// Disks, as a whole: verify, import, sweep
+    /// Verifies, imports and sweeps whole disks
     #[command(subcommand)]
     Storage(storage::StorageCommand),
-    /// Who else is told what becomes of backups, by HTTP
+    /// Manages webhooks, which report backup events by HTTP
     #[command(subcommand)]
     Webhook(webhook::WebhookCommand),
 }
@@ -63,33 +63,33 @@ pub(super) async fn run(
     data: &Path,
     json: bool,
     command: AdminCommand,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     let database = database::connect(settings, data).await?;
-    let answer = answer(settings, &database, command).await;
+    let result = execute(settings, &database, command).await;
     service::close(&database).await;
-    match answer {
-        Ok(found) => {
-            output::result(json, &found);
+    match result {
+        Ok(result) => {
+            output::result(json, &result);
             Ok(())
         }
-        Err(failure) => {
-            if let Some(found) = failure.result() {
-                output::result(json, found);
+        Err(error) => {
+            if let Some(result) = error.result() {
+                output::result(json, result);
             }
-            Err(failure)
+            Err(error)
         }
     }
 }
 
-/// Does what `command` says, and returns what it prints.
+/// Executes a command, and returns the result to print.
 ///
 /// # Errors
-/// Why it could not.
-pub async fn answer(
+/// The reason that the command failed.
+pub async fn execute(
     settings: &Settings,
     database: &Database,
     command: AdminCommand,
-) -> Result<Value, Failure> {
+) -> Result<Value, CommandError> {
     match command {
         AdminCommand::User(command) => user::run(database, command).await,
         AdminCommand::Key(command) => key::run(database, command).await,
@@ -104,18 +104,18 @@ pub async fn answer(
     }
 }
 
-async fn find_user(database: &Database, email: &str) -> Result<users::User, Failure> {
+async fn find_user(database: &Database, email: &str) -> Result<users::User, CommandError> {
     users::find_by_email(database, email).await?.ok_or_else(|| {
-        Failure::new(format!(
-            "no user has the address `{email}`: `holdfast admin user list` shows them"
+        CommandError::new(format!(
+            "there is no user `{email}`: `holdfast admin user list` shows the users"
         ))
     })
 }
 
-async fn find_server(database: &Database, text: &str) -> Result<Server, Failure> {
+async fn find_server(database: &Database, text: &str) -> Result<Server, CommandError> {
     let missing = || {
-        Failure::new(format!(
-            "no server is named `{text}`: `holdfast admin server list` shows them"
+        CommandError::new(format!(
+            "there is no server `{text}`: `holdfast admin server list` shows the servers"
         ))
     };
     let server = ServerRef::parse(text).ok_or_else(missing)?;

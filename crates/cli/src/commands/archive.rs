@@ -1,8 +1,7 @@
-//! `holdfast archive …`: the archive engine by hand, without a service.
+//! `holdfast archive …`: creates and reads archives without a service.
 //!
-//! Beside `X.tar.gz` stand `X.tar.gz.index`, with which single files are found and
-//! restores are faster, and `X.tar.gz.sha256`, as `sha256sum` writes it. Neither is
-//! needed; both are used when they are there.
+//! An archive `X.tar.gz` has two optional files beside it: `X.tar.gz.index`, which locates single
+//! files and makes restores faster, and `X.tar.gz.sha256`, in the format of `sha256sum`.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -14,70 +13,76 @@ use clap::Subcommand;
 use fs_err as fs;
 
 use holdfast_archive::{
-    Control, CreateOptions, EntryKind, Error, Expected, IgnoreRules, Notes, RestoreOptions,
+    Control, CreateOptions, EntryKind, Error, Expected, IgnoreRules, Notes, RestoreOptions, Summary,
 };
 
-use crate::failure::Failure;
+use crate::error::CommandError;
 use crate::output;
 
-/// What can be done with archives.
+/// The subcommands of `holdfast archive`.
 #[derive(Debug, Subcommand)]
 pub enum ArchiveCommand {
-    /// Make an archive of a directory
+    /// Creates an archive of a directory
     Create {
-        /// The directory
+        /// Directory to archive
         source: PathBuf,
-        /// The archive, such as world.tar.gz
+        /// Archive to create, such as world.tar.gz
         archive: PathBuf,
-        /// File of patterns that say what is left out, as in .gitignore
+        /// File with ignore patterns, as in .gitignore [default: .pteroignore in the directory]
         #[arg(long, value_name = "FILE")]
         ignore: Option<PathBuf>,
-        /// How hard to compress: 0 (not at all) to 9
-        #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u32).range(0..=9))]
+        /// Compression level, from 0 (none) to 9 (smallest)
+        #[arg(
+            long,
+            value_name = "N",
+            default_value_t = 6,
+            value_parser = clap::value_parser!(u32).range(0..=9)
+        )]
         level: u32,
-        /// How many threads compress; 0 for one a core
+        /// Number of compression threads; 0 means one per core
         #[arg(long, value_name = "N", default_value_t = 0)]
         threads: usize,
-        /// Store extended attributes too
+        /// Stores extended attributes
         #[arg(long)]
         xattrs: bool,
     },
-    /// Put an archive's contents in place of a directory, once all of it was verified and unpacked
+    /// Replaces a directory with the contents of an archive, after verifying and unpacking all of
+    /// it
     Restore {
-        /// The archive
+        /// Archive to read
         archive: PathBuf,
-        /// The directory; made if it is not there
+        /// Directory to replace; created if it is missing
         destination: PathBuf,
-        /// Keep files that are not in the archive
+        /// Keeps files that are not in the archive
         #[arg(long)]
         keep: bool,
-        /// Give every file its owner's numbers back
+        /// Restores the owner and group ID of every file
         #[arg(long)]
         owner: bool,
-        /// How many threads unpack; 0 for one a core
+        /// Number of unpacking threads; 0 means one per core
         #[arg(long, value_name = "N", default_value_t = 0)]
         threads: usize,
     },
-    /// Check that an archive is whole
+    /// Verifies that an archive is complete and undamaged
     Verify {
-        /// The archive
+        /// Archive to read
         archive: PathBuf,
     },
-    /// List an archive's entries: mode, size in bytes, path
+    /// Lists the entries of an archive: mode, size in bytes, path
     List {
-        /// The archive
+        /// Archive to read
         archive: PathBuf,
     },
-    /// Write one file out of an archive to standard output; through the index beside it that takes no time
+    /// Writes one file of an archive to standard output. The archive must have its index beside it
     Cat {
-        /// The archive
+        /// Archive to read
         archive: PathBuf,
-        /// The file, as `list` names it
+        /// Path of the file, as `list` prints it
         path: OsString,
     },
 }
 
-pub(super) async fn run(command: ArchiveCommand) -> Result<(), Failure> {
+pub(super) async fn run(command: ArchiveCommand) -> Result<(), CommandError> {
     tokio::task::spawn_blocking(move || match command {
         ArchiveCommand::Create {
             source,
@@ -104,7 +109,7 @@ pub(super) async fn run(command: ArchiveCommand) -> Result<(), Failure> {
         } => {
             let options = RestoreOptions {
                 truncate: !keep,
-                expected: expected(&archive)?,
+                expected: read_expected(&archive)?,
                 apply_owner: owner,
                 threads,
                 ..RestoreOptions::default()
@@ -123,64 +128,26 @@ fn create(
     archive: &Path,
     ignore: Option<&Path>,
     options: &CreateOptions,
-) -> Result<(), Failure> {
-    let rules = if let Some(file) = ignore {
-        let text = fs::read_to_string(file)?;
-        let lines: Vec<String> = text.lines().map(str::to_owned).collect();
-        IgnoreRules::new(&lines)?
-    } else {
-        let own = holdfast_archive::read_pteroignore(source)?;
-        IgnoreRules::new(&own.lines)?.with_unused_list(own.unused)
-    };
-    // Under other names until all of it is there.
-    let (new, new_index) = (
-        beside(archive, ".partial"),
-        beside(archive, ".index.partial"),
-    );
-    let made = (|| {
-        let file = fs::File::create(&new)?;
-        let index = fs::File::create(&new_index)?;
-        let control = Control::new();
-        let summary = holdfast_archive::create(
-            source,
-            &rules,
-            options,
-            &file,
-            BufWriter::new(&index),
-            &control,
-        )?;
-        file.sync_all()?;
-        index.sync_all()?;
-        Ok::<_, Failure>(summary)
-    })();
-    let summary = match made {
+) -> Result<(), CommandError> {
+    let rules = ignore_rules(source, ignore)?;
+    // The files have temporary names until they are complete.
+    let partial = with_suffix(archive, ".partial");
+    let partial_index = with_suffix(archive, ".index.partial");
+    let created = write_archive(source, &rules, options, &partial, &partial_index);
+    let summary = match created {
         Ok(summary) => summary,
-        Err(failure) => {
-            for partial in [&new, &new_index] {
-                if let Err(error) = remove(partial) {
+        Err(create_error) => {
+            for path in [&partial, &partial_index] {
+                if let Err(error) = remove_if_exists(path) {
                     output::problem(&error.to_string());
                 }
             }
-            return Err(failure);
+            return Err(create_error);
         }
     };
-    let name = archive
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
     let hash = hex::encode(summary.sha256);
-    // An archive is whole without what lies beside it, but not with what belongs to another one: whenever this
-    // ends, there is the old one or the new one, alone or with its own.
-    for suffix in [".sha256", ".index"] {
-        remove(&beside(archive, suffix))?;
-    }
-    fs::rename(&new, archive)?;
-    fs::rename(&new_index, beside(archive, ".index"))?;
-    let new_hash = beside(archive, ".sha256.partial");
-    fs::write(&new_hash, format!("{hash}  {name}\n"))?;
-    fs::rename(&new_hash, beside(archive, ".sha256"))?;
-    tell(&summary.notes);
+    replace_archive(archive, &partial, &partial_index, &hash)?;
+    print_notes(&summary.notes);
     output::line(&format!("{hash}  {}", archive.display()));
     output::line(&format!(
         "{} entries, {} files, {} bytes in {} bytes",
@@ -189,8 +156,62 @@ fn create(
     Ok(())
 }
 
-fn restore(archive: &Path, destination: &Path, options: &RestoreOptions) -> Result<(), Failure> {
-    let index = index(archive)?;
+/// Returns the ignore rules of a file, or those of the `.pteroignore` in the directory.
+fn ignore_rules(source: &Path, file: Option<&Path>) -> Result<IgnoreRules, CommandError> {
+    if let Some(file) = file {
+        let text = fs::read_to_string(file)?;
+        let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        return Ok(IgnoreRules::new(&lines)?);
+    }
+    let own = holdfast_archive::read_pteroignore(source)?;
+    Ok(IgnoreRules::new(&own.lines)?.with_unused_list(own.unused))
+}
+
+fn write_archive(
+    source: &Path,
+    rules: &IgnoreRules,
+    options: &CreateOptions,
+    archive: &Path,
+    index: &Path,
+) -> Result<Summary, CommandError> {
+    let file = fs::File::create(archive)?;
+    let index = fs::File::create(index)?;
+    let control = Control::new();
+    let index_writer = BufWriter::new(&index);
+    let summary = holdfast_archive::create(source, rules, options, &file, index_writer, &control)?;
+    file.sync_all()?;
+    index.sync_all()?;
+    Ok(summary)
+}
+
+/// Moves a new archive and its index into place, and writes its hash file.
+///
+/// An archive must never have the index or hash of another archive beside it. So the old ones are
+/// removed before the archive is replaced, and the new ones are renamed after it.
+fn replace_archive(
+    archive: &Path,
+    partial: &Path,
+    partial_index: &Path,
+    hash: &str,
+) -> Result<(), CommandError> {
+    for suffix in [".sha256", ".index"] {
+        remove_if_exists(&with_suffix(archive, suffix))?;
+    }
+    fs::rename(partial, archive)?;
+    fs::rename(partial_index, with_suffix(archive, ".index"))?;
+    let name = archive.file_name().unwrap_or_default().to_string_lossy();
+    let partial_hash = with_suffix(archive, ".sha256.partial");
+    fs::write(&partial_hash, format!("{hash}  {name}\n"))?;
+    fs::rename(&partial_hash, with_suffix(archive, ".sha256"))?;
+    Ok(())
+}
+
+fn restore(
+    archive: &Path,
+    destination: &Path,
+    options: &RestoreOptions,
+) -> Result<(), CommandError> {
+    let index = open_index(archive)?;
     holdfast_archive::recover(destination, options.staging_dir.as_deref())?;
     let restored = holdfast_archive::restore(
         &open(archive)?,
@@ -200,7 +221,7 @@ fn restore(archive: &Path, destination: &Path, options: &RestoreOptions) -> Resu
         &Control::new(),
         &mut || Ok(()),
     )?;
-    tell(&restored.notes);
+    print_notes(&restored.notes);
     output::line(&format!(
         "{} entries, {} files, {} bytes in {}",
         restored.entries,
@@ -211,30 +232,30 @@ fn restore(archive: &Path, destination: &Path, options: &RestoreOptions) -> Resu
     Ok(())
 }
 
-fn verify(archive: &Path) -> Result<(), Failure> {
-    let expected = expected(archive)?;
-    let found = holdfast_archive::verify(&open(archive)?, expected.as_ref(), &Control::new())?;
+fn verify(archive: &Path) -> Result<(), CommandError> {
+    let expected = read_expected(archive)?;
+    let verified = holdfast_archive::verify(&open(archive)?, expected.as_ref(), &Control::new())?;
     output::line(&format!(
         "{}  {}",
-        hex::encode(found.sha256),
+        hex::encode(verified.sha256),
         archive.display()
     ));
     output::line(&format!(
-        "whole{}: {} entries, {} files, {} bytes",
+        "complete{}: {} entries, {} files, {} bytes",
         if expected.is_some() {
-            ", and what its .sha256 says"
+            ", with the hash of its .sha256"
         } else {
             ""
         },
-        found.entries,
-        found.files,
-        found.source_bytes
+        verified.entries,
+        verified.files,
+        verified.source_bytes
     ));
     Ok(())
 }
 
-fn list(archive: &Path) -> Result<(), Failure> {
-    let index = index(archive)?;
+fn list(archive: &Path) -> Result<(), CommandError> {
+    let index = open_index(archive)?;
     let mut out = BufWriter::new(io::stdout().lock());
     let listed = holdfast_archive::list(
         &open(archive)?,
@@ -252,48 +273,48 @@ fn list(archive: &Path) -> Result<(), Failure> {
         },
     );
     match listed {
-        // The reader has seen enough (`| head`).
+        // The reader closed the pipe (`| head`).
         Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
         other => other?,
     };
     Ok(out.flush()?)
 }
 
-fn cat(archive: &Path, path: &OsStr) -> Result<(), Failure> {
+fn cat(archive: &Path, path: &OsStr) -> Result<(), CommandError> {
     let file = open(archive)?;
     let mut out = io::stdout().lock();
-    let found = match index(archive)? {
+    let result = match open_index(archive)? {
         Some(index) => holdfast_archive::read_file(&file, &index, path.as_bytes(), &mut out),
         None => {
-            return Err(Failure::new(format!(
-                "`{}` has no index beside it: `tar xzOf` finds files without one",
+            return Err(CommandError::new(format!(
+                "`{}` has no index beside it: use `tar xzOf` to read a file without one",
                 archive.display()
             )));
         }
     };
-    match found {
-        // The reader has seen enough (`| head`).
+    match result {
+        // The reader closed the pipe (`| head`).
         Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        Ok(None) => Err(Failure::new(format!(
+        Ok(None) => Err(CommandError::new(format!(
             "there is no file `{}` in `{}`",
             path.to_string_lossy(),
             archive.display()
         ))),
-        other => other.map(drop).map_err(Failure::from),
+        other => other.map(drop).map_err(CommandError::from),
     }
 }
 
-/// Removes a file, if it is there.
-fn remove(path: &Path) -> io::Result<()> {
+/// Removes a file if it exists.
+fn remove_if_exists(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
 }
 
-/// Reads the hash beside an archive, if there is one.
-fn expected(archive: &Path) -> Result<Option<Expected>, Failure> {
-    let path = beside(archive, ".sha256");
+/// Reads the hash file beside an archive, if there is one.
+fn read_expected(archive: &Path) -> Result<Option<Expected>, CommandError> {
+    let path = with_suffix(archive, ".sha256");
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -304,8 +325,8 @@ fn expected(archive: &Path) -> Result<Option<Expected>, Failure> {
         .ok()
         .and_then(|bytes| bytes.try_into().ok());
     let sha256 = hash.ok_or_else(|| {
-        Failure::new(format!(
-            "`{}` does not begin with 64 hexadecimal digits",
+        CommandError::new(format!(
+            "`{}` does not start with 64 hexadecimal digits",
             path.display()
         ))
     })?;
@@ -315,8 +336,8 @@ fn expected(archive: &Path) -> Result<Option<Expected>, Failure> {
     }))
 }
 
-fn index(archive: &Path) -> Result<Option<File>, Failure> {
-    match open(&beside(archive, ".index")) {
+fn open_index(archive: &Path) -> Result<Option<File>, CommandError> {
+    match open(&with_suffix(archive, ".index")) {
         Ok(file) => Ok(Some(file)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error.into()),
@@ -327,13 +348,13 @@ fn open(path: &Path) -> io::Result<File> {
     fs::File::open(path).map(fs::File::into_file)
 }
 
-fn beside(archive: &Path, suffix: &str) -> PathBuf {
+fn with_suffix(archive: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(archive);
     name.push(suffix);
     PathBuf::from(name)
 }
 
-fn tell(notes: &Notes) {
+fn print_notes(notes: &Notes) {
     for note in &notes.first {
         output::problem(&note.to_string());
     }

@@ -1,23 +1,23 @@
-//! `holdfast check-config`: everything that is wrong with the settings, at once.
+//! `holdfast check-config`: prints every problem in the settings.
 
-use crate::args::Global;
-use crate::failure::Failure;
+use crate::args::GlobalOptions;
+use crate::error::CommandError;
 use crate::output;
 use crate::settings::{Settings, environment};
 
-pub(super) fn run(global: &Global) -> Result<(), Failure> {
+pub(super) fn run(global: &GlobalOptions) -> Result<(), CommandError> {
     match Settings::load(&global.config, environment(), &global.data) {
         Ok(_) => {
             output::line("the settings are fine");
             Ok(())
         }
-        Err(problems) => {
-            for problem in &problems.0 {
+        Err(error) => {
+            for problem in &error.0 {
                 output::problem(&problem.to_string());
             }
-            let count = problems.0.len();
+            let count = error.0.len();
             let noun = if count == 1 { "problem" } else { "problems" };
-            Err(Failure::new(format!("{count} {noun} in the settings")))
+            Err(CommandError::new(format!("{count} {noun} in the settings")))
         }
     }
 }

@@ -1,43 +1,44 @@
-//! `holdfast healthcheck`: for a container's health check.
+//! `holdfast healthcheck`: asks the API whether it is healthy, for a container's health check.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use crate::failure::Failure;
+use crate::error::CommandError;
 use crate::output;
 use crate::settings::Settings;
 
+/// How long a response may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(
     url: Option<String>,
-    load: impl FnOnce() -> Result<Settings, Failure>,
-) -> Result<(), Failure> {
+    load: impl FnOnce() -> Result<Settings, CommandError>,
+) -> Result<(), CommandError> {
     let base = match url {
         Some(url) => url,
-        None => format!("http://{}", reachable(load()?.http.listen)),
+        None => format!("http://{}", connectable(load()?.http.listen)),
     };
     let url = format!("{}/healthz", base.trim_end_matches('/'));
-    let answer = reqwest::Client::builder()
+    let response = reqwest::Client::builder()
         .timeout(TIMEOUT)
         .no_proxy()
         .build()?
         .get(&url)
         .send()
         .await;
-    let status = answer
-        .map_err(|error| Failure::of(format!("{url} does not answer"), &error))?
+    let status = response
+        .map_err(|error| CommandError::with_cause(format!("{url} does not answer"), &error))?
         .status();
     if status.is_success() {
         output::line("ok");
         Ok(())
     } else {
-        Err(Failure::new(format!("{url} answered {status}")))
+        Err(CommandError::new(format!("{url} answered {status}")))
     }
 }
 
-/// Turns "any address" into one that can be connected to.
-fn reachable(listen: SocketAddr) -> SocketAddr {
+/// Returns the address to connect to; an unspecified address such as 0.0.0.0 becomes localhost.
+fn connectable(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),

@@ -1,51 +1,51 @@
-//! `holdfast migrate`: brings the schema up to date, then exits; `--check` only looks.
+//! `holdfast migrate`: brings the database schema up to date; `--check` only compares it.
 
 use std::path::Path;
 
 use holdfast_db::Schema;
 
-use crate::database::{self, listed, too_new};
-use crate::failure::Failure;
+use crate::database::{self, describe_migrations, too_new};
+use crate::error::CommandError;
 use crate::output;
 use crate::settings::Settings;
 
-/// What `--check` ends with when the schema is not this version's own.
+/// The exit codes of `--check` when the schema is not the one of this version.
 const BEHIND: u8 = 3;
 const NEWER: u8 = 4;
 const TOO_NEW: u8 = 5;
 
-pub(super) async fn run(settings: &Settings, data: &Path, check: bool) -> Result<(), Failure> {
+pub(super) async fn run(settings: &Settings, data: &Path, check: bool) -> Result<(), CommandError> {
     let database = database::connect(settings, data).await?;
     if check {
-        return told(&holdfast_db::schema(&database).await?);
+        return check_result(&holdfast_db::schema(&database).await?);
     }
     match database::migrate(&database).await? {
         Schema::Newer(unknown) => output::line(&format!(
             "the schema is newer than this version, which works with it: {} it does not know",
-            listed(&unknown)
+            describe_migrations(&unknown)
         )),
         _ => output::line("the schema is up to date"),
     }
     Ok(())
 }
 
-fn told(schema: &Schema) -> Result<(), Failure> {
-    let failure = match schema {
+fn check_result(schema: &Schema) -> Result<(), CommandError> {
+    let error = match schema {
         Schema::Current => {
             output::line("the schema is up to date");
             return Ok(());
         }
-        Schema::Behind(missing) => Failure::new(format!(
+        Schema::Behind(missing) => CommandError::new(format!(
             "the schema is behind this version, {} did not run: run `holdfast migrate`",
-            listed(missing)
+            describe_migrations(missing)
         ))
         .with_exit_code(BEHIND),
-        Schema::Newer(unknown) => Failure::new(format!(
+        Schema::Newer(unknown) => CommandError::new(format!(
             "the schema is newer than this version, which works with it: {} it does not know",
-            listed(unknown)
+            describe_migrations(unknown)
         ))
         .with_exit_code(NEWER),
         Schema::TooNew(needed) => too_new(*needed).with_exit_code(TOO_NEW),
     };
-    Err(failure)
+    Err(error)
 }

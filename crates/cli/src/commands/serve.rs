@@ -1,28 +1,35 @@
-//! `holdfast serve`: the API only.
+//! `holdfast serve`: runs the API.
 
 use std::path::Path;
 
-use crate::failure::Failure;
+use crate::error::CommandError;
 use crate::settings::Settings;
 use crate::{data, database, output, service, shutdown};
 
-pub(super) async fn run(settings: Settings, data: &Path) -> Result<(), Failure> {
-    let _telemetry = super::log(&settings)?;
+pub(super) async fn run(settings: Settings, data: &Path) -> Result<(), CommandError> {
+    let _telemetry = super::init_telemetry(&settings)?;
     let listener = service::listen(&settings)?;
     let address = listener.local_addr()?;
     let data = data::prepare(data)?;
     let database = database::connect(&settings, &data).await?;
     database::check_schema(&database).await?;
     let disks = service::open_disks(&settings, &database).await?;
-    let counts = service::ProcessMetrics::default();
-    let mut metrics = service::start_metrics(&settings, &database, &disks, &counts)?;
-    let mut api =
-        service::start_api(&settings, &data, database.clone(), disks, &counts, listener).await?;
+    let process_metrics = service::ProcessMetrics::default();
+    let mut metrics = service::start_metrics(&settings, &database, &disks, &process_metrics)?;
+    let mut api = service::start_api(
+        &settings,
+        &data,
+        database.clone(),
+        disks,
+        &process_metrics,
+        listener,
+    )
+    .await?;
     output::line(&format!("Holdfast's API answers at http://{address}"));
     tokio::select! {
-        stopped = shutdown::requested() => stopped?,
-        failure = api.ended() => return Err(failure),
-        failure = service::any_ended(metrics.as_mut()) => return Err(failure),
+        stop = shutdown::requested() => stop?,
+        error = api.ended() => return Err(error),
+        error = service::any_ended(metrics.as_mut()) => return Err(error),
     }
     api.stop().await?;
     service::stop_any(metrics).await?;

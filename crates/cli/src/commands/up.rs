@@ -1,48 +1,50 @@
-//! `holdfast up`: everything in one process.
+//! `holdfast up`: runs a private Postgres, the API and a worker in one process.
 
 use std::path::Path;
 
 use holdfast_postgres::PrivatePostgres;
 
 use crate::data::{self, DataLock};
-use crate::failure::Failure;
+use crate::error::CommandError;
 use crate::settings::Settings;
 use crate::{database, output, service, shutdown};
 
-pub(super) async fn run(settings: Settings, data: &Path) -> Result<(), Failure> {
-    let _telemetry = super::log(&settings)?;
-    // What is likely to fail comes before anything is made.
+pub(super) async fn run(settings: Settings, data: &Path) -> Result<(), CommandError> {
+    let _telemetry = super::init_telemetry(&settings)?;
+    // The socket is opened before anything is created, because its address is often in use.
     let listener = service::listen(&settings)?;
     let address = listener.local_addr()?;
     let data = data::prepare(data)?;
-    let _held = DataLock::take(&data)?;
+    let _lock = DataLock::acquire(&data)?;
     let (database, mut postgres) = database::connect_or_start(&settings, &data, true).await?;
 
     let outcome = async {
         database::migrate(&database).await?;
         let disks = service::open_disks(&settings, &database).await?;
-        let counts = service::ProcessMetrics::default();
-        let mut metrics = service::start_metrics(&settings, &database, &disks, &counts)?;
+        let process_metrics = service::ProcessMetrics::default();
+        let mut metrics = service::start_metrics(&settings, &database, &disks, &process_metrics)?;
         let mut api = service::start_api(
             &settings,
             &data,
             database.clone(),
             disks.clone(),
-            &counts,
+            &process_metrics,
             listener,
         )
         .await?;
-        let mut worker = service::start_worker(&settings, database.clone(), disks, &counts)?;
+        let mut worker =
+            service::start_worker(&settings, database.clone(), disks, &process_metrics);
         output::line(&format!("Holdfast answers at http://{address}"));
         let ended = tokio::select! {
-            stopped = shutdown::requested() => stopped,
-            failure = api.ended() => Err(failure),
-            failure = worker.ended() => Err(failure),
-            failure = service::any_ended(metrics.as_mut()) => Err(failure),
-            failure = postgres_ended(postgres.as_mut()) => Err(failure),
+            stop = shutdown::requested() => stop,
+            error = api.ended() => Err(error),
+            error = worker.ended() => Err(error),
+            error = service::any_ended(metrics.as_mut()) => Err(error),
+            error = postgres_ended(postgres.as_mut()) => Err(error),
         };
         tracing::info!("stopping");
-        // The worker first: what it gives back is seen while the API still answers.
+        // The worker stops first, so that the API still shows the jobs that it returns to the
+        // queue.
         let worker = worker.stop().await;
         let api = api.stop().await;
         let metrics = service::stop_any(metrics).await;
@@ -51,14 +53,14 @@ pub(super) async fn run(settings: Settings, data: &Path) -> Result<(), Failure> 
     .await;
 
     service::close(&database).await;
-    let stopped = match postgres {
-        Some(postgres) => postgres.stop().await.map_err(Failure::from),
+    let postgres = match postgres {
+        Some(postgres) => postgres.stop().await.map_err(CommandError::from),
         None => Ok(()),
     };
-    outcome.and(stopped)
+    outcome.and(postgres)
 }
 
-async fn postgres_ended(postgres: Option<&mut PrivatePostgres>) -> Failure {
+async fn postgres_ended(postgres: Option<&mut PrivatePostgres>) -> CommandError {
     match postgres {
         Some(postgres) => postgres.ended().await.into(),
         None => std::future::pending().await,

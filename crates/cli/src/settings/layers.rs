@@ -1,67 +1,53 @@
-//! Lays defaults, files and environment over each other, without knowing what the settings mean.
+//! Merges defaults, settings files and environment variables, without knowing what they mean.
 //!
-//! `config/default.toml` is the list of keys and of their types. A disk has the keys of the disk
-//! `local` there and those of the disks that stand in comments, and a secret has one more key with
-//! `_file` behind it.
+//! `config/default.toml` defines the keys and their types. Two kinds of keys are derived from it:
+//! every disk has the keys of the disk `local` and of the example disks in its comments, and every
+//! secret has a second key that ends in `_file`.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use toml::Value;
 
-use super::problem::Problem;
+use super::problem::{PREFIX, SettingProblem, SettingSource, variable};
 
-/// What the environment variables of settings begin with.
-pub(crate) const PREFIX: &str = "HOLDFAST__";
-
-/// Settings that must not be seen, and may be given as the path of a file.
+/// Secret settings. Each may also be given as the path of a file.
 pub(crate) const SECRETS: [&str; 3] = [
     "auth.signing_key",
     "auth.previous_signing_keys",
     "database.url",
 ];
 
-/// Where disks are described; the next part of a key is the name of the disk.
+/// The prefix of the settings of disks. The next part of the key is the name of the disk.
 pub(crate) const DISKS: &str = "storage.disks.";
 const DEFAULT_DISK: &str = "storage.disks.local.";
-/// Settings of disks that must not be seen, and may be given as the path of a file.
+/// Secret settings of disks. Each may also be given as the path of a file.
 pub(crate) const DISK_SECRETS: [&str; 3] = ["access_key_id", "secret_access_key", "age_identity"];
 
-/// Of the type that the path of a secret's file is.
-static A_PATH: Value = Value::String(String::new());
+/// A value with the type of the `_file` keys.
+static STRING: Value = Value::String(String::new());
 
 const DEFAULTS: &str = include_str!("../../../../config/default.toml");
 
-/// Where a value came from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SettingSource {
-    /// `config/default.toml`.
-    Default,
-    /// A file given with `--config`.
-    File(PathBuf),
-    /// The environment.
-    Environment,
-}
-
-/// The value that counts for a setting.
+/// The effective value of a setting.
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
+pub(super) struct SettingValue {
     pub(super) value: Value,
-    pub(super) origin: SettingSource,
+    pub(super) source: SettingSource,
 }
 
-/// Every setting's value by its key, such as `http.listen`.
+/// The merged values by key, such as `http.listen`.
 #[derive(Debug)]
 pub(super) struct Layers {
-    pub(super) entries: BTreeMap<String, Entry>,
+    pub(super) values: BTreeMap<String, SettingValue>,
     defaults: BTreeMap<String, Value>,
-    /// What any disk can have: a value of each key, which says of which type it is.
+    /// The keys that a disk can have, each with an example value of its type.
     pub(super) disk_fields: BTreeMap<String, Value>,
-    pub(super) problems: Vec<Problem>,
+    pub(super) problems: Vec<SettingProblem>,
 }
 
 impl Layers {
-    /// Starts with the defaults alone.
+    /// Creates the lowest layer: the defaults.
     pub(super) fn new() -> Self {
         let mut defaults = BTreeMap::new();
         let mut problems = Vec::new();
@@ -78,11 +64,11 @@ impl Layers {
             .iter()
             .filter_map(|(key, value)| Some((key.strip_prefix(DEFAULT_DISK)?, value)));
         disk_fields.extend(local.map(|(field, value)| (field.to_owned(), value.clone())));
-        match examples(DEFAULTS).parse() {
+        match example_disks(DEFAULTS).parse() {
             Ok(table) => {
-                let mut found = BTreeMap::new();
-                flatten(String::new(), table, &mut found);
-                for (key, value) in found {
+                let mut examples = BTreeMap::new();
+                flatten(String::new(), table, &mut examples);
+                for (key, value) in examples {
                     let field = key
                         .strip_prefix(DISKS)
                         .and_then(|rest| rest.split_once('.'));
@@ -95,24 +81,24 @@ impl Layers {
                 &error,
             )),
         }
-        let entry = |value: &Value| Entry {
+        let with_source = |value: &Value| SettingValue {
             value: value.clone(),
-            origin: SettingSource::Default,
+            source: SettingSource::Default,
         };
-        let entries = defaults
+        let values = defaults
             .iter()
-            .map(|(key, value)| (key.clone(), entry(value)))
+            .map(|(key, value)| (key.clone(), with_source(value)))
             .collect();
         Self {
-            entries,
+            values,
             defaults,
             disk_fields,
             problems,
         }
     }
 
-    /// Lays a file over what is there.
-    pub(super) fn file(&mut self, path: &Path) {
+    /// Adds a settings file as the highest layer.
+    pub(super) fn add_file(&mut self, path: &Path) {
         let text = match fs_err::read_to_string(path) {
             Ok(text) => text,
             Err(error) => return self.problems.push(file_problem(path, error.to_string())),
@@ -121,54 +107,58 @@ impl Layers {
             Ok(table) => table,
             Err(error) => return self.problems.push(syntax_problem(path, &text, &error)),
         };
-        let mut found = BTreeMap::new();
-        flatten(String::new(), table, &mut found);
-        for (key, value) in found {
-            let origin = SettingSource::File(path.into());
-            match self.default_of(&key) {
-                Some(default) if default.same_type(&value) => {
-                    self.entries.insert(key, Entry { value, origin });
+        let mut given = BTreeMap::new();
+        flatten(String::new(), table, &mut given);
+        for (key, value) in given {
+            let source = SettingSource::File(path.into());
+            match self.example_of(&key) {
+                Some(example) if example.same_type(&value) => {
+                    self.values.insert(key, SettingValue { value, source });
                 }
-                Some(default) => {
-                    let message = format!("must be {}, not {}", a_type(default), a_type(&value));
-                    self.problems.push(Problem {
+                Some(example) => {
+                    let (expected, given) = (type_name(example), type_name(&value));
+                    let message = format!("must be {expected}, not {given}");
+                    self.problems.push(SettingProblem {
                         key,
-                        origin,
+                        source,
                         message,
                     });
                 }
-                None => self.unknown(key, origin),
+                None => self.report_unknown(key, source),
             }
         }
     }
 
-    /// Lays the variables whose names begin with `HOLDFAST__` over what is there.
-    pub(super) fn environment(&mut self, variables: impl IntoIterator<Item = (String, String)>) {
+    /// Adds the variables that start with `HOLDFAST__` as the highest layer.
+    pub(super) fn add_environment(
+        &mut self,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) {
         for (name, text) in variables {
             let Some(name) = name.strip_prefix(PREFIX) else {
                 continue;
             };
             let key = name.to_ascii_lowercase().replace("__", ".");
-            let origin = SettingSource::Environment;
+            let source = SettingSource::Environment;
             match self
-                .default_of(&key)
-                .map(|default| parse_like(default, &text))
+                .example_of(&key)
+                .map(|example| parse_like(example, &text))
             {
                 Some(Ok(value)) => {
-                    self.entries.insert(key, Entry { value, origin });
+                    self.values.insert(key, SettingValue { value, source });
                 }
-                Some(Err(message)) => self.problems.push(Problem {
+                Some(Err(message)) => self.problems.push(SettingProblem {
                     key,
-                    origin,
+                    source,
                     message,
                 }),
-                None => self.unknown(key, origin),
+                None => self.report_unknown(key, source),
             }
         }
     }
 
-    /// The value that says of which type a key is; `None` for an unknown key.
-    fn default_of(&self, key: &str) -> Option<&Value> {
+    /// Returns a value of the key's type; `None` for an unknown key.
+    fn example_of(&self, key: &str) -> Option<&Value> {
         if let Some(rest) = key.strip_prefix(DISKS) {
             let (_, field) = rest.split_once('.')?;
             let field = match field.strip_suffix("_file") {
@@ -178,13 +168,12 @@ impl Layers {
             return self.disk_fields.get(field);
         }
         match key.strip_suffix("_file") {
-            // Whatever the secret is, the path of its file is a text.
-            Some(secret) if SECRETS.contains(&secret) => Some(&A_PATH),
+            Some(secret) if SECRETS.contains(&secret) => Some(&STRING),
             _ => self.defaults.get(key),
         }
     }
 
-    fn unknown(&mut self, key: String, origin: SettingSource) {
+    fn report_unknown(&mut self, key: String, source: SettingSource) {
         let section = format!("{key}.");
         let message = if self
             .defaults
@@ -193,23 +182,24 @@ impl Layers {
         {
             "is a section, not a setting".to_owned()
         } else {
-            let (known, shown): (_, fn(&str) -> String) = match origin {
-                SettingSource::Environment => (self.nearest(&key), variable),
-                _ => (self.nearest(&key), str::to_owned),
+            let spelling: fn(&str) -> String = match source {
+                SettingSource::Environment => variable,
+                SettingSource::Default | SettingSource::File(_) => str::to_owned,
             };
-            let hint = known.map(|known| format!(": did you mean {}?", shown(&known)));
-            format!("is no setting{}", hint.unwrap_or_default())
+            let nearest = self.nearest(&key);
+            let hint = nearest.map(|known| format!(": did you mean {}?", spelling(&known)));
+            format!("is not a setting{}", hint.unwrap_or_default())
         };
-        self.problems.push(Problem {
+        self.problems.push(SettingProblem {
             key,
-            origin,
+            source,
             message,
         });
     }
 
-    /// The known key that is written most alike, if one is.
+    /// Returns the known key with the most similar spelling, if one is similar enough.
     fn nearest(&self, key: &str) -> Option<String> {
-        // A disk of any name has the keys of the default one.
+        // The name of the disk can be anything; only the field is compared.
         let (prefix, field) = match key
             .strip_prefix(DISKS)
             .and_then(|rest| rest.split_once('.'))
@@ -231,9 +221,9 @@ impl Layers {
     }
 }
 
-/// The tables of disks that stand in comments, without the sign before each line.
-fn examples(text: &str) -> String {
-    let mut found = String::new();
+/// Returns the disk tables that are commented out in `text`, uncommented.
+fn example_disks(text: &str) -> String {
+    let mut tables = String::new();
     let mut is_inside = false;
     for line in text.lines() {
         let line = match line.strip_prefix("# ") {
@@ -245,19 +235,15 @@ fn examples(text: &str) -> String {
         };
         is_inside |= line.starts_with(&format!("[{DISKS}"));
         if is_inside {
-            found.push_str(line);
-            found.push('\n');
+            tables.push_str(line);
+            tables.push('\n');
         }
     }
-    found
+    tables
 }
 
-/// The environment variable of a key.
-pub(super) fn variable(key: &str) -> String {
-    format!("{PREFIX}{}", key.to_ascii_uppercase().replace('.', "__"))
-}
-
-fn flatten(prefix: String, table: toml::Table, found: &mut BTreeMap<String, Value>) {
+/// Adds the values of nested tables to `flat`, with keys such as `http.listen`.
+fn flatten(prefix: String, table: toml::Table, flat: &mut BTreeMap<String, Value>) {
     for (name, value) in table {
         let key = if prefix.is_empty() {
             name
@@ -265,17 +251,17 @@ fn flatten(prefix: String, table: toml::Table, found: &mut BTreeMap<String, Valu
             format!("{prefix}.{name}")
         };
         match value {
-            Value::Table(table) => flatten(key, table, found),
+            Value::Table(table) => flatten(key, table, flat),
             value => {
-                found.insert(key, value);
+                flat.insert(key, value);
             }
         }
     }
 }
 
-/// Reads a variable as the type of its key's default.
-fn parse_like(default: &Value, text: &str) -> Result<Value, String> {
-    match default {
+/// Parses the value of an environment variable as the type of `example`.
+fn parse_like(example: &Value, text: &str) -> Result<Value, String> {
+    match example {
         Value::Integer(_) => {
             let number = text.trim().parse();
             number
@@ -283,13 +269,13 @@ fn parse_like(default: &Value, text: &str) -> Result<Value, String> {
                 .map_err(|_| format!("must be a whole number, not `{text}`"))
         }
         Value::Boolean(_) => {
-            let truth = text.trim().parse();
-            truth
+            let boolean = text.trim().parse();
+            boolean
                 .map(Value::Boolean)
                 .map_err(|_| format!("must be true or false, not `{text}`"))
         }
         Value::Array(_) => {
-            // As a settings file has it, brackets and all.
+            // A TOML array, as in a settings file.
             if text.trim_start().starts_with('[') {
                 let list = format!("list = {text}").parse::<toml::Table>();
                 let list = list.ok().and_then(|mut table| table.remove("list"));
@@ -307,28 +293,28 @@ fn parse_like(default: &Value, text: &str) -> Result<Value, String> {
     }
 }
 
-fn a_type(value: &Value) -> &'static str {
+fn type_name(value: &Value) -> &'static str {
     match value {
-        Value::String(_) => "a text",
+        Value::String(_) => "a string",
         Value::Integer(_) => "a whole number",
         Value::Boolean(_) => "true or false",
         Value::Array(_) => "a list",
-        Value::Float(_) => "a fraction",
+        Value::Float(_) => "a floating-point number",
         Value::Datetime(_) => "a date",
         Value::Table(_) => "a section",
     }
 }
 
-fn file_problem(path: &Path, message: String) -> Problem {
-    Problem {
+fn file_problem(path: &Path, message: String) -> SettingProblem {
+    SettingProblem {
         key: String::new(),
-        origin: SettingSource::File(path.into()),
+        source: SettingSource::File(path.into()),
         message,
     }
 }
 
-/// A syntax error on one line, without the line it is in: that may hold a secret.
-fn syntax_problem(path: &Path, text: &str, error: &toml::de::Error) -> Problem {
+/// Reports a syntax error by its line number. The line itself may contain a secret.
+fn syntax_problem(path: &Path, text: &str, error: &toml::de::Error) -> SettingProblem {
     let before = error
         .span()
         .and_then(|span| text.get(..span.start))
@@ -338,7 +324,7 @@ fn syntax_problem(path: &Path, text: &str, error: &toml::de::Error) -> Problem {
     file_problem(path, format!("{}, line {line}: {message}", path.display()))
 }
 
-/// How many letters must be changed, added or left out to get from one word to the other.
+/// Returns the Levenshtein distance of two words.
 fn distance(one: &str, other: &str) -> usize {
     let other: Vec<char> = other.chars().collect();
     let mut row: Vec<usize> = (0..=other.len()).collect();

@@ -1,30 +1,29 @@
-//! Reads how servers are stopped.
+//! Reads how servers are stopped before a restore.
 
 use std::path::Path;
-use std::time::Duration;
 
 use holdfast_worker::power::{CommandPower, DockerPower, Power};
 
-use super::values::Reader;
+use super::values::SettingsReader;
 
 const DRIVER: &str = "power.driver";
 const STOP: &str = "power.stop_command";
 const RUNNING: &str = "power.running_command";
 
-impl Reader {
+impl SettingsReader {
     pub(super) fn power(&mut self) -> Option<Power> {
-        let driver = self.text(DRIVER);
-        let timeout = self.number::<u64>("power.stop_timeout_seconds", 1..=3600);
+        let driver = self.string(DRIVER);
+        let timeout = self.seconds("power.stop_timeout_seconds", 1..=3600);
         let stop = self.list(STOP);
         let running = self.list(RUNNING);
-        let socket = self.text("power.docker_socket");
-        let label = self.text("power.docker_label");
-        let timeout = Duration::from_secs(timeout?);
+        let socket = self.string("power.docker_socket");
+        let label = self.string("power.docker_label");
+        let timeout = timeout?;
         match driver?.as_str() {
             "none" => Some(Power::None),
             "command" => {
-                let stop = self.command(STOP, stop?);
-                let running = self.command(RUNNING, running?);
+                let stop = self.check_command(STOP, stop?);
+                let running = self.check_command(RUNNING, running?);
                 Some(Power::Command(CommandPower {
                     stop: stop?,
                     running: running?,
@@ -33,7 +32,7 @@ impl Reader {
                 }))
             }
             "docker" => {
-                let socket = self.absolute("power.docker_socket", Path::new(&socket?))?;
+                let socket = self.absolute_path("power.docker_socket", Path::new(&socket?))?;
                 let label = label?;
                 Some(Power::Docker(DockerPower {
                     socket,
@@ -41,24 +40,21 @@ impl Reader {
                     grace: timeout,
                 }))
             }
-            other => self.wrong(
-                DRIVER,
-                format!("must be none, command or docker, not `{other}`"),
-            ),
+            other => {
+                let message = format!("must be none, command or docker, not `{other}`");
+                self.reject(DRIVER, message)
+            }
         }
     }
 
-    fn command(&mut self, key: &str, words: Vec<String>) -> Option<Vec<String>> {
+    fn check_command(&mut self, key: &str, words: Vec<String>) -> Option<Vec<String>> {
         match words.first() {
             Some(program) if Path::new(program).is_absolute() => Some(words),
-            Some(program) => self.wrong(
-                key,
-                format!("must begin with the absolute path of a program, not `{program}`"),
-            ),
-            None => self.wrong(
-                key,
-                "must be set with power.driver = \"command\"".to_owned(),
-            ),
+            Some(program) => {
+                let rule = "must start with the absolute path of a program";
+                self.reject(key, format!("{rule}, not `{program}`"))
+            }
+            None => self.reject(key, "must be set with power.driver = \"command\""),
         }
     }
 }

@@ -1,32 +1,47 @@
-//! What is wrong with the settings, told all at once and with the names to change.
+//! Problems in the settings: which setting, where its value came from, and what is wrong with it.
+//!
+//! All problems are reported at once. A message never contains the value of a secret.
 
 use std::fmt;
+use std::path::PathBuf;
 
-use super::layers::{SettingSource, variable};
+/// The prefix of every environment variable that holds a setting.
+pub(crate) const PREFIX: &str = "HOLDFAST__";
 
-/// One thing that is wrong with the settings.
+/// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub enum SettingSource {
+    /// `config/default.toml`.
+    Default,
+    /// A file given with `--config`.
+    File(PathBuf),
+    /// An environment variable.
+    Environment,
+}
+
+/// One problem in the settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingProblem {
     /// The setting, such as `worker.concurrency`; empty when a whole file cannot be read.
     pub key: String,
     /// Where its value came from.
-    pub origin: SettingSource,
-    /// What is wrong with it; never the value of a secret.
+    pub source: SettingSource,
+    /// What is wrong with it.
     pub message: String,
 }
 
-impl Problem {
-    /// The environment variable that sets the same, such as `HOLDFAST__WORKER__CONCURRENCY`.
+impl SettingProblem {
+    /// Returns the environment variable of the setting, such as `HOLDFAST__WORKER__CONCURRENCY`.
     pub fn variable(&self) -> String {
         variable(&self.key)
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for SettingProblem {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.key.is_empty() {
             write!(formatter, "{} ({})", self.key, self.variable())?;
-            if let SettingSource::File(path) = &self.origin {
+            if let SettingSource::File(path) = &self.source {
                 write!(formatter, " in {}", path.display())?;
             }
             formatter.write_str(": ")?;
@@ -35,11 +50,11 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Everything that is wrong with the settings: one line each, never empty.
+/// All problems in the settings, at least one. `Display` writes one line for each.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problems(pub Vec<Problem>);
+pub struct SettingsError(pub Vec<SettingProblem>);
 
-impl fmt::Display for Problems {
+impl fmt::Display for SettingsError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, problem) in self.0.iter().enumerate() {
             let separator = if index == 0 { "" } else { "\n" };
@@ -49,4 +64,9 @@ impl fmt::Display for Problems {
     }
 }
 
-impl std::error::Error for Problems {}
+impl std::error::Error for SettingsError {}
+
+/// Returns the environment variable of a key: `worker.node` becomes `HOLDFAST__WORKER__NODE`.
+pub(super) fn variable(key: &str) -> String {
+    format!("{PREFIX}{}", key.to_ascii_uppercase().replace('.', "__"))
+}

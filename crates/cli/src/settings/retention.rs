@@ -1,20 +1,21 @@
-//! The settings of what stays and what goes: retention, and maintenance.
+//! Reads the settings of retention and maintenance.
 
 use std::time::Duration;
 
+use holdfast_api::ApiOptions;
 use holdfast_domain::retention::{KeepRules, RetentionPolicy};
+use holdfast_worker::MaintenanceOptions;
 
-use super::MaintenanceSettings;
-use super::values::Reader;
+use super::values::SettingsReader;
 
-/// A hundred years: beyond that, dates end.
+/// A hundred years. Later dates cannot be represented.
 const DAYS_MAX: u64 = 36_525;
 /// A day, in seconds.
 const DAY: u64 = 24 * 3600;
 
-// Each function first reads everything, so that every problem is noted, and only then gives up.
-impl Reader {
-    pub(super) fn retention(&mut self) -> Option<RetentionPolicy> {
+// Each method reads all of its values before it returns, so that every problem is found.
+impl SettingsReader {
+    fn retention(&mut self) -> Option<RetentionPolicy> {
         let days = self.number("retention.days", 0..=DAYS_MAX);
         let within_days = self.number("retention.keep_within_days", 0..=DAYS_MAX);
         let [last, hourly, daily, weekly, monthly] =
@@ -34,21 +35,26 @@ impl Reader {
         })
     }
 
-    pub(super) fn maintenance(&mut self) -> Option<MaintenanceSettings> {
-        let interval = self.number::<u64>("maintenance.interval_seconds", 1..=7 * DAY);
-        let sweep = self.number::<u64>("maintenance.sweep_interval_seconds", 0..=366 * DAY);
-        let orphan_age = self.number::<u64>("maintenance.orphan_age_seconds", 0..=366 * DAY);
-        let jobs = self.number::<u64>("maintenance.job_days", 1..=DAYS_MAX);
-        let failed_jobs = self.number::<u64>("maintenance.failed_job_days", 1..=DAYS_MAX);
-        let activity = self.number::<u64>("maintenance.activity_days", 0..=DAYS_MAX);
-        let days = |days: u64| Duration::from_secs(days * DAY);
-        Some(MaintenanceSettings {
-            interval: Duration::from_secs(interval?),
-            sweep_interval: Duration::from_secs(sweep?),
-            orphan_age: Duration::from_secs(orphan_age?),
-            jobs: days(jobs?),
-            failed_jobs: days(failed_jobs?),
-            activity: Some(days(activity?)).filter(|kept| !kept.is_zero()),
+    pub(super) fn maintenance(&mut self, api: Option<&ApiOptions>) -> Option<MaintenanceOptions> {
+        let policy = self.retention();
+        let interval = self.seconds("maintenance.interval_seconds", 1..=7 * DAY);
+        let sweep_interval = self.seconds("maintenance.sweep_interval_seconds", 0..=366 * DAY);
+        let orphan_age = self.seconds("maintenance.orphan_age_seconds", 0..=366 * DAY);
+        let jobs = self.days("maintenance.job_days", 1..=DAYS_MAX);
+        let failed_jobs = self.days("maintenance.failed_job_days", 1..=DAYS_MAX);
+        let activity = self.days("maintenance.activity_days", 0..=DAYS_MAX);
+        let api = api?;
+        // The create throttle counts rows of the job table, so they must stay that long.
+        let throttle_period = Duration::from_secs(api.create_throttle.seconds.into());
+        Some(MaintenanceOptions {
+            policy: policy?,
+            backups_per_server: api.backups_per_server,
+            interval: interval?,
+            sweep_interval: sweep_interval?,
+            orphan_age: orphan_age?,
+            jobs: jobs?.max(throttle_period),
+            failed_jobs: failed_jobs?,
+            activity: Some(activity?).filter(|activity| !activity.is_zero()),
         })
     }
 }

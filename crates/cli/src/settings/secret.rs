@@ -1,18 +1,18 @@
-//! A value that must not be seen: not in a log, not in an error, not in `Debug`.
+//! A secret value. It never appears in a log, in an error or in `Debug` output.
 
 use std::fmt;
 
-/// A text that shows itself only to those who ask for it by name.
+/// A secret text. Only [`expose`](Self::expose) returns it.
 #[derive(Clone)]
 pub struct SecretString(String);
 
 impl SecretString {
-    /// Hides a text.
+    /// Wraps a text.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// Shows it, to use it and never to print it.
+    /// Returns the text. Never print it.
     pub fn expose(&self) -> &str {
         &self.0
     }

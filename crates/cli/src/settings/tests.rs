@@ -1,9 +1,11 @@
-//! Settings as a table: what is given, and what comes of it.
+//! Tests of settings: input as files and variables, output as values or problems.
 
 mod disks;
 mod wrong;
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU64;
+use std::time::Duration;
 
 use super::layers::Layers;
 use super::*;
@@ -11,7 +13,7 @@ use super::*;
 const DATA: &str = "/data";
 
 /// Loads files with these texts and these variables.
-fn load(files: &[&str], variables: &[(&str, &str)]) -> Result<Settings, Problems> {
+fn load(files: &[&str], variables: &[(&str, &str)]) -> Result<Settings, SettingsError> {
     let folder = tempfile::tempdir().unwrap();
     let paths: Vec<PathBuf> = files
         .iter()
@@ -26,16 +28,20 @@ fn load(files: &[&str], variables: &[(&str, &str)]) -> Result<Settings, Problems
         .iter()
         .map(|(name, value)| ((*name).into(), (*value).into()));
     Settings::load(&paths, variables, Path::new(DATA)).map_err(|mut problems| {
-        // The folder's name is another one each time.
+        // The name of the temporary folder is random.
         for problem in &mut problems.0 {
             let named = format!("{}/", folder.path().display());
             problem.message = problem.message.replace(&named, "");
-            if let SettingSource::File(path) = &mut problem.origin {
+            if let SettingSource::File(path) = &mut problem.source {
                 *path = path.strip_prefix(folder.path()).unwrap_or(path).to_owned();
             }
         }
         problems
     })
+}
+
+fn disk<'a>(settings: &'a Settings, name: &str) -> &'a DiskSettings {
+    &settings.storage.disks[&DiskName::parse(name).unwrap()]
 }
 
 fn problems(files: &[&str], variables: &[(&str, &str)]) -> Vec<String> {
@@ -44,41 +50,45 @@ fn problems(files: &[&str], variables: &[(&str, &str)]) -> Vec<String> {
 }
 
 #[test]
-fn the_defaults_are_settings() {
+fn the_defaults_are_valid() {
     let settings = load(&[], &[]).unwrap();
     assert_eq!(settings.http.listen.to_string(), "127.0.0.1:8080");
-    assert_eq!(settings.http.max_body_bytes.get(), 1 << 20);
-    assert!(settings.http.public_url.is_none() && settings.http.trusted_proxies.is_empty());
+    assert_eq!(settings.api.max_body_bytes, 1 << 20);
+    assert!(settings.api.public_url.is_none() && settings.api.trusted_proxies.is_empty());
     assert!(settings.database.url.is_none() && settings.auth.signing_key.is_none());
-    assert_eq!(settings.limits.max_backup_bytes.get(), 10 << 30);
-    assert_eq!(settings.downloads.ttl, Duration::from_secs(3600));
-    let bounds = (settings.limits.jobs_per_node, settings.limits.jobs_per_disk);
-    assert_eq!(bounds, (0, 0));
-    assert_eq!(settings.retention.days, 90);
-    assert!(!settings.retention.keep_rules.is_on());
-    assert_eq!(settings.maintenance.orphan_age, Duration::from_secs(86_400));
+    assert_eq!(settings.api.max_backup_bytes, 10 << 30);
+    assert_eq!(settings.api.download_ttl_seconds, 3600);
+    let bounds = &settings.worker.bounds;
+    assert_eq!((bounds.per_node, bounds.per_disk), (0, 0));
+    assert_eq!(settings.worker.keeping.policy.days, 90);
+    assert!(!settings.worker.keeping.policy.keep_rules.is_on());
+    assert_eq!(
+        settings.worker.keeping.orphan_age,
+        Duration::from_secs(86_400)
+    );
     assert_eq!(settings.worker.lease, Duration::from_secs(30));
     assert_eq!(settings.worker.read_limit_bytes_per_second, None);
-    assert!(settings.worker.staging_dir.is_none() && settings.worker.roots.is_empty());
+    assert!(settings.worker.staging_dir.is_none() && settings.worker.places.roots.is_empty());
+    let name = DiskName::parse("local").unwrap();
+    let interval = Duration::from_secs(30 * 86_400);
     assert_eq!(
-        settings.verify.every,
-        Some(Duration::from_secs(30 * 86_400))
+        settings.worker.verify_every,
+        BTreeMap::from([(name.clone(), interval)])
     );
-    assert!(settings.verify.except_disks.is_empty());
-    assert_eq!(settings.storage.default, "local");
+    assert_eq!(settings.storage.default, name);
     let root = Path::new(DATA).join("backups");
     assert_eq!(settings.storage.disks.len(), 1);
-    let local = &settings.storage.disks["local"];
+    let local = &settings.storage.disks[&name];
     assert_eq!(local.driver, DiskDriver::Local { root });
     assert!(local.encryption.is_none());
     assert_eq!(settings.log.format, LogFormat::Human);
 }
 
 #[test]
-fn every_key_of_the_list_is_read_and_every_key_that_is_read_is_in_the_list() {
-    let listed: BTreeSet<String> = Layers::new().entries.into_keys().collect();
+fn the_keys_that_are_read_are_those_of_the_default_file() {
+    let listed: BTreeSet<String> = Layers::new().values.into_keys().collect();
     let (_, mut read) = read::settings(&[], [], Path::new(DATA)).unwrap();
-    // Each secret has a second way in, which the list tells of beside it.
+    // The _file keys of secrets are not in the default file.
     for secret in layers::SECRETS
         .iter()
         .chain(&["storage.disks.local.age_identity"])
@@ -90,7 +100,7 @@ fn every_key_of_the_list_is_read_and_every_key_that_is_read_is_in_the_list() {
 }
 
 #[test]
-fn every_key_of_the_list_has_a_comment_above_it() {
+fn every_key_of_the_default_file_has_a_comment_above_it() {
     let text = include_str!("../../../../config/default.toml");
     let lines: Vec<&str> = text.lines().collect();
     for pair in lines.windows(2).filter(|pair| pair[1].contains(" = ")) {
@@ -103,35 +113,36 @@ fn every_key_of_the_list_has_a_comment_above_it() {
 }
 
 #[test]
-fn a_file_overrides_the_defaults_a_later_one_an_earlier_and_the_environment_all() {
+fn files_override_the_defaults_in_order_and_the_environment_overrides_files() {
     let files = [
         "worker.node = 'first'\nworker.concurrency = 3\n[limits]\nbackups_per_server = 1",
         "[worker]\nnode = 'second'\nlease_seconds = 5",
     ];
     let settings = load(&files, &[("HOLDFAST__WORKER__LEASE_SECONDS", " 60 ")]).unwrap();
-    assert_eq!(settings.worker.node, "second");
-    assert_eq!(settings.worker.concurrency.get(), 3);
+    assert_eq!(settings.worker.node.as_str(), "second");
+    assert_eq!(settings.worker.concurrency, 3);
     assert_eq!(settings.worker.lease, Duration::from_secs(60));
-    assert_eq!(settings.limits.backups_per_server, 1);
+    assert_eq!(settings.api.backups_per_server, 1);
 }
 
 #[test]
-fn a_list_in_a_variable_may_be_written_as_in_a_file() {
+fn a_list_in_a_variable_can_be_written_as_in_a_file() {
     let key = "HOLDFAST__WORKER__ROOTS";
     let written = [(key, r#" ["/srv/a, b", '/srv/c'] "#)];
-    let roots = load(&[], &written).unwrap().worker.roots;
+    let roots = load(&[], &written).unwrap().worker.places.roots;
     assert_eq!(
         roots,
         load(&["worker.roots = ['/srv/a, b', '/srv/c']"], &[])
             .unwrap()
             .worker
+            .places
             .roots
     );
     assert!(load(&[], &[(key, "[\"/srv/a\"")]).is_err());
 }
 
 #[test]
-fn variables_are_read_as_the_type_of_the_key_they_set() {
+fn a_variable_is_parsed_as_the_type_of_its_key() {
     let settings = load(
         &[],
         &[
@@ -149,16 +160,16 @@ fn variables_are_read_as_the_type_of_the_key_they_set() {
             ("HOLDFAST__WORKER__READ_LIMIT_BYTES_PER_SECOND", "1000"),
             ("HOLDFAST__LOG__FORMAT", "json"),
             ("HOLDFAST__LOG__FILTER", "info,holdfast_worker=debug"),
-            ("HOLDFAST_DATA", "no setting"),
-            ("PATH", "no setting"),
+            ("HOLDFAST_DATA", "not a setting"),
+            ("PATH", "not a setting"),
         ],
     )
     .unwrap();
     assert_eq!(settings.http.listen.to_string(), "[::1]:0");
-    let public_url = settings.http.public_url.as_deref();
+    let public_url = settings.api.public_url.as_deref();
     assert_eq!(public_url, Some("https://b.example.com/holdfast"));
     let proxies: Vec<String> = settings
-        .http
+        .api
         .trusted_proxies
         .iter()
         .map(IpNet::to_string)
@@ -167,11 +178,11 @@ fn variables_are_read_as_the_type_of_the_key_they_set() {
     let main = DiskDriver::Local {
         root: "/srv/main".into(),
     };
-    assert_eq!(settings.storage.disks["main"].driver, main);
+    assert_eq!(disk(&settings, "main").driver, main);
     assert_eq!(settings.storage.disks.len(), 2);
     let here = std::env::current_dir().unwrap();
     assert_eq!(
-        settings.worker.roots,
+        settings.worker.places.roots,
         [PathBuf::from("/srv/servers"), here.join("relative")]
     );
     assert_eq!(
@@ -182,7 +193,7 @@ fn variables_are_read_as_the_type_of_the_key_they_set() {
 }
 
 #[test]
-fn a_secret_may_stand_in_a_file_of_its_own() {
+fn a_secret_can_be_read_from_a_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("key");
     let key = "k".repeat(32);
@@ -191,25 +202,28 @@ fn a_secret_may_stand_in_a_file_of_its_own() {
     let by_file = ("HOLDFAST__AUTH__SIGNING_KEY_FILE", path);
     let settings = load(&[], &[by_file]).unwrap();
     assert_eq!(settings.auth.signing_key.unwrap().expose(), key);
-    // So may the path, in a file of settings.
+    // The path can also be in a settings file.
     let settings = load(&[&format!("auth.signing_key_file = '{path}'")], &[]).unwrap();
     assert_eq!(settings.auth.signing_key.unwrap().expose(), key);
 
     let both = problems(&[], &[by_file, ("HOLDFAST__AUTH__SIGNING_KEY", &key)]);
-    let expected = "auth.signing_key (HOLDFAST__AUTH__SIGNING_KEY): is set as well as auth.signing_key_file: choose one";
+    let expected = "auth.signing_key (HOLDFAST__AUTH__SIGNING_KEY): and auth.signing_key_file are \
+        both set: remove one";
     assert_eq!(both, [expected]);
 
     let missing = problems(&[], &[("HOLDFAST__DATABASE__URL_FILE", "/nowhere/url")]);
-    let expected = "database.url_file (HOLDFAST__DATABASE__URL_FILE): failed to open file `/nowhere/url`: No such file or directory";
+    let expected = "database.url_file (HOLDFAST__DATABASE__URL_FILE): failed to open file \
+        `/nowhere/url`: No such file or directory";
     assert!(missing[0].starts_with(expected), "{missing:?}");
 
     fs_err::write(path, "short\n").unwrap();
-    let expected = "auth.signing_key_file (HOLDFAST__AUTH__SIGNING_KEY_FILE): must have at least 32 bytes, not 5";
+    let expected = "auth.signing_key_file (HOLDFAST__AUTH__SIGNING_KEY_FILE): must have at least \
+        32 bytes, not 5";
     assert_eq!(problems(&[], &[by_file]), [expected]);
 }
 
 #[test]
-fn a_disk_in_a_bucket_takes_the_keys_of_its_example() {
+fn a_disk_in_a_bucket_accepts_the_keys_of_its_example() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("secret");
     fs_err::write(&path, "hunter2\n").unwrap();
@@ -229,7 +243,7 @@ fn a_disk_in_a_bucket_takes_the_keys_of_its_example() {
         ("HOLDFAST__STORAGE__DISKS__OFFSITE__SSE", "aws:kms"),
     ];
     let settings = load(&[], &variables).unwrap();
-    let DiskDriver::S3(options) = &settings.storage.disks["offsite"].driver else {
+    let DiskDriver::S3(options) = &disk(&settings, "offsite").driver else {
         panic!("{settings:?}");
     };
     assert_eq!(options.region, "us-east-1");
@@ -242,7 +256,7 @@ fn a_disk_in_a_bucket_takes_the_keys_of_its_example() {
 }
 
 #[test]
-fn a_secret_shows_nowhere() {
+fn a_secret_is_not_in_debug_output_or_problems() {
     let secret = "postgres://me:hunter2@host/database";
     let key = "hunter2".repeat(8);
     let variables = [
@@ -256,7 +270,7 @@ fn a_secret_shows_nowhere() {
         shown.contains("Secret(hidden)") && !shown.contains("hunter2"),
         "{shown}"
     );
-    // Neither when something else is wrong with it, or beside it.
+    // Problems with a secret do not contain it either.
     for text in [
         "database.url = ['hunter2']",
         "database.url = hunter2",

@@ -1,83 +1,108 @@
-//! Gives out values by key, as the types that several settings share, and notes what is wrong.
+//! Reads values by key, as the types that several settings share, and collects the problems.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU64;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ipnet::IpNet;
 use toml::Value;
 
-use super::layers::{Entry, SettingSource};
-use super::{Problem, SecretString};
+use super::SecretString;
+use super::layers::SettingValue;
+use super::problem::{SettingProblem, SettingSource};
 
-/// Gives values out by key. `None` always means that a problem has been noted.
-pub(super) struct Reader {
-    pub(super) entries: BTreeMap<String, Entry>,
-    pub(super) problems: Vec<Problem>,
-    pub(super) looked_at: BTreeSet<String>,
+/// Reads the values of settings. A method that returns `None` has added a problem.
+pub(super) struct SettingsReader {
+    pub(super) values: BTreeMap<String, SettingValue>,
+    pub(super) problems: Vec<SettingProblem>,
+    /// Every key that was read, whether or not it has a value.
+    pub(super) read_keys: BTreeSet<String>,
 }
 
-impl Reader {
-    /// Notes a problem and gives nothing.
-    pub(super) fn wrong<T>(&mut self, key: &str, message: String) -> Option<T> {
-        self.note(key, message);
+impl SettingsReader {
+    /// Adds a problem and returns `None`.
+    pub(super) fn reject<T>(&mut self, key: &str, message: impl Into<String>) -> Option<T> {
+        self.add_problem(key, message);
         None
     }
 
-    /// Notes a problem.
-    pub(super) fn note(&mut self, key: &str, message: String) {
-        let origin = self
-            .entries
+    /// Adds a problem.
+    pub(super) fn add_problem(&mut self, key: &str, message: impl Into<String>) {
+        let source = self
+            .values
             .get(key)
-            .map_or(SettingSource::Default, |entry| entry.origin.clone());
-        self.problems.push(Problem {
+            .map_or(SettingSource::Default, |value| value.source.clone());
+        self.problems.push(SettingProblem {
             key: key.to_owned(),
-            origin,
-            message,
+            source,
+            message: message.into(),
         });
     }
 
-    /// The value of a key; its type has been compared with the default's before.
+    /// Returns the value of a key. [`Layers`](super::layers::Layers) has checked its type.
     fn value(&mut self, key: &str) -> Option<Value> {
-        self.looked_at.insert(key.to_owned());
-        self.entries.get(key).map(|entry| entry.value.clone())
+        self.read_keys.insert(key.to_owned());
+        self.values.get(key).map(|found| found.value.clone())
     }
 
-    /// A text; an empty one when nothing gives it, as may be with keys of disks and `_file` keys.
-    pub(super) fn text(&mut self, key: &str) -> Option<String> {
+    /// Reads a string. Without a value, which is possible for keys of disks and `_file` keys, it is
+    /// empty.
+    pub(super) fn string(&mut self, key: &str) -> Option<String> {
         match self.value(key) {
             Some(Value::String(text)) => Some(text),
             None => Some(String::new()),
-            Some(_) => self.wrong(key, "must be a text".to_owned()),
+            Some(_) => self.reject(key, "must be a string"),
         }
     }
 
+    /// Reads a whole number within a range.
     pub(super) fn number<T: TryFrom<u64>>(
         &mut self,
         key: &str,
         range: RangeInclusive<u64>,
     ) -> Option<T> {
         let Some(Value::Integer(number)) = self.value(key) else {
-            return self.wrong(key, "must be a whole number".to_owned());
+            return self.reject(key, "must be a whole number");
         };
-        let inside = u64::try_from(number)
+        let in_range = u64::try_from(number)
             .ok()
             .filter(|number| range.contains(number));
-        match inside.and_then(|number| T::try_from(number).ok()) {
+        match in_range.and_then(|number| T::try_from(number).ok()) {
             Some(number) => Some(number),
             None => {
-                let (least, most) = range.into_inner();
-                self.wrong(
-                    key,
-                    format!("must be between {least} and {most}, not {number}"),
-                )
+                let (min, max) = range.into_inner();
+                let message = format!("must be between {min} and {max}, not {number}");
+                self.reject(key, message)
             }
         }
     }
 
-    /// A number that nothing has to give.
-    pub(super) fn number_if_given<T: TryFrom<u64>>(
+    /// Reads a number of seconds.
+    pub(super) fn seconds(&mut self, key: &str, range: RangeInclusive<u64>) -> Option<Duration> {
+        self.number(key, range).map(Duration::from_secs)
+    }
+
+    /// Reads a number of days.
+    pub(super) fn days(&mut self, key: &str, range: RangeInclusive<u64>) -> Option<Duration> {
+        const DAY_SECONDS: u64 = 24 * 3600;
+        let days: u64 = self.number(key, range)?;
+        Some(Duration::from_secs(days * DAY_SECONDS))
+    }
+
+    /// Reads a number whose 0 means "not set".
+    pub(super) fn nonzero(
+        &mut self,
+        key: &str,
+        range: RangeInclusive<u64>,
+    ) -> Option<Option<NonZeroU64>> {
+        self.number(key, range).map(NonZeroU64::new)
+    }
+
+    /// Reads a number that may be missing.
+    pub(super) fn optional_number<T: TryFrom<u64>>(
         &mut self,
         key: &str,
         range: RangeInclusive<u64>,
@@ -88,37 +113,39 @@ impl Reader {
         }
     }
 
-    /// A truth that nothing has to give.
-    pub(super) fn truth_if_given(&mut self, key: &str) -> Option<Option<bool>> {
+    /// Reads a boolean that may be missing.
+    pub(super) fn optional_bool(&mut self, key: &str) -> Option<Option<bool>> {
         match self.value(key) {
             None => Some(None),
-            Some(Value::Boolean(truth)) => Some(Some(truth)),
-            Some(_) => self.wrong(key, "must be true or false".to_owned()),
+            Some(Value::Boolean(boolean)) => Some(Some(boolean)),
+            Some(_) => self.reject(key, "must be true or false"),
         }
     }
 
-    pub(super) fn list_if_given(&mut self, key: &str) -> Option<Option<Vec<String>>> {
+    /// Reads a list of strings that may be missing.
+    pub(super) fn optional_list(&mut self, key: &str) -> Option<Option<Vec<String>>> {
         match self.value(key) {
             None => Some(None),
             Some(_) => self.list(key).map(Some),
         }
     }
 
+    /// Reads a list of strings.
     pub(super) fn list(&mut self, key: &str) -> Option<Vec<String>> {
         let Some(Value::Array(values)) = self.value(key) else {
-            return self.wrong(key, "must be a list".to_owned());
+            return self.reject(key, "must be a list");
         };
-        let texts: Option<Vec<String>> = values
+        let strings: Option<Vec<String>> = values
             .iter()
             .map(|value| value.as_str().map(str::to_owned))
             .collect();
-        match texts {
-            Some(texts) => Some(texts),
-            None => self.wrong(key, "must be a list of texts".to_owned()),
+        match strings {
+            Some(strings) => Some(strings),
+            None => self.reject(key, "must be a list of strings"),
         }
     }
 
-    /// Networks such as `10.0.0.0/8`; a bare address is a network of one.
+    /// Reads networks such as `10.0.0.0/8`; a single address is a network of one.
     pub(super) fn networks(&mut self, key: &str) -> Option<Vec<IpNet>> {
         let mut networks = Some(Vec::new());
         for text in self.list(key)? {
@@ -129,62 +156,84 @@ impl Reader {
                 (Ok(network), Some(networks)) => networks.push(network.trunc()),
                 (Ok(_), None) => {}
                 (Err(_), _) => {
-                    let rule = "must hold addresses or networks such as 10.0.0.0/8";
-                    networks = self.wrong(key, format!("{rule}, not `{text}`"));
+                    let rule = "must be addresses or networks such as 10.0.0.0/8";
+                    networks = self.reject(key, format!("{rule}, not `{text}`"));
                 }
             }
         }
         networks
     }
 
-    /// An optional URL of the web, without the slash at its end.
-    pub(super) fn web_url(&mut self, key: &str) -> Option<Option<String>> {
-        let text = self.text(key)?;
+    /// Reads an address and a port to listen on.
+    pub(super) fn socket_address(&mut self, key: &str) -> Option<SocketAddr> {
+        let text = self.string(key)?;
+        match text.parse() {
+            Ok(address) => Some(address),
+            Err(_) => {
+                let rule = "must be an address and a port such as 127.0.0.1:8080";
+                self.reject(key, format!("{rule}, not `{text}`"))
+            }
+        }
+    }
+
+    /// Reads a socket address whose empty string means "not set".
+    pub(super) fn optional_socket_address(&mut self, key: &str) -> Option<Option<SocketAddr>> {
+        if self.string(key)?.is_empty() {
+            return Some(None);
+        }
+        self.socket_address(key).map(Some)
+    }
+
+    /// Reads an HTTP URL whose empty string means "not set"; returns it without a final slash.
+    pub(super) fn optional_url(&mut self, key: &str) -> Option<Option<String>> {
+        let text = self.string(key)?;
         if text.is_empty() {
             return Some(None);
         }
         let rule = match reqwest::Url::parse(&text) {
             Ok(url) if !matches!(url.scheme(), "http" | "https") => {
-                "must begin with http:// or https://"
+                "must start with http:// or https://"
             }
-            Ok(url) if url.query().is_some() || url.fragment().is_some() => "must not have ? or #",
+            Ok(url) if url.query().is_some() || url.fragment().is_some() => {
+                "must not contain ? or #"
+            }
             Ok(url) if !url.username().is_empty() || url.password().is_some() => {
-                return self.wrong(key, "must not hold a user or password".to_owned());
+                return self.reject(key, "must not contain a user or password");
             }
             Ok(_) => return Some(Some(text.trim_end_matches('/').to_owned())),
             Err(_) => "must be a URL such as https://backups.example.com",
         };
-        self.wrong(key, format!("{rule}, not `{text}`"))
+        self.reject(key, format!("{rule}, not `{text}`"))
     }
 
-    /// An optional secret, itself or the contents of the file that `KEY_file` names.
-    pub(super) fn secret(
+    /// Reads a secret that may be missing: the value of `key`, or the contents of the file that
+    /// `key` + `_file` names.
+    pub(super) fn optional_secret(
         &mut self,
         key: &str,
         check: impl FnOnce(&str) -> Result<(), String>,
     ) -> Option<Option<SecretString>> {
         let file_key = format!("{key}_file");
-        let text = self.text(key)?;
-        let file = self.text(&file_key)?;
-        let (key, text) = match (text.as_str(), file.as_str()) {
+        let text = self.string(key)?;
+        let path = self.string(&file_key)?;
+        let (key, text) = match (text.as_str(), path.as_str()) {
             ("", "") => return Some(None),
             (_, "") => (key, text),
-            ("", file) => match fs_err::read_to_string(file) {
-                Ok(text) => (
-                    file_key.as_str(),
-                    text.trim_end_matches(['\r', '\n']).to_owned(),
-                ),
-                Err(error) => return self.wrong(&file_key, error.to_string()),
-            },
-            _ => return self.wrong(key, format!("is set as well as {file_key}: choose one")),
+            ("", path) => {
+                let text = self.read_file(&file_key, path)?;
+                let text = text.trim_end_matches(['\r', '\n']).to_owned();
+                (file_key.as_str(), text)
+            }
+            _ => return self.reject(key, format!("and {file_key} are both set: remove one")),
         };
         match check(&text) {
             Ok(()) => Some(Some(SecretString::new(text))),
-            Err(message) => self.wrong(key, message),
+            Err(message) => self.reject(key, message),
         }
     }
 
-    /// A list of secrets: itself, or the lines of the file that `KEY_file` names.
+    /// Reads a list of secrets: the value of `key`, or the lines of the file that `key` + `_file`
+    /// names.
     pub(super) fn secrets(
         &mut self,
         key: &str,
@@ -192,37 +241,42 @@ impl Reader {
     ) -> Option<Vec<SecretString>> {
         let file_key = format!("{key}_file");
         let listed = self.list(key)?;
-        let file = self.text(&file_key)?;
-        let (key, texts) = match (listed.is_empty(), file.as_str()) {
+        let path = self.string(&file_key)?;
+        let (key, texts) = match (listed.is_empty(), path.as_str()) {
             (_, "") => (key, listed),
-            (true, file) => match fs_err::read_to_string(file) {
-                Ok(text) => {
-                    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-                    (file_key.as_str(), lines.map(str::to_owned).collect())
-                }
-                Err(error) => return self.wrong(&file_key, error.to_string()),
-            },
+            (true, path) => {
+                let text = self.read_file(&file_key, path)?;
+                let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+                (file_key.as_str(), lines.map(str::to_owned).collect())
+            }
             (false, _) => {
-                return self.wrong(key, format!("is set as well as {file_key}: choose one"));
+                return self.reject(key, format!("and {file_key} are both set: remove one"));
             }
         };
         for text in &texts {
             if let Err(message) = check(text) {
-                return self.wrong(key, message);
+                return self.reject(key, message);
             }
         }
         Some(texts.into_iter().map(SecretString::new).collect())
     }
 
-    pub(super) fn absolute(&mut self, key: &str, path: &Path) -> Option<PathBuf> {
-        match std::path::absolute(path) {
-            Ok(path) => Some(path),
-            Err(error) => self.wrong(key, format!("`{}` is no path: {error}", path.display())),
+    /// Reads the text of a file that a setting names.
+    pub(super) fn read_file(&mut self, key: &str, path: &str) -> Option<String> {
+        match fs_err::read_to_string(path) {
+            Ok(text) => Some(text),
+            Err(error) => self.reject(key, error.to_string()),
         }
     }
-}
 
-/// Says whether a name is made of what is allowed, and no longer than it may be.
-pub(super) fn is_name(text: &str, longest: usize, allowed: impl Fn(u8) -> bool) -> bool {
-    (1..=longest).contains(&text.len()) && text.bytes().all(allowed)
+    /// Makes a path absolute, relative to the current directory.
+    pub(super) fn absolute_path(&mut self, key: &str, path: &Path) -> Option<PathBuf> {
+        match std::path::absolute(path) {
+            Ok(path) => Some(path),
+            Err(error) => {
+                let message = format!("`{}` is not a path: {error}", path.display());
+                self.reject(key, message)
+            }
+        }
+    }
 }

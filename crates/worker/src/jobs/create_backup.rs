@@ -249,7 +249,7 @@ async fn store(
     let options = CreateOptions {
         level: context.options.compression_level,
         threads: context.options.compression_threads,
-        read_limit_bytes_per_second: context.options.read_limit_bytes_per_second,
+        read_limit_bytes_per_second: context.options.read_limit_bytes_per_second.map(u64::from),
         max_archive_bytes: Some(most_bytes),
         ..CreateOptions::default()
     };

@@ -1,6 +1,5 @@
 //! Reads an archive back and says whether it is still what was stored. Nothing on the disk is changed.
 
-use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use holdfast_db::backups;
@@ -37,10 +36,7 @@ pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done
         completed,
         control: &work.control,
         stop: work.stop_sign(),
-        read_limit_bytes_per_second: context
-            .options
-            .read_limit_bytes_per_second
-            .and_then(NonZeroU64::new),
+        read_limit_bytes_per_second: context.options.read_limit_bytes_per_second,
     };
     match examination.run().await {
         Ok(verdict) => Ok(Done::Verified(verdict)),

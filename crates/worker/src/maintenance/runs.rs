@@ -50,7 +50,7 @@ pub(super) async fn run_if_due(
             return;
         }
     }
-    let worker = &context.options.worker;
+    let worker = &context.worker;
     let run = match maintenance::begin(database, task, subject, worker).await {
         Ok(run) => run,
         Err(error) => {

@@ -1,35 +1,36 @@
-//! What a command changes, written down with it in the operators' log: which command, and who typed it where.
+//! Records each change that a command makes in the operator log: the command, the user and the
+//! host.
 
 use std::os::unix::fs::MetadataExt as _;
 
 use holdfast_db::Database;
 use holdfast_db::operator_log::{Change, OperatorAction};
 
-use crate::failure::Failure;
+use crate::error::CommandError;
 use crate::service;
 
-/// Begins what a command is to change.
-pub(super) async fn begin(database: &Database, command: &str) -> Result<Change, Failure> {
-    let asked = OperatorAction::Command {
+/// Begins the change of a command: a transaction that also adds an entry to the operator log.
+pub(super) async fn begin(database: &Database, command: &str) -> Result<Change, CommandError> {
+    let action = OperatorAction::Command {
         command: format!("admin {command}"),
         typed_by: format!("{}@{}", user(), service::host()),
     };
-    Ok(Change::begin(database, asked).await?)
+    Ok(Change::begin(database, action).await?)
 }
 
-/// Writes down that a command begins whose many changes are transactions of their own.
-pub(super) async fn note(
+/// Records the start of a command whose changes are many separate transactions.
+pub(super) async fn record_start(
     database: &Database,
     command: &str,
     subject: Option<&str>,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     let change = begin(database, command).await?;
     Ok(change.commit(subject, None).await?)
 }
 
-/// Whose process this is: a name where this machine has one, otherwise a number.
+/// Returns the user of this process: the name, or the ID if the user has no name.
 fn user() -> String {
-    let Ok(uid) = fs_err::metadata("/proc/self").map(|of| of.uid().to_string()) else {
+    let Ok(uid) = fs_err::metadata("/proc/self").map(|metadata| metadata.uid().to_string()) else {
         return "unknown".to_owned();
     };
     let accounts = fs_err::read_to_string("/etc/passwd").unwrap_or_default();

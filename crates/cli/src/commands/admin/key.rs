@@ -10,46 +10,56 @@ use holdfast_domain::Profile;
 use holdfast_domain::key::{ApiKey, KeyIdentifier, KeyKind, KeyToken};
 
 use super::{change, date, find_user};
-use crate::failure::Failure;
+use crate::error::CommandError;
 
-/// What can be done with keys.
+/// The subcommands of `holdfast admin key`.
 #[derive(Debug, Subcommand)]
 pub enum KeyCommand {
-    /// Make a key; it is shown this once
+    /// Creates an API key, and prints it once
     Create {
-        /// Address of its user
+        /// Email address of the user
         #[arg(long, value_name = "EMAIL")]
         user: String,
-        /// The API that it opens
-        #[arg(long, value_name = "KIND", default_value = "client", value_parser = ["client", "application"])]
+        /// API that the key gives access to
+        #[arg(
+            long,
+            value_name = "KIND",
+            default_value = "client",
+            value_parser = ["client", "application"]
+        )]
         kind: String,
-        /// The dialect in which it is answered
-        #[arg(long, value_name = "PROFILE", default_value = "documented", value_parser = ["documented", "pterodactyl"])]
+        /// Format of the responses
+        #[arg(
+            long,
+            value_name = "PROFILE",
+            default_value = "documented",
+            value_parser = ["documented", "pterodactyl"]
+        )]
         profile: String,
-        /// A note
+        /// Description of the key
         #[arg(long, value_name = "TEXT", default_value = "")]
         description: String,
-        /// Network or address it may be used from; may be given more than once; none means any
+        /// Network or address that may use the key; repeatable [default: any]
         #[arg(long, value_name = "CIDR", value_parser = network)]
         allowed_ip: Vec<IpNet>,
-        /// How long it is good, such as 90d, 12h or 30m; for ever if not given
+        /// Lifetime of the key, such as 90d, 12h or 30m [default: unlimited]
         #[arg(long, value_name = "TIME", value_parser = lifetime)]
         expires_in: Option<Duration>,
     },
-    /// Remove a key for ever
+    /// Deletes a key permanently
     Revoke {
-        /// The key's first sixteen characters
+        /// Identifier of the key: its first sixteen characters
         identifier: String,
     },
-    /// List keys, without their secrets
+    /// Lists keys, without their secrets
     List {
-        /// Address of a user: only that user's
+        /// Email address of a user, to list only the keys of that user
         #[arg(long, value_name = "EMAIL")]
         user: Option<String>,
     },
 }
 
-pub(super) async fn run(database: &Database, command: KeyCommand) -> Result<Value, Failure> {
+pub(super) async fn run(database: &Database, command: KeyCommand) -> Result<Value, CommandError> {
     match command {
         KeyCommand::Create {
             user,
@@ -59,15 +69,14 @@ pub(super) async fn run(database: &Database, command: KeyCommand) -> Result<Valu
             allowed_ip,
             expires_in,
         } => {
-            let user = find_user(database, &user).await?;
-            let kind = KeyKind::parse(&kind).unwrap_or_default();
             let now = Utc::now();
+            let kind = KeyKind::parse(&kind).unwrap_or_default();
             let mut random = [0; 43];
             rand::fill(&mut random);
             let token = KeyToken::generate(kind, &random);
             let key = ApiKey {
                 identifier: token.identifier().clone(),
-                user: user.id,
+                user: find_user(database, &user).await?.id,
                 kind,
                 profile: Profile::parse(&profile).unwrap_or_default(),
                 secret_hash: token.secret_hash(),
@@ -76,31 +85,9 @@ pub(super) async fn run(database: &Database, command: KeyCommand) -> Result<Valu
                 expires_at: expires_in.map(|lifetime| now + lifetime),
                 created_at: now,
             };
-            let mut change = change::begin(database, "key create").await?;
-            keys::create(&mut change, &key).await?;
-            change.commit(Some(key.identifier.as_str()), None).await?;
-            Ok(json!({
-                "identifier": key.identifier.as_str(),
-                "token": token.reveal(),
-                "kind": key.kind.as_str(),
-                "profile": key.profile.as_str(),
-                "expires_at": key.expires_at.map(date),
-            }))
+            create(database, &key, &token).await
         }
-        KeyCommand::Revoke { identifier } => {
-            let missing = || {
-                Failure::new(format!(
-                    "there is no key `{identifier}`: `holdfast admin key list` shows them"
-                ))
-            };
-            let parsed = KeyIdentifier::parse(&identifier).ok_or_else(missing)?;
-            let mut change = change::begin(database, "key revoke").await?;
-            if !keys::revoke(&mut change, &parsed).await? {
-                return Err(missing());
-            }
-            change.commit(Some(parsed.as_str()), None).await?;
-            Ok(json!({ "identifier": identifier, "revoked": true }))
-        }
+        KeyCommand::Revoke { identifier } => revoke(database, &identifier).await,
         KeyCommand::List { user } => {
             let keys = keys::list(database, user.as_deref()).await?;
             Ok(keys
@@ -122,27 +109,59 @@ pub(super) async fn run(database: &Database, command: KeyCommand) -> Result<Valu
     }
 }
 
+async fn create(
+    database: &Database,
+    key: &ApiKey,
+    token: &KeyToken,
+) -> Result<Value, CommandError> {
+    let mut change = change::begin(database, "key create").await?;
+    keys::create(&mut change, key).await?;
+    change.commit(Some(key.identifier.as_str()), None).await?;
+    Ok(json!({
+        "identifier": key.identifier.as_str(),
+        "token": token.reveal(),
+        "kind": key.kind.as_str(),
+        "profile": key.profile.as_str(),
+        "expires_at": key.expires_at.map(date),
+    }))
+}
+
+async fn revoke(database: &Database, identifier: &str) -> Result<Value, CommandError> {
+    let missing = || {
+        CommandError::new(format!(
+            "there is no key `{identifier}`: `holdfast admin key list` shows the keys"
+        ))
+    };
+    let parsed = KeyIdentifier::parse(identifier).ok_or_else(missing)?;
+    let mut change = change::begin(database, "key revoke").await?;
+    if !keys::revoke(&mut change, &parsed).await? {
+        return Err(missing());
+    }
+    change.commit(Some(parsed.as_str()), None).await?;
+    Ok(json!({ "identifier": identifier, "revoked": true }))
+}
+
 fn network(text: &str) -> Result<IpNet, String> {
     text.parse::<IpNet>()
         .or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from))
-        .map_err(|_| "not an address, nor a network such as 10.0.0.0/8".to_owned())
+        .map_err(|_| "must be an address or a network such as 10.0.0.0/8".to_owned())
 }
 
 fn lifetime(text: &str) -> Result<Duration, String> {
-    let advice = || "not a time such as 90d, 12h or 30m".to_owned();
+    let invalid = || "must be a time such as 90d, 12h or 30m".to_owned();
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
     let minutes = match &text[digits.len()..] {
         "d" => 24 * 60,
         "h" => 60,
         "m" => 1,
-        _ => return Err(advice()),
+        _ => return Err(invalid()),
     };
-    let number: i64 = digits.parse().map_err(|_| advice())?;
-    // A hundred years: beyond that, dates end.
+    let number: i64 = digits.parse().map_err(|_| invalid())?;
+    // At most a hundred years. Later dates cannot be represented.
     let total = number
         .checked_mul(minutes)
         .filter(|total| (1..=100 * 366 * 24 * 60).contains(total));
-    Ok(Duration::minutes(total.ok_or_else(advice)?))
+    Ok(Duration::minutes(total.ok_or_else(invalid)?))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! `holdfast admin backup list` and `holdfast admin job list`: to look, not to touch.
+//! `holdfast admin backup list` and `holdfast admin job list`.
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -7,50 +7,55 @@ use holdfast_db::{Database, backups, jobs};
 use holdfast_domain::{BackupState, JobState, ServerId};
 
 use super::{date, find_server};
-use crate::failure::Failure;
+use crate::error::CommandError;
 
-/// What can be done with backups.
+/// The subcommands of `holdfast admin backup`.
 #[derive(Debug, Subcommand)]
 pub enum BackupCommand {
-    /// List backups, newest first
+    /// Lists backups, newest first
     List {
-        /// Which ones
+        /// The filter.
         #[command(flatten)]
         filter: ListFilter,
-        /// Only those in this state
+        /// Lists only backups in this state
         #[arg(long, value_name = "STATE", value_parser = ["creating", "completed", "failed"])]
         state: Option<String>,
     },
 }
 
-/// What can be done with jobs.
+/// The subcommands of `holdfast admin job`.
 #[derive(Debug, Subcommand)]
 pub enum JobCommand {
-    /// List jobs, newest first
+    /// Lists jobs, newest first
     List {
-        /// Which ones
+        /// The filter.
         #[command(flatten)]
         filter: ListFilter,
-        /// Only those in this state
-        #[arg(long, value_name = "STATE",
-              value_parser = ["available", "scheduled", "running", "completed", "cancelled", "discarded"])]
+        /// Lists only jobs in this state
+        #[arg(
+            long,
+            value_name = "STATE",
+            value_parser = [
+                "available", "scheduled", "running", "completed", "cancelled", "discarded",
+            ]
+        )]
         state: Option<String>,
     },
 }
 
-/// Which rows are listed.
+/// The filter of a list.
 #[derive(Debug, Args)]
 pub struct ListFilter {
-    /// Only this server's: its UUID, or the first eight characters of it
+    /// UUID of a server, or its first eight characters, to list only that server's rows
     #[arg(long, value_name = "SERVER")]
     server: Option<String>,
-    /// How many at most
+    /// Maximum number of rows
     #[arg(long, value_name = "N", default_value_t = 100)]
     limit: u32,
 }
 
 impl ListFilter {
-    async fn server(&self, database: &Database) -> Result<Option<ServerId>, Failure> {
+    async fn server(&self, database: &Database) -> Result<Option<ServerId>, CommandError> {
         match &self.server {
             Some(text) => Ok(Some(find_server(database, text).await?.id)),
             None => Ok(None),
@@ -58,7 +63,10 @@ impl ListFilter {
     }
 }
 
-pub(super) async fn backups(database: &Database, command: BackupCommand) -> Result<Value, Failure> {
+pub(super) async fn backups(
+    database: &Database,
+    command: BackupCommand,
+) -> Result<Value, CommandError> {
     let BackupCommand::List { filter, state } = command;
     let server = filter.server(database).await?;
     let backups = backups::list_all(database, server, state.as_deref(), filter.limit).await?;
@@ -92,7 +100,7 @@ pub(super) async fn backups(database: &Database, command: BackupCommand) -> Resu
         .collect())
 }
 
-pub(super) async fn jobs(database: &Database, command: JobCommand) -> Result<Value, Failure> {
+pub(super) async fn jobs(database: &Database, command: JobCommand) -> Result<Value, CommandError> {
     let JobCommand::List { filter, state } = command;
     let server = filter.server(database).await?;
     let state = state.as_deref().and_then(JobState::parse);

@@ -1,4 +1,4 @@
-//! `holdfast admin maintenance list`: what was done without being asked for.
+//! `holdfast admin maintenance list`: lists maintenance runs.
 
 use clap::Subcommand;
 use serde_json::{Value, json};
@@ -6,14 +6,14 @@ use serde_json::{Value, json};
 use holdfast_db::{Database, maintenance};
 
 use super::date;
-use crate::failure::Failure;
+use crate::error::CommandError;
 
-/// What can be done with maintenance.
+/// The subcommands of `holdfast admin maintenance`.
 #[derive(Debug, Subcommand)]
 pub enum MaintenanceCommand {
-    /// List what was done, newest first
+    /// Lists maintenance runs, newest first
     List {
-        /// How many lines at most
+        /// Maximum number of rows
         #[arg(long, value_name = "N", default_value_t = 100)]
         limit: u32,
     },
@@ -22,13 +22,13 @@ pub enum MaintenanceCommand {
 pub(super) async fn run(
     database: &Database,
     command: MaintenanceCommand,
-) -> Result<Value, Failure> {
+) -> Result<Value, CommandError> {
     let MaintenanceCommand::List { limit } = command;
     let runs = maintenance::list(database, limit).await?;
     Ok(runs
         .into_iter()
         .map(|run| {
-            let took = run.finished_at.map(|end| end - run.started_at);
+            let duration = run.finished_at.map(|end| end - run.started_at);
             json!({
                 "id": run.id,
                 "task": run.task,
@@ -36,7 +36,7 @@ pub(super) async fn run(
                 "worker": run.worker,
                 "started_at": date(run.started_at),
                 "finished_at": run.finished_at.map(date),
-                "duration_ms": took.map(|took| took.num_milliseconds()),
+                "duration_ms": duration.map(|duration| duration.num_milliseconds()),
                 "counts": run.counts,
                 "error": run.error,
             })

@@ -1,4 +1,5 @@
-//! `holdfast admin retention`: shows which backups would go and why, or has them go now.
+//! `holdfast admin retention`: removes the backups that the retention rules do not keep, or with
+//! `--dry-run` only shows them.
 
 use std::collections::BTreeMap;
 
@@ -11,20 +12,19 @@ use holdfast_domain::retention::{CandidateState, RetentionVerdict};
 use holdfast_worker::{RetentionDecision, RetentionRun};
 
 use super::{change, date, find_server};
-use crate::failure::Failure;
-use crate::service;
+use crate::error::CommandError;
 use crate::settings::Settings;
 
-/// Which backups are decided about.
+/// The options of `holdfast admin retention`.
 #[derive(Debug, Args)]
 pub struct RetentionOptions {
-    /// Only show what would go, and why
+    /// Shows the backups that would be removed, with the reason, and removes nothing
     #[arg(long)]
     dry_run: bool,
-    /// Only this server's: its UUID, or the first eight characters of it
+    /// UUID of a server, or its first eight characters, to process only that server
     #[arg(long, value_name = "SERVER")]
     server: Option<String>,
-    /// Show what stays as well, and why
+    /// Shows the backups that are kept as well, with the reason
     #[arg(long)]
     kept: bool,
 }
@@ -33,29 +33,29 @@ pub(super) async fn run(
     settings: &Settings,
     database: &Database,
     options: RetentionOptions,
-) -> Result<Value, Failure> {
+) -> Result<Value, CommandError> {
     let server = match &options.server {
         Some(text) => Some(find_server(database, text).await?.id),
         None => None,
     };
-    let keeping = keeping(settings)?;
+    let run = retention_run(settings);
     let (mut rows, mut counts) = (Vec::new(), BTreeMap::<&str, u64>::new());
-    let told = |decided: RetentionDecision| {
-        let action = match decided.verdict {
+    let record = |decision: RetentionDecision| {
+        let action = match decision.verdict {
             RetentionVerdict::Keep(_) => "keep",
             RetentionVerdict::Remove(_) => "remove",
         };
         *counts.entry(action).or_default() += 1;
         if options.kept || action == "remove" {
-            rows.push(view(&decided, action));
+            rows.push(view(&decision, action));
         }
     };
     let dry = options.dry_run;
     if !dry {
         let subject = server.map(|server| server.to_string());
-        change::note(database, "retention", subject.as_deref()).await?;
+        change::record_start(database, "retention", subject.as_deref()).await?;
     }
-    holdfast_worker::retain(database, &keeping, server, dry, Utc::now(), told).await?;
+    holdfast_worker::retain(database, &run, server, dry, Utc::now(), record).await?;
     if !dry {
         let counts = json!({
             "removed": counts.get("remove").unwrap_or(&0),
@@ -67,16 +67,17 @@ pub(super) async fn run(
     Ok(Value::Array(rows))
 }
 
-fn keeping(settings: &Settings) -> Result<RetentionRun, Failure> {
-    Ok(RetentionRun {
-        policy: settings.retention,
-        backups_per_server: settings.limits.backups_per_server,
-        shared_disks: service::shared_disks(settings)?.into_iter().collect(),
-    })
+fn retention_run(settings: &Settings) -> RetentionRun {
+    let maintenance = &settings.worker.keeping;
+    RetentionRun {
+        policy: maintenance.policy,
+        backups_per_server: maintenance.backups_per_server,
+        shared_disks: settings.storage.shared_disks().into_iter().collect(),
+    }
 }
 
-fn view(decided: &RetentionDecision, action: &str) -> Value {
-    let backup = &decided.backup;
+fn view(decision: &RetentionDecision, action: &str) -> Value {
+    let backup = &decision.backup;
     json!({
         "server": backup.server,
         "backup": backup.candidate.id,
@@ -91,7 +92,7 @@ fn view(decided: &RetentionDecision, action: &str) -> Value {
         "disk": backup.disk,
         "is_locked": backup.candidate.is_locked,
         "action": action,
-        "reason": decided.verdict.to_string(),
-        "job": decided.job,
+        "reason": decision.verdict.to_string(),
+        "job": decision.job,
     })
 }

@@ -18,97 +18,100 @@ use holdfast_domain::{
 };
 
 use super::{change, date, find_server, find_user};
-use crate::failure::Failure;
-use crate::service;
+use crate::error::CommandError;
 use crate::settings::Settings;
 
-/// What can be done with servers.
+/// The subcommands of `holdfast admin server`.
 #[derive(Debug, Subcommand)]
 pub enum ServerCommand {
-    /// Register a server: a directory that is backed up
+    /// Registers a server, whose directory is backed up
     Create {
-        /// Its UUID; a new one if not given
+        /// UUID of the server [default: a new one]
         #[arg(long, value_name = "UUID")]
         uuid: Option<Uuid>,
-        /// What it is, and its limits
+        /// The attributes of the server.
         #[command(flatten)]
         options: ServerOptions,
     },
-    /// Change a server
+    /// Changes a server; options that are not given stay as they are
     Set {
-        /// Its UUID, or the first eight characters of it
+        /// UUID of the server, or its first eight characters
         server: String,
-        /// What the panel says it is doing
-        #[arg(long, value_name = "STATE", value_parser = ["normal", "installing", "suspended", "restoring"])]
+        /// State of the server in the panel
+        #[arg(
+            long,
+            value_name = "STATE",
+            value_parser = ["normal", "installing", "suspended", "restoring"]
+        )]
         state: Option<String>,
-        /// What changes
+        /// The attributes to change.
         #[command(flatten)]
         options: ServerOptions,
     },
-    /// List servers
+    /// Lists servers
     List,
-    /// Delete a server, and wait until that is done; its directory is never touched
+    /// Deletes a server, and waits until it is deleted; its directory stays
     #[command(group = clap::ArgGroup::new("backups").required(true))]
     Delete {
-        /// Its UUID, or the first eight characters of it
+        /// UUID of the server, or its first eight characters
         server: String,
-        /// Remove its archives from their disks
+        /// Deletes the backups of the server from their disks
         #[arg(long, group = "backups")]
         delete_backups: bool,
-        /// Leave its archives on their disks, and forget them
+        /// Keeps the archives on their disks, and removes them from the database
         #[arg(long, group = "backups")]
         keep_backups: bool,
     },
 }
 
-/// What can be said of a server.
+/// The attributes of a server.
 #[derive(Debug, Args)]
 pub struct ServerOptions {
-    /// Address of its owner
+    /// Email address of the owner
     #[arg(long, value_name = "EMAIL")]
     owner: Option<String>,
-    /// What people call it
+    /// Display name
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// Its directory, on its node
+    /// Directory of the server on its node
     #[arg(long, value_name = "PATH")]
     dir: Option<PathBuf>,
-    /// The node that sees its directory [default: worker.node]
+    /// Node that has the directory [default: worker.node]
     #[arg(long, value_name = "NODE", value_parser = NodeName::parse)]
     node: Option<NodeName>,
-    /// The disk for its new backups [default: storage.default]
+    /// Disk for new backups [default: storage.default]
     #[arg(long, value_name = "DISK", value_parser = DiskName::parse)]
     disk: Option<DiskName>,
-    /// How many backups it may have; 0 for none at all
+    /// Maximum number of backups; 0 means no backups
     #[arg(long, value_name = "N")]
     backup_limit: Option<u32>,
-    /// The greatest archive, in bytes
+    /// Maximum size of an archive, in bytes
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     max_backup_bytes: Option<u64>,
-    /// All archives together, in bytes; 0 for no quota
+    /// Maximum size of all archives together, in bytes; 0 means no quota
     #[arg(long, value_name = "N")]
     quota_bytes: Option<u64>,
-    /// How long backups are kept, in days; 0 for ever
+    /// Maximum age of backups, in days; 0 means no limit
     #[arg(long, value_name = "N")]
     retention_days: Option<u32>,
-    /// Which backups are kept, such as last=3,daily=7,weekly=4 (also within=DAYS, hourly, monthly), in place of what
-    /// the settings say; `settings` for that again
-    #[arg(long, value_name = "RULES", value_parser = keep)]
-    keep: Option<Keep>,
-    /// Whether it may have one more backup at its limit, for which the oldest unlocked one goes afterwards
+    /// Retention rules that replace those of the settings, such as last=3,daily=7,weekly=4 (also
+    /// within=DAYS, hourly, monthly); `settings` restores those of the settings
+    #[arg(long, value_name = "RULES", value_parser = parse_keep)]
+    keep: Option<ServerKeepRules>,
+    /// Whether a new backup at the limit replaces the oldest unlocked backup
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     rotate: Option<bool>,
 }
 
-/// A server's own rules, or that it has none.
+/// The retention rules of a server; `None` for those of the settings.
 #[derive(Clone, Copy, Debug)]
-struct Keep(Option<KeepRules>);
+struct ServerKeepRules(Option<KeepRules>);
 
-fn keep(text: &str) -> Result<Keep, String> {
+fn parse_keep(text: &str) -> Result<ServerKeepRules, String> {
     match text {
-        "settings" => Ok(Keep(None)),
+        "settings" => Ok(ServerKeepRules(None)),
         rules => match KeepRules::parse(rules) {
-            Some(rules) => Ok(Keep(Some(rules))),
+            Some(rules) => Ok(ServerKeepRules(Some(rules))),
             None => Err(format!("must be `settings`, or {}", KeepRules::FORMAT)),
         },
     }
@@ -118,7 +121,7 @@ pub(super) async fn run(
     settings: &Settings,
     database: &Database,
     command: ServerCommand,
-) -> Result<Value, Failure> {
+) -> Result<Value, CommandError> {
     match command {
         ServerCommand::Create { uuid, options } => create(settings, database, uuid, options).await,
         ServerCommand::Set {
@@ -155,8 +158,8 @@ async fn create(
     database: &Database,
     uuid: Option<Uuid>,
     options: ServerOptions,
-) -> Result<Value, Failure> {
-    let missing = |option: &str| Failure::new(format!("a new server needs --{option}"));
+) -> Result<Value, CommandError> {
+    let missing = |option: &str| CommandError::new(format!("a new server needs --{option}"));
     let owner = options.owner.as_deref().ok_or_else(|| missing("owner"))?;
     let name = options.name.clone().ok_or_else(|| missing("name"))?;
     options.dir.as_ref().ok_or_else(|| missing("dir"))?;
@@ -165,8 +168,8 @@ async fn create(
         .await?
         .is_some()
     {
-        return Err(Failure::new(format!(
-            "a server named `{}` is there already: `holdfast admin server set` changes it",
+        return Err(CommandError::new(format!(
+            "there is already a server `{}`: `holdfast admin server set` changes it",
             id.short()
         )));
     }
@@ -175,7 +178,7 @@ async fn create(
         owner: find_user(database, owner).await?.id,
         name,
         directory: PathBuf::new(),
-        node: NodeName::parse(&settings.worker.node).map_err(Failure::new)?,
+        node: settings.api.node.clone(),
         directory_set_by: DirectorySetBy::Admin,
         disk: None,
         state: ServerState::Normal,
@@ -187,27 +190,28 @@ async fn create(
     Ok(view(&server))
 }
 
-async fn save(database: &Database, command: &str, server: &Server) -> Result<(), Failure> {
+async fn save(database: &Database, command: &str, server: &Server) -> Result<(), CommandError> {
     let mut change = change::begin(database, command).await?;
     servers::save(&mut change, server)
         .await
-        .map_err(|error| taken(error, server))?;
+        .map_err(|error| conflict(error, server))?;
     Ok(change.commit(Some(&server.id.to_string()), None).await?)
 }
 
-/// What a database's refusal to store a server means.
-fn taken(error: Error, server: &Server) -> Failure {
+/// Explains a conflict when a server is saved.
+fn conflict(error: Error, server: &Server) -> CommandError {
     match error {
-        Error::Conflict { constraint } if constraint == DIRECTORY_TAKEN => Failure::new(format!(
-            "--dir `{}` is the directory of another server on node `{}`, or one of them lies in the other: \
-             a restore of one would replace the other",
-            server.directory.display(),
-            server.node
-        )),
-        Error::Conflict { .. } => Failure::new(format!(
-            "a server named `{}` is there already",
-            server.id.short()
-        )),
+        Error::Conflict { constraint } if constraint == DIRECTORY_TAKEN => {
+            CommandError::new(format!(
+                "--dir `{}` is the directory of another server on node `{}`, or one contains \
+             the other: a restore of one server would replace files of the other",
+                server.directory.display(),
+                server.node
+            ))
+        }
+        Error::Conflict { .. } => {
+            CommandError::new(format!("there is already a server `{}`", server.id.short()))
+        }
         other => other.into(),
     }
 }
@@ -217,14 +221,14 @@ async fn apply(
     database: &Database,
     server: &mut Server,
     options: ServerOptions,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     if let Some(owner) = options.owner {
         server.owner = find_user(database, &owner).await?.id;
     }
     if let Some(name) = options.name {
         let name = name.trim();
         if name.is_empty() || name.contains('\0') {
-            return Err(Failure::new("--name must not be blank"));
+            return Err(CommandError::new("--name must not be blank"));
         }
         server.name = name.to_owned();
     }
@@ -232,7 +236,7 @@ async fn apply(
         server.node = node;
     }
     if let Some(dir) = options.dir {
-        server.directory = directory(settings, &server.node, &dir)?;
+        server.directory = checked_directory(settings, &server.node, &dir)?;
         server.directory_set_by = DirectorySetBy::Admin;
     }
     server.disk = options.disk.or(server.disk.take());
@@ -241,38 +245,42 @@ async fn apply(
     limits.max_backup_bytes = options.max_backup_bytes.or(limits.max_backup_bytes);
     limits.quota_bytes = options.quota_bytes.or(limits.quota_bytes);
     limits.retention_days = options.retention_days.or(limits.retention_days);
-    if let Some(Keep(rules)) = options.keep {
+    if let Some(ServerKeepRules(rules)) = options.keep {
         limits.keep = rules;
     }
     limits.rotate = options.rotate.unwrap_or(limits.rotate);
     Ok(())
 }
 
-/// Checks a server's directory. On this node it must be there, and its path is stored without
-/// links; of another node only the form can be checked.
-fn directory(settings: &Settings, node: &NodeName, dir: &Path) -> Result<PathBuf, Failure> {
-    let refuse = |why: &str| Failure::new(format!("--dir `{}` {why}", dir.display()));
+/// Checks a directory, and returns its path to store. On this node it must exist, and links in the
+/// path are resolved. On another node, only the form of the path can be checked.
+fn checked_directory(
+    settings: &Settings,
+    node: &NodeName,
+    dir: &Path,
+) -> Result<PathBuf, CommandError> {
+    let refused = |reason: &str| CommandError::new(format!("--dir `{}` {reason}", dir.display()));
     let Some(text) = dir.to_str().filter(|text| !text.contains('\0')) else {
-        return Err(refuse("is not a name in UTF-8"));
+        return Err(refused("is not valid UTF-8"));
     };
-    let here = node.as_str() == settings.worker.node;
-    let dir_path = if here {
-        let path = fs_err::canonicalize(dir).map_err(|_| refuse("does not exist on this node"))?;
+    let is_here = *node == settings.api.node;
+    let dir_path = if is_here {
+        let path = fs_err::canonicalize(dir).map_err(|_| refused("does not exist on this node"))?;
         if !path.is_dir() {
-            return Err(refuse("is not a directory"));
+            return Err(refused("is not a directory"));
         }
         path
     } else {
-        server_directory::parse(text).map_err(|refused| refuse(&refused.to_string()))?
+        server_directory::parse(text).map_err(|error| refused(&error.to_string()))?
     };
-    let mut rules = service::place_rules(settings)?;
-    if !here {
-        // Another machine's folder of the same name.
+    let mut rules = settings.api.places.clone();
+    if !is_here {
+        // The disks are folders of this machine, not of the other node.
         rules.disks.clear();
     }
     rules
         .check(&dir_path, DirectorySetBy::Admin)
-        .map_err(|refused| refuse(&refused.to_string()))?;
+        .map_err(|error| refused(&error.to_string()))?;
     Ok(dir_path)
 }
 

@@ -1,4 +1,4 @@
-//! `holdfast admin storage …`: what lies on a disk, compared with what the database knows of it.
+//! `holdfast admin storage …`: compares a disk with the database.
 
 mod import;
 mod sweep;
@@ -10,46 +10,46 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use holdfast_db::Database;
-use holdfast_domain::{DiskName, NodeName, ServerId, ServerRef};
+use holdfast_domain::{DiskName, ServerId, ServerRef};
 use holdfast_storage::Disks;
 
-use crate::failure::Failure;
+use crate::error::CommandError;
 use crate::settings::Settings;
 use crate::{output, service};
 
-/// How often somebody who waits is told how far it is.
-const TELL: Duration = Duration::from_secs(5);
-/// How many problems are listed; all are counted.
-const LISTED: usize = 100;
+/// The interval of progress messages.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
+/// The maximum number of problems that are listed. All are counted.
+const LISTED_MAX: usize = 100;
 
-/// What can be done with disks.
+/// The subcommands of `holdfast admin storage`.
 #[derive(Debug, Subcommand)]
 pub enum StorageCommand {
-    /// Read every archive of a disk back and compare it with what was stored; exit 1 if one is bad
+    /// Verifies every archive of a disk; exit code 1 if one is damaged or cannot be read
     Verify(ArchiveSelection),
-    /// Take backups back into the database that only a disk still knows
+    /// Adds backups that are on a disk, but not in the database, to the database
     Import {
-        /// Which ones
+        /// The archives.
         #[command(flatten)]
-        which: ArchiveSelection,
-        /// Lock what is taken back, so that no retention takes it before somebody has looked
+        selection: ArchiveSelection,
+        /// Locks the imported backups, so that retention does not remove them
         #[arg(long)]
         lock: bool,
-        /// Only say what would be done
+        /// Shows what would be imported, and imports nothing
         #[arg(long)]
         dry_run: bool,
     },
-    /// Compare disks with the database: remove what is left over, tell what is unknown or missing
+    /// Compares disks with the database: removes leftovers, reports unknown and missing objects
     Sweep(sweep::SweepOptions),
 }
 
-/// Which archives are meant.
+/// A selection of archives.
 #[derive(Debug, Args)]
 pub struct ArchiveSelection {
-    /// Those on this disk
+    /// Name of the disk
     #[arg(long, value_name = "DISK")]
     disk: String,
-    /// Only this server's: its UUID, or the first eight characters of it
+    /// UUID of a server, or its first eight characters, to process only that server
     #[arg(long, value_name = "SERVER")]
     server: Option<String>,
 }
@@ -58,52 +58,53 @@ pub(super) async fn run(
     settings: &Settings,
     database: &Database,
     command: StorageCommand,
-) -> Result<Value, Failure> {
+) -> Result<Value, CommandError> {
     let disks = service::open_disks(settings, database).await?;
-    let node = NodeName::parse(&settings.worker.node).map_err(Failure::new)?;
+    let node = &settings.api.node;
     match command {
-        StorageCommand::Verify(which) => {
-            let server = match &which.server {
+        StorageCommand::Verify(selection) => {
+            let server = match &selection.server {
                 Some(text) => Some(super::find_server(database, text).await?.id),
                 None => None,
             };
-            let disk = disks.get(&which.disk(&disks)?)?;
+            let disk = disks.get(&selection.disk(&disks)?)?;
             let limit = settings.worker.read_limit_bytes_per_second;
-            verify::run(database, disk, &node, server, limit).await
+            verify::run(database, disk, node, server, limit).await
         }
         StorageCommand::Import {
-            which,
+            selection,
             lock,
             dry_run,
         } => {
-            let server = which.server_of_disk(database).await?;
-            let disk = disks.get(&which.disk(&disks)?)?;
-            let options = import::Options {
+            let server = selection.server_id(database).await?;
+            let disk = disks.get(&selection.disk(&disks)?)?;
+            let options = import::ImportOptions {
                 is_dry_run: dry_run,
                 locks: lock,
             };
-            import::run(database, disk, &node, server, options).await
+            import::run(database, disk, node, server, options).await
         }
-        // A disk's client lies deep below; one state machine out of all of it is more than the compiler takes.
+        // Boxed, because the state machine of a disk's client is large.
         StorageCommand::Sweep(options) => Box::pin(sweep::run(settings, database, options)).await,
     }
 }
 
 impl ArchiveSelection {
-    fn disk(&self, disks: &Disks) -> Result<DiskName, Failure> {
+    fn disk(&self, disks: &Disks) -> Result<DiskName, CommandError> {
         let found = disks.iter().find(|(name, _)| name.as_str() == self.disk);
         found.map(|(name, _)| name.clone()).ok_or_else(|| {
             let names: Vec<_> = disks.iter().map(|(name, _)| name.to_string()).collect();
-            Failure::new(format!(
-                "no disk is named `{}`: the settings know {} (storage.disks)",
+            CommandError::new(format!(
+                "there is no disk `{}`: the settings have {} (storage.disks)",
                 self.disk,
                 names.join(", ")
             ))
         })
     }
 
-    /// The server, which the database need not know when its whole UUID is given.
-    async fn server_of_disk(&self, database: &Database) -> Result<Option<ServerId>, Failure> {
+    /// Returns the ID of the selected server. With a full UUID, the server need not be in the
+    /// database.
+    async fn server_id(&self, database: &Database) -> Result<Option<ServerId>, CommandError> {
         let Some(text) = &self.server else {
             return Ok(None);
         };
@@ -114,16 +115,16 @@ impl ArchiveSelection {
     }
 }
 
-/// Tells somebody who waits how far it is, on stderr.
-struct Teller(Instant);
+/// Prints progress messages to stderr, at most one per [`PROGRESS_INTERVAL`].
+struct ProgressReporter(Instant);
 
-impl Teller {
-    fn begin() -> Self {
+impl ProgressReporter {
+    fn new() -> Self {
         Self(Instant::now())
     }
 
-    fn tell(&mut self, text: impl FnOnce() -> String) {
-        if self.0.elapsed() >= TELL {
+    fn report(&mut self, text: impl FnOnce() -> String) {
+        if self.0.elapsed() >= PROGRESS_INTERVAL {
             self.0 = Instant::now();
             output::problem(&text());
         }

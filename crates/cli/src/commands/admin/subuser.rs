@@ -7,32 +7,35 @@ use holdfast_db::{Database, subusers};
 use holdfast_domain::Permission;
 
 use super::{change, find_server, find_user};
-use crate::failure::Failure;
+use crate::error::CommandError;
 
-/// What can be done with subusers.
+/// The subcommands of `holdfast admin subuser`.
 #[derive(Debug, Subcommand)]
 pub enum SubuserCommand {
-    /// Say what a user may do with a server: replaces what was said before
+    /// Sets the permissions of a user on a server, and replaces earlier ones
     Set {
-        /// The server's UUID, or the first eight characters of it
+        /// UUID of the server, or its first eight characters
         #[arg(long, value_name = "SERVER")]
         server: String,
-        /// Address of the user
+        /// Email address of the user
         #[arg(long, value_name = "EMAIL")]
         user: String,
-        /// What the user may, such as backup.read; repeat for more; none removes the subuser
+        /// Permission such as backup.read; repeatable; without it, the subuser is removed
         #[arg(long, value_name = "PERMISSION", num_args = 1.., value_parser = permission)]
         permission: Vec<Permission>,
     },
-    /// List a server's subusers
+    /// Lists the subusers of a server
     List {
-        /// The server's UUID, or the first eight characters of it
+        /// UUID of the server, or its first eight characters
         #[arg(long, value_name = "SERVER")]
         server: String,
     },
 }
 
-pub(super) async fn run(database: &Database, command: SubuserCommand) -> Result<Value, Failure> {
+pub(super) async fn run(
+    database: &Database,
+    command: SubuserCommand,
+) -> Result<Value, CommandError> {
     match command {
         SubuserCommand::Set {
             server,
@@ -47,9 +50,8 @@ pub(super) async fn run(database: &Database, command: SubuserCommand) -> Result<
             subusers::set(&mut change, server.id, user.id, &permission).await?;
             let subject = format!("{}/{}", server.id, user.id);
             change.commit(Some(&subject), None).await?;
-            Ok(
-                json!({ "server": server.id, "user": user.email, "permissions": names(&permission) }),
-            )
+            let permissions = names(&permission);
+            Ok(json!({ "server": server.id, "user": user.email, "permissions": permissions }))
         }
         SubuserCommand::List { server } => {
             let server = find_server(database, &server).await?;
@@ -57,7 +59,11 @@ pub(super) async fn run(database: &Database, command: SubuserCommand) -> Result<
             Ok(subusers
                 .into_iter()
                 .map(|subuser| {
-                    json!({ "uuid": subuser.user, "user": subuser.email, "permissions": names(&subuser.permissions) })
+                    json!({
+                        "uuid": subuser.user,
+                        "user": subuser.email,
+                        "permissions": names(&subuser.permissions),
+                    })
                 })
                 .collect())
         }
@@ -73,5 +79,5 @@ fn names(permissions: &[Permission]) -> Vec<&'static str> {
 
 fn permission(text: &str) -> Result<Permission, String> {
     Permission::parse(text)
-        .ok_or_else(|| format!("not one of {}", names(&Permission::ALL).join(", ")))
+        .ok_or_else(|| format!("must be one of {}", names(&Permission::ALL).join(", ")))
 }

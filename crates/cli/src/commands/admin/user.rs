@@ -8,37 +8,37 @@ use holdfast_db::{Database, Error, users};
 use holdfast_domain::{EmailAddress, UserId};
 
 use super::{change, date};
-use crate::failure::Failure;
+use crate::error::CommandError;
 
-/// What can be done with users.
+/// The subcommands of `holdfast admin user`.
 #[derive(Debug, Subcommand)]
 pub enum UserCommand {
-    /// Make a user
+    /// Creates a user
     Create {
-        /// Address by which the user is known
+        /// Email address of the user
         #[arg(long, value_name = "EMAIL")]
         email: String,
-        /// The user administers the service: every server is theirs
+        /// Makes the user an administrator, who has access to every server
         #[arg(long)]
         admin: bool,
     },
-    /// List users
+    /// Lists users
     List,
 }
 
-pub(super) async fn run(database: &Database, command: UserCommand) -> Result<Value, Failure> {
+pub(super) async fn run(database: &Database, command: UserCommand) -> Result<Value, CommandError> {
     match command {
         UserCommand::Create { email, admin } => {
-            let email = EmailAddress::parse(&email).map_err(Failure::new)?;
+            let email = EmailAddress::parse(&email).map_err(CommandError::new)?;
             let email = email.as_str();
             let id = UserId(Uuid::new_v4());
             let mut change = change::begin(database, "user create").await?;
             users::create(&mut change, id, email, admin)
                 .await
                 .map_err(|error| match error {
-                    Error::Conflict { .. } => Failure::new(format!(
-                        "there is a user with the address `{email}` already"
-                    )),
+                    Error::Conflict { .. } => {
+                        CommandError::new(format!("there is already a user `{email}`"))
+                    }
                     other => other.into(),
                 })?;
             change.commit(Some(&id.to_string()), None).await?;

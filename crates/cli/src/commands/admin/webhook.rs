@@ -1,7 +1,7 @@
 //! `holdfast admin webhook create|list|delete|test`.
 //!
-//! Only whoever works on the machine can make a webhook: it makes workers send requests to any address that they
-//! reach, inner ones too.
+//! Webhooks can only be created on the machine of the service, because workers send requests to
+//! their URLs, which may be in internal networks.
 
 use std::time::Instant;
 
@@ -14,68 +14,53 @@ use uuid::Uuid;
 
 use holdfast_db::webhooks::{Webhook, WebhookSecret};
 use holdfast_db::{Database, webhooks};
-use holdfast_domain::WebhookId;
 use holdfast_domain::event::{EVENT_KINDS, EventBody};
+use holdfast_domain::{ServerId, WebhookId};
 use holdfast_worker::webhooks::WebhookSender;
 
 use super::{change, date, find_server};
-use crate::failure::Failure;
+use crate::error::CommandError;
 
-/// What can be done with webhooks.
+/// The subcommands of `holdfast admin webhook`.
 #[derive(Debug, Subcommand)]
 pub enum WebhookCommand {
-    /// Make a webhook; its secret is shown this once
+    /// Creates a webhook, and prints its secret once
     Create {
-        /// Where workers send notices to, by POST
+        /// URL that workers send events to, with POST
         #[arg(long, value_name = "URL", value_parser = web_url)]
         url: String,
-        /// Which kind of notice; may be given more than once; none means all
+        /// Kind of event; repeatable [default: all]
         #[arg(long, value_name = "EVENT", value_parser = EVENT_KINDS)]
         event: Vec<String>,
-        /// Only this server's: its UUID, or the first eight characters of it
+        /// UUID of a server, or its first eight characters, to send only events of that server
         #[arg(long, value_name = "SERVER")]
         server: Option<String>,
     },
-    /// List webhooks and how they fare, without their secrets
+    /// Lists webhooks and their deliveries, without their secrets
     List,
-    /// Remove a webhook, and what it was still to be told
+    /// Deletes a webhook and its pending deliveries
     Delete {
-        /// Its UUID
+        /// UUID of the webhook
         id: Uuid,
     },
-    /// Send a signed notice of the kind `webhook.test` from here, and show what came back
+    /// Sends a signed `webhook.test` event from this machine, and prints the response
     Test {
-        /// Its UUID
+        /// UUID of the webhook
         id: Uuid,
     },
 }
 
-pub(super) async fn run(database: &Database, command: WebhookCommand) -> Result<Value, Failure> {
+pub(super) async fn run(
+    database: &Database,
+    command: WebhookCommand,
+) -> Result<Value, CommandError> {
     match command {
         WebhookCommand::Create { url, event, server } => {
             let server = match server {
                 Some(server) => Some(find_server(database, &server).await?.id),
                 None => None,
             };
-            let mut secret = vec![0; 32];
-            rand::fill(&mut secret[..]);
-            let webhook = Webhook {
-                id: WebhookId(Uuid::new_v4()),
-                url,
-                kinds: event,
-                server,
-                secret: WebhookSecret(secret),
-            };
-            let mut change = change::begin(database, "webhook create").await?;
-            webhooks::create(&mut change, &webhook).await?;
-            change.commit(Some(&webhook.id.to_string()), None).await?;
-            Ok(json!({
-                "id": webhook.id,
-                "url": webhook.url,
-                "events": webhook.kinds,
-                "server": webhook.server,
-                "secret": format!("whsec_{}", STANDARD.encode(&webhook.secret.0)),
-            }))
+            create(database, url, event, server).await
         }
         WebhookCommand::List => {
             let all = webhooks::list(database).await?;
@@ -110,39 +95,68 @@ pub(super) async fn run(database: &Database, command: WebhookCommand) -> Result<
     }
 }
 
-async fn test(database: &Database, id: Uuid) -> Result<Value, Failure> {
+async fn create(
+    database: &Database,
+    url: String,
+    kinds: Vec<String>,
+    server: Option<ServerId>,
+) -> Result<Value, CommandError> {
+    let mut secret = vec![0; 32];
+    rand::fill(&mut secret[..]);
+    let webhook = Webhook {
+        id: WebhookId(Uuid::new_v4()),
+        url,
+        kinds,
+        server,
+        secret: WebhookSecret(secret),
+    };
+    let mut change = change::begin(database, "webhook create").await?;
+    webhooks::create(&mut change, &webhook).await?;
+    change.commit(Some(&webhook.id.to_string()), None).await?;
+    Ok(json!({
+        "id": webhook.id,
+        "url": webhook.url,
+        "events": webhook.kinds,
+        "server": webhook.server,
+        "secret": format!("whsec_{}", STANDARD.encode(&webhook.secret.0)),
+    }))
+}
+
+async fn test(database: &Database, id: Uuid) -> Result<Value, CommandError> {
     let all = webhooks::list(database).await?;
     let mut all = all.into_iter().map(|found| found.webhook);
     let webhook = all.find(|webhook| webhook.id.0 == id);
     let webhook = webhook.ok_or_else(|| missing(id))?;
-    let failed = |why: &dyn std::error::Error| Failure::of(format!("webhook `{id}` failed"), why);
+    let failed = |error: &dyn std::error::Error| {
+        CommandError::with_cause(format!("webhook `{id}` failed"), error)
+    };
     let sender = WebhookSender::new().map_err(|error| failed(&error))?;
     let now = Utc::now();
     let body = EventBody::test(Uuid::new_v4(), now);
     let begun = Instant::now();
-    let answer = sender
+    let response = sender
         .send(&webhook.url, &webhook.secret, &body, now)
         .await
         .map_err(|error| failed(&error))?;
     let duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-    if !answer.is_success() {
-        return Err(Failure::new(format!(
-            "webhook `{id}` answered {} and not 2xx: {}",
-            answer.status, answer.body
+    if !response.is_success() {
+        return Err(CommandError::new(format!(
+            "webhook `{id}` responded with {}, not 2xx: {}",
+            response.status, response.body
         )));
     }
     Ok(json!({
         "id": id,
         "event_id": body.id(),
-        "status": answer.status,
-        "body": answer.body,
+        "status": response.status,
+        "body": response.body,
         "duration_ms": duration_ms,
     }))
 }
 
-fn missing(id: Uuid) -> Failure {
-    Failure::new(format!(
-        "there is no webhook `{id}`: `holdfast admin webhook list` shows them"
+fn missing(id: Uuid) -> CommandError {
+    CommandError::new(format!(
+        "there is no webhook `{id}`: `holdfast admin webhook list` shows the webhooks"
     ))
 }
 
@@ -151,6 +165,6 @@ fn web_url(text: &str) -> Result<String, String> {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {
             Ok(text.to_owned())
         }
-        _ => Err("not a URL such as https://panel.example.com/hooks".to_owned()),
+        _ => Err("must be a URL such as https://panel.example.com/hooks".to_owned()),
     }
 }

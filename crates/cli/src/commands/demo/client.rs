@@ -1,4 +1,4 @@
-//! The demo's HTTP client: what a user's script would do.
+//! The HTTP client of the demo. It prints each request as a `curl` command, and the response.
 
 use std::io::Write;
 use std::path::Path;
@@ -9,8 +9,8 @@ use futures_util::StreamExt;
 use reqwest::{Method, Response};
 use serde_json::Value;
 
-use super::story::Story;
-use crate::failure::Failure;
+use super::transcript::Transcript;
+use crate::error::CommandError;
 
 pub(super) struct Client {
     http: reqwest::Client,
@@ -19,7 +19,7 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(url: &str, key: &str, server: &str) -> Result<Self, Failure> {
+    pub(super) fn new(url: &str, key: &str, server: &str) -> Result<Self, CommandError> {
         Ok(Self {
             http: reqwest::Client::builder().no_proxy().build()?,
             base: format!("{url}/api/client/servers/{server}/backups"),
@@ -31,30 +31,35 @@ impl Client {
         format!("{}{path}", self.base)
     }
 
-    pub(super) async fn get(&self, story: &Story, path: &str) -> Result<Value, Failure> {
-        story.requested("GET", &self.url(path), "");
-        let (status, answer) = self.send(Method::GET, path, None).await?;
-        story.answer(status, &answer);
-        Ok(answer)
+    pub(super) async fn get(
+        &self,
+        transcript: &Transcript,
+        path: &str,
+    ) -> Result<Value, CommandError> {
+        transcript.request("GET", &self.url(path), "");
+        let (status, body) = self.send(Method::GET, path, None).await?;
+        transcript.response(status, &body);
+        Ok(body)
     }
 
-    pub(super) async fn quiet_get(&self, path: &str) -> Result<Value, Failure> {
+    /// Like [`get`](Self::get), without printing anything.
+    pub(super) async fn get_silently(&self, path: &str) -> Result<Value, CommandError> {
         Ok(self.send(Method::GET, path, None).await?.1)
     }
 
     pub(super) async fn post(
         &self,
-        story: &Story,
+        transcript: &Transcript,
         path: &str,
         body: Option<Value>,
-    ) -> Result<Value, Failure> {
+    ) -> Result<Value, CommandError> {
         let data = body
             .as_ref()
             .map_or_else(String::new, |body| format!(" -d '{body}'"));
-        story.requested("POST", &self.url(path), &data);
-        let (status, answer) = self.send(Method::POST, path, body).await?;
-        story.answer(status, &answer);
-        Ok(answer)
+        transcript.request("POST", &self.url(path), &data);
+        let (status, body) = self.send(Method::POST, path, body).await?;
+        transcript.response(status, &body);
+        Ok(body)
     }
 
     async fn send(
@@ -62,7 +67,7 @@ impl Client {
         method: Method,
         path: &str,
         body: Option<Value>,
-    ) -> Result<(u16, Value), Failure> {
+    ) -> Result<(u16, Value), CommandError> {
         let mut request = self
             .http
             .request(method, self.url(path))
@@ -70,52 +75,50 @@ impl Client {
         if let Some(body) = body {
             request = request.json(&body);
         }
-        let response = accepted(request.send().await?).await?;
+        let response = check_status(request.send().await?).await?;
         let status = response.status().as_u16();
         let text = response.text().await?;
-        let answer = if text.is_empty() {
-            Ok(Value::Null)
-        } else {
-            serde_json::from_str(&text)
-        };
-        Ok((
-            status,
-            answer.map_err(|error| Failure::of(format!("{path}: no JSON"), &error))?,
-        ))
+        if text.is_empty() {
+            return Ok((status, Value::Null));
+        }
+        let body = serde_json::from_str(&text).map_err(|error| {
+            CommandError::with_cause(format!("the response to {path} is not JSON"), &error)
+        })?;
+        Ok((status, body))
     }
 
-    /// Downloads without a key, and returns size and SHA-256 of what came.
+    /// Downloads a file without an API key, and returns its size in bytes and its SHA-256.
     pub(super) async fn download(
         &self,
-        story: &Story,
+        transcript: &Transcript,
         link: &str,
         to: &Path,
-    ) -> Result<(u64, String), Failure> {
+    ) -> Result<(u64, String), CommandError> {
         let plain = link.split('?').next().unwrap_or_default();
-        story.typed(&format!("curl '{plain}?token=…' -o {}", to.display()));
-        let response = accepted(self.http.get(link).send().await?).await?;
+        transcript.command(&format!("curl '{plain}?token=…' -o {}", to.display()));
+        let response = check_status(self.http.get(link).send().await?).await?;
         let mut file = fs::File::create(to)?;
         let mut digest = Context::new(&SHA256);
         let mut received_bytes = 0;
         let mut stream = response.bytes_stream();
-        while let Some(piece) = stream.next().await {
-            let piece = piece?;
-            received_bytes += piece.len() as u64;
-            digest.update(&piece);
-            file.write_all(&piece)?;
+        while let Some(chunk) = stream.next().await {
+            let chunk = chunk?;
+            received_bytes += chunk.len() as u64;
+            digest.update(&chunk);
+            file.write_all(&chunk)?;
         }
         file.flush()?;
         Ok((received_bytes, hex::encode(digest.finish())))
     }
 }
 
-async fn accepted(response: Response) -> Result<Response, Failure> {
+async fn check_status(response: Response) -> Result<Response, CommandError> {
     let status = response.status();
     if status.is_success() {
         return Ok(response);
     }
     let path = response.url().path().to_owned();
-    Err(Failure::new(format!(
+    Err(CommandError::new(format!(
         "{path} answered {status}: {}",
         response.text().await?
     )))

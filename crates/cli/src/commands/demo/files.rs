@@ -1,4 +1,4 @@
-//! A small game server's directory: made, looked at, damaged, compared.
+//! The directory of a small game server: creates, scans, damages and compares it.
 
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
@@ -8,28 +8,31 @@ use std::path::{Path, PathBuf};
 use aws_lc_rs::digest::{SHA256, digest};
 use fs_err as fs;
 
-use super::story::Story;
-use crate::failure::Failure;
+use super::transcript::Transcript;
+use crate::error::CommandError;
 
-/// What there is to know of one entry.
+/// The ignore patterns of the demo's backup; [`is_ignored`] matches the same paths.
+pub(super) const IGNORED: &str = "*.log\ncache/";
+
+/// The state of a file, directory or link.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(super) struct FileState {
     mode: u32,
     modified: (i64, i64),
     pub(super) size_bytes: u64,
-    /// SHA-256 of a file's content, or of where a link leads.
+    /// The SHA-256 of a file's content or of a link's target.
     content: Option<Vec<u8>>,
 }
 
-impl Entry {
+impl FileState {
     pub(super) fn is_file(&self) -> bool {
-        // The type's bits of a mode: S_IFMT and S_IFREG.
+        // S_IFMT and S_IFREG.
         self.mode & 0o170_000 == 0o100_000
     }
 }
 
-/// Makes a directory as a Minecraft server has it: a world of region files, settings, logs, a link.
-pub(super) fn make(root: &Path) -> Result<(), Failure> {
+/// Creates a directory like a Minecraft server's: region files, settings, logs and a link.
+pub(super) fn create(root: &Path) -> Result<(), CommandError> {
     for folder in [
         "world/region",
         "world/playerdata",
@@ -42,7 +45,7 @@ pub(super) fn make(root: &Path) -> Result<(), Failure> {
     }
     for x in -3..3 {
         for z in -3..3 {
-            // Regions hold compressed chunks among zeros: half noise, half nothing.
+            // Region files contain compressed chunks and zeros: half random, half empty.
             let mut region = vec![0_u8; 512 << 10];
             rand::fill(&mut region[..256 << 10]);
             fs::write(root.join(format!("world/region/r.{x}.{z}.mca")), region)?;
@@ -80,16 +83,16 @@ pub(super) fn make(root: &Path) -> Result<(), Failure> {
         root.join("start.sh"),
         std::fs::Permissions::from_mode(0o750),
     )?;
-    symlink("world/level.dat", root.join("level.dat")).map_err(Failure::from)
+    symlink("world/level.dat", root.join("level.dat")).map_err(CommandError::from)
 }
 
-/// Says whether the demo's patterns, `*.log` and `cache/`, leave a path out.
+/// Says whether [`IGNORED`] matches a path.
 pub(super) fn is_ignored(path: &Path) -> bool {
     path.starts_with("cache") || path.extension().is_some_and(|extension| extension == "log")
 }
 
-/// Looks at everything below `root`.
-pub(super) fn look(root: &Path) -> Result<BTreeMap<PathBuf, Entry>, Failure> {
+/// Returns everything below `root`, by relative path.
+pub(super) fn scan(root: &Path) -> Result<BTreeMap<PathBuf, FileState>, CommandError> {
     let mut found = BTreeMap::new();
     let mut folders = vec![root.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -114,7 +117,7 @@ pub(super) fn look(root: &Path) -> Result<BTreeMap<PathBuf, Entry>, Failure> {
             let relative = path.strip_prefix(root).unwrap_or(&path).to_owned();
             found.insert(
                 relative,
-                Entry {
+                FileState {
                     mode: metadata.mode(),
                     modified: (metadata.mtime(), metadata.mtime_nsec()),
                     size_bytes: if metadata.is_file() {
@@ -130,23 +133,23 @@ pub(super) fn look(root: &Path) -> Result<BTreeMap<PathBuf, Entry>, Failure> {
     Ok(found)
 }
 
-/// Does what a bad day does.
-pub(super) fn damage(root: &Path, story: &Story) -> Result<(), Failure> {
-    story.typed("rm -r world/playerdata");
+/// Removes, empties and overwrites some files, and adds one.
+pub(super) fn damage(root: &Path, transcript: &Transcript) -> Result<(), CommandError> {
+    transcript.command("rm -r world/playerdata");
     fs::remove_dir_all(root.join("world/playerdata"))?;
-    story.typed("truncate -s 0 world/level.dat");
+    transcript.command("truncate -s 0 world/level.dat");
     fs::write(root.join("world/level.dat"), b"")?;
-    story.typed("echo pwned > server.properties");
+    transcript.command("echo pwned > server.properties");
     fs::write(root.join("server.properties"), "pwned\n")?;
-    story.typed("touch griefed.txt");
+    transcript.command("touch griefed.txt");
     fs::write(root.join("griefed.txt"), b"")?;
     Ok(())
 }
 
-/// Says in words what is missing, new or changed.
+/// Describes each file that is missing, new or changed.
 pub(super) fn differences(
-    expected: &BTreeMap<PathBuf, Entry>,
-    found: &BTreeMap<PathBuf, Entry>,
+    expected: &BTreeMap<PathBuf, FileState>,
+    found: &BTreeMap<PathBuf, FileState>,
 ) -> Vec<String> {
     let mut lines = Vec::new();
     for (path, entry) in expected {

@@ -1,14 +1,14 @@
-//! Disks in buckets: what their tables have to say, and what is wrong with them, one line each.
+//! Tests of the settings of disks in buckets.
 
-use super::{load, problems};
+use super::{disk, load, problems};
 use crate::settings::DiskDriver;
 
 const S3: &str = "[storage.disks.far]\ndriver = 's3'\nbucket = 'backups'\n";
 const GCS: &str = "[storage.disks.far]\ndriver = 'gcs'\nbucket = 'backups'\nprefix = '/a/b/'\n";
-/// The key of an account that does not exist, made for tests alone.
+/// The key of an account that does not exist.
 const KEY_FILE: &str = include_str!("../../../../storage/src/gcs/tests/key.json");
 
-/// A file with this text, and what it stands in.
+/// Creates a file with this text. Returns its folder and its path.
 fn file(text: &str) -> (tempfile::TempDir, String) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("file");
@@ -18,41 +18,125 @@ fn file(text: &str) -> (tempfile::TempDir, String) {
 }
 
 #[test]
-fn whatever_is_wrong_with_a_bucket_is_said_in_one_line() {
+fn each_problem_with_a_bucket_is_one_line() {
     let (_folder, no_key) = file("{}");
     let (_folder, no_certificate) = file("hello");
     let with_account = format!("{GCS}service_account_file = '{no_key}'");
     let table = [
-        (S3, "bucket = 'b'".to_owned(), "bucket", "must be the name of a bucket, not `b`".to_owned()),
-        (S3, "endpoint = 's3.example.com'".to_owned(), "endpoint",
-         "must be a URL such as https://backups.example.com, not `s3.example.com`".to_owned()),
-        (S3, "endpoint = 'https://me:hunter2@s3.example.com'".to_owned(), "endpoint",
-         "must not hold a user or password".to_owned()),
-        (S3, "access_key_id = 'AKID'".to_owned(), "secret_access_key",
-         "must be set, since storage.disks.far.access_key_id is".to_owned()),
-        (S3, "access_key_id = 'AKID'\nsecret_access_key = 'hunter2 '".to_owned(), "secret_access_key",
-         "must not hold blanks".to_owned()),
-        (S3, "sse = 'aes'".to_owned(), "sse", "must be none, AES256 or aws:kms, not `aes`".to_owned()),
-        (S3, "sse_kms_key_id = 'k'".to_owned(), "sse_kms_key_id",
-         "needs storage.disks.far.sse to be aws:kms".to_owned()),
-        (S3, "part_size_bytes = 1000".to_owned(), "part_size_bytes",
-         "must be between 5242880 and 5368709120, not 1000".to_owned()),
-        (S3, "path_style = 'yes'".to_owned(), "path_style", "must be true or false".to_owned()),
-        (S3, "ca_file = '/nowhere/ca.pem'".to_owned(), "ca_file",
-         "failed to open file `/nowhere/ca.pem`: No such file or directory (os error 2)".to_owned()),
-        (S3, format!("ca_file = '{no_certificate}'"), "ca_file",
-         format!("{no_certificate} holds no certificate in PEM (-----BEGIN CERTIFICATE-----)")),
-        (S3, "root = '/srv'".to_owned(), "root", "is no setting of a disk with driver s3".to_owned()),
-        (S3, "encryption = 'age'".to_owned(), "age_recipients",
-         "must name a public key, since storage.disks.far.encryption is age: age-keygen makes a pair".to_owned()),
-        (GCS, String::new(), "service_account_file",
-         "must be set: the JSON key file of a service account".to_owned()),
-        (GCS, "service_account_file = '/nowhere/key.json'".to_owned(), "service_account_file",
-         "failed to open file `/nowhere/key.json`: No such file or directory (os error 2)".to_owned()),
-        (&with_account, String::new(), "service_account_file",
-         format!("{no_key} holds a key of type ``, but `service_account` is needed")),
-        (&with_account, "region = 'eu'".to_owned(), "region",
-         "is no setting of a disk with driver gcs".to_owned()),
+        (
+            S3,
+            "bucket = 'b'".to_owned(),
+            "bucket",
+            "must be the name of a bucket, not \
+            `b`"
+            .to_owned(),
+        ),
+        (
+            S3,
+            "endpoint = 's3.example.com'".to_owned(),
+            "endpoint",
+            "must be a URL such as https://backups.example.com, not `s3.example.com`".to_owned(),
+        ),
+        (
+            S3,
+            "endpoint = 'https://me:hunter2@s3.example.com'".to_owned(),
+            "endpoint",
+            "must not contain a user or password".to_owned(),
+        ),
+        (
+            S3,
+            "access_key_id = 'AKID'".to_owned(),
+            "secret_access_key",
+            "must be set, because storage.disks.far.access_key_id is set".to_owned(),
+        ),
+        (
+            S3,
+            "access_key_id = 'AKID'\nsecret_access_key = 'hunter2 '".to_owned(),
+            "secret_access_key",
+            "must not contain whitespace".to_owned(),
+        ),
+        (
+            S3,
+            "sse = 'aes'".to_owned(),
+            "sse",
+            "must be none, AES256 or aws:kms, not \
+            `aes`"
+                .to_owned(),
+        ),
+        (
+            S3,
+            "sse_kms_key_id = 'k'".to_owned(),
+            "sse_kms_key_id",
+            "requires storage.disks.far.sse to be aws:kms".to_owned(),
+        ),
+        (
+            S3,
+            "part_size_bytes = 1000".to_owned(),
+            "part_size_bytes",
+            "must be between 5242880 and 5368709120, not 1000".to_owned(),
+        ),
+        (
+            S3,
+            "path_style = 'yes'".to_owned(),
+            "path_style",
+            "must be true or false".to_owned(),
+        ),
+        (
+            S3,
+            "ca_file = '/nowhere/ca.pem'".to_owned(),
+            "ca_file",
+            "failed to open file `/nowhere/ca.pem`: No such file or directory (os error \
+          2)"
+            .to_owned(),
+        ),
+        (
+            S3,
+            format!("ca_file = '{no_certificate}'"),
+            "ca_file",
+            format!("{no_certificate} holds no certificate in PEM (-----BEGIN CERTIFICATE-----)"),
+        ),
+        (
+            S3,
+            "root = '/srv'".to_owned(),
+            "root",
+            "is not a setting of a disk with driver \
+            s3"
+            .to_owned(),
+        ),
+        (
+            S3,
+            "encryption = 'age'".to_owned(),
+            "age_recipients",
+            "must contain a public key, because storage.disks.far.encryption is age: create a key \
+          pair with age-keygen"
+                .to_owned(),
+        ),
+        (
+            GCS,
+            String::new(),
+            "service_account_file",
+            "must be set: the JSON key file of a service account".to_owned(),
+        ),
+        (
+            GCS,
+            "service_account_file = '/nowhere/key.json'".to_owned(),
+            "service_account_file",
+            "failed to open file `/nowhere/key.json`: No such file or directory (os error \
+          2)"
+            .to_owned(),
+        ),
+        (
+            &with_account,
+            String::new(),
+            "service_account_file",
+            format!("{no_key} holds a key of type ``, but `service_account` is needed"),
+        ),
+        (
+            &with_account,
+            "region = 'eu'".to_owned(),
+            "region",
+            "is not a setting of a disk with driver gcs".to_owned(),
+        ),
     ];
     for (disk, line, field, expected) in table {
         let key = line.split(' ').next().unwrap_or_default();
@@ -71,14 +155,14 @@ fn whatever_is_wrong_with_a_bucket_is_said_in_one_line() {
 }
 
 #[test]
-fn a_disk_at_google_needs_a_key_file_unless_it_is_elsewhere() {
+fn a_gcs_disk_needs_a_key_file_unless_it_has_another_endpoint() {
     let (_folder, key_file) = file(KEY_FILE);
     for (line, has_account) in [
         (format!("service_account_file = '{key_file}'"), true),
         ("endpoint = 'http://127.0.0.1:4443'".to_owned(), false),
     ] {
         let settings = load(&[&format!("{GCS}{line}")], &[]).unwrap();
-        let DiskDriver::Gcs(options) = &settings.storage.disks["far"].driver else {
+        let DiskDriver::Gcs(options) = &disk(&settings, "far").driver else {
             panic!("another driver")
         };
         assert_eq!(
@@ -93,7 +177,7 @@ fn a_disk_at_google_needs_a_key_file_unless_it_is_elsewhere() {
 }
 
 #[test]
-fn googles_s3_compatible_endpoint_is_sent_no_checksums_that_it_refuses() {
+fn checksums_are_off_by_default_for_the_s3_endpoint_of_google() {
     for (lines, expected) in [
         ("", true),
         ("endpoint = 'https://s3.example.com'", true),
@@ -105,7 +189,7 @@ fn googles_s3_compatible_endpoint_is_sent_no_checksums_that_it_refuses() {
         ("checksums = false", false),
     ] {
         let settings = load(&[&format!("{S3}{lines}")], &[]).unwrap();
-        let DiskDriver::S3(options) = &settings.storage.disks["far"].driver else {
+        let DiskDriver::S3(options) = &disk(&settings, "far").driver else {
             panic!("another driver")
         };
         assert_eq!(options.has_checksums, expected, "{lines}");
@@ -113,12 +197,12 @@ fn googles_s3_compatible_endpoint_is_sent_no_checksums_that_it_refuses() {
 }
 
 #[test]
-fn two_disks_may_not_share_a_place() {
+fn two_disks_must_not_share_a_place() {
     let other = S3.replace("far", "near");
     let found = problems(&[S3, &other], &[]);
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(
-        found[0].contains("is the place of disk far already"),
+        found[0].contains("is already the place of disk far"),
         "{found:?}"
     );
 }

@@ -1,9 +1,11 @@
-//! Settings that are wrong, and how that is told.
+//! Tests of invalid settings and their messages.
+
+use holdfast_worker::power::Power;
 
 use super::*;
 
 #[test]
-fn whatever_is_wrong_with_one_setting_is_said_in_one_line() {
+fn each_problem_with_a_variable_is_one_line() {
     let table = [
         (
             "WORKER__CONCURRENCY",
@@ -23,14 +25,14 @@ fn whatever_is_wrong_with_one_setting_is_said_in_one_line() {
         (
             "WORKER__CONCURENCY",
             "2",
-            "is no setting: did you mean HOLDFAST__WORKER__CONCURRENCY?",
+            "is not a setting: did you mean HOLDFAST__WORKER__CONCURRENCY?",
         ),
         (
             "DATABASE__URL_FIEL",
             "x",
-            "is no setting: did you mean HOLDFAST__DATABASE__URL_FILE?",
+            "is not a setting: did you mean HOLDFAST__DATABASE__URL_FILE?",
         ),
-        ("COFFEE__STRENGTH", "9", "is no setting"),
+        ("COFFEE__STRENGTH", "9", "is not a setting"),
         ("HTTP", "x", "is a section, not a setting"),
         (
             "HTTP__LISTEN",
@@ -40,7 +42,7 @@ fn whatever_is_wrong_with_one_setting_is_said_in_one_line() {
         (
             "HTTP__PUBLIC_URL",
             "ftp://x",
-            "must begin with http:// or https://, not `ftp://x`",
+            "must start with http:// or https://, not `ftp://x`",
         ),
         (
             "HTTP__PUBLIC_URL",
@@ -50,17 +52,17 @@ fn whatever_is_wrong_with_one_setting_is_said_in_one_line() {
         (
             "DOWNLOADS__PUBLIC_URL",
             "http://x/?a",
-            "must not have ? or #, not `http://x/?a`",
+            "must not contain ? or #, not `http://x/?a`",
         ),
         (
             "DOWNLOADS__PUBLIC_URL",
             "http://me:pw@x",
-            "must not hold a user or password",
+            "must not contain a user or password",
         ),
         (
             "HTTP__TRUSTED_PROXIES",
             "10.0.0.1,ten",
-            "must hold addresses or networks such as 10.0.0.0/8, not `ten`",
+            "must be addresses or networks such as 10.0.0.0/8, not `ten`",
         ),
         (
             "HTTP__MAX_BODY_BYTES",
@@ -100,22 +102,22 @@ fn whatever_is_wrong_with_one_setting_is_said_in_one_line() {
         (
             "STORAGE__DEFAULT",
             "main",
-            "names no disk: there is local, not `main`",
+            "must be the name of a disk (local), not `main`",
         ),
         (
             "STORAGE__DISKS__LOCAL__DRIVER",
             "ftp",
-            "`ftp` is not built into this version: there is local, s3, gcs",
+            "must be one of local, s3, gcs, not `ftp`",
         ),
         (
             "STORAGE__DISKS__MAIN__ROTO",
             "/x",
-            "is no setting: did you mean HOLDFAST__STORAGE__DISKS__MAIN__ROOT?",
+            "is not a setting: did you mean HOLDFAST__STORAGE__DISKS__MAIN__ROOT?",
         ),
         (
             "WORKER__NODE",
             "a b",
-            "must have 1 to 64 characters out of A-Z, a-z, 0-9, ., _ and -, not `a b`",
+            "must be 1 to 64 of A-Z, a-z, 0-9, ., _ and -, and not start with ., not `a b`",
         ),
         (
             "WORKER__COMPRESSION_LEVEL",
@@ -147,21 +149,23 @@ fn whatever_is_wrong_with_one_setting_is_said_in_one_line() {
     }
     let found = problems(&[], &[("HOLDFAST__LOG__FILTER", "holdfast=loud")]);
     assert!(
-        found[0].contains("`holdfast=loud` is no log filter: "),
+        found[0].contains("`holdfast=loud` is not a log filter: "),
         "{found:?}"
     );
 }
 
 #[test]
-fn whatever_is_wrong_in_a_file_is_said_with_its_name() {
+fn each_problem_in_a_file_names_the_file() {
     let table = [
         (
             "worker.concurrency = '2'",
-            "worker.concurrency (HOLDFAST__WORKER__CONCURRENCY) in 0.toml: must be a whole number, not a text",
+            "worker.concurrency (HOLDFAST__WORKER__CONCURRENCY) in 0.toml: must be a whole \
+             number, not a string",
         ),
         (
             "[htpt]\nlisten = 'x'",
-            "htpt.listen (HOLDFAST__HTPT__LISTEN) in 0.toml: is no setting: did you mean http.listen?",
+            "htpt.listen (HOLDFAST__HTPT__LISTEN) in 0.toml: is not a setting: did you mean \
+             http.listen?",
         ),
         (
             "http = 3",
@@ -169,11 +173,12 @@ fn whatever_is_wrong_in_a_file_is_said_with_its_name() {
         ),
         (
             "worker.roots = [1]",
-            "worker.roots (HOLDFAST__WORKER__ROOTS) in 0.toml: must be a list of texts",
+            "worker.roots (HOLDFAST__WORKER__ROOTS) in 0.toml: must be a list of strings",
         ),
         (
             "worker.node = ''",
-            "worker.node (HOLDFAST__WORKER__NODE) in 0.toml: must have 1 to 64 characters out of A-Z, a-z, 0-9, ., _ and -, not ``",
+            "worker.node (HOLDFAST__WORKER__NODE) in 0.toml: must be 1 to 64 of A-Z, a-z, 0-9, ., \
+             _ and -, and not start with ., not ``",
         ),
         (
             "\nauth.signing_key = 'hunter2",
@@ -181,51 +186,65 @@ fn whatever_is_wrong_in_a_file_is_said_with_its_name() {
         ),
         (
             "storage.disks.'Main!'.root = '/x'",
-            "storage.disks.Main!.root (HOLDFAST__STORAGE__DISKS__MAIN!__ROOT) in 0.toml: a disk's name has 1 to 32 characters out of a-z, 0-9, _ and -",
+            "storage.disks.Main!.root (HOLDFAST__STORAGE__DISKS__MAIN!__ROOT) in 0.toml: the name \
+             of a disk must be 1 to 32 of a-z, 0-9, _ and -",
         ),
         (
             "storage.disks.main.driver = 'local'",
-            "storage.disks.main.root (HOLDFAST__STORAGE__DISKS__MAIN__ROOT): must be set to the disk's folder",
+            "storage.disks.main.root (HOLDFAST__STORAGE__DISKS__MAIN__ROOT): must be set to the \
+             disk's folder",
         ),
         (
             "storage.disks.main.root = '/x'",
-            "storage.disks.main.driver (HOLDFAST__STORAGE__DISKS__MAIN__DRIVER): must be set: there is local, s3, gcs",
+            "storage.disks.main.driver (HOLDFAST__STORAGE__DISKS__MAIN__DRIVER): must be set to \
+             one of local, s3, gcs",
         ),
         (
             "[storage.disks.main]\ndriver = 'local'\nroot = '/data/backups'",
-            "storage.disks.main.root (HOLDFAST__STORAGE__DISKS__MAIN__ROOT) in 0.toml: is the folder of disk local already",
+            "storage.disks.main.root (HOLDFAST__STORAGE__DISKS__MAIN__ROOT) in 0.toml: is already \
+             the folder of disk local",
         ),
         (
             "[storage.disks.far]\ndriver = 'ftp'\nbucket = 'x'",
-            "storage.disks.far.driver (HOLDFAST__STORAGE__DISKS__FAR__DRIVER) in 0.toml: `ftp` is not built into this version: there is local, s3, gcs",
+            "storage.disks.far.driver (HOLDFAST__STORAGE__DISKS__FAR__DRIVER) in 0.toml: must be \
+             one of local, s3, gcs, not `ftp`",
         ),
         (
             "[storage.disks.far]\ndriver = 's3'\nbucket = 'x'",
-            "storage.disks.far.bucket (HOLDFAST__STORAGE__DISKS__FAR__BUCKET) in 0.toml: must be the name of a bucket, not `x`",
+            "storage.disks.far.bucket (HOLDFAST__STORAGE__DISKS__FAR__BUCKET) in 0.toml: must be \
+             the name of a bucket, not `x`",
         ),
         (
             "[storage.disks.far]\ndriver = 's3'\nbucket = 'xyz'\nbukcet = 'xyz'",
-            "storage.disks.far.bukcet (HOLDFAST__STORAGE__DISKS__FAR__BUKCET) in 0.toml: is no setting: did you mean storage.disks.far.bucket?",
+            "storage.disks.far.bukcet (HOLDFAST__STORAGE__DISKS__FAR__BUKCET) in 0.toml: is not a \
+             setting: did you mean storage.disks.far.bucket?",
         ),
         (
             "[storage.disks.far]\ndriver = 's3'\nbucket = 'xyz'\nroot = '/x'",
-            "storage.disks.far.root (HOLDFAST__STORAGE__DISKS__FAR__ROOT) in 0.toml: is no setting of a disk with driver s3",
+            "storage.disks.far.root (HOLDFAST__STORAGE__DISKS__FAR__ROOT) in 0.toml: is not a \
+             setting of a disk with driver s3",
         ),
         (
             "[storage.disks.far]\ndriver = 's3'\nbucket = 'xyz'\nsecret_access_key = 'hunter2'",
-            "storage.disks.far.access_key_id (HOLDFAST__STORAGE__DISKS__FAR__ACCESS_KEY_ID): must be set, since storage.disks.far.secret_access_key is",
+            "storage.disks.far.access_key_id (HOLDFAST__STORAGE__DISKS__FAR__ACCESS_KEY_ID): must \
+             be set, because storage.disks.far.secret_access_key is set",
         ),
         (
-            "[storage.disks.far]\ndriver = 's3'\nbucket = 'xyz'\nsse = 'AES256'\nsse_kms_key_id = 'x'",
-            "storage.disks.far.sse_kms_key_id (HOLDFAST__STORAGE__DISKS__FAR__SSE_KMS_KEY_ID) in 0.toml: needs storage.disks.far.sse to be aws:kms",
+            "[storage.disks.far]\ndriver = 's3'\nbucket = 'xyz'\nsse = 'AES256'\nsse_kms_key_id = \
+             'x'",
+            "storage.disks.far.sse_kms_key_id (HOLDFAST__STORAGE__DISKS__FAR__SSE_KMS_KEY_ID) in \
+             0.toml: requires storage.disks.far.sse to be aws:kms",
         ),
         (
             "[storage.disks.far]\ndriver = 's3'\nbucket = 'xyz'\npart_size_bytes = 1",
-            "storage.disks.far.part_size_bytes (HOLDFAST__STORAGE__DISKS__FAR__PART_SIZE_BYTES) in 0.toml: must be between 5242880 and 5368709120, not 1",
+            "storage.disks.far.part_size_bytes (HOLDFAST__STORAGE__DISKS__FAR__PART_SIZE_BYTES) \
+             in 0.toml: must be between 5242880 and 5368709120, not 1",
         ),
         (
-            "[storage.disks.far]\ndriver = 's3'\nbucket = 'xyz'\n[storage.disks.near]\ndriver = 's3'\nbucket = 'xyz'\nprefix = '/'",
-            "storage.disks.near.bucket (HOLDFAST__STORAGE__DISKS__NEAR__BUCKET) in 0.toml: is the place of disk far already",
+            "[storage.disks.far]\ndriver = 's3'\nbucket = 'xyz'\n[storage.disks.near]\ndriver = \
+             's3'\nbucket = 'xyz'\nprefix = '/'",
+            "storage.disks.near.bucket (HOLDFAST__STORAGE__DISKS__NEAR__BUCKET) in 0.toml: is \
+             already the place of disk far",
         ),
     ];
     for (text, expected) in table {
@@ -234,7 +253,7 @@ fn whatever_is_wrong_in_a_file_is_said_with_its_name() {
 }
 
 #[test]
-fn everything_wrong_is_told_at_once() {
+fn all_problems_are_reported_at_once() {
     let found = problems(
         &[
             "worker.concurrency = 0\nworker.nod = 'x'\nhttp.listen = 'here'",
@@ -272,7 +291,7 @@ fn a_file_that_cannot_be_read_is_named() {
 }
 
 #[test]
-fn power_needs_a_driver_that_there_is_and_commands_that_can_be_run() {
+fn power_needs_a_known_driver_and_commands_with_absolute_paths() {
     for (text, expected) in [
         (
             "power.driver = 'systemd'",
@@ -282,7 +301,7 @@ fn power_needs_a_driver_that_there_is_and_commands_that_can_be_run() {
             "power.driver = 'command'\npower.stop_command = ['stop-server', '{server}']",
             vec![
                 "power.stop_command (",
-                "must begin with the absolute path of a program, not `stop-server`",
+                "must start with the absolute path of a program, not `stop-server`",
                 "power.running_command (",
                 "must be set with power.driver",
             ],
@@ -301,7 +320,7 @@ fn power_needs_a_driver_that_there_is_and_commands_that_can_be_run() {
         &["power.driver = 'docker'\npower.docker_label = 'server'"],
         &[],
     );
-    let Power::Docker(docker) = settings.unwrap().power else {
+    let Power::Docker(docker) = settings.unwrap().worker.power else {
         panic!("another driver");
     };
     assert_eq!(docker.socket, Path::new("/var/run/docker.sock"));

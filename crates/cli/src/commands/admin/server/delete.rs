@@ -1,4 +1,5 @@
-//! `holdfast admin server delete`: asks for a deletion, as the application API does, and waits for it.
+//! `holdfast admin server delete`: enqueues a deletion, as the application API does, and waits for
+//! it.
 
 use std::time::Duration;
 
@@ -11,40 +12,44 @@ use holdfast_domain::limit::{self, ServerBusy};
 use holdfast_domain::{JobId, JobState, NodeName};
 
 use crate::commands::admin::{change, find_server};
-use crate::failure::Failure;
+use crate::error::CommandError;
 use crate::output;
 
-/// How often the job is looked at.
-const POLL: Duration = Duration::from_millis(200);
-/// After how long the person who waits is told what for.
-const TELL: Duration = Duration::from_secs(3);
-/// How long a deletion is waited for that no worker has taken up.
-const UNTAKEN: Duration = Duration::from_secs(60);
+/// How often the job is polled.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
+/// The time before a message says what the command waits for.
+const MESSAGE_DELAY: Duration = Duration::from_secs(3);
+/// The time to wait for a worker to claim the job.
+const CLAIM_TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(super) async fn run(
     database: &Database,
     server: &str,
     backups: ServerBackupsAction,
-) -> Result<Value, Failure> {
+) -> Result<Value, CommandError> {
     let server = find_server(database, server).await?;
-    let busy = |busy: ServerBusy| {
-        let what = match busy {
+    let busy = |reason: ServerBusy| {
+        let job = match reason {
             ServerBusy::Restoring => "restore",
             ServerBusy::BackingUp | ServerBusy::Installing | ServerBusy::Suspended => "backup",
         };
-        Failure::new(format!(
-            "a {what} of server `{}` is in progress: try again when it has ended (`holdfast admin job list` shows it)",
+        CommandError::new(format!(
+            "a {job} of server `{}` is in progress: try again when it has ended \
+             (`holdfast admin job list` shows it)",
             server.id.short()
         ))
     };
-    let gone = || Failure::new(format!("server `{}` has just gone", server.id.short()));
+    let deleted = || {
+        let id = server.id.short();
+        CommandError::new(format!("server `{id}` was deleted in the meantime"))
+    };
 
     let mut change = change::begin(database, "server delete").await?;
-    let held = servers::lock_and_find(&mut change, server.id).await?;
-    let (held, load) = held.ok_or_else(gone)?;
+    let locked = servers::lock_and_find(&mut change, server.id).await?;
+    let (locked, load) = locked.ok_or_else(deleted)?;
     limit::check_no_file_job(load.unfinished).map_err(busy)?;
     let args = DeleteServerArgs { backups };
-    let job = servers::begin_deletion(&mut change, &held, args)
+    let job = servers::begin_deletion(&mut change, &locked, args)
         .await
         .map_err(|error| match error {
             Error::Conflict { .. } => busy(ServerBusy::BackingUp),
@@ -52,7 +57,7 @@ pub(super) async fn run(
         })?;
     change.commit(Some(&server.id.to_string()), None).await?;
 
-    wait(database, job, &held.node).await?;
+    wait_for_deletion(database, job, &locked.node).await?;
     Ok(json!({
         "uuid": server.id,
         "identifier": server.id.short(),
@@ -62,40 +67,45 @@ pub(super) async fn run(
     }))
 }
 
-/// Waits for the worker of the server's node.
-async fn wait(database: &Database, job: JobId, node: &NodeName) -> Result<(), Failure> {
+/// Waits until a worker of the node has deleted the server.
+async fn wait_for_deletion(
+    database: &Database,
+    job: JobId,
+    node: &NodeName,
+) -> Result<(), CommandError> {
     let begun = Instant::now();
-    let mut is_told = false;
+    let mut has_message = false;
     loop {
-        let found = jobs::state(database, job).await?;
-        let waits = match &found {
-            // A job that was pruned meanwhile had ended well: failed ones are kept longer.
+        let state = jobs::state(database, job).await?;
+        let is_queued = match &state {
+            // A job that is gone was completed and pruned: failed jobs are kept longer.
             None | Some((JobState::Completed, _)) => return Ok(()),
-            Some((JobState::Cancelled | JobState::Discarded, why)) => {
-                let why = why.as_deref().unwrap_or("It was called off.");
-                return Err(Failure::new(format!(
-                    "the server could not be deleted and is back: {why} (job {job}: `holdfast admin job list` tells more)"
+            Some((JobState::Cancelled | JobState::Discarded, reason)) => {
+                let reason = reason.as_deref().unwrap_or("The job was cancelled.");
+                return Err(CommandError::new(format!(
+                    "the server could not be deleted, and is visible again: {reason} \
+                     (job {job}: `holdfast admin job list` shows more)"
                 )));
             }
             Some((JobState::Running, _)) => false,
             Some((JobState::Available | JobState::Scheduled, _)) => true,
         };
-        if waits && begun.elapsed() >= UNTAKEN {
-            return Err(Failure::new(format!(
-                "no worker of node `{node}` has taken the deletion up yet: the server is hidden, and goes as soon as \
-                 one does (job {job}: `holdfast admin job list` shows it)"
+        if is_queued && begun.elapsed() >= CLAIM_TIMEOUT {
+            return Err(CommandError::new(format!(
+                "no worker of node `{node}` has started the deletion yet: the server is hidden, \
+                 and is deleted when one does (job {job}: `holdfast admin job list` shows it)"
             )));
         }
-        if !is_told && begun.elapsed() >= TELL {
-            is_told = true;
+        if !has_message && begun.elapsed() >= MESSAGE_DELAY {
+            has_message = true;
             let workers = workers::list(database).await?;
-            let is_there = workers.iter().any(|worker| worker.node == node.as_str());
-            output::problem(&if is_there {
+            let is_running = workers.iter().any(|worker| worker.node == node.as_str());
+            output::problem(&if is_running {
                 format!("waiting for a worker of node `{node}` to delete the server (job {job})")
             } else {
-                format!("waiting for a worker of node `{node}`, none of which runs (job {job})")
+                format!("waiting for a worker of node `{node}`, but none is running (job {job})")
             });
         }
-        tokio::time::sleep(POLL).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }

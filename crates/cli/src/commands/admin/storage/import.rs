@@ -1,8 +1,9 @@
-//! `holdfast admin storage import`: rebuilds the rows of backups from the manifests beside their archives, so that a
-//! database that is lost costs no backup.
+//! `holdfast admin storage import`: rebuilds the rows of backups from the manifests beside their
+//! archives, so that no backup is lost with the database.
 //!
-//! A disk tells of archives, never of where they may be put back: whose they are, and where that server lies, an
-//! operator says first (`holdfast admin server create --uuid`). What the database knows is left as it is.
+//! A manifest does not say which directory a server has. So the operator first registers each
+//! server again (`holdfast admin server create --uuid`). Backups that are in the database stay
+//! unchanged.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,26 +18,26 @@ use holdfast_domain::error_chain::chain;
 use holdfast_domain::{BackupId, BackupName, NodeName, ServerId, ServerRef};
 use holdfast_storage::{ArchiveKey, Disk, Manifest, Object, StorageKey};
 
-use super::{LISTED, Teller};
+use super::{LISTED_MAX, ProgressReporter};
 use crate::commands::admin::{change, date};
-use crate::failure::Failure;
+use crate::error::CommandError;
 
-/// How many manifests are looked at as one.
+/// The number of manifests per database query.
 const BATCH: usize = 500;
-/// How many of them are read side by side.
-const TOGETHER: usize = 8;
+/// The number of manifests that are read concurrently.
+const CONCURRENT_READS: usize = 8;
 
-/// How an import is done.
+/// The options of an import.
 #[derive(Clone, Copy)]
-pub(super) struct Options {
-    /// Whether it is only told.
+pub(super) struct ImportOptions {
+    /// Whether nothing is changed.
     pub(super) is_dry_run: bool,
-    /// Whether what is taken back is locked.
+    /// Whether imported backups are locked.
     pub(super) locks: bool,
 }
 
-/// A server that the database does not know.
-struct Stranger {
+/// A server that is not in the database, with its backups on the disk.
+struct UnknownServer {
     name: String,
     backups: u64,
     bytes: u64,
@@ -47,11 +48,11 @@ struct Import<'a> {
     database: &'a Database,
     disk: &'a Disk,
     node: &'a NodeName,
-    options: Options,
-    /// The node of each server that was looked up; none for one that is not known.
+    options: ImportOptions,
+    /// The node of each server that was looked up; `None` if it is not in the database.
     servers: BTreeMap<ServerId, Option<NodeName>>,
-    /// The backups that were found to be whole so far, of those that are not known.
-    strangers: BTreeMap<ServerId, Stranger>,
+    /// The servers that are not in the database, with their valid backups.
+    unknown_servers: BTreeMap<ServerId, UnknownServer>,
     manifests: u64,
     imported: u64,
     known: u64,
@@ -64,15 +65,15 @@ pub(super) async fn run(
     disk: &Disk,
     node: &NodeName,
     server: Option<ServerId>,
-    options: Options,
-) -> Result<Value, Failure> {
+    options: ImportOptions,
+) -> Result<Value, CommandError> {
     let mut import = Import {
         database,
         disk,
         node,
         options,
         servers: BTreeMap::new(),
-        strangers: BTreeMap::new(),
+        unknown_servers: BTreeMap::new(),
         manifests: 0,
         imported: 0,
         known: 0,
@@ -80,26 +81,26 @@ pub(super) async fn run(
         problems_count: 0,
     };
     if !options.is_dry_run {
-        change::note(database, "storage import", Some(disk.name().as_str())).await?;
+        change::record_start(database, "storage import", Some(disk.name().as_str())).await?;
     }
-    let mut teller = Teller::begin();
+    let mut progress = ProgressReporter::new();
     let mut listing = disk.list(server);
     while let Some(page) = listing.next_page().await? {
-        let mut keys: Vec<ArchiveKey> = page.iter().filter_map(manifest_of).collect();
-        // Of several attempts, the last one counts.
+        let mut keys: Vec<ArchiveKey> = page.iter().filter_map(manifest_key).collect();
+        // The last attempt of a backup comes first, and is the only one that is imported.
         keys.sort_by_key(|key| (key.server, key.backup, std::cmp::Reverse(key.attempt)));
-        for some in keys.chunks(BATCH) {
-            import.batch(some).await?;
-            teller.tell(|| {
+        for batch in keys.chunks(BATCH) {
+            import.import_batch(batch).await?;
+            progress.report(|| {
                 let (manifests, imported) = (import.manifests, import.imported);
-                format!("looked at {manifests} manifests, took {imported} backups back")
+                format!("read {manifests} manifests, imported {imported} backups")
             });
         }
     }
     import.result()
 }
 
-fn manifest_of(object: &Object) -> Option<ArchiveKey> {
+fn manifest_key(object: &Object) -> Option<ArchiveKey> {
     match object.key {
         StorageKey::Manifest(key) => Some(key),
         StorageKey::Archive(_) | StorageKey::Index(_) => None,
@@ -107,7 +108,7 @@ fn manifest_of(object: &Object) -> Option<ArchiveKey> {
 }
 
 impl Import<'_> {
-    async fn batch(&mut self, keys: &[ArchiveKey]) -> Result<(), Failure> {
+    async fn import_batch(&mut self, keys: &[ArchiveKey]) -> Result<(), CommandError> {
         self.manifests += keys.len() as u64;
         let ids: Vec<BackupId> = keys.iter().map(|key| key.backup).collect();
         let known = backups::find_known(self.database, &ids).await?;
@@ -117,41 +118,45 @@ impl Import<'_> {
             .filter(|key| !known.contains(&key.backup))
             .collect();
         self.known += (keys.len() - new.len()) as u64;
-        let mut taken: BTreeSet<BackupId> = BTreeSet::new();
-        for some in new.chunks(TOGETHER) {
-            let mut reading = JoinSet::new();
-            for (place, key) in some.iter().copied().enumerate() {
+        let mut imported: BTreeSet<BackupId> = BTreeSet::new();
+        for chunk in new.chunks(CONCURRENT_READS) {
+            let mut reads = JoinSet::new();
+            for (index, key) in chunk.iter().copied().enumerate() {
                 let disk = self.disk.clone();
-                reading.spawn(async move { (place, read(&disk, key).await) });
+                reads.spawn(async move { (index, read_manifest(&disk, key).await) });
             }
-            let mut read: Vec<_> = reading.join_all().await;
-            read.sort_by_key(|(place, _)| *place);
-            for ((_, read), key) in read.into_iter().zip(some) {
-                if taken.contains(&key.backup) {
+            let mut read: Vec<_> = reads.join_all().await;
+            read.sort_by_key(|(index, _)| *index);
+            for ((_, read), key) in read.into_iter().zip(chunk) {
+                if imported.contains(&key.backup) {
                     continue;
                 }
                 match read {
                     Ok(manifest) => {
-                        taken.insert(key.backup);
-                        self.take(*key, manifest).await?;
+                        imported.insert(key.backup);
+                        self.import_backup(*key, manifest).await?;
                     }
-                    Err(problem) => self.problem(*key, problem),
+                    Err(problem) => self.add_problem(*key, problem),
                 }
             }
         }
         Ok(())
     }
 
-    fn problem(&mut self, key: ArchiveKey, problem: String) {
+    fn add_problem(&mut self, key: ArchiveKey, problem: String) {
         self.problems_count += 1;
-        if self.problems.len() < LISTED {
+        if self.problems.len() < LISTED_MAX {
             let object = StorageKey::Manifest(key).to_string();
             self.problems
                 .push(json!({ "object": object, "problem": problem }));
         }
     }
 
-    async fn take(&mut self, key: ArchiveKey, manifest: Sound) -> Result<(), Failure> {
+    async fn import_backup(
+        &mut self,
+        key: ArchiveKey,
+        manifest: ValidManifest,
+    ) -> Result<(), CommandError> {
         let node = match self.servers.get(&key.server) {
             Some(node) => node.clone(),
             None => {
@@ -162,17 +167,20 @@ impl Import<'_> {
             }
         };
         let Some(node) = node else {
-            let stranger = self.strangers.entry(key.server).or_insert(Stranger {
-                name: manifest.server_name.clone(),
-                backups: 0,
-                bytes: 0,
-                newest: manifest.created_at,
-            });
-            stranger.backups += 1;
-            stranger.bytes += manifest.completed.size_bytes;
-            if manifest.created_at >= stranger.newest {
-                stranger.newest = manifest.created_at;
-                stranger.name = manifest.server_name;
+            let unknown = self
+                .unknown_servers
+                .entry(key.server)
+                .or_insert(UnknownServer {
+                    name: manifest.server_name.clone(),
+                    backups: 0,
+                    bytes: 0,
+                    newest: manifest.created_at,
+                });
+            unknown.backups += 1;
+            unknown.bytes += manifest.completed.size_bytes;
+            if manifest.created_at >= unknown.newest {
+                unknown.newest = manifest.created_at;
+                unknown.name = manifest.server_name;
             }
             return Ok(());
         };
@@ -180,7 +188,7 @@ impl Import<'_> {
             self.imported += 1;
             return Ok(());
         }
-        let found = ImportedBackup {
+        let backup = ImportedBackup {
             id: key.backup,
             server: key.server,
             name: &manifest.name,
@@ -195,18 +203,18 @@ impl Import<'_> {
             created_at: manifest.created_at,
             completed: &manifest.completed,
         };
-        match backups::import(self.database, &found).await {
+        match backups::import(self.database, &backup).await {
             Ok(true) => self.imported += 1,
             Ok(false) => self.known += 1,
-            Err(error @ Error::Missing { .. }) => self.problem(key, chain(&error)),
+            Err(error @ Error::Missing { .. }) => self.add_problem(key, chain(&error)),
             Err(error) => return Err(error.into()),
         }
         Ok(())
     }
 
-    fn result(self) -> Result<Value, Failure> {
-        let strangers: Vec<Value> = self
-            .strangers
+    fn result(self) -> Result<Value, CommandError> {
+        let unknown_servers: Vec<Value> = self
+            .unknown_servers
             .iter()
             .map(|(id, server)| {
                 json!({
@@ -218,9 +226,9 @@ impl Import<'_> {
                 })
             })
             .collect();
-        let hint = (!strangers.is_empty()).then_some(
-            "register these servers, then import again: holdfast admin server create --uuid UUID --name NAME \
-             --owner EMAIL --dir DIR",
+        let hint = (!unknown_servers.is_empty()).then_some(
+            "register these servers, then import again: holdfast admin server create \
+             --uuid UUID --name NAME --owner EMAIL --dir DIR",
         );
         let result = json!({
             "disk": self.disk.name(),
@@ -229,7 +237,7 @@ impl Import<'_> {
             "imported": self.imported,
             "known": self.known,
             "problems": self.problems_count,
-            "unknown_servers": strangers,
+            "unknown_servers": unknown_servers,
             "hint": hint,
             "problem_list": self.problems,
         });
@@ -242,12 +250,12 @@ impl Import<'_> {
             self.manifests,
             self.disk.name()
         );
-        Err(Failure::new(text).with_result(result))
+        Err(CommandError::new(text).with_result(result))
     }
 }
 
-/// A manifest that may be believed as far as one can tell without reading its archive.
-struct Sound {
+/// A manifest that passed every check that is possible without reading its archive.
+struct ValidManifest {
     server_name: String,
     name: BackupName,
     ignored_files: Vec<String>,
@@ -257,8 +265,8 @@ struct Sound {
     completed: CompletedBackup,
 }
 
-/// Reads a manifest, and looks whether its archive is there, of the size that it says.
-async fn read(disk: &Disk, key: ArchiveKey) -> Result<Sound, String> {
+/// Reads and checks a manifest, and checks the size of its archive. Returns the problem as text.
+async fn read_manifest(disk: &Disk, key: ArchiveKey) -> Result<ValidManifest, String> {
     let mut reader = disk
         .read(StorageKey::Manifest(key), 0..Manifest::BYTES_MAX)
         .await
@@ -267,59 +275,62 @@ async fn read(disk: &Disk, key: ArchiveKey) -> Result<Sound, String> {
         return Err(format!("it has more than {} bytes", Manifest::BYTES_MAX));
     }
     let mut text = Vec::new();
-    while let Some(piece) = reader.next().await.map_err(|error| chain(&error))? {
-        text.extend_from_slice(&piece);
+    while let Some(chunk) = reader.next().await.map_err(|error| chain(&error))? {
+        text.extend_from_slice(&chunk);
     }
     let manifest =
-        Manifest::from_json(&text).map_err(|error| format!("it is no manifest: {error}"))?;
-    let sound = check(key, manifest, Utc::now())?;
+        Manifest::from_json(&text).map_err(|error| format!("it is not a manifest: {error}"))?;
+    let manifest = check_manifest(key, manifest, Utc::now())?;
     let size_bytes = match disk.size(StorageKey::Archive(key)).await {
         Ok(size_bytes) => size_bytes,
         Err(error) => return Err(format!("its archive: {}", chain(&error))),
     };
-    let said = sound.completed.size_bytes;
-    match size_bytes == said {
-        true => Ok(sound),
+    let expected = manifest.completed.size_bytes;
+    match size_bytes == expected {
+        true => Ok(manifest),
         false => Err(format!(
-            "its archive has {size_bytes} bytes instead of {said}"
+            "its archive has {size_bytes} bytes instead of {expected}"
         )),
     }
 }
 
-/// A name that somebody else wrote, as it may be shown on a terminal.
-fn shown(name: &str) -> String {
+/// Removes control characters from a name, and shortens it, for display on a terminal.
+fn displayable(name: &str) -> String {
     name.chars().filter(|c| !c.is_control()).take(191).collect()
 }
 
-fn check(key: ArchiveKey, manifest: Manifest, now: DateTime<Utc>) -> Result<Sound, String> {
+fn check_manifest(
+    key: ArchiveKey,
+    manifest: Manifest,
+    now: DateTime<Utc>,
+) -> Result<ValidManifest, String> {
     if manifest.format != Manifest::FORMAT {
         let (format, by) = (manifest.format, manifest.written_by);
         return Err(format!(
-            "its format {format} is not known here; {by} wrote it"
+            "its format {format}, written by {by}, is unknown to this version"
         ));
     }
     if (manifest.server, manifest.backup, manifest.attempt) != (key.server, key.backup, key.attempt)
     {
-        return Err("it tells of another archive".to_owned());
+        return Err("it belongs to another archive".to_owned());
     }
     let sha256: [u8; 32] = hex::decode(&manifest.sha256)
         .ok()
         .and_then(|hash| hash.try_into().ok())
-        .ok_or("its sha256 is none")?;
+        .ok_or("its sha256 is invalid")?;
     if manifest.size_bytes == 0 || i64::try_from(manifest.size_bytes).is_err() {
-        return Err("its size is none".to_owned());
+        return Err("its size is invalid".to_owned());
     }
-    let name =
-        BackupName::parse(&manifest.name).map_err(|refused| format!("its name: {refused}"))?;
-    // A clock that was wrong must not make a backup the newest for ever.
+    let name = BackupName::parse(&manifest.name).map_err(|error| format!("its name: {error}"))?;
+    // A time in the future would make the backup the newest one permanently.
     let completed_at = manifest.completed_at.min(now);
     let created_at = manifest.created_at.min(completed_at);
     let texts = manifest.ignored_files.iter().chain(&manifest.first_notes);
     if texts.into_iter().any(|text| text.contains('\0')) {
-        return Err("a text in it holds a NUL character".to_owned());
+        return Err("a text in it contains a NUL character".to_owned());
     }
-    Ok(Sound {
-        server_name: shown(&manifest.server_name),
+    Ok(ValidManifest {
+        server_name: displayable(&manifest.server_name),
         name: name.unwrap_or_else(|| BackupName::from_time(created_at)),
         ignored_files: manifest.ignored_files,
         is_locked: manifest.is_locked,

@@ -1,4 +1,5 @@
-//! `holdfast admin storage sweep`: what maintenance does from time to time, now; and, if asked, more.
+//! `holdfast admin storage sweep`: sweeps disks now, as maintenance does regularly. With
+//! `--unknown` it also removes objects that the database does not know.
 
 use chrono::Utc;
 use clap::Args;
@@ -6,26 +7,42 @@ use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 
 use holdfast_db::{Database, maintenance};
-use holdfast_domain::{DiskName, NodeName};
+use holdfast_domain::DiskName;
 use holdfast_storage::Disk;
-use holdfast_worker::{Sweep, SweepFinding};
+use holdfast_worker::{Sweep, SweepFinding, SweepReport};
 
 use crate::commands::admin::{change, date};
-use crate::failure::Failure;
+use crate::error::CommandError;
 use crate::service;
 use crate::settings::Settings;
 
-/// What is swept, and how.
+/// The counts in the result, in the order of its columns.
+const COUNTS: [&str; 12] = [
+    "objects",
+    "archives",
+    "left_over",
+    "partial",
+    "unknown",
+    "missing",
+    "found_again",
+    "young",
+    "removed",
+    "removed_bytes",
+    "failed",
+    "unordered",
+];
+
+/// The options of `holdfast admin storage sweep`.
 #[derive(Debug, Args)]
 pub struct SweepOptions {
-    /// Only this disk [default: every disk of the settings]
+    /// Name of the disk [default: every disk of the settings]
     #[arg(long, value_name = "DISK", value_parser = DiskName::parse)]
     disk: Option<DiskName>,
-    /// Change nothing; only show what is found
+    /// Shows what is found, and changes nothing
     #[arg(long)]
     dry_run: bool,
-    /// Remove what this database does not know, too. After a loss of the database that is everything:
-    /// then import first
+    /// Also removes objects that are not in the database. After a loss of the database, this
+    /// removes all backups: import them first
     #[arg(long)]
     unknown: bool,
 }
@@ -34,16 +51,15 @@ pub(super) async fn run(
     settings: &Settings,
     database: &Database,
     options: SweepOptions,
-) -> Result<Value, Failure> {
+) -> Result<Value, CommandError> {
     let disks = service::open_disks(settings, database).await?;
-    let wanted: Vec<&Disk> = match &options.disk {
+    let selected: Vec<&Disk> = match &options.disk {
         Some(name) => vec![disks.get(name)?],
         None => disks.iter().map(|(_, disk)| disk).collect(),
     };
-    let node = NodeName::parse(&settings.worker.node).map_err(Failure::new)?;
     let mut rows = Vec::new();
-    for disk in wanted {
-        rows.push(sweep(settings, database, disk, &node, &options).await?);
+    for disk in selected {
+        rows.push(sweep(settings, database, disk, &options).await?);
     }
     Ok(Value::Array(rows))
 }
@@ -52,15 +68,14 @@ async fn sweep(
     settings: &Settings,
     database: &Database,
     disk: &Disk,
-    node: &NodeName,
     options: &SweepOptions,
-) -> Result<Value, Failure> {
+) -> Result<Value, CommandError> {
     let stop = CancellationToken::new();
     let sweep = Sweep {
         database,
         disk,
-        node,
-        age: settings.maintenance.orphan_age,
+        node: &settings.api.node,
+        age: settings.worker.keeping.orphan_age,
         removes_unknown: options.unknown,
         is_dry: options.dry_run,
         now: Utc::now(),
@@ -70,45 +85,36 @@ async fn sweep(
         true => None,
         false => {
             let subject = Some(disk.name().as_str());
-            change::note(database, "storage sweep", subject).await?;
+            change::record_start(database, "storage sweep", subject).await?;
             Some(maintenance::begin(database, "admin sweep", disk.name().as_str(), "admin").await?)
         }
     };
-    let swept = sweep.run().await;
-    let error = swept.not_swept.as_ref().map(|why| why.text());
+    let report = sweep.run().await;
+    let error = report.not_swept.as_ref().map(|reason| reason.text());
     if let Some(run) = run {
-        maintenance::end(database, run, &json!(swept.counts), error.as_deref()).await?;
+        maintenance::end(database, run, &json!(report.counts), error.as_deref()).await?;
     }
     if let Some(error) = error {
-        return Err(Failure::new(format!(
-            "disk `{}` was not swept to its end: {error} (so far: {})",
+        return Err(CommandError::new(format!(
+            "the sweep of disk `{}` was not completed: {error} (so far: {})",
             disk.name(),
-            json!(swept.counts)
+            json!(report.counts)
         )));
     }
-    let count = |name: &str| swept.counts.get(name).copied().unwrap_or_default();
+    Ok(result(disk, options, &report))
+}
+
+fn result(disk: &Disk, options: &SweepOptions, report: &SweepReport) -> Value {
+    let count = |name: &str| report.counts.get(name).copied().unwrap_or_default();
     let mut row = Map::new();
     row.insert("disk".to_owned(), json!(disk.name()));
     row.insert("dry_run".to_owned(), json!(options.dry_run));
-    for name in [
-        "objects",
-        "archives",
-        "left_over",
-        "partial",
-        "unknown",
-        "missing",
-        "found_again",
-        "young",
-        "removed",
-        "removed_bytes",
-        "failed",
-        "unordered",
-    ] {
+    for name in COUNTS {
         row.insert(name.to_owned(), json!(count(name)));
     }
-    let findings: Vec<Value> = swept.findings.iter().map(view).collect();
+    let findings: Vec<Value> = report.findings.iter().map(view).collect();
     row.insert("findings".to_owned(), Value::Array(findings));
-    Ok(Value::Object(row))
+    Value::Object(row)
 }
 
 fn view(finding: &SweepFinding) -> Value {

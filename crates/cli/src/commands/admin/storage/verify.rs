@@ -1,5 +1,5 @@
-//! `holdfast admin storage verify`: reads every archive of a disk back that the database knows, one after the other.
-//! What it finds is written down as if a worker had found it.
+//! `holdfast admin storage verify`: verifies the archives of a disk, one after the other. The
+//! results are recorded as those of a worker.
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -14,17 +14,17 @@ use holdfast_domain::{Backup, BackupId, BackupState, NodeName, ServerId};
 use holdfast_storage::{ArchiveKey, Disk};
 use holdfast_worker::{ArchiveCheck, ArchiveVerdict, VerifiedBackup, VerifyError, record_verdict};
 
-use super::{LISTED, Teller};
+use super::{LISTED_MAX, ProgressReporter};
 use crate::commands::admin::change;
-use crate::failure::Failure;
+use crate::error::CommandError;
 use crate::output;
 
-/// How many backups are looked up at once.
+/// The number of backups per database query.
 const BATCH: u32 = 100;
 
-/// What was found so far.
+/// The counts and findings so far.
 #[derive(Default)]
-struct Tally {
+struct VerifyReport {
     verified: u64,
     bytes: u64,
     bad: Vec<Value>,
@@ -40,56 +40,56 @@ pub(super) async fn run(
     node: &NodeName,
     server: Option<ServerId>,
     read_limit_bytes_per_second: Option<NonZeroU64>,
-) -> Result<Value, Failure> {
+) -> Result<Value, CommandError> {
     disk.check().await?;
-    change::note(database, "storage verify", Some(disk.name().as_str())).await?;
+    change::record_start(database, "storage verify", Some(disk.name().as_str())).await?;
     let total = backups::count_completed_on(database, disk.name(), server).await?;
-    let mut tally = Tally::default();
-    let mut teller = Teller::begin();
+    let mut report = VerifyReport::default();
+    let mut progress = ProgressReporter::new();
     let mut after = BackupId::NONE;
     loop {
-        let some = backups::list_completed_on(database, disk.name(), server, after, BATCH).await?;
-        let Some(last) = some.last() else { break };
+        let batch = backups::list_completed_on(database, disk.name(), server, after, BATCH).await?;
+        let Some(last) = batch.last() else { break };
         after = last.id;
-        for backup in &some {
-            // What another node keeps in a folder of this name is not here, and not missing either.
-            let is_here = backup.node.as_ref().is_none_or(|of| of == node);
+        for backup in &batch {
+            // The disk of another node is another folder, although it has the same name.
+            let is_here = backup.node.as_ref().is_none_or(|other| other == node);
             if disk.is_of_one_node() && !is_here {
-                tally.elsewhere += 1;
+                report.elsewhere += 1;
                 continue;
             }
-            examine(
+            verify_backup(
                 database,
                 disk,
                 backup,
                 read_limit_bytes_per_second,
-                &mut tally,
+                &mut report,
             )
             .await?;
-            teller.tell(|| {
-                let (done, bad) = (tally.verified + tally.unread_count, tally.bad_count);
+            progress.report(|| {
+                let (done, bad) = (report.verified + report.unread_count, report.bad_count);
                 format!(
-                    "read {done} of {total} archives, {} bytes; {bad} are bad",
-                    tally.bytes
+                    "read {done} of {total} archives, {} bytes; {bad} are damaged",
+                    report.bytes
                 )
             });
         }
     }
-    tally.result(disk)
+    report.result(disk)
 }
 
-async fn examine(
+async fn verify_backup(
     database: &Database,
     disk: &Disk,
     backup: &Backup,
     read_limit_bytes_per_second: Option<NonZeroU64>,
-    tally: &mut Tally,
-) -> Result<(), Failure> {
+    report: &mut VerifyReport,
+) -> Result<(), CommandError> {
     let BackupState::Completed(completed) = &backup.state else {
         return Ok(());
     };
     let (control, stop) = (Arc::new(Control::new()), CancellationToken::new());
-    let examination = ArchiveCheck {
+    let check = ArchiveCheck {
         disk,
         key: ArchiveKey {
             server: backup.server,
@@ -101,19 +101,15 @@ async fn examine(
         stop: &stop,
         read_limit_bytes_per_second,
     };
-    let found = |what: &str| json!({ "backup": backup.id, "server": backup.server, "name": backup.name, "error": what });
-    let verdict = match examination.run().await {
+    let verdict = match check.run().await {
         Ok(verdict) => verdict,
-        Err(no_verdict) => {
-            let why = chain(&no_verdict);
-            if matches!(no_verdict, VerifyError::Disk(_)) {
+        Err(cause) => {
+            let error = chain(&cause);
+            if matches!(cause, VerifyError::Disk(_)) {
                 disk.check().await?;
             }
-            output::problem(&format!("backup {} could not be read: {why}", backup.id));
-            tally.unread_count += 1;
-            if tally.unread.len() < LISTED {
-                tally.unread.push(found(&why));
-            }
+            output::problem(&format!("backup {} could not be read: {error}", backup.id));
+            report.add_unread(backup, &error);
             return Ok(());
         }
     };
@@ -124,26 +120,37 @@ async fn examine(
         is_asked_for: false,
     };
     let mut transaction = database.begin().await?;
-    let is_there = record_verdict(&mut transaction, verified, &verdict).await?;
+    let exists = record_verdict(&mut transaction, verified, &verdict).await?;
     transaction.commit().await?;
-    if !is_there {
-        // Deleted while it was read.
+    if !exists {
+        // The backup was deleted during the verification.
         return Ok(());
     }
-    tally.verified += 1;
-    tally.bytes += completed.size_bytes;
+    report.verified += 1;
+    report.bytes += completed.size_bytes;
     if let ArchiveVerdict::Bad { detail, .. } = &verdict {
-        output::problem(&format!("backup {} is bad: {detail}", backup.id));
-        tally.bad_count += 1;
-        if tally.bad.len() < LISTED {
-            tally.bad.push(found(detail));
-        }
+        output::problem(&format!("backup {} is damaged: {detail}", backup.id));
+        report.add_bad(backup, detail);
     }
     Ok(())
 }
 
-impl Tally {
-    fn result(self, disk: &Disk) -> Result<Value, Failure> {
+impl VerifyReport {
+    fn add_bad(&mut self, backup: &Backup, detail: &str) {
+        self.bad_count += 1;
+        if self.bad.len() < LISTED_MAX {
+            self.bad.push(finding(backup, detail));
+        }
+    }
+
+    fn add_unread(&mut self, backup: &Backup, error: &str) {
+        self.unread_count += 1;
+        if self.unread.len() < LISTED_MAX {
+            self.unread.push(finding(backup, error));
+        }
+    }
+
+    fn result(self, disk: &Disk) -> Result<Value, CommandError> {
         let result = json!({
             "disk": disk.name(),
             "verified": self.verified,
@@ -158,11 +165,20 @@ impl Tally {
             return Ok(result);
         }
         let text = format!(
-            "of the archives on disk `{}`, {} are bad and {} could not be read",
+            "of the archives on disk `{}`, {} are damaged and {} could not be read",
             disk.name(),
             self.bad_count,
             self.unread_count
         );
-        Err(Failure::new(text).with_result(result))
+        Err(CommandError::new(text).with_result(result))
     }
+}
+
+fn finding(backup: &Backup, error: &str) -> Value {
+    json!({
+        "backup": backup.id,
+        "server": backup.server,
+        "name": backup.name,
+        "error": error,
+    })
 }

@@ -1,4 +1,4 @@
-//! Why a command failed: one line for the person who typed it.
+//! The error of a command: one line for the user.
 
 use std::fmt;
 
@@ -6,17 +6,17 @@ use serde_json::Value;
 
 use holdfast_domain::error_chain::chain;
 
-/// Why a command failed. It says what failed, on what, and what to do.
+/// The error of a command. Its text says what failed, on what, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
+pub struct CommandError {
     text: String,
-    /// What was found all the same.
+    /// The result to print in spite of the error.
     result: Option<Box<Value>>,
     exit_code: u8,
 }
 
-impl Failure {
-    /// Makes a failure out of its text.
+impl CommandError {
+    /// Creates an error with exit code 1.
     pub fn new(text: impl Into<String>) -> Self {
         Self {
             text: text.into(),
@@ -25,38 +25,38 @@ impl Failure {
         }
     }
 
-    /// Makes a failure of `what` out of an error and all its sources.
-    pub fn of(what: impl fmt::Display, error: &dyn std::error::Error) -> Self {
-        Self::new(format!("{what}: {}", chain(error)))
+    /// Creates an error from what failed, and its cause with all sources.
+    pub fn with_cause(what: impl fmt::Display, cause: &dyn std::error::Error) -> Self {
+        Self::new(format!("{what}: {}", chain(cause)))
     }
 
-    /// The same failure, of a command that has something to show all the same.
+    /// Adds a result that the command prints in spite of the error.
     #[must_use]
     pub fn with_result(self, result: Value) -> Self {
         let result = Some(Box::new(result));
         Self { result, ..self }
     }
 
-    /// Returns what the command has to show all the same.
+    /// Returns the result that the command prints in spite of the error.
     pub fn result(&self) -> Option<&Value> {
         self.result.as_deref()
     }
 
-    /// Has the process say more than "failed" by its exit code.
+    /// Sets the exit code of the process.
     #[must_use]
     pub fn with_exit_code(mut self, exit_code: u8) -> Self {
         self.exit_code = exit_code;
         self
     }
 
-    /// What the process ends with: 1 unless something else was said.
+    /// Returns the exit code of the process.
     pub fn exit_code(&self) -> u8 {
         self.exit_code
     }
 }
 
-impl fmt::Display for Failure {
-    /// Writes it on one line, whatever it is made of.
+impl fmt::Display for CommandError {
+    /// Writes the text on one line; line breaks become semicolons.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, line) in self
             .text
@@ -74,11 +74,11 @@ impl fmt::Display for Failure {
     }
 }
 
-impl std::error::Error for Failure {}
+impl std::error::Error for CommandError {}
 
-macro_rules! failure_from {
+macro_rules! command_error_from {
     ($($error:ty),* $(,)?) => {
-        $(impl From<$error> for Failure {
+        $(impl From<$error> for CommandError {
             fn from(error: $error) -> Self {
                 Self::new(chain(&error))
             }
@@ -86,13 +86,13 @@ macro_rules! failure_from {
     };
 }
 
-failure_from!(
+command_error_from!(
     holdfast_archive::Error,
     holdfast_db::Error,
     holdfast_postgres::Error,
     holdfast_storage::Error,
     holdfast_api::ServeError,
-    crate::settings::Problems,
+    crate::settings::SettingsError,
     reqwest::Error,
     std::io::Error,
     tokio::task::JoinError,

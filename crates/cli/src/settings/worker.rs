@@ -1,0 +1,113 @@
+//! Reads the options of the worker: `worker`, `verify`, `power`, `retention`, `maintenance`, and
+//! its part of `limits`.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use holdfast_api::ApiOptions;
+use holdfast_db::jobs::ConcurrencyLimits;
+use holdfast_domain::DiskName;
+use holdfast_worker::WorkerOptions;
+
+use super::api::BYTES_MAX;
+use super::values::SettingsReader;
+use super::{DiskDriver, StorageSettings};
+
+// Each method reads all of its values before it returns, so that every problem is found.
+impl SettingsReader {
+    /// Reads the options of the worker. Those that it shares with the API come from `api`.
+    pub(super) fn worker(
+        &mut self,
+        api: Option<&ApiOptions>,
+        storage: Option<&StorageSettings>,
+    ) -> Option<WorkerOptions> {
+        let concurrency = self.number("worker.concurrency", 1..=64);
+        let bounds = self.concurrency_limits(storage);
+        let compression_level = self.number("worker.compression_level", 0..=9);
+        let threads = self.number::<usize>("worker.compression_threads", 0..=256);
+        let read_limit = self.nonzero("worker.read_limit_bytes_per_second", 0..=BYTES_MAX);
+        let lease = self.seconds("worker.lease_seconds", 5..=600);
+        let staging_dir = self.staging_dir(storage);
+        let verify_every = self.verify_every(storage);
+        let power = self.power();
+        let keeping = self.maintenance(api);
+        let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let api = api?;
+        let downloads_url = api.downloads_public_url.as_ref();
+        Some(WorkerOptions {
+            node: api.node.clone(),
+            downloads_url: downloads_url.or(api.public_url.as_ref()).cloned(),
+            concurrency: concurrency?,
+            bounds: bounds?,
+            lease: lease?,
+            compression_level: compression_level?,
+            compression_threads: NonZeroUsize::new(threads?).unwrap_or(cores).get(),
+            read_limit_bytes_per_second: read_limit?,
+            verify_every: verify_every?,
+            max_backup_bytes: api.max_backup_bytes,
+            staging_dir: staging_dir?,
+            power: power?,
+            places: api.places.clone(),
+            keeping: keeping?,
+        })
+    }
+
+    fn concurrency_limits(
+        &mut self,
+        storage: Option<&StorageSettings>,
+    ) -> Option<ConcurrencyLimits> {
+        let per_node = self.number("limits.jobs_per_node", 0..=10_000);
+        let per_disk = self.number("limits.jobs_per_disk", 0..=10_000);
+        Some(ConcurrencyLimits {
+            per_node: per_node?,
+            per_disk: per_disk?,
+            shared_disks: storage?.shared_disks(),
+        })
+    }
+
+    /// Reads how often the archives of each disk are verified; a disk that is not in the result is
+    /// only verified on request.
+    fn verify_every(
+        &mut self,
+        storage: Option<&StorageSettings>,
+    ) -> Option<BTreeMap<DiskName, Duration>> {
+        let interval = self.days("verify.every_days", 0..=3650);
+        let except = self.list("verify.except_disks")?;
+        let storage = storage?;
+        let is_known = |text: &str| storage.disks.keys().any(|name| name.as_str() == text);
+        if let Some(unknown) = except.iter().find(|name| !is_known(name)) {
+            let message = format!("there is no disk `{unknown}`");
+            return self.reject("verify.except_disks", message);
+        }
+        let interval = interval?;
+        if interval.is_zero() {
+            return Some(BTreeMap::new());
+        }
+        let names = storage.disks.keys().cloned();
+        let verified = names.filter(|name| !except.iter().any(|other| other == name.as_str()));
+        Some(verified.map(|name| (name, interval)).collect())
+    }
+
+    /// Reads the staging folder. It must not lie on a disk, which would list its files as archives.
+    fn staging_dir(&mut self, storage: Option<&StorageSettings>) -> Option<Option<PathBuf>> {
+        let key = "worker.staging_dir";
+        let text = self.string(key)?;
+        if text.is_empty() {
+            return Some(None);
+        }
+        let path = self.absolute_path(key, Path::new(&text))?;
+        for (name, disk) in &storage?.disks {
+            let DiskDriver::Local { root } = &disk.driver else {
+                continue;
+            };
+            if path.starts_with(root) {
+                let root = root.display();
+                let message = format!("must not lie in {root}, the folder of disk {name}");
+                return self.reject(key, message);
+            }
+        }
+        Some(Some(path))
+    }
+}
