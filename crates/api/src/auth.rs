@@ -1,5 +1,7 @@
-//! Who calls: the key in the `Authorization` header, checked, for the client API ([`Caller`]) and the
-//! application API ([`Operator`]).
+//! Authentication: checks the key in the `Authorization` header, for the client API ([`Caller`])
+//! and the application API ([`Operator`]).
+//!
+//! A handler that takes neither of them is open to anyone.
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -8,15 +10,19 @@ use std::pin::Pin;
 use actix_web::dev::Payload;
 use actix_web::http::header::AUTHORIZATION;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
+use serde_json::Value;
 
+use holdfast_db::jobs::Job;
 use holdfast_db::operator_log::{Change, OperatorAction};
 use holdfast_db::request_lookup::{RequestContext, RequestKey};
-use holdfast_db::{ListVersions, servers, users};
+use holdfast_db::{ListVersions, Transaction, activity, jobs, servers, users};
 use holdfast_domain::access::Action;
-use holdfast_domain::activity::RequestOrigin;
+use holdfast_domain::activity::{ActivityEvent, RequestOrigin};
 use holdfast_domain::key::{KeyIdentifier, KeyKind, KeyRefused, KeyToken};
+use holdfast_domain::limit::ServerLoad;
 use holdfast_domain::{
-    Backup, BackupId, Profile, Server, ServerAccess, ServerRef, TraceContext, UserId, UserRef,
+    Backup, BackupId, JobId, Profile, Server, ServerAccess, ServerId, ServerRef, TraceContext,
+    UserId, UserRef,
 };
 
 use crate::client_address;
@@ -27,29 +33,22 @@ use crate::rate_limit;
 use crate::request_id;
 use crate::state::ApiState;
 
-/// A caller whose client key is good.
+/// The user of a request to the client API, with the objects in its path.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
-    /// Who.
     pub(crate) user: UserId,
-    /// That user's address.
     pub(crate) email: String,
-    /// Whether that user administers the service.
     pub(crate) is_admin: bool,
-    /// The key that was used.
     pub(crate) key: KeyIdentifier,
-    /// Where the request comes from.
     address: Option<IpAddr>,
-    /// How answers are shaped.
     pub(crate) profile: Profile,
-    /// By which the request is found again.
     pub(crate) trace: TraceContext,
-    /// The server that the path names, if the caller has a part in it, and which.
+    /// The server in the path with the caller's access to it, if the caller has any.
     server: Option<(Server, ServerAccess)>,
-    /// The backup that the path names, if it is that server's.
+    /// The backup in the path, if it belongs to that server.
     backup: Option<Backup>,
-    /// Which marks that server's lists had.
-    marks: ListVersions,
+    /// The versions of the server's lists when the key was looked up.
+    list_versions: ListVersions,
 }
 
 impl FromRequest for Caller {
@@ -59,35 +58,29 @@ impl FromRequest for Caller {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
         Box::pin(async move {
-            let RequestContext {
-                key: found,
-                server,
-                backup,
-                list_versions: marks,
-            } = authenticate(&request, KeyKind::Client).await?;
+            let context = authenticate(&request, KeyKind::Client).await?;
             Ok(Self {
-                user: found.key.user,
-                email: found.email,
-                is_admin: found.is_admin,
-                key: found.key.identifier,
+                user: context.key.key.user,
+                email: context.key.email,
+                is_admin: context.key.is_admin,
+                key: context.key.key.identifier,
                 address: client_address::caller_address(&request),
-                profile: found.key.profile,
+                profile: context.key.key.profile,
                 trace: request_id::trace_of(&request),
-                server,
-                backup,
-                marks,
+                server: context.server,
+                backup: context.backup,
+                list_versions: context.list_versions,
             })
         })
     }
 }
 
-/// A caller of the application API: an administrator, with an application key that is good.
+/// The administrator of a request to the application API.
 #[derive(Clone, Debug)]
 pub(crate) struct Operator {
-    /// By which the request is found again.
     trace: TraceContext,
-    /// What stands in the operators' log.
-    asked: OperatorAction,
+    /// The request, as the operator log records it.
+    action: OperatorAction,
 }
 
 impl FromRequest for Operator {
@@ -97,98 +90,89 @@ impl FromRequest for Operator {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
         Box::pin(async move {
-            let found = authenticate(&request, KeyKind::Application).await?;
-            if found.key.is_admin {
-                let origin = RequestOrigin {
-                    user: found.key.key.user,
-                    email: found.key.email,
-                    key: found.key.key.identifier.to_string(),
-                    address: client_address::caller_address(&request),
-                };
-                Ok(Self {
-                    trace: request_id::trace_of(&request),
-                    asked: operator_log::asked(&request, origin),
-                })
-            } else {
-                Err(ApiError::Forbidden)
+            let context = authenticate(&request, KeyKind::Application).await?;
+            if !context.key.is_admin {
+                return Err(ApiError::Forbidden);
             }
+            let origin = RequestOrigin {
+                user: context.key.key.user,
+                email: context.key.email,
+                key: context.key.key.identifier.to_string(),
+                address: client_address::caller_address(&request),
+            };
+            Ok(Self {
+                trace: request_id::trace_of(&request),
+                action: operator_log::attach_action(&request, origin),
+            })
         })
     }
 }
 
-/// Checks the key of a request to the API that keys of kind `needed` open, and counts the request.
+/// Checks that a request has a valid key of the kind `needed`, and counts it for the rate limit.
 async fn authenticate(request: &HttpRequest, needed: KeyKind) -> Result<RequestContext, ApiError> {
-    let found = find_key(request, needed).await;
-    rate_limit::count(
-        request,
-        found.as_ref().map(|found| &found.key.key.identifier),
-    )?;
-    found
+    let context = check_key(request, needed).await;
+    let key = context.as_ref().map(|context| &context.key.key.identifier);
+    rate_limit::count(request, key)?;
+    context
 }
 
-/// Finds the key of a request with what a client's path names, in one round trip, and checks the key. From
-/// then on answers are in that key's profile, refusals too.
-async fn find_key(request: &HttpRequest, needed: KeyKind) -> Result<RequestContext, ApiError> {
+/// Looks up the key of a request and, for the client API, the objects in its path, in one query.
+/// Then checks the key. From here on all answers, errors included, have the profile of the key.
+async fn check_key(request: &HttpRequest, needed: KeyKind) -> Result<RequestContext, ApiError> {
     let state = request
         .app_data::<web::Data<ApiState>>()
         .ok_or(ApiError::Internal)?;
     let token = bearer(request).ok_or(ApiError::InvalidCredentials)?;
-    let of_client = |name| match needed {
+    let path_segment = |name| match needed {
         KeyKind::Client => request.match_info().get(name),
         KeyKind::Application => None,
     };
-    let named = RequestKey {
+    let lookup = RequestKey {
         key: token.identifier().clone(),
-        server: of_client("server").and_then(ServerRef::parse),
-        backup: of_client("backup").and_then(BackupId::parse),
+        server: path_segment("server").and_then(ServerRef::parse),
+        backup: path_segment("backup").and_then(BackupId::parse),
     };
-    let visit = visit(
-        state,
-        named,
-        &token,
-        client_address::caller_address(request),
-    )
-    .await?;
-    let found = &visit.key;
-    request.extensions_mut().insert(found.key.profile);
-    if found.key.kind == needed {
-        Ok(visit)
-    } else {
-        Err(ApiError::WrongKind { needed })
+    let address = client_address::caller_address(request);
+    let context = look_up(state, lookup, &token, address).await?;
+    let key = &context.key.key;
+    request.extensions_mut().insert(key.profile);
+    if key.kind != needed {
+        return Err(ApiError::WrongKind { needed });
     }
+    Ok(context)
 }
 
-/// Finds what is named, and checks the key.
-async fn visit(
+/// Looks up a key and the objects of a request, and checks the key.
+async fn look_up(
     state: &ApiState,
-    named: RequestKey,
+    lookup: RequestKey,
     token: &KeyToken,
     address: Option<IpAddr>,
 ) -> Result<RequestContext, ApiError> {
-    let visit = state.visits.find(named).await?;
-    let visit = visit.ok_or(ApiError::InvalidCredentials)?;
-    let checked = visit.key.key.check(token, (state.now)(), address);
+    let context = state.visits.find(lookup).await?;
+    let context = context.ok_or(ApiError::InvalidCredentials)?;
+    let checked = context.key.key.check(token, (state.now)(), address);
     checked.map_err(|refused| match refused {
         KeyRefused::Invalid => ApiError::InvalidCredentials,
         KeyRefused::AddressNotAllowed => ApiError::AddressNotAllowed { address },
     })?;
-    Ok(visit)
+    Ok(context)
 }
 
-/// What a caller has shown, to be asked again while an answer goes on.
+/// The credentials of a request about a server, to check them again while a stream is open.
 #[derive(Clone, Debug)]
-pub(crate) struct Pass {
+pub(crate) struct StreamCredentials {
     token: KeyToken,
     address: Option<IpAddr>,
     server: ServerRef,
 }
 
-impl Pass {
-    /// Takes it from a request to the client API that names a server.
+impl StreamCredentials {
+    /// Reads the credentials from a request to the client API.
     ///
     /// # Errors
-    /// When there is nothing to take.
-    pub(crate) fn of(request: &HttpRequest) -> Result<Self, ApiError> {
+    /// If the request has no key or no server in its path.
+    pub(crate) fn from_http(request: &HttpRequest) -> Result<Self, ApiError> {
         let server = request.match_info().get("server");
         Ok(Self {
             token: bearer(request).ok_or(ApiError::InvalidCredentials)?,
@@ -199,26 +183,26 @@ impl Pass {
         })
     }
 
-    /// Returns the public part of the key.
+    /// Returns the identifier of the key.
     pub(crate) fn key(&self) -> &KeyIdentifier {
         self.token.identifier()
     }
 
-    /// Returns the server, as the caller may see it now, if that is so.
+    /// Returns the server with the caller's current access to it, if the caller still has any.
     ///
     /// # Errors
-    /// When the key is no longer good, or the database can't be read.
-    pub(crate) async fn server(
+    /// If the key is no longer valid, or the database cannot be read.
+    pub(crate) async fn current_access(
         &self,
         state: &ApiState,
     ) -> Result<Option<(Server, ServerAccess)>, ApiError> {
-        let named = RequestKey {
+        let lookup = RequestKey {
             key: self.key().clone(),
             server: Some(self.server.clone()),
             backup: None,
         };
-        let visit = visit(state, named, &self.token, self.address).await?;
-        Ok(visit.server)
+        let context = look_up(state, lookup, &self.token, self.address).await?;
+        Ok(context.server)
     }
 }
 
@@ -232,7 +216,7 @@ fn bearer(request: &HttpRequest) -> Option<KeyToken> {
 }
 
 impl Caller {
-    /// Says who this is, for the audit log.
+    /// Returns the caller as the audit log records it.
     pub(crate) fn origin(&self) -> RequestOrigin {
         RequestOrigin {
             user: self.user,
@@ -242,45 +226,85 @@ impl Caller {
         }
     }
 
-    /// Returns the server that the path names, with what the caller is to it.
+    /// Records an event about a backup in the audit log, as a part of `transaction`.
     ///
     /// # Errors
-    /// [`ApiError::NotFound`] when there is none that the caller has a part in.
+    /// If the database cannot be written.
+    pub(crate) async fn record_event(
+        &self,
+        transaction: &mut Transaction,
+        event: ActivityEvent,
+        server: ServerId,
+        backup: BackupId,
+        properties: &Value,
+    ) -> Result<(), ApiError> {
+        let origin = self.origin();
+        activity::record(
+            transaction,
+            event,
+            server,
+            backup,
+            Some(&origin),
+            properties,
+        )
+        .await?;
+        Ok(())
+    }
+
+    /// Returns the server in the path with the caller's access to it.
+    ///
+    /// # Errors
+    /// [`ApiError::NotFound`] if there is no such server, or the caller has no access to it.
     pub(crate) fn server(&self) -> Result<(&Server, &ServerAccess), ApiError> {
-        let (server, standing) = self.server.as_ref().ok_or(ApiError::NotFound)?;
-        Ok((server, standing))
+        let (server, access) = self.server.as_ref().ok_or(ApiError::NotFound)?;
+        Ok((server, access))
     }
 
-    /// Returns which marks the server's lists had when the caller's key was looked up.
-    pub(crate) fn marks(&self) -> &ListVersions {
-        &self.marks
+    /// Returns the versions of the server's lists when the caller's key was looked up.
+    pub(crate) fn list_versions(&self) -> &ListVersions {
+        &self.list_versions
     }
 
-    /// Returns the server and the backup that the path names.
+    /// Returns the server and the backup in the path, with the caller's access.
     ///
     /// # Errors
-    /// [`ApiError::NotFound`] when either is not there for the caller.
+    /// [`ApiError::NotFound`] if one of them does not exist for the caller.
     pub(crate) fn backup(&self) -> Result<(&Server, &ServerAccess, &Backup), ApiError> {
-        let (server, standing) = self.server()?;
+        let (server, access) = self.server()?;
         let backup = self.backup.as_ref().ok_or(ApiError::NotFound)?;
-        Ok((server, standing, backup))
+        Ok((server, access, backup))
     }
 }
 
 impl Operator {
-    /// Begins what the request is to change.
+    /// Begins a change. It must end with [`operator_log::commit`].
     ///
     /// # Errors
-    /// When the database is away.
-    pub(crate) async fn begin(&self, state: &ApiState) -> Result<Change, ApiError> {
-        let change = Change::begin(&state.database, self.asked.clone()).await?;
+    /// If the database is unavailable.
+    pub(crate) async fn begin_change(&self, state: &ApiState) -> Result<Change, ApiError> {
+        let change = Change::begin(&state.database, self.action.clone()).await?;
         Ok(change.with_trace(self.trace))
     }
 
-    /// Loads the server that a path names.
+    /// Begins a change of a server. Locks the server, and returns it with its load.
     ///
     /// # Errors
-    /// [`ApiError::NotFound`] when there is none, or it is being deleted.
+    /// [`ApiError::NotFound`] if the server was deleted meanwhile.
+    pub(crate) async fn begin_server_change(
+        &self,
+        state: &ApiState,
+        server: ServerId,
+    ) -> Result<(Change, Server, ServerLoad), ApiError> {
+        let mut change = self.begin_change(state).await?;
+        let locked = servers::lock_and_find(&mut change, server).await?;
+        let (server, load) = locked.ok_or(ApiError::NotFound)?;
+        Ok((change, server, load))
+    }
+
+    /// Loads a server by its UUID or short identifier.
+    ///
+    /// # Errors
+    /// [`ApiError::NotFound`] if there is no such server, or it is being deleted.
     pub(crate) async fn server(&self, state: &ApiState, server: &str) -> Result<Server, ApiError> {
         let server = ServerRef::parse(server).ok_or(ApiError::NotFound)?;
         servers::find(&state.database, &server)
@@ -288,18 +312,19 @@ impl Operator {
             .ok_or(ApiError::NotFound)
     }
 
-    /// Takes the field that names a user, by UUID or address; one that names nobody is noted.
+    /// Takes a field that contains the UUID or the email address of a user. Records a violation if
+    /// there is no such user.
     ///
     /// # Errors
-    /// When the database can't be read.
-    pub(crate) async fn owner(
+    /// If the database cannot be read.
+    pub(crate) async fn user_field(
         &self,
         state: &ApiState,
         fields: &mut Fields,
         field: &str,
     ) -> Result<Option<UserId>, ApiError> {
-        let says = "a user's UUID or email address";
-        let Some(user) = fields.parsed(field, "exists", says, UserRef::parse) else {
+        let expected = "a user's UUID or email address";
+        let Some(user) = fields.parsed(field, "exists", expected, UserRef::parse) else {
             return Ok(None);
         };
         let found = users::find(&state.database, &user).await?;
@@ -309,24 +334,37 @@ impl Operator {
         Ok(found.map(|user| user.id))
     }
 
-    /// Loads the user that a path names, by UUID or address.
+    /// Loads a user by UUID or email address.
     ///
     /// # Errors
-    /// [`ApiError::NotFound`] when there is none.
+    /// [`ApiError::NotFound`] if there is no such user.
     pub(crate) async fn user(&self, state: &ApiState, user: &str) -> Result<users::User, ApiError> {
         let user = UserRef::parse(user).ok_or(ApiError::NotFound)?;
         users::find(&state.database, &user)
             .await?
             .ok_or(ApiError::NotFound)
     }
+
+    /// Loads a job by its number.
+    ///
+    /// # Errors
+    /// [`ApiError::NotFound`] if there is no such job.
+    pub(crate) async fn job(&self, state: &ApiState, job: &str) -> Result<Job, ApiError> {
+        let is_number = !job.is_empty() && job.bytes().all(|byte| byte.is_ascii_digit());
+        let number = job.parse().ok().filter(|_| is_number);
+        let id = JobId(number.ok_or(ApiError::NotFound)?);
+        jobs::find(&state.database, id)
+            .await?
+            .ok_or(ApiError::NotFound)
+    }
 }
 
-/// The one place where permission is checked.
+/// Checks that the caller may do `action`.
 ///
 /// # Errors
-/// [`ApiError::Forbidden`].
-pub(crate) fn permit(standing: &ServerAccess, action: Action) -> Result<(), ApiError> {
-    if standing.may(action) {
+/// [`ApiError::Forbidden`] if the caller lacks the permission.
+pub(crate) fn permit(access: &ServerAccess, action: Action) -> Result<(), ApiError> {
+    if access.may(action) {
         Ok(())
     } else {
         Err(ApiError::Forbidden)

@@ -1,5 +1,6 @@
-//! Where a request comes from, and under which address the service is known to
-//! its sender. `X-Forwarded-*` headers count only when a trusted proxy sends them.
+//! The address of the client, and the URL under which the client reaches the service.
+//!
+//! `X-Forwarded-*` headers are used only if a trusted proxy sent the request.
 
 use std::net::IpAddr;
 
@@ -9,7 +10,7 @@ use ipnet::IpNet;
 
 use crate::state::{ApiOptions, ApiState};
 
-/// Returns the caller's address, by the settings of the service.
+/// Returns the address of the client.
 pub(crate) fn caller_address(request: &HttpRequest) -> Option<IpAddr> {
     let state = request.app_data::<web::Data<ApiState>>();
     client_address(
@@ -18,8 +19,8 @@ pub(crate) fn caller_address(request: &HttpRequest) -> Option<IpAddr> {
     )
 }
 
-/// Returns the caller's address: the peer's, or, behind trusted proxies, the nearest one in
-/// `X-Forwarded-For` that is no trusted proxy itself.
+/// Returns the address of the peer. If the peer is a trusted proxy, returns the last address in
+/// `X-Forwarded-For` that is not a trusted proxy.
 fn client_address(request: &HttpRequest, trusted: &[IpNet]) -> Option<IpAddr> {
     let peer = request.peer_addr()?.ip().to_canonical();
     if !is_trusted(peer, trusted) {
@@ -43,7 +44,7 @@ fn client_address(request: &HttpRequest, trusted: &[IpNet]) -> Option<IpAddr> {
     Some(nearest)
 }
 
-/// Says whether the request was passed on by a proxy that the settings trust.
+/// Returns whether a trusted proxy sent the request.
 pub(crate) fn is_from_trusted_proxy(request: &HttpRequest) -> bool {
     let state = request.app_data::<web::Data<ApiState>>();
     let trusted = state.map_or(&[][..], |state| &state.options.trusted_proxies);
@@ -52,17 +53,17 @@ pub(crate) fn is_from_trusted_proxy(request: &HttpRequest) -> bool {
         .is_some_and(|peer| is_trusted(peer.ip().to_canonical(), trusted))
 }
 
-/// Returns the service's URL as the caller sees it, without a slash at the end: the setting, or what
-/// the request says.
+/// Returns the URL of the service without a slash at the end: from the settings, or else from the
+/// headers of the request.
 pub(crate) fn base_url(request: &HttpRequest, options: &ApiOptions) -> String {
     if let Some(url) = &options.public_url {
         return url.clone();
     }
-    let by_proxy = request
+    let is_proxied = request
         .peer_addr()
         .is_some_and(|peer| is_trusted(peer.ip().to_canonical(), &options.trusted_proxies));
-    let forwarded = |name| header(request, name).filter(|_| by_proxy);
-    let scheme = match is_by_tls(request, options) {
+    let forwarded = |name| header(request, name).filter(|_| is_proxied);
+    let scheme = match uses_tls(request, options) {
         true => "https",
         false => "http",
     };
@@ -82,8 +83,9 @@ pub(crate) fn base_url(request: &HttpRequest, options: &ApiOptions) -> String {
     format!("{scheme}://{host}")
 }
 
-/// Says whether the caller came by TLS, as a trusted proxy says: this service speaks none itself.
-pub(crate) fn is_by_tls(request: &HttpRequest, options: &ApiOptions) -> bool {
+/// Returns whether the client uses TLS, according to a trusted proxy. The service itself has no
+/// TLS.
+pub(crate) fn uses_tls(request: &HttpRequest, options: &ApiOptions) -> bool {
     request
         .peer_addr()
         .is_some_and(|peer| is_trusted(peer.ip().to_canonical(), &options.trusted_proxies))
@@ -100,8 +102,9 @@ fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use actix_web::test::TestRequest;
+
+    use super::*;
 
     #[test]
     fn forwarded_addresses_count_only_from_trusted_proxies() {
@@ -115,7 +118,7 @@ mod tests {
                 Some("198.51.100.7, 203.0.113.9, 10.2.3.4"),
                 "203.0.113.9",
             ),
-            ("10.0.0.1:1", Some("rubbish"), "10.0.0.1"),
+            ("10.0.0.1:1", Some("invalid"), "10.0.0.1"),
             ("10.0.0.1:1", None, "10.0.0.1"),
             ("[::ffff:10.0.0.1]:1", Some("203.0.113.9"), "203.0.113.9"),
         ] {

@@ -1,6 +1,6 @@
-//! Download links: a JWT that says which backup, for whom and until when.
+//! Download tokens: signed JWTs with the backup, the user and the expiry time of a download link.
 //!
-//! A token must never get into a log; [`Claims`] may.
+//! A token must never be logged. [`Claims`] may be.
 
 use std::fmt;
 
@@ -13,33 +13,32 @@ use holdfast_domain::{BackupId, ServerId, UserId};
 
 use crate::error::ApiError;
 
-/// Signs download links with one key (HMAC-SHA-256), and takes those that earlier keys have signed.
+/// Signs download tokens with one key (HMAC-SHA-256). Also accepts tokens signed with earlier keys.
 #[derive(Clone)]
 pub struct TokenSigner {
     encoding: EncodingKey,
-    /// The newest first.
+    /// The current key, then the earlier ones.
     decoding: Vec<DecodingKey>,
 }
 
-/// What a download link says.
+/// The claims of a download token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Claims {
-    /// Makes each link its own.
+    /// A random ID, which makes each token unique.
     pub(crate) jti: Uuid,
-    /// When it ends, in seconds since 1970.
+    /// The expiry time, in seconds since 1970.
     pub(crate) exp: i64,
-    /// What it downloads.
     pub(crate) backup: BackupId,
-    /// Whose files that holds.
     pub(crate) server: ServerId,
-    /// Who asked for it.
+    /// The user who requested the link.
     pub(crate) user: UserId,
-    /// The public part of the key that was used: the link ends with it.
+    /// The identifier of the key that requested the link. The link is invalid once the key is.
     pub(crate) key: String,
 }
 
 impl TokenSigner {
-    /// Makes a signer out of a secret of at least 32 bytes, which signs, and of those before it.
+    /// Creates a signer. `secret` signs, and must have at least 32 bytes; `previous` are the
+    /// earlier secrets.
     pub fn new(secret: &[u8], previous: &[&[u8]]) -> Self {
         let all = std::iter::once(&secret).chain(previous);
         Self {
@@ -48,16 +47,24 @@ impl TokenSigner {
         }
     }
 
+    /// Returns the signed token of `claims`.
+    ///
+    /// # Errors
+    /// [`ApiError::Internal`] if signing fails, which would be a defect.
     pub(crate) fn sign(&self, claims: &Claims) -> Result<String, ApiError> {
         encode(&Header::new(Algorithm::HS256), claims, &self.encoding).map_err(|error| {
-            tracing::error!(%error, "a download link could not be signed");
+            tracing::error!(%error, "cannot sign a download token");
             ApiError::Internal
         })
     }
 
-    pub(crate) fn check(&self, token: &str, now: DateTime<Utc>) -> Result<Claims, ApiError> {
+    /// Verifies the signature and the expiry time of a token, and returns its claims.
+    ///
+    /// # Errors
+    /// [`ApiError::InvalidDownload`] if the token is invalid or has expired.
+    pub(crate) fn verify(&self, token: &str, now: DateTime<Utc>) -> Result<Claims, ApiError> {
         let mut validation = Validation::new(Algorithm::HS256);
-        // The service's own clock decides, to the second.
+        // Checked below, with the clock of the service and without leeway.
         validation.validate_exp = false;
         let claims = self
             .decoding
@@ -74,7 +81,7 @@ impl TokenSigner {
 
 impl fmt::Debug for TokenSigner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Signer(…)")
+        f.write_str("TokenSigner(…)")
     }
 }
 
@@ -83,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_link_is_good_until_its_second_and_only_untouched() {
+    fn a_token_is_valid_until_it_expires_and_only_if_unmodified() {
         let signer = TokenSigner::new(&[1; 32], &[]);
         let claims = Claims {
             jti: Uuid::nil(),
@@ -95,25 +102,28 @@ mod tests {
         };
         let at = |seconds| DateTime::<Utc>::from_timestamp(seconds, 0).expect("a time");
         let token = signer.sign(&claims).expect("a token");
-        assert_eq!(signer.check(&token, at(999)), Ok(claims.clone()));
+        assert_eq!(signer.verify(&token, at(999)), Ok(claims.clone()));
         assert_eq!(
-            signer.check(&token, at(1000)),
+            signer.verify(&token, at(1000)),
             Err(ApiError::InvalidDownload)
         );
         assert_eq!(
-            TokenSigner::new(&[2; 32], &[&[3; 32]]).check(&token, at(1)),
+            TokenSigner::new(&[2; 32], &[&[3; 32]]).verify(&token, at(1)),
             Err(ApiError::InvalidDownload)
         );
-        // The same key, once it has become an earlier one.
-        let later = TokenSigner::new(&[2; 32], &[&[3; 32], &[1; 32]]);
-        assert!(later.check(&token, at(999)).is_ok());
-        let newest = later.sign(&claims).expect("a token");
-        assert_eq!(signer.check(&newest, at(1)), Err(ApiError::InvalidDownload));
+        // After a rotation, the first key is an earlier one.
+        let rotated = TokenSigner::new(&[2; 32], &[&[3; 32], &[1; 32]]);
+        assert!(rotated.verify(&token, at(999)).is_ok());
+        let newest = rotated.sign(&claims).expect("a token");
+        assert_eq!(
+            signer.verify(&newest, at(1)),
+            Err(ApiError::InvalidDownload)
+        );
         let parts: Vec<&str> = token.split('.').collect();
-        // {"alg":"none"}: the oldest trick.
+        // A token with {"alg":"none"} and no signature.
         let unsigned = format!("eyJhbGciOiJub25lIn0.{}.", parts[1]);
         assert_eq!(
-            signer.check(&unsigned, at(1)),
+            signer.verify(&unsigned, at(1)),
             Err(ApiError::InvalidDownload)
         );
         for i in (0..token.len()).filter(|i| *i != token.len() - 1) {
@@ -121,7 +131,7 @@ mod tests {
             bytes[i] = if bytes[i] == b'A' { b'B' } else { b'A' };
             let tampered = String::from_utf8(bytes).expect("text");
             assert_eq!(
-                signer.check(&tampered, at(1)),
+                signer.verify(&tampered, at(1)),
                 Err(ApiError::InvalidDownload),
                 "byte {i}"
             );

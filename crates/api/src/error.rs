@@ -1,101 +1,104 @@
-//! Every refusal and failure of the API, and the only mapping to HTTP: status,
-//! code and text. Matched without `_`, so that a new kind of refusal does not
-//! compile before it has its place here.
+//! The errors of the API, and the only mapping from errors to HTTP: status, code and text.
+//!
+//! The matches have no `_` arm, so that a new error does not compile until it is mapped here.
+//! `views::errors` builds the answer.
 
 use std::net::IpAddr;
 
 use actix_web::http::StatusCode;
-use actix_web::{HttpResponse, ResponseError};
 
-use holdfast_domain::Profile;
 use holdfast_domain::backup::{BackupOperation, DeleteRefused, NotCompleted};
 use holdfast_domain::error_chain::chain;
 use holdfast_domain::key::KeyKind;
 use holdfast_domain::limit::{CreateRefused, ServerBusy, Throttle};
 
-use crate::input::Violation;
-use crate::views;
+use crate::violation::Violation;
 
-/// Why a request was not done.
+/// The reason why a request failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.detail())]
 pub(crate) enum ApiError {
-    /// No such path, server or backup, or none that the caller has a part in.
+    /// There is no such path, server or backup, or the caller has no access to it.
     NotFound,
-    /// The path exists, the method doesn't.
+    /// The path exists, but not with this method.
     MethodNotAllowed { method: String, allow: &'static str },
-    /// No key, or a bad one.
+    /// The key is missing or invalid.
     InvalidCredentials,
-    /// Too many requests in this minute.
+    /// The caller has exceeded the rate limit of this minute.
     TooManyRequests { retry_after_seconds: u32 },
-    /// The key, or this process, has as many streams as it may.
+    /// The key or this process has reached its limit of open streams.
     TooManyStreams,
-    /// The key's allow-list doesn't hold the caller's address.
+    /// The key's list of allowed addresses does not contain the caller's address.
     AddressNotAllowed { address: Option<IpAddr> },
-    /// The caller's network is none of those that may see metrics.
+    /// The caller's address is in none of the networks that may read the metrics.
     MetricsNotAllowed { address: Option<IpAddr> },
-    /// A key of one API on the other.
+    /// A client key was used on the application API, or an application key on the client API.
     WrongKind { needed: KeyKind },
     /// The caller lacks a permission.
     Forbidden,
-    /// The body is not what its type says.
+    /// The body is neither a JSON object nor a form.
     Malformed,
-    /// Something else about the request can't be understood.
+    /// Another part of the request is invalid.
     BadRequest,
-    /// The body did not come in time.
+    /// The body did not arrive in time.
     TooSlow,
     /// The body is larger than the setting allows.
     BodyTooLarge,
-    /// Fields break rules, each named.
+    /// Fields of the request are invalid.
     Invalid(Vec<Violation>),
     /// The operation needs a completed backup.
     NotCompleted(NotCompleted),
-    /// No backup can be created.
+    /// The backup cannot be created.
     Create(CreateRefused),
-    /// No restore can begin.
+    /// The restore cannot start.
     Restore(ServerBusy),
-    /// The backup can't be deleted.
+    /// The backup cannot be deleted.
     Delete(DeleteRefused),
-    /// The backup can't be called off: it has ended.
+    /// The backup cannot be cancelled because it has already ended.
     Cancel,
-    /// The server can't be deleted.
+    /// The server cannot be deleted.
     DeleteServer(ServerBusy),
-    /// The server can't get another node or directory.
+    /// The server's node or directory cannot be changed.
     MoveServer(ServerBusy),
     /// The user owns servers.
     OwnsServers,
-    /// A worker has taken the job up.
+    /// A worker is running the job.
     JobRuns,
     /// The job has ended.
     JobEnded,
-    /// The archive could not be removed; the backup is as it was.
+    /// The archive could not be removed. The backup is unchanged.
     DeleteFailed,
-    /// The disk is well, but the archive is not there.
+    /// The disk can be reached, but the archive is not on it.
     ArchiveMissing,
-    /// The disk is well, but the index beside the archive is not there, or not as it was written.
+    /// The disk can be reached, but the archive's index is missing or damaged.
     IndexMissing,
-    /// The archive is not as it was written.
+    /// The archive is damaged.
     ArchiveDamaged,
-    /// The archive lies in a folder of another node.
+    /// The archive is on the local disk of another node.
     OnAnotherNode,
-    /// The path is no folder of the backup.
+    /// The path is not a folder in the backup.
     NoFolder,
-    /// The path is no file of the backup.
+    /// The path is not a file in the backup.
     NoFile,
-    /// A download link is expired or tampered with, or its key has ended.
+    /// The download link has expired or was modified, or its key was revoked.
     InvalidDownload,
-    /// The range lies outside of the file.
+    /// The requested range is outside the file.
     RangeNotSatisfiable,
-    /// An `If-…` header does not hold.
+    /// The condition of an `If-…` header is not met.
     PreconditionFailed,
-    /// The database or a disk is away; the same request may succeed later.
+    /// The database or a disk cannot be reached. The same request may succeed later.
     Unavailable,
-    /// A defect of ours. The text says nothing; the log does.
+    /// A defect in the service. The cause is logged, and not sent to the client.
     Internal,
 }
 
 impl ApiError {
-    /// Returns status and code as the reference document has them.
+    /// Returns an error for a single violation, such as one that only the database can detect.
+    pub(crate) fn violation(field: &str, rule: &'static str, detail: impl Into<String>) -> Self {
+        Self::Invalid(vec![Violation::new(field, rule, detail)])
+    }
+
+    /// Returns the HTTP status and the error code of the reference document.
     pub(crate) fn status_and_code(&self) -> (StatusCode, &'static str) {
         match self {
             Self::NotFound | Self::ArchiveMissing | Self::IndexMissing => {
@@ -168,7 +171,7 @@ impl ApiError {
         }
     }
 
-    /// Returns the text that the caller reads.
+    /// Returns the text for the user.
     pub(crate) fn detail(&self) -> String {
         match self {
             Self::NotFound => "The requested resource could not be found.".into(),
@@ -180,12 +183,15 @@ impl ApiError {
                 let address =
                     address.map_or_else(|| "unknown".to_owned(), |address| address.to_string());
                 format!(
-                    "This IP address ({address}) does not have permission to access the API using these credentials."
+                    "This IP address ({address}) does not have permission to access the API using \
+                     these credentials."
                 )
             }
             Self::MetricsNotAllowed { address } => {
-                let address = address
-                    .map_or_else(|| "behind an unknown proxy".to_owned(), |address| address.to_string());
+                let address = address.map_or_else(
+                    || "behind an unknown proxy".to_owned(),
+                    |address| address.to_string(),
+                );
                 format!("This IP address ({address}) may not see the metrics of this service.")
             }
             Self::WrongKind { needed } => {
@@ -194,7 +200,8 @@ impl ApiError {
                     KeyKind::Application => ("a client", "an application"),
                 };
                 format!(
-                    "You are attempting to use {used} API key on an endpoint that requires {needed} API key."
+                    "You are attempting to use {used} API key on an endpoint that requires \
+                     {needed} API key."
                 )
             }
             Self::Forbidden => "This action requires additional permissions.".into(),
@@ -259,16 +266,22 @@ impl ApiError {
             Self::Cancel => "Cannot cancel a backup that has already ended.".into(),
             Self::DeleteFailed => {
                 "The storage of this backup could not be reached. The backup has been kept; \
-                                   please try again later."
+                 please try again later."
                     .into()
             }
-            Self::ArchiveMissing => "The archive of this backup is missing from its storage.".into(),
+            Self::ArchiveMissing => {
+                "The archive of this backup is missing from its storage.".into()
+            }
             Self::IndexMissing => {
-                "The index of this backup is missing from its storage, or damaged. The backup can still be downloaded as a whole.".into()
+                "The index of this backup is missing from its storage, or damaged. The backup can \
+                 still be downloaded as a whole."
+                    .into()
             }
             Self::ArchiveDamaged => "The archive of this backup is damaged.".into(),
             Self::OnAnotherNode => {
-                "This backup is stored on another node, from where it can only be downloaded as a whole.".into()
+                "This backup is stored on another node, from where it can only be downloaded as a \
+                 whole."
+                    .into()
             }
             Self::NoFolder => "The requested path is not a folder of this backup.".into(),
             Self::NoFile => "The requested path is not a file of this backup.".into(),
@@ -278,17 +291,19 @@ impl ApiError {
             Self::Unavailable => {
                 "The service is not available right now. Please try again in a few seconds.".into()
             }
-            Self::DeleteServer(busy) => format!("Cannot delete server while {}.", doing(*busy)),
+            Self::DeleteServer(busy) => {
+                format!("Cannot delete server while {}.", busy_reason(*busy))
+            }
             Self::MoveServer(busy) => format!(
                 "Cannot change the server's node or directory while {}.",
-                doing(*busy)
+                busy_reason(*busy)
             ),
             Self::OwnsServers => {
-                "This user owns servers and cannot be deleted. Delete the servers first, or give them to another owner.".into()
+                "This user owns servers and cannot be deleted. Delete the servers first, or give \
+                 them to another owner."
+                    .into()
             }
-            Self::JobRuns => {
-                "This job is being worked on and cannot be cancelled.".into()
-            }
+            Self::JobRuns => "This job is being worked on and cannot be cancelled.".into(),
             Self::JobEnded => "This job has ended and cannot be cancelled.".into(),
             Self::Internal => {
                 "An unexpected error was encountered while processing this request.".into()
@@ -297,7 +312,7 @@ impl ApiError {
     }
 }
 
-fn doing(busy: ServerBusy) -> &'static str {
+fn busy_reason(busy: ServerBusy) -> &'static str {
     match busy {
         ServerBusy::Installing => "it is installing",
         ServerBusy::Suspended => "it is suspended",
@@ -316,28 +331,29 @@ fn participle(purpose: BackupOperation) -> &'static str {
     }
 }
 
-impl ResponseError for ApiError {
-    fn status_code(&self) -> StatusCode {
-        self.status_and_code().0
-    }
-
-    fn error_response(&self) -> HttpResponse {
-        views::error(self, Profile::default())
-    }
-}
-
 impl From<holdfast_db::Error> for ApiError {
     fn from(error: holdfast_db::Error) -> Self {
         if let holdfast_db::Error::Missing { constraint } = &error {
-            // Somebody was faster: what the request is about has just gone.
-            tracing::debug!(constraint, "what a request is about has gone");
+            // Another request deleted the object after this one had loaded it.
+            tracing::debug!(constraint, "the object of a request was deleted meanwhile");
             Self::NotFound
         } else if error.may_pass() {
-            tracing::warn!(error = chain(&error), "the database is away");
+            tracing::warn!(error = chain(&error), "the database is unavailable");
             Self::Unavailable
         } else {
-            tracing::error!(error = chain(&error), "a request failed in the database");
+            tracing::error!(error = chain(&error), "a database query failed");
             Self::Internal
+        }
+    }
+}
+
+impl From<holdfast_storage::Error> for ApiError {
+    fn from(error: holdfast_storage::Error) -> Self {
+        tracing::error!(error = chain(&error), "cannot read an archive");
+        match error {
+            // The disk was reached, so a retry would not help.
+            holdfast_storage::Error::NotFound { .. } => Self::ArchiveMissing,
+            _ => Self::Unavailable,
         }
     }
 }

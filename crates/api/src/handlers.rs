@@ -1,4 +1,4 @@
-//! One function an endpoint.
+//! The handlers: one function per endpoint.
 
 pub(crate) mod activity;
 pub(crate) mod application;

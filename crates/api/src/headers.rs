@@ -1,5 +1,7 @@
-//! The headers that every answer carries: they tell browsers to take it for what it says it is, to run nothing in
-//! it, to show it in no frame, to tell nobody where they were, and to keep no copy of it.
+//! The headers of every answer: the request ID, and headers that protect browsers.
+//!
+//! These forbid browsers to guess content types, run scripts, show frames, send referrers and store
+//! copies.
 
 use actix_web::dev::ServiceRequest;
 use actix_web::http::header::{
@@ -10,47 +12,52 @@ use actix_web::web;
 
 use holdfast_domain::RequestId;
 
-use crate::client_address;
+use crate::client_address::uses_tls;
 use crate::request_id::REQUEST_ID;
 use crate::state::ApiState;
 
-/// For answers that are no pages.
-const NOTHING: &str = "default-src 'none'; frame-ancestors 'none'";
-/// For the page that shows the API: its own scripts and styles, and requests to this service.
-const OWN_PAGE: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
-                        img-src 'self' data:; font-src 'self' data:; connect-src 'self'; \
-                        base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// The content security policy of all answers except the page with the API documentation.
+const API_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
+/// The content security policy of the API documentation: its own scripts and styles, and requests
+/// to this service.
+const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; \
+                           style-src 'self' 'unsafe-inline'; \
+                           img-src 'self' data:; font-src 'self' data:; connect-src 'self'; \
+                           base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// What is known of the headers of an answer before it is made.
+/// The common headers of an answer, as far as they depend on the request.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Guard {
-    is_page: bool,
-    /// For how many seconds browsers are told to come by TLS alone; 0 to say nothing.
+pub(crate) struct CommonHeaders {
+    /// Whether the answer is the API documentation.
+    is_docs: bool,
+    /// The `max-age` of `Strict-Transport-Security`, in seconds. 0: no such header.
     hsts_seconds: u32,
 }
 
-/// Looks at a request for what its answer's headers depend on.
-pub(crate) fn of(request: &ServiceRequest) -> Guard {
-    let state = request.app_data::<web::Data<ApiState>>();
-    let hsts_seconds = state
-        .map(|state| &state.options)
-        .filter(|options| {
-            options.hsts_seconds > 0 && client_address::is_by_tls(request.request(), options)
-        })
-        .map_or(0, |options| options.hsts_seconds);
-    Guard {
-        is_page: request.path().starts_with("/api/docs"),
-        hsts_seconds,
+impl CommonHeaders {
+    /// Returns the common headers for the answer to a request.
+    pub(crate) fn for_request(request: &ServiceRequest) -> Self {
+        let state = request.app_data::<web::Data<ApiState>>();
+        let hsts_seconds = state
+            .map(|state| &state.options)
+            .filter(|options| options.hsts_seconds > 0 && uses_tls(request.request(), options))
+            .map_or(0, |options| options.hsts_seconds);
+        Self {
+            is_docs: request.path().starts_with("/api/docs"),
+            hsts_seconds,
+        }
     }
-}
 
-impl Guard {
-    /// Adds them.
-    pub(crate) fn dress(self, headers: &mut HeaderMap, id: &RequestId) {
+    /// Writes the headers to an answer.
+    pub(crate) fn write_to(self, headers: &mut HeaderMap, id: &RequestId) {
         if let Ok(id) = HeaderValue::from_str(id.as_str()) {
             headers.insert(HeaderName::from_static(REQUEST_ID), id);
         }
-        let policy = if self.is_page { OWN_PAGE } else { NOTHING };
+        let policy = if self.is_docs {
+            DOCS_POLICY
+        } else {
+            API_POLICY
+        };
         for (name, value) in [
             (X_CONTENT_TYPE_OPTIONS, "nosniff"),
             (REFERRER_POLICY, "no-referrer"),
@@ -59,7 +66,7 @@ impl Guard {
         ] {
             headers.insert(name, HeaderValue::from_static(value));
         }
-        if !self.is_page && !headers.contains_key(CACHE_CONTROL) {
+        if !self.is_docs && !headers.contains_key(CACHE_CONTROL) {
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         }
         if self.hsts_seconds > 0

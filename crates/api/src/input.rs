@@ -1,6 +1,7 @@
-//! Reads request bodies, generously: JSON or a form, under any content type;
-//! nothing counts as `{}`; unknown fields are ignored. What is wrong with the
-//! fields is collected, each broken rule by name.
+//! Request bodies: JSON or a form, with any content type.
+//!
+//! An empty body counts as `{}`, and unknown fields are ignored. All violations are collected, so
+//! that one answer names each of them.
 
 mod typed;
 
@@ -14,20 +15,12 @@ use holdfast_domain::name::{BACKUP_NAME_MAX, NameRefused};
 
 use crate::error::ApiError;
 use crate::state::ApiState;
+use crate::violation::Violation;
 
-/// One rule that one field breaks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Violation {
-    /// The canonical name of the field, whatever alias was sent.
-    pub(crate) field: String,
-    /// The rule's name: `required`, `string`, `boolean`, `max`, `array`; in the application API also
-    /// `integer`, `min`, `email`, `in`, `uuid`, `date`, `ip`, `exists`, `unique`, `directory`.
-    pub(crate) rule: &'static str,
-    /// What a person reads.
-    pub(crate) detail: String,
-}
-
-/// The fields of a request, and what was found wrong with them so far.
+/// The fields of a request, and the violations that were found so far.
+///
+/// The methods named after a field or a type take that field out. They return `None` if the field
+/// is absent or invalid; in the latter case they record a violation.
 #[derive(Debug, Default)]
 pub(crate) struct Fields {
     values: Map<String, Value>,
@@ -35,20 +28,19 @@ pub(crate) struct Fields {
 }
 
 impl Fields {
-    /// Reads a request's body, at most `max_bytes` of it.
+    /// Reads the body of a request.
     ///
     /// # Errors
-    /// [`ApiError::BodyTooLarge`], or [`ApiError::Malformed`] when it is neither a JSON object nor a
-    /// form.
+    /// [`ApiError::BodyTooLarge`] and [`ApiError::TooSlow`] by the settings;
+    /// [`ApiError::Malformed`] if the body is neither a JSON object nor a form.
     pub(crate) async fn read(
         request: &HttpRequest,
         payload: web::Payload,
-        max_bytes: usize,
     ) -> Result<Self, ApiError> {
         let state = request
             .app_data::<web::Data<ApiState>>()
             .ok_or(ApiError::Internal)?;
-        let body = payload.to_bytes_limited(max_bytes);
+        let body = payload.to_bytes_limited(state.options.max_body_bytes);
         let body = tokio::time::timeout(state.options.request_timeout, body)
             .await
             .map_err(|_| ApiError::TooSlow)?
@@ -62,7 +54,7 @@ impl Fields {
     }
 
     fn parse(body: &[u8], content_type: &str) -> Result<Self, ApiError> {
-        // Some clients begin what they send in UTF-8 with its byte order mark.
+        // Some clients send a byte order mark.
         let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
         if body.trim_ascii().is_empty() {
             return Ok(Self::default());
@@ -73,8 +65,8 @@ impl Fields {
             .starts_with("application/x-www-form-urlencoded");
         let values = match json(body) {
             Ok(Value::Object(values)) => values,
-            // curl calls everything a form that is given no type; what begins
-            // like JSON was meant as JSON.
+            // curl's default content type is that of a form, even for JSON. So a body that starts
+            // like a JSON object is never read as a form.
             Err(_) if is_form && !body.trim_ascii_start().starts_with(b"{") => form(body)?,
             Ok(_) | Err(_) => return Err(ApiError::Malformed),
         };
@@ -84,12 +76,12 @@ impl Fields {
         })
     }
 
-    /// Takes the query alone, for a request whose body says nothing.
-    pub(crate) fn of_query(query: &str) -> Self {
+    /// Reads the fields of a query, for a request without a body.
+    pub(crate) fn from_query(query: &str) -> Self {
         Self::default().with_query(query)
     }
 
-    /// Adds fields of the query that the body does not have.
+    /// Adds the fields of the query that are not in the body.
     pub(crate) fn with_query(mut self, query: &str) -> Self {
         let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query).unwrap_or_default();
         for (name, value) in pairs {
@@ -98,34 +90,34 @@ impl Fields {
         self
     }
 
-    /// Takes the backup's name; none, null and blank are `None`.
+    /// Takes the name of a backup. A blank name counts as absent.
     pub(crate) fn name(&mut self) -> Option<BackupName> {
         let text = match self.take(&["name"])? {
             Value::String(text) => text,
-            _ => return self.violation("name", "string", "The name must be a string."),
+            _ => return self.reject("name", "string", "The name must be a string."),
         };
         match BackupName::parse(&text) {
             Ok(name) => name,
-            Err(NameRefused::TooLong) => self.violation(
+            Err(NameRefused::TooLong) => self.reject(
                 "name",
                 "max",
                 format!("The name may not be greater than {BACKUP_NAME_MAX} characters."),
             ),
-            Err(NameRefused::Nul) => self.violation("name", "string", "The name must be a string."),
+            Err(NameRefused::Nul) => self.reject("name", "string", "The name must be a string."),
         }
     }
 
-    /// Takes the backup's name, which must be there.
+    /// Takes the name of a backup, which is required.
     pub(crate) fn required_name(&mut self) -> Option<BackupName> {
         let violations = self.violations.len();
         let name = self.name();
         if name.is_none() && self.violations.len() == violations {
-            return self.violation("name", "required", "The name field is required.");
+            return self.reject("name", "required", "The name field is required.");
         }
         name
     }
 
-    /// Takes the ignore patterns: a text of lines, or an array of such texts.
+    /// Takes the ignore patterns: a string with one pattern per line, or an array of such strings.
     pub(crate) fn ignored(&mut self, max_bytes: usize) -> IgnorePatterns {
         let texts = match self.take(&["ignored", "ignored_files"]) {
             None => return IgnorePatterns::default(),
@@ -139,18 +131,15 @@ impl Fields {
                         _ => {
                             let field = format!("ignored.{i}");
                             let detail = format!("The {field} must be a string.");
-                            self.violations.push(Violation {
-                                field,
-                                rule: "string",
-                                detail,
-                            });
+                            self.violations
+                                .push(Violation::new(field, "string", detail));
                         }
                     }
                 }
                 texts
             }
             Some(_) => {
-                let _none: Option<()> = self.violation(
+                self.refuse(
                     "ignored",
                     "array",
                     "The ignored must be a string or an array of strings.",
@@ -160,40 +149,36 @@ impl Fields {
         };
         IgnorePatterns::parse(texts.iter().map(String::as_str), max_bytes).unwrap_or_else(
             |refused| {
-                let rule = if refused == IgnoreRefused::Nul {
-                    "string"
-                } else {
-                    "max"
+                let rule = match refused {
+                    IgnoreRefused::Nul => "string",
+                    _ => "max",
                 };
-                let _none: Option<()> = self.violation(
-                    "ignored",
-                    rule,
-                    format!("The ignored can't be taken: {refused}."),
-                );
+                let detail = format!("The ignored can't be taken: {refused}.");
+                self.refuse("ignored", rule, detail);
                 IgnorePatterns::default()
             },
         )
     }
 
-    /// Takes whether the backup is locked; `None` when nothing is said.
+    /// Takes whether the backup is locked.
     pub(crate) fn is_locked(&mut self) -> Option<bool> {
         self.boolean("is_locked", &["is_locked", "isLocked"])
     }
 
-    /// Takes whether a restore removes what was there.
+    /// Takes whether a restore removes files that are not in the backup.
     pub(crate) fn truncate(&mut self, required: bool) -> Option<bool> {
         let violations = self.violations.len();
         let value = self.boolean("truncate", &["truncate"]);
         if required && value.is_none() && self.violations.len() == violations {
-            return self.violation("truncate", "required", "The truncate field is required.");
+            return self.reject("truncate", "required", "The truncate field is required.");
         }
         value
     }
 
-    /// Ends the reading.
+    /// Checks that no violation was found.
     ///
     /// # Errors
-    /// [`ApiError::Invalid`] with every rule that was broken.
+    /// [`ApiError::Invalid`] with all violations.
     pub(crate) fn check(self) -> Result<(), ApiError> {
         if self.violations.is_empty() {
             Ok(())
@@ -219,7 +204,7 @@ impl Fields {
             _ => None,
         };
         read.or_else(|| {
-            self.violation(
+            self.reject(
                 field,
                 "boolean",
                 format!("The {field} field must be true or false."),
@@ -227,7 +212,7 @@ impl Fields {
         })
     }
 
-    /// Takes the first of the aliases that is there; null and `""` count as absent.
+    /// Takes the first alias that has a value. Null and `""` count as absent.
     fn take(&mut self, aliases: &[&str]) -> Option<Value> {
         aliases
             .iter()
@@ -235,55 +220,53 @@ impl Fields {
             .find(|value| !value.is_null() && value != "")
     }
 
-    fn violation<T>(
+    /// Records a violation, and returns `None` for the field.
+    fn reject<T>(
         &mut self,
         field: &str,
         rule: &'static str,
         detail: impl Into<String>,
     ) -> Option<T> {
-        self.violations.push(Violation {
-            field: field.to_owned(),
-            rule,
-            detail: detail.into(),
-        });
+        self.refuse(field, rule, detail);
         None
     }
 }
 
-/// Reads JSON. Half of a surrogate pair, which no text can hold, is read as a NUL, so that the field
-/// it stands in is refused, and not the whole body as malformed.
+/// Parses JSON. A lone surrogate, which a string cannot contain, is read as NUL. So only its field
+/// is invalid, instead of the whole body.
 fn json(body: &[u8]) -> Result<Value, serde_json::Error> {
     serde_json::from_slice(body).or_else(|error| match without_lone_surrogates(body) {
-        Some(mended) => serde_json::from_slice(&mended),
+        Some(replaced) => serde_json::from_slice(&replaced),
         None => Err(error),
     })
 }
 
+/// Returns the body with `\u0000` in place of each lone surrogate; `None` if there are none.
 fn without_lone_surrogates(body: &[u8]) -> Option<Vec<u8>> {
     let unit = |at: usize| -> Option<u16> {
         let digits = body.get(at..at + 6)?.strip_prefix(b"\\u")?;
         u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
     };
-    let mut mended = body.to_vec();
+    let mut replaced = body.to_vec();
     let mut found = false;
     let mut at = 0;
     while at < body.len() {
         at += match (body[at], unit(at)) {
             (b'\\', Some(0xD800..=0xDBFF)) if matches!(unit(at + 6), Some(0xDC00..=0xDFFF)) => 12,
             (b'\\', Some(0xD800..=0xDFFF)) => {
-                mended[at + 2..at + 6].copy_from_slice(b"0000");
+                replaced[at + 2..at + 6].copy_from_slice(b"0000");
                 found = true;
                 6
             }
-            // An escaped backslash must not be taken for the start of an escape.
+            // The second of two backslashes does not start an escape sequence.
             (b'\\', _) => 2,
             _ => 1,
         };
     }
-    found.then_some(mended)
+    found.then_some(replaced)
 }
 
-/// Reads a form; `name[]` and `name[0]` make arrays.
+/// Parses a form. `name[]` and `name[0]` form arrays.
 fn form(body: &[u8]) -> Result<Map<String, Value>, ApiError> {
     let pairs: Vec<(String, String)> =
         serde_urlencoded::from_bytes(body).map_err(|_| ApiError::Malformed)?;
@@ -317,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_blank_null_and_empty_texts_count_as_absent() {
+    fn missing_blank_null_and_empty_values_count_as_absent() {
         for body in [
             "",
             "  \n",
@@ -335,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_read_under_any_content_type_and_forms_under_theirs() {
+    fn json_is_read_with_any_content_type_and_a_form_with_its_own() {
         for (body, content_type) in [
             (
                 r#"{"name":"a","ignored":"x\r\ny","isLocked":"1"}"#,
@@ -365,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_surrogate_pair_breaks_its_field_and_not_the_body() {
+    fn a_lone_surrogate_makes_its_field_invalid_and_not_the_body() {
         for (body, name) in [
             (r#"{"name":"a\ud83d\ude00"}"#, Some("a😀")),
             (r#"{"name":"a\\ud83d"}"#, Some("a\\ud83d")),
@@ -385,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_neither_an_object_nor_a_form_is_malformed() {
+    fn a_body_that_is_neither_an_object_nor_a_form_is_malformed() {
         for (body, content_type) in [
             ("{", ""),
             ("[]", ""),
@@ -403,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn every_broken_rule_is_named() {
+    fn every_violation_is_reported() {
         let mut fields = fields(r#"{"name":5,"ignored":["a",1,{}],"is_locked":"maybe"}"#, "");
         fields.name();
         fields.ignored(100);

@@ -1,5 +1,8 @@
-//! Hears of jobs that end, so that an answer which depends on one can wait for it, and of notices, for streams: the one
-//! connection of an API process that listens.
+//! Notifications from the database: jobs that ended, for answers that wait for a job, and events,
+//! for streams.
+//!
+//! Each API process listens on one connection. A lost notification only delays an answer, since
+//! waiting requests also poll.
 
 use std::time::Duration;
 
@@ -10,46 +13,49 @@ use tokio_util::sync::CancellationToken;
 use holdfast_db::{Database, Error, Listener, Signal, jobs};
 use holdfast_domain::{JobId, JobState, ServerId};
 
-/// How often a waiting request looks by itself, should a signal be lost.
-const POLL: Duration = Duration::from_millis(500);
+/// How often a waiting request reads the state of its job, in case a notification is lost.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Hears of jobs that end.
+/// Passes on the notifications from the database to the requests and streams of this process.
 #[derive(Debug)]
 pub struct JobOutcomes {
-    sender: broadcast::Sender<JobId>,
-    notices: broadcast::Sender<Option<ServerId>>,
+    ended_jobs: broadcast::Sender<JobId>,
+    events: broadcast::Sender<Option<ServerId>>,
 }
 
-/// A request's ear, opened before it puts its job in, so that no end is missed.
+/// A subscription to jobs that end. A request opens it before it enqueues its job, so that it
+/// cannot miss the end.
 #[derive(Debug)]
 pub(crate) struct Subscription(broadcast::Receiver<JobId>);
 
 impl JobOutcomes {
-    /// Begins to listen until `shutdown`. It goes on by itself when the database was away.
+    /// Starts listening, until `shutdown`. A lost connection is opened again.
     ///
     /// # Errors
-    /// When the database can't be reached at the start.
+    /// If the database cannot be reached at the start.
     pub async fn listen(database: &Database, shutdown: CancellationToken) -> Result<Self, Error> {
         let mut listener = Listener::new(database).await?;
-        let (sender, _) = broadcast::channel(1024);
-        let to = sender.clone();
-        let (notices, _) = broadcast::channel(1024);
-        let to_streams = notices.clone();
+        let (ended_jobs, _) = broadcast::channel(1024);
+        let (events, _) = broadcast::channel(1024);
+        let outcomes = Self {
+            ended_jobs: ended_jobs.clone(),
+            events: events.clone(),
+        };
         tokio::spawn(async move {
             loop {
                 tokio::select! {
                     () = shutdown.cancelled() => break,
                     signal = listener.next() => {
-                        // Nobody waits most of the time; that is no failure.
+                        // `send` fails if there is no receiver, which is the usual case.
                         match signal {
                             Signal::JobEnded(job) => {
-                                let _nobody = to.send(job);
+                                let _no_receiver = ended_jobs.send(job);
                             }
                             Signal::Event(server) => {
-                                let _nobody = to_streams.send(Some(server));
+                                let _no_receiver = events.send(Some(server));
                             }
                             Signal::Reconnected => {
-                                let _nobody = to_streams.send(None);
+                                let _no_receiver = events.send(None);
                             }
                             Signal::JobAvailable { .. } => {}
                         }
@@ -57,24 +63,27 @@ impl JobOutcomes {
                 }
             }
         });
-        Ok(Self { sender, notices })
+        Ok(outcomes)
     }
 
+    /// Subscribes to jobs that end.
     pub(crate) fn subscribe(&self) -> Subscription {
-        Subscription(self.sender.subscribe())
+        Subscription(self.ended_jobs.subscribe())
     }
 
-    /// Hears of servers that there are notices about; `None` when any may have been missed.
-    pub(crate) fn notices(&self) -> broadcast::Receiver<Option<ServerId>> {
-        self.notices.subscribe()
+    /// Subscribes to servers that have new events. `None` means that notifications may have been
+    /// lost.
+    pub(crate) fn events(&self) -> broadcast::Receiver<Option<ServerId>> {
+        self.events.subscribe()
     }
 }
 
 impl Subscription {
-    /// Waits until `job` has ended, or `deadline`; returns its state then.
+    /// Waits until `job` has ended or `deadline` has passed, and returns the state of the job.
+    /// `None` means that the job no longer exists.
     ///
     /// # Errors
-    /// When the database can't be read.
+    /// If the database cannot be read.
     pub(crate) async fn wait(
         &mut self,
         database: &Database,
@@ -86,13 +95,13 @@ impl Subscription {
             if state.is_none_or(JobState::is_final) || Instant::now() >= deadline {
                 return Ok(state);
             }
-            let look_again = (Instant::now() + POLL).min(deadline);
-            let _either = tokio::time::timeout_at(look_again, self.heard(job)).await;
+            let next_poll = (Instant::now() + POLL_INTERVAL).min(deadline);
+            let _elapsed = tokio::time::timeout_at(next_poll, self.notified(job)).await;
         }
     }
 
-    /// Returns when `job` was signalled, or when signals were missed.
-    async fn heard(&mut self, job: JobId) {
+    /// Waits for a notification about `job`, or for a sign that notifications were lost.
+    async fn notified(&mut self, job: JobId) {
         loop {
             match self.0.recv().await {
                 Ok(other) if other != job => {}

@@ -1,10 +1,10 @@
-//! The HTTP service. The only crate that knows actix-web and HTTP status codes.
+//! The HTTP service. Only this crate uses actix-web and HTTP status codes.
 //!
-//! Every URL stands in `routes`. A handler is one function, read from top to
-//! bottom: who → load → may they → parse → decide → one transaction → answer.
+//! `routes` lists every URL. A handler is one function that authenticates, loads, checks
+//! permission, parses, decides, commits one transaction and answers, in this order.
 //!
-//! This crate must never run a job: it puts jobs into the table, and waits for
-//! them where an answer depends on one.
+//! This crate must never run a job. It enqueues jobs, and waits for a job if the answer depends on
+//! its result.
 
 mod auth;
 mod client_address;
@@ -14,6 +14,7 @@ mod handlers;
 mod headers;
 mod input;
 mod job_outcomes;
+mod limiter;
 mod list_cache;
 mod metrics;
 mod middleware;
@@ -27,13 +28,14 @@ mod serve;
 mod state;
 mod streams;
 mod views;
+mod violation;
 
 pub use download_token::TokenSigner;
 pub use job_outcomes::JobOutcomes;
+pub use limiter::RateLimiter;
 pub use list_cache::ListCache;
 pub use metrics::ApiMetrics;
 pub use openapi::openapi;
-pub use rate_limit::RateLimiter;
 pub use serve::{ServeError, serve, serve_metrics};
 pub use state::{ApiOptions, ApiState, SizeEstimator, TracePropagation};
 pub use streams::{StreamLimits, Streams};

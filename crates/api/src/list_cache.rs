@@ -1,11 +1,12 @@
-//! Lists of backups as they were answered a moment ago, for those who ask again and again.
+//! A cache of backup lists, for clients that poll.
 //!
-//! A list hardly ever changes while it is polled, and costs ten times what it costs to see whether it has. With each
-//! request the database says which marks stand for the server (`holdfast_db::Marks`); what is kept here is answered
-//! only while they are those that stood before it was read. So an answer is as new as its request, whoever wrote
-//! meanwhile and through which process, and nothing has to be told to anybody.
+//! Polled lists seldom change, and reading a list costs ten times as much as reading its versions.
+//! The look-up of each request returns the current versions of the server's lists
+//! ([`ListVersions`]). A cached list is used only if it was read at these versions. So an answer is
+//! never stale, no process has to invalidate the cache of another one, and no entry expires.
 //!
-//! Kept is the text of the backups, compressed: a quarter of it. It must never be more than [`BYTES_MAX`].
+//! The cache holds compressed JSON, about a quarter of the original size. It must never take more
+//! than [`BYTES_MAX`].
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,52 +15,53 @@ use holdfast_db::ListVersions;
 use holdfast_db::backups::PageRequest;
 use holdfast_domain::Profile;
 
-/// How much memory all lists together may take, in bytes.
+/// The largest size of all entries together, in bytes.
 const BYTES_MAX: usize = 64 << 20;
-/// What a list takes beside its text: its places in a map and on the heap.
+/// The memory of an entry besides its JSON and its versions, in bytes.
 const OVERHEAD_BYTES: usize = 256;
 
-/// Which list.
+/// The key of a cached list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Asked {
-    /// Which backups.
-    pub(crate) wanted: PageRequest,
-    /// In which shape.
+pub(crate) struct ListKey {
+    /// The server and the page.
+    pub(crate) page: PageRequest,
+    /// The profile of the JSON.
     pub(crate) profile: Profile,
 }
 
-/// The backups of a page, as text.
+/// The backups of a page, as compressed JSON.
 #[derive(Debug)]
-pub(crate) struct Listed {
-    /// A JSON array, compressed.
+pub(crate) struct CachedList {
+    /// The compressed JSON array.
     backups: Vec<u8>,
-    /// The length of the array as text.
+    /// The length of the JSON array, in bytes.
     length: usize,
-    /// How many are in it.
+    /// The number of backups on the page.
     pub(crate) count: usize,
-    /// How many the server has, those of other pages among them.
+    /// The number of backups on all pages.
     pub(crate) total: u64,
-    /// How many of them count against its limit.
-    pub(crate) kept: u64,
+    /// The number of backups that count towards the server's limit.
+    pub(crate) backup_count: u64,
 }
 
-impl Listed {
-    /// Takes the JSON array of a page's backups.
-    pub(crate) fn new(backups: &[u8], count: usize, total: u64, kept: u64) -> Self {
+impl CachedList {
+    /// Compresses the JSON array with the backups of a page.
+    pub(crate) fn new(backups: &[u8], count: usize, total: u64, backup_count: u64) -> Self {
         Self {
             backups: lz4_flex::block::compress(backups),
             length: backups.len(),
             count,
             total,
-            kept,
+            backup_count,
         }
     }
 
-    /// Appends the JSON array to `answer`; nothing where it can't be read, which would be a defect.
+    /// Appends the JSON array to `answer`. Returns `None` if it cannot be decompressed, which would
+    /// be a defect.
     pub(crate) fn write_to(&self, answer: &mut Vec<u8>) -> Option<()> {
-        let begin = answer.len();
-        answer.resize(begin + self.length, 0);
-        let written = lz4_flex::block::decompress_into(&self.backups, answer.get_mut(begin..)?);
+        let start = answer.len();
+        answer.resize(start + self.length, 0);
+        let written = lz4_flex::block::decompress_into(&self.backups, answer.get_mut(start..)?);
         (written.ok()? == self.length).then_some(())
     }
 
@@ -69,74 +71,87 @@ impl Listed {
     }
 }
 
-/// Lists that may be answered again.
+/// A cache of backup lists.
 #[derive(Debug)]
 pub struct ListCache {
     bytes_max: usize,
-    kept: Mutex<Kept>,
+    generations: Mutex<Generations>,
 }
 
-/// Two generations: what is asked for passes into the younger one, and when that is full, the older one goes.
+/// The entries in two generations. Each use moves an entry to the younger one. When that is full,
+/// it replaces the older one, whose entries are dropped.
 #[derive(Debug, Default)]
-struct Kept {
-    young: HashMap<Asked, Entry>,
-    old: HashMap<Asked, Entry>,
+struct Generations {
+    young: HashMap<ListKey, CacheEntry>,
+    old: HashMap<ListKey, CacheEntry>,
     young_bytes: usize,
 }
 
 #[derive(Clone, Debug)]
-struct Entry {
-    marks: ListVersions,
-    listed: Arc<Listed>,
+struct CacheEntry {
+    /// The versions at which the list was read.
+    versions: ListVersions,
+    list: Arc<CachedList>,
 }
 
 impl Default for ListCache {
     fn default() -> Self {
         Self {
             bytes_max: BYTES_MAX,
-            kept: Mutex::default(),
+            generations: Mutex::default(),
         }
     }
 }
 
 impl ListCache {
-    /// Returns the list that was read after these marks, if it is still kept.
-    pub(crate) fn find(&self, asked: &Asked, marks: &ListVersions) -> Option<Arc<Listed>> {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(entry) = kept.young.get(asked) {
-            return (entry.marks == *marks).then(|| Arc::clone(&entry.listed));
+    /// Returns the list that was read at `versions`, if it is in the cache.
+    pub(crate) fn get(&self, key: &ListKey, versions: &ListVersions) -> Option<Arc<CachedList>> {
+        let mut generations = self
+            .generations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = generations.young.get(key) {
+            return (entry.versions == *versions).then(|| Arc::clone(&entry.list));
         }
-        let entry = kept.old.remove(asked)?;
-        if entry.marks != *marks {
+        let entry = generations.old.remove(key)?;
+        if entry.versions != *versions {
             return None;
         }
-        let listed = Arc::clone(&entry.listed);
-        kept.put(*asked, entry, self.bytes_max);
-        Some(listed)
+        let list = Arc::clone(&entry.list);
+        generations.insert(*key, entry, self.bytes_max);
+        Some(list)
     }
 
-    /// Keeps a list that was read after these marks.
-    pub(crate) fn keep(&self, asked: Asked, marks: ListVersions, listed: Listed) -> Arc<Listed> {
-        let listed = Arc::new(listed);
-        let entry = Entry {
-            marks,
-            listed: Arc::clone(&listed),
+    /// Inserts a list. `versions` must have been read before the list.
+    pub(crate) fn insert(
+        &self,
+        key: ListKey,
+        versions: ListVersions,
+        list: CachedList,
+    ) -> Arc<CachedList> {
+        let list = Arc::new(list);
+        let entry = CacheEntry {
+            versions,
+            list: Arc::clone(&list),
         };
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.put(asked, entry, self.bytes_max);
-        listed
+        let mut generations = self
+            .generations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        generations.insert(key, entry, self.bytes_max);
+        list
     }
 }
 
-impl Kept {
-    fn put(&mut self, asked: Asked, entry: Entry, bytes_max: usize) {
+impl Generations {
+    fn insert(&mut self, key: ListKey, entry: CacheEntry, bytes_max: usize) {
         let bytes = entry.size_bytes();
-        // One that would push out all others is not worth it.
-        if bytes > bytes_max / 8 || entry.marks.is_empty() {
+        // A very large entry would displace all others.
+        if bytes > bytes_max / 8 || entry.versions.is_empty() {
             return;
         }
-        self.old.remove(&asked);
-        if let Some(before) = self.young.insert(asked, entry) {
+        self.old.remove(&key);
+        if let Some(before) = self.young.insert(key, entry) {
             self.young_bytes -= before.size_bytes();
         }
         self.young_bytes += bytes;
@@ -147,21 +162,23 @@ impl Kept {
     }
 }
 
-impl Entry {
+impl CacheEntry {
     fn size_bytes(&self) -> usize {
-        OVERHEAD_BYTES + self.listed.backups.capacity() + self.marks.size_bytes()
+        OVERHEAD_BYTES + self.list.backups.capacity() + self.versions.size_bytes()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use holdfast_domain::ServerId;
     use uuid::Uuid;
 
-    fn asked(server: u128) -> Asked {
-        Asked {
-            wanted: PageRequest {
+    use holdfast_domain::ServerId;
+
+    use super::*;
+
+    fn key(server: u128) -> ListKey {
+        ListKey {
+            page: PageRequest {
                 server: ServerId(Uuid::from_u128(server)),
                 limit: 25,
                 offset: 0,
@@ -170,82 +187,80 @@ mod tests {
         }
     }
 
-    fn marks(marks: &[u128]) -> ListVersions {
-        let marks = marks.iter().map(|mark| Uuid::from_u128(*mark));
-        marks.collect::<Vec<_>>().into()
+    fn versions(numbers: &[u128]) -> ListVersions {
+        let versions = numbers.iter().map(|number| Uuid::from_u128(*number));
+        versions.collect::<Vec<_>>().into()
     }
 
-    /// A text that can't be compressed.
+    /// Bytes that cannot be compressed.
     fn noise(length: usize) -> Vec<u8> {
         let mut noise = vec![0; length];
         rand::fill(&mut noise[..]);
         noise
     }
 
-    fn text(listed: &Listed) -> Vec<u8> {
+    fn text(list: &CachedList) -> Vec<u8> {
         let mut text = b"before ".to_vec();
-        listed.write_to(&mut text).expect("it can be read");
+        list.write_to(&mut text).expect("JSON");
         text
     }
 
     #[test]
-    fn a_list_is_found_only_under_the_very_marks_that_it_was_read_after() {
+    fn a_list_is_found_only_at_the_versions_at_which_it_was_read() {
         let lists = ListCache::default();
-        for (place, stood) in [&[1][..], &[1, 2], &[2], &[3]].iter().enumerate() {
-            assert!(lists.find(&asked(1), &marks(stood)).is_none());
-            let listed = Listed::new(b"[\"a\"]", place, 0, 0);
-            lists.keep(asked(1), marks(stood), listed);
-            let found = lists.find(&asked(1), &marks(stood)).expect("just kept");
+        for (count, read_at) in [&[1][..], &[1, 2], &[2], &[3]].iter().enumerate() {
+            assert!(lists.get(&key(1), &versions(read_at)).is_none());
+            let list = CachedList::new(b"[\"a\"]", count, 0, 0);
+            lists.insert(key(1), versions(read_at), list);
+            let found = lists.get(&key(1), &versions(read_at)).expect("a list");
             assert_eq!(
                 (found.count, text(&found)),
-                (place, b"before [\"a\"]".to_vec())
+                (count, b"before [\"a\"]".to_vec())
             );
-            assert!(lists.find(&asked(1), &marks(&[4])).is_none());
-            assert!(lists.find(&asked(2), &marks(stood)).is_none());
-            let pterodactyl = Asked {
+            assert!(lists.get(&key(1), &versions(&[4])).is_none());
+            assert!(lists.get(&key(2), &versions(read_at)).is_none());
+            let pterodactyl = ListKey {
                 profile: Profile::Pterodactyl,
-                ..asked(1)
+                ..key(1)
             };
-            assert!(lists.find(&pterodactyl, &marks(stood)).is_none());
+            assert!(lists.get(&pterodactyl, &versions(read_at)).is_none());
         }
     }
 
     #[test]
-    fn nothing_is_kept_without_a_mark() {
+    fn a_list_without_a_version_is_not_cached() {
         let lists = ListCache::default();
-        lists.keep(asked(1), marks(&[]), Listed::new(b"[]", 0, 0, 0));
-        assert!(lists.find(&asked(1), &marks(&[])).is_none());
+        lists.insert(key(1), versions(&[]), CachedList::new(b"[]", 0, 0, 0));
+        assert!(lists.get(&key(1), &versions(&[])).is_none());
     }
 
     #[test]
-    fn memory_is_bounded_and_what_is_asked_for_stays() {
+    fn memory_is_bounded_and_used_lists_stay() {
         let lists = ListCache {
             bytes_max: 200_000,
-            kept: Mutex::default(),
+            generations: Mutex::default(),
         };
-        let put = |server, length| {
-            lists.keep(
-                asked(server),
-                marks(&[server]),
-                Listed::new(&noise(length), 0, 0, 0),
+        let insert = |server, length| {
+            lists.insert(
+                key(server),
+                versions(&[server]),
+                CachedList::new(&noise(length), 0, 0, 0),
             );
         };
-        put(0, 1000);
+        let is_cached = |server| lists.get(&key(server), &versions(&[server])).is_some();
+        insert(0, 1000);
         for server in 1..1000 {
-            put(server, 1000);
-            assert!(lists.find(&asked(0), &marks(&[0])).is_some(), "{server}");
-            let kept = lists.kept.lock().expect("nobody panicked");
-            let entries = kept.young.values().chain(kept.old.values());
-            assert!(entries.map(Entry::size_bytes).sum::<usize>() <= 200_000);
-            let young = kept.young.values().map(Entry::size_bytes);
-            assert_eq!(young.sum::<usize>(), kept.young_bytes);
+            insert(server, 1000);
+            assert!(is_cached(0), "{server}");
+            let generations = lists.generations.lock().expect("a lock");
+            let entries = generations.young.values().chain(generations.old.values());
+            assert!(entries.map(CacheEntry::size_bytes).sum::<usize>() <= 200_000);
+            let young = generations.young.values().map(CacheEntry::size_bytes);
+            assert_eq!(young.sum::<usize>(), generations.young_bytes);
         }
-        assert!(lists.find(&asked(1), &marks(&[1])).is_none());
-        assert!(lists.find(&asked(999), &marks(&[999])).is_some());
-        put(5000, 100_000);
-        assert!(
-            lists.find(&asked(5000), &marks(&[5000])).is_none(),
-            "too large"
-        );
+        assert!(!is_cached(1));
+        assert!(is_cached(999));
+        insert(5000, 100_000);
+        assert!(!is_cached(5000), "too large");
     }
 }

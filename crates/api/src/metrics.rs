@@ -1,11 +1,12 @@
-//! What `/metrics` shows, and to whom.
+//! The metrics of a process, and the networks that may read them.
 //!
-//! A process has one registry, made where it is composed and passed on: nothing is global, since in tests many
-//! services run in one process. Labels are patterns of routes, statuses, kinds, states, nodes, disks and, for last
-//! backups alone, servers; never a path, a name that a user chose, or a text of an error.
+//! A process has one registry, which `cli` creates and passes on. There is no global registry,
+//! since tests run many services in one process. A label must never contain a path, a name that a
+//! user chose, or an error text. Only the metric of last backups has a label for servers.
 
+mod database_metrics;
+mod gauges;
 mod requests;
-mod stored;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -13,69 +14,71 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, prometheus_text};
-use prometheus_client::metrics::MetricType;
+use prometheus_client::encoding::{DescriptorEncoder, prometheus_text};
 use prometheus_client::registry::Registry;
 
 use holdfast_db::Database;
 
-pub(crate) use requests::{Pattern, Requests, Scope};
-use stored::Stored;
+use self::database_metrics::DatabaseMetrics;
+use self::gauges::encode_gauges;
 
-/// What `/metrics` shows, and to whom.
+pub(crate) use self::requests::{Pattern, RequestMetrics, Scope};
+
+/// The metrics of a process, and the networks that may read them.
 pub struct ApiMetrics {
     registry: Registry,
-    pub(crate) requests: Requests,
-    stored: Option<Arc<Stored>>,
-    allowed: Vec<IpNet>,
+    pub(crate) requests: RequestMetrics,
+    database: Option<Arc<DatabaseMetrics>>,
+    allowed_networks: Vec<IpNet>,
 }
 
 impl ApiMetrics {
-    /// Shows what this process counts to callers in `allowed` networks: what `others` registers, and how it uses
-    /// its connections to the database.
+    /// Creates the metrics of a process: its database connections, and those that `register` adds.
+    /// Clients in `allowed_networks` may read them.
     pub fn of_process(
         database: &Database,
-        allowed: Vec<IpNet>,
-        others: impl FnOnce(&mut Registry),
+        allowed_networks: Vec<IpNet>,
+        register: impl FnOnce(&mut Registry),
     ) -> Self {
         let mut registry = Registry::with_prefix("holdfast");
-        others(&mut registry);
-        registry.register_collector(Box::new(Process(database.clone())));
+        register(&mut registry);
+        registry.register_collector(Box::new(ProcessMetrics(database.clone())));
         Self {
             registry,
-            requests: Requests::default(),
-            stored: None,
-            allowed,
+            requests: RequestMetrics::default(),
+            database: None,
+            allowed_networks,
         }
     }
 
-    /// The same with what an API has to show beside that: its requests, and what the database knows of jobs,
-    /// workers and the last backups of at most `servers` servers.
+    /// Adds the metrics of an API: its requests, and jobs, workers and last backups from the
+    /// database. The last backups are those of at most `servers` servers.
     #[must_use]
     pub fn of_api(mut self, database: &Database, servers: u32) -> Self {
         self.requests.register(&mut self.registry);
-        let stored = Arc::new(Stored::new(database.clone(), servers));
+        let metrics = Arc::new(DatabaseMetrics::new(database.clone(), servers));
         self.registry
-            .register_collector(Box::new(Arc::clone(&stored)));
-        self.stored = Some(stored);
+            .register_collector(Box::new(Arc::clone(&metrics)));
+        self.database = Some(metrics);
         self
     }
 
-    /// Says whether a caller at `address` may see them; one whose address nobody knows only where everybody may.
-    pub(crate) fn may_see(&self, address: Option<IpAddr>) -> bool {
-        self.allowed.iter().any(|network| match address {
+    /// Returns whether a client may read the metrics. A client without a known address may only if
+    /// all networks are allowed.
+    pub(crate) fn may_read(&self, address: Option<IpAddr>) -> bool {
+        self.allowed_networks.iter().any(|network| match address {
             Some(address) => network.contains(&address),
             None => network.prefix_len() == 0,
         })
     }
 
-    /// Writes all of them down as of now, in Prometheus' text format.
+    /// Returns the metrics in the text format of Prometheus.
     ///
     /// # Errors
-    /// When they can't be written down, which is a defect.
+    /// If they cannot be encoded, which would be a defect.
     pub(crate) async fn text(&self) -> Result<String, fmt::Error> {
-        if let Some(stored) = &self.stored {
-            stored.refresh().await;
+        if let Some(metrics) = &self.database {
+            metrics.refresh().await;
         }
         let mut text = String::new();
         prometheus_text::encode(&mut text, &self.registry)?;
@@ -85,55 +88,37 @@ impl ApiMetrics {
 
 impl fmt::Debug for ApiMetrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Metrics").finish_non_exhaustive()
+        f.debug_struct("ApiMetrics").finish_non_exhaustive()
     }
 }
 
-/// What a process is, and how it uses its connections to the database.
+/// The version of a process, and its database connections.
 #[derive(Debug)]
-struct Process(Database);
+struct ProcessMetrics(Database);
 
-impl Collector for Process {
+impl Collector for ProcessMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
-        gauges(
+        encode_gauges(
             &mut encoder,
             "build_info",
-            "Which version of the program this is",
+            "The version of the program",
             [([("version", env!("CARGO_PKG_VERSION"))], 1_i64)],
         )?;
         let pool = self.0.pool_use();
-        gauges(
+        encode_gauges(
             &mut encoder,
             "database_connections",
-            "Connections of this process to the database, by what they do",
+            "Database connections of this process, by state (used or idle)",
             [
                 ([("state", "used")], i64::from(pool.used)),
                 ([("state", "idle")], i64::from(pool.idle)),
             ],
         )?;
-        gauges(
+        encode_gauges(
             &mut encoder,
             "database_connections_max",
-            "Connections to the database that this process may open",
+            "Largest number of database connections of this process",
             [([], i64::from(pool.max))],
         )
     }
-}
-
-/// Writes down a gauge, with its value for each set of labels.
-fn gauges<'a, const LABELS: usize, Number: EncodeGaugeValue>(
-    encoder: &mut DescriptorEncoder<'_>,
-    name: &'static str,
-    help: &'static str,
-    values: impl IntoIterator<Item = ([(&'static str, &'a str); LABELS], Number)>,
-) -> Result<(), fmt::Error> {
-    let mut values = values.into_iter().peekable();
-    if values.peek().is_none() {
-        return Ok(());
-    }
-    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-    for (labels, value) in values {
-        family.encode_family(&labels)?.encode_gauge(&value)?;
-    }
-    Ok(())
 }

@@ -1,6 +1,8 @@
-//! The outermost layer: names, times, counts and logs each request once, and makes sure that every answer
-//! carries its name and the headers that protect browsers, and that every failure leaves in the service's one
-//! error format and the caller's profile.
+//! The outermost layer of the service. It assigns each request its ID, measures, counts and logs
+//! it, and gives each answer its common headers.
+//!
+//! It also gives every error answer the service's format and the profile of the caller, including
+//! errors of the framework and panics of handlers.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
@@ -18,80 +20,81 @@ use tracing::Instrument as _;
 use holdfast_domain::Profile;
 
 use crate::error::ApiError;
-use crate::headers;
+use crate::headers::CommonHeaders;
 use crate::metrics::ApiMetrics;
 use crate::operator_log;
 use crate::rate_limit;
 use crate::request_id;
-use crate::views;
+use crate::views::errors::error_response;
 
-/// Wraps every request.
-pub(crate) async fn edge(
+/// Handles a request around the router and its handler.
+pub(crate) async fn handle(
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let begun = Instant::now();
-    // One that makes no sense is none, as HTTP has it; who hands out files would refuse it.
+    let started = Instant::now();
+    // HTTP says to ignore an invalid range. The file handler would refuse it.
     if request.headers().contains_key(RANGE) && Range::parse(&request).is_err() {
         request.headers_mut().remove(RANGE);
     }
-    let (trace, span) = request_id::name(&request);
+    let (trace, span) = request_id::assign(&request);
     let id = trace.request;
     request.extensions_mut().insert(trace);
     let wrapped = async move {
         let method = request.method().clone();
-        // The path alone: a query may carry a download token.
+        // Only the path is logged, since a query may contain a download token.
         let path = request.path().to_owned();
-        let guard = headers::of(&request);
+        let headers = CommonHeaders::for_request(&request);
         let metrics = request.app_data::<web::Data<ApiMetrics>>().cloned();
-        // Caught here, so that even a defect is answered in the one error format.
-        let answered = AssertUnwindSafe(next.call(request)).catch_unwind().await;
-        let response = match answered {
+        // Panics are caught so that their answers have the error format, too.
+        let result = AssertUnwindSafe(next.call(request)).catch_unwind().await;
+        let response = match result {
             Ok(response) => response?.map_into_boxed_body(),
             Err(_) => {
                 tracing::error!(%method, path, "a handler panicked");
                 if let Some(metrics) = metrics {
-                    metrics.requests.count_defect(&method, begun.elapsed());
+                    metrics.requests.count_panic(&method, started.elapsed());
                 }
-                let mut response = views::error(&ApiError::Internal, Profile::default());
-                guard.dress(response.headers_mut(), &id);
+                let mut response = error_response(&ApiError::Internal, Profile::default());
+                headers.write_to(response.headers_mut(), &id);
                 return Err(InternalError::from_response("a handler panicked", response).into());
             }
         };
-        let mut response = in_our_words(response);
-        operator_log::note_refusal(&response).await;
+        let mut response = with_error_format(response);
+        operator_log::record_refusal(&response).await;
         if path.starts_with("/api/") {
-            rate_limit::tell(&mut response);
+            rate_limit::write_headers(&mut response);
         }
-        guard.dress(response.headers_mut(), &id);
+        headers.write_to(response.headers_mut(), &id);
         let status = response.status().as_u16();
-        let took = begun.elapsed();
+        let duration = started.elapsed();
         if let Some(metrics) = metrics {
-            metrics.requests.count(response.request(), status, took);
+            metrics.requests.count(response.request(), status, duration);
         }
-        let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         tracing::info!(%method, path, status, duration_ms, "answered a request");
         Ok(response)
     };
     wrapped.instrument(span).await
 }
 
-fn in_our_words(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
+/// Gives an error answer the service's format. Other answers are returned unchanged.
+fn with_error_format(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
     let status = response.status();
     if !status.is_client_error() && !status.is_server_error() {
         return response;
     }
-    let ours = response
+    let api_error = response
         .response()
         .error()
         .and_then(|error| error.as_error::<ApiError>());
     let headers = response.headers();
-    if ours.is_none()
+    if api_error.is_none()
         && headers
             .get(CONTENT_TYPE)
             .is_some_and(|value| value == "application/json")
     {
-        // A handler's own words: readiness says what is not ready.
+        // Written by a handler: `/readyz` lists the failed checks.
         return response;
     }
     let profile = response
@@ -100,24 +103,24 @@ fn in_our_words(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> 
         .get::<Profile>()
         .copied()
         .unwrap_or_default();
-    let shaped = match ours {
-        Some(error) => views::error(error, profile),
-        // Made by the framework, or an empty refusal of the file handler.
+    let formatted = match api_error {
+        Some(error) => error_response(error, profile),
+        // Created by the framework or by the file handler.
         None => {
             let method = response.request().method().as_str();
-            let mut shaped = views::error(&foreign(status, method), profile);
-            *shaped.status_mut() = status;
+            let mut formatted = error_response(&error_for_status(status, method), profile);
+            *formatted.status_mut() = status;
             if let Some(range) = headers.get(CONTENT_RANGE) {
-                shaped.headers_mut().insert(CONTENT_RANGE, range.clone());
+                formatted.headers_mut().insert(CONTENT_RANGE, range.clone());
             }
-            shaped
+            formatted
         }
     };
-    response.into_response(shaped)
+    response.into_response(formatted)
 }
 
-/// Puts a failure that is not ours into the nearest words that are.
-fn foreign(status: StatusCode, method: &str) -> ApiError {
+/// Returns the API error that is closest to an error status of the framework.
+fn error_for_status(status: StatusCode, method: &str) -> ApiError {
     match status {
         StatusCode::NOT_FOUND => ApiError::NotFound,
         StatusCode::METHOD_NOT_ALLOWED => ApiError::MethodNotAllowed {

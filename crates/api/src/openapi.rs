@@ -1,77 +1,96 @@
-//! The OpenAPI document, generated from the handlers and the objects that they answer with.
+//! The OpenAPI document, generated from the handlers and the objects of their answers.
+//!
+//! The submodules describe what handlers have in common; they must not import handlers.
 
-pub(crate) mod application;
-pub(crate) mod words;
-
-use std::collections::BTreeMap;
+pub(crate) mod answers;
+pub(crate) mod application_bodies;
+pub(crate) mod bodies;
+pub(crate) mod enums;
+pub(crate) mod parameters;
 
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{
-    ContentBuilder, OpenApi as Document, Ref, RefOr, Required, Response, ResponseBuilder, Schema,
-};
-use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
+use utoipa::openapi::{OpenApi as Document, RefOr, Required, Schema};
+use utoipa::{Modify, OpenApi};
 
 use crate::handlers::application::{
-    activity as operations, jobs, keys, nodes, servers, storage, subusers, users,
+    activity as operator_activity, jobs, keys, nodes, servers, storage, subusers, users,
 };
 use crate::handlers::{activity, backups, files, health, metrics, panel};
 use crate::views::objects::{ErrorEntry, Errors};
 
-/// Every documented endpoint.
+/// The documented endpoints.
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "Holdfast",
-        description = "Backups of game servers that can be restored. Speaks the Pterodactyl-style client API \
+        description = "Backup service for game servers. It has the Pterodactyl-style client API \
                        for backups, and an application API for panels."
     ),
     paths(
         backups::list, backups::create, backups::show, backups::delete, backups::download,
         backups::restore, backups::lock, backups::unlock, backups::rename, backups::cancel,
         backups::verify, backups::events, backups::contents, backups::contents_file,
-        activity::list, panel::servers, panel::server, panel::account, files::download, health::alive, health::ready, metrics::metrics,
+        activity::list, panel::servers, panel::server, panel::account, files::download,
+        health::alive, health::ready, metrics::metrics,
         users::list, users::create, users::show, users::change, users::delete,
         keys::list, keys::create, keys::revoke,
-        servers::list, servers::create, servers::show, servers::change, servers::delete, servers::set_state,
+        servers::list, servers::create, servers::show, servers::change, servers::delete,
+        servers::set_state,
         subusers::list, subusers::set, subusers::remove,
-        operations::list, nodes::list, jobs::list, jobs::show, jobs::cancel, storage::by_disk, storage::by_server,
+        operator_activity::list, nodes::list, jobs::list, jobs::show, jobs::cancel,
+        storage::by_disk, storage::by_server,
     ),
     components(schemas(Errors, ErrorEntry)),
-    modifiers(&Key, &NoBodyWillDo, &OneName),
+    modifiers(&KeyScheme, &OptionalBodies, &UniqueOperationIds),
     tags(
-        (name = "backups", description = "A server's backups; any `ptlc_` key of its owner, an administrator or a subuser"),
-        (name = "panel", description = "What clients of a panel look at before they come to backups; any `ptlc_` key"),
-        (name = "application", description = "Users, keys, servers, nodes, jobs and storage; a `ptla_` key of an administrator"),
-        (name = "service", description = "Downloads by link, and health; no key"),
+        (
+            name = "backups",
+            description = "The backups of a server. Needs a `ptlc_` key of its owner, of a subuser \
+                           or of an administrator"
+        ),
+        (
+            name = "panel",
+            description = "The account and its servers, as clients of a panel expect them. Needs a \
+                           `ptlc_` key"
+        ),
+        (
+            name = "application",
+            description = "Users, keys, servers, nodes, jobs and storage. Needs a `ptla_` key of \
+                           an administrator"
+        ),
+        (name = "service", description = "Downloads by link, health and metrics. Needs no key"),
     )
 )]
 struct Api;
 
-/// Returns the OpenAPI 3.1 document as JSON of several lines, ending with a line break.
+/// Returns the OpenAPI 3.1 document as indented JSON, with a line break at the end.
 pub fn openapi() -> String {
     let mut text = Api::openapi().to_pretty_json().unwrap_or_default();
     text.push('\n');
     text
 }
 
-/// How callers say who they are.
-struct Key;
+/// Adds the security scheme of keys.
+struct KeyScheme;
 
-impl Modify for Key {
+impl Modify for KeyScheme {
     fn modify(&self, document: &mut Document) {
         let components = document.components.get_or_insert_default();
         let bearer = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
-            .description(Some("A key of 48 characters: `ptlc_…` for the client API, `ptla_…` for the application API"))
+            .description(Some(
+                "A key of 48 characters: `ptlc_…` for the client API, `ptla_…` for the \
+                 application API",
+            ))
             .build();
         components.add_security_scheme("key", SecurityScheme::Http(bearer));
     }
 }
 
-/// Says that a body without required fields need not be there.
-struct NoBodyWillDo;
+/// Marks bodies without required fields as optional.
+struct OptionalBodies;
 
-impl Modify for NoBodyWillDo {
+impl Modify for OptionalBodies {
     fn modify(&self, document: &mut Document) {
         let schemas = document.components.as_ref().map(|parts| &parts.schemas);
         for item in document.paths.paths.values_mut() {
@@ -80,7 +99,7 @@ impl Modify for NoBodyWillDo {
             for body in bodies.filter_map(|operation| operation.request_body.as_mut()) {
                 let RefOr::T(body) = body else { continue };
                 let mut contents = body.content.values();
-                let needs_any = contents.any(|content| {
+                let is_required = contents.any(|content| {
                     let RefOr::T(content) = content else {
                         return true;
                     };
@@ -93,7 +112,7 @@ impl Modify for NoBodyWillDo {
                         _ => true,
                     }
                 });
-                if !needs_any {
+                if !is_required {
                     body.required = Some(Required::False);
                 }
             }
@@ -101,139 +120,20 @@ impl Modify for NoBodyWillDo {
     }
 }
 
-/// Gives an operation that a path takes with POST, too, a name of its own there.
-struct OneName;
+/// Makes the ID of an operation unique if its path supports it with POST as well.
+struct UniqueOperationIds;
 
-impl Modify for OneName {
+impl Modify for UniqueOperationIds {
     fn modify(&self, document: &mut Document) {
         for item in document.paths.paths.values_mut() {
             let others = [&item.get, &item.put].into_iter().flatten();
-            let taken: Vec<_> = others.map(|other| other.operation_id.clone()).collect();
+            let used: Vec<_> = others.map(|other| other.operation_id.clone()).collect();
             let Some(post) = &mut item.post else { continue };
-            if taken.contains(&post.operation_id)
-                && let Some(name) = &mut post.operation_id
+            if used.contains(&post.operation_id)
+                && let Some(id) = &mut post.operation_id
             {
-                name.push_str("_by_post");
+                id.push_str("_by_post");
             }
         }
     }
-}
-
-/// The body of a request for a backup. Every field may be left out.
-#[derive(ToSchema)]
-#[expect(
-    dead_code,
-    reason = "only its shape is used: bodies are read field by field, generously"
-)]
-pub(crate) struct CreateBody {
-    /// At most 191 characters; made from the time when there is none.
-    #[schema(max_length = 191, example = "Before the update")]
-    name: Option<String>,
-    /// Patterns as in `.gitignore`, one a line, or an array of them.
-    #[schema(example = "*.log\ncache/*")]
-    ignored: Option<String>,
-    /// Whether it is locked from the first; needs `backup.delete`.
-    is_locked: Option<bool>,
-}
-
-/// The body of a request for a restore.
-#[derive(ToSchema)]
-#[expect(
-    dead_code,
-    reason = "only its shape is used: bodies are read field by field, generously"
-)]
-pub(crate) struct RestoreBody {
-    /// Whether files that are not in the backup are removed; true when nothing is said.
-    truncate: Option<bool>,
-}
-
-/// The body of a request to lock.
-#[derive(ToSchema)]
-#[expect(
-    dead_code,
-    reason = "only its shape is used: bodies are read field by field, generously"
-)]
-pub(crate) struct LockBody {
-    /// Sets the lock instead of toggling it.
-    is_locked: Option<bool>,
-}
-
-/// The body of a request for another name.
-#[derive(ToSchema)]
-#[expect(
-    dead_code,
-    reason = "only its shape is used: bodies are read field by field, generously"
-)]
-pub(crate) struct RenameBody {
-    /// At most 191 characters, not blank.
-    #[schema(min_length = 1, max_length = 191)]
-    name: String,
-}
-
-/// What every endpoint that needs a key may answer.
-pub(crate) struct Refusals;
-
-impl IntoResponses for Refusals {
-    fn responses() -> BTreeMap<String, RefOr<Response>> {
-        responses(&[
-            (
-                "400",
-                "The request makes no sense, or the state of the backup does not allow it",
-            ),
-            ("401", "No key, or a bad one"),
-            ("403", "The key may not do this"),
-            ("404", "Nothing of this name, or not for this key"),
-            ("405", "The path has no such method"),
-            (
-                "409",
-                "The state of the server, or what depends on it, does not allow it",
-            ),
-            ("413", "The body is too large"),
-            ("422", "Fields break rules, each named"),
-            ("429", "Too many requests, or backups, in too short a time"),
-            ("500", "A defect of the service"),
-            (
-                "503",
-                "The database or a disk is away; `Retry-After` says when to try again",
-            ),
-            (
-                "507",
-                "There is no room for a backup, on its disk or in the server's quota",
-            ),
-        ])
-    }
-}
-
-/// What a download by link may answer instead of the archive.
-pub(crate) struct LinkRefusals;
-
-impl IntoResponses for LinkRefusals {
-    fn responses() -> BTreeMap<String, RefOr<Response>> {
-        responses(&[
-            ("403", "The link is invalid, expired, or its key has ended"),
-            ("404", "The backup is gone"),
-            ("405", "The path has no such method"),
-            ("412", "An `If-…` header does not hold"),
-            ("416", "The range lies outside of the archive"),
-            ("500", "A defect of the service"),
-            ("503", "The database or the disk is away"),
-        ])
-    }
-}
-
-fn responses(list: &[(&str, &str)]) -> BTreeMap<String, RefOr<Response>> {
-    let content = || {
-        ContentBuilder::new()
-            .schema(Some(Ref::from_schema_name("Errors")))
-            .build()
-    };
-    list.iter()
-        .map(|(status, description)| {
-            let response = ResponseBuilder::new()
-                .description(*description)
-                .content("application/json", content())
-                .build();
-            ((*status).to_owned(), RefOr::T(response))
-        })
-        .collect()
 }

@@ -1,6 +1,7 @@
-//! The operators' log, as the application API writes it. A change's line is written in its transaction, with the answer
-//! that is given when that has committed; a request that is to change something and is refused gets its line around
-//! the handler, so that no endpoint can forget it.
+//! The operator log, as the application API writes it.
+//!
+//! The entry of a change is written in the transaction of the change. The entry of a refused change
+//! is written around the handler, so that no endpoint can forget it.
 
 use actix_web::dev::ServiceResponse;
 use actix_web::http::{Method, StatusCode};
@@ -14,25 +15,26 @@ use crate::error::ApiError;
 use crate::request_id;
 use crate::state::ApiState;
 
-/// Says what an operator asks for, and remembers it for the case that it is refused.
-pub(crate) fn asked(request: &HttpRequest, origin: RequestOrigin) -> OperatorAction {
-    let asked = OperatorAction::Request {
+/// Returns the action of a request, and attaches it to the request for [`record_refusal`].
+pub(crate) fn attach_action(request: &HttpRequest, origin: RequestOrigin) -> OperatorAction {
+    let action = OperatorAction::Request {
         origin,
         method: request.method().to_string(),
         path: request.path().to_owned(),
         request_id: request_id::trace_of(request).request,
     };
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        request.extensions_mut().insert(asked.clone());
+        request.extensions_mut().insert(action.clone());
     }
-    asked
+    action
 }
 
-/// Makes a change true and written down, both or neither, and returns its answer. `subject` is what it was done to,
-/// where the path does not name that.
+/// Commits a change together with its log entry, and returns `answer`.
+///
+/// `subject` is the changed object, if the path does not contain it.
 ///
 /// # Errors
-/// When it can't be.
+/// If the transaction cannot be committed. Then neither the change nor the entry exists.
 pub(crate) async fn commit(
     change: Change,
     subject: Option<String>,
@@ -43,26 +45,27 @@ pub(crate) async fn commit(
     Ok(answer)
 }
 
-/// Writes down that an operator was refused a change. Nothing has changed then, so that a line that can't be written
-/// is no reason to answer anything else.
-pub(crate) async fn note_refusal<B>(response: &ServiceResponse<B>) {
+/// Records that a change was refused. Nothing was changed, so the answer stays the same even if the
+/// entry cannot be written.
+pub(crate) async fn record_refusal<B>(response: &ServiceResponse<B>) {
     let status = response.status();
     let is_refusal = status.is_client_error() || status.is_server_error();
-    // One that finds the database away need not ask it again.
+    // While the database is unavailable, a second query would only delay the answer.
     if !is_refusal || status == StatusCode::SERVICE_UNAVAILABLE {
         return;
     }
     let request = response.request();
-    let asked = request.extensions_mut().remove::<OperatorAction>();
+    let action = request.extensions_mut().remove::<OperatorAction>();
     let state = request.app_data::<web::Data<ApiState>>();
-    let (Some(asked), Some(state)) = (asked, state) else {
+    let (Some(action), Some(state)) = (action, state) else {
         return;
     };
-    if let Err(error) = operator_log::record_refusal(&state.database, &asked, status.as_u16()).await
+    if let Err(error) =
+        operator_log::record_refusal(&state.database, &action, status.as_u16()).await
     {
         tracing::warn!(
             error = chain(&error),
-            "that an operator was refused a change can't be written down"
+            "cannot record a refused change in the operator log"
         );
     }
 }

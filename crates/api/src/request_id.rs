@@ -1,5 +1,7 @@
-//! How a request is named: as its sender names it, by the trace that it belongs to, or by a random number. The
-//! name stands in the answer, in every line that is logged for it, and in the job that it asks for.
+//! Request IDs: chosen by the client, or else the ID of the request's trace, or else random.
+//!
+//! The ID is in the answer, in each log line of the request, and in the job that the request
+//! creates.
 
 use actix_web::dev::ServiceRequest;
 use actix_web::{HttpMessage, HttpRequest, web};
@@ -9,19 +11,19 @@ use holdfast_domain::{RequestId, TraceContext, TraceParent};
 
 use crate::state::ApiState;
 
-/// The header that names a request, in it and in its answer.
+/// The header with the request ID, in requests and in answers.
 pub(crate) const REQUEST_ID: &str = "x-request-id";
 
-/// Names a request, and opens the span that its log lines are written in.
-pub(crate) fn name(request: &ServiceRequest) -> (TraceContext, Span) {
+/// Returns the ID and trace of a request, and the span for its log lines.
+pub(crate) fn assign(request: &ServiceRequest) -> (TraceContext, Span) {
     let header = |name| request.headers().get(name)?.to_str().ok();
     let parent = header("traceparent").and_then(TraceParent::parse);
-    let given = header(REQUEST_ID).and_then(RequestId::parse);
-    let traced = || RequestId::parse(parent.as_ref()?.trace_id());
-    let id = given
-        .or_else(traced)
+    let chosen = header(REQUEST_ID).and_then(RequestId::parse);
+    let from_trace = || RequestId::parse(parent.as_ref()?.trace_id());
+    let id = chosen
+        .or_else(from_trace)
         .unwrap_or_else(|| RequestId::from_random(rand::random()));
-    // An error's line needs the name as much as any other: the span is there whatever the log's filter is.
+    // At level `error`, so that no log filter removes the request ID from the lines.
     let span = tracing::error_span!("request", request_id = id.as_str());
     let mut trace = TraceContext {
         request: id,
@@ -36,10 +38,10 @@ pub(crate) fn name(request: &ServiceRequest) -> (TraceContext, Span) {
     (trace, span)
 }
 
-/// How a request that is being handled is named.
+/// Returns the ID and trace that [`assign`] gave to a request.
 pub(crate) fn trace_of(request: &HttpRequest) -> TraceContext {
-    let named = request.extensions().get::<TraceContext>().copied();
-    named.unwrap_or_else(|| TraceContext {
+    let assigned = request.extensions().get::<TraceContext>().copied();
+    assigned.unwrap_or_else(|| TraceContext {
         request: RequestId::from_random(rand::random()),
         parent: None,
     })

@@ -1,10 +1,10 @@
-//! Every URL of the service, on one page.
+//! The URLs of the service, each with its methods and its handler.
 
 use actix_web::{Resource, Route, guard, web};
 
 use crate::error::ApiError;
 use crate::handlers::application::{
-    activity as operations, jobs, keys, nodes, servers, storage, subusers, users,
+    activity as operator_activity, jobs, keys, nodes, servers, storage, subusers, users,
 };
 use crate::handlers::{activity, backups, docs, files, health, metrics, panel};
 use crate::metrics::{Pattern, Scope};
@@ -87,7 +87,7 @@ pub(crate) fn routes(app: &mut web::ServiceConfig) {
                     .route(web::put().to(subusers::set))
                     .route(web::delete().to(subusers::remove)),
             )
-            .service(resource("/activity", "GET, HEAD").route(read().to(operations::list)))
+            .service(resource("/activity", "GET, HEAD").route(read().to(operator_activity::list)))
             .service(resource("/nodes", "GET, HEAD").route(read().to(nodes::list)))
             .service(resource("/jobs", "GET, HEAD").route(read().to(jobs::list)))
             .service(resource("/jobs/{job}", "GET, HEAD").route(read().to(jobs::show)))
@@ -105,8 +105,8 @@ pub(crate) fn routes(app: &mut web::ServiceConfig) {
     .service(resource("/api/client/account", "GET, HEAD").route(read().to(panel::account)))
     .service(resource("/api/client/servers/{server}", "GET, HEAD").route(read().to(panel::server)))
     .service(resource("/download/backup", "GET, HEAD").route(read().to(files::download)))
-    .service(resource("/api/openapi.json", "GET, HEAD").route(read().to(docs::document_json)))
-    .service(resource("/api/docs", "GET, HEAD").route(read().to(docs::to_page)))
+    .service(resource("/api/openapi.json", "GET, HEAD").route(read().to(docs::openapi_json)))
+    .service(resource("/api/docs", "GET, HEAD").route(read().to(docs::redirect_to_page)))
     .service(docs::page())
     .service(resource("/healthz", "GET, HEAD").route(read().to(health::alive)))
     .service(resource("/metrics", "GET, HEAD").route(read().to(metrics::metrics)))
@@ -114,12 +114,13 @@ pub(crate) fn routes(app: &mut web::ServiceConfig) {
     .default_service(web::to(|| async { Err::<&str, _>(ApiError::NotFound) }));
 }
 
-/// Routes that begin alike; requests are counted by their patterns.
+/// Returns a group of routes with a common prefix. The prefix becomes a part of the metrics' label
+/// `route`.
 fn scope(path: &'static str) -> actix_web::Scope {
     web::scope(path).app_data(Scope(path))
 }
 
-/// A resource with the methods that it takes; any other is answered in the service's own words.
+/// Returns a resource that answers methods outside `allow` with 405 and the header `Allow`.
 fn resource(path: &'static str, allow: &'static str) -> Resource {
     web::resource(path)
         .app_data(Pattern(path))
@@ -129,7 +130,7 @@ fn resource(path: &'static str, allow: &'static str) -> Resource {
         }))
 }
 
-/// GET, and HEAD with it.
+/// Returns a route for GET and HEAD.
 fn read() -> Route {
     web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
 }

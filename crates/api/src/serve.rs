@@ -1,4 +1,6 @@
-//! Runs the service on a socket that the caller owns, until the caller says stop.
+//! Runs the HTTP service on a listening socket until the caller stops it.
+//!
+//! It opens no socket and handles no signals; both belong to the caller.
 
 use std::io;
 use std::net::TcpListener;
@@ -17,24 +19,22 @@ use crate::middleware;
 use crate::routes;
 use crate::state::ApiState;
 
-/// How long requests that are under way may take to end after the stop signal, in seconds.
+/// How long running requests may continue after the stop, in seconds.
 const DRAIN_SECONDS: u64 = 5;
-
-/// How long a client may take to let go of a connection that is to end.
-const DISCONNECT: Duration = Duration::from_secs(1);
-/// How many connections the address for metrics takes.
+/// How long a client may take to close its connection.
+const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// The largest number of connections to the separate address for metrics.
 const METRICS_CONNECTIONS: usize = 64;
 
-/// Why the service ended by itself.
+/// The reason why the service ended without being stopped.
 #[derive(Debug, thiserror::Error)]
 #[error("the HTTP service failed")]
 pub struct ServeError(#[from] io::Error);
 
-/// Serves requests on `listener` until `shutdown`, then lets those that are under way end, for
-/// 5 s at most.
+/// Serves the API on `listener` until `shutdown`. Then waits up to 5 s for running requests.
 ///
 /// # Errors
-/// When the socket can't be used.
+/// If the socket cannot be used.
 pub async fn serve(
     listener: TcpListener,
     state: Arc<ApiState>,
@@ -42,11 +42,11 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
     let server = start(listener, web::Data::from(state), web::Data::from(metrics))?;
-    until(shutdown, server).await
+    run_until(shutdown, server).await
 }
 
-/// Starts the service's threads. Not `async`, so that this crate compiles the service and callers
-/// don't compile it again.
+/// Starts the threads of the service. This function is not `async`, so that its code is compiled in
+/// this crate, and not again in each caller's crate.
 fn start(
     listener: TcpListener,
     state: web::Data<ApiState>,
@@ -59,15 +59,15 @@ fn start(
             .app_data(state.clone())
             .app_data(metrics.clone())
             .wrap(NormalizePath::trim())
-            .wrap(from_fn(middleware::edge))
+            .wrap(from_fn(middleware::handle))
             .configure(routes::routes)
     })
     .listen(nonblocking(listener)?)?
     .workers(threads)
-    // Both count for each thread.
+    // actix-web applies the limit to each thread.
     .max_connections(options.max_connections.div_ceil(threads).max(1))
     .client_request_timeout(options.request_timeout)
-    .client_disconnect_timeout(DISCONNECT)
+    .client_disconnect_timeout(DISCONNECT_TIMEOUT)
     .keep_alive(options.keep_alive)
     .disable_signals()
     .shutdown_timeout(DRAIN_SECONDS)
@@ -75,24 +75,24 @@ fn start(
     Ok(server)
 }
 
-/// Serves `/metrics`, and `/healthz`, of a process on an address of their own until `shutdown`.
+/// Serves only `/metrics` and `/healthz` on `listener` until `shutdown`.
 ///
 /// # Errors
-/// When the socket can't be used.
+/// If the socket cannot be used.
 pub async fn serve_metrics(
     listener: TcpListener,
     metrics: Arc<ApiMetrics>,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
     let server = start_metrics(listener, web::Data::from(metrics))?;
-    until(shutdown, server).await
+    run_until(shutdown, server).await
 }
 
 fn start_metrics(listener: TcpListener, metrics: web::Data<ApiMetrics>) -> io::Result<Server> {
     let server = HttpServer::new(move || {
         App::new()
             .app_data(metrics.clone())
-            .wrap(from_fn(middleware::edge))
+            .wrap(from_fn(middleware::handle))
             .route("/metrics", web::get().to(metrics::metrics))
             .route("/healthz", web::get().to(health::alive))
             .default_service(web::to(|| async { Err::<&str, _>(ApiError::NotFound) }))
@@ -111,8 +111,8 @@ fn nonblocking(listener: TcpListener) -> io::Result<TcpListener> {
     Ok(listener)
 }
 
-/// Runs a server until `shutdown`, or until it ends by itself.
-async fn until(shutdown: CancellationToken, server: Server) -> Result<(), ServeError> {
+/// Runs a server until `shutdown`, or until it fails.
+async fn run_until(shutdown: CancellationToken, server: Server) -> Result<(), ServeError> {
     let handle = server.handle();
     let stop = async move {
         shutdown.cancelled().await;

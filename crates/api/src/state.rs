@@ -1,4 +1,6 @@
-//! What every request can reach.
+//! The state that all requests share, and the settings of the API.
+//!
+//! `cli` builds both. Nothing here reads a file or the environment.
 
 use std::fmt;
 use std::pin::Pin;
@@ -13,106 +15,124 @@ use holdfast_db::Database;
 use holdfast_db::backups::BackupPages;
 use holdfast_db::request_lookup::RequestLookup;
 use holdfast_domain::limit::Throttle;
-use holdfast_domain::{DirectoryRules, DiskName, NodeName, Server, TraceParent};
+use holdfast_domain::{Backup, DirectoryRules, DiskName, NodeName, Server, TraceParent};
 use holdfast_storage::{Disk, Disks};
 
 use crate::download_token::TokenSigner;
 use crate::job_outcomes::JobOutcomes;
+use crate::limiter::RateLimiter;
 use crate::list_cache::ListCache;
-use crate::rate_limit::RateLimiter;
 use crate::streams::Streams;
 
-/// Says how many bytes a backup of a server would have to read, with these patterns, where this process sees the
-/// server's files and they can be counted quickly.
+/// Estimates how many bytes a backup of a server with these ignore patterns would read.
+///
+/// Returns `None` if this process cannot see the server's files, or cannot count them quickly.
 pub type SizeEstimator = Box<
     dyn Fn(Server, Vec<String>) -> Pin<Box<dyn Future<Output = Option<u64>> + Send>> + Send + Sync,
 >;
 
-/// Ties the spans of this process to traces that reach beyond it. Where none are sent on, both do nothing.
+/// Connects the spans of this process with traces of other services. Without a trace exporter, both
+/// functions do nothing.
 #[derive(Clone, Copy, Debug)]
 pub struct TracePropagation {
-    /// Makes a span a part of another service's step.
+    /// Sets the parent of a span.
     pub adopt: fn(&Span, &TraceParent),
-    /// Names a span for those who are to be part of it.
+    /// Returns a span as the parent for other services.
     pub context: fn(&Span) -> Option<TraceParent>,
 }
 
-/// What every request can reach. One for the whole service, shared by its threads.
+/// The state that all requests of a process share.
 pub struct ApiState {
-    /// The database.
+    /// The database connections.
     pub database: Database,
-    /// Finds what requests name.
+    /// Looks up the key, server and backup of requests.
     pub visits: RequestLookup,
-    /// Finds what lists show.
+    /// Reads pages of backups.
     pub pages: BackupPages,
-    /// Lists that may be answered again.
+    /// Caches pages of backups.
     pub lists: ListCache,
     /// The disks that this process can read from.
     pub disks: Disks,
-    /// Signs and checks download links.
+    /// Signs and verifies download tokens.
     pub signer: TokenSigner,
-    /// Hears of jobs that end.
+    /// Reports when jobs end.
     pub finals: JobOutcomes,
-    /// Tells streams what becomes of backups.
+    /// Publishes events to open streams.
     pub streams: Arc<Streams>,
-    /// Counts requests.
+    /// Counts requests for the rate limit.
     pub limiter: Arc<RateLimiter>,
-    /// Measures a server that has no backup yet.
+    /// Estimates the size of the first backup of a server.
     pub measure: SizeEstimator,
-    /// Ties spans to traces.
+    /// Connects spans with traces of other services.
     pub spans: TracePropagation,
-    /// The settings.
+    /// The settings of the API.
     pub options: ApiOptions,
-    /// The clock.
+    /// Returns the current time.
     pub now: fn() -> DateTime<Utc>,
 }
 
 /// The settings of the API.
 #[derive(Clone, Debug)]
 pub struct ApiOptions {
-    /// How clients reach the service, without a slash at the end; `None` takes it from each request.
+    /// The URL of the service without a slash at the end. `None`: taken from each request.
     pub public_url: Option<String>,
-    /// How clients reach downloads; `None` takes `public_url`.
+    /// The URL for downloads. `None`: the same as `public_url`.
     pub downloads_public_url: Option<String>,
-    /// Below which path a proxy in front hands out the files of local disks; `None` when the service does.
+    /// The internal path below which a proxy serves the files of local disks. `None`: the service
+    /// sends the files itself.
     pub downloads_accel_path: Option<String>,
-    /// Proxies whose `X-Forwarded-*` headers are believed.
+    /// The proxies whose `X-Forwarded-*` headers are used.
     pub trusted_proxies: Vec<IpNet>,
-    /// The greatest request body, in bytes.
+    /// The largest request body, in bytes.
     pub max_body_bytes: usize,
-    /// How long a request may take to come in: its head, and then its body.
+    /// How long the head of a request may take to arrive, and then its body.
     pub request_timeout: Duration,
-    /// How long a connection without a request is kept.
+    /// How long an idle connection is kept open.
     pub keep_alive: Duration,
-    /// How many connections there may be.
+    /// The largest number of open connections.
     pub max_connections: usize,
-    /// For how long browsers that came by TLS are told to come by it alone, in seconds; 0 to say nothing.
+    /// The `max-age` of the header `Strict-Transport-Security`, in seconds. 0: no such header.
     pub hsts_seconds: u32,
-    /// How many backups a server may have that says nothing of its own.
+    /// How many backups a server may have, unless it has its own limit. 0: none.
     pub backups_per_server: u32,
-    /// How many backups a server may ask for in a span of time.
+    /// How many backups of a server may be created within a time span.
     pub create_throttle: Throttle,
-    /// The greatest archive of a server that says nothing of its own, in bytes.
+    /// The largest archive of a server, unless it has its own limit, in bytes.
     pub max_backup_bytes: u64,
-    /// What all archives of such a server may take together, in bytes; 0 for no quota.
+    /// The quota for all archives of a server, unless it has its own, in bytes. 0: no quota.
     pub quota_bytes_per_server: u64,
-    /// What is kept free on a disk, in bytes.
+    /// The space that must stay free on a disk, in bytes.
     pub disk_reserve_bytes: u64,
-    /// How long all ignore patterns of a backup may be together, in bytes.
+    /// The largest total length of the ignore patterns of a backup, in bytes.
     pub max_ignored_bytes: usize,
-    /// How long a download link is good, in seconds.
+    /// How long a download link is valid, in seconds.
     pub download_ttl_seconds: u32,
-    /// The node of servers that are registered without one.
+    /// The node of this process, and of servers that are registered without one.
     pub node: NodeName,
-    /// Where servers' directories may lie.
+    /// The rules for the directories of servers.
     pub places: DirectoryRules,
 }
 
 impl ApiState {
-    /// Says whether a disk is a folder that only the node can reach that writes to it. One that is not known here
-    /// is another node's.
-    pub(crate) fn is_of_one_node(&self, disk: &DiskName) -> bool {
+    /// Returns whether only the node that wrote an archive to this disk can read it. This is true
+    /// for a disk that is not configured in this process, too.
+    pub(crate) fn is_node_local(&self, disk: &DiskName) -> bool {
         self.disks.get(disk).map_or(true, Disk::is_of_one_node)
+    }
+
+    /// Returns the node whose workers can reach the archive of a backup.
+    pub(crate) fn archive_node<'a>(&self, server: &'a Server, backup: &'a Backup) -> &'a NodeName {
+        match &backup.node {
+            Some(node) if self.is_node_local(&backup.disk) => node,
+            _ => &server.node,
+        }
+    }
+
+    /// Returns the node that alone can read the archive of a backup, if it is not this one.
+    pub(crate) fn foreign_node<'a>(&self, backup: &'a Backup) -> Option<&'a NodeName> {
+        let node = backup.node.as_ref()?;
+        let is_foreign = *node != self.options.node && self.is_node_local(&backup.disk);
+        is_foreign.then_some(node)
     }
 }
 

@@ -1,17 +1,18 @@
-//! Streams of events: what becomes of a server's backups, told to everybody who listens.
+//! Event streams: publishes the events of a server's backups to the clients that listen.
 //!
-//! One task a process hears of notices and reads each once, however many
-//! streams there are, and looks once a second how far jobs are, only while there
-//! are streams. A stream that falls behind reads for itself what it missed.
+//! One task per process reads each event once, regardless of the number of streams. While there are
+//! streams, it also reads the progress of jobs once a second. A stream that falls behind reads the
+//! events that it missed from the database by itself.
 
-mod feed;
-mod frame;
+pub(crate) mod event_stream;
+mod sse_event;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
 use holdfast_db::{Database, Error, events, jobs};
@@ -19,30 +20,29 @@ use holdfast_domain::error_chain::chain;
 use holdfast_domain::key::KeyIdentifier;
 use holdfast_domain::{JobId, ServerId};
 
-pub(crate) use self::feed::Feed;
-use self::frame::Frame;
+use self::sse_event::{ProgressEvent, SseEvent};
 use crate::error::ApiError;
 use crate::job_outcomes::JobOutcomes;
 
-/// How often progress is looked at.
-const PROGRESS: Duration = Duration::from_secs(1);
-/// After how many of those looks notices are looked for that nobody has called about.
-const LOOK_EVERY: u32 = 15;
-/// How many notices of one server are read at once.
+/// How often the progress of jobs is read.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
+/// After how many of these intervals all events are read, in case a notification was lost.
+const EVENTS_EVERY: u32 = 15;
+/// How many events are read at once.
 const BATCH: u32 = 100;
-/// How many frames a stream may be behind before it reads for itself.
-const BEHIND: usize = 256;
+/// How many events a stream may be behind before it has to read from the database.
+const QUEUE_LENGTH: usize = 256;
 
-/// How many streams there may be.
+/// The limits of open streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamLimits {
-    /// In this process.
+    /// The largest number of streams in this process.
     pub in_all: usize,
-    /// With one key, in this process.
+    /// The largest number of streams with one key in this process.
     pub by_key: usize,
 }
 
-/// Every stream of this process.
+/// The open streams of this process.
 #[derive(Debug)]
 pub struct Streams {
     limits: StreamLimits,
@@ -51,37 +51,38 @@ pub struct Streams {
 
 #[derive(Debug, Default)]
 struct Shared {
-    /// Nothing more is told: the process ends.
-    has_ended: bool,
+    /// Whether the process is shutting down. Then no new streams are accepted.
+    is_closed: bool,
     in_all: usize,
     by_key: HashMap<KeyIdentifier, usize>,
     topics: HashMap<ServerId, Topic>,
 }
 
-/// A server that somebody listens to.
+/// A server with open streams.
 #[derive(Debug)]
 struct Topic {
-    sender: broadcast::Sender<Frame>,
+    sender: broadcast::Sender<SseEvent>,
+    /// The number of streams.
     streams: usize,
-    /// The last notice that was told, or that there was when the topic began.
-    number: i64,
-    /// How far its jobs were when that was last looked at.
-    progress: HashMap<JobId, frame::Shown>,
+    /// The number of the last published event, or of the newest one when the topic was created.
+    last_event: i64,
+    /// The progress of the server's jobs when it was last read.
+    progress: HashMap<JobId, ProgressEvent>,
 }
 
-/// A stream's place: it counts until it is dropped.
+/// The claim of a stream on the limits. It is released on drop.
 #[derive(Debug)]
-pub(crate) struct Seat {
+struct StreamPermit {
     streams: Arc<Streams>,
     key: KeyIdentifier,
     server: ServerId,
 }
 
 impl Streams {
-    /// Begins to tell, until `stop`; then every stream ends.
+    /// Starts publishing, until `stop`. Then all streams end.
     pub fn begin(
         database: &Database,
-        finals: &JobOutcomes,
+        outcomes: &JobOutcomes,
         limits: StreamLimits,
         stop: CancellationToken,
     ) -> Arc<Self> {
@@ -89,8 +90,13 @@ impl Streams {
             limits,
             shared: Mutex::default(),
         });
-        let heard = finals.notices();
-        tokio::spawn(tell(Arc::clone(&streams), database.clone(), heard, stop));
+        let events = outcomes.events();
+        tokio::spawn(publish(
+            Arc::clone(&streams),
+            database.clone(),
+            events,
+            stop,
+        ));
         streams
     }
 
@@ -98,106 +104,111 @@ impl Streams {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a place for a stream about `server`, of which notice `newest` is known to be the last one, and begins to
-    /// listen. What the server's jobs are doing now comes first.
+    /// Subscribes a stream to the events of `server`. `newest` is the number of the newest event in
+    /// the database. Also returns the current progress of the server's jobs.
     ///
     /// # Errors
-    /// [`ApiError::TooManyStreams`], or [`ApiError::Unavailable`] when the process ends.
-    fn sit(
+    /// [`ApiError::TooManyStreams`], or [`ApiError::Unavailable`] if the process is shutting down.
+    fn subscribe(
         self: &Arc<Self>,
         key: &KeyIdentifier,
         server: ServerId,
         newest: i64,
-    ) -> Result<(Seat, broadcast::Receiver<Frame>, Vec<Frame>), ApiError> {
+    ) -> Result<(StreamPermit, broadcast::Receiver<SseEvent>, Vec<SseEvent>), ApiError> {
         let mut shared = self.shared();
-        if shared.has_ended {
+        if shared.is_closed {
             return Err(ApiError::Unavailable);
         }
-        let of_key = shared.by_key.get(key).copied().unwrap_or(0);
-        if shared.in_all >= self.limits.in_all || of_key >= self.limits.by_key {
+        let with_key = shared.by_key.get(key).copied().unwrap_or(0);
+        if shared.in_all >= self.limits.in_all || with_key >= self.limits.by_key {
             return Err(ApiError::TooManyStreams);
         }
         shared.in_all += 1;
-        shared.by_key.insert(key.clone(), of_key + 1);
+        shared.by_key.insert(key.clone(), with_key + 1);
         let topic = shared.topics.entry(server).or_insert_with(|| Topic {
-            sender: broadcast::channel(BEHIND).0,
+            sender: broadcast::channel(QUEUE_LENGTH).0,
             streams: 0,
-            number: newest,
+            last_event: newest,
             progress: HashMap::new(),
         });
         topic.streams += 1;
-        let now = topic.progress.values().map(|shown| shown.frame.clone());
-        let now = now.collect();
-        let ear = topic.sender.subscribe();
-        let seat = Seat {
+        let progress = topic.progress.values().map(|job| job.event.clone());
+        let progress = progress.collect();
+        let receiver = topic.sender.subscribe();
+        let permit = StreamPermit {
             streams: Arc::clone(self),
             key: key.clone(),
             server,
         };
-        Ok((seat, ear, now))
+        Ok((permit, receiver, progress))
     }
 
-    /// What is listened to: each server with the last notice of it that was told.
-    fn heard_to(&self, only: Option<ServerId>) -> Vec<(ServerId, i64)> {
+    /// Returns the servers with open streams, or `only` one of them, each with its last published
+    /// event.
+    fn published(&self, only: Option<ServerId>) -> Vec<(ServerId, i64)> {
         let shared = self.shared();
         let topics = shared.topics.iter();
-        let wanted = topics.filter(|(server, _)| only.is_none_or(|only| only == **server));
-        wanted
-            .map(|(server, topic)| (*server, topic.number))
+        let selected = topics.filter(|(server, _)| only.is_none_or(|only| only == **server));
+        selected
+            .map(|(server, topic)| (*server, topic.last_event))
             .collect()
     }
 
-    /// Reads what is new, of one server or of all, and tells it.
-    async fn tell_notices(&self, database: &Database, only: Option<ServerId>) -> Result<(), Error> {
+    /// Reads and publishes the new events of all servers, or of `only` one.
+    async fn publish_events(
+        &self,
+        database: &Database,
+        only: Option<ServerId>,
+    ) -> Result<(), Error> {
         loop {
-            let wanted = self.heard_to(only);
-            if wanted.is_empty() {
+            let published = self.published(only);
+            if published.is_empty() {
                 return Ok(());
             }
-            let found = events::list_after(database, &wanted, BATCH).await?;
-            let is_all = found.len() < BATCH as usize;
+            let events = events::list_after(database, &published, BATCH).await?;
+            let is_last_batch = events.len() < BATCH as usize;
             let mut shared = self.shared();
-            for notice in found {
-                if let Some(topic) = shared.topics.get_mut(&notice.server)
-                    && notice.number > topic.number
+            for event in events {
+                if let Some(topic) = shared.topics.get_mut(&event.server)
+                    && event.number > topic.last_event
                 {
-                    topic.number = notice.number;
-                    // Who listened may have gone just now.
-                    let _nobody = topic.sender.send(Frame::notice(&notice));
+                    topic.last_event = event.number;
+                    // Fails if the last stream has just ended.
+                    let _no_receiver = topic.sender.send(SseEvent::of_backup(&event));
                 }
             }
-            if is_all {
+            if is_last_batch {
                 return Ok(());
             }
         }
     }
 
-    /// Looks how far jobs are, and tells what has changed.
-    async fn tell_progress(&self, database: &Database) -> Result<(), Error> {
+    /// Reads the progress of jobs, and publishes what has changed.
+    async fn publish_progress(&self, database: &Database) -> Result<(), Error> {
         let servers: Vec<ServerId> = self.shared().topics.keys().copied().collect();
         if servers.is_empty() {
             return Ok(());
         }
-        let found = jobs::list_unfinished(database, &servers).await?;
+        let jobs = jobs::list_unfinished(database, &servers).await?;
         let mut shared = self.shared();
         for server in servers {
             let Some(topic) = shared.topics.get_mut(&server) else {
                 continue;
             };
             let mut before = std::mem::take(&mut topic.progress);
-            for job in found.iter().filter(|job| job.server == server) {
-                let shown = frame::Shown::after(before.remove(&job.id).as_ref(), job);
-                if shown.is_new {
-                    let _nobody = topic.sender.send(shown.frame.clone());
+            for job in jobs.iter().filter(|job| job.server == server) {
+                let progress = ProgressEvent::after(before.remove(&job.id).as_ref(), job);
+                if progress.is_new {
+                    let _no_receiver = topic.sender.send(progress.event.clone());
                 }
-                topic.progress.insert(job.id, shown);
+                topic.progress.insert(job.id, progress);
             }
         }
         Ok(())
     }
 }
 
-impl Drop for Seat {
+impl Drop for StreamPermit {
     fn drop(&mut self) {
         let mut shared = self.streams.shared();
         shared.in_all = shared.in_all.saturating_sub(1);
@@ -216,40 +227,37 @@ impl Drop for Seat {
     }
 }
 
-async fn tell(
+async fn publish(
     streams: Arc<Streams>,
     database: Database,
-    mut heard: broadcast::Receiver<Option<ServerId>>,
+    mut notifications: broadcast::Receiver<Option<ServerId>>,
     stop: CancellationToken,
 ) {
-    let mut look = tokio::time::interval(PROGRESS);
-    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut round: u32 = 0;
+    let mut ticks = tokio::time::interval(PROGRESS_INTERVAL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut tick: u32 = 0;
     loop {
-        let told = tokio::select! {
+        let published = tokio::select! {
             () = stop.cancelled() => break,
-            of = heard.recv() => match of {
-                Ok(of) => streams.tell_notices(&database, of).await,
-                Err(broadcast::error::RecvError::Lagged(_)) => streams.tell_notices(&database, None).await,
-                Err(broadcast::error::RecvError::Closed) => break,
+            notified = notifications.recv() => match notified {
+                Ok(server) => streams.publish_events(&database, server).await,
+                Err(RecvError::Lagged(_)) => streams.publish_events(&database, None).await,
+                Err(RecvError::Closed) => break,
             },
-            _ = look.tick() => {
-                round = round.wrapping_add(1);
-                match round.is_multiple_of(LOOK_EVERY) {
-                    true => streams.tell_notices(&database, None).await,
-                    false => streams.tell_progress(&database).await,
+            _ = ticks.tick() => {
+                tick = tick.wrapping_add(1);
+                match tick.is_multiple_of(EVENTS_EVERY) {
+                    true => streams.publish_events(&database, None).await,
+                    false => streams.publish_progress(&database).await,
                 }
             }
         };
-        if let Err(error) = told {
-            tracing::warn!(
-                error = chain(&error),
-                "streams could not be told what is new"
-            );
+        if let Err(error) = published {
+            tracing::warn!(error = chain(&error), "cannot publish events to streams");
         }
     }
     let mut shared = streams.shared();
-    shared.has_ended = true;
-    // With its sender each stream ends.
+    shared.is_closed = true;
+    // Dropping the senders ends the streams.
     shared.topics.clear();
 }

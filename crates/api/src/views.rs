@@ -1,37 +1,33 @@
-//! The shapes of answers, and the only place that knows the two profiles.
+//! The shapes of answers: the objects of the client API in both profiles.
+//!
+//! This module is the only place that knows how the profiles differ. It never reads the database.
 
 pub(crate) mod application;
-mod files;
+pub(crate) mod errors;
+pub(crate) mod files;
 pub(crate) mod objects;
 pub(crate) mod panel;
 
 use actix_web::HttpResponse;
-use actix_web::http::header::{ALLOW, CACHE_CONTROL, ContentType, HeaderValue, RETRY_AFTER};
+use actix_web::http::header::{CACHE_CONTROL, ContentType};
 use chrono::{DateTime, Datelike, Timelike, Utc};
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use holdfast_db::activity::ActivityEntry;
 use holdfast_db::backups::BackupPage;
 use holdfast_domain::backup::{BackupNotes, Restore, Verification, VerificationState};
-use holdfast_domain::limit::CreateRefused;
 use holdfast_domain::{Backup, BackupState, JobProgress, JobState, Profile};
 
 use self::objects::{
     ActivityActor, ActivityAttributes, ActivityList, ActivityObject, BackupAttributes,
-    BackupListMeta, BackupObject, ErrorEntry, Errors, ListMeta, NotesView, Pagination,
-    ProgressView, RestoreStatus, RestoreView, SignedUrl, SignedUrlAttributes, Status,
-    VerificationStatus, VerificationView,
+    BackupListMeta, BackupObject, ListMeta, NotesView, Pagination, ProgressView, RestoreStatus,
+    RestoreView, SignedUrl, SignedUrlAttributes, Status, VerificationStatus, VerificationView,
 };
 use crate::error::ApiError;
-use crate::list_cache::Listed;
+use crate::list_cache::CachedList;
 
-pub(crate) use self::files::file_list;
-
-/// How long a client should wait when the service is away, in seconds.
-const RETRY_AFTER_SECONDS: u32 = 5;
-
-/// A backup, wrapped as the reference wraps every object.
+/// Returns the object of a backup.
 pub(crate) fn backup(backup: &Backup, profile: Profile) -> BackupObject {
     let mut attributes = BackupAttributes {
         uuid: backup.id.0,
@@ -88,6 +84,7 @@ pub(crate) fn backup(backup: &Backup, profile: Profile) -> BackupObject {
     }
 }
 
+/// Returns the progress of a job.
 pub(crate) fn progress(progress: &JobProgress) -> ProgressView {
     ProgressView {
         phase: progress.phase,
@@ -138,33 +135,33 @@ fn notes(notes: &BackupNotes) -> NotesView {
     }
 }
 
-/// The backups of a page, as they are kept to be answered again.
+/// Serializes the backups of a page for the list cache.
 ///
 /// # Errors
-/// [`ApiError::Internal`] when they can't be written, which would be a defect.
-pub(crate) fn listed(page: &BackupPage, profile: Profile) -> Result<Listed, ApiError> {
+/// [`ApiError::Internal`] if they cannot be serialized, which would be a defect.
+pub(crate) fn cached_list(page: &BackupPage, profile: Profile) -> Result<CachedList, ApiError> {
     let data: Vec<BackupObject> = page.backups.iter().map(|b| backup(b, profile)).collect();
     let backups = serde_json::to_vec(&data).map_err(|_| ApiError::Internal)?;
     let count = page.backups.len();
-    Ok(Listed::new(&backups, count, page.total, page.kept))
+    Ok(CachedList::new(&backups, count, page.total, page.kept))
 }
 
-/// A page of backups: a [`BackupList`], put together from what was written before.
+/// Returns a page of backups: a [`BackupList`](objects::BackupList), assembled from cached JSON.
 ///
 /// # Errors
-/// [`ApiError::Internal`] when it can't be written, which would be a defect.
+/// [`ApiError::Internal`] if it cannot be serialized, which would be a defect.
 pub(crate) fn backup_list(
-    listed: &Listed,
+    list: &CachedList,
     pagination: Pagination,
 ) -> Result<HttpResponse, ApiError> {
     let meta = BackupListMeta {
         pagination,
-        backup_count: listed.kept,
+        backup_count: list.backup_count,
     };
     let meta = serde_json::to_vec(&meta).map_err(|_| ApiError::Internal)?;
-    let mut answer = Vec::with_capacity(listed.length() + meta.len() + 64);
+    let mut answer = Vec::with_capacity(list.length() + meta.len() + 64);
     answer.extend_from_slice(br#"{"object":"list","data":"#);
-    listed.write_to(&mut answer).ok_or(ApiError::Internal)?;
+    list.write_to(&mut answer).ok_or(ApiError::Internal)?;
     answer.extend_from_slice(br#","meta":"#);
     answer.extend_from_slice(&meta);
     answer.push(b'}');
@@ -174,7 +171,7 @@ pub(crate) fn backup_list(
         .body(answer))
 }
 
-/// A page of the audit log.
+/// Returns a page of the audit log.
 pub(crate) fn activity_list(entries: Vec<ActivityEntry>, pagination: Pagination) -> ActivityList {
     let data = entries
         .into_iter()
@@ -207,7 +204,7 @@ pub(crate) fn activity_list(entries: Vec<ActivityEntry>, pagination: Pagination)
     }
 }
 
-/// A link that needs no other credential.
+/// Returns the object of a download link.
 pub(crate) fn signed_url(url: String) -> SignedUrl {
     SignedUrl {
         object: "signed_url",
@@ -215,28 +212,28 @@ pub(crate) fn signed_url(url: String) -> SignedUrl {
     }
 }
 
-/// An object, as a whole answer.
+/// Answers 200 with an object.
 pub(crate) fn ok(object: &impl Serialize) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((CACHE_CONTROL, "no-store"))
         .json(object)
 }
 
-/// An object that was made, as a whole answer.
+/// Answers 201 with the object that was created.
 pub(crate) fn created(object: &impl Serialize) -> HttpResponse {
     HttpResponse::Created()
         .insert_header((CACHE_CONTROL, "no-store"))
         .json(object)
 }
 
-/// What was asked for and will be done, as a whole answer.
+/// Answers 202 with the object that a worker will process.
 pub(crate) fn accepted(object: &impl Serialize) -> HttpResponse {
     HttpResponse::Accepted()
         .insert_header((CACHE_CONTROL, "no-store"))
         .json(object)
 }
 
-/// The answer to a lock or unlock.
+/// Answers a request that locked or unlocked a backup.
 pub(crate) fn lock_changed(changed: &Backup, profile: Profile) -> HttpResponse {
     match profile {
         Profile::Documented => HttpResponse::NoContent().finish(),
@@ -244,7 +241,7 @@ pub(crate) fn lock_changed(changed: &Backup, profile: Profile) -> HttpResponse {
     }
 }
 
-/// The answer to a restore that was accepted.
+/// Answers a request for a restore that was accepted.
 pub(crate) fn restore_accepted(profile: Profile) -> HttpResponse {
     match profile {
         Profile::Documented => HttpResponse::Accepted().finish(),
@@ -252,75 +249,15 @@ pub(crate) fn restore_accepted(profile: Profile) -> HttpResponse {
     }
 }
 
-/// Says whether a restore must say what becomes of existing files.
+/// Returns whether the field `truncate` of a restore is required.
 pub(crate) fn restore_requires_truncate(profile: Profile) -> bool {
     profile == Profile::Pterodactyl
 }
 
-/// A refusal or failure, in the one format there is.
-pub(crate) fn error(error: &ApiError, profile: Profile) -> HttpResponse {
-    let (status, code) = error.status_and_code();
-    let entry = |detail: &str, meta: Option<Value>, source: Option<Value>| ErrorEntry {
-        code: code_in(profile, code),
-        status: status.as_str().to_owned(),
-        detail: detail.to_owned(),
-        meta: meta.and_then(fields),
-        source: source.and_then(fields),
-    };
-    let errors: Vec<ErrorEntry> = match error {
-        ApiError::Invalid(violations) => violations
-            .iter()
-            .map(|violation| {
-                let meta = json!({ "source_field": violation.field, "rule": violation.rule });
-                let source = json!({ "field": violation.field });
-                entry(&violation.detail, Some(meta), Some(source))
-            })
-            .collect(),
-        _ => vec![entry(&error.detail(), None, None)],
-    };
-    let mut response = HttpResponse::build(status).json(Errors { errors });
-    if let ApiError::MethodNotAllowed { allow, .. } = error {
-        response
-            .headers_mut()
-            .insert(ALLOW, HeaderValue::from_static(allow));
-    }
-    let retry_after_seconds = match error {
-        ApiError::Unavailable | ApiError::DeleteFailed | ApiError::TooManyStreams => {
-            Some(RETRY_AFTER_SECONDS)
-        }
-        ApiError::TooManyRequests {
-            retry_after_seconds,
-        } => Some(*retry_after_seconds),
-        // When a place becomes free depends on what was asked for; the whole span is always enough.
-        ApiError::Create(CreateRefused::Throttled(throttle)) => Some(throttle.seconds),
-        _ => None,
-    };
-    if let Some(seconds) = retry_after_seconds {
-        response
-            .headers_mut()
-            .insert(RETRY_AFTER, HeaderValue::from(seconds));
-    }
-    response
-}
-
-fn fields(value: Value) -> Option<Map<String, Value>> {
-    match value {
-        Value::Object(fields) => Some(fields),
-        _ => None,
-    }
-}
-
-fn code_in(profile: Profile, code: &'static str) -> &'static str {
-    match (profile, code) {
-        (Profile::Pterodactyl, "BackupIsLockedException") => "BackupLockedException",
-        (Profile::Pterodactyl, "ConflictingServerStateException") => "ServerStateConflictException",
-        (Profile::Pterodactyl, "InsufficientPermissionsException") => "AccessDeniedHttpException",
-        _ => code,
-    }
-}
-
-/// A time as the reference writes it, without fractions. A list has two for each backup: chrono's own
-/// formatting takes longer than the rest of the object.
+/// Formats a time as the reference document does: RFC 3339 in UTC, without fractions of a second.
+///
+/// A list contains two times per backup, and chrono's own formatting would take longer than the
+/// rest of the object.
 fn date(time: DateTime<Utc>) -> String {
     let (date, time) = (time.date_naive(), time.time());
     format!(
@@ -336,14 +273,16 @@ fn date(time: DateTime<Utc>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::objects::{BackupList, Links};
-    use super::*;
     use actix_web::body::MessageBody as _;
-    use holdfast_domain::{BackupId, DiskName, ServerId};
     use uuid::Uuid;
 
+    use holdfast_domain::{BackupId, DiskName, ServerId};
+
+    use super::objects::{BackupList, Links};
+    use super::*;
+
     #[test]
-    fn a_list_is_put_together_in_the_shape_of_the_document() {
+    fn an_assembled_list_equals_a_serialized_backup_list() {
         let new = |number: u128| Backup {
             id: BackupId(Uuid::from_u128(number)),
             server: ServerId(Uuid::nil()),
@@ -377,9 +316,9 @@ mod tests {
                     next: Some("http://localhost/?page=2".into()),
                 },
             };
-            let listed = listed(&page, profile).expect("it can be written");
-            assert_eq!(listed.count, page.backups.len());
-            let answer = backup_list(&listed, pagination()).expect("it can be written");
+            let list = cached_list(&page, profile).expect("a list");
+            assert_eq!(list.count, page.backups.len());
+            let answer = backup_list(&list, pagination()).expect("an answer");
             let whole = BackupList {
                 object: "list",
                 data: page.backups.iter().map(|b| backup(b, profile)).collect(),
@@ -388,8 +327,8 @@ mod tests {
                     backup_count: 7,
                 },
             };
-            let body = answer.into_body().try_into_bytes().expect("it is there");
-            assert_eq!(body, serde_json::to_vec(&whole).expect("it can be written"));
+            let body = answer.into_body().try_into_bytes().expect("a body");
+            assert_eq!(body, serde_json::to_vec(&whole).expect("JSON"));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The endpoints under `/api/application`, for administrators' application keys.
+//! The endpoints under `/api/application`. They need the application key of an administrator.
 
 pub(crate) mod activity;
 pub(crate) mod jobs;

@@ -1,4 +1,4 @@
-//! `GET /download/backup?token=…`: the archive itself, to whoever holds a link.
+//! `GET /download/backup?token=…`: downloads an archive with the token of a download link.
 
 mod stream;
 
@@ -18,11 +18,9 @@ use holdfast_domain::key::KeyIdentifier;
 use holdfast_domain::{Backup, ServerRef};
 use holdfast_storage::{ArchiveKey, Disk, StorageKey};
 
-use holdfast_domain::error_chain::chain;
-
 use crate::download_token::Claims;
 use crate::error::ApiError;
-use crate::openapi::LinkRefusals;
+use crate::openapi::answers::LinkRefusals;
 use crate::state::ApiState;
 
 /// Downloads an archive by link.
@@ -31,10 +29,22 @@ use crate::state::ApiState;
     path = "/download/backup",
     operation_id = "archive",
     tag = "service",
-    params(
-        ("token" = String, Query, description = "From the link"),
+    params(("token" = String, Query, description = "The token of the download link")),
+    responses(
+        (
+            status = 200,
+            description = "The archive",
+            content_type = "application/gzip",
+            body = String
+        ),
+        (
+            status = 206,
+            description = "A range of the archive",
+            content_type = "application/gzip",
+            body = String
+        ),
+        LinkRefusals,
     ),
-    responses((status = 200, description = "The archive", content_type = "application/gzip", body = String), (status = 206, description = "A range of the archive", content_type = "application/gzip", body = String), LinkRefusals),
     security(()),
 )]
 pub(crate) async fn download(
@@ -43,7 +53,7 @@ pub(crate) async fn download(
 ) -> Result<HttpResponse, ApiError> {
     let claims = state
         .signer
-        .check(&token(request.query_string())?, (state.now)())?;
+        .verify(&token(request.query_string())?, (state.now)())?;
     let backup = load(&state, &claims).await?;
     let completed = backup
         .check_completed(BackupOperation::Download)
@@ -54,12 +64,12 @@ pub(crate) async fn download(
         attempt: completed.attempt,
     };
     let key = StorageKey::Archive(key);
-    let disk = state.disks.get(&backup.disk).map_err(unavailable)?;
+    let disk = state.disks.get(&backup.disk)?;
     let name = format!("{}.tar.gz", backup.id);
-    let mut response = match disk.open(key).await.map_err(unavailable)? {
+    let mut response = match disk.open(key).await? {
         Some(file) => match &state.options.downloads_accel_path {
-            // It was opened, so that what is missing is said here and not by the proxy.
-            Some(path) => by_proxy(path, disk, key, name),
+            // The file was opened only to detect a missing archive here instead of in the proxy.
+            Some(path) => from_proxy(path, disk, key, name),
             None => from_file(&request, file, name)?,
         },
         None => stream::archive(&request, disk, key, completed, name).await?,
@@ -70,8 +80,8 @@ pub(crate) async fn download(
     Ok(response)
 }
 
-/// Tells the proxy in front which file to send. It adds the length, the ranges and the conditions.
-fn by_proxy(path: &str, disk: &Disk, key: StorageKey, name: String) -> HttpResponse {
+/// Answers with the path of the file for the proxy, which then sends it and handles ranges.
+fn from_proxy(path: &str, disk: &Disk, key: StorageKey, name: String) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header(("X-Accel-Redirect", format!("{path}/{}/{key}", disk.name())))
         .insert_header((CONTENT_TYPE, "application/gzip"))
@@ -82,10 +92,11 @@ fn by_proxy(path: &str, disk: &Disk, key: StorageKey, name: String) -> HttpRespo
         .finish()
 }
 
+/// Answers with a file, or a range of it.
 fn from_file(request: &HttpRequest, file: File, name: String) -> Result<HttpResponse, ApiError> {
     let file = NamedFile::from_file(file, &name)
         .map_err(|error| {
-            tracing::error!(%error, name, "an archive can't be read");
+            tracing::error!(%error, name, "cannot read an archive");
             ApiError::Unavailable
         })?
         .set_content_type("application/gzip".parse().map_err(|_| ApiError::Internal)?)
@@ -105,30 +116,21 @@ fn token(query: &str) -> Result<String, ApiError> {
         .ok_or(ApiError::InvalidDownload)
 }
 
-/// Loads what a link is for. The link ends with the key that asked for it, and with that user's
-/// right to download.
+/// Loads the backup of a link. The link is valid only as long as its key is valid and the user may
+/// download the backup.
 async fn load(state: &ApiState, claims: &Claims) -> Result<Backup, ApiError> {
-    let named = RequestKey {
+    let lookup = RequestKey {
         key: KeyIdentifier::parse(&claims.key).ok_or(ApiError::InvalidDownload)?,
         server: Some(ServerRef::Id(claims.server)),
         backup: Some(claims.backup),
     };
-    let visit = state.visits.find(named).await?;
-    let visit = visit
-        .filter(|visit| visit.key.key.is_live((state.now)()))
+    let context = state.visits.find(lookup).await?;
+    let context = context
+        .filter(|context| context.key.key.is_live((state.now)()))
         .ok_or(ApiError::InvalidDownload)?;
-    let (_, standing) = visit.server.ok_or(ApiError::NotFound)?;
-    if !standing.may(Action::Download) {
+    let (_, access) = context.server.ok_or(ApiError::NotFound)?;
+    if !access.may(Action::Download) {
         return Err(ApiError::InvalidDownload);
     }
-    visit.backup.ok_or(ApiError::NotFound)
-}
-
-pub(crate) fn unavailable(error: holdfast_storage::Error) -> ApiError {
-    tracing::error!(error = chain(&error), "an archive can't be opened");
-    match error {
-        // The disk is well, the archive is not there: trying again would not help.
-        holdfast_storage::Error::NotFound { .. } => ApiError::ArchiveMissing,
-        _ => ApiError::Unavailable,
-    }
+    context.backup.ok_or(ApiError::NotFound)
 }

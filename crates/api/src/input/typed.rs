@@ -1,5 +1,6 @@
-//! Takers of fields by type. Each takes null, `""` and nothing as absent, and notes the rules that
-//! anything else breaks.
+//! Fields by type: strings, numbers, times, lists.
+//!
+//! Null and `""` count as absent. An invalid value is recorded as a violation.
 
 use std::ops::RangeInclusive;
 
@@ -9,63 +10,64 @@ use uuid::Uuid;
 
 use holdfast_domain::EmailAddress;
 
-use super::{Fields, Violation};
-use crate::error::ApiError;
+use super::Fields;
+use crate::violation::Violation;
 
 impl Fields {
-    /// Takes a text: trimmed, at most `max` characters, no NUL; a blank one is absent.
+    /// Takes a string of at most `max` characters without NUL, trimmed. A blank one counts as
+    /// absent.
     pub(crate) fn text(&mut self, field: &str, max: usize) -> Option<String> {
         let text = match self.take(&[field])? {
             Value::String(text) => text,
-            _ => return self.no_string(field),
+            _ => return self.not_a_string(field),
         };
         let text = text.trim();
         if text.contains('\0') {
-            return self.no_string(field);
+            return self.not_a_string(field);
         }
         if text.chars().count() > max {
             let detail = format!("The {field} may not be greater than {max} characters.");
-            return self.violation(field, "max", detail);
+            return self.reject(field, "max", detail);
         }
         (!text.is_empty()).then(|| text.to_owned())
     }
 
-    /// Takes a text as it is: blanks may be a part of it.
+    /// Takes a string without trimming it.
     pub(crate) fn untrimmed(&mut self, field: &str) -> Option<String> {
         match self.take(&[field])? {
             Value::String(text) => Some(text),
-            _ => self.no_string(field),
+            _ => self.not_a_string(field),
         }
     }
 
-    /// Takes what a parser reads out of a text; `rule` and `says` tell what was expected.
+    /// Takes a string that `parse` reads. `rule` and `expected` describe the violation otherwise.
     pub(crate) fn parsed<T>(
         &mut self,
         field: &str,
         rule: &'static str,
-        says: &str,
+        expected: &str,
         parse: impl FnOnce(&str) -> Option<T>,
     ) -> Option<T> {
         let text = match self.take(&[field])? {
             Value::String(text) => text,
-            _ => return self.no_string(field),
+            _ => return self.not_a_string(field),
         };
         parse(text.trim())
-            .or_else(|| self.violation(field, rule, format!("The {field} must be {says}.")))
+            .or_else(|| self.reject(field, rule, format!("The {field} must be {expected}.")))
     }
 
-    /// Takes one of a few words.
+    /// Takes one of the values of an enum.
     pub(crate) fn one_of<T>(
         &mut self,
         field: &str,
-        words: &[&str],
+        values: &[&str],
         parse: impl FnOnce(&str) -> Option<T>,
     ) -> Option<T> {
-        let says = format!("one of {}", words.join(", "));
-        self.parsed(field, "in", &says, parse)
+        let expected = format!("one of {}", values.join(", "));
+        self.parsed(field, "in", &expected, parse)
     }
 
-    /// Takes an e-mail address.
+    /// Takes an email address.
     pub(crate) fn email(&mut self, field: &str) -> Option<EmailAddress> {
         self.parsed(field, "email", "a valid email address", |text| {
             EmailAddress::parse(text).ok()
@@ -79,21 +81,21 @@ impl Fields {
         })
     }
 
-    /// Takes a time as RFC 3339 has it.
+    /// Takes a time in RFC 3339 format.
     pub(crate) fn time(&mut self, field: &str) -> Option<DateTime<Utc>> {
-        let says = "a date and time such as 2030-01-31T12:00:00Z";
-        self.parsed(field, "date", says, |text| {
+        let expected = "a date and time such as 2030-01-31T12:00:00Z";
+        self.parsed(field, "date", expected, |text| {
             let time = DateTime::parse_from_rfc3339(text).ok()?;
             Some(time.with_timezone(&Utc))
         })
     }
 
-    /// Takes whether something is so.
+    /// Takes a boolean.
     pub(crate) fn flag(&mut self, field: &str) -> Option<bool> {
         self.boolean(field, &[field])
     }
 
-    /// Takes a whole number, as a number or in digits.
+    /// Takes an integer, as a number or as a string of digits.
     pub(crate) fn integer(&mut self, field: &str, range: RangeInclusive<u64>) -> Option<u64> {
         let value = self.take(&[field])?;
         let number = match &value {
@@ -105,45 +107,45 @@ impl Fields {
             _ => None,
         };
         let Some(number) = number else {
-            return self.violation(field, "integer", format!("The {field} must be an integer."));
+            return self.reject(field, "integer", format!("The {field} must be an integer."));
         };
         let (min, max) = (*range.start(), *range.end());
         if number < i128::from(min) {
-            return self.violation(field, "min", format!("The {field} must be at least {min}."));
+            return self.reject(field, "min", format!("The {field} must be at least {min}."));
         }
         if number > i128::from(max) {
             let detail = format!("The {field} may not be greater than {max}.");
-            return self.violation(field, "max", detail);
+            return self.reject(field, "max", detail);
         }
         u64::try_from(number).ok()
     }
 
-    /// Takes a list of what a parser reads out of texts; one text counts as a list of one.
+    /// Takes a list of strings that `parse` reads. A single string counts as a list with one entry.
     pub(crate) fn list<T>(
         &mut self,
         field: &str,
         rule: &'static str,
-        says: &str,
+        expected: &str,
         parse: impl Fn(&str) -> Option<T>,
     ) -> Option<Vec<T>> {
         let values = match self.take(&[field])? {
             Value::Array(values) => values,
             text @ Value::String(_) => vec![text],
-            _ => return self.violation(field, "array", format!("The {field} must be an array.")),
+            _ => return self.reject(field, "array", format!("The {field} must be an array.")),
         };
         let mut taken = Vec::with_capacity(values.len());
         for (i, value) in values.iter().enumerate() {
             let field = format!("{field}.{i}");
             match value.as_str().map(|text| parse(text.trim())) {
                 Some(Some(value)) => taken.push(value),
-                Some(None) => self.refuse(&field, rule, format!("The {field} must be {says}.")),
+                Some(None) => self.refuse(&field, rule, format!("The {field} must be {expected}.")),
                 None => self.refuse(&field, "string", format!("The {field} must be a string.")),
             }
         }
         Some(taken)
     }
 
-    /// Takes a field that null resets: `None` when it was not sent, `Some(None)` when it was null.
+    /// Takes a field that null resets: `None` if it was not sent, `Some(None)` if it was null.
     pub(crate) fn nullable<T>(
         &mut self,
         field: &str,
@@ -155,46 +157,31 @@ impl Fields {
         (is_sent && self.violations.len() == violations).then_some(value)
     }
 
-    /// Notes that a field is missing, unless it was sent and is wrong.
+    /// Records that a required field is missing, unless it already has a violation.
     pub(crate) fn require<T>(&mut self, field: &str, value: Option<&T>) {
-        let is_noted = self
+        let is_recorded = self
             .violations
             .iter()
             .any(|violation| violation.field == field);
-        if value.is_none() && !is_noted {
+        if value.is_none() && !is_recorded {
             self.refuse(field, "required", format!("The {field} field is required."));
         }
     }
 
-    /// Notes a rule that a field breaks.
+    /// Records a violation of `rule` by `field`.
     pub(crate) fn refuse(&mut self, field: &str, rule: &'static str, detail: impl Into<String>) {
         self.violations.push(Violation::new(field, rule, detail));
     }
 
-    fn no_string<T>(&mut self, field: &str) -> Option<T> {
-        self.violation(field, "string", format!("The {field} must be a string."))
-    }
-}
-
-impl Violation {
-    /// One rule that one field breaks.
-    pub(crate) fn new(field: &str, rule: &'static str, detail: impl Into<String>) -> Self {
-        Self {
-            field: field.to_owned(),
-            rule,
-            detail: detail.into(),
-        }
-    }
-
-    /// The refusal of a request that breaks this rule alone, found only when it was done.
-    pub(crate) fn alone(field: &str, rule: &'static str, detail: impl Into<String>) -> ApiError {
-        ApiError::Invalid(vec![Self::new(field, rule, detail)])
+    fn not_a_string<T>(&mut self, field: &str) -> Option<T> {
+        self.reject(field, "string", format!("The {field} must be a string."))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ApiError;
 
     fn fields(body: &str) -> Fields {
         Fields::parse(body.as_bytes(), "").expect("fields")
@@ -208,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_taken_as_numbers_or_digits_within_bounds() {
+    fn an_integer_is_a_number_or_digits_within_its_range() {
         for (body, number, rule) in [
             (r#"{"n":5}"#, Some(5), None),
             (r#"{"n":" 5 "}"#, Some(5), None),
@@ -230,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn null_resets_what_was_sent_and_nothing_leaves_it() {
+    fn null_resets_a_field_and_an_absent_field_is_not_changed() {
         let take = |body: &str| {
             let mut fields = fields(body);
             fields.nullable("n", |fields| fields.integer("n", 1..=10))
@@ -243,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_named_once_and_entries_of_lists_by_their_place() {
+    fn a_missing_field_is_reported_once_and_a_list_entry_by_its_index() {
         let mut fields = fields(r#"{"name":7,"list":["10","x",5],"email":"nobody"}"#);
         let name = fields.text("name", 10);
         fields.require("name", name.as_ref());

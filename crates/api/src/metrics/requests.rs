@@ -1,5 +1,6 @@
-//! Counts requests: by the pattern of their route, never by their path, so that what is counted stays bounded
-//! whatever is asked for. A request costs two look-ups of a short key and two additions.
+//! Metrics of requests: their number and duration.
+//!
+//! The label is the pattern of the route, never the path, so that clients cannot create new labels.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,20 +13,21 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-/// From an answer out of one index to a deletion that waits for a worker, in seconds.
-const DURATIONS: [f64; 14] = [
+/// The upper bounds of the histogram, in seconds. The last ones are for deletions, which wait for a
+/// worker.
+const DURATION_BUCKETS: [f64; 14] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0, 120.0,
 ];
 
-/// The pattern that a group of routes begins with, where it has one.
+/// The common prefix of a group of routes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scope(pub(crate) &'static str);
 
-/// The pattern of a route, within its group.
+/// The pattern of a route, without the prefix of its group.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pattern(pub(crate) &'static str);
 
-/// A route, as its two parts, which are written one after the other.
+/// The label `route`: a prefix and a pattern, which are joined when they are encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Route(&'static str, &'static str);
 
@@ -43,7 +45,7 @@ impl Route {
                 let scope = request.app_data::<Scope>();
                 Self(scope.map_or("", |scope| scope.0), pattern)
             }
-            // The page and its files have a service of their own.
+            // The files of the API documentation are no resource with a pattern.
             None if request.path().starts_with("/api/docs/") => Self("/api/docs/", "{file}"),
             None => Self("", "none"),
         }
@@ -51,73 +53,73 @@ impl Route {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Answered {
+struct RequestLabels {
     route: Route,
     method: &'static str,
     status: u16,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfRoute {
+struct RouteLabels {
     route: Route,
 }
 
-/// What is counted of requests.
+/// The metrics of requests.
 #[derive(Clone, Debug)]
-pub(crate) struct Requests {
-    answered: Family<Answered, Counter>,
-    durations: Family<OfRoute, Histogram, fn() -> Histogram>,
+pub(crate) struct RequestMetrics {
+    answered: Family<RequestLabels, Counter>,
+    durations: Family<RouteLabels, Histogram, fn() -> Histogram>,
 }
 
-impl Default for Requests {
+impl Default for RequestMetrics {
     fn default() -> Self {
         Self {
             answered: Family::default(),
-            durations: Family::new_with_constructor(|| Histogram::new(DURATIONS)),
+            durations: Family::new_with_constructor(|| Histogram::new(DURATION_BUCKETS)),
         }
     }
 }
 
-impl Requests {
+impl RequestMetrics {
+    /// Adds the metrics to a registry.
     pub(super) fn register(&self, registry: &mut Registry) {
         registry.register(
             "http_requests",
-            "Requests that were answered, by the pattern of their route, method and status",
+            "Answered requests, by route, method and status",
             self.answered.clone(),
         );
         registry.register(
             "http_request_duration_seconds",
-            "How long it took until an answer began, by the pattern of its route",
+            "Time until the answer was ready, by route",
             self.durations.clone(),
         );
     }
 
-    /// Counts a request whose handler panicked, and took its route with it.
-    pub(crate) fn count_defect(&self, method: &Method, took: Duration) {
-        self.add(Route("", "none"), method, 500, took);
+    /// Counts a request whose handler panicked. Its route is no longer known.
+    pub(crate) fn count_panic(&self, method: &Method, duration: Duration) {
+        self.add(Route("", "none"), method, 500, duration);
     }
 
-    /// Counts an answer whose first byte is about to be sent.
-    pub(crate) fn count(&self, request: &HttpRequest, status: u16, took: Duration) {
-        self.add(Route::of(request), request.method(), status, took);
+    /// Counts a request whose answer is about to be sent.
+    pub(crate) fn count(&self, request: &HttpRequest, status: u16, duration: Duration) {
+        self.add(Route::of(request), request.method(), status, duration);
     }
 
-    fn add(&self, route: Route, by: &Method, status: u16, took: Duration) {
-        let method = method(by);
-        let answered = Answered {
+    fn add(&self, route: Route, method: &Method, status: u16, duration: Duration) {
+        let labels = RequestLabels {
             route,
-            method,
+            method: method_label(method),
             status,
         };
-        self.answered.get_or_create(&answered).inc();
+        self.answered.get_or_create(&labels).inc();
         self.durations
-            .get_or_create(&OfRoute { route })
-            .observe(took.as_secs_f64());
+            .get_or_create(&RouteLabels { route })
+            .observe(duration.as_secs_f64());
     }
 }
 
-/// A method's name; anybody may make up another one.
-fn method(method: &Method) -> &'static str {
+/// Returns the label of a method. Unknown methods share one label.
+fn method_label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
         Method::HEAD => "HEAD",

@@ -1,4 +1,4 @@
-//! The shapes of the application API. They are the same in both profiles.
+//! The objects of the application API. They are the same in both profiles.
 
 pub(crate) mod objects;
 
@@ -9,49 +9,40 @@ use holdfast_db::subusers::Subuser;
 use holdfast_db::usage::{ServerUsage, StoredTotals};
 use holdfast_db::users::User;
 use holdfast_db::workers::Worker;
-use holdfast_domain::{JobProgress, Server, ServerState};
+use holdfast_domain::limit::ServerLoad;
+use holdfast_domain::{JobKind, JobProgress, Server, ServerState};
 
 use self::objects::{
     DiskAttributes, DiskObject, JobAttributes, JobObject, KeyAttributes, KeyObject, NodeAttributes,
-    NodeObject, ObjectList, OperationAttributes, OperationObject, ServerAttributes, ServerObject,
+    NodeObject, OperationAttributes, OperationObject, ServerAttributes, ServerObject,
     ServerUseAttributes, ServerUseObject, StoredView, SubuserAttributes, SubuserObject,
     UserAttributes, UserObject, WorkerView,
 };
 use super::date;
-use super::objects::{ListMeta, Pagination};
 
-/// A page of objects.
-pub(crate) fn list<T>(data: Vec<T>, pagination: Pagination) -> ObjectList<T> {
-    ObjectList {
-        object: "list",
-        data,
-        meta: ListMeta { pagination },
-    }
-}
-
-/// A line of the log of operations.
-pub(crate) fn operation(line: &OperatorLogEntry) -> OperationObject {
+/// Returns the object of an entry of the operator log.
+pub(crate) fn operation(entry: &OperatorLogEntry) -> OperationObject {
     OperationObject {
         object: "operation",
         attributes: OperationAttributes {
-            id: line.id,
-            method: line.method.clone(),
-            path: line.path.clone(),
-            status: line.status,
-            command: line.command.clone(),
-            typed_by: line.typed_by.clone(),
-            subject: line.subject.clone(),
-            user: line.actor,
-            email: line.actor_email.clone(),
-            key: line.key.clone(),
-            ip: line.address.clone(),
-            request_id: line.request_id.clone(),
-            timestamp: date(line.at),
+            id: entry.id,
+            method: entry.method.clone(),
+            path: entry.path.clone(),
+            status: entry.status,
+            command: entry.command.clone(),
+            typed_by: entry.typed_by.clone(),
+            subject: entry.subject.clone(),
+            user: entry.actor,
+            email: entry.actor_email.clone(),
+            key: entry.key.clone(),
+            ip: entry.address.clone(),
+            request_id: entry.request_id.clone(),
+            timestamp: date(entry.at),
         },
     }
 }
 
-/// A user.
+/// Returns the object of a user.
 pub(crate) fn user(user: &User) -> UserObject {
     UserObject {
         object: "user",
@@ -64,15 +55,15 @@ pub(crate) fn user(user: &User) -> UserObject {
     }
 }
 
-/// A key, without its secret; `token` is the whole of it, which only its creation shows.
-pub(crate) fn key(found: &KeyOfUser, token: Option<String>) -> KeyObject {
-    let key = &found.key;
+/// Returns the object of a key. `token` is the whole key; only the answer to its creation has it.
+pub(crate) fn key(key_of_user: &KeyOfUser, token: Option<String>) -> KeyObject {
+    let key = &key_of_user.key;
     KeyObject {
         object: "api_key",
         attributes: KeyAttributes {
             identifier: key.identifier.to_string(),
             user: key.user.0,
-            email: found.email.clone(),
+            email: key_of_user.email.clone(),
             kind: key.kind.as_str(),
             profile: key.profile.as_str(),
             description: key.description.clone(),
@@ -84,7 +75,13 @@ pub(crate) fn key(found: &KeyOfUser, token: Option<String>) -> KeyObject {
     }
 }
 
-/// A server. A null takes the setting; one that is being restored says so, whatever its panel said before.
+/// Returns the object of a server that was just changed, with its `load` from the same transaction.
+pub(crate) fn changed_server(server: &Server, load: &ServerLoad) -> ServerObject {
+    self::server(server, load.unfinished == Some(JobKind::RestoreBackup))
+}
+
+/// Returns the object of a server. During a restore its state is `restoring`, even if the panel set
+/// another state.
 pub(crate) fn server(server: &Server, is_restoring: bool) -> ServerObject {
     let state = match is_restoring {
         true => ServerState::Restoring,
@@ -112,7 +109,7 @@ pub(crate) fn server(server: &Server, is_restoring: bool) -> ServerObject {
     }
 }
 
-/// A subuser of a server.
+/// Returns the object of a subuser.
 pub(crate) fn subuser(subuser: &Subuser) -> SubuserObject {
     SubuserObject {
         object: "subuser",
@@ -124,7 +121,7 @@ pub(crate) fn subuser(subuser: &Subuser) -> SubuserObject {
     }
 }
 
-/// A node, with the workers that were seen there and the number of its servers.
+/// Returns the object of a node with its workers and the number of its servers.
 pub(crate) fn node(name: &str, workers: &[Worker], servers: u64) -> NodeObject {
     NodeObject {
         object: "node",
@@ -150,7 +147,7 @@ fn worker(worker: &Worker) -> WorkerView {
     }
 }
 
-/// A job. Its errors are told as operators need them, with details.
+/// Returns the object of a job. Its errors contain the details that operators need.
 pub(crate) fn job(job: &Job) -> JobObject {
     let progress: Option<JobProgress> = job
         .progress
@@ -179,7 +176,9 @@ pub(crate) fn job(job: &Job) -> JobObject {
     }
 }
 
-/// A disk, with what completed backups take there. `free_bytes` is null where nobody knows.
+/// Returns the object of a disk with the totals of its completed backups.
+///
+/// `free_bytes` is `None` if it is not known.
 pub(crate) fn disk(
     name: &str,
     stored: StoredTotals,
@@ -198,24 +197,24 @@ pub(crate) fn disk(
     }
 }
 
-/// What a server's completed backups take, in all and by disk.
-pub(crate) fn server_use(found: &ServerUsage) -> ServerUseObject {
+/// Returns the totals of a server's completed backups, overall and by disk.
+pub(crate) fn server_usage(usage: &ServerUsage) -> ServerUseObject {
     let total =
-        |of: fn(&StoredTotals) -> u64| found.disks.iter().map(|(_, stored)| of(stored)).sum();
+        |of: fn(&StoredTotals) -> u64| usage.disks.iter().map(|(_, stored)| of(stored)).sum();
     let stored = |stored: &StoredTotals| StoredView {
         backups: stored.backups,
         bytes: stored.bytes,
     };
-    let disks = found.disks.iter();
+    let disks = usage.disks.iter();
     ServerUseObject {
         object: "server_storage",
         attributes: ServerUseAttributes {
-            server: found.server.0,
-            name: found.name.clone(),
+            server: usage.server.0,
+            name: usage.name.clone(),
             backups: total(|s| s.backups),
             bytes: total(|s| s.bytes),
             disks: disks
-                .map(|(name, held)| (name.clone(), stored(held)))
+                .map(|(name, totals)| (name.clone(), stored(totals)))
                 .collect(),
         },
     }

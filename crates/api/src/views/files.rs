@@ -1,4 +1,4 @@
-//! What lies in a folder of a backup.
+//! The objects of the files in a backup.
 
 use chrono::DateTime;
 use percent_encoding::percent_encode;
@@ -7,9 +7,9 @@ use holdfast_archive::{EntryKind, ListedEntry};
 
 use super::date;
 use super::objects::{FileAttributes, FileList, FileObject, ListMeta, Pagination};
-use crate::page::PLAIN;
+use crate::page::QUERY_VALUE;
 
-/// A page of a folder.
+/// Returns a page of the entries of a folder.
 pub(crate) fn file_list(entries: &[ListedEntry], pagination: Pagination) -> FileList {
     FileList {
         object: "list",
@@ -34,9 +34,9 @@ fn file(entry: &ListedEntry) -> FileObject {
         attributes: FileAttributes {
             name: text(name.unwrap_or_default()),
             path: text(&entry.path),
-            encoded_path: percent_encode(&entry.path, &PLAIN).to_string(),
+            encoded_path: percent_encode(&entry.path, &QUERY_VALUE).to_string(),
             kind,
-            mode: letters(letter, entry.mode),
+            mode: mode_text(letter, entry.mode),
             mode_bits: format!("{:o}", entry.mode & 0o7777),
             size: match entry.kind {
                 EntryKind::File => entry.size,
@@ -50,8 +50,8 @@ fn file(entry: &ListedEntry) -> FileObject {
     }
 }
 
-/// Writes permissions as `ls` does, without the special ones.
-fn letters(kind: char, mode: u32) -> String {
+/// Formats a type and permissions like `ls -l`, without setuid, setgid and sticky bits.
+fn mode_text(kind: char, mode: u32) -> String {
     let mut text = String::from(kind);
     for (at, letter) in "rwxrwxrwx".chars().enumerate() {
         let is_set = mode & (0o400 >> at) != 0;

@@ -1,4 +1,4 @@
-//! The objects of the client API, field by field: what is sent, and what the OpenAPI document says.
+//! The fields of the objects of the client API, for answers and for the OpenAPI document.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use holdfast_domain::job::Phase;
 
-/// A backup, wrapped as every object is.
+/// A backup.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct BackupObject {
     /// Always `backup`.
@@ -23,42 +23,43 @@ pub(crate) struct BackupAttributes {
     pub(crate) name: String,
     /// The patterns that were applied.
     pub(crate) ignored_files: Vec<String>,
-    /// SHA-256 of the archive in hexadecimal digits; null until it has completed.
+    /// SHA-256 of the archive in hexadecimal digits. Null until the backup has completed.
     pub(crate) sha256_hash: Option<String>,
-    /// Size of the archive; 0 until it has completed.
+    /// Size of the archive. 0 until the backup has completed.
     pub(crate) bytes: u64,
     #[schema(format = DateTime)]
     pub(crate) created_at: String,
     #[schema(format = DateTime)]
     pub(crate) completed_at: Option<String>,
-    /// Null while it is created (false in the profile `pterodactyl`).
+    /// Null while the backup is being created (false in the profile `pterodactyl`).
     pub(crate) is_successful: Option<bool>,
-    /// Whether it is kept from deletion.
+    /// Whether the backup is protected from deletion.
     pub(crate) is_locked: bool,
-    /// `sha256:` and the hash.
+    /// `sha256:` and the hash of the archive.
     pub(crate) checksum: Option<String>,
     pub(crate) status: Status,
     #[schema(format = DateTime)]
     pub(crate) failed_at: Option<String>,
-    /// Why it failed, as a sentence.
+    /// Why the backup failed, as a sentence.
     pub(crate) error: Option<String>,
-    /// Whether a schedule made it.
+    /// Whether a schedule created the backup.
     pub(crate) is_scheduled: bool,
-    /// What a job is doing with it; null when nothing runs.
+    /// Progress of the current job. Null if there is none.
     pub(crate) progress: Option<ProgressView>,
-    /// Its latest restore.
+    /// The latest restore of the backup.
     pub(crate) restore: Option<RestoreView>,
-    /// Its latest verification: the archive read back, and compared with what was stored.
+    /// The latest verification: the archive is read and compared with what was stored.
     pub(crate) verification: Option<VerificationView>,
-    /// Whether its archive is known to be damaged or missing. A verification that passes takes that away.
+    /// Whether the archive is known to be damaged or missing. A verification that passes resets
+    /// this.
     pub(crate) is_damaged: bool,
-    /// What could not be archived as it was.
+    /// Files that could not be archived completely.
     pub(crate) notes: NotesView,
-    /// The disk that holds its archive.
+    /// The disk with the archive.
     pub(crate) disk: String,
 }
 
-/// Where a backup stands.
+/// The status of a backup.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Status {
@@ -67,18 +68,18 @@ pub(crate) enum Status {
     Failed,
 }
 
-/// How far a job is.
+/// The progress of a job.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ProgressView {
     #[schema(value_type = String, example = "archiving")]
     pub(crate) phase: Phase,
     pub(crate) bytes_done: u64,
-    /// 0 while it is not known.
+    /// 0 while it is unknown.
     pub(crate) bytes_total: u64,
     pub(crate) files_done: u64,
-    /// 0 while it is not known.
+    /// 0 while it is unknown.
     pub(crate) files_total: u64,
-    /// 0.0 to 100.0.
+    /// From 0.0 to 100.0.
     pub(crate) percent: f64,
 }
 
@@ -90,11 +91,11 @@ pub(crate) struct RestoreView {
     pub(crate) started_at: Option<String>,
     #[schema(format = DateTime)]
     pub(crate) finished_at: Option<String>,
-    /// Why it failed, as a sentence.
+    /// Why the restore failed, as a sentence.
     pub(crate) error: Option<String>,
 }
 
-/// Where a restore stands.
+/// The status of a restore.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum RestoreStatus {
@@ -112,36 +113,36 @@ pub(crate) struct VerificationView {
     pub(crate) started_at: Option<String>,
     #[schema(format = DateTime)]
     pub(crate) finished_at: Option<String>,
-    /// Why it failed, or came to no verdict, as a sentence.
+    /// Why the verification failed or was inconclusive, as a sentence.
     pub(crate) error: Option<String>,
-    /// What is not as it was beside an archive that is whole, as a sentence.
+    /// A problem with the files beside an intact archive, as a sentence.
     pub(crate) note: Option<String>,
 }
 
-/// Where a verification stands.
+/// The status of a verification.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum VerificationStatus {
     Queued,
     Running,
-    /// The archive is what was stored.
+    /// The archive is intact.
     Passed,
-    /// It is damaged or missing.
+    /// The archive is damaged or missing.
     Failed,
-    /// Its disk could not be read: nobody knows.
+    /// The disk could not be read, so the result is unknown.
     Inconclusive,
 }
 
-/// What could not be archived as it was.
+/// Notes about files that could not be archived completely.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct NotesView {
-    /// How many there were.
+    /// The number of notes.
     pub(crate) count: u64,
-    /// The first hundred.
+    /// The first hundred notes.
     pub(crate) first: Vec<String>,
 }
 
-/// A page of backups. Answers are put together in this shape from parts that were written before.
+/// A page of backups.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct BackupList {
     /// Always `list`.
@@ -151,26 +152,26 @@ pub(crate) struct BackupList {
     pub(crate) meta: BackupListMeta,
 }
 
-/// What is said about a page of backups.
+/// The metadata of a page of backups.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct BackupListMeta {
     pub(crate) pagination: Pagination,
-    /// Backups that count against the limit: creating and completed ones.
+    /// Backups that count towards the limit: creating and completed ones.
     pub(crate) backup_count: u64,
 }
 
-/// An event of a stream, as it is read: each field is a line of its own.
+/// A server-sent event. Each field is a line.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct StreamEvent {
-    /// What to send as `Last-Event-ID` to go on after it; progress has none.
+    /// The value for `Last-Event-ID`, to continue after this event. Progress events have none.
     pub(crate) id: Option<String>,
-    /// What happened.
+    /// The type of the event.
     pub(crate) event: String,
-    /// An object, as JSON text.
+    /// A JSON object.
     pub(crate) data: String,
 }
 
-/// Where a page stands among the others.
+/// The position of a page in its list.
 #[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct Pagination {
     pub(crate) total: u64,
@@ -181,7 +182,7 @@ pub(crate) struct Pagination {
     pub(crate) links: Links,
 }
 
-/// Absolute URLs of the pages beside a page.
+/// Absolute URLs of the previous and the next page.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct Links {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -190,7 +191,7 @@ pub(crate) struct Links {
     pub(crate) next: Option<String>,
 }
 
-/// A page of what lies in a folder of a backup.
+/// A page of the entries of a folder in a backup.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct FileList {
     /// Always `list`.
@@ -200,7 +201,7 @@ pub(crate) struct FileList {
     pub(crate) meta: ListMeta,
 }
 
-/// Something that lies in a folder, wrapped as every object is.
+/// An entry of a folder in a backup.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct FileObject {
     /// Always `file_object`.
@@ -209,34 +210,34 @@ pub(crate) struct FileObject {
     pub(crate) attributes: FileAttributes,
 }
 
-/// A file, folder or link of a backup.
+/// A file, folder or link in a backup.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct FileAttributes {
-    /// What is no UTF-8 in it is replaced.
+    /// The name. Bytes that are not valid UTF-8 are replaced.
     pub(crate) name: String,
-    /// Its whole path, from the server's directory on.
+    /// The path, relative to the server's directory.
     pub(crate) path: String,
-    /// The same, byte for byte, as the parameter `path` of a query.
+    /// The exact path, percent-encoded for the query parameter `path`.
     pub(crate) encoded_path: String,
-    /// `file`, `directory`, `symlink`, or `hard_link`: a further name of a file that is in the backup.
+    /// `file`, `directory`, `symlink`, or `hard_link` (another name of a file in the backup).
     #[schema(example = "file")]
     pub(crate) kind: &'static str,
     #[schema(example = "-rw-r--r--")]
     pub(crate) mode: String,
     #[schema(example = "644")]
     pub(crate) mode_bits: String,
-    /// Bytes of a file; 0 for anything else.
+    /// Size of a file in bytes. 0 for other kinds.
     pub(crate) size: u64,
-    /// Whether it can be read as a file.
+    /// Whether the entry can be downloaded as a file.
     pub(crate) is_file: bool,
     pub(crate) is_symlink: bool,
-    /// Where a link leads to.
+    /// The target of a link.
     pub(crate) target: Option<String>,
     #[schema(format = DateTime)]
     pub(crate) modified_at: Option<String>,
 }
 
-/// A link that needs no other credential, wrapped as every object is.
+/// A download link, which needs no key.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct SignedUrl {
     /// Always `signed_url`.
@@ -245,10 +246,10 @@ pub(crate) struct SignedUrl {
     pub(crate) attributes: SignedUrlAttributes,
 }
 
-/// Where an archive can be downloaded.
+/// The URL of a download.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct SignedUrlAttributes {
-    /// Good for an hour, for GET and HEAD, with ranges.
+    /// Valid for an hour (see `downloads.ttl_seconds`), for GET and HEAD, with ranges.
     pub(crate) url: String,
 }
 
@@ -262,13 +263,13 @@ pub(crate) struct ActivityList {
     pub(crate) meta: ListMeta,
 }
 
-/// What is said about a page.
+/// The metadata of a page.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ListMeta {
     pub(crate) pagination: Pagination,
 }
 
-/// A line of the audit log, wrapped.
+/// An entry of the audit log.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ActivityObject {
     /// Always `activity_log`.
@@ -277,7 +278,7 @@ pub(crate) struct ActivityObject {
     pub(crate) attributes: ActivityAttributes,
 }
 
-/// Who did what.
+/// An event, with the user who caused it.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ActivityAttributes {
     pub(crate) id: String,
@@ -285,47 +286,47 @@ pub(crate) struct ActivityAttributes {
     pub(crate) event: String,
     /// Whether a key was used.
     pub(crate) is_api: bool,
-    /// The caller's network address.
+    /// The IP address of the client.
     pub(crate) ip: Option<String>,
     pub(crate) description: Option<String>,
-    /// `uuid` and `name` of the backup, and what else there is to say.
+    /// `uuid` and `name` of the backup, and details of the event.
     pub(crate) properties: Value,
     pub(crate) has_additional_metadata: bool,
     #[schema(format = DateTime)]
     pub(crate) timestamp: String,
-    /// Null where the service itself acted.
+    /// Null if the service itself caused the event.
     pub(crate) actor: Option<ActivityActor>,
-    /// The public part of the key.
+    /// The identifier of the key.
     pub(crate) key: Option<String>,
 }
 
-/// Who it was.
+/// A user who caused an event.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ActivityActor {
     pub(crate) uuid: Uuid,
     pub(crate) email: Option<String>,
 }
 
-/// What every refusal and failure looks like.
+/// The body of every error answer.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Errors {
     pub(crate) errors: Vec<ErrorEntry>,
 }
 
-/// One thing that is wrong.
+/// An error.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ErrorEntry {
     #[schema(example = "NotFoundHttpException")]
     pub(crate) code: &'static str,
-    /// The HTTP status, as a text.
+    /// The HTTP status, as a string.
     #[schema(example = "404")]
     pub(crate) status: String,
-    /// What a person reads.
+    /// The text for the user.
     pub(crate) detail: String,
-    /// For validation: `source_field` and `rule`.
+    /// Only for validation errors: `source_field` and `rule`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) meta: Option<Map<String, Value>>,
-    /// For validation: `field`.
+    /// Only for validation errors: `field`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) source: Option<Map<String, Value>>,
 }

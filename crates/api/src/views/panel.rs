@@ -1,27 +1,27 @@
-//! The shapes of accounts and servers as clients of a panel read them. They are the same in both profiles.
+//! The objects of accounts and servers that clients of a panel expect. They are the same in both
+//! profiles.
 
 pub(crate) mod objects;
 
 use holdfast_domain::{Permission, Server, ServerState, UserId};
 
 use self::objects::{
-    AccountAttributes, AccountObject, ClientServerAttributes, ClientServerObject, FeatureLimits,
-    MachineLimits, Nothing, OneServer, OneServerMeta, Relationships, SftpDetails,
+    AccountAttributes, AccountObject, ClientServerAttributes, ClientServerObject, EmptyList,
+    FeatureLimits, MachineLimits, OneServer, OneServerMeta, Relationships, SftpDetails,
 };
 
-/// What is told of a server.
-pub(crate) struct Told<'a> {
-    /// Which.
+/// A server, with the facts about it that depend on the caller, on jobs and on settings.
+pub(crate) struct ServerSummary<'a> {
     pub(crate) server: &'a Server,
-    /// Whether it is the caller's own.
+    /// Whether the caller owns the server.
     pub(crate) is_owner: bool,
-    /// Whether it is being restored, or waits for it.
+    /// Whether a restore of the server is queued or running.
     pub(crate) is_restoring: bool,
-    /// How many backups it may have.
-    pub(crate) backups: u32,
+    /// The largest number of backups that the server may have.
+    pub(crate) backup_limit: u32,
 }
 
-/// The caller. Holdfast knows addresses and no names.
+/// Returns the object of the caller. The email address stands in for the user name.
 pub(crate) fn account(user: UserId, email: &str, is_admin: bool) -> AccountObject {
     AccountObject {
         object: "user",
@@ -38,37 +38,37 @@ pub(crate) fn account(user: UserId, email: &str, is_admin: bool) -> AccountObjec
     }
 }
 
-/// A server of a list.
-pub(crate) fn server(told: &Told<'_>) -> ClientServerObject {
+/// Returns the object of a server in a list.
+pub(crate) fn server(summary: &ServerSummary<'_>) -> ClientServerObject {
     ClientServerObject {
         object: "server",
-        attributes: attributes(told),
+        attributes: attributes(summary),
     }
 }
 
-/// One server, with what the caller may do.
+/// Returns the object of one server, with the permissions of the caller.
 pub(crate) fn one_server(
-    told: &Told<'_>,
+    summary: &ServerSummary<'_>,
     permissions: impl Iterator<Item = Permission>,
 ) -> OneServer {
     OneServer {
         object: "server",
-        attributes: attributes(told),
+        attributes: attributes(summary),
         meta: OneServerMeta {
-            is_server_owner: told.is_owner,
+            is_server_owner: summary.is_owner,
             user_permissions: permissions.map(Permission::as_str).collect(),
         },
     }
 }
 
-fn attributes(told: &Told<'_>) -> ClientServerAttributes {
-    let server = told.server;
-    let state = match told.is_restoring {
+fn attributes(summary: &ServerSummary<'_>) -> ClientServerAttributes {
+    let server = summary.server;
+    let state = match summary.is_restoring {
         true => ServerState::Restoring,
         false => server.state,
     };
     ClientServerAttributes {
-        server_owner: told.is_owner,
+        server_owner: summary.is_owner,
         identifier: server.id.short(),
         internal_id: 0,
         uuid: server.id.0,
@@ -87,7 +87,7 @@ fn attributes(told: &Told<'_>) -> ClientServerAttributes {
         feature_limits: FeatureLimits {
             databases: 0,
             allocations: 0,
-            backups: told.backups,
+            backups: summary.backup_limit,
         },
         status: match state {
             ServerState::Normal => None,
@@ -99,8 +99,8 @@ fn attributes(told: &Told<'_>) -> ClientServerAttributes {
         is_installing: state == ServerState::Installing,
         is_transferring: false,
         relationships: Relationships {
-            allocations: Nothing::default(),
-            variables: Nothing::default(),
+            allocations: EmptyList::default(),
+            variables: EmptyList::default(),
         },
     }
 }

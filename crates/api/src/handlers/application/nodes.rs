@@ -1,36 +1,36 @@
-//! `GET /nodes`: every node that has servers or was seen within the last hour, with its workers.
+//! `GET /nodes`: the nodes that have servers or were seen within the last hour, with their workers.
 
 use std::collections::BTreeMap;
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpResponse, web};
 
 use holdfast_db::workers::{self, Worker};
 
 use crate::auth::Operator;
-use crate::client_address::base_url;
 use crate::error::ApiError;
-use crate::openapi::Refusals;
-use crate::openapi::application::PageQuery;
+use crate::openapi::answers::Refusals;
+use crate::openapi::parameters::PageQuery;
 use crate::page::Page;
 use crate::state::ApiState;
 use crate::views;
 use crate::views::application::objects::{NodeObject, ObjectList};
 
-/// Lists nodes, with their workers.
+/// Lists nodes with their workers.
 #[utoipa::path(
     get,
     path = "/api/application/nodes",
     operation_id = "list_nodes",
     tag = "application",
-    params(
-        PageQuery,
+    params(PageQuery),
+    responses(
+        (status = 200, description = "A page of nodes, by name", body = ObjectList<NodeObject>),
+        Refusals,
     ),
-    responses((status = 200, description = "A page of nodes, by name", body = ObjectList<NodeObject>), Refusals),
     security(("key" = [])),
 )]
 pub(crate) async fn list(
     _operator: Operator,
-    request: HttpRequest,
+    page: Page,
     state: web::Data<ApiState>,
 ) -> Result<HttpResponse, ApiError> {
     let servers = workers::servers_by_node(&state.database).await?;
@@ -42,16 +42,9 @@ pub(crate) async fn list(
         nodes.entry(worker.node.clone()).or_default().push(worker);
     }
     let nodes: Vec<_> = nodes.into_iter().collect();
-    let page = Page::read(request.query_string());
-    let shown = page.cut(&nodes);
-    let base_url = base_url(&request, &state.options);
-    let pagination = page.describe(nodes.len() as u64, shown.len(), &request, &base_url);
-    let objects = shown
-        .iter()
-        .map(|(name, workers)| {
-            let servers = servers.get(name).copied().unwrap_or_default();
-            views::application::node(name, workers, servers)
-        })
-        .collect();
-    Ok(views::ok(&views::application::list(objects, pagination)))
+    let objects = page.slice(&nodes).iter().map(|(name, workers)| {
+        let servers = servers.get(name).copied().unwrap_or_default();
+        views::application::node(name, workers, servers)
+    });
+    Ok(views::ok(&page.list(nodes.len() as u64, objects)))
 }

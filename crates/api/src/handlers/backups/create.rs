@@ -1,4 +1,4 @@
-//! `POST …/backups`: asks for a backup.
+//! `POST …/backups`: creates a backup and the job that makes its archive.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
@@ -6,33 +6,43 @@ use uuid::Uuid;
 
 use holdfast_db::backups::NewBackup;
 use holdfast_db::jobs::NewJob;
-use holdfast_db::{activity, backups, jobs, servers};
+use holdfast_db::{Transaction, backups, jobs, servers};
 use holdfast_domain::access::Action;
 use holdfast_domain::activity::ActivityEvent;
-use holdfast_domain::limit::{self, CreateLimits, CreateRefused, ServerBusy, StorageBudget};
-use holdfast_domain::{BackupId, BackupName, JobKind};
+use holdfast_domain::ignore::IgnorePatterns;
+use holdfast_domain::limit::{
+    self, CreateLimits, CreateRefused, ServerBusy, ServerLoad, StorageBudget,
+};
+use holdfast_domain::{BackupId, BackupName, DiskName, JobKind, Server, ServerAccess};
 
 use crate::auth::{Caller, permit};
 use crate::error::ApiError;
 use crate::input::Fields;
-use crate::openapi::{CreateBody, Refusals};
-use crate::state::ApiState;
+use crate::openapi::answers::Refusals;
+use crate::openapi::bodies::CreateBody;
+use crate::openapi::parameters::ServerPath;
+use crate::state::{ApiOptions, ApiState};
 use crate::views;
 use crate::views::objects::BackupObject;
 
-/// How often a backup is tried before it has failed.
+/// The number of attempts before the backup has failed.
 const MAX_ATTEMPTS: u32 = 3;
 
-/// Asks for a backup.
+/// Creates a backup.
 #[utoipa::path(
     post,
     path = "/api/client/servers/{server}/backups",
     tag = "backups",
-    params(
-        ("server" = String, Path, description = "UUID of the server, or the eight characters before its first dash"),
-    ),
+    params(ServerPath),
     request_body(content = CreateBody),
-    responses((status = 200, description = "The backup, which a worker is making", body = BackupObject), Refusals),
+    responses(
+        (
+            status = 200,
+            description = "The backup, which a worker is going to make",
+            body = BackupObject
+        ),
+        Refusals,
+    ),
     security(("key" = [])),
 )]
 pub(crate) async fn create(
@@ -41,105 +51,150 @@ pub(crate) async fn create(
     payload: web::Payload,
     state: web::Data<ApiState>,
 ) -> Result<HttpResponse, ApiError> {
-    let (server, standing) = caller.server()?;
-    permit(standing, Action::Create)?;
+    let (server, access) = caller.server()?;
+    permit(access, Action::Create)?;
 
-    let mut fields = Fields::read(&request, payload, state.options.max_body_bytes).await?;
-    let name = fields.name();
-    let ignored = fields.ignored(state.options.max_ignored_bytes);
-    // Who could not lock it afterwards can't lock it from the first either.
-    let is_locked = fields.is_locked().unwrap_or(false) && standing.may(Action::Lock);
-    fields.check()?;
-    let name = name.unwrap_or_else(|| BackupName::from_time((state.now)()));
+    let fields = Fields::read(&request, payload).await?;
+    let fields = BackupFields::take(fields, access, &state)?;
 
-    let disk = server.disk.as_ref().unwrap_or(state.disks.default_name());
-    let throttle = state.options.create_throttle;
-    let backups = server
-        .limits
-        .backups
-        .unwrap_or(state.options.backups_per_server);
-    let allowance = CreateLimits {
-        backups,
-        throttle,
-        rotate: server.limits.rotate,
-    };
-    let expected_bytes = match backups::expected_bytes(&state.database, server.id).await? {
-        Some(last) => Some(last),
-        None => {
-            // Measuring takes its time: not before what is refused for another reason is refused.
-            let mut transaction = state.database.begin().await?;
-            let load = servers::lock(&mut transaction, server.id, throttle.seconds).await?;
-            drop(transaction);
-            limit::check_create(&load, &allowance).map_err(ApiError::Create)?;
-            (state.measure)(server.clone(), ignored.lines().to_vec()).await
-        }
-    };
-    // As many as the last archive had, or at most as many as there are to read, and no more than it may have.
-    let most_bytes = server.limits.max_backup_bytes;
-    let expected_bytes = expected_bytes
-        .unwrap_or_default()
-        .min(most_bytes.unwrap_or(state.options.max_backup_bytes));
-
-    let mut transaction = state.database.begin().await?.with_trace(caller.trace);
-    let load = servers::lock(&mut transaction, server.id, throttle.seconds).await?;
-    limit::check_create(&load, &allowance).map_err(ApiError::Create)?;
-    let (free_bytes, promised_bytes) =
-        backups::free_and_reserved_bytes(&mut transaction, &server.node, disk).await?;
-    let space = StorageBudget {
-        free_bytes,
-        pending_bytes: promised_bytes,
-        reserve_bytes: state.options.disk_reserve_bytes,
-        quota_bytes: server
-            .limits
-            .quota_bytes
-            .unwrap_or(state.options.quota_bytes_per_server),
-        archived_bytes: load.archived_bytes,
-    };
-    limit::check_space(expected_bytes, &space).map_err(ApiError::Create)?;
-
-    let id = BackupId(Uuid::new_v4());
+    let limits = create_limits(server, &state.options);
+    let expected_bytes = expected_bytes(&state, server, &fields.ignored, &limits).await?;
     let backup = NewBackup {
-        id,
+        id: BackupId(Uuid::new_v4()),
         server: server.id,
-        name: &name,
-        ignored_files: ignored.lines(),
-        disk,
+        name: &fields.name,
+        ignored_files: fields.ignored.lines(),
+        disk: server.disk.as_ref().unwrap_or(state.disks.default_name()),
         node: &server.node,
         reserved_bytes: expected_bytes,
-        is_locked,
+        is_locked: fields.is_locked,
         created_by: caller.user,
     };
+
+    let mut transaction = state.database.begin().await?.with_trace(caller.trace);
+    let load = check_limits(&mut transaction, server, &limits).await?;
+    let budget =
+        storage_budget(&mut transaction, server, backup.disk, &load, &state.options).await?;
+    limit::check_space(expected_bytes, &budget).map_err(ApiError::Create)?;
     backups::insert(&mut transaction, &backup).await?;
-    let job = NewJob {
-        kind: JobKind::CreateBackup,
-        server: server.id,
-        backup: id,
-        node: &server.node,
-        args: json!({}),
-        max_attempts: MAX_ATTEMPTS,
-    };
-    jobs::enqueue(&mut transaction, &job)
-        .await
-        .map_err(|error| match error {
-            holdfast_db::Error::Conflict { .. } => {
-                ApiError::Create(CreateRefused::Busy(ServerBusy::BackingUp))
-            }
-            other => other.into(),
-        })?;
-    let origin = caller.origin();
-    activity::record(
-        &mut transaction,
-        ActivityEvent::Start,
-        server.id,
-        id,
-        Some(&origin),
-        &json!({ "locked": is_locked }),
-    )
-    .await?;
-    // Read before the commit: once it is true, nothing may fail the answer.
-    let created = backups::lock(&mut transaction, server.id, id)
+    enqueue(&mut transaction, server, backup.id).await?;
+    let event = ActivityEvent::Start;
+    let properties = json!({ "locked": backup.is_locked });
+    caller
+        .record_event(&mut transaction, event, server.id, backup.id, &properties)
+        .await?;
+    // Read before the commit, so that the answer cannot fail after it.
+    let created = backups::lock(&mut transaction, server.id, backup.id)
         .await?
         .ok_or(ApiError::Internal)?;
     transaction.commit().await?;
     Ok(views::ok(&views::backup(&created, caller.profile)))
+}
+
+/// The fields of a request that creates a backup.
+struct BackupFields {
+    name: BackupName,
+    ignored: IgnorePatterns,
+    is_locked: bool,
+}
+
+impl BackupFields {
+    fn take(mut fields: Fields, access: &ServerAccess, state: &ApiState) -> Result<Self, ApiError> {
+        let name = fields.name();
+        let ignored = fields.ignored(state.options.max_ignored_bytes);
+        let is_locked = fields.is_locked().unwrap_or(false);
+        fields.check()?;
+        Ok(Self {
+            name: name.unwrap_or_else(|| BackupName::from_time((state.now)())),
+            ignored,
+            // Ignored without the permission that a later lock would need.
+            is_locked: is_locked && access.may(Action::Lock),
+        })
+    }
+}
+
+/// Returns the limits for new backups of a server: its own, or those of the settings.
+fn create_limits(server: &Server, options: &ApiOptions) -> CreateLimits {
+    CreateLimits {
+        backups: server.limits.backups.unwrap_or(options.backups_per_server),
+        throttle: options.create_throttle,
+        rotate: server.limits.rotate,
+    }
+}
+
+/// Locks the server, and checks its state and its limits.
+async fn check_limits(
+    transaction: &mut Transaction,
+    server: &Server,
+    limits: &CreateLimits,
+) -> Result<ServerLoad, ApiError> {
+    let load = servers::lock(transaction, server.id, limits.throttle.seconds).await?;
+    limit::check_create(&load, limits).map_err(ApiError::Create)?;
+    Ok(load)
+}
+
+/// Returns the expected size of the archive, in bytes: the size of the latest archive, or else an
+/// estimate. It is at most the largest size that is allowed, and 0 if it is unknown.
+async fn expected_bytes(
+    state: &ApiState,
+    server: &Server,
+    ignored: &IgnorePatterns,
+    limits: &CreateLimits,
+) -> Result<u64, ApiError> {
+    let expected = match backups::expected_bytes(&state.database, server.id).await? {
+        Some(latest) => Some(latest),
+        None => {
+            // An estimate takes a while, so a request that exceeds a limit is refused before.
+            let mut transaction = state.database.begin().await?;
+            check_limits(&mut transaction, server, limits).await?;
+            drop(transaction);
+            (state.measure)(server.clone(), ignored.lines().to_vec()).await
+        }
+    };
+    let largest = server.limits.max_backup_bytes;
+    let largest = largest.unwrap_or(state.options.max_backup_bytes);
+    Ok(expected.unwrap_or_default().min(largest))
+}
+
+/// Reads the free space of the disk, and what is left of the server's quota.
+async fn storage_budget(
+    transaction: &mut Transaction,
+    server: &Server,
+    disk: &DiskName,
+    load: &ServerLoad,
+    options: &ApiOptions,
+) -> Result<StorageBudget, ApiError> {
+    let (free_bytes, pending_bytes) =
+        backups::free_and_reserved_bytes(transaction, &server.node, disk).await?;
+    let quota_bytes = server.limits.quota_bytes;
+    Ok(StorageBudget {
+        free_bytes,
+        pending_bytes,
+        reserve_bytes: options.disk_reserve_bytes,
+        quota_bytes: quota_bytes.unwrap_or(options.quota_bytes_per_server),
+        archived_bytes: load.archived_bytes,
+    })
+}
+
+/// Enqueues the job that makes the archive.
+async fn enqueue(
+    transaction: &mut Transaction,
+    server: &Server,
+    backup: BackupId,
+) -> Result<(), ApiError> {
+    let job = NewJob {
+        kind: JobKind::CreateBackup,
+        server: server.id,
+        backup,
+        node: &server.node,
+        args: json!({}),
+        max_attempts: MAX_ATTEMPTS,
+    };
+    match jobs::enqueue(transaction, &job).await {
+        Ok(_) => Ok(()),
+        Err(holdfast_db::Error::Conflict { .. }) => {
+            Err(ApiError::Create(CreateRefused::Busy(ServerBusy::BackingUp)))
+        }
+        Err(other) => Err(other.into()),
+    }
 }

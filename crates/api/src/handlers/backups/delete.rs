@@ -1,7 +1,8 @@
-//! `DELETE …/backups/{backup}`: removes the archive, then the backup.
+//! `DELETE …/backups/{backup}`: deletes the archive, then the backup.
 //!
-//! The worker does it, since only its node may see the disk; the answer waits
-//! for the worker, so that 204 means gone and an error means kept, or, after two minutes, that it is not known yet.
+//! A worker does it, since only its node may be able to reach the disk. The answer waits for the
+//! worker: 204 means deleted, and an error means kept. After two minutes it says that the result is
+//! not known yet.
 
 use std::time::Duration;
 
@@ -10,44 +11,43 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use holdfast_db::jobs::NewJob;
-use holdfast_db::{backups, jobs};
+use holdfast_db::{Transaction, backups, jobs};
 use holdfast_domain::access::Action;
 use holdfast_domain::activity::DeleteArgs;
-use holdfast_domain::{Backup, JobKind, JobState, NodeName, Server};
+use holdfast_domain::{Backup, JobId, JobKind, JobState, Server};
 
 use crate::auth::{Caller, permit};
 use crate::error::ApiError;
-use crate::openapi::Refusals;
+use crate::job_outcomes::Subscription;
+use crate::openapi::answers::Refusals;
+use crate::openapi::parameters::BackupPath;
 use crate::state::ApiState;
 
-/// How often the disk is tried before the caller is told that it is away.
+/// The number of attempts to reach the disk.
 const MAX_ATTEMPTS: u32 = 3;
-/// How long the answer waits for a worker to take the job up.
-const UNTAKEN: Duration = Duration::from_secs(25);
-/// How long it waits in all.
-const UNFINISHED: Duration = Duration::from_secs(110);
+/// How long the answer waits for a worker to start the job.
+const START_TIMEOUT: Duration = Duration::from_secs(25);
+/// How long the answer waits in total.
+const END_TIMEOUT: Duration = Duration::from_secs(110);
 
 /// Deletes a backup.
 #[utoipa::path(
     delete,
     path = "/api/client/servers/{server}/backups/{backup}",
     tag = "backups",
-    params(
-        ("server" = String, Path, description = "UUID of the server, or the eight characters before its first dash"),
-        ("backup" = String, Path, description = "UUID of the backup"),
-    ),
-    responses((status = 204, description = "It is gone"), Refusals),
+    params(BackupPath),
+    responses((status = 204, description = "The backup is deleted"), Refusals),
     security(("key" = [])),
 )]
 pub(crate) async fn delete(
     caller: Caller,
     state: web::Data<ApiState>,
 ) -> Result<HttpResponse, ApiError> {
-    let (server, standing, backup) = caller.backup()?;
-    permit(standing, Action::Delete)?;
+    let (server, access, backup) = caller.backup()?;
+    permit(access, Action::Delete)?;
 
-    // Before the job exists, so that its end can't be missed.
-    let mut ends = state.finals.subscribe();
+    // Subscribed before the job exists, so that its end cannot be missed.
+    let mut ended_jobs = state.finals.subscribe();
     let mut transaction = state.database.begin().await?.with_trace(caller.trace);
     let backup = backups::lock(&mut transaction, server.id, backup.id)
         .await?
@@ -55,48 +55,57 @@ pub(crate) async fn delete(
     backup.check_delete().map_err(ApiError::Delete)?;
     let job = match jobs::find_deletion(&mut transaction, backup.id).await? {
         Some(job) => job,
-        None => {
-            let job = NewJob {
-                kind: JobKind::DeleteBackup,
-                server: server.id,
-                backup: backup.id,
-                node: reached_by(&state, server, &backup),
-                args: json!(DeleteArgs {
-                    origin: Some(caller.origin()),
-                    reason: None,
-                }),
-                max_attempts: MAX_ATTEMPTS,
-            };
-            jobs::enqueue(&mut transaction, &job).await?
-        }
+        None => enqueue(&mut transaction, &caller, &state, server, &backup).await?,
     };
     transaction.commit().await?;
 
-    let begun = Instant::now();
-    let mut reached = ends.wait(&state.database, job, begun + UNTAKEN).await?;
-    if !reached.is_none_or(JobState::is_final) {
+    wait_for_deletion(&state, &mut ended_jobs, job).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// Enqueues the job that deletes the backup.
+async fn enqueue(
+    transaction: &mut Transaction,
+    caller: &Caller,
+    state: &ApiState,
+    server: &Server,
+    backup: &Backup,
+) -> Result<JobId, ApiError> {
+    let job = NewJob {
+        kind: JobKind::DeleteBackup,
+        server: server.id,
+        backup: backup.id,
+        node: state.archive_node(server, backup),
+        args: json!(DeleteArgs {
+            origin: Some(caller.origin()),
+            reason: None,
+        }),
+        max_attempts: MAX_ATTEMPTS,
+    };
+    Ok(jobs::enqueue(transaction, &job).await?)
+}
+
+/// Waits until the job has deleted the backup. Cancels a job that no worker starts in time.
+async fn wait_for_deletion(
+    state: &ApiState,
+    ended_jobs: &mut Subscription,
+    job: JobId,
+) -> Result<(), ApiError> {
+    let started = Instant::now();
+    let deadline = started + START_TIMEOUT;
+    let mut outcome = ended_jobs.wait(&state.database, job, deadline).await?;
+    if !outcome.is_none_or(JobState::is_final) {
         if jobs::cancel_queued(&state.database, job).await? {
             return Err(ApiError::DeleteFailed);
         }
-        reached = ends.wait(&state.database, job, begun + UNFINISHED).await?;
+        let deadline = started + END_TIMEOUT;
+        outcome = ended_jobs.wait(&state.database, job, deadline).await?;
     }
-    match reached {
-        // A job that was pruned meanwhile had ended well: failed ones are kept longer.
-        Some(JobState::Completed) | None => Ok(HttpResponse::NoContent().finish()),
+    match outcome {
+        // Only completed jobs are pruned this early, so a job that is gone has completed.
+        Some(JobState::Completed) | None => Ok(()),
         Some(state) if state.is_final() => Err(ApiError::DeleteFailed),
-        // A worker is still at it and may yet succeed; whoever asks again waits for the same job.
+        // A worker is still running the job. A repeated request waits for the same job.
         Some(_) => Err(ApiError::Unavailable),
-    }
-}
-
-/// The node whose worker can reach a backup's archive: the server's own, or the one in whose folder it lies.
-pub(crate) fn reached_by<'a>(
-    state: &ApiState,
-    server: &'a Server,
-    backup: &'a Backup,
-) -> &'a NodeName {
-    match &backup.node {
-        Some(node) if state.is_of_one_node(&backup.disk) => node,
-        _ => &server.node,
     }
 }

@@ -1,4 +1,4 @@
-//! `GET …/backups/events`: server-sent events, so that a page need not poll.
+//! `GET …/backups/events`: a stream of server-sent events, so that clients need not poll.
 
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -6,28 +6,40 @@ use futures_util::stream;
 
 use holdfast_domain::access::Action;
 
-use crate::auth::{Caller, Pass, permit};
+use crate::auth::{Caller, StreamCredentials, permit};
 use crate::error::ApiError;
-use crate::openapi::Refusals;
+use crate::openapi::answers::Refusals;
+use crate::openapi::parameters::ServerPath;
 use crate::state::ApiState;
-use crate::streams::Feed;
+use crate::streams::event_stream::EventStream;
 use crate::views::objects::StreamEvent;
 
-/// Streams what becomes of a server's backups.
+/// Streams the events of a server's backups.
 #[utoipa::path(
     get,
     path = "/api/client/servers/{server}/backups/events",
     tag = "backups",
     params(
-        ("server" = String, Path, description = "UUID of the server, or the eight characters before its first dash"),
-        ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was seen: what came after it is sent first"),
+        ServerPath,
+        (
+            "Last-Event-ID" = Option<String>,
+            Header,
+            description = "The ID of the last received event. The stream starts with the events \
+                           after it"
+        ),
     ),
     responses(
-        (status = 200, content_type = "text/event-stream", body = StreamEvent,
-         description = "Server-sent events without end: `stream.ready`, `backup.created`, `backup.progress` (no id; once \
-                        a second while something changes), `backup.completed`, `backup.failed`, `backup.changed`, \
-                        `backup.deleted`, `restore.created`, `restore.completed`, `restore.failed`, `verification.passed`, \
-                        `verification.failed`, `verification.inconclusive`; the data of each is JSON"),
+        (
+            status = 200,
+            description = "An endless stream of server-sent events. The data of each is JSON: \
+                           `stream.ready`, `backup.created`, `backup.progress` (without an ID, at \
+                           most once a second), `backup.completed`, `backup.failed`, \
+                           `backup.changed`, `backup.deleted`, `restore.created`, \
+                           `restore.completed`, `restore.failed`, `verification.passed`, \
+                           `verification.failed`, `verification.inconclusive`",
+            content_type = "text/event-stream",
+            body = StreamEvent
+        ),
         Refusals,
     ),
     security(("key" = [])),
@@ -37,24 +49,27 @@ pub(crate) async fn events(
     request: HttpRequest,
     state: web::Data<ApiState>,
 ) -> Result<HttpResponse, ApiError> {
-    let (server, standing) = caller.server()?;
-    permit(standing, Action::List)?;
-    let header = request.headers().get("last-event-id");
-    let seen = header
-        .and_then(|value| value.to_str().ok())
-        .filter(|text| !text.is_empty())
-        // What is no number of ours is one that was never given.
-        .map(|text| text.parse().unwrap_or(i64::MAX));
-    let pass = Pass::of(&request)?;
-    let feed = Feed::begin(state, pass, server.id, seen).await?;
-    let pieces = stream::unfold(feed, async |mut feed| {
-        let bytes = feed.next().await?;
-        Some((Ok::<_, ApiError>(bytes), feed))
+    let (server, access) = caller.server()?;
+    permit(access, Action::List)?;
+
+    let last_seen = last_event_id(&request);
+    let credentials = StreamCredentials::from_http(&request)?;
+    let events = EventStream::open(state, credentials, server.id, last_seen).await?;
+    let chunks = stream::unfold(events, async |mut events| {
+        let bytes = events.next().await?;
+        Some((Ok::<_, ApiError>(bytes), events))
     });
     Ok(HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "text/event-stream"))
         .insert_header((CACHE_CONTROL, "no-cache"))
-        // nginx would gather what it should pass on.
+        // Without this header, nginx would buffer the stream.
         .insert_header(("x-accel-buffering", "no"))
-        .streaming(pieces))
+        .streaming(chunks))
+}
+
+/// Returns the number in `Last-Event-ID`. An invalid number counts as one that is too large, so
+/// that the client learns that it may have missed events.
+fn last_event_id(request: &HttpRequest) -> Option<i64> {
+    let text = request.headers().get("last-event-id")?.to_str().ok()?;
+    (!text.is_empty()).then(|| text.parse().unwrap_or(i64::MAX))
 }

@@ -1,9 +1,9 @@
-//! `POST …/backups/{backup}/lock` and `/unlock`: keeps a backup from deletion, or no longer.
+//! `POST …/backups/{backup}/lock` and `/unlock`: protects a backup from deletion, or ends that.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
 
-use holdfast_db::{Transaction, activity, backups, jobs};
+use holdfast_db::{Transaction, backups, jobs};
 use holdfast_domain::access::Action;
 use holdfast_domain::activity::ActivityEvent;
 use holdfast_domain::backup::BackupOperation;
@@ -12,22 +12,25 @@ use holdfast_domain::{Backup, BackupId, ServerId};
 use crate::auth::{Caller, permit};
 use crate::error::ApiError;
 use crate::input::Fields;
-use crate::openapi::{LockBody, Refusals};
+use crate::openapi::answers::Refusals;
+use crate::openapi::bodies::LockBody;
+use crate::openapi::parameters::BackupPath;
 use crate::state::ApiState;
 use crate::views;
 use crate::views::objects::BackupObject;
 
-/// Toggles the lock, or sets it to the `is_locked` of the body.
+/// Toggles the lock, or sets it to the value of `is_locked`.
 #[utoipa::path(
     post,
     path = "/api/client/servers/{server}/backups/{backup}/lock",
     tag = "backups",
-    params(
-        ("server" = String, Path, description = "UUID of the server, or the eight characters before its first dash"),
-        ("backup" = String, Path, description = "UUID of the backup"),
-    ),
+    params(BackupPath),
     request_body(content = LockBody),
-    responses((status = 204, description = "Locked or unlocked"), (status = 200, description = "The same, in the profile `pterodactyl`", body = BackupObject), Refusals),
+    responses(
+        (status = 204, description = "Locked or unlocked"),
+        (status = 200, description = "The same, in the profile `pterodactyl`", body = BackupObject),
+        Refusals,
+    ),
     security(("key" = [])),
 )]
 pub(crate) async fn lock(
@@ -36,89 +39,82 @@ pub(crate) async fn lock(
     payload: web::Payload,
     state: web::Data<ApiState>,
 ) -> Result<HttpResponse, ApiError> {
-    let (server, standing, backup) = caller.backup()?;
-    permit(standing, Action::Lock)?;
-    let mut fields = Fields::read(&request, payload, state.options.max_body_bytes).await?;
-    let wanted = fields.is_locked();
+    let (server, access, backup) = caller.backup()?;
+    permit(access, Action::Lock)?;
+    let mut fields = Fields::read(&request, payload).await?;
+    let is_locked = fields.is_locked();
     fields.check()?;
 
     let mut transaction = state.database.begin().await?;
-    let mut backup = hold(&mut transaction, server.id, backup.id).await?;
+    let mut backup = load_for_change(&mut transaction, server.id, backup.id).await?;
     backup
         .check_completed(BackupOperation::Lock)
         .map_err(ApiError::NotCompleted)?;
-    backup.is_locked = wanted.unwrap_or(!backup.is_locked);
-    backups::set_locked(&mut transaction, backup.id, backup.is_locked).await?;
-    let origin = caller.origin();
-    activity::record(
-        &mut transaction,
-        if backup.is_locked {
-            ActivityEvent::Lock
-        } else {
-            ActivityEvent::Unlock
-        },
-        server.id,
-        backup.id,
-        Some(&origin),
-        &json!({}),
-    )
-    .await?;
+    backup.is_locked = is_locked.unwrap_or(!backup.is_locked);
+    save_lock(&mut transaction, &caller, &backup).await?;
     transaction.commit().await?;
     Ok(views::lock_changed(&backup, caller.profile))
 }
 
-/// Removes the lock; fine when there is none.
+/// Unlocks a backup. Succeeds even if it is not locked.
 #[utoipa::path(
     post,
     path = "/api/client/servers/{server}/backups/{backup}/unlock",
     tag = "backups",
-    params(
-        ("server" = String, Path, description = "UUID of the server, or the eight characters before its first dash"),
-        ("backup" = String, Path, description = "UUID of the backup"),
+    params(BackupPath),
+    responses(
+        (status = 204, description = "Unlocked"),
+        (status = 200, description = "The same, in the profile `pterodactyl`", body = BackupObject),
+        Refusals,
     ),
-    responses((status = 204, description = "Unlocked"), (status = 200, description = "The same, in the profile `pterodactyl`", body = BackupObject), Refusals),
     security(("key" = [])),
 )]
 pub(crate) async fn unlock(
     caller: Caller,
     state: web::Data<ApiState>,
 ) -> Result<HttpResponse, ApiError> {
-    let (server, standing, backup) = caller.backup()?;
-    permit(standing, Action::Lock)?;
+    let (server, access, backup) = caller.backup()?;
+    permit(access, Action::Lock)?;
 
     let mut transaction = state.database.begin().await?;
-    let mut backup = hold(&mut transaction, server.id, backup.id).await?;
+    let mut backup = load_for_change(&mut transaction, server.id, backup.id).await?;
     backup
         .check_completed(BackupOperation::Unlock)
         .map_err(ApiError::NotCompleted)?;
     backup.is_locked = false;
-    backups::set_locked(&mut transaction, backup.id, false).await?;
-    let origin = caller.origin();
-    activity::record(
-        &mut transaction,
-        ActivityEvent::Unlock,
-        server.id,
-        backup.id,
-        Some(&origin),
-        &json!({}),
-    )
-    .await?;
+    save_lock(&mut transaction, &caller, &backup).await?;
     transaction.commit().await?;
     Ok(views::lock_changed(&backup, caller.profile))
 }
 
-/// Loads a backup for a change. One whose deletion is under way is as good as gone: a lock that came
-/// too late must not look as if it had saved it.
-async fn hold(
+/// Loads and locks the row of a backup. A backup that is being deleted counts as missing, since a
+/// lock could no longer protect it.
+async fn load_for_change(
     transaction: &mut Transaction,
     server: ServerId,
     backup: BackupId,
 ) -> Result<Backup, ApiError> {
-    let held = backups::lock(transaction, server, backup)
+    let loaded = backups::lock(transaction, server, backup)
         .await?
         .ok_or(ApiError::NotFound)?;
     match jobs::find_deletion(transaction, backup).await? {
         Some(_) => Err(ApiError::NotFound),
-        None => Ok(held),
+        None => Ok(loaded),
     }
+}
+
+/// Saves the lock of a backup, and records it in the audit log.
+async fn save_lock(
+    transaction: &mut Transaction,
+    caller: &Caller,
+    backup: &Backup,
+) -> Result<(), ApiError> {
+    backups::set_locked(transaction, backup.id, backup.is_locked).await?;
+    let event = match backup.is_locked {
+        true => ActivityEvent::Lock,
+        false => ActivityEvent::Unlock,
+    };
+    caller
+        .record_event(transaction, event, backup.server, backup.id, &json!({}))
+        .await
 }

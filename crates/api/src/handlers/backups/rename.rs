@@ -1,31 +1,30 @@
-//! `PUT …/backups/{backup}/rename`: gives a backup another name.
+//! `PUT …/backups/{backup}/rename`: renames a backup.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
 
-use holdfast_db::{activity, backups};
+use holdfast_db::backups;
 use holdfast_domain::access::Action;
 use holdfast_domain::activity::ActivityEvent;
 
 use crate::auth::{Caller, permit};
 use crate::error::ApiError;
 use crate::input::Fields;
-use crate::openapi::{Refusals, RenameBody};
+use crate::openapi::answers::Refusals;
+use crate::openapi::bodies::RenameBody;
+use crate::openapi::parameters::BackupPath;
 use crate::state::ApiState;
 use crate::views;
 use crate::views::objects::BackupObject;
 
-/// Gives a backup another name.
+/// Renames a backup.
 #[utoipa::path(
     put,
     path = "/api/client/servers/{server}/backups/{backup}/rename",
     tag = "backups",
-    params(
-        ("server" = String, Path, description = "UUID of the server, or the eight characters before its first dash"),
-        ("backup" = String, Path, description = "UUID of the backup"),
-    ),
+    params(BackupPath),
     request_body(content = RenameBody),
-    responses((status = 200, description = "The backup under its new name", body = BackupObject), Refusals),
+    responses((status = 200, description = "The renamed backup", body = BackupObject), Refusals),
     security(("key" = [])),
 )]
 pub(crate) async fn rename(
@@ -34,25 +33,19 @@ pub(crate) async fn rename(
     payload: web::Payload,
     state: web::Data<ApiState>,
 ) -> Result<HttpResponse, ApiError> {
-    let (server, standing, backup) = caller.backup()?;
-    permit(standing, Action::Rename)?;
-    let mut fields = Fields::read(&request, payload, state.options.max_body_bytes).await?;
+    let (server, access, backup) = caller.backup()?;
+    permit(access, Action::Rename)?;
+    let mut fields = Fields::read(&request, payload).await?;
     let name = fields.required_name();
     fields.check()?;
     let name = name.ok_or(ApiError::Internal)?;
 
     let mut transaction = state.database.begin().await?;
     backups::rename(&mut transaction, backup.id, &name).await?;
-    let origin = caller.origin();
-    activity::record(
-        &mut transaction,
-        ActivityEvent::Rename,
-        server.id,
-        backup.id,
-        Some(&origin),
-        &json!({}),
-    )
-    .await?;
+    let event = ActivityEvent::Rename;
+    caller
+        .record_event(&mut transaction, event, server.id, backup.id, &json!({}))
+        .await?;
     let renamed = backups::lock(&mut transaction, server.id, backup.id)
         .await?
         .ok_or(ApiError::NotFound)?;

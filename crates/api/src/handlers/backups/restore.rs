@@ -1,10 +1,10 @@
-//! `POST …/backups/{backup}/restore`: asks for the server's files to be as they were.
+//! `POST …/backups/{backup}/restore`: enqueues the job that restores the server's files.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
 
 use holdfast_db::jobs::NewJob;
-use holdfast_db::{activity, backups, jobs, servers};
+use holdfast_db::{backups, jobs, servers};
 use holdfast_domain::JobKind;
 use holdfast_domain::access::Action;
 use holdfast_domain::activity::ActivityEvent;
@@ -15,25 +15,30 @@ use holdfast_domain::limit::{self, ServerBusy};
 use crate::auth::{Caller, permit};
 use crate::error::ApiError;
 use crate::input::Fields;
-use crate::openapi::{Refusals, RestoreBody};
+use crate::openapi::answers::Refusals;
+use crate::openapi::bodies::RestoreBody;
+use crate::openapi::parameters::BackupPath;
 use crate::state::ApiState;
 use crate::views;
 
-/// How often a restore is tried before it has failed.
+/// The number of attempts before the restore has failed.
 const MAX_ATTEMPTS: u32 = 3;
 
-/// Puts the server's files back as they were.
+/// Restores the files of a server from a backup.
 #[utoipa::path(
     post,
     path = "/api/client/servers/{server}/backups/{backup}/restore",
     tag = "backups",
     params(
-        ("server" = String, Path, description = "UUID of the server, or the eight characters before its first dash"),
-        ("backup" = String, Path, description = "UUID of the backup"),
-        ("truncate" = Option<String>, Query, description = "As in the body"),
+        BackupPath,
+        ("truncate" = Option<String>, Query, description = "The same as in the body"),
     ),
     request_body(content = RestoreBody),
-    responses((status = 202, description = "A worker is restoring it"), (status = 204, description = "The same, in the profile `pterodactyl`"), Refusals),
+    responses(
+        (status = 202, description = "A worker is going to restore the backup"),
+        (status = 204, description = "The same, in the profile `pterodactyl`"),
+        Refusals,
+    ),
     security(("key" = [])),
 )]
 pub(crate) async fn restore(
@@ -42,15 +47,13 @@ pub(crate) async fn restore(
     payload: web::Payload,
     state: web::Data<ApiState>,
 ) -> Result<HttpResponse, ApiError> {
-    let (server, standing, backup) = caller.backup()?;
-    permit(standing, Action::Restore)?;
+    let (server, access, backup) = caller.backup()?;
+    permit(access, Action::Restore)?;
 
-    let mut fields = Fields::read(&request, payload, state.options.max_body_bytes)
-        .await?
-        .with_query(request.query_string());
-    let truncate = fields
-        .truncate(views::restore_requires_truncate(caller.profile))
-        .unwrap_or(true);
+    let fields = Fields::read(&request, payload).await?;
+    let mut fields = fields.with_query(request.query_string());
+    let is_required = views::restore_requires_truncate(caller.profile);
+    let truncate = fields.truncate(is_required).unwrap_or(true);
     fields.check()?;
 
     let mut transaction = state.database.begin().await?.with_trace(caller.trace);
@@ -61,19 +64,19 @@ pub(crate) async fn restore(
     backup
         .check_completed(BackupOperation::Restore)
         .map_err(ApiError::NotCompleted)?;
-    if jobs::find_deletion(&mut transaction, backup.id)
-        .await?
-        .is_some()
-    {
+    let deletion = jobs::find_deletion(&mut transaction, backup.id).await?;
+    if deletion.is_some() {
         return Err(ApiError::NotFound);
     }
     limit::check_idle(load.state, load.unfinished).map_err(ApiError::Restore)?;
+
+    let args = json!(RestoreArgs { truncate });
     let job = NewJob {
         kind: JobKind::RestoreBackup,
         server: server.id,
         backup: backup.id,
         node: &server.node,
-        args: json!(RestoreArgs { truncate }),
+        args: args.clone(),
         max_attempts: MAX_ATTEMPTS,
     };
     jobs::enqueue(&mut transaction, &job)
@@ -82,16 +85,10 @@ pub(crate) async fn restore(
             holdfast_db::Error::Conflict { .. } => ApiError::Restore(ServerBusy::Restoring),
             other => other.into(),
         })?;
-    let origin = caller.origin();
-    activity::record(
-        &mut transaction,
-        ActivityEvent::Restore,
-        server.id,
-        backup.id,
-        Some(&origin),
-        &json!(RestoreArgs { truncate }),
-    )
-    .await?;
+    let event = ActivityEvent::Restore;
+    caller
+        .record_event(&mut transaction, event, server.id, backup.id, &args)
+        .await?;
     transaction.commit().await?;
     Ok(views::restore_accepted(caller.profile))
 }

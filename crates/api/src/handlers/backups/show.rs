@@ -6,7 +6,8 @@ use holdfast_domain::access::Action;
 
 use crate::auth::{Caller, permit};
 use crate::error::ApiError;
-use crate::openapi::Refusals;
+use crate::openapi::answers::Refusals;
+use crate::openapi::parameters::BackupPath;
 use crate::views;
 use crate::views::objects::BackupObject;
 
@@ -15,15 +16,12 @@ use crate::views::objects::BackupObject;
     get,
     path = "/api/client/servers/{server}/backups/{backup}",
     tag = "backups",
-    params(
-        ("server" = String, Path, description = "UUID of the server, or the eight characters before its first dash"),
-        ("backup" = String, Path, description = "UUID of the backup"),
-    ),
+    params(BackupPath),
     responses((status = 200, description = "The backup", body = BackupObject), Refusals),
     security(("key" = [])),
 )]
 pub(crate) async fn show(caller: Caller) -> Result<HttpResponse, ApiError> {
-    let (_, standing, backup) = caller.backup()?;
-    permit(standing, Action::View)?;
+    let (_, access, backup) = caller.backup()?;
+    permit(access, Action::View)?;
     Ok(views::ok(&views::backup(backup, caller.profile)))
 }

@@ -1,5 +1,6 @@
-//! An archive that the service hands out piece by piece, since its disk has no links and no files of its own: it is
-//! encrypted. Ranges, conditions and HEAD work as they do for files.
+//! Streams an archive from a disk that has neither files nor links for it, since it is encrypted.
+//!
+//! Ranges, conditional requests and HEAD work like those for files.
 
 use actix_web::body::SizedStream;
 use actix_web::http::header::{
@@ -8,6 +9,7 @@ use actix_web::http::header::{
     IF_RANGE, IfMatch, IfNoneMatch, IfRange, LAST_MODIFIED, RANGE, Range,
 };
 use actix_web::http::{Method, StatusCode};
+use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::stream;
 
@@ -15,10 +17,9 @@ use holdfast_domain::backup::CompletedBackup;
 use holdfast_domain::error_chain::chain;
 use holdfast_storage::{Disk, ObjectReader, StorageKey};
 
-use super::unavailable;
 use crate::error::ApiError;
 
-/// Answers with the part of an archive that is asked for.
+/// Answers with the requested range of an archive.
 pub(super) async fn archive(
     request: &HttpRequest,
     disk: &Disk,
@@ -27,29 +28,29 @@ pub(super) async fn archive(
     name: String,
 ) -> Result<HttpResponse, ApiError> {
     let total = completed.size_bytes;
-    // The content decides, so a download can be taken up on any process, and after a restart.
+    // The tag is the hash of the content. So a client can continue a download on another process.
     let tag = EntityTag::new_strong(hex::encode(completed.sha256));
     let modified = HttpDate::from(std::time::SystemTime::from(completed.at));
-    if let Some(IfMatch::Items(wanted)) = condition(request, IF_MATCH)
-        && !wanted.iter().any(|one| one.strong_eq(&tag))
+    if let Some(IfMatch::Items(tags)) = condition(request, IF_MATCH)
+        && !tags.iter().any(|item| item.strong_eq(&tag))
     {
         return Err(ApiError::PreconditionFailed);
     }
-    let is_known = match condition(request, IF_NONE_MATCH) {
+    let is_unmodified = match condition(request, IF_NONE_MATCH) {
         Some(IfNoneMatch::Any) => true,
-        Some(IfNoneMatch::Items(known)) => known.iter().any(|one| one.weak_eq(&tag)),
+        Some(IfNoneMatch::Items(tags)) => tags.iter().any(|item| item.weak_eq(&tag)),
         None => false,
     };
-    if is_known {
+    if is_unmodified {
         return Ok(HttpResponse::NotModified()
             .insert_header(ETag(tag))
             .finish());
     }
-    let wanted = match still_as_it_was(request, &tag) {
+    let spec = match allows_range(request, &tag) {
         true => range(request),
         false => None,
     };
-    let wanted = match wanted.map(|spec| spec.to_satisfiable_range(total)) {
+    let range = match spec.map(|spec| spec.to_satisfiable_range(total)) {
         None => None,
         Some(Some((first, last))) => Some((first, last + 1)),
         Some(None) => {
@@ -58,12 +59,12 @@ pub(super) async fn archive(
                 .finish());
         }
     };
-    let (from, to) = wanted.unwrap_or((0, total));
-    let mut response = match wanted {
+    let (from, to) = range.unwrap_or((0, total));
+    let mut response = match range {
         Some(_) => HttpResponse::build(StatusCode::PARTIAL_CONTENT),
         None => HttpResponse::Ok(),
     };
-    if wanted.is_some() {
+    if range.is_some() {
         let last = to.saturating_sub(1);
         response.insert_header((CONTENT_RANGE, format!("bytes {from}-{last}/{total}")));
     }
@@ -78,38 +79,41 @@ pub(super) async fn archive(
         .insert_header(ETag(tag))
         .insert_header((LAST_MODIFIED, modified))
         .insert_header((ACCEPT_RANGES, "bytes"));
-    let reader = disk.read(key, from..to).await.map_err(unavailable)?;
+    let reader = disk.read(key, from..to).await?;
     if reader.object_bytes() != total {
-        tracing::error!(%key, object_bytes = reader.object_bytes(), size_bytes = total, "an archive has another size than it had");
+        tracing::error!(
+            %key,
+            object_bytes = reader.object_bytes(),
+            size_bytes = total,
+            "the size of an archive has changed"
+        );
         return Err(ApiError::ArchiveMissing);
     }
     if *request.method() == Method::HEAD {
-        let nothing = stream::empty::<Result<actix_web::web::Bytes, actix_web::Error>>();
-        return Ok(response.body(SizedStream::new(to - from, nothing)));
+        let empty = stream::empty::<Result<Bytes, actix_web::Error>>();
+        return Ok(response.body(SizedStream::new(to - from, empty)));
     }
-    let pieces = stream::unfold(Some(reader), move |reader| next(reader, key));
-    Ok(response.body(SizedStream::new(to - from, pieces)))
+    let chunks = stream::unfold(Some(reader), move |reader| next_chunk(reader, key));
+    Ok(response.body(SizedStream::new(to - from, chunks)))
 }
 
-/// The next piece. After a failure nothing comes: the client sees that the answer is too short.
-async fn next(
+/// Returns the next chunk. After an error the stream ends, so that the client sees a truncated
+/// answer.
+async fn next_chunk(
     reader: Option<ObjectReader>,
     key: StorageKey,
-) -> Option<(
-    Result<actix_web::web::Bytes, actix_web::Error>,
-    Option<ObjectReader>,
-)> {
+) -> Option<(Result<Bytes, actix_web::Error>, Option<ObjectReader>)> {
     let mut reader = reader?;
     match reader.next().await {
-        Ok(piece) => piece.map(|piece| (Ok(piece), Some(reader))),
+        Ok(chunk) => chunk.map(|chunk| (Ok(chunk), Some(reader))),
         Err(error) => {
-            tracing::error!(error = chain(&error), %key, "a download broke off");
+            tracing::error!(error = chain(&error), %key, "a download was interrupted");
             Some((Err(ApiError::Unavailable.into()), None))
         }
     }
 }
 
-/// Reads a condition; one that makes no sense is none.
+/// Reads a conditional header. An invalid one counts as absent.
 fn condition<T: Header>(request: &HttpRequest, name: HeaderName) -> Option<T> {
     request
         .headers()
@@ -117,17 +121,18 @@ fn condition<T: Header>(request: &HttpRequest, name: HeaderName) -> Option<T> {
         .then(|| T::parse(request).ok())?
 }
 
-/// Says whether a range may be answered: always, unless it is asked for only of what the client has begun with.
-fn still_as_it_was(request: &HttpRequest, tag: &EntityTag) -> bool {
+/// Returns whether `If-Range` allows an answer with a range: it is absent, or its tag still
+/// matches.
+fn allows_range(request: &HttpRequest, tag: &EntityTag) -> bool {
     match condition(request, IF_RANGE) {
         None => !request.headers().contains_key(IF_RANGE),
-        Some(IfRange::EntityTag(known)) => known.strong_eq(tag),
-        // Times are too coarse to be sure.
+        Some(IfRange::EntityTag(item)) => item.strong_eq(tag),
+        // A time in seconds cannot prove that the content is the same.
         Some(IfRange::Date(_)) => false,
     }
 }
 
-/// The range that is asked for; all of the archive when several are.
+/// Returns the requested range. Several ranges are answered with the whole archive.
 fn range(request: &HttpRequest) -> Option<ByteRangeSpec> {
     match condition(request, RANGE)? {
         Range::Bytes(specs) if specs.len() == 1 => specs.into_iter().next(),

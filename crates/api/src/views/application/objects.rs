@@ -1,4 +1,4 @@
-//! The objects of the application API, field by field: what is sent, and what the OpenAPI document says.
+//! The fields of the objects of the application API, for answers and for the OpenAPI document.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,10 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::openapi::words;
+use crate::openapi::enums;
 use crate::views::objects::{ListMeta, ProgressView};
 
-/// A page of objects.
+/// A page of a list.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ObjectList<T> {
     /// Always `list`.
@@ -20,7 +20,7 @@ pub(crate) struct ObjectList<T> {
     pub(crate) meta: ListMeta,
 }
 
-/// A user, wrapped as every object is.
+/// A user.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct UserObject {
     /// Always `user`.
@@ -34,13 +34,13 @@ pub(crate) struct UserObject {
 pub(crate) struct UserAttributes {
     pub(crate) uuid: Uuid,
     pub(crate) email: String,
-    /// Whether the user administers the service.
+    /// Whether the user is an administrator.
     pub(crate) admin: bool,
     #[schema(format = DateTime)]
     pub(crate) created_at: String,
 }
 
-/// A key, wrapped.
+/// A key.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct KeyObject {
     /// Always `api_key`.
@@ -52,31 +52,31 @@ pub(crate) struct KeyObject {
 /// A key, without its secret.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct KeyAttributes {
-    /// Its first sixteen characters, which are no secret.
+    /// The first sixteen characters of the key, which are not secret.
     #[schema(min_length = 16, max_length = 16)]
     pub(crate) identifier: String,
-    /// Whose it is.
+    /// UUID of the user.
     pub(crate) user: Uuid,
-    /// That user's address.
+    /// Email address of the user.
     pub(crate) email: String,
-    #[schema(schema_with = words::key_kind)]
+    #[schema(schema_with = enums::key_kind)]
     pub(crate) kind: &'static str,
-    #[schema(schema_with = words::profile)]
+    #[schema(schema_with = enums::profile)]
     pub(crate) profile: &'static str,
     pub(crate) description: String,
-    /// Networks that may use it; every one when there are none.
+    /// Networks that may use the key. An empty list allows all.
     pub(crate) allowed_ips: Vec<String>,
     #[schema(format = DateTime)]
     pub(crate) expires_at: Option<String>,
     #[schema(format = DateTime)]
     pub(crate) created_at: String,
-    /// The whole key. Only the answer to its creation has it.
+    /// The whole key. Only in the answer to its creation.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, min_length = 48, max_length = 48)]
     pub(crate) token: Option<String>,
 }
 
-/// A server, wrapped.
+/// A server.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ServerObject {
     /// Always `server`.
@@ -85,39 +85,39 @@ pub(crate) struct ServerObject {
     pub(crate) attributes: ServerAttributes,
 }
 
-/// A server. A null takes the setting.
+/// A server. A limit that is null has the value of the settings.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ServerAttributes {
     pub(crate) uuid: Uuid,
-    /// The eight characters before the UUID's first dash.
+    /// The eight characters before the first dash of the UUID.
     pub(crate) identifier: String,
     pub(crate) name: String,
-    /// The owner's UUID.
+    /// UUID of the owner.
     pub(crate) owner: Uuid,
-    /// The absolute path of its directory on its node.
+    /// The absolute path of the server's directory on its node.
     pub(crate) dir: String,
     pub(crate) node: String,
-    /// The disk for its new backups.
+    /// The disk for new backups.
     pub(crate) disk: Option<String>,
-    #[schema(schema_with = words::server_state)]
+    #[schema(schema_with = enums::server_state)]
     pub(crate) state: &'static str,
-    /// How many backups it may have; 0 means none at all.
+    /// How many backups the server may have. 0: none.
     pub(crate) backup_limit: Option<u32>,
-    /// The greatest archive.
+    /// The largest size of an archive.
     pub(crate) max_backup_bytes: Option<u64>,
-    /// All archives together; 0 means no quota.
+    /// The largest size of all archives together. 0: no quota.
     pub(crate) quota_bytes: Option<u64>,
-    /// How long backups are kept; 0 means for ever.
+    /// How long backups are kept. 0: no limit.
     pub(crate) retention_days: Option<u32>,
-    /// Which backups are kept, in place of what the settings say, such as `last=3,daily=7`.
+    /// Retention rules instead of those in the settings, such as `last=3,daily=7`.
     pub(crate) keep: Option<String>,
-    /// Whether at its limit it may have one more, for which the oldest unlocked one goes afterwards.
+    /// Whether a new backup at the limit replaces the oldest one that is not locked.
     pub(crate) rotate: bool,
     #[schema(format = DateTime)]
     pub(crate) created_at: String,
 }
 
-/// A subuser, wrapped.
+/// A subuser.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct SubuserObject {
     /// Always `subuser`.
@@ -126,16 +126,16 @@ pub(crate) struct SubuserObject {
     pub(crate) attributes: SubuserAttributes,
 }
 
-/// A user who may do something with a server.
+/// A user with permissions for a server.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct SubuserAttributes {
     pub(crate) uuid: Uuid,
     pub(crate) email: String,
-    #[schema(schema_with = words::permissions)]
+    #[schema(schema_with = enums::permissions)]
     pub(crate) permissions: Vec<&'static str>,
 }
 
-/// A node, wrapped.
+/// A node.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct NodeObject {
     /// Always `node`.
@@ -148,9 +148,9 @@ pub(crate) struct NodeObject {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct NodeAttributes {
     pub(crate) name: String,
-    /// How many servers are there.
+    /// The number of servers on the node.
     pub(crate) servers: u64,
-    /// Those that were seen within the last hour.
+    /// Workers with a heartbeat in the last hour.
     pub(crate) workers: Vec<WorkerView>,
 }
 
@@ -159,12 +159,12 @@ pub(crate) struct NodeAttributes {
 pub(crate) struct WorkerView {
     pub(crate) name: String,
     pub(crate) version: String,
-    /// The name of the machine it runs on.
+    /// The name of the worker's host.
     pub(crate) host: String,
     pub(crate) pid: u32,
-    /// How many jobs it runs at once.
+    /// How many jobs the worker runs at the same time.
     pub(crate) concurrency: u32,
-    /// By disk, where it is known.
+    /// Free bytes by disk, where they are known.
     pub(crate) disk_free_bytes: BTreeMap<String, u64>,
     pub(crate) staging_free_bytes: Option<u64>,
     #[schema(format = DateTime)]
@@ -173,7 +173,7 @@ pub(crate) struct WorkerView {
     pub(crate) last_heartbeat_at: String,
 }
 
-/// A line of the log of operations, wrapped.
+/// An entry of the operator log.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct OperationObject {
     /// Always `operation`.
@@ -182,37 +182,38 @@ pub(crate) struct OperationObject {
     pub(crate) attributes: OperationAttributes,
 }
 
-/// A request to this API that was to change something, or a command that did; what the other one says of itself is null.
+/// A request that was to change something, or a command that changed something. The fields of the
+/// respective other are null.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct OperationAttributes {
     pub(crate) id: i64,
     #[schema(example = "PUT")]
     pub(crate) method: Option<String>,
     pub(crate) path: Option<String>,
-    /// What was answered: from 400 on, nothing was changed.
+    /// The HTTP status of the answer. From 400 on, nothing was changed.
     pub(crate) status: Option<i32>,
     #[schema(example = "admin server set")]
     pub(crate) command: Option<String>,
-    /// Who typed the command, on which machine.
+    /// The account and the host that ran the command.
     #[schema(example = "root@games-1")]
     pub(crate) typed_by: Option<String>,
-    /// UUID or identifier of what was made or changed, where no path names it.
+    /// UUID or identifier of the changed object, if the path does not contain it.
     pub(crate) subject: Option<String>,
     /// UUID of the administrator.
     pub(crate) user: Option<Uuid>,
-    /// That user's address at the time.
+    /// Email address of the administrator at that time.
     pub(crate) email: Option<String>,
-    /// The first sixteen characters of the key.
+    /// The identifier of the key.
     pub(crate) key: Option<String>,
-    /// The caller's network address.
+    /// The IP address of the client.
     pub(crate) ip: Option<String>,
-    /// By which the request is found in the service's log.
+    /// The ID of the request, as in the service's log.
     pub(crate) request_id: Option<String>,
     #[schema(format = DateTime)]
     pub(crate) timestamp: String,
 }
 
-/// A job, wrapped.
+/// A job.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct JobObject {
     /// Always `job`.
@@ -221,29 +222,29 @@ pub(crate) struct JobObject {
     pub(crate) attributes: JobAttributes,
 }
 
-/// A job. Its errors are told as operators need them, with details.
+/// A job. Its errors contain the details that operators need.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct JobAttributes {
     pub(crate) id: i64,
-    #[schema(schema_with = words::job_kind)]
+    #[schema(schema_with = enums::job_kind)]
     pub(crate) kind: &'static str,
-    #[schema(schema_with = words::job_state)]
+    #[schema(schema_with = enums::job_state)]
     pub(crate) state: &'static str,
     pub(crate) server: Uuid,
-    /// Null where it is about no backup alone.
+    /// Null if the job is not about a single backup.
     pub(crate) backup: Option<Uuid>,
     pub(crate) node: String,
-    /// As the kind defines them.
+    /// The arguments; their fields depend on the kind.
     pub(crate) args: Value,
-    /// How often it was tried.
+    /// The number of attempts so far.
     pub(crate) attempt: u32,
     pub(crate) max_attempts: u32,
-    /// The worker that holds it.
+    /// The worker that runs the job.
     pub(crate) claimed_by: Option<String>,
     pub(crate) progress: Option<ProgressView>,
-    /// What went wrong with each attempt that failed.
+    /// The error of each failed attempt.
     pub(crate) errors: Value,
-    /// The `X-Request-Id` of the request that asked for it.
+    /// The `X-Request-Id` of the request that created the job.
     pub(crate) request_id: Option<String>,
     #[schema(format = DateTime)]
     pub(crate) created_at: String,
@@ -253,7 +254,7 @@ pub(crate) struct JobAttributes {
     pub(crate) finalized_at: Option<String>,
 }
 
-/// A disk, wrapped.
+/// A disk.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct DiskObject {
     /// Always `disk`.
@@ -262,18 +263,18 @@ pub(crate) struct DiskObject {
     pub(crate) attributes: DiskAttributes,
 }
 
-/// A disk, with what completed backups take there.
+/// A disk, with the totals of its completed backups.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct DiskAttributes {
     pub(crate) name: String,
     pub(crate) is_default: bool,
     pub(crate) backups: u64,
     pub(crate) bytes: u64,
-    /// Null where nobody knows.
+    /// Null if it is not known.
     pub(crate) free_bytes: Option<u64>,
 }
 
-/// What a server takes, wrapped.
+/// The storage that a server uses.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ServerUseObject {
     /// Always `server_storage`.
@@ -282,10 +283,10 @@ pub(crate) struct ServerUseObject {
     pub(crate) attributes: ServerUseAttributes,
 }
 
-/// What a server's completed backups take, in all and by disk.
+/// The totals of a server's completed backups, overall and by disk.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ServerUseAttributes {
-    /// The server's UUID.
+    /// UUID of the server.
     pub(crate) server: Uuid,
     pub(crate) name: String,
     pub(crate) backups: u64,
@@ -293,11 +294,11 @@ pub(crate) struct ServerUseAttributes {
     pub(crate) disks: BTreeMap<String, StoredView>,
 }
 
-/// How much something holds.
+/// Totals of completed backups.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct StoredView {
-    /// How many completed backups.
+    /// The number of completed backups.
     pub(crate) backups: u64,
-    /// Their archives together.
+    /// The size of their archives together.
     pub(crate) bytes: u64,
 }

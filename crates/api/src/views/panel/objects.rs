@@ -1,11 +1,13 @@
-//! What clients of a panel read, field by field. Fields of what a panel knows and Holdfast doesn't are there, since
-//! libraries refuse answers without them, and empty: none of them says anything about the server.
+//! The fields of the objects that clients of a panel expect.
+//!
+//! Fields for which Holdfast has no value are present, since libraries refuse answers without them.
+//! They are empty or 0, and say nothing about the server.
 
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-/// The caller, wrapped as every object is.
+/// The account of the caller.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct AccountObject {
     /// Always `user`.
@@ -14,15 +16,15 @@ pub(crate) struct AccountObject {
     pub(crate) attributes: AccountAttributes,
 }
 
-/// The user whose key it is.
+/// The user of the key.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct AccountAttributes {
-    /// Always 0: users have a UUID.
+    /// Always 0. Users have a UUID.
     pub(crate) id: u32,
     pub(crate) uuid: Uuid,
-    /// Whether the user administers the service.
+    /// Whether the user is an administrator.
     pub(crate) admin: bool,
-    /// The address: users have no other name.
+    /// The email address, since users have no other name.
     pub(crate) username: String,
     pub(crate) email: String,
     /// Always empty.
@@ -33,7 +35,7 @@ pub(crate) struct AccountAttributes {
     pub(crate) language: &'static str,
 }
 
-/// A server of the caller's, wrapped as every object is.
+/// A server in the list of the caller.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ClientServerObject {
     /// Always `server`.
@@ -42,7 +44,7 @@ pub(crate) struct ClientServerObject {
     pub(crate) attributes: ClientServerAttributes,
 }
 
-/// A server, and what the caller may do with it.
+/// A server, with the caller's permissions.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct OneServer {
     /// Always `server`.
@@ -52,7 +54,7 @@ pub(crate) struct OneServer {
     pub(crate) meta: OneServerMeta,
 }
 
-/// What the caller may do with a server.
+/// The caller's permissions for a server.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct OneServerMeta {
     pub(crate) is_server_owner: bool,
@@ -63,11 +65,11 @@ pub(crate) struct OneServerMeta {
 /// A server as a panel shows it.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ClientServerAttributes {
-    /// Whether it is the caller's own.
+    /// Whether the caller owns the server.
     pub(crate) server_owner: bool,
-    /// The first eight digits of its UUID.
+    /// The eight characters before the first dash of the UUID.
     pub(crate) identifier: String,
-    /// Always 0: servers have a UUID.
+    /// Always 0. Servers have a UUID.
     pub(crate) internal_id: u32,
     pub(crate) uuid: Uuid,
     pub(crate) name: String,
@@ -87,7 +89,7 @@ pub(crate) struct ClientServerAttributes {
     /// Always empty.
     pub(crate) egg_features: Vec<String>,
     pub(crate) feature_limits: FeatureLimits,
-    /// Null when it is none of these: `installing`, `suspended`, `restoring_backup`.
+    /// `installing`, `suspended` or `restoring_backup`; otherwise null.
     #[schema(example = "installing")]
     pub(crate) status: Option<&'static str>,
     pub(crate) is_suspended: bool,
@@ -98,14 +100,14 @@ pub(crate) struct ClientServerAttributes {
     pub(crate) relationships: Relationships,
 }
 
-/// Where a panel offers files.
+/// The SFTP address of a panel.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct SftpDetails {
     pub(crate) ip: String,
     pub(crate) port: u16,
 }
 
-/// What a panel lets a server use of its machine.
+/// The resource limits of a panel.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub(crate) struct MachineLimits {
     pub(crate) memory: u64,
@@ -117,27 +119,27 @@ pub(crate) struct MachineLimits {
     pub(crate) oom_disabled: bool,
 }
 
-/// What a server may have.
+/// The limits of features.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct FeatureLimits {
     /// Always 0.
     pub(crate) databases: u32,
     /// Always 0.
     pub(crate) allocations: u32,
-    /// How many backups; 0 means none.
+    /// How many backups the server may have. 0: none.
     pub(crate) backups: u32,
 }
 
-/// What belongs to a server in a panel.
+/// The objects that belong to a server in a panel.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Relationships {
-    pub(crate) allocations: Nothing,
-    pub(crate) variables: Nothing,
+    pub(crate) allocations: EmptyList,
+    pub(crate) variables: EmptyList,
 }
 
 /// An empty list.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Nothing {
+pub(crate) struct EmptyList {
     /// Always `list`.
     #[schema(example = "list")]
     pub(crate) object: &'static str,
@@ -145,7 +147,7 @@ pub(crate) struct Nothing {
     pub(crate) data: Vec<String>,
 }
 
-impl Default for Nothing {
+impl Default for EmptyList {
     fn default() -> Self {
         Self {
             object: "list",

@@ -1,34 +1,54 @@
-//! `POST /keys`: makes a key. Its token is shown this once.
+//! `POST /keys`: creates a key. Only this answer contains the token.
+
+use std::net::IpAddr;
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use chrono::{DateTime, Utc};
 use ipnet::IpNet;
 
 use holdfast_db::keys::{self, KeyOfUser};
 use holdfast_db::users;
 use holdfast_domain::key::{ApiKey, KeyKind, KeyToken};
-use holdfast_domain::{Profile, UserRef};
+use holdfast_domain::{Profile, UserId, UserRef};
 
 use crate::auth::Operator;
 use crate::error::ApiError;
 use crate::input::Fields;
-use crate::openapi::Refusals;
-use crate::openapi::application::CreateKeyBody;
+use crate::openapi::answers::Refusals;
+use crate::openapi::application_bodies::CreateKeyBody;
 use crate::operator_log;
 use crate::state::ApiState;
 use crate::views;
 use crate::views::application::objects::KeyObject;
 
-/// The longest note about a key, in characters.
+/// The longest description, in characters.
 const DESCRIPTION_MAX: usize = 500;
 
-/// Makes a key.
+/// The fields of a request that creates a key.
+struct KeyFields {
+    user: UserId,
+    kind: KeyKind,
+    profile: Profile,
+    description: String,
+    allowed_ips: Vec<IpNet>,
+    expires_at: Option<DateTime<Utc>>,
+}
+
+/// Creates a key.
 #[utoipa::path(
     post,
     path = "/api/application/keys",
     operation_id = "create_key",
     tag = "application",
     request_body(content = CreateKeyBody),
-    responses((status = 201, description = "The key, with its token, which is shown this once", body = KeyObject), Refusals),
+    responses(
+        (
+            status = 201,
+            description = "The key. Only this answer contains its token",
+            body = KeyObject
+        ),
+        Refusals,
+    ),
     security(("key" = [])),
 )]
 pub(crate) async fn create(
@@ -37,58 +57,78 @@ pub(crate) async fn create(
     payload: web::Payload,
     state: web::Data<ApiState>,
 ) -> Result<HttpResponse, ApiError> {
-    let mut fields = Fields::read(&request, payload, state.options.max_body_bytes).await?;
-    let user = operator.owner(&state, &mut fields, "user").await?;
-    fields.require("user", user.as_ref());
-    let kind = fields.one_of("kind", &["client", "application"], KeyKind::parse);
-    let profile = fields.one_of("profile", &["documented", "pterodactyl"], Profile::parse);
-    let description = fields.text("description", DESCRIPTION_MAX);
-    let says = "an address or a network such as 10.0.0.0/8";
-    let allowed_ips = fields.list("allowed_ips", "ip", says, network);
-    let now = (state.now)();
-    let expires_at = fields.time("expires_at");
-    if expires_at.is_some_and(|end| end <= now) {
-        fields.refuse(
-            "expires_at",
-            "date",
-            "The expires_at must lie in the future.",
-        );
-    }
-    fields.check()?;
-    let user = user.ok_or(ApiError::Internal)?;
+    let fields = Fields::read(&request, payload).await?;
+    let fields = KeyFields::take(&operator, &state, fields).await?;
+    let user = users::find(&state.database, &UserRef::Id(fields.user)).await?;
+    let user = user.ok_or(ApiError::NotFound)?;
+    let (key, token) = generate(fields, (state.now)());
 
-    let kind = kind.unwrap_or_default();
-    let mut random = [0; 43];
-    rand::fill(&mut random);
-    let token = KeyToken::generate(kind, &random);
-    let key = ApiKey {
-        identifier: token.identifier().clone(),
-        user,
-        kind,
-        profile: profile.unwrap_or_default(),
-        secret_hash: token.secret_hash(),
-        description: description.unwrap_or_default(),
-        allowed_ips: allowed_ips.unwrap_or_default(),
-        expires_at,
-        created_at: now,
-    };
-    let owner = users::find(&state.database, &UserRef::Id(user)).await?;
-    let owner = owner.ok_or(ApiError::NotFound)?;
-    let mut change = operator.begin(&state).await?;
+    let mut change = operator.begin_change(&state).await?;
     keys::create(&mut change, &key).await?;
     let subject = key.identifier.to_string();
-    let found = KeyOfUser {
+    let key = KeyOfUser {
         key,
-        is_admin: owner.is_admin,
-        email: owner.email,
+        is_admin: user.is_admin,
+        email: user.email,
     };
-    let shown_once = token.reveal();
-    let answer = views::created(&views::application::key(&found, Some(shown_once)));
+    let answer = views::created(&views::application::key(&key, Some(token.reveal())));
     operator_log::commit(change, Some(subject), answer).await
 }
 
-/// Reads a network; an address alone is one of its own.
+impl KeyFields {
+    async fn take(
+        operator: &Operator,
+        state: &ApiState,
+        mut fields: Fields,
+    ) -> Result<Self, ApiError> {
+        let user = operator.user_field(state, &mut fields, "user").await?;
+        fields.require("user", user.as_ref());
+        let kind = fields.one_of("kind", &["client", "application"], KeyKind::parse);
+        let profile = fields.one_of("profile", &["documented", "pterodactyl"], Profile::parse);
+        let description = fields.text("description", DESCRIPTION_MAX);
+        let expected = "an address or a network such as 10.0.0.0/8";
+        let allowed_ips = fields.list("allowed_ips", "ip", expected, network);
+        let expires_at = fields.time("expires_at");
+        if expires_at.is_some_and(|time| time <= (state.now)()) {
+            fields.refuse(
+                "expires_at",
+                "date",
+                "The expires_at must lie in the future.",
+            );
+        }
+        fields.check()?;
+        Ok(Self {
+            user: user.ok_or(ApiError::Internal)?,
+            kind: kind.unwrap_or_default(),
+            profile: profile.unwrap_or_default(),
+            description: description.unwrap_or_default(),
+            allowed_ips: allowed_ips.unwrap_or_default(),
+            expires_at,
+        })
+    }
+}
+
+/// Generates a key and its token.
+fn generate(fields: KeyFields, now: DateTime<Utc>) -> (ApiKey, KeyToken) {
+    let mut random = [0; 43];
+    rand::fill(&mut random);
+    let token = KeyToken::generate(fields.kind, &random);
+    let key = ApiKey {
+        identifier: token.identifier().clone(),
+        user: fields.user,
+        kind: fields.kind,
+        profile: fields.profile,
+        secret_hash: token.secret_hash(),
+        description: fields.description,
+        allowed_ips: fields.allowed_ips,
+        expires_at: fields.expires_at,
+        created_at: now,
+    };
+    (key, token)
+}
+
+/// Parses a network. A single address is a network with one address.
 fn network(text: &str) -> Option<IpNet> {
-    let address = || text.parse::<std::net::IpAddr>().map(IpNet::from);
+    let address = || text.parse::<IpAddr>().map(IpNet::from);
     text.parse().or_else(|_| address()).ok()
 }

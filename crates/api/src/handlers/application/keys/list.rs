@@ -1,15 +1,14 @@
-//! `GET /keys`: a page of keys, oldest first, without their secrets; `?user=` those of one user.
+//! `GET /keys`: a page of keys without their secrets, oldest first. `?user=` filters them.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use holdfast_db::keys;
 
 use crate::auth::Operator;
-use crate::client_address::base_url;
 use crate::error::ApiError;
 use crate::input::Fields;
-use crate::openapi::Refusals;
-use crate::openapi::application::PageQuery;
+use crate::openapi::answers::Refusals;
+use crate::openapi::parameters::PageQuery;
 use crate::page::Page;
 use crate::state::ApiState;
 use crate::views;
@@ -23,27 +22,34 @@ use crate::views::application::objects::{KeyObject, ObjectList};
     tag = "application",
     params(
         PageQuery,
-        ("user" = Option<String>, Query, description = "UUID or email address of a user: only that one's keys"),
+        (
+            "user" = Option<String>,
+            Query,
+            description = "Only keys of this user: a UUID or an email address"
+        ),
     ),
-    responses((status = 200, description = "A page of keys, oldest first, without their secrets", body = ObjectList<KeyObject>), Refusals),
+    responses(
+        (
+            status = 200,
+            description = "A page of keys, oldest first, without their secrets",
+            body = ObjectList<KeyObject>
+        ),
+        Refusals,
+    ),
     security(("key" = [])),
 )]
 pub(crate) async fn list(
     operator: Operator,
     request: HttpRequest,
+    page: Page,
     state: web::Data<ApiState>,
 ) -> Result<HttpResponse, ApiError> {
-    let mut filter = Fields::of_query(request.query_string());
-    let user = operator.owner(&state, &mut filter, "user").await?;
-    filter.check()?;
-    let page = Page::read(request.query_string());
+    let mut fields = Fields::from_query(request.query_string());
+    let user = operator.user_field(&state, &mut fields, "user").await?;
+    fields.check()?;
+
     let total = keys::count(&state.database, user).await?;
-    let keys = keys::page(&state.database, user, page.size, page.offset()).await?;
-    let base_url = base_url(&request, &state.options);
-    let pagination = page.describe(total, keys.len(), &request, &base_url);
-    let objects = keys
-        .iter()
-        .map(|key| views::application::key(key, None))
-        .collect();
-    Ok(views::ok(&views::application::list(objects, pagination)))
+    let keys = keys::page(&state.database, user, page.size(), page.offset()).await?;
+    let objects = keys.iter().map(|key| views::application::key(key, None));
+    Ok(views::ok(&page.list(total, objects)))
 }

@@ -1,4 +1,4 @@
-//! `DELETE /keys/{key}`: removes a key for ever, by its first sixteen characters.
+//! `DELETE /keys/{key}`: revokes a key. This cannot be undone.
 
 use actix_web::{HttpResponse, web};
 
@@ -7,20 +7,19 @@ use holdfast_domain::key::KeyIdentifier;
 
 use crate::auth::Operator;
 use crate::error::ApiError;
-use crate::openapi::Refusals;
+use crate::openapi::answers::Refusals;
+use crate::openapi::parameters::KeyPath;
 use crate::operator_log;
 use crate::state::ApiState;
 
-/// Removes a key for ever.
+/// Revokes a key. This cannot be undone.
 #[utoipa::path(
     delete,
     path = "/api/application/keys/{key}",
     operation_id = "revoke_key",
     tag = "application",
-    params(
-        ("key" = String, Path, description = "The first sixteen characters of the key"),
-    ),
-    responses((status = 204, description = "Removed"), Refusals),
+    params(KeyPath),
+    responses((status = 204, description = "The key is revoked"), Refusals),
     security(("key" = [])),
 )]
 pub(crate) async fn revoke(
@@ -29,10 +28,10 @@ pub(crate) async fn revoke(
     state: web::Data<ApiState>,
 ) -> Result<HttpResponse, ApiError> {
     let identifier = KeyIdentifier::parse(&path).ok_or(ApiError::NotFound)?;
-    let mut change = operator.begin(&state).await?;
-    if keys::revoke(&mut change, &identifier).await? {
-        operator_log::commit(change, None, HttpResponse::NoContent().finish()).await
-    } else {
-        Err(ApiError::NotFound)
+
+    let mut change = operator.begin_change(&state).await?;
+    if !keys::revoke(&mut change, &identifier).await? {
+        return Err(ApiError::NotFound);
     }
+    operator_log::commit(change, None, HttpResponse::NoContent().finish()).await
 }

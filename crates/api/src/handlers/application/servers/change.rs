@@ -1,17 +1,18 @@
-//! `PATCH /servers/{server}`: changes what is given; null takes the setting again.
+//! `PATCH /servers/{server}`: changes the given fields of a server. Null resets a field to the
+//! value of the settings.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use holdfast_db::servers;
 use holdfast_domain::limit;
 
-use super::fields::{ServerFields, check_place, refused};
-use super::shown;
+use super::fields::{ServerFields, check_directory, map_save_error};
 use crate::auth::Operator;
 use crate::error::ApiError;
 use crate::input::Fields;
-use crate::openapi::Refusals;
-use crate::openapi::application::ChangeServerBody;
+use crate::openapi::answers::Refusals;
+use crate::openapi::application_bodies::ChangeServerBody;
+use crate::openapi::parameters::ServerPath;
 use crate::operator_log;
 use crate::state::ApiState;
 use crate::views;
@@ -23,11 +24,9 @@ use crate::views::application::objects::ServerObject;
     path = "/api/application/servers/{server}",
     operation_id = "change_server",
     tag = "application",
-    params(
-        ("server" = String, Path, description = "UUID of the server, or the eight characters before its first dash"),
-    ),
+    params(ServerPath),
     request_body(content = ChangeServerBody),
-    responses((status = 200, description = "The server as it is now", body = ServerObject), Refusals),
+    responses((status = 200, description = "The changed server", body = ServerObject), Refusals),
     security(("key" = [])),
 )]
 pub(crate) async fn change(
@@ -38,21 +37,18 @@ pub(crate) async fn change(
     state: web::Data<ApiState>,
 ) -> Result<HttpResponse, ApiError> {
     let server = operator.server(&state, &path).await?;
-    let mut fields = Fields::read(&request, payload, state.options.max_body_bytes).await?;
-    let wanted = ServerFields::take(&operator, &state, &mut fields).await?;
+    let mut fields = Fields::read(&request, payload).await?;
+    let changes = ServerFields::take(&operator, &state, &mut fields).await?;
     fields.check()?;
 
-    let mut change = operator.begin(&state).await?;
-    let (mut server, load) = servers::lock_and_find(&mut change, server.id)
-        .await?
-        .ok_or(ApiError::NotFound)?;
-    if wanted.apply(&mut server, &state.options) {
-        check_place(&server, &state.options)?;
+    let (mut change, mut server, load) = operator.begin_server_change(&state, server.id).await?;
+    if changes.apply(&mut server, &state.options) {
+        check_directory(&server, &state.options)?;
         limit::check_no_file_job(load.unfinished).map_err(ApiError::MoveServer)?;
     }
     servers::save(&mut change, &server)
         .await
-        .map_err(|error| refused(error, server.id))?;
-    let answer = views::ok(&shown(&server, load));
+        .map_err(|error| map_save_error(error, server.id))?;
+    let answer = views::ok(&views::application::changed_server(&server, &load));
     operator_log::commit(change, None, answer).await
 }

@@ -1,4 +1,4 @@
-//! `POST /servers`: registers a server: a directory below one of the roots, that is backed up from now on.
+//! `POST /servers`: registers a server.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use uuid::Uuid;
@@ -7,12 +7,12 @@ use holdfast_db::servers;
 use holdfast_domain::server::ServerLimits;
 use holdfast_domain::{DirectorySetBy, Server, ServerId, ServerState};
 
-use super::fields::{ServerFields, refused};
+use super::fields::{ServerFields, map_save_error};
 use crate::auth::Operator;
 use crate::error::ApiError;
 use crate::input::Fields;
-use crate::openapi::Refusals;
-use crate::openapi::application::CreateServerBody;
+use crate::openapi::answers::Refusals;
+use crate::openapi::application_bodies::CreateServerBody;
 use crate::operator_log;
 use crate::state::ApiState;
 use crate::views;
@@ -34,18 +34,18 @@ pub(crate) async fn create(
     payload: web::Payload,
     state: web::Data<ApiState>,
 ) -> Result<HttpResponse, ApiError> {
-    let mut fields = Fields::read(&request, payload, state.options.max_body_bytes).await?;
+    let mut fields = Fields::read(&request, payload).await?;
     let id = ServerId(fields.uuid("uuid").unwrap_or_else(Uuid::new_v4));
-    let wanted = ServerFields::take(&operator, &state, &mut fields).await?;
-    fields.require("owner", wanted.owner.as_ref());
-    fields.require("name", wanted.name.as_ref());
-    fields.require("dir", wanted.directory.as_ref());
+    let settings = ServerFields::take(&operator, &state, &mut fields).await?;
+    fields.require("owner", settings.owner.as_ref());
+    fields.require("name", settings.name.as_ref());
+    fields.require("dir", settings.directory.as_ref());
     fields.check()?;
     let mut server = Server {
         id,
-        owner: wanted.owner.ok_or(ApiError::Internal)?,
+        owner: settings.owner.ok_or(ApiError::Internal)?,
         name: String::new(),
-        directory: wanted.directory.clone().ok_or(ApiError::Internal)?,
+        directory: settings.directory.clone().ok_or(ApiError::Internal)?,
         node: state.options.node.clone(),
         directory_set_by: DirectorySetBy::Application,
         disk: None,
@@ -53,12 +53,12 @@ pub(crate) async fn create(
         limits: ServerLimits::default(),
         created_at: (state.now)(),
     };
-    wanted.apply(&mut server, &state.options);
+    settings.apply(&mut server, &state.options);
 
-    let mut change = operator.begin(&state).await?;
+    let mut change = operator.begin_change(&state).await?;
     servers::insert(&mut change, &server)
         .await
-        .map_err(|error| refused(error, id))?;
+        .map_err(|error| map_save_error(error, id))?;
     let answer = views::created(&views::application::server(&server, false));
     operator_log::commit(change, Some(id.to_string()), answer).await
 }

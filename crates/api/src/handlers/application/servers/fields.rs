@@ -1,4 +1,4 @@
-//! What can be said of a server, when it is registered and when it is changed.
+//! The fields of requests that register or change a server.
 
 use std::path::PathBuf;
 
@@ -11,17 +11,18 @@ use holdfast_storage::Disks;
 
 use crate::auth::Operator;
 use crate::error::ApiError;
-use crate::input::{Fields, Violation};
+use crate::input::Fields;
 use crate::state::{ApiOptions, ApiState};
 
 /// The longest name of a server, in characters.
 const NAME_MAX: usize = 191;
-/// The greatest number of backups and of days that the database holds.
+/// The largest number of backups or days that the database can store.
 const COUNT_MAX: u64 = i32::MAX.unsigned_abs() as u64;
-/// The greatest size that the database holds, in bytes.
+/// The largest size that the database can store, in bytes.
 const BYTES_MAX: u64 = i64::MAX.unsigned_abs();
 
-/// What a request says of a server. Of what can be taken back, `Some(None)` takes the setting again.
+/// The fields of a request. `None` leaves a field unchanged; `Some(None)` resets it to the value of
+/// the settings.
 #[derive(Debug)]
 pub(super) struct ServerFields {
     pub(super) owner: Option<UserId>,
@@ -39,36 +40,38 @@ pub(super) struct ServerFields {
 }
 
 impl ServerFields {
-    /// Takes the fields of a request; what is wrong with them is noted there.
+    /// Takes the fields of a request. Violations are recorded in `fields`.
     pub(super) async fn take(
         operator: &Operator,
         state: &ApiState,
         fields: &mut Fields,
     ) -> Result<Self, ApiError> {
         Ok(Self {
-            owner: operator.owner(state, fields, "owner").await?,
+            owner: operator.user_field(state, fields, "owner").await?,
             name: fields.text("name", NAME_MAX),
-            directory: directory(fields, &state.options),
+            directory: take_directory(fields, &state.options),
             node: fields.nullable("node", |fields| {
-                let says = "1 to 64 of a-z, A-Z, 0-9, `_`, `-` and `.`";
-                fields.parsed("node", "string", says, |text| NodeName::parse(text).ok())
+                let expected = "1 to 64 of a-z, A-Z, 0-9, `_`, `-` and `.`";
+                fields.parsed("node", "string", expected, |text| {
+                    NodeName::parse(text).ok()
+                })
             }),
-            disk: fields.nullable("disk", |fields| disk(fields, &state.disks)),
-            backups: number(fields, "backup_limit", 0, COUNT_MAX),
-            max_backup_bytes: number(fields, "max_backup_bytes", 1, BYTES_MAX),
-            quota_bytes: number(fields, "quota_bytes", 0, BYTES_MAX),
-            retention_days: number(fields, "retention_days", 0, COUNT_MAX),
+            disk: fields.nullable("disk", |fields| take_disk(fields, &state.disks)),
+            backups: take_number(fields, "backup_limit", 0, COUNT_MAX),
+            max_backup_bytes: take_number(fields, "max_backup_bytes", 1, BYTES_MAX),
+            quota_bytes: take_number(fields, "quota_bytes", 0, BYTES_MAX),
+            retention_days: take_number(fields, "retention_days", 0, COUNT_MAX),
             keep: fields.nullable("keep", |fields| {
                 fields.parsed("keep", "rules", KeepRules::FORMAT, KeepRules::parse)
             }),
             rotate: fields.flag("rotate"),
-            state: state_of(fields),
+            state: take_state(fields),
         })
     }
 
-    /// Writes what was said into a server's record; says whether the server has moved.
+    /// Applies the fields to a server. Returns whether its node or directory has changed.
     pub(super) fn apply(self, server: &mut Server, options: &ApiOptions) -> bool {
-        let place = (server.node.clone(), server.directory.clone());
+        let before = (server.node.clone(), server.directory.clone());
         set(&mut server.owner, self.owner);
         set(&mut server.name, self.name);
         set(&mut server.directory, self.directory);
@@ -77,38 +80,39 @@ impl ServerFields {
         set(&mut server.disk, self.disk);
         set(&mut server.state, self.state);
         let limits = &mut server.limits;
-        let small = |number: Option<u64>| number.and_then(|number| u32::try_from(number).ok());
-        set(&mut limits.backups, self.backups.map(small));
+        let count = |number: Option<u64>| number.and_then(|number| u32::try_from(number).ok());
+        set(&mut limits.backups, self.backups.map(count));
         set(&mut limits.max_backup_bytes, self.max_backup_bytes);
         set(&mut limits.quota_bytes, self.quota_bytes);
-        set(&mut limits.retention_days, self.retention_days.map(small));
+        set(&mut limits.retention_days, self.retention_days.map(count));
         set(&mut limits.keep, self.keep);
         set(&mut limits.rotate, self.rotate);
-        let moved = place != (server.node.clone(), server.directory.clone());
-        if moved {
+        let has_moved = before != (server.node.clone(), server.directory.clone());
+        if has_moved {
             server.directory_set_by = DirectorySetBy::Application;
         }
-        moved
+        has_moved
     }
 }
 
-fn set<T>(to: &mut T, value: Option<T>) {
+fn set<T>(field: &mut T, value: Option<T>) {
     if let Some(value) = value {
-        *to = value;
+        *field = value;
     }
 }
 
-fn number(fields: &mut Fields, field: &str, min: u64, max: u64) -> Option<Option<u64>> {
+fn take_number(fields: &mut Fields, field: &str, min: u64, max: u64) -> Option<Option<u64>> {
     fields.nullable(field, |fields| fields.integer(field, min..=max))
 }
 
-/// Takes the state that a panel gives a server.
-pub(super) fn state_of(fields: &mut Fields) -> Option<ServerState> {
-    let words = ServerState::ALL.map(ServerState::as_str);
-    fields.one_of("state", &words, ServerState::parse)
+/// Takes the state of a server.
+pub(super) fn take_state(fields: &mut Fields) -> Option<ServerState> {
+    let states = ServerState::ALL.map(ServerState::as_str);
+    fields.one_of("state", &states, ServerState::parse)
 }
 
-fn disk(fields: &mut Fields, disks: &Disks) -> Option<DiskName> {
+/// Takes the name of a configured disk.
+fn take_disk(fields: &mut Fields, disks: &Disks) -> Option<DiskName> {
     let names: Vec<&str> = disks.iter().map(|(name, _)| name.as_str()).collect();
     fields.one_of("disk", &names, |text| {
         let mut known = disks.iter().map(|(name, _)| name);
@@ -116,8 +120,8 @@ fn disk(fields: &mut Fields, disks: &Disks) -> Option<DiskName> {
     })
 }
 
-/// Takes a directory that the application API may name.
-fn directory(fields: &mut Fields, options: &ApiOptions) -> Option<PathBuf> {
+/// Takes a directory that the rules allow for the application API.
+fn take_directory(fields: &mut Fields, options: &ApiOptions) -> Option<PathBuf> {
     let text = fields.untrimmed("dir")?;
     let checked = server_directory::parse(&text).and_then(|directory| {
         options
@@ -134,25 +138,27 @@ fn directory(fields: &mut Fields, options: &ApiOptions) -> Option<PathBuf> {
     }
 }
 
-/// Checks once more where a server is to be: a change of its node alone moves its directory, too.
-pub(super) fn check_place(server: &Server, options: &ApiOptions) -> Result<(), ApiError> {
+/// Checks the directory of a changed server. A new node moves the server even if the request
+/// contains no directory.
+pub(super) fn check_directory(server: &Server, options: &ApiOptions) -> Result<(), ApiError> {
     options
         .places
         .check(&server.directory, DirectorySetBy::Application)
-        .map_err(|refused| Violation::alone("dir", "directory", format!("The dir {refused}.")))
+        .map_err(|refused| ApiError::violation("dir", "directory", format!("The dir {refused}.")))
 }
 
-/// What a database's refusal to store a server means.
-pub(super) fn refused(error: holdfast_db::Error, id: ServerId) -> ApiError {
+/// Maps an error of saving a server: a used directory or UUID, or a missing owner, is a violation.
+pub(super) fn map_save_error(error: holdfast_db::Error, id: ServerId) -> ApiError {
     match error {
         holdfast_db::Error::Conflict { constraint } if constraint == DIRECTORY_TAKEN => {
-            Violation::alone(
+            ApiError::violation(
                 "dir",
                 "unique",
-                "The dir is the directory of another server on this node, or one of them lies in the other.",
+                "The dir is the directory of another server on this node, or one of them lies in \
+                 the other.",
             )
         }
-        holdfast_db::Error::Conflict { .. } => Violation::alone(
+        holdfast_db::Error::Conflict { .. } => ApiError::violation(
             "uuid",
             "unique",
             format!(
@@ -161,7 +167,7 @@ pub(super) fn refused(error: holdfast_db::Error, id: ServerId) -> ApiError {
             ),
         ),
         holdfast_db::Error::Missing { .. } => {
-            Violation::alone("owner", "exists", "The owner is no user.")
+            ApiError::violation("owner", "exists", "The owner is no user.")
         }
         other => other.into(),
     }

@@ -6,7 +6,8 @@ use holdfast_db::servers;
 
 use crate::auth::Operator;
 use crate::error::ApiError;
-use crate::openapi::Refusals;
+use crate::openapi::answers::Refusals;
+use crate::openapi::parameters::ServerPath;
 use crate::state::ApiState;
 use crate::views;
 use crate::views::application::objects::ServerObject;
@@ -17,9 +18,7 @@ use crate::views::application::objects::ServerObject;
     path = "/api/application/servers/{server}",
     operation_id = "show_server",
     tag = "application",
-    params(
-        ("server" = String, Path, description = "UUID of the server, or the eight characters before its first dash"),
-    ),
+    params(ServerPath),
     responses((status = 200, description = "The server", body = ServerObject), Refusals),
     security(("key" = [])),
 )]
@@ -30,6 +29,6 @@ pub(crate) async fn show(
 ) -> Result<HttpResponse, ApiError> {
     let server = operator.server(&state, &path).await?;
     let restoring = servers::list_restoring(&state.database, &[server.id]).await?;
-    let shown = views::application::server(&server, !restoring.is_empty());
-    Ok(views::ok(&shown))
+    let object = views::application::server(&server, !restoring.is_empty());
+    Ok(views::ok(&object))
 }

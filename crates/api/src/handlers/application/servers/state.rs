@@ -1,33 +1,30 @@
-//! `PUT /servers/{server}/state`: what the panel says the server is doing. A job that runs already
-//! goes on.
+//! `PUT /servers/{server}/state`: sets the state of a server. A running job is not affected.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use holdfast_db::servers;
 
-use super::fields::state_of;
-use super::shown;
+use super::fields::take_state;
 use crate::auth::Operator;
 use crate::error::ApiError;
 use crate::input::Fields;
-use crate::openapi::Refusals;
-use crate::openapi::application::StateBody;
+use crate::openapi::answers::Refusals;
+use crate::openapi::application_bodies::StateBody;
+use crate::openapi::parameters::ServerPath;
 use crate::operator_log;
 use crate::state::ApiState;
 use crate::views;
 use crate::views::application::objects::ServerObject;
 
-/// Says what a server is doing.
+/// Sets the state of a server.
 #[utoipa::path(
     method(put, post),
     path = "/api/application/servers/{server}/state",
     operation_id = "set_server_state",
     tag = "application",
-    params(
-        ("server" = String, Path, description = "UUID of the server, or the eight characters before its first dash"),
-    ),
+    params(ServerPath),
     request_body(content = StateBody),
-    responses((status = 200, description = "The server as it is now", body = ServerObject), Refusals),
+    responses((status = 200, description = "The changed server", body = ServerObject), Refusals),
     security(("key" = [])),
 )]
 pub(crate) async fn set_state(
@@ -38,17 +35,15 @@ pub(crate) async fn set_state(
     state: web::Data<ApiState>,
 ) -> Result<HttpResponse, ApiError> {
     let server = operator.server(&state, &path).await?;
-    let mut fields = Fields::read(&request, payload, state.options.max_body_bytes).await?;
-    let wanted = state_of(&mut fields);
-    fields.require("state", wanted.as_ref());
+    let mut fields = Fields::read(&request, payload).await?;
+    let new_state = take_state(&mut fields);
+    fields.require("state", new_state.as_ref());
     fields.check()?;
+    let new_state = new_state.ok_or(ApiError::Internal)?;
 
-    let mut change = operator.begin(&state).await?;
-    let (mut server, load) = servers::lock_and_find(&mut change, server.id)
-        .await?
-        .ok_or(ApiError::NotFound)?;
-    server.state = wanted.ok_or(ApiError::Internal)?;
+    let (mut change, mut server, load) = operator.begin_server_change(&state, server.id).await?;
+    server.state = new_state;
     servers::save(&mut change, &server).await?;
-    let answer = views::ok(&shown(&server, load));
+    let answer = views::ok(&views::application::changed_server(&server, &load));
     operator_log::commit(change, None, answer).await
 }

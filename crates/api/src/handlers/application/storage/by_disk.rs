@@ -1,41 +1,41 @@
-//! `GET /storage`: every disk that is configured or holds something, with what it holds and what is free.
+//! `GET /storage`: the disks that are configured or hold backups, with their totals and free space.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpResponse, web};
 
 use holdfast_db::usage::{self, StoredTotals};
 use holdfast_domain::DiskName;
 
 use crate::auth::Operator;
-use crate::client_address::base_url;
 use crate::error::ApiError;
-use crate::openapi::Refusals;
-use crate::openapi::application::PageQuery;
+use crate::openapi::answers::Refusals;
+use crate::openapi::parameters::PageQuery;
 use crate::page::Page;
 use crate::state::ApiState;
 use crate::views;
 use crate::views::application::objects::{DiskObject, ObjectList};
 
-/// How long a disk may take to say how much is free.
-const ASK: Duration = Duration::from_secs(2);
+/// How long a disk may take to report its free space.
+const FREE_SPACE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Says what every disk holds.
+/// Lists disks with the totals of their completed backups.
 #[utoipa::path(
     get,
     path = "/api/application/storage",
     operation_id = "storage_by_disk",
     tag = "application",
-    params(
-        PageQuery,
+    params(PageQuery),
+    responses(
+        (status = 200, description = "A page of disks, by name", body = ObjectList<DiskObject>),
+        Refusals,
     ),
-    responses((status = 200, description = "A page of disks, by name", body = ObjectList<DiskObject>), Refusals),
     security(("key" = [])),
 )]
 pub(crate) async fn by_disk(
     _operator: Operator,
-    request: HttpRequest,
+    page: Page,
     state: web::Data<ApiState>,
 ) -> Result<HttpResponse, ApiError> {
     let mut disks: BTreeMap<String, StoredTotals> = state
@@ -45,23 +45,22 @@ pub(crate) async fn by_disk(
         .collect();
     disks.extend(usage::by_disk(&state.database).await?);
     let disks: Vec<(String, StoredTotals)> = disks.into_iter().collect();
-    let page = Page::read(request.query_string());
-    let shown = page.cut(&disks);
-    let base_url = base_url(&request, &state.options);
-    let pagination = page.describe(disks.len() as u64, shown.len(), &request, &base_url);
-    let mut objects = Vec::with_capacity(shown.len());
-    for (name, stored) in shown {
+    let mut objects = Vec::new();
+    for (name, totals) in page.slice(&disks) {
         let is_default = state.disks.default_name().as_str() == name;
-        let free = free_bytes(&state, name).await;
-        objects.push(views::application::disk(name, *stored, free, is_default));
+        let free_bytes = free_bytes(&state, name).await;
+        objects.push(views::application::disk(
+            name, *totals, free_bytes, is_default,
+        ));
     }
-    Ok(views::ok(&views::application::list(objects, pagination)))
+    let total = disks.len() as u64;
+    Ok(views::ok(&page.list(total, objects.into_iter())))
 }
 
-/// What this process can see of a disk; `None` when it is away, or of another machine.
+/// Returns the free space of a disk, or `None` if this process cannot see it.
 async fn free_bytes(state: &ApiState, name: &str) -> Option<u64> {
     let name = DiskName::parse(name).ok()?;
     let disk = state.disks.get(&name).ok()?;
-    let asked = tokio::time::timeout(ASK, disk.free_bytes()).await;
-    asked.ok()?.ok()?
+    let free_bytes = tokio::time::timeout(FREE_SPACE_TIMEOUT, disk.free_bytes()).await;
+    free_bytes.ok()?.ok()?
 }

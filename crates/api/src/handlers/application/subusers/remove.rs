@@ -1,4 +1,5 @@
-//! `DELETE …/subusers/{user}`: takes all permissions away; fine when there are none.
+//! `DELETE …/subusers/{user}`: removes all permissions of a user for a server. Succeeds even if the
+//! user has none.
 
 use actix_web::{HttpResponse, web};
 
@@ -6,21 +7,22 @@ use holdfast_db::subusers;
 
 use crate::auth::Operator;
 use crate::error::ApiError;
-use crate::openapi::Refusals;
+use crate::openapi::answers::Refusals;
+use crate::openapi::parameters::SubuserPath;
 use crate::operator_log;
 use crate::state::ApiState;
 
-/// Takes all permissions away.
+/// Removes a subuser.
 #[utoipa::path(
     delete,
     path = "/api/application/servers/{server}/subusers/{user}",
     operation_id = "remove_subuser",
     tag = "application",
-    params(
-        ("server" = String, Path, description = "UUID of the server, or the eight characters before its first dash"),
-        ("user" = String, Path, description = "UUID of the user, or the email address"),
+    params(SubuserPath),
+    responses(
+        (status = 204, description = "The user has no permissions for the server"),
+        Refusals,
     ),
-    responses((status = 204, description = "The user may do nothing with the server"), Refusals),
     security(("key" = [])),
 )]
 pub(crate) async fn remove(
@@ -30,7 +32,8 @@ pub(crate) async fn remove(
 ) -> Result<HttpResponse, ApiError> {
     let server = operator.server(&state, &path.0).await?;
     let user = operator.user(&state, &path.1).await?;
-    let mut change = operator.begin(&state).await?;
+
+    let mut change = operator.begin_change(&state).await?;
     subusers::set(&mut change, server.id, user.id, &[]).await?;
     operator_log::commit(change, None, HttpResponse::NoContent().finish()).await
 }

@@ -1,5 +1,5 @@
-//! `PUT …/subusers/{user}`: what a user may do with a server. The list replaces the one before; an
-//! empty one removes the subuser.
+//! `PUT …/subusers/{user}`: sets the permissions of a user for a server. An empty list removes the
+//! subuser.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
@@ -9,25 +9,23 @@ use holdfast_domain::Permission;
 use crate::auth::Operator;
 use crate::error::ApiError;
 use crate::input::Fields;
-use crate::openapi::Refusals;
-use crate::openapi::application::SubuserBody;
+use crate::openapi::answers::Refusals;
+use crate::openapi::application_bodies::SubuserBody;
+use crate::openapi::parameters::SubuserPath;
 use crate::operator_log;
 use crate::state::ApiState;
 use crate::views;
 use crate::views::application::objects::SubuserObject;
 
-/// Says what a user may do with a server.
+/// Sets the permissions of a subuser.
 #[utoipa::path(
     put,
     path = "/api/application/servers/{server}/subusers/{user}",
     operation_id = "set_subuser",
     tag = "application",
-    params(
-        ("server" = String, Path, description = "UUID of the server, or the eight characters before its first dash"),
-        ("user" = String, Path, description = "UUID of the user, or the email address"),
-    ),
+    params(SubuserPath),
     request_body(content = SubuserBody),
-    responses((status = 200, description = "The subuser as it is now", body = SubuserObject), Refusals),
+    responses((status = 200, description = "The changed subuser", body = SubuserObject), Refusals),
     security(("key" = [])),
 )]
 pub(crate) async fn set(
@@ -39,20 +37,18 @@ pub(crate) async fn set(
 ) -> Result<HttpResponse, ApiError> {
     let server = operator.server(&state, &path.0).await?;
     let user = operator.user(&state, &path.1).await?;
-    let mut fields = Fields::read(&request, payload, state.options.max_body_bytes).await?;
-    let says = format!(
-        "one of {}",
-        Permission::ALL.map(Permission::as_str).join(", ")
-    );
-    let permissions = fields.list("permissions", "in", &says, Permission::parse);
-    // Nothing said must not mean everything taken away.
+    let mut fields = Fields::read(&request, payload).await?;
+    let names = Permission::ALL.map(Permission::as_str).join(", ");
+    let expected = format!("one of {names}");
+    let permissions = fields.list("permissions", "in", &expected, Permission::parse);
+    // Required, so that an empty body does not remove all permissions.
     fields.require("permissions", permissions.as_ref());
     fields.check()?;
-
     let mut permissions = permissions.ok_or(ApiError::Internal)?;
     permissions.sort();
     permissions.dedup();
-    let mut change = operator.begin(&state).await?;
+
+    let mut change = operator.begin_change(&state).await?;
     subusers::set(&mut change, server.id, user.id, &permissions).await?;
     let subuser = Subuser {
         user: user.id,

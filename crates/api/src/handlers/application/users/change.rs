@@ -1,15 +1,16 @@
-//! `PATCH /users/{user}`: changes a user's address, or whether the user is an administrator.
+//! `PATCH /users/{user}`: changes the email address of a user, or makes the user an administrator.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use holdfast_db::users;
 
-use super::refused;
+use super::fields::map_save_error;
 use crate::auth::Operator;
 use crate::error::ApiError;
 use crate::input::Fields;
-use crate::openapi::Refusals;
-use crate::openapi::application::ChangeUserBody;
+use crate::openapi::answers::Refusals;
+use crate::openapi::application_bodies::ChangeUserBody;
+use crate::openapi::parameters::UserPath;
 use crate::operator_log;
 use crate::state::ApiState;
 use crate::views;
@@ -21,11 +22,9 @@ use crate::views::application::objects::UserObject;
     path = "/api/application/users/{user}",
     operation_id = "change_user",
     tag = "application",
-    params(
-        ("user" = String, Path, description = "UUID of the user, or the email address"),
-    ),
+    params(UserPath),
     request_body(content = ChangeUserBody),
-    responses((status = 200, description = "The user as it is now", body = UserObject), Refusals),
+    responses((status = 200, description = "The changed user", body = UserObject), Refusals),
     security(("key" = [])),
 )]
 pub(crate) async fn change(
@@ -36,16 +35,16 @@ pub(crate) async fn change(
     state: web::Data<ApiState>,
 ) -> Result<HttpResponse, ApiError> {
     let user = operator.user(&state, &path).await?;
-    let mut fields = Fields::read(&request, payload, state.options.max_body_bytes).await?;
+    let mut fields = Fields::read(&request, payload).await?;
     let email = fields.email("email");
     let is_admin = fields.flag("admin");
     fields.check()?;
 
-    let mut change = operator.begin(&state).await?;
-    let changed = users::update(&mut change, user.id, email.as_ref(), is_admin)
+    let mut change = operator.begin_change(&state).await?;
+    let user = users::update(&mut change, user.id, email.as_ref(), is_admin)
         .await
-        .map_err(refused)?
+        .map_err(map_save_error)?
         .ok_or(ApiError::NotFound)?;
-    let answer = views::ok(&views::application::user(&changed));
+    let answer = views::ok(&views::application::user(&user));
     operator_log::commit(change, None, answer).await
 }

@@ -1,4 +1,4 @@
-//! `POST /users`: makes a user.
+//! `POST /users`: creates a user.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use uuid::Uuid;
@@ -6,18 +6,18 @@ use uuid::Uuid;
 use holdfast_db::users;
 use holdfast_domain::UserId;
 
-use super::refused;
+use super::fields::map_save_error;
 use crate::auth::Operator;
 use crate::error::ApiError;
 use crate::input::Fields;
-use crate::openapi::Refusals;
-use crate::openapi::application::CreateUserBody;
+use crate::openapi::answers::Refusals;
+use crate::openapi::application_bodies::CreateUserBody;
 use crate::operator_log;
 use crate::state::ApiState;
 use crate::views;
 use crate::views::application::objects::UserObject;
 
-/// Makes a user.
+/// Creates a user.
 #[utoipa::path(
     post,
     path = "/api/application/users",
@@ -33,7 +33,7 @@ pub(crate) async fn create(
     payload: web::Payload,
     state: web::Data<ApiState>,
 ) -> Result<HttpResponse, ApiError> {
-    let mut fields = Fields::read(&request, payload, state.options.max_body_bytes).await?;
+    let mut fields = Fields::read(&request, payload).await?;
     let email = fields.email("email");
     fields.require("email", email.as_ref());
     let is_admin = fields.flag("admin").unwrap_or(false);
@@ -41,10 +41,10 @@ pub(crate) async fn create(
     let email = email.ok_or(ApiError::Internal)?;
 
     let id = UserId(Uuid::new_v4());
-    let mut change = operator.begin(&state).await?;
+    let mut change = operator.begin_change(&state).await?;
     let user = users::create(&mut change, id, email.as_str(), is_admin)
         .await
-        .map_err(refused)?;
+        .map_err(map_save_error)?;
     let answer = views::created(&views::application::user(&user));
     operator_log::commit(change, Some(id.to_string()), answer).await
 }

@@ -1,10 +1,11 @@
-//! `GET /users/{user}`: one user, by UUID or address.
+//! `GET /users/{user}`: one user, by UUID or email address.
 
 use actix_web::{HttpResponse, web};
 
 use crate::auth::Operator;
 use crate::error::ApiError;
-use crate::openapi::Refusals;
+use crate::openapi::answers::Refusals;
+use crate::openapi::parameters::UserPath;
 use crate::state::ApiState;
 use crate::views;
 use crate::views::application::objects::UserObject;
@@ -15,9 +16,7 @@ use crate::views::application::objects::UserObject;
     path = "/api/application/users/{user}",
     operation_id = "show_user",
     tag = "application",
-    params(
-        ("user" = String, Path, description = "UUID of the user, or the email address"),
-    ),
+    params(UserPath),
     responses((status = 200, description = "The user", body = UserObject), Refusals),
     security(("key" = [])),
 )]

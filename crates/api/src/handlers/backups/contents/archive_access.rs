@@ -1,4 +1,4 @@
-//! What both endpoints about a backup's contents begin with: who, may they, which path, and where its archive lies.
+//! The access of the two contents endpoints to an archive: permission, path, disk and keys.
 
 use holdfast_domain::access::Action;
 use holdfast_domain::backup::BackupOperation;
@@ -8,55 +8,48 @@ use holdfast_storage::{ArchiveKey, BlockingReader, Disk, StorageKey};
 
 use crate::auth::{Caller, permit};
 use crate::error::ApiError;
-use crate::handlers::files::unavailable;
-use crate::input::Violation;
 use crate::page::query_value;
 use crate::state::ApiState;
 
-/// An archive that this process can read, and what is wanted of it.
-pub(super) struct Reach<'a> {
+/// An archive that this process can read, and a path in it.
+pub(super) struct ArchiveAccess<'a> {
     pub(super) server: ServerId,
     pub(super) backup: BackupId,
-    /// As in the archive; empty for the directory itself.
+    /// The path as in the archive. Empty for the server's directory.
     pub(super) path: Vec<u8>,
     disk: &'a Disk,
     key: ArchiveKey,
 }
 
-impl<'a> Reach<'a> {
-    /// Checks what can be checked before anything is read.
-    pub(super) fn of(
+impl<'a> ArchiveAccess<'a> {
+    /// Checks the permission, the query parameter `path` and the backup of a request.
+    ///
+    /// # Errors
+    /// If one of them does not allow the access, or this process cannot read the backup's disk.
+    pub(super) fn of_request(
         caller: &Caller,
         state: &'a ApiState,
         query: &str,
-        must_say: bool,
+        is_path_required: bool,
     ) -> Result<Self, ApiError> {
-        let (server, standing, backup) = caller.backup()?;
-        permit(standing, Action::Download)?;
-        let said = query_value(query, "path").filter(|path| !path.is_empty());
-        if said.is_none() && must_say {
-            return Err(ApiError::Invalid(vec![Violation {
-                field: "path".to_owned(),
-                rule: "required",
-                detail: "The path field is required.".to_owned(),
-            }]));
+        let (server, access, backup) = caller.backup()?;
+        permit(access, Action::Download)?;
+        let path = query_value(query, "path").filter(|path| !path.is_empty());
+        if path.is_none() && is_path_required {
+            let detail = "The path field is required.";
+            return Err(ApiError::violation("path", "required", detail));
         }
         let completed = backup
             .check_completed(BackupOperation::Download)
             .map_err(ApiError::NotCompleted)?;
-        if state.is_of_one_node(&backup.disk)
-            && backup
-                .node
-                .as_ref()
-                .is_some_and(|node| *node != state.options.node)
-        {
+        if state.foreign_node(backup).is_some() {
             return Err(ApiError::OnAnotherNode);
         }
         Ok(Self {
             server: server.id,
             backup: backup.id,
-            path: normal(&said.unwrap_or_default()),
-            disk: state.disks.get(&backup.disk).map_err(unavailable)?,
+            path: normalize(&path.unwrap_or_default()),
+            disk: state.disks.get(&backup.disk)?,
             key: ArchiveKey {
                 server: server.id,
                 backup: backup.id,
@@ -65,67 +58,70 @@ impl<'a> Reach<'a> {
         })
     }
 
-    /// Begins to read the archive's index.
+    /// Opens the index of the archive.
     pub(super) async fn index(&self) -> Result<BlockingReader, ApiError> {
         let reader = self.disk.read(StorageKey::Index(self.key), 0..u64::MAX);
         match reader.await {
             Ok(reader) => Ok(reader.waiting()),
             Err(holdfast_storage::Error::NotFound { .. }) => Err(ApiError::IndexMissing),
-            Err(error) => Err(unavailable(error)),
+            Err(error) => Err(error.into()),
         }
     }
 
-    /// Begins to read a part of the archive.
+    /// Opens a range of the archive.
     pub(super) async fn archive(
         &self,
         range: std::ops::Range<u64>,
     ) -> Result<BlockingReader, ApiError> {
         let reader = self.disk.read(StorageKey::Archive(self.key), range);
-        Ok(reader.await.map_err(unavailable)?.waiting())
+        Ok(reader.await?.waiting())
     }
 }
 
-/// Does what waits, or takes long, on a thread that may.
-pub(super) async fn apart<T: Send + 'static>(
+/// Runs blocking work on a thread for it.
+pub(super) async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, ApiError> {
     tokio::task::spawn_blocking(work).await.map_err(|error| {
-        tracing::error!(%error, "reading an archive's contents ended badly");
+        tracing::error!(%error, "the task that reads an archive panicked");
         ApiError::Internal
     })
 }
 
-/// Tells an archive that is not as it was written from a disk that is away.
-pub(super) fn damaged(error: &holdfast_archive::Error) -> ApiError {
-    failed(error, ApiError::ArchiveDamaged)
+/// Maps an error of reading an archive: the archive is damaged, or its disk is unavailable.
+pub(super) fn map_archive_error(error: &holdfast_archive::Error) -> ApiError {
+    map_error(error, ApiError::ArchiveDamaged)
 }
 
-/// The same of its index, without which the archive may still be whole.
-pub(super) fn index_damaged(error: &holdfast_archive::Error) -> ApiError {
-    failed(error, ApiError::IndexMissing)
+/// Maps an error of reading an index. If the index is damaged, the archive may still be intact.
+pub(super) fn map_index_error(error: &holdfast_archive::Error) -> ApiError {
+    map_error(error, ApiError::IndexMissing)
 }
 
-fn failed(error: &holdfast_archive::Error, damaged: ApiError) -> ApiError {
-    tracing::error!(error = chain(error), "an archive's contents can't be read");
-    let of_disk = match error {
+fn map_error(error: &holdfast_archive::Error, damaged: ApiError) -> ApiError {
+    tracing::error!(
+        error = chain(error),
+        "cannot read the contents of an archive"
+    );
+    let storage_error = match error {
         holdfast_archive::Error::Io { source, .. } => source
             .get_ref()
             .and_then(|source| source.downcast_ref::<holdfast_storage::Error>()),
         _ => return damaged,
     };
-    match of_disk {
+    match storage_error {
         Some(holdfast_storage::Error::Damaged { .. }) => damaged,
         _ => ApiError::Unavailable,
     }
 }
 
-/// Writes a path as an archive has it: without slashes at its ends, or steps that lead nowhere.
-fn normal(path: &[u8]) -> Vec<u8> {
-    let steps = path.split(|&byte| byte == b'/');
-    let steps: Vec<&[u8]> = steps
-        .filter(|step| !step.is_empty() && *step != b".")
+/// Returns a path as in an archive: without empty segments and `.` segments.
+fn normalize(path: &[u8]) -> Vec<u8> {
+    let segments = path.split(|&byte| byte == b'/');
+    let segments: Vec<&[u8]> = segments
+        .filter(|segment| !segment.is_empty() && *segment != b".")
         .collect();
-    steps.join(&b'/')
+    segments.join(&b'/')
 }
 
 #[cfg(test)]
@@ -133,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_is_read_as_it_was_meant() {
+    fn a_path_is_decoded_and_normalized() {
         for (query, expected) in [
             ("path=world%2Flevel.dat", Some(&b"world/level.dat"[..])),
             ("path=/world/./region//", Some(b"world/region")),
@@ -147,7 +143,7 @@ mod tests {
             ("paths=a", None),
             ("", None),
         ] {
-            let found = query_value(query, "path").map(|path| normal(&path));
+            let found = query_value(query, "path").map(|path| normalize(&path));
             assert_eq!(found.as_deref(), expected, "{query}");
         }
     }

@@ -1,4 +1,4 @@
-//! Schemas of the words that a field may be, taken from where they are defined.
+//! The schemas of fields whose values are those of an enum in `holdfast-domain`.
 
 use utoipa::openapi::schema::{ArrayBuilder, Object, ObjectBuilder, Type};
 use utoipa::openapi::{Array, RefOr, Schema};
@@ -7,37 +7,37 @@ use holdfast_domain::job::ServerBackupsAction;
 use holdfast_domain::key::KeyKind;
 use holdfast_domain::{JobKind, JobState, Permission, Profile, ServerState};
 
-/// What a server is doing.
+/// Returns the schema of a server's state.
 pub(crate) fn server_state() -> Object {
     one_of(ServerState::ALL.map(ServerState::as_str))
 }
 
-/// Which API a key opens.
+/// Returns the schema of a key's kind.
 pub(crate) fn key_kind() -> Object {
     one_of(KeyKind::ALL.map(KeyKind::as_str))
 }
 
-/// How the answers to a key are shaped.
+/// Returns the schema of a key's profile.
 pub(crate) fn profile() -> Object {
     one_of([Profile::Documented, Profile::Pterodactyl].map(Profile::as_str))
 }
 
-/// What a job does.
+/// Returns the schema of a job's kind.
 pub(crate) fn job_kind() -> Object {
     one_of(JobKind::ALL.map(JobKind::as_str))
 }
 
-/// Where a job stands.
+/// Returns the schema of a job's state.
 pub(crate) fn job_state() -> Object {
     one_of(JobState::ALL.map(JobState::as_str))
 }
 
-/// What becomes of a deleted server's archives.
+/// Returns the schema of the choice between deleting and keeping the archives of a server.
 pub(crate) fn backups_fate() -> Object {
     one_of(ServerBackupsAction::ALL.map(ServerBackupsAction::as_str))
 }
 
-/// What a subuser may do.
+/// Returns the schema of a subuser's permissions.
 pub(crate) fn permissions() -> Array {
     let permission = one_of(Permission::ALL.map(Permission::as_str));
     ArrayBuilder::new()
@@ -45,9 +45,9 @@ pub(crate) fn permissions() -> Array {
         .build()
 }
 
-fn one_of<const N: usize>(words: [&'static str; N]) -> Object {
+fn one_of<const N: usize>(values: [&'static str; N]) -> Object {
     ObjectBuilder::new()
         .schema_type(Type::String)
-        .enum_values(Some(words))
+        .enum_values(Some(values))
         .build()
 }

@@ -1,4 +1,4 @@
-//! What goes over a stream, written once for all who hear it.
+//! Server-sent events, encoded once for all streams of a server.
 
 use actix_web::web::Bytes;
 use chrono::{DateTime, Utc};
@@ -11,59 +11,61 @@ use holdfast_domain::{BackupEvent, JobProgress};
 
 use crate::views;
 
-/// An event as it is sent.
+/// An encoded event.
 #[derive(Clone, Debug)]
-pub(super) struct Frame {
-    /// Its place in the order, if it has one: progress has none, and is not told again.
+pub(super) struct SseEvent {
+    /// The number of the event. Progress has none, and is not sent again after a reconnection.
     pub(super) number: Option<i64>,
     pub(super) bytes: Bytes,
 }
 
-impl Frame {
-    pub(super) fn notice(notice: &BackupEvent) -> Self {
+impl SseEvent {
+    /// Encodes an event of a backup.
+    pub(super) fn of_backup(event: &BackupEvent) -> Self {
         Self {
-            number: Some(notice.number),
-            bytes: event(Some(notice.number), &notice.kind, &notice.body()),
+            number: Some(event.number),
+            bytes: encode(Some(event.number), &event.kind, &event.body()),
         }
     }
 
-    /// The first event: from here on nothing is missed. `is_whole` says that nothing was missed before, either.
-    pub(super) fn ready(number: i64, is_whole: bool) -> Self {
+    /// Returns the first event of a stream. `is_complete` means that no earlier event was missed.
+    pub(super) fn ready(number: i64, is_complete: bool) -> Self {
         Self {
             number: Some(number),
-            bytes: event(
+            bytes: encode(
                 Some(number),
                 "stream.ready",
-                &json!({ "event": "stream.ready", "sequence": number, "missed": !is_whole }),
+                &json!({ "event": "stream.ready", "sequence": number, "missed": !is_complete }),
             ),
         }
     }
 
-    /// A comment, which keeps a connection open.
+    /// Returns a comment, which keeps the connection open.
     pub(super) fn comment() -> Bytes {
         Bytes::from_static(b": still here\n\n")
     }
 }
 
-fn event(number: Option<i64>, name: &str, data: &impl Serialize) -> Bytes {
-    // JSON has no raw line breaks, so one line of data is enough.
+fn encode(number: Option<i64>, name: &str, data: &impl Serialize) -> Bytes {
+    // JSON contains no raw line breaks, so the data is always one line.
     let data = serde_json::to_string(data).unwrap_or_default();
     let id = number.map_or_else(String::new, |number| format!("id: {number}\n"));
     Bytes::from(format!("{id}event: {name}\ndata: {data}\n\n"))
 }
 
-/// How far a job was when it was last looked at.
+/// The progress of a job when it was last read.
 #[derive(Clone, Debug)]
-pub(super) struct Shown {
-    pub(super) frame: Frame,
-    /// Whether that differs from the time before.
+pub(super) struct ProgressEvent {
+    pub(super) event: SseEvent,
+    /// Whether the progress has changed since the previous event.
     pub(super) is_new: bool,
     progress: JobProgress,
+    /// When the worker reported the progress.
     at: Option<DateTime<Utc>>,
 }
 
-impl Shown {
-    /// Shows a job after what was shown of it before.
+impl ProgressEvent {
+    /// Returns the progress of a job, given its previous event.
     pub(super) fn after(before: Option<&Self>, job: &UnfinishedJob) -> Self {
         let progress = job
             .progress
@@ -93,9 +95,9 @@ impl Shown {
             "bytes_per_second": bytes_per_second,
         });
         Self {
-            frame: Frame {
+            event: SseEvent {
                 number: None,
-                bytes: event(None, "backup.progress", &data),
+                bytes: encode(None, "backup.progress", &data),
             },
             is_new: true,
             progress,
@@ -106,8 +108,9 @@ impl Shown {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use holdfast_domain::{BackupId, JobId, JobKind, ServerId};
+
+    use super::*;
 
     fn job(phase: Phase, bytes_done: u64, millis: i64) -> UnfinishedJob {
         UnfinishedJob {
@@ -123,24 +126,24 @@ mod tests {
         }
     }
 
-    fn rate(shown: &Shown) -> Option<u64> {
-        let text = std::str::from_utf8(&shown.frame.bytes).expect("text");
+    fn rate(progress: &ProgressEvent) -> Option<u64> {
+        let text = std::str::from_utf8(&progress.event.bytes).expect("text");
         let (_, data) = text.split_once("data: ").expect("data");
         let data: serde_json::Value = serde_json::from_str(data.trim()).expect("JSON");
         data["bytes_per_second"].as_u64()
     }
 
     #[test]
-    fn a_rate_is_that_of_one_phase_by_the_workers_own_times() {
-        let first = Shown::after(None, &job(Phase::Archiving, 1_000, 0));
+    fn a_rate_is_measured_within_a_phase_with_the_times_of_the_worker() {
+        let first = ProgressEvent::after(None, &job(Phase::Archiving, 1_000, 0));
         assert_eq!((first.is_new, rate(&first)), (true, None));
-        let same = Shown::after(Some(&first), &job(Phase::Archiving, 1_000, 500));
+        let same = ProgressEvent::after(Some(&first), &job(Phase::Archiving, 1_000, 500));
         assert!(!same.is_new);
-        let next = Shown::after(Some(&same), &job(Phase::Archiving, 5_000, 2_000));
+        let next = ProgressEvent::after(Some(&same), &job(Phase::Archiving, 5_000, 2_000));
         assert_eq!((next.is_new, rate(&next)), (true, Some(2_000)));
-        let other = Shown::after(Some(&next), &job(Phase::Uploading, 6_000, 3_000));
+        let other = ProgressEvent::after(Some(&next), &job(Phase::Uploading, 6_000, 3_000));
         assert_eq!(rate(&other), None);
-        let again = Shown::after(Some(&other), &job(Phase::Uploading, 10, 4_000));
+        let again = ProgressEvent::after(Some(&other), &job(Phase::Uploading, 10, 4_000));
         assert_eq!(rate(&again), None, "another attempt");
     }
 }

@@ -1,0 +1,42 @@
+//! The request bodies of the client API.
+#![expect(
+    dead_code,
+    reason = "only the shapes are used: handlers read bodies field by field"
+)]
+
+use utoipa::ToSchema;
+
+/// The body of a request that creates a backup. All fields are optional.
+#[derive(ToSchema)]
+pub(crate) struct CreateBody {
+    /// At most 191 characters. Default: made from the current time.
+    #[schema(max_length = 191, example = "Before the update")]
+    name: Option<String>,
+    /// Patterns with the syntax of `.gitignore`, one per line. Can also be an array of strings.
+    #[schema(example = "*.log\ncache/*")]
+    ignored: Option<String>,
+    /// Whether the backup is locked. Needs the permission `backup.delete`.
+    is_locked: Option<bool>,
+}
+
+/// The body of a request that restores a backup.
+#[derive(ToSchema)]
+pub(crate) struct RestoreBody {
+    /// Whether files that are not in the backup are removed. Default: true.
+    truncate: Option<bool>,
+}
+
+/// The body of a request that locks a backup.
+#[derive(ToSchema)]
+pub(crate) struct LockBody {
+    /// Sets the lock instead of toggling it.
+    is_locked: Option<bool>,
+}
+
+/// The body of a request that renames a backup.
+#[derive(ToSchema)]
+pub(crate) struct RenameBody {
+    /// At most 191 characters, not blank.
+    #[schema(min_length = 1, max_length = 191)]
+    name: String,
+}
