@@ -31,29 +31,15 @@ pub(super) async fn archive(
     // The tag is the hash of the content. So a client can continue a download on another process.
     let tag = EntityTag::new_strong(hex::encode(completed.sha256));
     let modified = HttpDate::from(std::time::SystemTime::from(completed.at));
-    if let Some(IfMatch::Items(tags)) = condition(request, IF_MATCH)
-        && !tags.iter().any(|item| item.strong_eq(&tag))
-    {
-        return Err(ApiError::PreconditionFailed);
-    }
-    let is_unmodified = match condition(request, IF_NONE_MATCH) {
-        Some(IfNoneMatch::Any) => true,
-        Some(IfNoneMatch::Items(tags)) => tags.iter().any(|item| item.weak_eq(&tag)),
-        None => false,
-    };
-    if is_unmodified {
+    if is_unmodified(request, &tag)? {
         return Ok(HttpResponse::NotModified()
             .insert_header(ETag(tag))
             .finish());
     }
-    let spec = match allows_range(request, &tag) {
-        true => range(request),
-        false => None,
-    };
-    let range = match spec.map(|spec| spec.to_satisfiable_range(total)) {
-        None => None,
-        Some(Some((first, last))) => Some((first, last + 1)),
-        Some(None) => {
+    let range = match requested_range(request, &tag, total) {
+        RequestedRange::All => None,
+        RequestedRange::Part(from, to) => Some((from, to)),
+        RequestedRange::Unsatisfiable => {
             return Ok(HttpResponse::RangeNotSatisfiable()
                 .insert_header((CONTENT_RANGE, format!("bytes */{total}")))
                 .finish());
@@ -79,22 +65,34 @@ pub(super) async fn archive(
         .insert_header(ETag(tag))
         .insert_header((LAST_MODIFIED, modified))
         .insert_header((ACCEPT_RANGES, "bytes"));
-    let reader = disk.read(key, from..to).await?;
-    if reader.object_bytes() != total {
-        tracing::error!(
-            %key,
-            object_bytes = reader.object_bytes(),
-            size_bytes = total,
-            "the size of an archive has changed"
-        );
-        return Err(ApiError::ArchiveMissing);
-    }
+    let reader = open(disk, key, from..to, total).await?;
     if *request.method() == Method::HEAD {
         let empty = stream::empty::<Result<Bytes, actix_web::Error>>();
         return Ok(response.body(SizedStream::new(to - from, empty)));
     }
     let chunks = stream::unfold(Some(reader), move |reader| next_chunk(reader, key));
     Ok(response.body(SizedStream::new(to - from, chunks)))
+}
+
+/// Opens a range of an archive, and checks that the archive still has its size.
+async fn open(
+    disk: &Disk,
+    key: StorageKey,
+    range: std::ops::Range<u64>,
+    size_bytes: u64,
+) -> Result<ObjectReader, ApiError> {
+    let reader = disk.read(key, range).await?;
+    let object_bytes = reader.object_bytes();
+    if object_bytes != size_bytes {
+        tracing::error!(
+            %key,
+            object_bytes,
+            size_bytes,
+            "the size of an archive has changed"
+        );
+        return Err(ApiError::ArchiveMissing);
+    }
+    Ok(reader)
 }
 
 /// Returns the next chunk. After an error the stream ends, so that the client sees a truncated
@@ -121,6 +119,41 @@ fn condition<T: Header>(request: &HttpRequest, name: HeaderName) -> Option<T> {
         .then(|| T::parse(request).ok())?
 }
 
+/// Checks `If-Match`, and returns whether `If-None-Match` makes the answer 304.
+fn is_unmodified(request: &HttpRequest, tag: &EntityTag) -> Result<bool, ApiError> {
+    if let Some(IfMatch::Items(tags)) = condition(request, IF_MATCH)
+        && !tags.iter().any(|item| item.strong_eq(tag))
+    {
+        return Err(ApiError::PreconditionFailed);
+    }
+    Ok(match condition(request, IF_NONE_MATCH) {
+        Some(IfNoneMatch::Any) => true,
+        Some(IfNoneMatch::Items(tags)) => tags.iter().any(|item| item.weak_eq(tag)),
+        None => false,
+    })
+}
+
+/// The part of an archive that a request asks for.
+enum RequestedRange {
+    All,
+    /// From the first byte up to, but not including, the second one.
+    Part(u64, u64),
+    Unsatisfiable,
+}
+
+/// Reads the range of a request for an archive of `total` bytes.
+fn requested_range(request: &HttpRequest, tag: &EntityTag, total: u64) -> RequestedRange {
+    let spec = match allows_range(request, tag) {
+        true => range(request),
+        false => None,
+    };
+    match spec.map(|spec| spec.to_satisfiable_range(total)) {
+        None => RequestedRange::All,
+        Some(Some((first, last))) => RequestedRange::Part(first, last + 1),
+        Some(None) => RequestedRange::Unsatisfiable,
+    }
+}
+
 /// Returns whether `If-Range` allows an answer with a range: it is absent, or its tag still
 /// matches.
 fn allows_range(request: &HttpRequest, tag: &EntityTag) -> bool {
@@ -132,7 +165,7 @@ fn allows_range(request: &HttpRequest, tag: &EntityTag) -> bool {
     }
 }
 
-/// Returns the requested range. Several ranges are answered with the whole archive.
+/// Reads the header `Range`. Several ranges count as none, so that the answer is the whole archive.
 fn range(request: &HttpRequest) -> Option<ByteRangeSpec> {
     match condition(request, RANGE)? {
         Range::Bytes(specs) if specs.len() == 1 => specs.into_iter().next(),
