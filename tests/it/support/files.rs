@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use aws_lc_rs::digest;
+use sha2::{Digest as _, Sha256};
 
 /// A folder for one test, removed afterwards.
 pub(crate) fn scratch() -> tempfile::TempDir {
@@ -126,7 +126,7 @@ pub(crate) fn files_below(folder: &Path) -> Vec<String> {
 }
 
 pub(crate) fn sha256(bytes: &[u8]) -> String {
-    hex::encode(digest::digest(&digest::SHA256, bytes))
+    hex::encode(Sha256::digest(bytes))
 }
 
 /// Unpacks an archive with GNU tar, which is independent of Holdfast.

@@ -3,11 +3,11 @@
 use std::io::Write;
 use std::path::Path;
 
-use aws_lc_rs::digest::{Context, SHA256};
 use fs_err as fs;
 use futures_util::StreamExt;
 use reqwest::{Method, Response};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use super::transcript::Transcript;
 use crate::error::CommandError;
@@ -98,7 +98,7 @@ impl Client {
         transcript.command(&format!("curl '{plain}?token=…' -o {}", to.display()));
         let response = check_status(self.http.get(link).send().await?).await?;
         let mut file = fs::File::create(to)?;
-        let mut digest = Context::new(&SHA256);
+        let mut digest = Sha256::new();
         let mut received_bytes = 0;
         let mut stream = response.bytes_stream();
         while let Some(chunk) = stream.next().await {
@@ -108,7 +108,7 @@ impl Client {
             file.write_all(&chunk)?;
         }
         file.flush()?;
-        Ok((received_bytes, hex::encode(digest.finish())))
+        Ok((received_bytes, hex::encode(digest.finalize())))
     }
 }
 

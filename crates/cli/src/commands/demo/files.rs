@@ -5,8 +5,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use aws_lc_rs::digest::{SHA256, digest};
 use fs_err as fs;
+use sha2::{Digest, Sha256};
 
 use super::transcript::Transcript;
 use crate::error::CommandError;
@@ -100,14 +100,10 @@ pub(super) fn scan(root: &Path) -> Result<BTreeMap<PathBuf, FileState>, CommandE
             let path = entry?.path();
             let metadata = fs::symlink_metadata(&path)?;
             let content = if metadata.is_file() {
-                Some(digest(&SHA256, &fs::read(&path)?).as_ref().to_vec())
+                Some(Sha256::digest(fs::read(&path)?).to_vec())
             } else if metadata.is_symlink() {
                 let target = fs::read_link(&path)?;
-                Some(
-                    digest(&SHA256, target.as_os_str().as_bytes())
-                        .as_ref()
-                        .to_vec(),
-                )
+                Some(Sha256::digest(target.as_os_str().as_bytes()).to_vec())
             } else {
                 None
             };
