@@ -133,7 +133,7 @@ async fn a_jobs_row_and_log_lines_have_the_id_of_its_request() {
     service.backup().await;
     service.stop().await;
     let log = service.process.log();
-    for message in ["took a job", "a job is done"] {
+    for message in ["claimed a job", "completed a job"] {
         let found = lines(&log, message);
         assert_eq!(found.len(), 1, "{message} in {log}");
         assert_eq!(found[0]["span"]["name"], "job", "{}", found[0]);

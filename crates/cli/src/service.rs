@@ -227,7 +227,7 @@ fn size_estimator(options: &ApiOptions) -> SizeEstimator {
         let places = places.clone();
         Box::pin(async move {
             match is_here {
-                true => holdfast_worker::measure(places, server, patterns).await,
+                true => holdfast_worker::count_source_bytes(places, server, patterns).await,
                 false => None,
             }
         })
@@ -248,10 +248,10 @@ pub fn start_worker(
         worker: format!("{node}-{pid}-{random:08x}"),
         host: host(),
         database,
-        outage: holdfast_worker::Outage::default(),
+        database_health: holdfast_worker::DatabaseHealth::default(),
         disks,
         metrics: metrics.worker.clone(),
-        adopt: trace_propagation(&settings.log).adopt,
+        set_trace_parent: trace_propagation(&settings.log).adopt,
         options: settings.worker.clone(),
         now: Utc::now,
         jitter: rand::random::<f64>,

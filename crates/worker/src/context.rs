@@ -1,4 +1,4 @@
-//! What every job can reach.
+//! What every job can use: the database, the disks, the settings.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
@@ -14,11 +14,11 @@ use holdfast_domain::retention::RetentionPolicy;
 use holdfast_domain::{DirectoryRules, DiskName, NodeName, TraceParent};
 use holdfast_storage::Disks;
 
+use crate::database_health::DatabaseHealth;
 use crate::metrics::WorkerMetrics;
-use crate::outage::Outage;
 use crate::power::Power;
 
-/// What every job can reach. One for the whole worker.
+/// What every job can use. A worker has one.
 #[derive(Debug)]
 pub struct Context {
     /// The name of this worker, unique across workers and restarts.
@@ -27,74 +27,74 @@ pub struct Context {
     pub host: String,
     /// The database.
     pub database: Database,
-    /// Whether that answers, as far as this worker has seen.
-    pub outage: Outage,
+    /// Whether the database answers.
+    pub database_health: DatabaseHealth,
     /// The disks that this node can reach.
     pub disks: Disks,
-    /// What is counted.
+    /// The worker's metrics.
     pub metrics: WorkerMetrics,
-    /// Makes a job's span a part of the request that asked for it, where spans are sent on.
-    pub adopt: fn(&Span, &TraceParent),
+    /// Attaches a job's span to the trace of the request that created the job. Does nothing if
+    /// spans are not exported.
+    pub set_trace_parent: fn(&Span, &TraceParent),
     /// The settings.
     pub options: WorkerOptions,
-    /// The clock, for people's eyes; leases go by the database's clock.
+    /// The clock for times that users see. Leases use the database's clock.
     pub now: fn() -> DateTime<Utc>,
-    /// Random numbers in 0.0 ..= 1.0, so that workers that failed together do not come back together.
+    /// Random numbers in 0.0 ..= 1.0, so that workers that failed together do not retry together.
     pub jitter: fn() -> f64,
 }
 
 /// The settings of a worker.
 #[derive(Clone, Debug)]
 pub struct WorkerOptions {
-    /// The node whose servers it sees.
+    /// The node whose servers this worker can read.
     pub node: NodeName,
-    /// Where this node hands out what lies on its local disks; `None` when it does not say.
+    /// The URL at which this node serves downloads from its local disks, if there is one.
     pub downloads_url: Option<String>,
-    /// How many jobs it runs at once.
+    /// How many jobs run at once.
     pub concurrency: usize,
-    /// How many jobs run at once over all workers of a node, and with a disk.
-    pub bounds: ConcurrencyLimits,
-    /// How long a job is its own without a sign of life.
+    /// How many jobs run at once over all workers, for each node and each disk.
+    pub concurrency_limits: ConcurrencyLimits,
+    /// How long a claim lasts without a heartbeat.
     pub lease: Duration,
-    /// The level of compression, 0 to 9.
+    /// The compression level, 0 to 9.
     pub compression_level: u32,
-    /// How many threads compress one archive; 0 takes one for each core.
+    /// How many threads compress one archive; 0 means one for each core.
     pub compression_threads: usize,
-    /// How fast a server's files are read, in bytes per second.
+    /// The maximum rate at which a server's files are read, in bytes per second.
     pub read_limit_bytes_per_second: Option<NonZeroU64>,
-    /// How long after its last verification each archive of a disk is verified again; disks that are not here are
-    /// verified only when somebody asks.
+    /// The interval between two verifications of an archive, for each disk. Archives on other disks
+    /// are verified on request only.
     pub verify_every: BTreeMap<DiskName, Duration>,
-    /// The greatest archive of a server that says nothing of its own, in bytes.
+    /// The maximum size of an archive in bytes, unless the server has its own limit.
     pub max_backup_bytes: u64,
-    /// Where restores are unpacked before they take their place; `None` is beside the server's
-    /// directory.
+    /// Where restores are unpacked; `None` means beside the server's directory.
     pub staging_dir: Option<PathBuf>,
-    /// How servers are stopped before they are restored.
+    /// How a server is stopped before a restore.
     pub power: Power,
-    /// Where servers' directories may lie.
-    pub places: DirectoryRules,
-    /// What is done without being asked for.
-    pub keeping: MaintenanceOptions,
+    /// Where servers' directories may be.
+    pub directory_rules: DirectoryRules,
+    /// The settings of maintenance.
+    pub maintenance: MaintenanceOptions,
 }
 
-/// What is done without being asked for, how often, and how long things stay.
+/// The settings of maintenance: how often it runs, and how long things are kept.
 #[derive(Clone, Copy, Debug)]
 pub struct MaintenanceOptions {
-    /// How long backups stay.
-    pub policy: RetentionPolicy,
-    /// How many backups a server may have that says nothing of its own.
+    /// How long backups are kept.
+    pub retention_policy: RetentionPolicy,
+    /// How many backups a server may have, unless it has its own limit.
     pub backups_per_server: u32,
-    /// How often what takes little is done.
+    /// The interval of the short tasks.
     pub interval: Duration,
-    /// How often whole disks are compared with the database; zero for never.
+    /// The interval of full sweeps, which compare a disk with the database; zero turns them off.
     pub sweep_interval: Duration,
-    /// How old something must be that nobody needs to be removed.
+    /// How old an orphaned object must be before it is removed.
     pub orphan_age: Duration,
-    /// How long jobs stay that have ended.
+    /// How long jobs are kept after they completed or were cancelled.
     pub jobs: Duration,
-    /// How long those stay that have failed for good, and the lines about maintenance.
+    /// How long failed jobs and the records of maintenance runs are kept.
     pub failed_jobs: Duration,
-    /// How long the audit log's lines stay; `None` for ever.
+    /// How long the audit log is kept; `None` keeps all of it.
     pub activity: Option<Duration>,
 }

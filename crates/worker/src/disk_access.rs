@@ -1,34 +1,37 @@
-//! Which disks this node can reach: any of a store, and its own folders.
+//! The disks that this node can reach: every shared disk, and its own local folders.
 //!
-//! Disks of one name may be folders on several nodes. What one node has made there is not on the other's, and must
-//! not be taken for missing.
+//! A local disk of the same name is a different folder on each node. An archive that another node
+//! wrote to its folder is out of reach here, and must not be taken for missing.
 
 use holdfast_domain::{DiskName, NodeName};
 use holdfast_storage::Disk;
 
 use crate::context::Context;
-use crate::outcome::{NotDone, Reason};
+use crate::outcome::{FailureReason, JobError};
 
-/// Returns the disk that holds what `node` has made.
+/// Returns the disk `name` that holds an archive written by `node`.
+///
+/// # Errors
+/// If the disk is unknown, or is a local folder of another node.
 pub(crate) fn disk<'a>(
     context: &'a Context,
     name: &DiskName,
     node: Option<&NodeName>,
-) -> Result<&'a Disk, NotDone> {
+) -> Result<&'a Disk, JobError> {
     let disk = context
         .disks
         .get(name)
-        .map_err(|error| NotDone::disk(&error))?;
+        .map_err(|error| JobError::disk(&error))?;
     match node {
         Some(node) if disk.is_of_one_node() && *node != context.options.node => {
-            Err(NotDone::terminal(
+            Err(JobError::permanent(
                 format!("The archive lies on node {node}, where the server no longer is."),
                 format!(
                     "disk {name} of node {node} is out of reach on node {}",
                     context.options.node
                 ),
             )
-            .because(Reason::ArchiveMissing))
+            .with_reason(FailureReason::ArchiveMissing))
         }
         _ => Ok(disk),
     }

@@ -1,8 +1,8 @@
-//! Brings an object to where the archive engine can read it at any offset: a file.
+//! Opens an object as a file, since the archive engine reads at any offset.
 //!
-//! A local disk has that already. From any other disk the object is fetched into a file that has no
-//! name, so that nothing is left of it however the worker ends, on the file system where a restore
-//! unpacks. A server's directory is never touched here.
+//! On a local disk, the object is a file. From any other disk it is downloaded to an unnamed
+//! temporary file, on the file system where the restore unpacks. Nothing is left of it if the
+//! worker is killed. This module must never touch a server's directory.
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
@@ -11,35 +11,35 @@ use std::path::{Path, PathBuf};
 use holdfast_storage::{Disk, StorageKey};
 
 use crate::context::Context;
-use crate::lease::Work;
-use crate::outcome::{NotDone, Reason};
+use crate::lease::ActiveJob;
+use crate::outcome::{FailureReason, JobError};
 
-/// How much is written at once.
+/// How many bytes are written at once.
 const WRITE_BYTES: usize = 1 << 20;
 
-/// Where objects are fetched to before a restore of `directory`.
-pub(crate) fn staging(context: &Context, directory: &Path) -> PathBuf {
+/// Returns where objects are downloaded to for a restore of `directory`.
+pub(crate) fn staging_dir(context: &Context, directory: &Path) -> PathBuf {
     let beside = || directory.parent().unwrap_or(directory).to_owned();
     context.options.staging_dir.clone().unwrap_or_else(beside)
 }
 
-/// Opens an object, or a copy of it in `staging`.
-pub(crate) async fn object(
-    work: &Work,
+/// Opens an object, or a copy of it in the folder `staging`.
+pub(crate) async fn open_object(
+    job: &ActiveJob,
     disk: &Disk,
     key: StorageKey,
     staging: &Path,
-) -> Result<File, NotDone> {
+) -> Result<File, JobError> {
     let opened = disk.open(key).await;
-    if let Some(file) = opened.map_err(|error| NotDone::disk(&error))? {
+    if let Some(file) = opened.map_err(|error| JobError::disk(&error))? {
         return Ok(file);
     }
-    work.unless_stopped(fetch(disk, key, staging)).await
+    job.unless_stopped(download(disk, key, staging)).await
 }
 
-async fn fetch(disk: &Disk, key: StorageKey, staging: &Path) -> Result<File, NotDone> {
+async fn download(disk: &Disk, key: StorageKey, staging: &Path) -> Result<File, JobError> {
     let opened = disk.read(key, 0..u64::MAX).await;
-    let mut reader = opened.map_err(|error| NotDone::disk(&error))?;
+    let mut reader = opened.map_err(|error| JobError::disk(&error))?;
     let needed = reader.object_bytes();
     let folder = staging.to_owned();
     let mut file = blocking(staging, move || {
@@ -52,12 +52,12 @@ async fn fetch(disk: &Disk, key: StorageKey, staging: &Path) -> Result<File, Not
     })
     .await?;
     loop {
-        // Networks bring little at a time; a file takes more at once for the same trouble.
+        // Chunks from the network are small; larger writes are cheaper.
         let mut pieces = Vec::new();
         let mut length = 0;
         while length < WRITE_BYTES {
             let next = reader.next().await;
-            let Some(piece) = next.map_err(|error| NotDone::disk(&error))? else {
+            let Some(piece) = next.map_err(|error| JobError::disk(&error))? else {
                 break;
             };
             length += piece.len();
@@ -81,27 +81,27 @@ async fn fetch(disk: &Disk, key: StorageKey, staging: &Path) -> Result<File, Not
     .await
 }
 
-/// Works with a file on a thread of its own, and tells what its failure means.
+/// Runs file operations on a blocking thread, and maps their errors.
 async fn blocking<T: Send + 'static>(
     staging: &Path,
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> Result<T, NotDone> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| NotDone::panicked(&error))?
+    job: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, JobError> {
+    let done = tokio::task::spawn_blocking(job).await;
+    done.map_err(|error| JobError::panicked(&error))?
         .map_err(|error| {
             let detail = format!("`{}`: {error}", staging.display());
             match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => NotDone::terminal(
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => JobError::permanent(
                 "There is not enough space on the server's node to fetch the archive. Nothing was \
                  changed.",
                 detail,
             )
-            .because(Reason::NoSpace),
-            _ => NotDone::retry(
+            .with_reason(FailureReason::NoSpace),
+            _ => JobError::retryable(
                 "The archive could not be fetched to the server's node. Nothing was changed.",
                 detail,
             )
-            .because(Reason::TargetUnwritable),
+            .with_reason(FailureReason::TargetUnwritable),
         }
         })
 }

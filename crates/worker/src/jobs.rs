@@ -1,4 +1,4 @@
-//! One file a kind of job.
+//! The jobs, one file for each kind.
 
 mod create_backup;
 mod delete_backup;
@@ -11,16 +11,19 @@ use std::sync::Arc;
 use holdfast_domain::JobKind;
 
 use crate::context::Context;
-use crate::lease::Work;
-use crate::outcome::{Done, NotDone};
+use crate::lease::ActiveJob;
+use crate::outcome::{JobError, JobSuccess};
 
-/// Does a job. It returns when everything it started has ended.
-pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done, NotDone> {
-    match work.claim.kind {
-        JobKind::CreateBackup => create_backup::run(context, work).await,
-        JobKind::RestoreBackup => restore_backup::run(context, work).await,
-        JobKind::DeleteBackup => delete_backup::run(context, work).await,
-        JobKind::DeleteServer => delete_server::run(context, work).await,
-        JobKind::VerifyBackup => verify_backup::run(context, work).await,
+/// Runs a job. Returns once everything that the job started has ended.
+pub(crate) async fn run(
+    context: &Arc<Context>,
+    job: &Arc<ActiveJob>,
+) -> Result<JobSuccess, JobError> {
+    match job.claim.kind {
+        JobKind::CreateBackup => create_backup::run(context, job).await,
+        JobKind::RestoreBackup => restore_backup::run(context, job).await,
+        JobKind::DeleteBackup => delete_backup::run(context, job).await,
+        JobKind::DeleteServer => delete_server::run(context, job).await,
+        JobKind::VerifyBackup => verify_backup::run(context, job).await,
     }
 }

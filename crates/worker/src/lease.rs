@@ -1,8 +1,7 @@
-//! Keeps a job's lease while it is worked on, and records its progress.
+//! Renews a job's lease while the job runs, and records its progress.
 //!
-//! A worker that hears that a claim no longer holds stops the work at once. A
-//! database that does not answer is no such news: nobody else can have taken
-//! the job over without it.
+//! A worker stops a job at once when its claim no longer holds. A database that does not answer is
+//! no reason to stop: no other worker can claim the job without it.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -18,123 +17,123 @@ use holdfast_domain::JobProgress;
 use holdfast_domain::job::Phase;
 
 use crate::context::Context;
-use crate::outcome::NotDone;
+use crate::outcome::JobError;
 
-/// How often progress is written, when there is some.
-const PROGRESS: Duration = Duration::from_millis(500);
-/// How long the database may take to answer; a connection that was lost without a word would never.
-const ANSWER: Duration = Duration::from_secs(10);
-/// How long a worker without progress keeps quiet: as long as somebody who calls a job off may wait.
-const QUIET: Duration = Duration::from_secs(2);
+/// Time between two heartbeats while there is progress.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
+/// How long a heartbeat may take. A broken connection may never report an error.
+const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The maximum time between two heartbeats without progress. A cancelled job stops at the next one.
+const IDLE_INTERVAL: Duration = Duration::from_secs(2);
 
-/// A job in hand: the claim, the engine's switch, and the signs to stop.
+/// A job that runs: its claim, the archive engine's controls, and the signals to stop.
 #[derive(Debug)]
-pub(crate) struct Work {
-    /// The claim that everything is done under.
+pub(crate) struct ActiveJob {
+    /// The claim under which the job runs.
     pub(crate) claim: Claim,
-    /// When the work began.
-    begun: Instant,
-    /// The archive engine's switch and counters.
+    /// When the attempt began.
+    began_at: Instant,
+    /// Stops the archive engine, and counts its progress.
     pub(crate) control: Arc<Control>,
     phase: Mutex<Phase>,
-    /// Who called the job off, once somebody has.
+    /// Who cancelled the job, if it was cancelled.
     cancelled_by: OnceLock<String>,
     /// Set when the claim no longer holds.
     lost: CancellationToken,
-    /// Set when the worker is going.
-    leaving: CancellationToken,
-    /// Set when the work is to stop, whatever the reason.
+    /// Set when the worker shuts down.
+    shutdown: CancellationToken,
+    /// Set when the job must stop, for any reason.
     stop: CancellationToken,
 }
 
-impl Work {
-    /// Begins to keep `claim`; the task ends with [`Lease::end`].
+impl ActiveJob {
+    /// Starts the task that renews the lease of `claim`.
     pub(crate) fn begin(
         context: &Arc<Context>,
         claim: Claim,
-        leaving: CancellationToken,
-    ) -> (Arc<Self>, Lease) {
-        let work = Arc::new(Self {
+        shutdown: CancellationToken,
+    ) -> (Arc<Self>, LeaseTask) {
+        let job = Arc::new(Self {
             claim,
-            begun: Instant::now(),
+            began_at: Instant::now(),
             control: Arc::new(Control::new()),
             phase: Mutex::new(Phase::Queued),
             cancelled_by: OnceLock::new(),
             lost: CancellationToken::new(),
-            leaving,
+            shutdown,
             stop: CancellationToken::new(),
         });
-        let kept = keep(Arc::clone(context), Arc::clone(&work));
-        let task = tokio::spawn(kept.in_current_span());
-        (work, Lease(task))
+        let renewal = renew(Arc::clone(context), Arc::clone(&job));
+        let task = tokio::spawn(renewal.in_current_span());
+        (job, LeaseTask(task))
     }
 
-    /// Says what the job is busy with now.
-    pub(crate) fn enter(&self, phase: Phase) {
+    /// Sets the phase that users see.
+    pub(crate) fn set_phase(&self, phase: Phase) {
         *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = phase;
     }
 
-    /// How long it has been worked on.
-    pub(crate) fn took(&self) -> Duration {
-        self.begun.elapsed()
+    /// Returns how long this attempt has run.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.began_at.elapsed()
     }
 
-    /// How many bytes of server files were read.
+    /// Returns how many bytes of the server's files have been read.
     pub(crate) fn source_bytes(&self) -> u64 {
         self.control.progress().bytes_done
     }
 
-    /// Says whether the claim no longer holds.
+    /// Returns whether the claim no longer holds.
     pub(crate) fn is_lost(&self) -> bool {
         self.lost.is_cancelled()
     }
 
-    /// Says who called the job off, if somebody has.
+    /// Returns who cancelled the job, if it was cancelled.
     pub(crate) fn cancelled_by(&self) -> Option<&str> {
         self.cancelled_by.get().map(String::as_str)
     }
 
-    /// Checks that the job is to go on.
+    /// Checks whether the job must stop.
     ///
     /// # Errors
-    /// [`NotDone::Stopped`].
-    pub(crate) fn go_on(&self) -> Result<(), NotDone> {
-        if self.lost.is_cancelled() || self.leaving.is_cancelled() || self.cancelled_by().is_some()
+    /// [`JobError::Stopped`] if so.
+    pub(crate) fn check_stop(&self) -> Result<(), JobError> {
+        if self.lost.is_cancelled() || self.shutdown.is_cancelled() || self.cancelled_by().is_some()
         {
-            Err(NotDone::Stopped)
+            Err(JobError::Stopped)
         } else {
             Ok(())
         }
     }
 
-    /// The sign to stop, whatever the reason.
-    pub(crate) fn stop_sign(&self) -> &CancellationToken {
+    /// Returns the token that is cancelled when the job must stop, for any reason.
+    pub(crate) fn stop_token(&self) -> &CancellationToken {
         &self.stop
     }
 
-    /// Waits until the job is not to go on.
-    pub(crate) async fn stopped(&self) -> NotDone {
+    /// Waits until the job must stop. Returns [`JobError::Stopped`].
+    pub(crate) async fn stopped(&self) -> JobError {
         self.stop.cancelled().await;
-        NotDone::Stopped
+        JobError::Stopped
     }
 
-    /// Does something that may be left off at any point, but no longer than the job is to go on: a disk
-    /// that is away is tried for minutes.
+    /// Runs a future that may be dropped at any point, until the job must stop. A disk that is away
+    /// is retried for minutes; stopping must not wait for that.
     ///
     /// # Errors
-    /// Those of `doing`, or [`NotDone::Stopped`].
+    /// Those of `future`, or [`JobError::Stopped`].
     pub(crate) async fn unless_stopped<T>(
         &self,
-        doing: impl Future<Output = Result<T, NotDone>>,
-    ) -> Result<T, NotDone> {
+        future: impl Future<Output = Result<T, JobError>>,
+    ) -> Result<T, JobError> {
         tokio::select! {
-            done = doing => done,
+            result = future => result,
             stopped = self.stopped() => Err(stopped),
         }
     }
 
-    /// Stops whatever the job is busy with.
-    fn halt(&self) {
+    /// Stops the job's work.
+    fn stop(&self) {
         self.control.cancel();
         self.stop.cancel();
     }
@@ -151,71 +150,80 @@ impl Work {
     }
 }
 
-/// The task that keeps a lease.
+/// The task that renews a lease. Ends on drop.
 #[derive(Debug)]
-pub(crate) struct Lease(JoinHandle<()>);
+pub(crate) struct LeaseTask(JoinHandle<()>);
 
-impl Lease {
-    /// Ends the keeping, once the job is settled.
+impl LeaseTask {
+    /// Ends the task, once the job's result is recorded.
     pub(crate) fn end(self) {
         self.0.abort();
     }
 }
 
-impl Drop for Lease {
+impl Drop for LeaseTask {
     fn drop(&mut self) {
         self.0.abort();
     }
 }
 
-async fn keep(context: Arc<Context>, work: Arc<Work>) {
+async fn renew(context: Arc<Context>, job: Arc<ActiveJob>) {
     let lease = context.options.lease;
     let mut written: Option<JobProgress> = None;
-    let mut last_beat = Instant::now();
+    let mut last_heartbeat = Instant::now();
     loop {
         tokio::select! {
-            () = tokio::time::sleep(PROGRESS) => {}
-            () = work.leaving.cancelled(), if !work.control.is_cancelled() => {
-                work.halt();
+            () = tokio::time::sleep(PROGRESS_INTERVAL) => {}
+            () = job.shutdown.cancelled(), if !job.control.is_cancelled() => {
+                job.stop();
                 continue;
             }
         }
-        let progress = work.progress();
-        if written == Some(progress) && last_beat.elapsed() < (lease / 4).min(QUIET) {
+        let progress = job.progress();
+        if written == Some(progress) && last_heartbeat.elapsed() < (lease / 4).min(IDLE_INTERVAL) {
             continue;
         }
-        let beat = jobs::heartbeat(&context.database, &work.claim, lease, Some(&progress));
-        let beat = tokio::select! {
-            beat = tokio::time::timeout(ANSWER, beat) => beat,
-            () = work.leaving.cancelled(), if !work.control.is_cancelled() => {
-                work.halt();
+        let heartbeat = jobs::heartbeat(&context.database, &job.claim, lease, Some(&progress));
+        let reply = tokio::select! {
+            reply = tokio::time::timeout(HEARTBEAT_TIMEOUT, heartbeat) => reply,
+            () = job.shutdown.cancelled(), if !job.control.is_cancelled() => {
+                job.stop();
                 continue;
             }
         };
-        let Ok(beat) = beat else {
-            tracing::warn!(job = %work.claim.id, "the database does not answer a heartbeat; trying again");
+        let Ok(reply) = reply else {
+            tracing::warn!(
+                job = %job.claim.id,
+                "the database does not answer a heartbeat; retrying",
+            );
             continue;
         };
-        match beat {
+        match reply {
             Ok(HeartbeatReply::Held) => {
-                context.outage.over();
+                context.database_health.record_success();
                 written = Some(progress);
-                last_beat = Instant::now();
+                last_heartbeat = Instant::now();
             }
             Ok(HeartbeatReply::Cancelled { by }) => {
-                last_beat = Instant::now();
-                if work.cancelled_by.set(by).is_ok() {
-                    work.halt();
+                last_heartbeat = Instant::now();
+                if job.cancelled_by.set(by).is_ok() {
+                    job.stop();
                 }
             }
             Ok(HeartbeatReply::Lost) => {
-                tracing::warn!(job = %work.claim.id, backup = %work.claim.backup, "the lease is lost; dropping the work");
-                work.lost.cancel();
-                work.halt();
+                tracing::warn!(
+                    job = %job.claim.id,
+                    backup = %job.claim.backup,
+                    "the lease is lost; stopping the job",
+                );
+                job.lost.cancel();
+                job.stop();
                 return;
             }
             Err(error) => {
-                context.outage.failed("no heartbeat could be sent", &error);
+                context
+                    .database_health
+                    .record_failure("a heartbeat failed", &error);
             }
         }
     }

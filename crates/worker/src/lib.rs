@@ -1,21 +1,22 @@
-//! Runs jobs: claims them, does the work, settles them. The only crate that does.
+//! Runs jobs: claims them, does the work, records the result. The only crate that does.
 //!
-//! The way of a job: [`run`] claims it (`runner`), `lease` keeps it, `jobs/…` does the
-//! work with the archive engine on a blocking thread, `pipe` carries its bytes to a
-//! disk, `settle` writes how it ended.
+//! [`run`] claims a job (`runner`). `lease` renews the claim. `jobs/…` does the work, with the
+//! archive engine on a blocking thread. `pipe` passes the archive's bytes to a disk. `finalize`
+//! records how the attempt ended.
 //!
-//! This crate must never hold a transaction while it works, and never write
-//! anything about a job without naming the claim that it works under.
+//! This crate must never hold a transaction while a job runs. Every write about a job must name the
+//! claim under which the job runs.
 
 mod context;
+mod database_health;
 mod disk_access;
 mod fetch;
+mod finalize;
 mod jobs;
 mod lease;
 mod maintenance;
 mod measure;
 mod metrics;
-mod outage;
 mod outcome;
 mod pipe;
 pub mod power;
@@ -23,17 +24,16 @@ mod registration;
 mod retention;
 mod runner;
 mod server_directory;
-mod settle;
 mod sweep;
 mod verification;
 mod verify_archive;
 pub mod webhooks;
 
 pub use context::{Context, MaintenanceOptions, WorkerOptions};
-pub use measure::measure;
+pub use database_health::DatabaseHealth;
+pub use measure::count_source_bytes;
 pub use metrics::WorkerMetrics;
-pub use outage::Outage;
-pub use retention::{RetentionDecision, RetentionRun, run as retain};
+pub use retention::{RetentionDecision, RetentionRun, run as apply_retention};
 pub use runner::run;
 pub use sweep::{FindingKind, Sweep, SweepError, SweepFinding, SweepReport};
 pub use verification::{VerifiedBackup, record_verdict};

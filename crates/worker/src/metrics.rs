@@ -1,5 +1,5 @@
-//! What a worker counts, for whoever watches the service. Labels are words out of short lists: kinds, states and
-//! reasons, never a name that somebody chose or a text of an error.
+//! The metrics of workers. Label values come from short fixed lists (kinds, states, reasons). They
+//! must never be names that users chose, or error texts.
 
 use std::time::Duration;
 
@@ -14,24 +14,24 @@ use holdfast_db::jobs::RescuedJob;
 use holdfast_domain::JobKind;
 use holdfast_domain::backup::CompletedBackup;
 
-use crate::outcome::Reason;
+use crate::outcome::FailureReason;
 
-/// From a server of a few files to one of a terabyte, in seconds.
-const DURATIONS: [f64; 13] = [
+/// Buckets in seconds: from a server of a few files to one of a terabyte.
+const DURATION_BUCKETS: [f64; 13] = [
     0.25, 1.0, 2.5, 5.0, 15.0, 30.0, 60.0, 180.0, 600.0, 1800.0, 3600.0, 10_800.0, 43_200.0,
 ];
-/// Archive bytes to source bytes.
-const RATIOS: [f64; 9] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0];
+/// Buckets of the ratio of archive bytes to source bytes.
+const RATIO_BUCKETS: [f64; 9] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0];
 
-/// What the workers of a process count together.
+/// The metrics of all workers in a process.
 #[derive(Clone, Debug)]
 pub struct WorkerMetrics {
-    ended: Family<Ended, Counter>,
-    durations: Family<OfKind, Histogram, fn() -> Histogram>,
-    failures: Family<Failed, Counter>,
-    rescues: Family<Ended, Counter>,
-    running: Family<OfKind, Gauge>,
-    places: Gauge,
+    ended: Family<OutcomeLabels, Counter>,
+    durations: Family<KindLabel, Histogram, fn() -> Histogram>,
+    failures: Family<ReasonLabels, Counter>,
+    rescues: Family<OutcomeLabels, Counter>,
+    running: Family<KindLabel, Gauge>,
+    concurrency: Gauge,
     source_bytes: Counter,
     archive_bytes: Counter,
     ratios: Histogram,
@@ -39,40 +39,40 @@ pub struct WorkerMetrics {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfKind {
+struct KindLabel {
     kind: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Ended {
+struct OutcomeLabels {
     kind: &'static str,
     outcome: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Failed {
+struct ReasonLabels {
     kind: &'static str,
     reason: &'static str,
 }
 
 /// How an attempt of a job ended.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Outcome {
-    /// It is done.
+pub(crate) enum AttemptOutcome {
+    /// It succeeded.
     Completed,
-    /// It failed and will be tried again.
+    /// It failed and will be retried.
     Retried,
-    /// It failed for good.
+    /// It failed permanently.
     Discarded,
-    /// It was called off.
+    /// It was cancelled.
     Cancelled,
-    /// It was given back, since the worker goes.
+    /// It was released because the worker shuts down.
     Released,
-    /// Its lease was lost; somebody else has it.
+    /// Its lease was lost; another worker may have claimed the job.
     Lost,
 }
 
-impl Outcome {
+impl AttemptOutcome {
     fn as_str(self) -> &'static str {
         match self {
             Self::Completed => "completed",
@@ -89,120 +89,123 @@ impl Default for WorkerMetrics {
     fn default() -> Self {
         Self {
             ended: Family::default(),
-            durations: Family::new_with_constructor(|| Histogram::new(DURATIONS)),
+            durations: Family::new_with_constructor(|| Histogram::new(DURATION_BUCKETS)),
             failures: Family::default(),
             rescues: Family::default(),
             running: Family::default(),
-            places: Gauge::default(),
+            concurrency: Gauge::default(),
             source_bytes: Counter::default(),
             archive_bytes: Counter::default(),
-            ratios: Histogram::new(RATIOS),
+            ratios: Histogram::new(RATIO_BUCKETS),
             notes: Counter::default(),
         }
     }
 }
 
 impl WorkerMetrics {
-    /// Has what workers count shown.
+    /// Adds the metrics to `registry`.
     pub fn register(&self, registry: &mut Registry) {
         registry.register(
             "jobs_ended",
-            "Attempts of jobs by how they ended",
+            "Attempts of jobs, by outcome",
             self.ended.clone(),
         );
         registry.register(
             "job_duration_seconds",
-            "How long attempts took that completed their job",
+            "Duration of the attempts that completed their job",
             self.durations.clone(),
         );
         registry.register(
             "job_failures",
-            "Attempts of jobs that failed, by reason",
+            "Failed attempts of jobs, by reason",
             self.failures.clone(),
         );
         registry.register(
             "lease_rescues",
-            "Jobs that were taken away from workers that had stopped responding",
+            "Jobs whose worker stopped responding and let the lease expire",
             self.rescues.clone(),
         );
         registry.register(
             "worker_jobs_running",
-            "Jobs that this process works on now",
+            "Jobs that run in this process",
             self.running.clone(),
         );
         registry.register(
             "worker_concurrency",
-            "Jobs that this process works on at most",
-            self.places.clone(),
+            "Jobs that this process can run at once",
+            self.concurrency.clone(),
         );
         registry.register(
             "backup_source_bytes",
-            "Bytes of server files in completed backups",
+            "Bytes of server files read for completed backups",
             self.source_bytes.clone(),
         );
         registry.register(
             "backup_archive_bytes",
-            "Bytes of archives of completed backups",
+            "Bytes of the archives of completed backups",
             self.archive_bytes.clone(),
         );
         registry.register(
             "backup_ratio",
-            "Size of each archive as a share of what was read for it",
+            "Size of each archive, relative to the bytes read for it",
             self.ratios.clone(),
         );
         registry.register(
             "backup_notes",
-            "Files that completed backups do not hold as they were",
+            "Files that completed backups hold incompletely or not at all",
             self.notes.clone(),
         );
     }
 
-    /// A worker begins that runs so many jobs at once.
-    pub(crate) fn open(&self, places: usize) {
-        self.places
-            .inc_by(i64::try_from(places).unwrap_or(i64::MAX));
+    /// Adds the slots of a worker that starts.
+    pub(crate) fn worker_started(&self, concurrency: usize) {
+        self.concurrency
+            .inc_by(i64::try_from(concurrency).unwrap_or(i64::MAX));
     }
 
-    /// That worker goes.
-    pub(crate) fn close(&self, places: usize) {
-        self.places
-            .dec_by(i64::try_from(places).unwrap_or(i64::MAX));
+    /// Subtracts the slots of a worker that stops.
+    pub(crate) fn worker_stopped(&self, concurrency: usize) {
+        self.concurrency
+            .dec_by(i64::try_from(concurrency).unwrap_or(i64::MAX));
     }
 
-    /// A job is worked on until what this returns is dropped.
-    pub(crate) fn running(&self, kind: JobKind) -> Running {
+    /// Counts a job as running until the returned guard is dropped.
+    pub(crate) fn job_started(&self, kind: JobKind) -> RunningJobGuard {
         let kind = kind.as_str();
-        let gauge = self.running.get_or_create_owned(&OfKind { kind });
+        let gauge = self.running.get_or_create_owned(&KindLabel { kind });
         gauge.inc();
-        Running(gauge)
+        RunningJobGuard(gauge)
     }
 
-    pub(crate) fn ended(&self, kind: JobKind, outcome: Outcome) {
-        let ended = Ended {
+    /// Counts an attempt that has ended.
+    pub(crate) fn count_attempt(&self, kind: JobKind, outcome: AttemptOutcome) {
+        let labels = OutcomeLabels {
             kind: kind.as_str(),
             outcome: outcome.as_str(),
         };
-        self.ended.get_or_create(&ended).inc();
+        self.ended.get_or_create(&labels).inc();
     }
 
-    pub(crate) fn completed(&self, kind: JobKind, took: Duration) {
-        self.ended(kind, Outcome::Completed);
+    /// Counts a completed job and its duration.
+    pub(crate) fn count_completed(&self, kind: JobKind, duration: Duration) {
+        self.count_attempt(kind, AttemptOutcome::Completed);
         let kind = kind.as_str();
         self.durations
-            .get_or_create(&OfKind { kind })
-            .observe(took.as_secs_f64());
+            .get_or_create(&KindLabel { kind })
+            .observe(duration.as_secs_f64());
     }
 
-    pub(crate) fn failed(&self, kind: JobKind, reason: Reason) {
-        let failed = Failed {
+    /// Counts the reason of a failed attempt.
+    pub(crate) fn count_failure(&self, kind: JobKind, reason: FailureReason) {
+        let labels = ReasonLabels {
             kind: kind.as_str(),
             reason: reason.as_str(),
         };
-        self.failures.get_or_create(&failed).inc();
+        self.failures.get_or_create(&labels).inc();
     }
 
-    /// A backup is stored, for which so many bytes were read.
-    pub(crate) fn stored(&self, completed: &CompletedBackup, source_bytes: u64) {
+    /// Counts the sizes of a completed backup, for which `source_bytes` were read.
+    pub(crate) fn count_stored(&self, completed: &CompletedBackup, source_bytes: u64) {
         self.source_bytes.inc_by(source_bytes);
         self.archive_bytes.inc_by(completed.size_bytes);
         self.notes.inc_by(completed.notes.count);
@@ -216,20 +219,21 @@ impl WorkerMetrics {
         }
     }
 
-    pub(crate) fn rescued(&self, job: &RescuedJob) {
-        let rescued = Ended {
+    /// Counts a job whose lease expired.
+    pub(crate) fn count_rescued(&self, job: &RescuedJob) {
+        let labels = OutcomeLabels {
             kind: job.kind.as_str(),
             outcome: job.state.as_str(),
         };
-        self.rescues.get_or_create(&rescued).inc();
+        self.rescues.get_or_create(&labels).inc();
     }
 }
 
-/// A job that is worked on.
+/// Counts a job as running until dropped.
 #[derive(Debug)]
-pub(crate) struct Running(Gauge);
+pub(crate) struct RunningJobGuard(Gauge);
 
-impl Drop for Running {
+impl Drop for RunningJobGuard {
     fn drop(&mut self) {
         self.0.dec();
     }

@@ -8,79 +8,79 @@ use holdfast_domain::error_chain::chain;
 
 use crate::verify_archive::ArchiveVerdict;
 
-/// What a job has done.
+/// What a job that succeeded has done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Done {
-    /// Stored an archive.
+pub(crate) enum JobSuccess {
+    /// Stored the archive of a backup.
     Created(CompletedBackup),
-    /// Put the server's files back.
+    /// Restored the server's files.
     Restored,
-    /// Removed the archives.
+    /// Removed the backup's objects.
     Deleted,
-    /// Removed a server's archives, or left them as it was told.
+    /// Removed the server's archives, or kept them as requested.
     ServerDeleted,
-    /// Read an archive back.
+    /// Verified an archive.
     Verified(ArchiveVerdict),
-    /// Found nothing left to do.
-    Nothing,
+    /// There was nothing left to do.
+    NothingToDo,
 }
 
-/// Why a job was not done.
+/// Why an attempt of a job did not succeed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum NotDone {
-    /// It was told to stop: the lease is lost, or the worker is going.
+pub(crate) enum JobError {
+    /// It was stopped: the job was cancelled, its lease was lost, or the worker shuts down.
     Stopped,
-    /// It may succeed later.
-    Retry(JobFailure, Reason),
-    /// It can't succeed.
-    Final(JobFailure, Reason),
+    /// It failed, and a later attempt may succeed.
+    Retryable(JobFailure, FailureReason),
+    /// It failed, and so would every later attempt.
+    Permanent(JobFailure, FailureReason),
 }
 
-/// Why an attempt failed, in one word out of few: for counting, while its sentence is for people.
+/// Why an attempt failed, as a label of metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reason {
-    /// The server's directory is not there, or is none.
+pub(crate) enum FailureReason {
+    /// The server's directory does not exist, or is not a directory.
     SourceMissing,
     /// The server's files can't be read.
     SourceUnreadable,
-    /// The server's directory lies where none may be.
-    Misplaced,
+    /// The settings do not allow a server's directory there.
+    DirectoryNotAllowed,
     /// An ignore pattern can't be used.
-    Patterns,
-    /// The archive grew larger than it may be.
+    InvalidPatterns,
+    /// The archive grew larger than the limit.
     TooLarge,
-    /// The server's node has no room to unpack.
+    /// The server's node has too little space to restore.
     NoSpace,
-    /// The stored archive is not what it was, or holds what can't be restored safely.
+    /// The stored archive has changed, or holds entries that can't be restored safely.
     ArchiveDamaged,
-    /// The archive, or its backup, is not there, or lies where this node can't reach.
+    /// The archive or its backup does not exist, or is out of reach of this node.
     ArchiveMissing,
-    /// The server's files can't be put back.
+    /// The server's files can't be written.
     TargetUnwritable,
-    /// Another process works on the server's files.
+    /// Another process restores the server.
     Busy,
-    /// The server can't be stopped, or may be running.
+    /// The server runs or may run, and can't be stopped.
     ServerRunning,
-    /// The disk has no room.
+    /// The disk is full.
     DiskFull,
-    /// The disk refuses, or is set up wrongly.
+    /// The disk refuses access, or is misconfigured.
     DiskRefused,
     /// The disk can't be reached.
     DiskUnavailable,
     /// The database can't be used.
     Database,
-    /// Something else, which the log tells of.
+    /// Another reason, which is in the log.
     Unexpected,
 }
 
-impl Reason {
-    /// Returns its word.
+impl FailureReason {
+    /// Returns the label.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::SourceMissing => "source_missing",
             Self::SourceUnreadable => "source_unreadable",
-            Self::Misplaced => "misplaced",
-            Self::Patterns => "patterns",
+            Self::DirectoryNotAllowed => "misplaced",
+            Self::InvalidPatterns => "patterns",
             Self::TooLarge => "too_large",
             Self::NoSpace => "no_space",
             Self::ArchiveDamaged => "archive_damaged",
@@ -110,54 +110,59 @@ impl Reason {
     }
 }
 
-/// The archive engine hands an error of its callback back, so it has to be a standard error.
-impl std::error::Error for NotDone {}
+impl std::error::Error for JobError {}
 
-impl fmt::Display for NotDone {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl fmt::Display for JobError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Stopped => f.write_str("the job was stopped"),
-            Self::Retry(failure, _) | Self::Final(failure, _) => f.write_str(&failure.detail),
+            Self::Stopped => formatter.write_str("the job was stopped"),
+            Self::Retryable(failure, _) | Self::Permanent(failure, _) => {
+                formatter.write_str(&failure.detail)
+            }
         }
     }
 }
 
-impl NotDone {
-    /// A failure that trying again may mend.
-    pub(crate) fn retry(sentence: impl Into<String>, detail: impl Into<String>) -> Self {
+impl JobError {
+    /// Creates an error after which the job is tried again.
+    ///
+    /// Users see `sentence`; `detail` goes to the log.
+    pub(crate) fn retryable(sentence: impl Into<String>, detail: impl Into<String>) -> Self {
         let failure = JobFailure {
             sentence: sentence.into(),
             detail: detail.into(),
         };
-        Self::Retry(failure, Reason::Unexpected)
+        Self::Retryable(failure, FailureReason::Unexpected)
     }
 
-    /// A failure that trying again can't mend.
-    pub(crate) fn terminal(sentence: impl Into<String>, detail: impl Into<String>) -> Self {
+    /// Creates an error after which the job is not tried again.
+    ///
+    /// Users see `sentence`; `detail` goes to the log.
+    pub(crate) fn permanent(sentence: impl Into<String>, detail: impl Into<String>) -> Self {
         let failure = JobFailure {
             sentence: sentence.into(),
             detail: detail.into(),
         };
-        Self::Final(failure, Reason::Unexpected)
+        Self::Permanent(failure, FailureReason::Unexpected)
     }
 
-    /// The same, counted under `reason`.
+    /// Sets the reason under which the failure is counted.
     #[must_use]
-    pub(crate) fn because(self, reason: Reason) -> Self {
+    pub(crate) fn with_reason(self, reason: FailureReason) -> Self {
         match self {
             Self::Stopped => Self::Stopped,
-            Self::Retry(failure, _) => Self::Retry(failure, reason),
-            Self::Final(failure, _) => Self::Final(failure, reason),
+            Self::Retryable(failure, _) => Self::Retryable(failure, reason),
+            Self::Permanent(failure, _) => Self::Permanent(failure, reason),
         }
     }
 
-    /// What the database's failure means for a job.
+    /// Maps an error of the database.
     pub(crate) fn database(error: &holdfast_db::Error) -> Self {
-        Self::retry("The service's database could not be used.", chain(error))
-            .because(Reason::Database)
+        Self::retryable("The service's database could not be used.", chain(error))
+            .with_reason(FailureReason::Database)
     }
 
-    /// What a disk's failure means for a job.
+    /// Maps an error of a disk.
     pub(crate) fn disk(error: &holdfast_storage::Error) -> Self {
         use holdfast_storage::Error;
         let sentence = match error {
@@ -166,37 +171,37 @@ impl NotDone {
             }
             Error::NotFound { .. } => "The stored archive is missing.".to_owned(),
             Error::Denied { disk, .. } => format!(
-                "The storage `{disk}` refused access. Whoever runs the service has to look at its \
+                "The storage `{disk}` refused access. The operator of the service has to check its \
                  credentials and permissions."
             ),
             Error::Misconfigured { disk, .. } => format!(
-                "The storage `{disk}` is set up wrongly. Whoever runs the service has to look at \
-                 its settings; the log says which."
+                "The storage `{disk}` is misconfigured. The operator of the service has to check \
+                 its settings; the log has the details."
             ),
             Error::Damaged { disk, .. } => {
-                format!("What the storage `{disk}` holds of this backup is damaged.")
+                format!("The objects of this backup on the storage `{disk}` are damaged.")
             }
             Error::UnknownDisk { disk } => {
-                format!("The storage `{disk}` is not known to the server's node.")
+                format!("The storage `{disk}` is unknown to the server's node.")
             }
             Error::Exists { disk, .. } => {
-                format!("The storage `{disk}` holds an archive of this name already.")
+                format!("The storage `{disk}` already holds an archive of this name.")
             }
             Error::Unavailable { disk, .. } => {
                 format!("The storage `{disk}` could not be reached.")
             }
         };
         let failed = if error.may_pass() {
-            Self::retry(sentence, chain(error))
+            Self::retryable(sentence, chain(error))
         } else {
-            Self::terminal(sentence, chain(error))
+            Self::permanent(sentence, chain(error))
         };
-        failed.because(Reason::of_disk(error))
+        failed.with_reason(FailureReason::of_disk(error))
     }
 
-    /// A panic of the archive engine, whose thread ended with `error`.
+    /// Maps a panic of the archive engine.
     pub(crate) fn panicked(error: &tokio::task::JoinError) -> Self {
-        Self::retry(
+        Self::retryable(
             "An unexpected error was encountered.",
             format!("the archive engine panicked: {error}"),
         )

@@ -1,5 +1,5 @@
-//! From the archive engine's thread, which writes, to a disk's upload, which is
-//! asynchronous: a bounded channel of pieces of one mebibyte.
+//! Passes bytes from the archive engine, which writes on a blocking thread, to an asynchronous
+//! upload: a bounded channel of chunks of one mebibyte.
 
 use std::io::{self, Write};
 
@@ -8,15 +8,15 @@ use tokio::sync::mpsc;
 
 use holdfast_storage::Upload;
 
-use crate::lease::Work;
-use crate::outcome::NotDone;
+use crate::lease::ActiveJob;
+use crate::outcome::JobError;
 
-/// The size of a piece. Large enough that handing it over costs nothing.
+/// The size of a chunk. Large enough that the channel costs next to nothing.
 const PIECE_BYTES: usize = 1 << 20;
-/// How many pieces may wait: enough to even out, little enough to be bounded.
+/// How many chunks the channel holds.
 const WAITING: usize = 4;
 
-/// The engine's end. What was written is on its way only after [`PipeWriter::finish`].
+/// The engine's end. Call [`PipeWriter::finish`] to send the last chunk.
 #[derive(Debug)]
 pub(crate) struct PipeWriter {
     sender: mpsc::Sender<Bytes>,
@@ -27,7 +27,7 @@ pub(crate) struct PipeWriter {
 #[derive(Debug)]
 pub(crate) struct PipeReader(mpsc::Receiver<Bytes>);
 
-/// Makes a pipe.
+/// Creates a pipe.
 pub(crate) fn pipe() -> (PipeWriter, PipeReader) {
     let (sender, receiver) = mpsc::channel(WAITING);
     (
@@ -40,10 +40,10 @@ pub(crate) fn pipe() -> (PipeWriter, PipeReader) {
 }
 
 impl PipeWriter {
-    /// Sends what is left. To be called on a blocking thread.
+    /// Sends the last chunk. Blocks the thread.
     ///
     /// # Errors
-    /// When the upload has failed; why, the upload says.
+    /// If the upload has failed. The upload has the cause.
     pub(crate) fn finish(mut self) -> io::Result<()> {
         self.send()
     }
@@ -72,36 +72,36 @@ impl Write for PipeWriter {
         Ok(taken)
     }
 
-    /// Does nothing: small pieces would cost more than they gain, and [`PipeWriter::finish`] is what counts.
+    /// Does nothing: small chunks would be slow. [`PipeWriter::finish`] sends the rest.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
 
 impl PipeReader {
-    /// Carries everything to `upload`, until the writer's end is dropped. It does not finish the
-    /// upload: only who knows that the engine ended well may do so. It stops when the work is to
-    /// stop, however long a disk that is away may be tried.
+    /// Writes everything to `upload` until the writer is dropped, or the job is stopped.
+    ///
+    /// Does not finish the upload: the caller must first know that the engine has succeeded.
     ///
     /// # Errors
-    /// The upload's, or that the work is to stop; the writer's end then fails too.
-    pub(crate) async fn carry(
+    /// If the upload fails or the job is stopped. The writer then fails too.
+    pub(crate) async fn write_to(
         mut self,
         mut upload: Upload,
-        work: &Work,
-    ) -> Result<Upload, NotDone> {
-        let carried = async {
+        job: &ActiveJob,
+    ) -> Result<Upload, JobError> {
+        let written = async {
             while let Some(piece) = self.0.recv().await {
                 upload
                     .write(piece)
                     .await
-                    .map_err(|error| NotDone::disk(&error))?;
+                    .map_err(|error| JobError::disk(&error))?;
             }
             Ok(upload)
         };
         tokio::select! {
-            carried = carried => carried,
-            stopped = work.stopped() => Err(stopped),
+            written = written => written,
+            stopped = job.stopped() => Err(stopped),
         }
     }
 }

@@ -1,7 +1,7 @@
-//! Stops a server before its files change places. It is not started again: it is ready to be.
+//! Stops a server before its files are replaced. Does not start it again.
 //!
-//! What is not covered: with driver `none` nobody asks, and a server that is started between the last look and the
-//! exchange of the trees (some milliseconds) keeps files open that are no longer its own.
+//! Two cases are not covered. With the driver `none`, nothing is checked. A server that starts in
+//! the few milliseconds between the last check and the swap keeps the old files open.
 
 mod command;
 mod docker;
@@ -15,73 +15,73 @@ use holdfast_domain::error_chain::chain;
 
 pub use self::command::CommandPower;
 pub use self::docker::DockerPower;
-use crate::outcome::{NotDone, Reason};
+use crate::outcome::{FailureReason, JobError};
 
-/// How often a server that was told to stop is looked at.
-const LOOK: Duration = Duration::from_millis(250);
-/// How long it is looked at after the driver says that it has stopped it.
-const SETTLE: Duration = Duration::from_secs(5);
+/// Time between two checks whether a server still runs.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
+/// How long a server may still run after the driver has stopped it.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How servers are stopped.
 #[derive(Clone, Debug)]
 pub enum Power {
-    /// Not at all: whoever asks for a restore sees to it.
+    /// Not at all: the caller must stop the server first.
     None,
-    /// By commands of the settings.
+    /// By commands from the settings.
     Command(CommandPower),
-    /// As containers.
+    /// As Docker containers.
     Docker(DockerPower),
 }
 
-/// Why it is not known that a server has stopped.
+/// Why a server could not be stopped, or its state could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum PowerError {
     /// A command could not be started.
     #[error("`{program}` can't be run")]
     Start {
-        /// The first word of the command.
+        /// The program.
         program: String,
-        /// The system's word.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// A command took too long, and was killed.
+    /// A command exceeded its timeout and was killed.
     #[error("`{program}` did not end within {seconds} s{output}")]
     TooSlow {
-        /// The first word of the command.
+        /// The program.
         program: String,
-        /// How long it was given.
+        /// The timeout.
         seconds: u64,
-        /// How its output ended, if there was any.
+        /// The end of its output, if there was any.
         output: String,
     },
     /// A command failed.
     #[error("`{program}` ended with {status}{output}")]
     Failed {
-        /// The first word of the command.
+        /// The program.
         program: String,
         /// Its exit status.
         status: std::process::ExitStatus,
-        /// How its output ended, if there was any.
+        /// The end of its output, if there was any.
         output: String,
     },
-    /// Docker did not do what it was asked.
+    /// A request to Docker failed.
     #[error("docker could not be used at {}", socket.display())]
     Docker {
-        /// Where it was asked.
+        /// Docker's socket.
         socket: std::path::PathBuf,
-        /// What it said.
+        /// Docker's error.
         source: bollard::errors::Error,
     },
-    /// The server was told to stop, and runs all the same.
+    /// The server still runs although the driver has stopped it.
     #[error("the server still runs after it was stopped")]
     StillRuns,
 }
 
 impl Power {
-    /// Says whether a server runs.
+    /// Returns whether a server runs.
     ///
     /// # Errors
-    /// When that can't be found out.
+    /// If the driver can't be used.
     pub async fn is_running(&self, server: ServerId) -> Result<bool, PowerError> {
         match self {
             Self::None => Ok(false),
@@ -90,107 +90,108 @@ impl Power {
         }
     }
 
-    /// Stops a server, and returns once it no longer runs.
+    /// Stops a server, and waits until it no longer runs.
     async fn stop(&self, server: ServerId) -> Result<(), PowerError> {
         match self {
             Self::None => return Ok(()),
             Self::Command(command) => command.stop(server).await?,
             Self::Docker(docker) => docker.stop(server).await?,
         }
-        let until = Instant::now() + SETTLE;
+        let deadline = Instant::now() + STOP_TIMEOUT;
         while self.is_running(server).await? {
-            if Instant::now() >= until {
+            if Instant::now() >= deadline {
                 return Err(PowerError::StillRuns);
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
         Ok(())
     }
 }
 
-/// Keeps one server down while it is restored.
+/// Makes sure that a server does not run while it is restored.
 #[derive(Debug)]
-pub(crate) struct Halt {
+pub(crate) struct PowerGuard {
     power: Power,
     server: ServerId,
-    /// Whether it was seen not to run.
-    is_down: bool,
-    /// Whether it had to be stopped.
-    was_stopped: bool,
+    /// Whether the server was down at an earlier check.
+    was_down: bool,
+    /// Whether this guard stopped the server.
+    has_stopped: bool,
 }
 
-impl Halt {
-    /// Begins to care for a server: nothing is stopped yet, but who could not be asked is found out before the work.
+impl PowerGuard {
+    /// Checks that the driver can be used, without stopping the server yet.
     ///
     /// # Errors
-    /// When the driver can't be used.
-    pub(crate) async fn begin(power: &Power, server: ServerId) -> Result<Self, NotDone> {
+    /// If the driver can't be used.
+    pub(crate) async fn new(power: &Power, server: ServerId) -> Result<Self, JobError> {
         power
             .is_running(server)
             .await
-            .map_err(|error| unknown(&error))?;
+            .map_err(|error| state_unknown(&error))?;
         Ok(Self {
             power: power.clone(),
             server,
-            is_down: false,
-            was_stopped: false,
+            was_down: false,
+            has_stopped: false,
         })
     }
 
-    /// Stops the server if it runs. From the second call on, one that runs was started again meanwhile.
+    /// Stops the server if it runs.
     ///
     /// # Errors
-    /// When it does not stop, or was started again.
-    pub(crate) async fn ensure(&mut self) -> Result<(), NotDone> {
-        let runs = self.power.is_running(self.server).await;
-        match runs.map_err(|error| unknown(&error))? {
+    /// If the server does not stop, or if it was started after an earlier call.
+    pub(crate) async fn ensure_stopped(&mut self) -> Result<(), JobError> {
+        let is_running = self.power.is_running(self.server).await;
+        match is_running.map_err(|error| state_unknown(&error))? {
             false => {}
-            true if self.is_down => {
-                return Err(NotDone::terminal(
-                    "The server was started while it was being restored. Nothing was changed. Stop it, and restore \
-                     it again.",
+            true if self.was_down => {
+                return Err(JobError::permanent(
+                    "The server was started while it was being restored. Nothing was changed. \
+                     Stop it, and restore it again.",
                     format!("server {} runs again", self.server),
                 )
-                .because(Reason::ServerRunning));
+                .with_reason(FailureReason::ServerRunning));
             }
             true => {
                 tracing::info!(server = %self.server, "stopping a server to restore it");
                 self.power.stop(self.server).await.map_err(|error| {
-                    NotDone::terminal(
-                        "The server could not be stopped, so nothing was changed. Stop it, and restore it again.",
+                    JobError::permanent(
+                        "The server could not be stopped, so nothing was changed. Stop it, and \
+                         restore it again.",
                         chain(&error),
                     )
-                    .because(Reason::ServerRunning)
+                    .with_reason(FailureReason::ServerRunning)
                 })?;
-                self.was_stopped = true;
+                self.has_stopped = true;
             }
         }
-        self.is_down = true;
+        self.was_down = true;
         Ok(())
     }
 
-    /// Adds to a failure what has become of the server.
-    pub(crate) fn tell(&self, failed: NotDone) -> NotDone {
-        if !self.was_stopped {
-            return failed;
+    /// Adds to the error's sentence that the server is stopped, if this guard stopped it.
+    pub(crate) fn add_server_state(&self, error: JobError) -> JobError {
+        if !self.has_stopped {
+            return error;
         }
         let add = |mut failure: holdfast_db::jobs::JobFailure| {
             failure.sentence.push_str(" The server is stopped.");
             failure
         };
-        match failed {
-            NotDone::Stopped => NotDone::Stopped,
-            NotDone::Retry(failure, reason) => NotDone::Retry(add(failure), reason),
-            NotDone::Final(failure, reason) => NotDone::Final(add(failure), reason),
+        match error {
+            JobError::Stopped => JobError::Stopped,
+            JobError::Retryable(failure, reason) => JobError::Retryable(add(failure), reason),
+            JobError::Permanent(failure, reason) => JobError::Permanent(add(failure), reason),
         }
     }
 }
 
-fn unknown(error: &PowerError) -> NotDone {
-    NotDone::terminal(
-        "It could not be found out whether the server runs, so nothing was changed. Whoever runs the service has to \
-         look at its power settings.",
+fn state_unknown(error: &PowerError) -> JobError {
+    JobError::permanent(
+        "The service could not find out whether the server runs, so nothing was changed. The \
+         operator of the service has to check its power settings.",
         chain(error),
     )
-    .because(Reason::ServerRunning)
+    .with_reason(FailureReason::ServerRunning)
 }

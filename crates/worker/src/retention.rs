@@ -1,5 +1,5 @@
-//! Has the backups go that nothing keeps: decides by the rules of `holdfast_domain::retention`, and puts their
-//! deletions into the job table. No archive is touched here.
+//! Deletes the backups that no retention rule keeps: decides by `holdfast_domain::retention`, and
+//! adds deletion jobs to the job table. This module must never touch an archive.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,45 +12,45 @@ use holdfast_domain::{DiskName, JobId, NodeName, ServerId};
 
 use crate::context::Context;
 
-/// How many servers are looked at together.
+/// How many servers are read at once.
 const SERVERS: u32 = 200;
-/// How many deletions are asked for in one transaction.
+/// How many deletion jobs one transaction adds.
 const DELETIONS: usize = 200;
 
-/// What decides, and where deletions are done.
+/// The options of a retention run.
 #[derive(Clone, Debug)]
 pub struct RetentionRun {
-    /// What holds for servers that say nothing of their own.
+    /// The policy of servers without their own.
     pub policy: RetentionPolicy,
-    /// How many backups such a server may have.
+    /// The backup limit of servers without their own.
     pub backups_per_server: u32,
-    /// The disks that any node reaches; a folder is reached by its own node alone.
+    /// The disks that every node can reach. Only its own node can reach a local disk.
     pub shared_disks: BTreeSet<DiskName>,
 }
 
-/// What was decided about a backup.
+/// The decision about one backup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RetentionDecision {
     /// The backup.
     pub backup: RetentionBackup,
-    /// What becomes of it, and why.
+    /// Whether the backup is kept, and why.
     pub verdict: RetentionVerdict,
-    /// The job that removes it.
+    /// The job that deletes the backup, unless it is kept or the run is dry.
     pub job: Option<JobId>,
 }
 
-/// Decides about the backups of all servers, or of one, and tells each decision. Unless it is only to be seen
-/// (`is_dry`), what goes is asked for.
+/// Decides about the backups of all servers, or only of the server `only`, and passes each decision
+/// to `report`. Adds the deletion jobs unless `is_dry`.
 ///
 /// # Errors
-/// When the database can't be used; what was asked for until then stays asked for.
+/// If the database fails. Jobs that were added before that remain.
 pub async fn run(
     database: &Database,
-    keeping: &RetentionRun,
+    options: &RetentionRun,
     only: Option<ServerId>,
     is_dry: bool,
     now: DateTime<Utc>,
-    mut told: impl FnMut(RetentionDecision),
+    mut report: impl FnMut(RetentionDecision),
 ) -> Result<(), Error> {
     let mut after = None;
     loop {
@@ -59,8 +59,8 @@ pub async fn run(
             Some(_) if after.is_some() => Vec::new(),
             Some(server) => {
                 let mut transaction = database.begin().await?;
-                let found = rows::lock_server(&mut transaction, server).await?;
-                found.map(|(server, _)| server).into_iter().collect()
+                let locked = rows::lock_server(&mut transaction, server).await?;
+                locked.map(|(server, _)| server).into_iter().collect()
             }
         };
         let Some(last) = servers.last() else {
@@ -68,45 +68,47 @@ pub async fn run(
         };
         after = Some(last.id);
         let ids: Vec<ServerId> = servers.iter().map(|server| server.id).collect();
-        let mut held: BTreeMap<ServerId, Vec<RetentionBackup>> = BTreeMap::new();
+        let mut backups_of: BTreeMap<ServerId, Vec<RetentionBackup>> = BTreeMap::new();
         for backup in rows::list_backups(database, &ids).await? {
-            held.entry(backup.server).or_default().push(backup);
+            backups_of.entry(backup.server).or_default().push(backup);
         }
         for server in servers.drain(..) {
-            let Some(backups) = held.remove(&server.id) else {
+            let Some(backups) = backups_of.remove(&server.id) else {
                 continue;
             };
-            let decided = judge(keeping, &server, backups, now);
-            let goes = |decided: &RetentionDecision| {
-                matches!(decided.verdict, RetentionVerdict::Remove(_))
-            };
-            if is_dry || !decided.iter().any(goes) {
-                decided.into_iter().for_each(&mut told);
+            let decisions = decide_all(options, &server, backups, now);
+            if is_dry || !decisions.iter().any(is_removal) {
+                decisions.into_iter().for_each(&mut report);
                 continue;
             }
-            while !ask(database, keeping, &server, now, &mut told).await? {}
+            while !remove_batch(database, options, &server, now, &mut report).await? {}
         }
     }
 }
 
-fn judge(
-    keeping: &RetentionRun,
+fn is_removal(decision: &RetentionDecision) -> bool {
+    matches!(decision.verdict, RetentionVerdict::Remove(_))
+}
+
+/// Applies the server's policy to its backups.
+fn decide_all(
+    options: &RetentionRun,
     server: &RetentionServer,
     backups: Vec<RetentionBackup>,
     now: DateTime<Utc>,
 ) -> Vec<RetentionDecision> {
     let candidates: Vec<_> = backups.iter().map(|backup| backup.candidate).collect();
-    let limit = server.limit.unwrap_or(keeping.backups_per_server);
+    let limit = server.limit.unwrap_or(options.backups_per_server);
     let rotate_to = server.rotate.then_some(limit);
-    let policy = keeping
+    let policy = options
         .policy
         .for_server(server.days, server.rules, rotate_to);
     let mut by_id: BTreeMap<_, RetentionBackup> = backups
         .into_iter()
         .map(|backup| (backup.candidate.id, backup))
         .collect();
-    let decided = decide(&candidates, &policy, now).into_iter();
-    decided
+    let verdicts = decide(&candidates, &policy, now).into_iter();
+    verdicts
         .filter_map(|(candidate, verdict)| {
             Some(RetentionDecision {
                 backup: by_id.remove(&candidate.id)?,
@@ -117,66 +119,66 @@ fn judge(
         .collect()
 }
 
-/// Decides once more, while nobody else decides about the server's backups, and asks for what goes. Says whether
-/// that was all; what is told then is all of it.
-async fn ask(
+/// Locks the server's backups, decides again, and adds up to [`DELETIONS`] deletion jobs. Returns
+/// `true` after the last batch, which also reports the backups that are kept.
+async fn remove_batch(
     database: &Database,
-    keeping: &RetentionRun,
+    options: &RetentionRun,
     server: &RetentionServer,
     now: DateTime<Utc>,
-    told: &mut impl FnMut(RetentionDecision),
+    report: &mut impl FnMut(RetentionDecision),
 ) -> Result<bool, Error> {
     let mut transaction = database.begin().await?;
     let Some((server, backups)) = rows::lock_server(&mut transaction, server.id).await? else {
         return Ok(true);
     };
-    let mut decided = judge(keeping, &server, backups, now);
-    let mut asked = 0;
-    for decided in &mut decided {
-        let RetentionVerdict::Remove(gone) = decided.verdict else {
+    let mut decisions = decide_all(options, &server, backups, now);
+    let mut tried = 0;
+    for decision in &mut decisions {
+        let RetentionVerdict::Remove(why) = decision.verdict else {
             continue;
         };
-        if asked == DELETIONS {
+        if tried == DELETIONS {
             break;
         }
-        let node = keeping.node_of(&server, &decided.backup);
-        let reason = format!("retention: {gone}");
-        decided.job =
-            rows::enqueue_deletion(&mut transaction, &decided.backup, node, &reason).await?;
-        asked += 1;
+        let node = options.node_of(&server, &decision.backup);
+        let reason = format!("retention: {why}");
+        decision.job =
+            rows::enqueue_deletion(&mut transaction, &decision.backup, node, &reason).await?;
+        tried += 1;
     }
     transaction.commit().await?;
-    // Should nothing have been asked for, the next look would find the same.
-    let is_all = asked < DELETIONS || decided.iter().all(|decided| decided.job.is_none());
-    let goes = |decided: &RetentionDecision| matches!(decided.verdict, RetentionVerdict::Remove(_));
-    decided
+    // If no job was added, another batch would not add one either.
+    let is_last = tried < DELETIONS || decisions.iter().all(|decision| decision.job.is_none());
+    decisions
         .into_iter()
-        .filter(|decided| is_all || goes(decided) && decided.job.is_some())
-        // What was locked or taken to work with in this very moment stays.
-        .filter(|decided| !goes(decided) || decided.job.is_some())
-        .for_each(told);
-    Ok(is_all)
+        .filter(|decision| is_last || is_removal(decision) && decision.job.is_some())
+        // A backup that was locked or put to use meanwhile is kept.
+        .filter(|decision| !is_removal(decision) || decision.job.is_some())
+        .for_each(report);
+    Ok(is_last)
 }
 
-/// Has the oldest backups of a server go that has too many, in the transaction that has completed the newest.
+/// Deletes the oldest backups of a server that has too many, in the transaction that completes the
+/// newest one.
 pub(crate) async fn rotate(
     context: &Context,
     transaction: &mut Transaction,
     server: &RetentionServer,
 ) -> Result<(), Error> {
-    let mut keeping = RetentionRun::of(context);
-    // Age is another matter, and another time.
-    keeping.policy = RetentionPolicy::default();
-    let always = RetentionServer {
+    let mut options = RetentionRun::of(context);
+    // Rotation counts backups only. The age rules apply in the regular run.
+    options.policy = RetentionPolicy::default();
+    let server_without_days = RetentionServer {
         days: None,
         ..server.clone()
     };
     let backups = rows::list_locked_backups(transaction, server.id).await?;
-    for decided in judge(&keeping, &always, backups, (context.now)()) {
-        if let RetentionVerdict::Remove(gone) = decided.verdict {
-            let node = keeping.node_of(server, &decided.backup);
-            let reason = format!("rotation: {gone}");
-            rows::enqueue_deletion(transaction, &decided.backup, node, &reason).await?;
+    for decision in decide_all(&options, &server_without_days, backups, (context.now)()) {
+        if let RetentionVerdict::Remove(why) = decision.verdict {
+            let node = options.node_of(server, &decision.backup);
+            let reason = format!("rotation: {why}");
+            rows::enqueue_deletion(transaction, &decision.backup, node, &reason).await?;
         }
     }
     Ok(())
@@ -187,13 +189,14 @@ impl RetentionRun {
         let disks = context.disks.iter();
         let shared = disks.filter(|(_, disk)| !disk.is_of_one_node());
         Self {
-            policy: context.options.keeping.policy,
-            backups_per_server: context.options.keeping.backups_per_server,
+            policy: context.options.maintenance.retention_policy,
+            backups_per_server: context.options.maintenance.backups_per_server,
             shared_disks: shared.map(|(name, _)| name.clone()).collect(),
         }
     }
 
-    /// The node whose worker can remove a backup's archive: the server's own, or the one in whose folder it lies.
+    /// Returns the node whose worker can delete the archive: the node of the local disk that holds
+    /// it, or else the server's node.
     fn node_of<'a>(
         &self,
         server: &'a RetentionServer,

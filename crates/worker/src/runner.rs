@@ -1,4 +1,4 @@
-//! Claims jobs while there are hands free, and ends cleanly.
+//! Claims jobs while slots are free, and shuts down cleanly.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,30 +14,31 @@ use holdfast_db::{Listener, Signal};
 use holdfast_domain::job::WorkerSlot;
 
 use crate::context::Context;
-use crate::jobs as work_of;
-use crate::lease::Work;
+
+use crate::finalize::finalize;
+use crate::lease::ActiveJob;
 use crate::maintenance::maintain;
 use crate::registration;
-use crate::settle::settle;
 use crate::webhooks;
 
-/// How often the table is looked at although nobody called.
-const POLL: Duration = Duration::from_secs(1);
-/// How long jobs may end by themselves once the worker is going.
-const GRACE: Duration = Duration::from_secs(1);
-/// How long they may take to stop after that; what has not stopped then is rescued by its lease.
-const STOP: Duration = Duration::from_secs(7);
-/// How long maintenance, and telling webhooks, may take to stop after that; what asks a database that hangs never would.
-const TIDY: Duration = Duration::from_secs(1);
+/// Time between two queries for jobs without a notification.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// How long jobs may run on after the shutdown began.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
+/// How long jobs may take to stop after that. The lease of a job that still runs then expires.
+const STOP_TIMEOUT: Duration = Duration::from_secs(7);
+/// How long maintenance and the delivery of webhooks may take to stop. A query to a database that
+/// hangs never ends.
+const TASK_STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How many jobs that can wait run beside the others: reading archives back is work for the disk, and nobody waits
-/// for it.
-const SPARE_HANDS: usize = 1;
+/// How many verifications run in addition to the other jobs. They load the disk, and no user waits
+/// for them.
+const SPARE_SLOTS: usize = 1;
 
-/// Runs jobs of one node until `shutdown`. Then it claims no more, lets short work end, gives the
-/// rest back without counting the attempt, and returns within 12 s, whatever hangs.
+/// Runs the jobs of one node until `shutdown`. Then claims no more jobs, lets short ones end,
+/// releases the rest without counting the attempt, and returns within 12 s even if something hangs.
 ///
-/// A database that is away is waited for.
+/// Waits while the database is unavailable.
 ///
 /// The future is boxed so that this crate compiles its state machine, and callers don't compile it
 /// again.
@@ -50,101 +51,108 @@ pub fn run(
 
 async fn run_jobs(context: Arc<Context>, shutdown: CancellationToken) {
     let maintenance = tokio::spawn(maintain(Arc::clone(&context), shutdown.clone()));
-    let leaving = CancellationToken::new();
-    let telling = tokio::spawn(webhooks::tell(Arc::clone(&context), shutdown.clone()));
-    let mut working = JoinSet::new();
-    let places = context.options.concurrency;
-    context.metrics.open(places);
-    tracing::info!(node = %context.options.node, worker = context.worker, "taking jobs");
+    let stop_jobs = CancellationToken::new();
+    let webhooks = tokio::spawn(webhooks::deliver_all(
+        Arc::clone(&context),
+        shutdown.clone(),
+    ));
+    let mut running = JoinSet::new();
+    let concurrency = context.options.concurrency;
+    context.metrics.worker_started(concurrency);
+    tracing::info!(
+        node = %context.options.node,
+        worker = context.worker,
+        "the worker is ready",
+    );
     let late = async {
         shutdown.cancelled().await;
-        tokio::time::sleep(GRACE).await;
+        tokio::time::sleep(SHUTDOWN_GRACE).await;
     };
     tokio::select! {
-        () = take_jobs(&context, &shutdown, &leaving, &mut working) => {}
-        // It asks a database that hangs. What it may have claimed all the same is rescued by its lease.
+        () = claim_jobs(&context, &shutdown, &stop_jobs, &mut running) => {}
+        // The database hangs. If a job was claimed nevertheless, its lease will expire.
         () = late => {}
     }
 
-    let all_ended = async |working: &mut JoinSet<()>| while working.join_next().await.is_some() {};
-    if tokio::time::timeout(GRACE, all_ended(&mut working))
+    let all_ended = async |running: &mut JoinSet<()>| while running.join_next().await.is_some() {};
+    if tokio::time::timeout(SHUTDOWN_GRACE, all_ended(&mut running))
         .await
         .is_err()
     {
-        leaving.cancel();
-        if tokio::time::timeout(STOP, all_ended(&mut working))
+        stop_jobs.cancel();
+        if tokio::time::timeout(STOP_TIMEOUT, all_ended(&mut running))
             .await
             .is_err()
         {
             tracing::warn!(
-                jobs = working.len(),
-                "leaving jobs behind; their leases will run out"
+                jobs = running.len(),
+                "some jobs did not stop in time; their leases will expire"
             );
         }
     }
-    working.detach_all();
+    running.detach_all();
     tokio::join!(
         end("maintenance", maintenance),
-        end("telling webhooks", telling)
+        end("the delivery of webhooks", webhooks)
     );
-    context.metrics.close(places);
-    registration::leave(&context).await;
+    context.metrics.worker_stopped(concurrency);
+    registration::unregister(&context).await;
 }
 
-/// Waits for what is to end, and ends it if it does not.
+/// Waits for a task to end, and aborts it if it does not.
 async fn end(what: &str, mut task: JoinHandle<()>) {
-    match tokio::time::timeout(TIDY, &mut task).await {
+    match tokio::time::timeout(TASK_STOP_TIMEOUT, &mut task).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::error!(%error, "{what} panicked"),
         Err(_) => task.abort(),
     }
 }
 
-async fn take_jobs(
+async fn claim_jobs(
     context: &Arc<Context>,
     shutdown: &CancellationToken,
-    leaving: &CancellationToken,
-    working: &mut JoinSet<()>,
+    stop_jobs: &CancellationToken,
+    running: &mut JoinSet<()>,
 ) {
     let mut listener = None;
-    let spare = Arc::new(Semaphore::new(SPARE_HANDS));
+    let spare = Arc::new(Semaphore::new(SPARE_SLOTS));
     while !shutdown.is_cancelled() {
-        // Registered before the look, so that what comes after the look is heard.
+        // Listen before the query, so that no job is missed in between.
         if listener.is_none() {
             match Listener::new(&context.database).await {
-                Ok(heard) => listener = Some(heard),
+                Ok(connected) => listener = Some(connected),
                 Err(error) => context
-                    .outage
-                    .failed("can't listen for jobs; polling", &error),
+                    .database_health
+                    .record_failure("the worker can't listen for jobs and polls instead", &error),
             }
         }
-        let busy = working.len() + spare.available_permits();
-        let free = (context.options.concurrency + SPARE_HANDS).saturating_sub(busy);
+        let busy = running.len() + spare.available_permits();
+        let free = (context.options.concurrency + SPARE_SLOTS).saturating_sub(busy);
         if free > 0 {
             for claim in claim(context, WorkerSlot::Normal, free).await {
-                let span = span(context, &claim);
-                let handled = handle(Arc::clone(context), claim, leaving.clone());
-                working.spawn(handled.instrument(span));
+                let span = job_span(context, &claim);
+                let task = run_job(Arc::clone(context), claim, stop_jobs.clone());
+                running.spawn(task.instrument(span));
             }
         }
-        if let Ok(hand) = Arc::clone(&spare).try_acquire_owned()
+        if let Ok(slot) = Arc::clone(&spare).try_acquire_owned()
             && let Some(claim) = claim(context, WorkerSlot::LowPriority, 1).await.pop()
         {
-            let span = span(context, &claim);
-            let done = handle(Arc::clone(context), claim, leaving.clone());
-            let handled = async move {
-                done.await;
-                drop(hand);
+            let span = job_span(context, &claim);
+            let task = run_job(Arc::clone(context), claim, stop_jobs.clone());
+            let task = async move {
+                task.await;
+                drop(slot);
             };
-            working.spawn(handled.instrument(span));
+            running.spawn(task.instrument(span));
         }
         tokio::select! {
             () = shutdown.cancelled() => {}
-            () = tokio::time::sleep(POLL) => {}
-            () = called(listener.as_mut(), context) => {}
-            ended = working.join_next(), if !working.is_empty() => {
+            () = tokio::time::sleep(POLL_INTERVAL) => {}
+            () = notified(listener.as_mut(), context) => {}
+            ended = running.join_next(), if !running.is_empty() => {
                 if let Some(Err(error)) = ended {
-                    tracing::error!(%error, "a job panicked; its lease will run out");
+                    tracing::error!(%error, "a job panicked; its lease will expire");
                 }
             }
         }
@@ -159,22 +167,24 @@ async fn claim(context: &Context, slot: WorkerSlot, count: usize) -> Vec<Claim> 
         lease: options.lease,
         slot,
         count,
-        limits: &options.bounds,
+        limits: &options.concurrency_limits,
     };
     match jobs::claim(&context.database, &request).await {
         Ok(claims) => {
-            context.outage.over();
+            context.database_health.record_success();
             claims
         }
         Err(error) => {
-            context.outage.failed("no jobs could be claimed", &error);
+            context
+                .database_health
+                .record_failure("no jobs could be claimed", &error);
             Vec::new()
         }
     }
 }
 
-/// Returns when a job may have become available for this node.
-async fn called(listener: Option<&mut Listener>, context: &Context) {
+/// Waits until a job may have become available for this node.
+async fn notified(listener: Option<&mut Listener>, context: &Context) {
     let Some(listener) = listener else {
         return std::future::pending().await;
     };
@@ -187,25 +197,31 @@ async fn called(listener: Option<&mut Listener>, context: &Context) {
     }
 }
 
-/// What every line that is logged for a job says of it: where it came from.
-fn span(context: &Context, claim: &Claim) -> Span {
+/// Creates the span of a job, with the ID of the request that created the job.
+fn job_span(context: &Context, claim: &Claim) -> Span {
     let span = tracing::error_span!("job", id = %claim.id, request_id = field::Empty);
     if let Some(trace) = &claim.trace {
         span.record("request_id", trace.request.as_str());
         if let Some(parent) = &trace.parent {
-            (context.adopt)(&span, parent);
+            (context.set_trace_parent)(&span, parent);
         }
     }
     span
 }
 
-async fn handle(context: Arc<Context>, claim: Claim, leaving: CancellationToken) {
-    tracing::info!(job = %claim.id, kind = claim.kind.as_str(), backup = %claim.backup, attempt = claim.attempt, "took a job");
-    let _running = context.metrics.running(claim.kind);
-    let (work, lease) = Work::begin(&context, claim, leaving);
-    let end = work_of::run(&context, &work).await;
-    settle(&context, &work, end).await;
+async fn run_job(context: Arc<Context>, claim: Claim, stop: CancellationToken) {
+    tracing::info!(
+        job = %claim.id,
+        kind = claim.kind.as_str(),
+        backup = %claim.backup,
+        attempt = claim.attempt,
+        "claimed a job",
+    );
+    let _running = context.metrics.job_started(claim.kind);
+    let (job, lease) = ActiveJob::begin(&context, claim, stop);
+    let result = crate::jobs::run(&context, &job).await;
+    finalize(&context, &job, result).await;
     lease.end();
-    // What the job wrote or removed counts for the next one at once.
-    registration::announce(&context).await;
+    // The job has changed the free space that the next request checks.
+    registration::register(&context).await;
 }

@@ -1,53 +1,55 @@
-//! Where a server's directory truly is: links resolved, and the rules of the settings asked once more.
+//! Resolves the links in the path of a server's directory, and checks the result against the
+//! settings.
 //!
-//! The API goes by names, since it may run on another machine. Nothing may be
-//! read from or written to a server's directory before it was asked for here.
+//! The API checks the path only by name, since it may run on another machine. Every read or write
+//! in a server's directory must use a path from this module.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
+use holdfast_domain::error_chain::chain;
 use holdfast_domain::server_directory::DirectoryRefused;
 use holdfast_domain::{DirectoryRules, DirectorySetBy, Server};
 
 use crate::context::Context;
-use crate::outcome::{NotDone, Reason};
+use crate::outcome::{FailureReason, JobError};
 
-/// Why a server's directory is left alone.
+/// Why a server's directory can't be used.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Misplaced {
-    /// The settings don't allow it.
+pub(crate) enum DirectoryError {
+    /// The settings do not allow it.
     #[error("the server's directory `{}` {refused}", directory.display())]
     Refused {
-        /// Without links.
+        /// The path with its links resolved.
         directory: PathBuf,
-        /// Why not.
+        /// The rule that it breaks.
         refused: DirectoryRefused,
     },
-    /// It can't be found out.
+    /// Its links can't be resolved.
     #[error("the server's directory `{}` can't be resolved", directory.display())]
     Unresolved {
-        /// As it was registered.
+        /// The path as registered.
         directory: PathBuf,
-        /// The system's word.
+        /// The error of the operating system.
         source: io::Error,
     },
 }
 
-/// Returns the directory to work with. Where the settings say something about places it is free of
-/// links and lies where it may; elsewhere it is as it was registered.
+/// Returns the directory to work with. If the settings restrict directories, the result has no
+/// links and is in an allowed place. Otherwise the path is returned as registered.
 pub(crate) fn resolve(
     rules: &DirectoryRules,
     directory: &Path,
     placed_by: DirectorySetBy,
-) -> Result<PathBuf, Misplaced> {
+) -> Result<PathBuf, DirectoryError> {
     if rules.allows_any_root(placed_by) {
         return Ok(directory.to_owned());
     }
-    let real = real_path(directory).map_err(|source| Misplaced::Unresolved {
+    let real = real_path(directory).map_err(|source| DirectoryError::Unresolved {
         directory: directory.to_owned(),
         source,
     })?;
-    // A folder of the settings that is not there can't be compared by more than its name.
+    // A folder from the settings that does not exist can only be compared by name.
     let without_links =
         |folder: &PathBuf| fs_err::canonicalize(folder).unwrap_or_else(|_| folder.clone());
     let real_rules = DirectoryRules {
@@ -60,20 +62,20 @@ pub(crate) fn resolve(
     };
     match real_rules.check(&real, placed_by) {
         Ok(()) => Ok(real),
-        Err(refused) => Err(Misplaced::Refused {
+        Err(refused) => Err(DirectoryError::Refused {
             directory: real,
             refused,
         }),
     }
 }
 
-/// Resolves links. The directory itself need not be there: a restore may make it, and a backup says
-/// in its own words that it is missing.
+/// Resolves links. The directory itself may be missing: a restore creates it, and a backup reports
+/// it.
 fn real_path(directory: &Path) -> io::Result<PathBuf> {
     match fs_err::canonicalize(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             if fs_err::symlink_metadata(directory).is_ok() {
-                // A link to nowhere: where it would lead, nobody has checked.
+                // A dangling link: its target has not been checked.
                 return Err(error);
             }
             let (Some(parent), Some(name)) = (directory.parent(), directory.file_name()) else {
@@ -89,25 +91,28 @@ fn real_path(directory: &Path) -> io::Result<PathBuf> {
     }
 }
 
-/// Does so for a job, off the runtime.
-pub(crate) async fn of_server(context: &Context, server: &Server) -> Result<PathBuf, NotDone> {
-    let rules = context.options.places.clone();
+/// Resolves the directory of a job's server on a blocking thread.
+pub(crate) async fn resolve_for_job(
+    context: &Context,
+    server: &Server,
+) -> Result<PathBuf, JobError> {
+    let rules = context.options.directory_rules.clone();
     let (directory, placed_by) = (server.directory.clone(), server.directory_set_by);
     tokio::task::spawn_blocking(move || resolve(&rules, &directory, placed_by))
         .await
-        .map_err(|error| NotDone::panicked(&error))?
-        .map_err(|misplaced| {
-            let detail = holdfast_domain::error_chain::chain(&misplaced);
-            match misplaced {
-                Misplaced::Refused { .. } => NotDone::terminal(
+        .map_err(|error| JobError::panicked(&error))?
+        .map_err(|error| {
+            let detail = chain(&error);
+            match error {
+                DirectoryError::Refused { .. } => JobError::permanent(
                     "The server's directory does not lie where its node allows servers to be. \
                      Nothing was read or changed.",
                     detail,
                 )
-                .because(Reason::Misplaced),
-                Misplaced::Unresolved { .. } => {
-                    NotDone::retry("The server's directory could not be found out.", detail)
-                        .because(Reason::SourceUnreadable)
+                .with_reason(FailureReason::DirectoryNotAllowed),
+                DirectoryError::Unresolved { .. } => {
+                    JobError::retryable("The server's directory could not be resolved.", detail)
+                        .with_reason(FailureReason::SourceUnreadable)
                 }
             }
         })
@@ -120,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn links_are_resolved_before_roots_are_asked() {
+    fn links_are_resolved_before_roots_are_checked() {
         let folder = tempfile::tempdir().expect("a folder");
         let base = fs_err::canonicalize(folder.path()).expect("a path");
         for name in ["roots/inside", "outside"] {
@@ -153,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn without_roots_only_somebody_on_the_machine_places_servers() {
+    fn without_roots_only_an_administrator_may_choose_a_directory() {
         let rules = DirectoryRules::default();
         let etc = Path::new("/etc");
         assert!(resolve(&rules, etc, DirectorySetBy::Admin).is_ok());

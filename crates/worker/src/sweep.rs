@@ -1,9 +1,9 @@
-//! Compares a disk with the database, both ways: removes what is left over for certain, tells of what nobody here
-//! knows, and marks backups whose archives are missing.
+//! Compares a disk with the database in both directions: removes leftover objects, reports unknown
+//! ones, and marks backups whose archive is missing.
 //!
-//! What is in memory at once is a page of either side. It must never remove what a job or a row can still refer to,
-//! and never take a database that knows nothing for one that has proven something: see
-//! `holdfast_domain::orphan`.
+//! Holds at most one page of each side in memory. A sweep must never remove an object that a job or
+//! a row may still refer to. A missing row alone does not prove that an object is a leftover, since
+//! the database may be empty or restored from an older copy: see `holdfast_domain::orphan`.
 
 mod group;
 mod missing;
@@ -21,88 +21,88 @@ use holdfast_domain::NodeName;
 use holdfast_domain::error_chain::chain;
 use holdfast_storage::Disk;
 
-/// How many findings are told one by one; all are counted.
-const TOLD: usize = 1000;
+/// How many findings a report lists. All of them are counted.
+const FINDINGS_MAX: usize = 1000;
 
-/// A disk that is to be swept, and how.
+/// The disk to sweep, and the options of the sweep.
 #[derive(Clone, Copy, Debug)]
 pub struct Sweep<'a> {
-    /// The database that knows what should lie there.
+    /// The database to compare with.
     pub database: &'a Database,
     /// The disk.
     pub disk: &'a Disk,
-    /// The node that this process is on, whose folder the disk is, if it is one.
+    /// The node of this process. A local disk is a folder of this node.
     pub node: &'a NodeName,
-    /// How old something must be to be removed.
+    /// How old an object must be to be removed.
     pub age: Duration,
-    /// Whether what this database does not know goes as well.
+    /// Whether to remove objects that the database does not know.
     pub removes_unknown: bool,
-    /// Whether it is only looked.
+    /// Whether to change nothing and only report.
     pub is_dry: bool,
-    /// What time it is.
+    /// The current time.
     pub now: DateTime<Utc>,
-    /// Ends it early.
+    /// Stops the sweep.
     pub stop: &'a CancellationToken,
 }
 
-/// Why a sweep did not come to its end.
+/// Why a sweep did not finish.
 #[derive(Debug, thiserror::Error)]
 pub enum SweepError {
     /// Another process sweeps the same disk.
     #[error("another process sweeps the disk `{0}`")]
     Busy(String),
-    /// It was told to stop.
+    /// The sweep was stopped.
     #[error("it was stopped before its end")]
     Stopped,
-    /// The database can't be used.
+    /// The database failed.
     #[error("the database could not be used")]
     Database(#[from] holdfast_db::Error),
-    /// The disk can't be used.
+    /// The disk failed.
     #[error("the disk could not be used")]
     Disk(#[from] holdfast_storage::Error),
 }
 
-/// What a sweep has found and done, as far as it came.
+/// What a sweep found and did, up to its end or its error.
 #[derive(Debug, Default)]
 pub struct SweepReport {
-    /// What was found and done, by name.
+    /// Counters by name, such as `removed`.
     pub counts: BTreeMap<&'static str, u64>,
-    /// The first thousand things that were found.
+    /// The first thousand findings.
     pub findings: Vec<SweepFinding>,
-    /// Why it ended early.
-    pub not_swept: Option<SweepError>,
+    /// The error that ended the sweep early.
+    pub error: Option<SweepError>,
 }
 
-/// Something that is not as it should be.
+/// A difference between the disk and the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SweepFinding {
-    /// What kind of thing.
+    /// The kind of difference.
     pub kind: FindingKind,
-    /// Its name on the disk.
+    /// The object's key on the disk.
     pub object: String,
-    /// Its size in bytes, where that is known.
+    /// The object's size in bytes, if known.
     pub size_bytes: Option<u64>,
-    /// When it was written.
+    /// When the object was written, if known.
     pub written_at: Option<DateTime<Utc>>,
-    /// Whether it is gone now, or would be.
+    /// Whether the object was removed, or would be without `is_dry`.
     pub is_removed: bool,
 }
 
-/// Kinds of things that are not as they should be.
+/// The kinds of differences between a disk and the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FindingKind {
-    /// An object that is needed no more.
+    /// An object that is no longer needed.
     LeftOver,
-    /// What an upload has left that has ended.
+    /// The rest of an upload that has ended.
     Partial,
-    /// An object, or part of one, of which this database knows nothing.
+    /// An object or partial upload that the database does not know.
     Unknown,
-    /// An archive that should be there.
+    /// An archive that the database expects and the disk does not have.
     Missing,
 }
 
 impl FindingKind {
-    /// Returns its name.
+    /// Returns the kind's name in counters and reports.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::LeftOver => "left_over",
@@ -114,18 +114,18 @@ impl FindingKind {
 }
 
 impl SweepReport {
-    /// Counts something.
+    /// Adds to a counter.
     fn count(&mut self, name: &'static str, by: u64) {
         *self.counts.entry(name).or_default() += by;
     }
 
-    fn find(&mut self, finding: SweepFinding) {
+    fn add(&mut self, finding: SweepFinding) {
         self.count(finding.kind.as_str(), 1);
         if finding.is_removed {
             self.count("removed", 1);
             self.count("removed_bytes", finding.size_bytes.unwrap_or_default());
         }
-        if self.findings.len() < TOLD {
+        if self.findings.len() < FINDINGS_MAX {
             self.findings.push(finding);
         }
     }
@@ -134,42 +134,42 @@ impl SweepReport {
 impl Sweep<'_> {
     /// Sweeps the whole disk.
     pub async fn run(&self) -> SweepReport {
-        let mut swept = SweepReport::default();
-        swept.not_swept = match self.lock().await {
+        let mut report = SweepReport::default();
+        report.error = match self.lock().await {
             Ok(lock) => {
-                let ended = self.all(&mut swept).await;
+                let ended = self.sweep_all(&mut report).await;
                 lock.release().await;
                 ended.err()
             }
-            Err(not_swept) => Some(not_swept),
+            Err(error) => Some(error),
         };
-        swept
+        report
     }
 
-    /// Removes only what uploads have left that have ended.
+    /// Removes only the partial uploads.
     pub async fn run_partials(&self) -> SweepReport {
-        let mut swept = SweepReport::default();
-        swept.not_swept = match self.lock().await {
+        let mut report = SweepReport::default();
+        report.error = match self.lock().await {
             Ok(lock) => {
-                let ended = self.partials(&mut swept).await;
+                let ended = self.sweep_partials(&mut report).await;
                 lock.release().await;
                 ended.err()
             }
-            Err(not_swept) => Some(not_swept),
+            Err(error) => Some(error),
         };
-        swept
+        report
     }
 
-    async fn all(&self, swept: &mut SweepReport) -> Result<(), SweepError> {
-        self.partials(swept).await?;
+    async fn sweep_all(&self, report: &mut SweepReport) -> Result<(), SweepError> {
+        self.sweep_partials(report).await?;
         if !self.is_dry {
-            let probes = self.disk.remove_probes(self.old_before()).await?;
-            swept.count("removed", probes);
+            let probes = self.disk.remove_probes(self.age_cutoff()).await?;
+            report.count("removed", probes);
         }
-        self.objects(swept).await
+        self.sweep_objects(report).await
     }
 
-    /// Makes sure that nobody else sweeps the disk.
+    /// Takes the lock that lets only one process sweep the disk.
     async fn lock(&self) -> Result<LeaderLock, SweepError> {
         let subject = subject(self.disk, self.node);
         let name = format!("sweep {subject}");
@@ -177,31 +177,32 @@ impl Sweep<'_> {
         lock.ok_or(SweepError::Busy(subject))
     }
 
-    fn go_on(&self) -> Result<(), SweepError> {
+    fn check_stop(&self) -> Result<(), SweepError> {
         match self.stop.is_cancelled() {
             true => Err(SweepError::Stopped),
             false => Ok(()),
         }
     }
 
-    /// The node, where the disk is a folder of it.
-    fn of_node(&self) -> Option<&NodeName> {
+    /// Returns the node if the disk is a local folder.
+    fn local_node(&self) -> Option<&NodeName> {
         self.disk.is_of_one_node().then_some(self.node)
     }
 
-    fn old_before(&self) -> SystemTime {
+    fn age_cutoff(&self) -> SystemTime {
         SystemTime::from(self.now)
             .checked_sub(self.age)
             .unwrap_or(SystemTime::UNIX_EPOCH)
     }
 
-    /// Says whether something is old enough to go. Of what nobody knows the age of, it is not known.
+    /// Returns whether an object is old enough to be removed. Returns `false` if its age is
+    /// unknown.
     fn is_old(&self, written_at: Option<SystemTime>) -> bool {
-        written_at.is_some_and(|at| at < self.old_before())
+        written_at.is_some_and(|at| at < self.age_cutoff())
     }
 }
 
-/// Names a disk so that folders of the same name on several nodes are told apart.
+/// Returns the disk's name, with the node if the disk is a local folder.
 pub(crate) fn subject(disk: &Disk, node: &NodeName) -> String {
     match disk.is_of_one_node() {
         true => format!("{} on {node}", disk.name()),
@@ -210,7 +211,7 @@ pub(crate) fn subject(disk: &Disk, node: &NodeName) -> String {
 }
 
 impl SweepError {
-    /// Tells it on one line.
+    /// Returns the error and its sources on one line.
     pub fn text(&self) -> String {
         chain(self)
     }

@@ -1,4 +1,4 @@
-//! Has archives verified from time to time, and writes down what verifications came to.
+//! Schedules verifications of archives, and records their results.
 
 use std::time::Duration;
 
@@ -16,40 +16,40 @@ use holdfast_domain::{BackupId, JobId, ServerId};
 use crate::context::Context;
 use crate::verify_archive::ArchiveVerdict;
 
-/// After how long an archive whose disk could not be read is verified again, if its disk has a schedule.
-const AGAIN: Duration = Duration::from_secs(86_400);
+/// After how long an inconclusive verification is repeated, if the disk has a schedule.
+const RETRY_INTERVAL: Duration = Duration::from_secs(86_400);
 
-/// Puts verifications that are due into the job table, for each disk that this node can reach.
+/// Adds a job for each verification that is due, for the disks that this node can reach.
 pub(crate) async fn schedule(context: &Context) {
     let node = &context.options.node;
     for (name, disk) in context.disks.iter() {
         let Some(every) = context.options.verify_every.get(name) else {
             continue;
         };
-        // Whatever is begun on a disk that is away only ends without a verdict.
+        // On a disk that is away, every verification would be inconclusive.
         if disk.check().await.is_err() {
             continue;
         }
-        let place = ArchiveLocation {
+        let location = ArchiveLocation {
             disk: name,
             of_node: disk.is_of_one_node().then_some(node),
         };
-        match schedule_verifications(&context.database, place, node, *every).await {
+        match schedule_verifications(&context.database, location, node, *every).await {
             Ok(None | Some(0)) => {}
             Ok(Some(count)) => {
-                tracing::info!(disk = %name, count, "archives are due to be verified")
+                tracing::info!(disk = %name, count, "scheduled verifications")
             }
             Err(error) => {
                 context
-                    .outage
-                    .failed("verifications could not be scheduled", &error);
+                    .database_health
+                    .record_failure("verifications could not be scheduled", &error);
                 return;
             }
         }
     }
 }
 
-/// Writes down what a verification came to, in the transaction that ends its job.
+/// Records the result of a verification, in the transaction that completes its job.
 pub(crate) async fn record(
     transaction: &mut Transaction,
     claim: &Claim,
@@ -66,24 +66,25 @@ pub(crate) async fn record(
     Ok(())
 }
 
-/// What was verified, and why.
+/// The backup whose archive was verified, and the reason.
 #[derive(Clone, Copy, Debug)]
 pub struct VerifiedBackup {
-    /// Whose backup.
+    /// The server.
     pub server: ServerId,
-    /// Which.
+    /// The backup.
     pub backup: BackupId,
-    /// The job that did it, if one did.
+    /// The job that verified it, unless a command did.
     pub job: Option<JobId>,
-    /// Whether somebody waits to hear of it, whatever it came to.
+    /// Whether a user requested it. Then an event is recorded for every result, not only for
+    /// failures.
     pub is_asked_for: bool,
 }
 
-/// Writes down what a verification came to, in row and audit log; says whether it did. Of a backup that is gone
-/// meanwhile nothing is said.
+/// Records the result of a verification in the backup's row and in the audit log. Returns `false`
+/// if the backup no longer exists.
 ///
 /// # Errors
-/// When the database can't be written.
+/// If the database fails.
 pub async fn record_verdict(
     transaction: &mut Transaction,
     verified: VerifiedBackup,
@@ -91,8 +92,8 @@ pub async fn record_verdict(
 ) -> Result<bool, Error> {
     let VerifiedBackup { server, backup, .. } = verified;
     let (state, sentence) = match verdict {
-        ArchiveVerdict::Whole { note } => (VerificationState::Passed, note.as_deref()),
-        ArchiveVerdict::Bad { sentence, .. } => {
+        ArchiveVerdict::Intact { note } => (VerificationState::Passed, note.as_deref()),
+        ArchiveVerdict::Damaged { sentence, .. } => {
             (VerificationState::Failed, Some(sentence.as_str()))
         }
     };
@@ -106,18 +107,28 @@ pub async fn record_verdict(
         return Ok(false);
     }
     let (event, properties) = match verdict {
-        ArchiveVerdict::Whole { note } => {
+        ArchiveVerdict::Intact { note } => {
             if let Some(note) = note {
-                tracing::warn!(%backup, %server, note, "an archive is whole, but not all beside it is");
+                tracing::warn!(
+                    %backup,
+                    %server,
+                    note,
+                    "an archive is intact, but its index or manifest is not",
+                );
             }
             if !verified.is_asked_for {
                 return Ok(true);
             }
             (ActivityEvent::VerifyComplete, json!({}))
         }
-        // Whoever is to be told that a backup is bad is told from here.
-        ArchiveVerdict::Bad { sentence, detail } => {
-            tracing::error!(%backup, %server, error = detail, "a backup is bad: its archive is damaged or missing");
+        // This event is what webhooks and event streams deliver.
+        ArchiveVerdict::Damaged { sentence, detail } => {
+            tracing::error!(
+                %backup,
+                %server,
+                error = detail,
+                "the archive of a backup is damaged or missing",
+            );
             (ActivityEvent::VerifyFailed, json!({ "error": sentence }))
         }
     };
@@ -125,8 +136,8 @@ pub async fn record_verdict(
     Ok(true)
 }
 
-/// Writes down that a verification came to no verdict.
-pub(crate) async fn record_none(
+/// Records that a verification was inconclusive.
+pub(crate) async fn record_inconclusive(
     context: &Context,
     transaction: &mut Transaction,
     claim: &Claim,
@@ -139,7 +150,7 @@ pub(crate) async fn record_none(
         state: VerificationState::Inconclusive,
         sentence: Some(&failure.sentence),
         job: Some(claim.id),
-        counts_from: every.map_or(Duration::ZERO, |every| every.saturating_sub(AGAIN)),
+        counts_from: every.map_or(Duration::ZERO, |every| every.saturating_sub(RETRY_INTERVAL)),
     };
     record_verification(transaction, claim.backup, &end).await?;
     Ok(())

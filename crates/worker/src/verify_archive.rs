@@ -1,7 +1,8 @@
-//! Reads an archive back from its disk, whatever that is made of, without a copy, and compares it with what was
-//! stored: size, SHA-256, every checksum of gzip, every tar entry, and how many of those index and manifest tell of.
+//! Verifies an archive on any disk, without a local copy. Checks the size, the SHA-256, the
+//! checksums of gzip, the tar entries, and that index and manifest give the same number of entries.
 //!
-//! What could not be read is not judged: only a disk that is well and does not hold what it should makes a backup bad.
+//! If the disk can't be read, the result must be an error, not a verdict. Only a disk that works
+//! and does not return what was stored makes an archive damaged.
 
 use std::io::{self, Read};
 use std::num::NonZeroU64;
@@ -18,80 +19,79 @@ use holdfast_domain::backup::CompletedBackup;
 use holdfast_domain::error_chain::chain;
 use holdfast_storage::{ArchiveKey, Disk, Manifest, StorageKey};
 
-/// How many pieces of an object may wait for the engine.
+/// How many chunks of an object may wait for the archive engine.
 const WAITING: usize = 4;
 
-/// What reading an archive back came to.
+/// The result of a verification.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ArchiveVerdict {
-    /// It is what was stored.
-    Whole {
-        /// What is not as it was beside it, as a sentence.
+    /// The archive is what was stored.
+    Intact {
+        /// A sentence about a missing or damaged index or manifest.
         note: Option<String>,
     },
-    /// It is damaged, or missing.
-    Bad {
-        /// For its owner: a sentence.
+    /// The archive is damaged or missing.
+    Damaged {
+        /// A sentence for users.
         sentence: String,
-        /// For the operator: everything.
+        /// The details for the log.
         detail: String,
     },
 }
 
-/// Why there is no verdict.
+/// Why a verification has no result.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
-    /// It was told to stop.
-    #[error("told to stop")]
+    /// The verification was stopped.
+    #[error("the verification was stopped")]
     Stopped,
     /// The disk could not be read.
     #[error("the disk could not be read")]
     Disk(#[from] holdfast_storage::Error),
-    /// A defect of ours.
+    /// The archive engine failed unexpectedly: a bug.
     #[error("the archive engine failed: {0}")]
     Engine(String),
 }
 
-/// How an archive is read back.
+/// The archive to verify, and the options.
 #[derive(Debug)]
 pub struct ArchiveCheck<'a> {
-    /// Where it lies.
+    /// The disk that holds the archive.
     pub disk: &'a Disk,
-    /// What it is.
+    /// The archive's key.
     pub key: ArchiveKey,
-    /// What was stored.
+    /// The size and hash that were stored.
     pub completed: &'a CompletedBackup,
-    /// Counts bytes of the archive, and stops the engine.
+    /// Counts the bytes read, and stops the archive engine.
     pub control: &'a Arc<Control>,
-    /// Stops the reading.
+    /// Stops reading from the disk.
     pub stop: &'a CancellationToken,
-    /// How fast it is read, in bytes per second; none: as fast as it comes.
+    /// The maximum rate of reading, in bytes per second; `None` means no limit.
     pub read_limit_bytes_per_second: Option<NonZeroU64>,
 }
 
 impl ArchiveCheck<'_> {
-    /// Reads everything back.
+    /// Reads and checks the archive, then its index and its manifest.
     ///
     /// # Errors
-    /// [`VerifyError`]: nothing is known then.
+    /// [`VerifyError`] if the archive could not be checked.
     pub async fn run(&self) -> Result<ArchiveVerdict, VerifyError> {
-        let archive = self.archive().await?;
-        let verified = match archive {
+        let verified = match self.check_archive().await? {
             Ok(verified) => verified,
-            Err(bad) => return Ok(bad),
+            Err(damaged) => return Ok(damaged),
         };
-        let beside = [
-            self.index(&verified).await?,
-            self.manifest(&verified).await?,
+        let checks = [
+            self.check_index(&verified).await?,
+            self.check_manifest(&verified).await?,
         ];
         let mut notes = Vec::new();
-        for part in beside {
-            match part {
-                Beside::AsItWas => {}
-                Beside::Note(note) => notes.push(note),
-                Beside::Contradicts(what) => {
+        for check in checks {
+            match check {
+                SidecarCheck::Matches => {}
+                SidecarCheck::Note(note) => notes.push(note),
+                SidecarCheck::Contradicts(what) => {
                     let found = verified.entries;
-                    return Ok(ArchiveVerdict::Bad {
+                    return Ok(ArchiveVerdict::Damaged {
                         sentence: "The stored archive does not hold what was backed up.".to_owned(),
                         detail: format!("it holds {found} entries, but {what}"),
                     });
@@ -100,10 +100,11 @@ impl ArchiveCheck<'_> {
         }
         let note = (!notes.is_empty())
             .then(|| format!("The archive is whole, but {}.", notes.join(", and ")));
-        Ok(ArchiveVerdict::Whole { note })
+        Ok(ArchiveVerdict::Intact { note })
     }
 
-    async fn archive(&self) -> Result<Result<VerifySummary, ArchiveVerdict>, VerifyError> {
+    /// Checks the archive itself. Returns the inner error if it is damaged or missing.
+    async fn check_archive(&self) -> Result<Result<VerifySummary, ArchiveVerdict>, VerifyError> {
         let expected = Expected {
             sha256: self.completed.sha256,
             archive_bytes: self.completed.size_bytes,
@@ -116,7 +117,7 @@ impl ArchiveCheck<'_> {
             .await;
         let read = match read {
             Ok(read) => read,
-            Err(VerifyError::Disk(error)) => return self.unread(error).await.map(Err),
+            Err(VerifyError::Disk(error)) => return self.explain_read_error(error).await.map(Err),
             Err(other) => return Err(other),
         };
         use holdfast_archive::Error;
@@ -126,7 +127,7 @@ impl ArchiveCheck<'_> {
             Err(
                 error
                 @ (Error::HashMismatch { .. } | Error::Corrupt { .. } | Error::Hostile { .. }),
-            ) => Ok(Err(ArchiveVerdict::Bad {
+            ) => Ok(Err(ArchiveVerdict::Damaged {
                 sentence: "The stored archive is damaged: it is not what was backed up.".to_owned(),
                 detail: chain(&error),
             })),
@@ -134,8 +135,11 @@ impl ArchiveCheck<'_> {
         }
     }
 
-    /// Tells an archive that is bad from a disk that is away.
-    async fn unread(&self, error: holdfast_storage::Error) -> Result<ArchiveVerdict, VerifyError> {
+    /// Decides whether a read error means a damaged archive or an unavailable disk.
+    async fn explain_read_error(
+        &self,
+        error: holdfast_storage::Error,
+    ) -> Result<ArchiveVerdict, VerifyError> {
         use holdfast_storage::Error;
         let sentence = match &error {
             Error::NotFound { .. } => "The stored archive is missing.".to_owned(),
@@ -147,36 +151,36 @@ impl ArchiveCheck<'_> {
             }
             _ => return Err(error.into()),
         };
-        Ok(ArchiveVerdict::Bad {
+        Ok(ArchiveVerdict::Damaged {
             sentence,
             detail: chain(&error),
         })
     }
 
-    async fn index(&self, archive: &VerifySummary) -> Result<Beside, VerifyError> {
+    async fn check_index(&self, archive: &VerifySummary) -> Result<SidecarCheck, VerifyError> {
         let read = self
             .stream(StorageKey::Index(self.key), |stream, _| {
                 holdfast_archive::check_index(stream)
             })
             .await;
-        let checked = match absent("its index", read)? {
+        let checked = match note_if_missing("its index", read)? {
             Ok(Ok(checked)) => checked,
-            Ok(Err(_)) => return Ok(Beside::Note("its index is damaged".to_owned())),
+            Ok(Err(_)) => return Ok(SidecarCheck::Note("its index is damaged".to_owned())),
             Err(note) => return Ok(note),
         };
         if checked.archive_sha256 != archive.sha256 {
-            return Ok(Beside::Note(
+            return Ok(SidecarCheck::Note(
                 "its index is that of another archive".to_owned(),
             ));
         }
         let entries = checked.entries;
         Ok(match entries == archive.entries {
-            true => Beside::AsItWas,
-            false => Beside::Contradicts(format!("its index tells of {entries}")),
+            true => SidecarCheck::Matches,
+            false => SidecarCheck::Contradicts(format!("its index counts {entries}")),
         })
     }
 
-    async fn manifest(&self, archive: &VerifySummary) -> Result<Beside, VerifyError> {
+    async fn check_manifest(&self, archive: &VerifySummary) -> Result<SidecarCheck, VerifyError> {
         let read = self
             .stream(StorageKey::Manifest(self.key), |stream, _| {
                 let mut text = Vec::new();
@@ -184,28 +188,29 @@ impl ArchiveCheck<'_> {
                 read.ok().and_then(|_| Manifest::from_json(&text).ok())
             })
             .await;
-        let manifest = match absent("its manifest", read)? {
+        let manifest = match note_if_missing("its manifest", read)? {
             Ok(Some(manifest)) => manifest,
-            Ok(None) => return Ok(Beside::Note("its manifest is damaged".to_owned())),
+            Ok(None) => return Ok(SidecarCheck::Note("its manifest is damaged".to_owned())),
             Err(note) => return Ok(note),
         };
         if manifest.sha256 != hex::encode(archive.sha256) || manifest.backup != self.key.backup {
-            return Ok(Beside::Note(
+            return Ok(SidecarCheck::Note(
                 "its manifest is that of another archive".to_owned(),
             ));
         }
         let entries = manifest.entries;
         Ok(match entries == archive.entries {
-            true => Beside::AsItWas,
-            false => Beside::Contradicts(format!("its manifest tells of {entries}")),
+            true => SidecarCheck::Matches,
+            false => SidecarCheck::Contradicts(format!("its manifest counts {entries}")),
         })
     }
 
-    /// Carries an object from its disk to `read`, which runs on a thread that may wait, piece by piece.
+    /// Reads an object from the disk in chunks and passes them to `read`, which runs on a blocking
+    /// thread.
     async fn stream<T: Send + 'static>(
         &self,
         key: StorageKey,
-        read: impl FnOnce(Stream, u64) -> T + Send + 'static,
+        read: impl FnOnce(ObjectStream, u64) -> T + Send + 'static,
     ) -> Result<T, VerifyError> {
         let opened = tokio::select! {
             opened = self.disk.read(key, 0..u64::MAX) => opened?,
@@ -213,82 +218,85 @@ impl ArchiveCheck<'_> {
         };
         let size = opened.object_bytes();
         let (pieces, waiting) = mpsc::channel(WAITING);
-        let stream = Stream {
+        let stream = ObjectStream {
             waiting,
             piece: Bytes::new(),
             has_ended: false,
         };
         let reading = tokio::task::spawn_blocking(move || read(stream, size));
-        let (carried, ended) = tokio::join!(self.carry(opened, pieces), reading);
-        // A disk that failed is the reason why the engine failed.
-        carried?;
+        let (sent, ended) = tokio::join!(self.send_chunks(opened, pieces), reading);
+        // If the disk failed, the engine failed because of it. Report the disk's error first.
+        sent?;
         ended.map_err(|error| VerifyError::Engine(error.to_string()))
     }
 
-    async fn carry(
+    async fn send_chunks(
         &self,
         mut reader: holdfast_storage::ObjectReader,
         pieces: mpsc::Sender<Option<Bytes>>,
     ) -> Result<(), VerifyError> {
-        let begun = Instant::now();
+        let started_at = Instant::now();
         let mut read_bytes: u64 = 0;
-        let carried = async {
+        let sent = async {
             loop {
                 let piece = reader.next().await?;
                 let is_last = piece.is_none();
                 read_bytes += piece.as_ref().map_or(0, |piece| piece.len() as u64);
-                // Whoever does not listen any more has seen enough.
+                // If the receiver is dropped, the engine has ended early.
                 if pieces.send(piece).await.is_err() || is_last {
                     return Ok::<(), VerifyError>(());
                 }
                 if let Some(limit) = self.read_limit_bytes_per_second {
                     let due_ms = u128::from(read_bytes) * 1000 / u128::from(limit.get());
                     let due = Duration::from_millis(u64::try_from(due_ms).unwrap_or(u64::MAX));
-                    tokio::time::sleep_until(begun + due).await;
+                    tokio::time::sleep_until(started_at + due).await;
                 }
             }
         };
         tokio::select! {
-            carried = carried => carried,
+            sent = sent => sent,
             () = self.stop.cancelled() => Err(VerifyError::Stopped),
         }
     }
 }
 
-/// What lies beside an archive.
-enum Beside {
-    AsItWas,
-    /// Not as it was, though nothing is lost.
+/// The check of an archive's index or manifest.
+enum SidecarCheck {
+    Matches,
+    /// It is missing or damaged, which loses no data.
     Note(String),
-    /// Sound, but it tells of another number of entries.
+    /// It is intact, but gives another number of entries.
     Contradicts(String),
 }
 
-/// Tells a part that is missing or damaged from a disk that is away.
-fn absent<T>(what: &str, read: Result<T, VerifyError>) -> Result<Result<T, Beside>, VerifyError> {
+/// Turns a missing or damaged object into a note. Other errors are returned.
+fn note_if_missing<T>(
+    what: &str,
+    read: Result<T, VerifyError>,
+) -> Result<Result<T, SidecarCheck>, VerifyError> {
     use holdfast_storage::Error;
     match read {
         Ok(read) => Ok(Ok(read)),
         Err(VerifyError::Disk(Error::NotFound { .. })) => {
-            Ok(Err(Beside::Note(format!("{what} is missing"))))
+            Ok(Err(SidecarCheck::Note(format!("{what} is missing"))))
         }
         Err(VerifyError::Disk(Error::Damaged { .. })) => {
-            Ok(Err(Beside::Note(format!("{what} is damaged"))))
+            Ok(Err(SidecarCheck::Note(format!("{what} is damaged"))))
         }
         Err(other) => Err(other),
     }
 }
 
-/// An object's bytes as the engine reads them. Only for threads that may wait.
+/// Reads an object's chunks from a channel. Blocks the thread.
 #[derive(Debug)]
-struct Stream {
-    /// None is the end; an end without it is a failure.
+struct ObjectStream {
+    /// `None` marks the end. If the channel closes without it, the disk has failed.
     waiting: mpsc::Receiver<Option<Bytes>>,
     piece: Bytes,
     has_ended: bool,
 }
 
-impl Read for Stream {
+impl Read for ObjectStream {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         while self.piece.is_empty() {
             if self.has_ended {

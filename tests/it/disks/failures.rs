@@ -108,20 +108,20 @@ async fn a_permanent_failure_fails_the_backup_with_a_helpful_message() {
         (
             400,
             "ExpiredToken",
-            "The storage `offsite` refused access. Whoever runs the service has to look at its \
-             credentials and permissions.",
+            "The storage `offsite` refused access. The operator of the service has to check \
+             its credentials and permissions.",
         ),
         (
             403,
             "InvalidAccessKeyId",
-            "The storage `offsite` refused access. Whoever runs the service has to look at its \
-             credentials and permissions.",
+            "The storage `offsite` refused access. The operator of the service has to check \
+             its credentials and permissions.",
         ),
         (
             404,
             "NoSuchBucket",
-            "The storage `offsite` is set up wrongly. Whoever runs the service has to look at its \
-             settings; the log says which.",
+            "The storage `offsite` is misconfigured. The operator of the service has to check \
+             its settings; the log has the details.",
         ),
     ];
     let server = S3Server::start().await;

@@ -136,8 +136,8 @@ async fn a_worker_that_is_paused_during_a_restore_beyond_its_lease_overwrites_no
     paused.signal(Signal::TERM);
     assert!(paused.ended().await.success(), "{}", paused.log());
     let log = paused.log();
-    let has_noticed = log.contains("the lease is lost")
-        || log.contains("a job that was taken away meanwhile failed");
+    let has_noticed =
+        log.contains("the lease is lost") || log.contains("a job failed after its lease was lost");
     assert!(has_noticed, "{log}");
     assert!(after.exists());
     assert_eq!(staging(&app), [""; 0]);

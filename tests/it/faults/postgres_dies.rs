@@ -69,7 +69,7 @@ async fn an_api_and_a_worker_stop_although_the_database_hangs() {
     api.url().await;
     let mut worker = start(&["worker"]);
     eventually("the worker takes jobs", async || {
-        worker.log().contains("taking jobs").then_some(())
+        worker.log().contains("the worker is ready").then_some(())
     })
     .await;
     signal_all(&cluster, Signal::STOP);

@@ -47,7 +47,7 @@ impl SettingsReader {
         // The create throttle counts rows of the job table, so they must stay that long.
         let throttle_period = Duration::from_secs(api.create_throttle.seconds.into());
         Some(MaintenanceOptions {
-            policy: policy?,
+            retention_policy: policy?,
             backups_per_server: api.backups_per_server,
             interval: interval?,
             sweep_interval: sweep_interval?,

@@ -58,17 +58,26 @@ fn the_defaults_are_valid() {
     assert!(settings.database.url.is_none() && settings.auth.signing_key.is_none());
     assert_eq!(settings.api.max_backup_bytes, 10 << 30);
     assert_eq!(settings.api.download_ttl_seconds, 3600);
-    let bounds = &settings.worker.bounds;
-    assert_eq!((bounds.per_node, bounds.per_disk), (0, 0));
-    assert_eq!(settings.worker.keeping.policy.days, 90);
-    assert!(!settings.worker.keeping.policy.keep_rules.is_on());
+    let limits = &settings.worker.concurrency_limits;
+    assert_eq!((limits.per_node, limits.per_disk), (0, 0));
+    assert_eq!(settings.worker.maintenance.retention_policy.days, 90);
+    assert!(
+        !settings
+            .worker
+            .maintenance
+            .retention_policy
+            .keep_rules
+            .is_on()
+    );
     assert_eq!(
-        settings.worker.keeping.orphan_age,
+        settings.worker.maintenance.orphan_age,
         Duration::from_secs(86_400)
     );
     assert_eq!(settings.worker.lease, Duration::from_secs(30));
     assert_eq!(settings.worker.read_limit_bytes_per_second, None);
-    assert!(settings.worker.staging_dir.is_none() && settings.worker.places.roots.is_empty());
+    assert!(
+        settings.worker.staging_dir.is_none() && settings.worker.directory_rules.roots.is_empty()
+    );
     let name = DiskName::parse("local").unwrap();
     let interval = Duration::from_secs(30 * 86_400);
     assert_eq!(
@@ -129,13 +138,13 @@ fn files_override_the_defaults_in_order_and_the_environment_overrides_files() {
 fn a_list_in_a_variable_can_be_written_as_in_a_file() {
     let key = "HOLDFAST__WORKER__ROOTS";
     let written = [(key, r#" ["/srv/a, b", '/srv/c'] "#)];
-    let roots = load(&[], &written).unwrap().worker.places.roots;
+    let roots = load(&[], &written).unwrap().worker.directory_rules.roots;
     assert_eq!(
         roots,
         load(&["worker.roots = ['/srv/a, b', '/srv/c']"], &[])
             .unwrap()
             .worker
-            .places
+            .directory_rules
             .roots
     );
     assert!(load(&[], &[(key, "[\"/srv/a\"")]).is_err());
@@ -182,7 +191,7 @@ fn a_variable_is_parsed_as_the_type_of_its_key() {
     assert_eq!(settings.storage.disks.len(), 2);
     let here = std::env::current_dir().unwrap();
     assert_eq!(
-        settings.worker.places.roots,
+        settings.worker.directory_rules.roots,
         [PathBuf::from("/srv/servers"), here.join("relative")]
     );
     assert_eq!(

@@ -24,7 +24,7 @@ impl SettingsReader {
         storage: Option<&StorageSettings>,
     ) -> Option<WorkerOptions> {
         let concurrency = self.number("worker.concurrency", 1..=64);
-        let bounds = self.concurrency_limits(storage);
+        let concurrency_limits = self.concurrency_limits(storage);
         let compression_level = self.number("worker.compression_level", 0..=9);
         let threads = self.number::<usize>("worker.compression_threads", 0..=256);
         let read_limit = self.nonzero("worker.read_limit_bytes_per_second", 0..=BYTES_MAX);
@@ -32,7 +32,7 @@ impl SettingsReader {
         let staging_dir = self.staging_dir(storage);
         let verify_every = self.verify_every(storage);
         let power = self.power();
-        let keeping = self.maintenance(api);
+        let maintenance = self.maintenance(api);
         let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let api = api?;
         let downloads_url = api.downloads_public_url.as_ref();
@@ -40,7 +40,7 @@ impl SettingsReader {
             node: api.node.clone(),
             downloads_url: downloads_url.or(api.public_url.as_ref()).cloned(),
             concurrency: concurrency?,
-            bounds: bounds?,
+            concurrency_limits: concurrency_limits?,
             lease: lease?,
             compression_level: compression_level?,
             compression_threads: NonZeroUsize::new(threads?).unwrap_or(cores).get(),
@@ -49,8 +49,8 @@ impl SettingsReader {
             max_backup_bytes: api.max_backup_bytes,
             staging_dir: staging_dir?,
             power: power?,
-            places: api.places.clone(),
-            keeping: keeping?,
+            directory_rules: api.places.clone(),
+            maintenance: maintenance?,
         })
     }
 

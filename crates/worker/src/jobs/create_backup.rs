@@ -1,5 +1,5 @@
-//! Archives a server's directory to a disk: scan → archive → hash → upload, all
-//! at once, without a copy on this machine.
+//! Archives a server's directory to a disk. Scans it, then archives, hashes and uploads it as a
+//! stream, without a local copy.
 
 use std::io;
 use std::sync::Arc;
@@ -9,84 +9,75 @@ use chrono::{DateTime, Utc};
 use holdfast_archive::{CreateOptions, IgnoreRules, Summary};
 use holdfast_db::{backups, servers};
 use holdfast_domain::backup::{BackupNotes, CompletedBackup};
+use holdfast_domain::error_chain::chain;
 use holdfast_domain::ignore::IgnorePatterns;
 use holdfast_domain::job::Phase;
 use holdfast_domain::{Backup, BackupState, Server, ServerRef};
 use holdfast_storage::{ArchiveKey, Disk, Manifest, StorageKey, Upload};
 
 use crate::context::Context;
-use holdfast_domain::error_chain::chain;
-
 use crate::disk_access;
-use crate::lease::Work;
-use crate::outcome::{Done, NotDone, Reason};
+use crate::lease::ActiveJob;
+use crate::outcome::{FailureReason, JobError, JobSuccess};
 use crate::pipe::pipe;
 use crate::server_directory;
 
-/// How long removing what a failed attempt had stored may take.
-const TAKE_BACK: Duration = Duration::from_secs(4);
-/// The greatest `.pteroignore`, in bytes.
+/// How long removing the objects of a failed attempt may take.
+const REMOVE_TIMEOUT: Duration = Duration::from_secs(4);
+/// The maximum size of a `.pteroignore`, in bytes.
 const PTEROIGNORE_BYTES_MAX: usize = 32 * 1024;
 
-pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done, NotDone> {
-    let claim = &work.claim;
+pub(crate) async fn run(
+    context: &Arc<Context>,
+    job: &Arc<ActiveJob>,
+) -> Result<JobSuccess, JobError> {
+    let claim = &job.claim;
     let server = servers::find(&context.database, &ServerRef::Id(claim.server))
         .await
-        .map_err(|error| NotDone::database(&error))?;
+        .map_err(|error| JobError::database(&error))?;
     let backup = backups::find(&context.database, claim.server, claim.backup)
         .await
-        .map_err(|error| NotDone::database(&error))?;
+        .map_err(|error| JobError::database(&error))?;
     let (Some(mut server), Some(mut backup)) = (server, backup) else {
-        return Ok(Done::Nothing);
+        return Ok(JobSuccess::NothingToDo);
     };
     if backup.state != BackupState::Creating {
-        // An earlier attempt ended well, but its answer from the database was lost.
-        return Ok(Done::Nothing);
+        // An earlier attempt succeeded, but the reply of the database was lost.
+        return Ok(JobSuccess::NothingToDo);
     }
     let disk = disk_access::disk(context, &backup.disk, backup.node.as_ref())?;
-    // What earlier attempts have left. Each attempt has keys of its own, so a
-    // late one can't be hit by this, nor hit us.
-    let remove = async {
-        let removed = disk.delete_backup(claim.server, claim.backup).await;
-        removed.map_err(|error| NotDone::disk(&error))
-    };
-    if disk.is_of_one_node() {
-        // A folder's thread goes on when nobody waits for it, and must not meet the next attempt's files.
-        remove.await?;
-    } else {
-        work.unless_stopped(remove).await?;
-    }
+    remove_earlier_attempts(job, disk).await?;
 
-    work.enter(Phase::Scanning);
-    // What only reads a server's files is left behind when the work is to stop: a file system that hangs would never
-    // let it end.
-    let rules = work.unless_stopped(async {
-        server.directory = server_directory::of_server(context, &server).await?;
+    job.set_phase(Phase::Scanning);
+    // These only read the server's files. They may be left behind when the job must stop: a read
+    // from a file system that hangs never ends.
+    let rules = job.unless_stopped(async {
+        server.directory = server_directory::resolve_for_job(context, &server).await?;
         let rules = Arc::new(rules(context, &server, &mut backup).await?);
-        scan(work, &server, &rules).await?;
+        scan(job, &server, &rules).await?;
         Ok(rules)
     });
     let rules = rules.await?;
-    work.go_on()?;
+    job.check_stop()?;
 
-    work.enter(Phase::Archiving);
+    job.set_phase(Phase::Archiving);
     let key = ArchiveKey {
         server: claim.server,
         backup: claim.backup,
         attempt: claim.attempt,
     };
-    let (summary, archive, index) = store(context, work, &server, &rules, disk, key).await?;
+    let (summary, archive, index) = store(context, job, &server, &rules, disk, key).await?;
 
-    work.enter(Phase::Uploading);
-    work.go_on()?;
+    job.set_phase(Phase::Uploading);
+    job.check_stop()?;
     let completed_at = (context.now)();
     let manifest = manifest(&server, &backup, &summary, claim.attempt, completed_at);
     let publish = publish(disk, key, archive, index, &manifest);
-    if let Err(not_done) = work.unless_stopped(publish).await {
-        take_back(disk, key).await;
-        return Err(not_done);
+    if let Err(error) = job.unless_stopped(publish).await {
+        remove_published(disk, key).await;
+        return Err(error);
     }
-    Ok(Done::Created(CompletedBackup {
+    Ok(JobSuccess::Created(CompletedBackup {
         at: completed_at,
         sha256: summary.sha256,
         size_bytes: summary.archive_bytes,
@@ -96,6 +87,22 @@ pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done
             first: first_notes(&summary),
         },
     }))
+}
+
+/// Removes the objects of earlier attempts. Each attempt has its own keys, so an attempt that still
+/// runs somewhere else is not affected.
+async fn remove_earlier_attempts(job: &ActiveJob, disk: &Disk) -> Result<(), JobError> {
+    let remove = async {
+        let removed = disk.delete_backup(job.claim.server, job.claim.backup).await;
+        removed.map_err(|error| JobError::disk(&error))
+    };
+    if disk.is_of_one_node() {
+        // On a local disk, the deletion would go on in its thread after this future is dropped, and
+        // could meet the files of the next attempt.
+        remove.await
+    } else {
+        job.unless_stopped(remove).await
+    }
 }
 
 fn manifest(
@@ -133,18 +140,18 @@ fn first_notes(summary: &Summary) -> Vec<String> {
     first.map(ToString::to_string).collect()
 }
 
-/// Makes everything visible. The index first: whoever sees the archive sees all of it. The manifest
-/// last: whoever sees it sees its archive.
+/// Makes the objects visible: the index, then the archive, then the manifest. An archive that is
+/// visible therefore has its index, and a manifest has its archive.
 async fn publish(
     disk: &Disk,
     key: ArchiveKey,
     archive: Upload,
     index: Upload,
     manifest: &Manifest,
-) -> Result<(), NotDone> {
-    let text = manifest
-        .to_json()
-        .map_err(|error| NotDone::retry("An unexpected error was encountered.", chain(&error)))?;
+) -> Result<(), JobError> {
+    let text = manifest.to_json().map_err(|error| {
+        JobError::retryable("An unexpected error was encountered.", chain(&error))
+    })?;
     let finished = async {
         index.finish().await?;
         archive.finish().await?;
@@ -154,13 +161,13 @@ async fn publish(
         upload.write(text).await?;
         upload.finish().await
     };
-    finished.await.map_err(|error| NotDone::disk(&error))
+    finished.await.map_err(|error| JobError::disk(&error))
 }
 
-/// Removes what became visible of an attempt that has failed after all. What can't be removed now goes
-/// with the next attempt, or with the backup.
-async fn take_back(disk: &Disk, key: ArchiveKey) {
-    let removed = tokio::time::timeout(TAKE_BACK, async {
+/// Removes the objects of an attempt that failed while it published them. If that fails, they are
+/// removed by the next attempt or with the backup.
+async fn remove_published(disk: &Disk, key: ArchiveKey) {
+    let removed = tokio::time::timeout(REMOVE_TIMEOUT, async {
         for key in StorageKey::all(key) {
             disk.delete(key).await?;
         }
@@ -171,74 +178,83 @@ async fn take_back(disk: &Disk, key: ArchiveKey) {
         Ok(Err(error)) => chain(&error),
         Err(_) => "it took too long".to_owned(),
     };
-    tracing::warn!(backup = %key.backup, attempt = key.attempt, error = why, "what a failed attempt had stored could not be removed");
+    tracing::warn!(
+        backup = %key.backup,
+        attempt = key.attempt,
+        error = why,
+        "the objects of a failed attempt could not be removed",
+    );
 }
 
-/// Compiles the request's patterns, or the server's own when it brought none.
+/// Compiles the request's ignore patterns, or those of the server's `.pteroignore` if it has none.
 async fn rules(
     context: &Context,
     server: &Server,
     backup: &mut Backup,
-) -> Result<IgnoreRules, NotDone> {
+) -> Result<IgnoreRules, JobError> {
     let mut unused = None;
     if backup.ignored_files.is_empty() {
         let directory = server.directory.clone();
         let own =
             tokio::task::spawn_blocking(move || holdfast_archive::read_pteroignore(&directory))
                 .await
-                .map_err(|error| NotDone::panicked(&error))?
-                .map_err(|error| engine(&error))?;
+                .map_err(|error| JobError::panicked(&error))?
+                .map_err(|error| engine_error(&error))?;
         unused = own.unused;
         if !own.lines.is_empty() {
             let own = own.lines.iter().map(String::as_str);
             let bounded = IgnorePatterns::parse(own, PTEROIGNORE_BYTES_MAX).map_err(|refused| {
-                NotDone::terminal(
+                JobError::permanent(
                     format!("The server's .pteroignore can't be used: {refused}."),
                     refused.to_string(),
                 )
-                .because(Reason::Patterns)
+                .with_reason(FailureReason::InvalidPatterns)
             })?;
             backup.ignored_files = bounded.lines().to_vec();
             backups::set_ignored_files(&context.database, backup.id, &backup.ignored_files)
                 .await
-                .map_err(|error| NotDone::database(&error))?;
+                .map_err(|error| JobError::database(&error))?;
         }
     }
-    let rules = IgnoreRules::new(&backup.ignored_files).map_err(|error| engine(&error))?;
+    let rules = IgnoreRules::new(&backup.ignored_files).map_err(|error| engine_error(&error))?;
     Ok(rules.with_unused_list(unused))
 }
 
-async fn scan(work: &Arc<Work>, server: &Server, rules: &Arc<IgnoreRules>) -> Result<(), NotDone> {
+async fn scan(
+    job: &Arc<ActiveJob>,
+    server: &Server,
+    rules: &Arc<IgnoreRules>,
+) -> Result<(), JobError> {
     let (control, directory, rules) = (
-        Arc::clone(&work.control),
+        Arc::clone(&job.control),
         server.directory.clone(),
         Arc::clone(rules),
     );
     tokio::task::spawn_blocking(move || holdfast_archive::scan(&directory, &rules, &control))
         .await
-        .map_err(|error| NotDone::panicked(&error))?
-        .map_err(|error| engine(&error))?;
+        .map_err(|error| JobError::panicked(&error))?
+        .map_err(|error| engine_error(&error))?;
     Ok(())
 }
 
-/// Runs the engine and both uploads side by side, until all three have ended, or the work is to stop.
+/// Runs the archive engine and both uploads concurrently, until all three end or the job must stop.
 async fn store(
     context: &Context,
-    work: &Arc<Work>,
+    job: &Arc<ActiveJob>,
     server: &Server,
     rules: &Arc<IgnoreRules>,
     disk: &Disk,
     key: ArchiveKey,
-) -> Result<(Summary, Upload, Upload), NotDone> {
+) -> Result<(Summary, Upload, Upload), JobError> {
     let most_bytes = server
         .limits
         .max_backup_bytes
         .unwrap_or(context.options.max_backup_bytes);
     let begin = async |key| {
         let begun = disk.begin(key, most_bytes).await;
-        begun.map_err(|error| NotDone::disk(&error))
+        begun.map_err(|error| JobError::disk(&error))
     };
-    let (archive, index) = work
+    let (archive, index) = job
         .unless_stopped(async {
             let archive = begin(StorageKey::Archive(key)).await?;
             Ok((archive, begin(StorageKey::Index(key)).await?))
@@ -254,7 +270,7 @@ async fn store(
         ..CreateOptions::default()
     };
     let (control, directory, rules) = (
-        Arc::clone(&work.control),
+        Arc::clone(&job.control),
         server.directory.clone(),
         Arc::clone(rules),
     );
@@ -273,54 +289,54 @@ async fn store(
             .map_err(holdfast_archive::Error::Output)?;
         Ok(summary)
     });
-    // It is left behind, too; what it writes then leads nowhere.
-    let engine_ended = work.unless_stopped(async { Ok(engine_thread.await) });
+    // The engine may be left behind too. The pipe is closed then, so its output is dropped.
+    let engine_ended = job.unless_stopped(async { Ok(engine_thread.await) });
     let (ended, archive, index) = tokio::join!(
         engine_ended,
-        archive_reader.carry(archive, work),
-        index_reader.carry(index, work)
+        archive_reader.write_to(archive, job),
+        index_reader.write_to(index, job)
     );
-    // An upload that failed is the reason why the engine failed, not the other way round.
+    // If an upload failed, the engine failed because of it. Report the upload's error first.
     let archive = archive?;
     let index = index?;
     let summary = ended?
-        .map_err(|error| NotDone::panicked(&error))?
-        .map_err(|error| engine(&error))?;
+        .map_err(|error| JobError::panicked(&error))?
+        .map_err(|error| engine_error(&error))?;
     Ok((summary, archive, index))
 }
 
-/// What the engine's failure means for a backup.
-fn engine(error: &holdfast_archive::Error) -> NotDone {
+/// Maps an error of the archive engine to a job's error.
+fn engine_error(error: &holdfast_archive::Error) -> JobError {
     use holdfast_archive::Error;
     let detail = chain(error);
     match error {
-        Error::Cancelled => NotDone::Stopped,
+        Error::Cancelled => JobError::Stopped,
         Error::SourceMissing { .. } => {
-            NotDone::terminal("The server's directory does not exist on its node.", detail)
-                .because(Reason::SourceMissing)
+            JobError::permanent("The server's directory does not exist on its node.", detail)
+                .with_reason(FailureReason::SourceMissing)
         }
-        Error::NotADirectory { .. } => NotDone::terminal(
+        Error::NotADirectory { .. } => JobError::permanent(
             "The server's directory is not a directory on its node.",
             detail,
         )
-        .because(Reason::SourceMissing),
-        Error::TooLarge { limit_bytes } => NotDone::terminal(
+        .with_reason(FailureReason::SourceMissing),
+        Error::TooLarge { limit_bytes } => JobError::permanent(
             format!("The backup grew larger than the {limit_bytes} bytes that are allowed."),
             detail,
         )
-        .because(Reason::TooLarge),
+        .with_reason(FailureReason::TooLarge),
         Error::Pattern { .. } => {
-            NotDone::terminal(format!("An ignore pattern can't be used: {error}."), detail)
-                .because(Reason::Patterns)
+            JobError::permanent(format!("An ignore pattern can't be used: {error}."), detail)
+                .with_reason(FailureReason::InvalidPatterns)
         }
         Error::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
-            NotDone::terminal(
-                "The server's directory may not be read by the service.",
+            JobError::permanent(
+                "The service is not allowed to read the server's directory.",
                 detail,
             )
-            .because(Reason::SourceUnreadable)
+            .with_reason(FailureReason::SourceUnreadable)
         }
-        _ => NotDone::retry("The server's files could not be read.", detail)
-            .because(Reason::SourceUnreadable),
+        _ => JobError::retryable("The server's files could not be read.", detail)
+            .with_reason(FailureReason::SourceUnreadable),
     }
 }

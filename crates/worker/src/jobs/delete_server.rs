@@ -1,6 +1,8 @@
-//! Removes what a server has on its disks, backup by backup: each object first, then its row, so
-//! that what is left after a kill, or when the deletion fails for good, is still told of. The
-//! server's row goes when the job is settled. The server's directory is never touched.
+//! Deletes a server's backups one by one, each with its objects first and its row last. If the job
+//! is killed or fails, every backup that still has objects therefore still has its row.
+//!
+//! The server's row is deleted in the transaction that records the job's result. This module must
+//! never touch the server's directory.
 
 use std::sync::Arc;
 
@@ -11,58 +13,61 @@ use holdfast_storage::Disk;
 
 use crate::context::Context;
 use crate::disk_access;
-use crate::lease::Work;
-use crate::outcome::{Done, NotDone};
+use crate::lease::ActiveJob;
+use crate::outcome::{JobError, JobSuccess};
 
-/// How many backups are looked up at once.
+/// How many backups are read at once.
 const BATCH: u32 = 100;
 
-pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done, NotDone> {
-    work.enter(Phase::Deleting);
-    let claim = &work.claim;
+pub(crate) async fn run(
+    context: &Arc<Context>,
+    job: &Arc<ActiveJob>,
+) -> Result<JobSuccess, JobError> {
+    job.set_phase(Phase::Deleting);
+    let claim = &job.claim;
     let args: DeleteServerArgs = serde_json::from_value(claim.args.clone()).map_err(|error| {
-        NotDone::terminal("An unexpected error was encountered.", error.to_string())
+        JobError::permanent("An unexpected error was encountered.", error.to_string())
     })?;
     match args.backups {
         ServerBackupsAction::Keep => {}
         ServerBackupsAction::Delete => loop {
-            let some = servers::list_some_backups(&context.database, claim.server, BATCH)
+            let backups = servers::list_some_backups(&context.database, claim.server, BATCH)
                 .await
-                .map_err(|error| NotDone::database(&error))?;
-            if some.is_empty() {
+                .map_err(|error| JobError::database(&error))?;
+            if backups.is_empty() {
                 break;
             }
-            for (backup, disk, node) in some {
-                work.go_on()?;
+            for (backup, disk, node) in backups {
+                job.check_stop()?;
                 let disk = disk_access::disk(context, &disk, node.as_ref())?;
-                delete(context, work, backup, disk).await?;
+                delete(context, job, backup, disk).await?;
             }
         },
     }
-    Ok(Done::ServerDeleted)
+    Ok(JobSuccess::ServerDeleted)
 }
 
 async fn delete(
     context: &Context,
-    work: &Work,
+    job: &ActiveJob,
     backup: BackupId,
     disk: &Disk,
-) -> Result<(), NotDone> {
-    let claim = &work.claim;
-    work.unless_stopped(async {
+) -> Result<(), JobError> {
+    let claim = &job.claim;
+    job.unless_stopped(async {
         let deleted = disk.delete_backup(claim.server, backup).await;
-        deleted.map_err(|error| NotDone::disk(&error))
+        deleted.map_err(|error| JobError::disk(&error))
     })
     .await?;
-    let forget = async {
+    let delete_row = async {
         let mut transaction = context.database.begin().await?;
-        let ours = servers::delete_backup(&mut transaction, claim, backup).await?;
+        let is_claimed = servers::delete_backup(&mut transaction, claim, backup).await?;
         transaction.commit().await?;
-        Ok::<bool, holdfast_db::Error>(ours)
+        Ok::<bool, holdfast_db::Error>(is_claimed)
     };
-    match forget.await {
+    match delete_row.await {
         Ok(true) => Ok(()),
-        Ok(false) => Err(NotDone::Stopped),
-        Err(error) => Err(NotDone::database(&error)),
+        Ok(false) => Err(JobError::Stopped),
+        Err(error) => Err(JobError::database(&error)),
     }
 }

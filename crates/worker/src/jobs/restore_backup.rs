@@ -1,173 +1,222 @@
-//! Puts an archive's contents back: verified, unpacked beside the server's
-//! directory, and only then swapped. Whatever fails before the swap, the
-//! server's files are as they were.
+//! Restores a backup: verifies the archive, unpacks it beside the server's directory, and swaps the
+//! two.
+//!
+//! If anything fails before the swap, the server's files are unchanged.
 
+use std::fs::File;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use holdfast_archive::{Expected, RestoreOptions};
-use holdfast_db::jobs::{self, HeartbeatReply};
+use tokio::runtime::Handle;
+
+use holdfast_archive::{Error, Expected, RestoreOptions, RestoreSummary};
+use holdfast_db::jobs::{self, Claim, HeartbeatReply};
 use holdfast_db::{backups, servers};
-use holdfast_domain::backup::BackupOperation;
+use holdfast_domain::backup::{BackupOperation, CompletedBackup};
+use holdfast_domain::error_chain::chain;
 use holdfast_domain::job::{Phase, RestoreArgs};
-use holdfast_domain::{BackupState, ServerRef};
+use holdfast_domain::{Backup, BackupState, Server, ServerRef};
 use holdfast_storage::{ArchiveKey, StorageKey};
 
 use crate::context::Context;
-use holdfast_domain::error_chain::chain;
+use crate::lease::ActiveJob;
+use crate::outcome::{FailureReason, JobError, JobSuccess};
+use crate::power::PowerGuard;
+use crate::{disk_access, fetch, server_directory};
 
-use crate::disk_access;
-use crate::fetch;
-use crate::lease::Work;
-use crate::outcome::{Done, NotDone, Reason};
-use crate::power::Halt;
-use crate::server_directory;
-
-pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done, NotDone> {
-    work.enter(Phase::Verifying);
-    let claim = &work.claim;
+pub(crate) async fn run(
+    context: &Arc<Context>,
+    job: &Arc<ActiveJob>,
+) -> Result<JobSuccess, JobError> {
+    job.set_phase(Phase::Verifying);
+    let claim = &job.claim;
     let args: RestoreArgs = serde_json::from_value(claim.args.clone()).map_err(|error| {
-        NotDone::terminal("An unexpected error was encountered.", error.to_string())
+        JobError::permanent("An unexpected error was encountered.", error.to_string())
     })?;
-    let server = servers::find(&context.database, &ServerRef::Id(claim.server))
-        .await
-        .map_err(|error| NotDone::database(&error))?;
-    let backup = backups::find(&context.database, claim.server, claim.backup)
-        .await
-        .map_err(|error| NotDone::database(&error))?;
-    let (Some(server), Some(backup)) = (server, backup) else {
-        return Err(NotDone::terminal(
-            "The backup is gone.",
-            format!("backup {} is gone", claim.backup),
-        )
-        .because(Reason::ArchiveMissing));
-    };
-    let completed = match &backup.state {
-        BackupState::Completed(completed) => completed,
-        BackupState::Creating | BackupState::Failed { .. } => {
-            let why = backup.check_completed(BackupOperation::Restore);
-            return Err(
-                NotDone::terminal("The backup has no archive.", format!("{why:?}"))
-                    .because(Reason::ArchiveMissing),
-            );
-        }
-    };
-    let disk = disk_access::disk(context, &backup.disk, backup.node.as_ref())?;
-    let key = ArchiveKey {
-        server: claim.server,
-        backup: claim.backup,
-        attempt: completed.attempt,
-    };
-    let directory = server_directory::of_server(context, &server).await?;
-    let mut halt = Halt::begin(&context.options.power, claim.server).await?;
-    let staging = fetch::staging(context, &directory);
-    let archive = fetch::object(work, disk, StorageKey::Archive(key), &staging).await?;
-    // Without its index an archive is only slower to restore.
-    let index = fetch::object(work, disk, StorageKey::Index(key), &staging)
-        .await
-        .ok();
-    work.go_on()?;
-    let options = RestoreOptions {
-        truncate: args.truncate,
-        expected: Some(Expected {
-            sha256: completed.sha256,
-            archive_bytes: completed.size_bytes,
-        }),
-        staging_dir: context.options.staging_dir.clone(),
-        threads: context.options.compression_threads,
-        ..RestoreOptions::default()
-    };
-    work.go_on()?;
-    work.enter(Phase::Restoring);
-    let (context, work) = (Arc::clone(context), Arc::clone(work));
-    let runtime = tokio::runtime::Handle::current();
-    let ended = tokio::task::spawn_blocking(move || {
-        // The last moment at which nothing is touched: go on only if the job is still ours, for certain, and the
-        // server does not run.
-        let mut may_swap = || {
-            let checked = runtime.block_on(async {
-                still_ours(&context, &work).await?;
-                tokio::select! {
-                    halted = halt.ensure() => halted?,
-                    stopped = work.stopped() => return Err(stopped),
-                }
-                still_ours(&context, &work).await
-            });
-            checked.map_err(Into::into)
-        };
-        // What a killed attempt has left is put right first.
-        let restored = holdfast_archive::recover(&directory, options.staging_dir.as_deref())
-            .and_then(|_| {
-                holdfast_archive::restore(
-                    &archive,
-                    index.as_ref(),
-                    &directory,
-                    &options,
-                    &work.control,
-                    &mut may_swap,
-                )
-            });
-        restored.map_err(|error| halt.tell(engine(error)))
-    });
-    let summary = ended.await.map_err(|error| NotDone::panicked(&error))??;
+    let (server, backup) = load(context, claim).await?;
+    let completed = completed(&backup)?;
+    let restore = prepare(context, job, &server, &backup, completed, args.truncate).await?;
+    job.check_stop()?;
+
+    job.set_phase(Phase::Restoring);
+    let runtime = Handle::current();
+    let ended = tokio::task::spawn_blocking(move || restore.run(&runtime)).await;
+    let summary = ended.map_err(|error| JobError::panicked(&error))??;
     tracing::info!(
         backup = %claim.backup,
         files = summary.files,
         size_bytes = summary.bytes,
         notes = summary.notes.count,
-        "put a server's files back"
+        "restored a backup"
     );
-    Ok(Done::Restored)
+    Ok(JobSuccess::Restored)
 }
 
-async fn still_ours(context: &Context, work: &Work) -> Result<(), NotDone> {
-    work.go_on()?;
-    match jobs::heartbeat(&context.database, &work.claim, context.options.lease, None).await {
-        Ok(HeartbeatReply::Held) => Ok(()),
-        Ok(HeartbeatReply::Cancelled { .. } | HeartbeatReply::Lost) => Err(NotDone::Stopped),
-        Err(error) => Err(NotDone::database(&error)),
+async fn load(context: &Context, claim: &Claim) -> Result<(Server, Backup), JobError> {
+    let server = servers::find(&context.database, &ServerRef::Id(claim.server))
+        .await
+        .map_err(|error| JobError::database(&error))?;
+    let backup = backups::find(&context.database, claim.server, claim.backup)
+        .await
+        .map_err(|error| JobError::database(&error))?;
+    server.zip(backup).ok_or_else(|| {
+        JobError::permanent(
+            "The backup is gone.",
+            format!("backup {} is gone", claim.backup),
+        )
+        .with_reason(FailureReason::ArchiveMissing)
+    })
+}
+
+fn completed(backup: &Backup) -> Result<&CompletedBackup, JobError> {
+    match &backup.state {
+        BackupState::Completed(completed) => Ok(completed),
+        BackupState::Creating | BackupState::Failed { .. } => {
+            let refused = backup.check_completed(BackupOperation::Restore);
+            Err(
+                JobError::permanent("The backup has no archive.", format!("{refused:?}"))
+                    .with_reason(FailureReason::ArchiveMissing),
+            )
+        }
     }
 }
 
-/// What the engine's failure means for a restore.
-fn engine(error: holdfast_archive::Error) -> NotDone {
-    use holdfast_archive::Error;
-    let error = match error {
-        Error::Refused(reason) => match reason.downcast::<NotDone>() {
-            Ok(not_done) => return *not_done,
-            Err(reason) => Error::Refused(reason),
+/// Checks the directory and the power driver, and opens the archive. Changes nothing on the server.
+async fn prepare(
+    context: &Arc<Context>,
+    job: &Arc<ActiveJob>,
+    server: &Server,
+    backup: &Backup,
+    completed: &CompletedBackup,
+    truncate: bool,
+) -> Result<Restore, JobError> {
+    let disk = disk_access::disk(context, &backup.disk, backup.node.as_ref())?;
+    let key = ArchiveKey {
+        server: server.id,
+        backup: backup.id,
+        attempt: completed.attempt,
+    };
+    let directory = server_directory::resolve_for_job(context, server).await?;
+    let power = PowerGuard::new(&context.options.power, server.id).await?;
+    let staging = fetch::staging_dir(context, &directory);
+    let archive = fetch::open_object(job, disk, StorageKey::Archive(key), &staging).await?;
+    // Without its index, an archive can still be restored, only more slowly.
+    let index = fetch::open_object(job, disk, StorageKey::Index(key), &staging).await;
+    Ok(Restore {
+        context: Arc::clone(context),
+        job: Arc::clone(job),
+        power,
+        archive,
+        index: index.ok(),
+        directory,
+        options: RestoreOptions {
+            truncate,
+            expected: Some(Expected {
+                sha256: completed.sha256,
+                archive_bytes: completed.size_bytes,
+            }),
+            staging_dir: context.options.staging_dir.clone(),
+            threads: context.options.compression_threads,
+            ..RestoreOptions::default()
         },
-        error => error,
+    })
+}
+
+/// A restore that is ready to run.
+struct Restore {
+    context: Arc<Context>,
+    job: Arc<ActiveJob>,
+    power: PowerGuard,
+    archive: File,
+    index: Option<File>,
+    directory: PathBuf,
+    options: RestoreOptions,
+}
+
+impl Restore {
+    /// Runs the archive engine. Blocks the thread.
+    fn run(mut self, runtime: &Handle) -> Result<RestoreSummary, JobError> {
+        // Finish or undo what a killed attempt left.
+        let staging_dir = self.options.staging_dir.as_deref();
+        let recovered = holdfast_archive::recover(&self.directory, staging_dir);
+        let restored = recovered.and_then(|_| {
+            holdfast_archive::restore(
+                &self.archive,
+                self.index.as_ref(),
+                &self.directory,
+                &self.options,
+                &self.job.control,
+                &mut || {
+                    let checked = check_before_swap(&self.context, &self.job, &mut self.power);
+                    runtime.block_on(checked).map_err(Into::into)
+                },
+            )
+        });
+        restored.map_err(|error| self.power.add_server_state(engine_error(error)))
+    }
+}
+
+/// Makes sure, right before the first file is changed, that this worker still holds the claim and
+/// that the server does not run.
+async fn check_before_swap(
+    context: &Context,
+    job: &ActiveJob,
+    power: &mut PowerGuard,
+) -> Result<(), JobError> {
+    check_claim(context, job).await?;
+    job.unless_stopped(power.ensure_stopped()).await?;
+    // Stopping a server can take longer than a lease lasts.
+    check_claim(context, job).await
+}
+
+async fn check_claim(context: &Context, job: &ActiveJob) -> Result<(), JobError> {
+    job.check_stop()?;
+    match jobs::heartbeat(&context.database, &job.claim, context.options.lease, None).await {
+        Ok(HeartbeatReply::Held) => Ok(()),
+        Ok(HeartbeatReply::Cancelled { .. } | HeartbeatReply::Lost) => Err(JobError::Stopped),
+        Err(error) => Err(JobError::database(&error)),
+    }
+}
+
+/// Maps an error of the archive engine to a job's error.
+fn engine_error(error: Error) -> JobError {
+    let error = match error {
+        Error::Refused(refused) => match refused.downcast::<JobError>() {
+            Ok(error) => return *error,
+            Err(refused) => Error::Refused(refused),
+        },
+        other => other,
     };
     let detail = chain(&error);
     match error {
-        Error::Cancelled => NotDone::Stopped,
-        Error::HashMismatch { .. } | Error::Corrupt { .. } => NotDone::terminal(
+        Error::Cancelled => JobError::Stopped,
+        Error::HashMismatch { .. } | Error::Corrupt { .. } => JobError::permanent(
             "The stored archive is damaged: it is not what was backed up. Nothing was changed.",
             detail,
         )
-        .because(Reason::ArchiveDamaged),
-        Error::Hostile { .. } => NotDone::terminal(
+        .with_reason(FailureReason::ArchiveDamaged),
+        Error::Hostile { .. } => JobError::permanent(
             "The archive holds entries that can't be restored safely. Nothing was changed.",
             detail,
         )
-        .because(Reason::ArchiveDamaged),
-        Error::NoSpace { needed, available } => NotDone::terminal(
+        .with_reason(FailureReason::ArchiveDamaged),
+        Error::NoSpace { needed, available } => JobError::permanent(
             format!(
-                "There is not enough space on the server's node: {needed} bytes are needed, {available} are free. \
-                 Nothing was changed."
+                "There is not enough space on the server's node: {needed} bytes are needed, \
+                 {available} are free. Nothing was changed."
             ),
             detail,
         )
-        .because(Reason::NoSpace),
-        Error::Busy { .. } => NotDone::retry(
+        .with_reason(FailureReason::NoSpace),
+        Error::Busy { .. } => JobError::retryable(
             "Another process is restoring this server. Nothing was changed.",
             detail,
         )
-        .because(Reason::Busy),
-        _ => NotDone::retry(
+        .with_reason(FailureReason::Busy),
+        _ => JobError::retryable(
             "The server's files could not be put back. They are as they were.",
             detail,
         )
-        .because(Reason::TargetUnwritable),
+        .with_reason(FailureReason::TargetUnwritable),
     }
 }

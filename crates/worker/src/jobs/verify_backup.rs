@@ -1,4 +1,4 @@
-//! Reads an archive back and says whether it is still what was stored. Nothing on the disk is changed.
+//! Verifies that a backup's archive is still what was stored. Changes nothing on the disk.
 
 use std::sync::Arc;
 
@@ -9,24 +9,27 @@ use holdfast_storage::ArchiveKey;
 
 use crate::context::Context;
 use crate::disk_access;
-use crate::lease::Work;
-use crate::outcome::{Done, NotDone};
+use crate::lease::ActiveJob;
+use crate::outcome::{JobError, JobSuccess};
 use crate::verify_archive::{ArchiveCheck, VerifyError};
 
-pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done, NotDone> {
-    work.enter(Phase::Verifying);
-    let claim = &work.claim;
+pub(crate) async fn run(
+    context: &Arc<Context>,
+    job: &Arc<ActiveJob>,
+) -> Result<JobSuccess, JobError> {
+    job.set_phase(Phase::Verifying);
+    let claim = &job.claim;
     let backup = backups::find(&context.database, claim.server, claim.backup)
         .await
-        .map_err(|error| NotDone::database(&error))?;
+        .map_err(|error| JobError::database(&error))?;
     let Some(backup) = backup else {
-        return Ok(Done::Nothing);
+        return Ok(JobSuccess::NothingToDo);
     };
     let BackupState::Completed(completed) = &backup.state else {
-        return Ok(Done::Nothing);
+        return Ok(JobSuccess::NothingToDo);
     };
     let disk = disk_access::disk(context, &backup.disk, backup.node.as_ref())?;
-    let examination = ArchiveCheck {
+    let check = ArchiveCheck {
         disk,
         key: ArchiveKey {
             server: claim.server,
@@ -34,15 +37,15 @@ pub(crate) async fn run(context: &Arc<Context>, work: &Arc<Work>) -> Result<Done
             attempt: completed.attempt,
         },
         completed,
-        control: &work.control,
-        stop: work.stop_sign(),
+        control: &job.control,
+        stop: job.stop_token(),
         read_limit_bytes_per_second: context.options.read_limit_bytes_per_second,
     };
-    match examination.run().await {
-        Ok(verdict) => Ok(Done::Verified(verdict)),
-        Err(VerifyError::Stopped) => Err(NotDone::Stopped),
-        Err(VerifyError::Disk(error)) => Err(NotDone::disk(&error)),
-        Err(VerifyError::Engine(detail)) => Err(NotDone::retry(
+    match check.run().await {
+        Ok(verdict) => Ok(JobSuccess::Verified(verdict)),
+        Err(VerifyError::Stopped) => Err(JobError::Stopped),
+        Err(VerifyError::Disk(error)) => Err(JobError::disk(&error)),
+        Err(VerifyError::Engine(detail)) => Err(JobError::retryable(
             "An unexpected error was encountered.",
             detail,
         )),

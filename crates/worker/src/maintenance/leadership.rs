@@ -1,4 +1,4 @@
-//! Something that one worker at a time does: the lock that says so, and the work in its name.
+//! Leadership: the lock that only one worker holds at a time, and the work that its holder does.
 
 use std::time::{Duration, Instant};
 
@@ -10,49 +10,50 @@ use holdfast_domain::error_chain::chain;
 
 use crate::context::Context;
 
-/// How often what is due is looked for.
-const LOOK: Duration = Duration::from_secs(10);
-/// How long work in progress may take to stop.
-const STOP: Duration = Duration::from_millis(500);
+/// Time between two starts of the work.
+const WORK_INTERVAL: Duration = Duration::from_secs(10);
+/// How long the work may take to stop.
+const STOP_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// An office that this worker holds, or would.
+/// A leadership that this worker holds, or tries to take.
 pub(super) struct Leader {
     name: String,
-    lead: Option<LeaderLock>,
-    /// What is done in its name, and how it is stopped.
+    /// The lock, while it is held.
+    lock: Option<LeaderLock>,
+    /// The work of the leader, and the token that stops it.
     work: Option<(JoinHandle<()>, CancellationToken)>,
-    /// When work was last begun since the office is held.
-    last: Option<Instant>,
+    /// When the work last started under the current lock.
+    last_start: Option<Instant>,
 }
 
 impl Leader {
     pub(super) fn new(name: String) -> Self {
         Self {
             name,
-            lead: None,
+            lock: None,
             work: None,
-            last: None,
+            last_start: None,
         }
     }
 
-    /// Says whether the office is held; takes it when nobody has it. Once it is lost, what is done in its name
-    /// stops.
+    /// Returns whether this worker leads. Takes the lock if it is free. Stops the work if the lock
+    /// was lost.
     pub(super) async fn is_held(&mut self, context: &Context) -> bool {
-        if let Some(lead) = &mut self.lead {
-            if lead.is_held().await {
+        if let Some(lock) = &mut self.lock {
+            if lock.is_held().await {
                 return true;
             }
-            tracing::warn!(office = self.name, "lost an office");
-            self.lead = None;
-            self.last = None;
+            tracing::warn!(office = self.name, "lost the leader lock");
+            self.lock = None;
+            self.last_start = None;
             if let Some((_, stop)) = &self.work {
                 stop.cancel();
             }
         }
         match LeaderLock::try_acquire(&context.database, &self.name, LockTimeout::Short).await {
-            Ok(Some(lead)) => {
-                tracing::debug!(office = self.name, "took an office");
-                self.lead = Some(lead);
+            Ok(Some(lock)) => {
+                tracing::debug!(office = self.name, "took the leader lock");
+                self.lock = Some(lock);
                 true
             }
             Ok(None) => false,
@@ -60,20 +61,20 @@ impl Leader {
                 tracing::debug!(
                     office = self.name,
                     error = chain(&error),
-                    "an office could not be taken"
+                    "the leader lock could not be taken"
                 );
                 false
             }
         }
     }
 
-    /// Says whether nothing was done yet since it is held.
+    /// Returns whether no work has started since the lock was taken.
     pub(super) fn is_new(&self) -> bool {
-        self.last.is_none()
+        self.last_start.is_none()
     }
 
-    /// Begins work, unless some is under way or was begun a moment ago.
-    pub(super) fn keep_busy<F>(&mut self, work: impl FnOnce(CancellationToken) -> F)
+    /// Starts the work, unless it still runs or started less than [`WORK_INTERVAL`] ago.
+    pub(super) fn start_work<F>(&mut self, work: impl FnOnce(CancellationToken) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -84,31 +85,34 @@ impl Leader {
         {
             return;
         }
-        if self.last.is_some_and(|last| last.elapsed() < LOOK) {
+        if self
+            .last_start
+            .is_some_and(|start| start.elapsed() < WORK_INTERVAL)
+        {
             return;
         }
-        self.last = Some(Instant::now());
+        self.last_start = Some(Instant::now());
         let stop = CancellationToken::new();
         self.work = Some((tokio::spawn(work(stop.clone())), stop));
     }
 
-    /// Stops the work and gives the office back.
+    /// Stops the work and frees the lock.
     pub(super) async fn resign(mut self) {
         if let Some((mut work, stop)) = self.work.take() {
             stop.cancel();
-            if tokio::time::timeout(STOP, &mut work).await.is_err() {
-                // What it does may be done again; a request that hangs must not hold up the end.
+            if tokio::time::timeout(STOP_TIMEOUT, &mut work).await.is_err() {
+                // The work may be repeated. A query that hangs must not delay the shutdown.
                 work.abort();
             }
         }
-        if let Some(lead) = self.lead.take() {
-            lead.release().await;
+        if let Some(lock) = self.lock.take() {
+            lock.release().await;
         }
     }
 }
 
 impl Drop for Leader {
-    /// Nothing is done in the name of an office that nobody holds any more.
+    /// Stops the work, since the lock is freed too.
     fn drop(&mut self) {
         if let Some((work, stop)) = self.work.take() {
             stop.cancel();

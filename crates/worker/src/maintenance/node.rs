@@ -1,4 +1,4 @@
-//! What is due on this node: the folders that are disks, and what restores have left.
+//! The tasks of a node's leader: local disks, and the leftovers of restores.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,14 +15,14 @@ pub(super) async fn run_due(
     may_sweep: bool,
     stop: CancellationToken,
 ) {
-    // Whoever begins here follows somebody who may have been killed.
+    // The previous leader may have been killed, so a new one runs the task at once.
     let every = match is_new {
         true => Duration::ZERO,
-        false => context.options.keeping.interval,
+        false => context.options.maintenance.interval,
     };
     let node = context.options.node.to_string();
-    let left = staging::sweep(&context, &stop);
-    run_if_due(&context, "staging", &node, every, left).await;
+    let sweep = staging::sweep(&context, &stop);
+    run_if_due(&context, "staging", &node, every, sweep).await;
     for (_, disk) in context.disks.iter() {
         if disk.is_of_one_node() {
             service::sweep_disk(&context, disk, is_new, may_sweep, &stop).await;

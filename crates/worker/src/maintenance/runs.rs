@@ -1,4 +1,4 @@
-//! One run of one task: whether it is due, and the line that it leaves.
+//! Runs a task if it is due, and records the run.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,31 +11,31 @@ use holdfast_domain::error_chain::chain;
 use crate::context::Context;
 use crate::sweep::SweepReport;
 
-/// How a run ended.
+/// The result of a run.
 #[derive(Debug, Default)]
-pub(super) struct Ran {
-    /// What was found and done, by name.
+pub(super) struct RunResult {
+    /// Counters by name, such as `removed`.
     pub(super) counts: BTreeMap<&'static str, u64>,
-    /// Why it could not be done, or not in full.
+    /// Why the run failed or ended early.
     pub(super) error: Option<String>,
 }
 
-impl From<SweepReport> for Ran {
-    fn from(swept: SweepReport) -> Self {
+impl From<SweepReport> for RunResult {
+    fn from(report: SweepReport) -> Self {
         Self {
-            counts: swept.counts,
-            error: swept.not_swept.map(|why| why.text()),
+            counts: report.counts,
+            error: report.error.map(|error| error.text()),
         }
     }
 }
 
-/// Runs a task if none of its runs has begun within `every`, and writes down what came of it.
+/// Runs a task unless one of its runs has started within `every`. Records the result.
 pub(super) async fn run_if_due(
     context: &Context,
     task: &'static str,
     subject: &str,
     every: Duration,
-    work: impl Future<Output = Ran>,
+    work: impl Future<Output = RunResult>,
 ) {
     let database = &context.database;
     match maintenance::is_due(database, task, subject, every).await {
@@ -45,7 +45,7 @@ pub(super) async fn run_if_due(
             tracing::warn!(
                 task,
                 error = chain(&error),
-                "what is due could not be found out"
+                "the last run of a task could not be read"
             );
             return;
         }
@@ -58,24 +58,24 @@ pub(super) async fn run_if_due(
                 task,
                 subject,
                 error = chain(&error),
-                "a task could not be begun"
+                "the start of a task could not be recorded"
             );
             return;
         }
     };
-    let ran = work.await;
-    let counts = json!(ran.counts);
-    match &ran.error {
-        Some(error) => tracing::warn!(task, subject, %counts, error, "a task was not done"),
-        None => tracing::debug!(task, subject, %counts, "a task is done"),
+    let result = work.await;
+    let counts = json!(result.counts);
+    match &result.error {
+        Some(error) => tracing::warn!(task, subject, %counts, error, "a task failed"),
+        None => tracing::debug!(task, subject, %counts, "a task ended"),
     }
-    let ended = maintenance::end(database, run, &counts, ran.error.as_deref());
+    let ended = maintenance::end(database, run, &counts, result.error.as_deref());
     if let Err(error) = ended.await {
         tracing::warn!(
             task,
             subject,
             error = chain(&error),
-            "the end of a task could not be written down"
+            "the end of a task could not be recorded"
         );
     }
 }

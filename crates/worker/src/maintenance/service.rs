@@ -1,4 +1,4 @@
-//! What is due for the whole service: retention, pruning, and the disks that any node reaches.
+//! The tasks of the service's leader: retention, pruning, and the shared disks.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use holdfast_domain::error_chain::chain;
 use holdfast_domain::retention::RetentionVerdict;
 use holdfast_storage::Disk;
 
-use super::runs::{Ran, run_if_due};
+use super::runs::{RunResult, run_if_due};
 use crate::context::Context;
 use crate::retention::{self, RetentionRun};
 use crate::sweep::{self, Sweep};
@@ -22,7 +22,7 @@ pub(super) async fn run_due(
     may_sweep: bool,
     stop: CancellationToken,
 ) {
-    let every = context.options.keeping.interval;
+    let every = context.options.maintenance.interval;
     let retention = stoppable(&stop, retain(&context));
     run_if_due(&context, "retention", "", every, retention).await;
     let pruning = stoppable(&stop, prune(&context));
@@ -34,8 +34,8 @@ pub(super) async fn run_due(
     }
 }
 
-/// Looks at what uploads have left on a disk, and from time to time at all of it. Whoever is new to this follows
-/// somebody who may have been killed, and looks at once.
+/// Removes partial uploads from a disk, and sweeps the whole disk if that is due. A new leader
+/// removes partial uploads at once, since the previous one may have been killed.
 pub(super) async fn sweep_disk(
     context: &Context,
     disk: &Disk,
@@ -43,7 +43,7 @@ pub(super) async fn sweep_disk(
     may_sweep: bool,
     stop: &CancellationToken,
 ) {
-    let options = &context.options.keeping;
+    let options = &context.options.maintenance;
     let sweep = Sweep {
         database: &context.database,
         disk,
@@ -55,56 +55,68 @@ pub(super) async fn sweep_disk(
         stop,
     };
     let subject = sweep::subject(disk, &context.options.node);
-    let partials = async { Ran::from(sweep.run_partials().await) };
+    let partials = async { RunResult::from(sweep.run_partials().await) };
     let every = match is_new {
         true => Duration::ZERO,
         false => options.interval,
     };
     run_if_due(context, "partials", &subject, every, partials).await;
     if may_sweep && !options.sweep_interval.is_zero() && !stop.is_cancelled() {
-        let whole = async { Ran::from(sweep.run().await) };
+        let whole = async { RunResult::from(sweep.run().await) };
         run_if_due(context, "sweep", &subject, options.sweep_interval, whole).await;
     }
 }
 
-async fn retain(context: &Context) -> Ran {
-    let keeping = RetentionRun::of(context);
+async fn retain(context: &Context) -> RunResult {
+    let retention = RetentionRun::of(context);
     let mut counts = BTreeMap::new();
     let now = (context.now)();
-    let ended = retention::run(&context.database, &keeping, None, false, now, |decided| {
-        let name = match decided.verdict {
-            RetentionVerdict::Keep(_) => "kept",
-            RetentionVerdict::Remove(gone) => {
-                tracing::info!(server = %decided.backup.server, backup = %decided.backup.candidate.id, reason = %gone, "a backup goes");
-                "removed"
-            }
-        };
-        *counts.entry(name).or_default() += 1;
-    });
+    let ended = retention::run(
+        &context.database,
+        &retention,
+        None,
+        false,
+        now,
+        |decision| {
+            let name = match decision.verdict {
+                RetentionVerdict::Keep(_) => "kept",
+                RetentionVerdict::Remove(reason) => {
+                    tracing::info!(
+                        server = %decision.backup.server,
+                        backup = %decision.backup.candidate.id,
+                        %reason,
+                        "retention deletes a backup"
+                    );
+                    "removed"
+                }
+            };
+            *counts.entry(name).or_default() += 1;
+        },
+    );
     let error = ended.await.err().map(|error| chain(&error));
-    Ran { counts, error }
+    RunResult { counts, error }
 }
 
-async fn prune(context: &Context) -> Ran {
-    let mut ran = Ran::default();
-    if let Err(error) = prune_all(context, &mut ran.counts).await {
-        ran.error = Some(chain(&error));
+async fn prune(context: &Context) -> RunResult {
+    let mut result = RunResult::default();
+    if let Err(error) = prune_all(context, &mut result.counts).await {
+        result.error = Some(chain(&error));
     }
-    ran
+    result
 }
 
 async fn prune_all(
     context: &Context,
     counts: &mut BTreeMap<&'static str, u64>,
 ) -> Result<(), Error> {
-    let (database, options) = (&context.database, &context.options.keeping);
+    let (database, options) = (&context.database, &context.options.maintenance);
     let jobs = maintenance::prune_jobs(database, options.jobs, options.failed_jobs);
     counts.insert("jobs", jobs.await?);
-    if let Some(kept) = options.activity {
-        let lines = maintenance::prune_activity(database, kept).await?;
-        counts.insert("activity", lines);
-        let lines = maintenance::prune_operator_log(database, kept).await?;
-        counts.insert("operations", lines);
+    if let Some(age) = options.activity {
+        let rows = maintenance::prune_activity(database, age).await?;
+        counts.insert("activity", rows);
+        let rows = maintenance::prune_operator_log(database, age).await?;
+        counts.insert("operations", rows);
     }
     counts.insert("rates", maintenance::prune_rate_counts(database).await?);
     let runs = maintenance::prune_runs(database, options.failed_jobs);
@@ -112,13 +124,13 @@ async fn prune_all(
     Ok(())
 }
 
-/// Does something that has no place to stop at by itself, and may be done again.
-async fn stoppable(stop: &CancellationToken, work: impl Future<Output = Ran>) -> Ran {
+/// Runs work that does not watch `stop` itself, and that may be interrupted and repeated.
+async fn stoppable(stop: &CancellationToken, work: impl Future<Output = RunResult>) -> RunResult {
     tokio::select! {
-        ran = work => ran,
-        () = stop.cancelled() => Ran {
+        result = work => result,
+        () = stop.cancelled() => RunResult {
             error: Some("it was stopped before its end".to_owned()),
-            ..Ran::default()
+            ..RunResult::default()
         },
     }
 }

@@ -1,7 +1,8 @@
-//! What restores that were killed have left beside servers' directories, or in the folder for all of them.
+//! Cleans up after killed restores, beside servers' directories and in the staging folder.
 //!
-//! Of a server that is known, the archive engine knows what to do. What belongs to none goes once it is old, as far
-//! as the engine is certain that it holds nobody's files.
+//! For a known server, the archive engine finishes or undoes the restore. The folders of unknown
+//! servers are removed once they are old, if the engine is certain that they hold no server's only
+//! files.
 
 use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt;
@@ -16,193 +17,216 @@ use holdfast_db::servers;
 use holdfast_domain::error_chain::chain;
 use holdfast_domain::{DirectorySetBy, ServerId};
 
-use super::runs::Ran;
+use super::runs::RunResult;
 use crate::context::Context;
 use crate::server_directory;
 
-/// How many servers are looked at together.
+/// How many servers are read at once.
 const SERVERS: u32 = 500;
-/// How many folders of nobody are dealt with in one run.
-const FOLDERS: usize = 1000;
+/// How many abandoned folders one run removes.
+const FOLDERS_MAX: usize = 1000;
 
-/// Folders that are gathered on other threads.
+/// A set of paths that several threads change.
 #[derive(Clone, Debug, Default)]
-struct Shared(Arc<Mutex<BTreeSet<PathBuf>>>);
+struct SharedPaths(Arc<Mutex<BTreeSet<PathBuf>>>);
 
-impl Shared {
-    fn set(&self) -> MutexGuard<'_, BTreeSet<PathBuf>> {
+impl SharedPaths {
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<PathBuf>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Finishes or undoes the restores that a killed worker of this node has left half-way.
+/// Finishes or undoes the restores that were interrupted on this node.
 pub(super) async fn recover(context: &Arc<Context>, stop: &CancellationToken) {
-    let ran = each_server(context, stop, |context, ran, server, directory| {
-        recover_one(context, ran, server, directory);
+    let recovered = each_server(context, stop, |context, result, server, directory| {
+        recover_one(context, result, server, directory);
     });
-    if let Some(error) = ran.await.error {
-        tracing::warn!(error, "servers could not be looked at for recovery");
+    if let Some(error) = recovered.await.error {
+        tracing::warn!(error, "interrupted restores could not be looked for");
     }
 }
 
-/// The same, and what no server of this node will ever put right.
-pub(super) async fn sweep(context: &Arc<Context>, stop: &CancellationToken) -> Ran {
-    let parents = Shared::default();
-    parents.set().extend(context.options.staging_dir.clone());
+/// Does the same, and removes the old staging folders that belong to no server of this node.
+pub(super) async fn sweep(context: &Arc<Context>, stop: &CancellationToken) -> RunResult {
+    let parents = SharedPaths::default();
+    parents.lock().extend(context.options.staging_dir.clone());
     let seen = parents.clone();
-    let mut ran = each_server(context, stop, move |context, ran, server, directory| {
-        recover_one(context, ran, server, directory);
-        seen.set().extend(directory.parent().map(Path::to_owned));
+    let mut result = each_server(context, stop, move |context, result, server, directory| {
+        recover_one(context, result, server, directory);
+        seen.lock().extend(directory.parent().map(Path::to_owned));
     })
     .await;
-    if ran.error.is_some() {
-        return ran;
+    if result.error.is_some() {
+        return result;
     }
-    let parents = std::mem::take(&mut *parents.set());
+    let parents = std::mem::take(&mut *parents.lock());
     let old_before = SystemTime::from((context.now)())
-        .checked_sub(context.options.keeping.orphan_age)
+        .checked_sub(context.options.maintenance.orphan_age)
         .unwrap_or(SystemTime::UNIX_EPOCH);
     let listed = tokio::task::spawn_blocking(move || old_folders(&parents, old_before)).await;
-    let strays = match listed {
-        Ok(strays) => strays,
+    let old = match listed {
+        Ok(old) => old,
         Err(error) => {
-            ran.error = Some(error.to_string());
-            return ran;
+            result.error = Some(error.to_string());
+            return result;
         }
     };
-    if strays.is_empty() {
-        return ran;
+    if old.is_empty() {
+        return result;
     }
-    // Those of servers that are known are being dealt with: their restore may go on.
-    let strays = Shared(Arc::new(Mutex::new(strays)));
-    let left = strays.clone();
-    let again = each_server(context, stop, move |context, _, _, directory| {
+    let abandoned = match without_known_servers(context, stop, old).await {
+        Ok(abandoned) => abandoned,
+        Err(error) => {
+            result.error = Some(error);
+            return result;
+        }
+    };
+    let removed = tokio::task::spawn_blocking(move || remove(abandoned)).await;
+    match removed {
+        Ok((removed, failed)) => {
+            result.counts.insert("removed", removed);
+            if failed > 0 {
+                result.counts.insert("failed", failed);
+            }
+        }
+        Err(error) => result.error = Some(error.to_string()),
+    }
+    result
+}
+
+/// Returns `folders` without those that may belong to a server of this node, whose restore may
+/// still run.
+async fn without_known_servers(
+    context: &Arc<Context>,
+    stop: &CancellationToken,
+    folders: BTreeSet<PathBuf>,
+) -> Result<BTreeSet<PathBuf>, String> {
+    let abandoned = SharedPaths(Arc::new(Mutex::new(folders)));
+    let remaining = abandoned.clone();
+    let checked = each_server(context, stop, move |context, _, _, directory| {
         let staging_dir = context.options.staging_dir.as_deref();
         match holdfast_archive::staging_path(directory, staging_dir) {
             Ok(Some(staging)) => {
-                left.set().remove(&staging);
+                remaining.lock().remove(&staging);
             }
             Ok(None) => {}
-            // Which one is this server's can't be told, so none beside it is anybody's to remove.
-            Err(_) => left
-                .set()
-                .retain(|stray| stray.parent() != directory.parent()),
+            // The server's staging folder is unknown, so keep all folders beside its directory.
+            Err(_) => remaining
+                .lock()
+                .retain(|folder| folder.parent() != directory.parent()),
         }
     })
     .await;
-    if again.error.is_some() {
-        ran.error = again.error;
-        return ran;
+    match checked.error {
+        Some(error) => Err(error),
+        None => Ok(std::mem::take(&mut *abandoned.lock())),
     }
-    let strays = std::mem::take(&mut *strays.set());
-    let removed = tokio::task::spawn_blocking(move || remove(strays)).await;
-    match removed {
-        Ok((removed, failed)) => {
-            ran.counts.insert("removed", removed);
-            if failed > 0 {
-                ran.counts.insert("failed", failed);
-            }
-        }
-        Err(error) => ran.error = Some(error.to_string()),
-    }
-    ran
 }
 
-/// Does something for every server of this node, off the runtime.
+/// Calls `work` for every server of this node, on a blocking thread.
 async fn each_server(
     context: &Arc<Context>,
     stop: &CancellationToken,
-    work: impl Fn(&Context, &mut Ran, ServerId, &Path) + Send + Clone + 'static,
-) -> Ran {
-    let mut ran = Ran::default();
+    work: impl Fn(&Context, &mut RunResult, ServerId, &Path) + Send + Clone + 'static,
+) -> RunResult {
+    let mut result = RunResult::default();
     let mut after: Option<PathBuf> = None;
     loop {
         if stop.is_cancelled() {
-            ran.error = Some("it was stopped before its end".to_owned());
-            return ran;
+            result.error = Some("it was stopped before its end".to_owned());
+            return result;
         }
         let node = &context.options.node;
         let page = servers::on_node(&context.database, node, after.as_deref(), SERVERS).await;
         let page = match page {
             Ok(page) => page,
             Err(error) => {
-                ran.error = Some(chain(&error));
-                return ran;
+                result.error = Some(chain(&error));
+                return result;
             }
         };
         let Some((_, last, _)) = page.last() else {
-            return ran;
+            return result;
         };
         after = Some(last.clone());
         let (context, work) = (Arc::clone(context), work.clone());
         let done = tokio::task::spawn_blocking(move || {
             for (server, directory, placed_by) in page {
-                if let Some(directory) = resolved(&context, server, &directory, placed_by) {
-                    work(&context, &mut ran, server, &directory);
+                if let Some(directory) = resolve(&context, server, &directory, placed_by) {
+                    work(&context, &mut result, server, &directory);
                 }
             }
-            ran
+            result
         });
-        ran = match done.await {
-            Ok(ran) => ran,
+        result = match done.await {
+            Ok(result) => result,
             Err(error) => {
-                return Ran {
+                return RunResult {
                     error: Some(error.to_string()),
-                    ..Ran::default()
+                    ..RunResult::default()
                 };
             }
         };
     }
 }
 
-/// Where a server's directory truly is. Where no restore may have been, there is nothing to put right.
-fn resolved(
+/// Resolves a server's directory. Returns `None` if no restore may run there, so nothing can be
+/// left.
+fn resolve(
     context: &Context,
     server: ServerId,
     directory: &Path,
     placed_by: DirectorySetBy,
 ) -> Option<PathBuf> {
-    match server_directory::resolve(&context.options.places, directory, placed_by) {
+    match server_directory::resolve(&context.options.directory_rules, directory, placed_by) {
         Ok(directory) => Some(directory),
         Err(error) => {
-            tracing::warn!(%server, error = chain(&error), "a server is left alone");
+            tracing::warn!(
+                %server,
+                error = chain(&error),
+                "skipped a server whose directory can't be used",
+            );
             None
         }
     }
 }
 
-fn recover_one(context: &Context, ran: &mut Ran, server: ServerId, directory: &Path) {
+fn recover_one(context: &Context, result: &mut RunResult, server: ServerId, directory: &Path) {
     let count = match holdfast_archive::recover(directory, context.options.staging_dir.as_deref()) {
         Ok(Recovered::Nothing | Recovered::Busy) => return,
         Ok(recovered) => {
-            tracing::warn!(%server, ?recovered, "put right what an interrupted restore had left");
+            tracing::warn!(%server, ?recovered, "recovered from an interrupted restore");
             "recovered"
         }
         Err(error) => {
-            tracing::error!(%server, error = chain(&error), "an interrupted restore could not be put right");
+            tracing::error!(
+                %server,
+                error = chain(&error),
+                "the recovery from an interrupted restore failed",
+            );
             "failed"
         }
     };
-    *ran.counts.entry(count).or_default() += 1;
+    *result.counts.entry(count).or_default() += 1;
 }
 
-/// Lists staging folders that nothing was made in since `before`, a bounded number.
+/// Lists up to [`FOLDERS_MAX`] staging folders that have not changed since `before`.
 fn old_folders(parents: &BTreeSet<PathBuf>, before: SystemTime) -> BTreeSet<PathBuf> {
     let mut found = BTreeSet::new();
     for parent in parents {
         let entries = match fs_err::read_dir(parent) {
             Ok(entries) => entries,
             Err(error) => {
-                tracing::debug!(%error, "a folder could not be looked through for leftovers");
+                tracing::debug!(%error, "a folder could not be read");
                 continue;
             }
         };
-        // What goes while it is looked at is not left over.
+        // An entry that disappears meanwhile is in use, not left over.
         for entry in entries.flatten() {
             let is_old = |found: std::fs::Metadata| found.modified().is_ok_and(|at| at < before);
             if holdfast_archive::is_staging_name(entry.file_name().as_bytes())
                 && entry.metadata().is_ok_and(is_old)
-                && found.len() < FOLDERS
+                && found.len() < FOLDERS_MAX
             {
                 found.insert(entry.path());
             }
@@ -211,19 +235,30 @@ fn old_folders(parents: &BTreeSet<PathBuf>, before: SystemTime) -> BTreeSet<Path
     found
 }
 
-fn remove(strays: BTreeSet<PathBuf>) -> (u64, u64) {
+/// Removes abandoned folders. Returns how many were removed, and how many could not be removed.
+fn remove(folders: BTreeSet<PathBuf>) -> (u64, u64) {
     let (mut removed, mut failed) = (0, 0);
-    for stray in strays {
-        match holdfast_archive::remove_abandoned_staging(&stray) {
+    for folder in folders {
+        match holdfast_archive::remove_abandoned_staging(&folder) {
             Ok(true) => {
-                tracing::info!(folder = %stray.display(), "removed what a restore had left of a server that is not here");
+                tracing::info!(
+                    folder = %folder.display(),
+                    "removed the staging folder of an unknown server",
+                );
                 removed += 1;
             }
             Ok(false) => {
-                tracing::warn!(folder = %stray.display(), "a restore has left something that may be a server's own files; it is left alone");
+                tracing::warn!(
+                    folder = %folder.display(),
+                    "kept a staging folder that may hold a server's only files",
+                );
             }
             Err(error) => {
-                tracing::warn!(folder = %stray.display(), error = chain(&error), "what a restore had left could not be removed");
+                tracing::warn!(
+                    folder = %folder.display(),
+                    error = chain(&error),
+                    "a staging folder could not be removed",
+                );
                 failed += 1;
             }
         }

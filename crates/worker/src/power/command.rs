@@ -1,5 +1,7 @@
-//! Servers that are stopped by commands of the settings. They are run without a shell: `{server}` in an argument, and
-//! the variable `HOLDFAST_SERVER`, are the server's UUID, which holds nothing that any program could misread.
+//! Stops servers by commands from the settings.
+//!
+//! Commands run without a shell. `{server}` in an argument and the variable `HOLDFAST_SERVER` are
+//! the server's UUID, which holds no character that a program could misread.
 
 use std::ffi::OsString;
 use std::process::{ExitStatus, Stdio};
@@ -14,29 +16,30 @@ use holdfast_domain::ServerId;
 
 use super::PowerError;
 
-/// How long a command may take that says whether a server runs.
-const ASK: Duration = Duration::from_secs(15);
-/// How much of what a command prints is kept.
+/// The timeout of the command that says whether a server runs.
+const RUNNING_TIMEOUT: Duration = Duration::from_secs(15);
+/// How much of a command's output is kept; the end of it.
 const OUTPUT_BYTES_MAX: usize = 2048;
-/// How long what a command has printed is waited for once it has ended: another process may hold the pipe.
-const READ: Duration = Duration::from_millis(500);
+/// How long to read output after a command has ended: another process may hold the pipe open.
+const OUTPUT_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Commands that stop a server, and say whether it runs.
+/// The commands that stop a server and say whether it runs.
 #[derive(Clone, Debug)]
 pub struct CommandPower {
-    /// Stops a server, and ends once it has stopped. Program and arguments.
+    /// Program and arguments. Stops a server, and ends once it has stopped.
     pub stop: Vec<String>,
-    /// Ends with 0 when a server runs, with 1 or 3 when it doesn't (3 is what systemctl says).
+    /// Program and arguments. Exits with 0 if the server runs, with 1 or 3 if not (3 as systemctl
+    /// does).
     pub running: Vec<String>,
-    /// How long `stop` may take.
+    /// The timeout of `stop`.
     pub timeout: Duration,
-    /// Where programs are looked for: the variable `PATH`, the only one that is passed on.
+    /// The variable `PATH`, the only one that is passed on.
     pub path: Option<OsString>,
 }
 
 impl CommandPower {
     pub(super) async fn is_running(&self, server: ServerId) -> Result<bool, PowerError> {
-        let (status, output) = self.run(&self.running, server, ASK).await?;
+        let (status, output) = self.run(&self.running, server, RUNNING_TIMEOUT).await?;
         match status.code() {
             Some(0) => Ok(true),
             Some(1 | 3) => Ok(false),
@@ -70,7 +73,7 @@ impl CommandPower {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            // A group of its own, so that what it starts can be killed with it.
+            // A separate process group, so that its child processes can be killed with it.
             .process_group(0)
             .kill_on_drop(true);
         if let Some(path) = &self.path {
@@ -80,25 +83,25 @@ impl CommandPower {
             program: program.clone(),
             source,
         })?;
-        let mut group = Group::of(child.id());
+        let mut group = ProcessGroup::of(child.id());
         let output = Arc::new(Mutex::new(Vec::new()));
         let mut readers = tokio::task::JoinSet::new();
         if let Some(stdout) = child.stdout.take() {
-            readers.spawn(keep(stdout, Arc::clone(&output)));
+            readers.spawn(collect_output(stdout, Arc::clone(&output)));
         }
         if let Some(stderr) = child.stderr.take() {
-            readers.spawn(keep(stderr, Arc::clone(&output)));
+            readers.spawn(collect_output(stderr, Arc::clone(&output)));
         }
         let ended = tokio::time::timeout(limit, child.wait()).await;
         if ended.is_err() {
             group.kill();
         }
         let all_read = async { while readers.join_next().await.is_some() {} };
-        let _late = tokio::time::timeout(READ, all_read).await;
-        let output = told(&output.lock().unwrap_or_else(PoisonError::into_inner));
+        let _in_time = tokio::time::timeout(OUTPUT_TIMEOUT, all_read).await;
+        let output = format_output(&output.lock().unwrap_or_else(PoisonError::into_inner));
         match ended {
             Ok(Ok(status)) => {
-                group.leave();
+                group.release();
                 Ok((status, output))
             }
             Ok(Err(source)) => Err(PowerError::Start { program, source }),
@@ -111,10 +114,10 @@ impl CommandPower {
     }
 }
 
-/// A command with all that it has started. It is killed when dropped, unless it has ended.
-struct Group(Option<Pid>);
+/// A command and its child processes. Killed on drop, unless released.
+struct ProcessGroup(Option<Pid>);
 
-impl Group {
+impl ProcessGroup {
     fn of(child: Option<u32>) -> Self {
         let number = child.and_then(|child| i32::try_from(child).ok());
         Self(number.and_then(Pid::from_raw))
@@ -122,24 +125,24 @@ impl Group {
 
     fn kill(&mut self) {
         if let Some(leader) = self.0.take() {
-            // It may have ended by itself.
-            let _ended = rustix::process::kill_process_group(leader, Signal::KILL);
+            // Fails if the group has ended, which is fine.
+            let _killed = rustix::process::kill_process_group(leader, Signal::KILL);
         }
     }
 
-    fn leave(&mut self) {
+    fn release(&mut self) {
         self.0 = None;
     }
 }
 
-impl Drop for Group {
+impl Drop for ProcessGroup {
     fn drop(&mut self) {
         self.kill();
     }
 }
 
-/// Reads all there is, and keeps the last of it.
-async fn keep(mut from: impl AsyncRead + Unpin, to: Arc<Mutex<Vec<u8>>>) {
+/// Reads to the end, and keeps the last [`OUTPUT_BYTES_MAX`] bytes.
+async fn collect_output(mut from: impl AsyncRead + Unpin, to: Arc<Mutex<Vec<u8>>>) {
     let mut piece = [0; 1024];
     while let Ok(count) = from.read(&mut piece).await {
         if count == 0 {
@@ -152,7 +155,7 @@ async fn keep(mut from: impl AsyncRead + Unpin, to: Arc<Mutex<Vec<u8>>>) {
     }
 }
 
-fn told(output: &[u8]) -> String {
+fn format_output(output: &[u8]) -> String {
     let text = String::from_utf8_lossy(output);
     match text.trim() {
         "" => String::new(),
@@ -174,8 +177,9 @@ fn failed(words: &[String], status: ExitStatus, output: String) -> PowerError {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use holdfast_domain::error_chain::chain;
+
+    use super::*;
 
     fn shell(script: &str, limit: Duration) -> CommandPower {
         CommandPower {
@@ -214,14 +218,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_command_gets_the_servers_uuid_and_nothing_of_our_environment() {
-        let script = "test \"$1\" = \"id=$HOLDFAST_SERVER\" || exit 9; \
-                      test \"$(env | cut -d= -f1 | grep -v -e PWD -e _ | sort | tr '\\n' ' ')\" = 'PATH ' || exit 8";
+    async fn a_command_gets_the_servers_uuid_and_no_other_variable_than_path() {
+        let names = "env | cut -d= -f1 | grep -v -e PWD -e _ | sort | tr '\\n' ' '";
+        let script = format!(
+            "test \"$1\" = \"id=$HOLDFAST_SERVER\" || exit 9; \
+             test \"$({names})\" = 'PATH ' || exit 8"
+        );
+        let script = script.as_str();
         assert!(shell(script, LONG).is_running(SERVER).await.is_ok());
     }
 
     #[tokio::test]
-    async fn what_a_command_prints_is_told_up_to_a_bound() {
+    async fn the_error_of_a_command_ends_with_the_last_part_of_its_output() {
         let script = "head -c 100000 /dev/zero | tr '\\0' x; echo last words >&2; exit 7";
         let error = shell(script, LONG)
             .stop(SERVER)
@@ -235,7 +243,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_command_that_does_not_end_is_killed_with_all_it_started() {
+    async fn a_command_that_exceeds_its_timeout_is_killed_with_its_child_processes() {
         let folder = tempfile::tempdir().expect("a folder");
         let note = folder.path().join("pid");
         let script = format!("sleep 1000 & echo $! > {}; wait", note.display());
@@ -254,7 +262,7 @@ mod tests {
             stat.map(|stat| stat.split(' ').nth(2).map(str::to_owned))
         };
         while let Ok(Some(state)) = state() {
-            // A zombie of somebody who doesn't wait is as dead.
+            // A zombie has ended; its parent has only not collected it.
             if state == "Z" {
                 break;
             }

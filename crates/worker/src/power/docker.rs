@@ -1,4 +1,4 @@
-//! Servers that are containers on this node, asked for through Docker's socket.
+//! Stops servers that are containers on this node, through Docker's socket.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -14,22 +14,22 @@ use holdfast_domain::ServerId;
 
 use super::PowerError;
 
-/// How long Docker may take to answer, beside what it waits for.
-const ANSWER: Duration = Duration::from_secs(30);
+/// How long Docker may take to answer, on top of the time it waits for a container to stop.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Containers by the UUIDs of their servers.
+/// How to find the container of a server, and stop it.
 #[derive(Clone, Debug)]
 pub struct DockerPower {
     /// Docker's socket.
     pub socket: PathBuf,
-    /// The label that holds a server's UUID; `None` when its container is named by it.
+    /// The label that holds the server's UUID; `None` if the UUID is the container's name.
     pub label: Option<String>,
     /// How long a container may take to stop before Docker kills it.
     pub grace: Duration,
 }
 
 impl DockerPower {
-    /// Says whether a container of the server runs. One that is not there does not.
+    /// Returns whether a container of the server runs. A missing container does not run.
     pub(super) async fn is_running(&self, server: ServerId) -> Result<bool, PowerError> {
         let docker = self.connect().await?;
         let found = async {
@@ -50,7 +50,7 @@ impl DockerPower {
             for container in self.containers(&docker, server).await? {
                 let options = StopContainerOptionsBuilder::default().t(grace).build();
                 match docker.stop_container(&container, Some(options)).await {
-                    // 304: it had stopped by itself; 404: it has gone.
+                    // 304: it has already stopped; 404: it no longer exists.
                     Ok(())
                     | Err(Error::DockerResponseServerError {
                         status_code: 304 | 404,
@@ -65,17 +65,17 @@ impl DockerPower {
     }
 
     async fn connect(&self) -> Result<Docker, PowerError> {
-        let timeout = (self.grace + ANSWER).as_secs();
+        let timeout = (self.grace + RESPONSE_TIMEOUT).as_secs();
         let connected = async {
             let socket = self.socket.to_string_lossy();
             let docker = Docker::connect_with_unix(&socket, timeout, API_DEFAULT_VERSION)?;
-            // An older daemon refuses what it does not know.
+            // An older daemon refuses newer API versions.
             docker.negotiate_version().await
         };
         connected.await.map_err(|source| self.failed(source))
     }
 
-    /// The names of the server's containers, whether there are any of those names or not.
+    /// Returns the names or IDs of the server's containers. A name may not exist.
     async fn containers(&self, docker: &Docker, server: ServerId) -> Result<Vec<String>, Error> {
         let Some(label) = &self.label else {
             return Ok(vec![server.to_string()]);
@@ -102,7 +102,7 @@ async fn runs(docker: &Docker, container: &str) -> Result<bool, Error> {
         .inspect_container(container, None::<InspectContainerOptions>)
         .await;
     match inspected {
-        // A paused container runs for Docker, and one that is being restarted is about to.
+        // Docker counts a paused container as running. A container that restarts will run soon.
         Ok(found) => Ok(found.state.is_some_and(|state| {
             state.running.unwrap_or(false) || state.restarting.unwrap_or(false)
         })),

@@ -11,7 +11,7 @@ pub(super) struct Group {
 }
 
 impl Group {
-    /// Says whether the archive that an attempt wrote is there.
+    /// Returns whether the group holds the archive that `attempt` wrote.
     pub(super) fn has_archive_of(&self, attempt: u32) -> bool {
         let is_it = |object: &Object| match object.key {
             StorageKey::Archive(key) => key.attempt == attempt,

@@ -1,5 +1,5 @@
-//! Which archives a disk should hold, walked in the order in which it lists them: what is passed without having been
-//! seen is missing.
+//! Finds missing archives: reads the rows of the archives that a disk should hold in the order in
+//! which the disk lists its objects, and compares the two.
 
 use std::collections::BTreeMap;
 
@@ -12,22 +12,23 @@ use holdfast_storage::{ArchiveKey, Error, StorageKey};
 use super::group::Group;
 use super::{FindingKind, Sweep, SweepError, SweepFinding, SweepReport};
 
-/// How many missing archives are logged one by one; all are counted and marked.
-const LOGGED: u64 = 20;
+/// How many missing archives are logged. All of them are counted and marked.
+const LOGGED_MAX: u64 = 20;
 
-/// How far the rows are walked.
+/// The position in the rows of the archives that the disk should hold.
 #[derive(Debug)]
-pub(super) struct Rows {
-    /// What completes later is not asked for.
+pub(super) struct ExpectedArchives {
+    /// Backups that completed later than this are not compared.
     before: DateTime<Utc>,
-    /// The last one that was compared.
+    /// The last backup that was compared.
     after: Option<BackupOnDisk>,
-    /// Whether the disk lists in the order of names so far. If not, nothing can be said to be missing.
+    /// Whether the disk has listed its objects in order so far. If not, missing archives can't be
+    /// found.
     is_ordered: bool,
 }
 
-impl Rows {
-    pub(super) fn begin(before: DateTime<Utc>) -> Self {
+impl ExpectedArchives {
+    pub(super) fn new(before: DateTime<Utc>) -> Self {
         Self {
             before,
             after: None,
@@ -37,99 +38,102 @@ impl Rows {
 }
 
 impl Sweep<'_> {
-    /// Compares what should lie up to the last of some backups with them.
+    /// Compares the expected archives up to the last of `groups` with the objects in `groups`.
     pub(super) async fn compare(
         &self,
-        swept: &mut SweepReport,
-        rows: &mut Rows,
+        report: &mut SweepReport,
+        expected: &mut ExpectedArchives,
         groups: &[Group],
     ) -> Result<(), SweepError> {
         let (Some(first), Some(last)) = (groups.first(), groups.last()) else {
             return Ok(());
         };
-        if rows.after.is_some_and(|after| first.of <= after) && rows.is_ordered {
-            rows.is_ordered = false;
-            swept.count("unordered", 1);
-            tracing::warn!(disk = %self.disk.name(), "the disk does not list its objects in order; whether archives are missing can't be said");
+        if expected.after.is_some_and(|after| first.of <= after) && expected.is_ordered {
+            expected.is_ordered = false;
+            report.count("unordered", 1);
+            tracing::warn!(
+                disk = %self.disk.name(),
+                "the disk does not list its objects in order, so missing archives can't be found",
+            );
         }
-        if !rows.is_ordered {
+        if !expected.is_ordered {
             return Ok(());
         }
-        self.walk(swept, rows, groups, Some(last.of)).await
+        self.walk(report, expected, groups, Some(last.of)).await
     }
 
-    /// Compares what should lie behind the last backup that was seen: nothing of it does.
+    /// Handles the expected archives after the last backup on the disk: all of them are missing.
     pub(super) async fn compare_rest(
         &self,
-        swept: &mut SweepReport,
-        rows: &mut Rows,
+        report: &mut SweepReport,
+        expected: &mut ExpectedArchives,
     ) -> Result<(), SweepError> {
-        match rows.is_ordered {
-            true => self.walk(swept, rows, &[], None).await,
+        match expected.is_ordered {
+            true => self.walk(report, expected, &[], None).await,
             false => Ok(()),
         }
     }
 
     async fn walk(
         &self,
-        swept: &mut SweepReport,
-        rows: &mut Rows,
+        report: &mut SweepReport,
+        expected: &mut ExpectedArchives,
         groups: &[Group],
         up_to: Option<BackupOnDisk>,
     ) -> Result<(), SweepError> {
-        let there: BTreeMap<BackupOnDisk, &Group> =
+        let groups_by_backup: BTreeMap<BackupOnDisk, &Group> =
             groups.iter().map(|group| (group.of, group)).collect();
         loop {
-            self.go_on()?;
-            let (disk, node) = (self.disk.name(), self.of_node());
-            let wanted = maintenance::list_archives(
-                self.database,
-                disk,
-                node,
-                rows.after,
-                up_to,
-                rows.before,
-            );
-            let wanted = wanted.await?;
-            let Some(last) = wanted.last() else {
-                rows.after = up_to.or(rows.after);
+            self.check_stop()?;
+            let (disk, node) = (self.disk.name(), self.local_node());
+            let (after, before) = (expected.after, expected.before);
+            let archives =
+                maintenance::list_archives(self.database, disk, node, after, up_to, before).await?;
+            let Some(last) = archives.last() else {
+                expected.after = up_to.or(expected.after);
                 return Ok(());
             };
-            rows.after = Some(last.of);
-            swept.count("archives", u64::try_from(wanted.len()).unwrap_or(u64::MAX));
+            expected.after = Some(last.of);
+            let count = u64::try_from(archives.len()).unwrap_or(u64::MAX);
+            report.count("archives", count);
             let (mut missing, mut found) = (Vec::new(), Vec::new());
-            for archived in &wanted {
-                let group = there.get(&archived.of);
-                let is_there = group.is_some_and(|group| group.has_archive_of(archived.attempt));
-                if is_there && archived.is_missing {
+            for archived in &archives {
+                let group = groups_by_backup.get(&archived.of);
+                let is_present = group.is_some_and(|group| group.has_archive_of(archived.attempt));
+                if is_present && archived.is_missing {
                     found.push(archived.of.backup);
                 }
-                if !is_there && self.is_missing(archived).await? {
-                    self.tell_missing(swept, archived);
+                if !is_present && self.is_missing(archived).await? {
+                    self.report_missing(report, archived);
                     missing.push(archived.of.backup);
                 }
             }
-            self.mark(swept, &missing, &found).await?;
+            self.update_missing_marks(report, &missing, &found).await?;
         }
     }
 
-    /// Asks for the archive itself: a listing may be older than the row.
+    /// Asks the disk for the archive itself, since the listing may be older than the row.
     async fn is_missing(&self, archived: &StoredArchive) -> Result<bool, SweepError> {
         match self.disk.size(archive_of(archived)).await {
             Ok(_) => Ok(false),
             Err(Error::NotFound { .. }) => Ok(true),
-            // It is there, whatever is wrong with it; a verification says what.
+            // It exists. A verification will report the damage.
             Err(Error::Damaged { .. }) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }
 
-    fn tell_missing(&self, swept: &mut SweepReport, archived: &StoredArchive) {
-        let told = swept.counts.get(FindingKind::Missing.as_str()).copied();
-        if told.unwrap_or_default() < LOGGED {
-            tracing::error!(disk = %self.disk.name(), server = %archived.of.server, backup = %archived.of.backup, "the archive of a completed backup is missing");
+    fn report_missing(&self, report: &mut SweepReport, archived: &StoredArchive) {
+        let logged = report.counts.get(FindingKind::Missing.as_str()).copied();
+        if logged.unwrap_or_default() < LOGGED_MAX {
+            tracing::error!(
+                disk = %self.disk.name(),
+                server = %archived.of.server,
+                backup = %archived.of.backup,
+                "the archive of a completed backup is missing",
+            );
         }
-        swept.find(SweepFinding {
+        report.add(SweepFinding {
             kind: FindingKind::Missing,
             object: archive_of(archived).to_string(),
             size_bytes: None,
@@ -138,9 +142,9 @@ impl Sweep<'_> {
         });
     }
 
-    async fn mark(
+    async fn update_missing_marks(
         &self,
-        swept: &mut SweepReport,
+        report: &mut SweepReport,
         missing: &[BackupId],
         found: &[BackupId],
     ) -> Result<(), SweepError> {
@@ -151,7 +155,7 @@ impl Sweep<'_> {
             maintenance::mark_missing(self.database, missing).await?;
         }
         if !found.is_empty() {
-            swept.count(
+            report.count(
                 "found_again",
                 u64::try_from(found.len()).unwrap_or(u64::MAX),
             );

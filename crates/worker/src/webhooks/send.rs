@@ -1,10 +1,10 @@
-//! One delivery: a signed request, and what came back.
+//! Sends one signed request to a webhook.
 //!
-//! Signed as <https://www.standardwebhooks.com> says, so that receivers find a library that checks it:
-//! `webhook-signature: v1,` and base64 of HMAC-SHA256 over `webhook-id . webhook-timestamp . body`, with the bytes
-//! behind the secret's `whsec_` as its key.
+//! The signature follows <https://www.standardwebhooks.com>, so that receivers can check it with an
+//! existing library: `webhook-signature: v1,` and the base64 of HMAC-SHA256 over
+//! `webhook-id . webhook-timestamp . body`. The key is the bytes after the secret's `whsec_`.
 //!
-//! Neither URL nor secret may get into a log: a URL may hold a token.
+//! Neither the URL nor the secret may be logged: a URL may hold a token.
 
 use std::time::Duration;
 
@@ -18,71 +18,71 @@ use reqwest::redirect;
 use holdfast_db::webhooks::WebhookSecret;
 use holdfast_domain::event::EventBody;
 
-/// How long a connection may take.
-const CONNECT: Duration = Duration::from_secs(5);
-/// How long everything may take.
-const WHOLE: Duration = Duration::from_secs(10);
-/// How much of an answer is read.
-const ANSWER_BYTES_MAX: usize = 1024;
+/// The timeout of the connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The timeout of the whole request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How many bytes of a response's body are read.
+const RESPONSE_BYTES_MAX: usize = 1024;
 
-/// Sends notices to webhooks.
+/// The HTTP client for webhooks.
 #[derive(Clone, Debug)]
 pub struct WebhookSender(reqwest::Client);
 
-/// What a receiver answered.
+/// The response of a receiver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebhookResponse {
     /// The HTTP status.
     pub status: u16,
-    /// How its body begins.
+    /// The beginning of the body.
     pub body: String,
 }
 
-/// Why nothing was answered.
+/// Why there is no response.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
-    /// It took too long.
-    #[error("it did not answer within {} s", WHOLE.as_secs())]
+    /// The receiver exceeded the timeout.
+    #[error("it did not answer within {} s", REQUEST_TIMEOUT.as_secs())]
     TooSlow,
-    /// No connection, or one that broke.
+    /// The connection failed or broke.
     #[error("it could not be reached")]
     Unreachable(#[source] reqwest::Error),
-    /// No client, or no request, could be made.
-    #[error("no request could be made")]
+    /// The client or the request could not be created.
+    #[error("the request could not be created")]
     Request(#[source] reqwest::Error),
-    /// The notice could not be written.
-    #[error("the notice could not be written")]
+    /// The event could not be serialized.
+    #[error("the event could not be serialized")]
     EventBody(#[from] serde_json::Error),
 }
 
 impl WebhookResponse {
-    /// Says whether the receiver has taken the notice.
+    /// Returns whether the receiver accepted the event.
     pub fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }
 }
 
 impl WebhookSender {
-    /// Makes a client that follows no redirect and uses no proxy of the environment.
+    /// Creates a client that follows no redirects and ignores proxy settings in the environment.
     ///
     /// # Errors
-    /// When TLS can't be set up.
+    /// If TLS can't be set up.
     pub fn new() -> Result<Self, SendError> {
         let client = reqwest::Client::builder()
             .redirect(redirect::Policy::none())
             .no_proxy()
-            .connect_timeout(CONNECT)
-            .timeout(WHOLE)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(REQUEST_TIMEOUT)
             .user_agent(concat!("Holdfast/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| SendError::Request(error.without_url()))?;
         Ok(Self(client))
     }
 
-    /// Sends a notice, signed as of `now`, and waits for the answer.
+    /// Sends an event, signed with the time `now`, and waits for the response.
     ///
     /// # Errors
-    /// When there is none. An answer that is no success is none.
+    /// If there is no response. A response with an error status is not an error here.
     pub async fn send(
         &self,
         url: &str,
@@ -103,16 +103,16 @@ impl WebhookSender {
             .header("webhook-signature", signature)
             .body(text);
         let mut response = request.send().await.map_err(not_sent)?;
-        let mut begins = Vec::new();
-        // Whatever it says beyond that is not waited for.
-        while begins.len() < ANSWER_BYTES_MAX
-            && let Ok(Some(piece)) = response.chunk().await
+        let mut body_start = Vec::new();
+        while body_start.len() < RESPONSE_BYTES_MAX
+            && let Ok(Some(chunk)) = response.chunk().await
         {
-            begins.extend_from_slice(&piece[..piece.len().min(ANSWER_BYTES_MAX - begins.len())]);
+            let free = RESPONSE_BYTES_MAX - body_start.len();
+            body_start.extend_from_slice(&chunk[..chunk.len().min(free)]);
         }
         Ok(WebhookResponse {
             status: response.status().as_u16(),
-            body: String::from_utf8_lossy(&begins).into_owned(),
+            body: String::from_utf8_lossy(&body_start).into_owned(),
         })
     }
 }
@@ -138,8 +138,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn signatures_are_those_of_the_standard() {
-        // The example of the standard's own libraries.
+    fn the_signature_matches_the_example_of_the_standard() {
+        // From the standard's reference libraries.
         let secret = STANDARD.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
         let secret = WebhookSecret(secret.expect("base64"));
         let signature = sign(

@@ -55,7 +55,7 @@ pub(super) async fn run(
         let subject = server.map(|server| server.to_string());
         change::record_start(database, "retention", subject.as_deref()).await?;
     }
-    holdfast_worker::retain(database, &run, server, dry, Utc::now(), record).await?;
+    holdfast_worker::apply_retention(database, &run, server, dry, Utc::now(), record).await?;
     if !dry {
         let counts = json!({
             "removed": counts.get("remove").unwrap_or(&0),
@@ -68,9 +68,9 @@ pub(super) async fn run(
 }
 
 fn retention_run(settings: &Settings) -> RetentionRun {
-    let maintenance = &settings.worker.keeping;
+    let maintenance = &settings.worker.maintenance;
     RetentionRun {
-        policy: maintenance.policy,
+        policy: maintenance.retention_policy,
         backups_per_server: maintenance.backups_per_server,
         shared_disks: settings.storage.shared_disks().into_iter().collect(),
     }

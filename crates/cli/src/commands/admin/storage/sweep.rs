@@ -75,7 +75,7 @@ async fn sweep(
         database,
         disk,
         node: &settings.api.node,
-        age: settings.worker.keeping.orphan_age,
+        age: settings.worker.maintenance.orphan_age,
         removes_unknown: options.unknown,
         is_dry: options.dry_run,
         now: Utc::now(),
@@ -90,7 +90,7 @@ async fn sweep(
         }
     };
     let report = sweep.run().await;
-    let error = report.not_swept.as_ref().map(|reason| reason.text());
+    let error = report.error.as_ref().map(|reason| reason.text());
     if let Some(run) = run {
         maintenance::end(database, run, &json!(report.counts), error.as_deref()).await?;
     }

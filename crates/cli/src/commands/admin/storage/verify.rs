@@ -128,7 +128,7 @@ async fn verify_backup(
     }
     report.verified += 1;
     report.bytes += completed.size_bytes;
-    if let ArchiveVerdict::Bad { detail, .. } = &verdict {
+    if let ArchiveVerdict::Damaged { detail, .. } = &verdict {
         output::problem(&format!("backup {} is damaged: {detail}", backup.id));
         report.add_bad(backup, detail);
     }
