@@ -14,7 +14,6 @@ use holdfast_db::{Listener, Signal};
 use holdfast_domain::job::WorkerSlot;
 
 use crate::context::Context;
-
 use crate::finalize::finalize;
 use crate::lease::ActiveJob;
 use crate::maintenance::maintain;
