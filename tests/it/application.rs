@@ -1,10 +1,10 @@
 //! The endpoints under `/api/application`.
 
 mod deletion;
+mod directories;
 mod keys;
-mod operations;
+mod operator_views;
 mod permissions;
-mod places;
 mod servers;
 mod users;
 

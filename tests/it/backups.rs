@@ -1,5 +1,6 @@
 //! The endpoints below `/api/client/servers/{server}/backups`.
 
+mod cached_list;
 mod cancel;
 mod contents;
 mod create;
@@ -7,7 +8,6 @@ mod delete;
 mod download;
 mod list;
 mod lock;
-mod polled;
 mod ranges;
 mod rename;
 mod restore;

@@ -1,8 +1,8 @@
 //! Backups on every kind of disk, and disks that fail.
 
 mod failures;
-mod life;
-mod outside;
+mod life_cycle;
+mod unfinished_uploads;
 mod unmounted;
 
 use holdfast_domain::DiskName;

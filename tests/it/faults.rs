@@ -3,10 +3,10 @@
 
 mod clocks;
 mod database_away;
-mod full;
-mod hangs;
-mod held;
-mod phases;
+mod full_disks;
+mod hanging_files;
+mod held_restore;
+mod job_phases;
 mod postgres_dies;
 
 use serde_json::Value;

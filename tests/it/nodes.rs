@@ -11,7 +11,7 @@ use holdfast_domain::{NodeName, Server};
 use crate::support::app::App;
 use crate::support::client::{Client, send};
 use crate::support::files;
-use crate::support::given;
+use crate::support::fixtures;
 
 struct Nodes {
     app: App,
@@ -39,7 +39,7 @@ impl Nodes {
         app.add_worker(&[node, root, ("downloads.public_url", &second_url)]);
         let mut server = app.another_server("on-second").await;
         server.node = NodeName::parse("second").unwrap();
-        given::server(app.database(), &server).await.unwrap();
+        fixtures::server(app.database(), &server).await.unwrap();
         files::make_server(&server.directory);
         files::make_server(&app.directory);
         Self {
@@ -135,7 +135,7 @@ async fn backups_on_a_servers_old_node_can_be_downloaded_but_not_restored() {
     let backup = nodes.backup(&client).await;
     let uuid = backup["uuid"].as_str().unwrap();
     nodes.server.node = NodeName::parse("local").unwrap();
-    given::server(nodes.app.database(), &nodes.server)
+    fixtures::server(nodes.app.database(), &nodes.server)
         .await
         .unwrap();
 

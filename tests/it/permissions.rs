@@ -11,7 +11,7 @@ use holdfast_domain::{Permission, Profile};
 
 use crate::support::app::App;
 use crate::support::client::{Client, send};
-use crate::support::given;
+use crate::support::fixtures;
 
 /// A backup that the API considers completed.
 const BACKUP: &str = "a4962fe6-90c8-4b89-ba62-a5d3b06426c0";
@@ -128,7 +128,7 @@ async fn a_subuser_without_permissions_no_longer_finds_the_server() {
         .await
         .unwrap();
     let user = subusers[0].user;
-    given::subuser(&app.database, app.server.id, user, &[])
+    fixtures::subuser(&app.database, app.server.id, user, &[])
         .await
         .unwrap();
     assert_eq!(subuser.list("").await.status, 404);

@@ -29,7 +29,7 @@ use holdfast_domain::{
 };
 
 use crate::support::database::TestDatabase;
-use crate::support::given;
+use crate::support::fixtures;
 
 const LEASE: Duration = Duration::from_secs(60);
 
@@ -45,7 +45,7 @@ impl Fixture {
         let raw = TestDatabase::create().await;
         let database = raw.connect().await;
         let owner = UserId(Uuid::new_v4());
-        given::user(&database, owner, "Owner@example.com", false)
+        fixtures::user(&database, owner, "Owner@example.com", false)
             .await
             .unwrap();
         Self {
@@ -70,7 +70,7 @@ impl Fixture {
             expires_at: None,
             created_at: chrono::Utc::now(),
         };
-        given::key(&self.database, &key).await.unwrap();
+        fixtures::key(&self.database, &key).await.unwrap();
         key.identifier
     }
 
@@ -114,7 +114,7 @@ impl Fixture {
 
     async fn server(&self) -> ServerId {
         let server = self.new_server();
-        given::server(&self.database, &server).await.unwrap();
+        fixtures::server(&self.database, &server).await.unwrap();
         server.id
     }
 

@@ -10,7 +10,7 @@ use holdfast_domain::{NodeName, Permission, ServerState};
 
 use crate::support::app::App;
 use crate::support::client::{Answer, Client, send};
-use crate::support::{eventually, files, given};
+use crate::support::{eventually, files, fixtures};
 
 /// The endpoints of the reference document, with the permission that each needs.
 const ENDPOINTS: [(&str, &str, &str, Permission); 8] = [
@@ -251,12 +251,12 @@ async fn the_earlier_of_two_reasons_to_refuse_is_reported() {
     files::make_server(&other.directory);
     other.limits.backups = Some(0);
     other.limits.quota_bytes = Some(1);
-    given::server(app.database(), &other).await.unwrap();
+    fixtures::server(app.database(), &other).await.unwrap();
     let of_other = owner.about(&other.id.to_string());
     let limit = refused(create(&of_other, "")).await;
     assert_eq!(limit, told(400, "TooManyBackups"));
     other.limits.backups = Some(1);
-    given::server(app.database(), &other).await.unwrap();
+    fixtures::server(app.database(), &other).await.unwrap();
     let space = refused(create(&of_other, "")).await;
     assert_eq!(space, told(507, "InsufficientStorage"));
 

@@ -8,7 +8,7 @@ use holdfast_domain::{Permission, Profile};
 
 use crate::support::app::App;
 use crate::support::client::{Client, send};
-use crate::support::given;
+use crate::support::fixtures;
 use crate::support::{eventually, files};
 
 /// The longest time that a test waits for an event: much longer than it takes.
@@ -212,12 +212,12 @@ async fn a_stream_ends_when_its_caller_may_no_longer_listen() {
     let mut by_right = Ear::open(&reader, None).await;
     let mut stays = Ear::open(&app.as_owner(), None).await;
     let identifier = KeyIdentifier::parse(&token[..16]).unwrap();
-    assert!(given::no_key(&app.database, &identifier).await.unwrap());
+    assert!(fixtures::no_key(&app.database, &identifier).await.unwrap());
     by_key.ended().await;
     let users = "SELECT user_id FROM subusers WHERE permissions = '{backup.read}'";
     let rows = app.sql().query(users).await;
     let user = holdfast_domain::UserId(rows[0][0].as_deref().unwrap().parse().unwrap());
-    given::subuser(&app.database, app.server.id, user, &[Permission::Create])
+    fixtures::subuser(&app.database, app.server.id, user, &[Permission::Create])
         .await
         .unwrap();
     by_right.ended().await;

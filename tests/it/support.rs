@@ -6,7 +6,7 @@ pub(crate) mod client;
 pub(crate) mod database;
 pub(crate) mod docker;
 pub(crate) mod files;
-pub(crate) mod given;
+pub(crate) mod fixtures;
 #[expect(
     dead_code,
     reason = "the tests of crates/storage try more of it than these do"

@@ -13,7 +13,7 @@ use holdfast_domain::{ServerId, WebhookId};
 
 use crate::support::app::App;
 use crate::support::client::{redact, send};
-use crate::support::given;
+use crate::support::fixtures;
 use crate::support::receiver::{Answer, Received, Receiver};
 use crate::support::{eventually, files};
 
@@ -27,7 +27,7 @@ async fn make(app: &App, url: &str, kinds: &[&str], server: Option<ServerId>) ->
         server,
         secret: WebhookSecret(SECRET.to_vec()),
     };
-    given::webhook(&app.database, &webhook).await.unwrap();
+    fixtures::webhook(&app.database, &webhook).await.unwrap();
     webhook.id
 }
 

@@ -13,7 +13,7 @@ use holdfast_domain::{Permission, Profile, ServerState};
 
 use crate::support::app::App;
 use crate::support::client::{Answer, Client, send};
-use crate::support::given;
+use crate::support::fixtures;
 use crate::support::{eventually, files};
 
 /// A service with one backup, the link to it, and the size of its archive.
@@ -249,7 +249,7 @@ async fn a_link_ends_with_the_key_that_requested_it() {
     let others = app.as_owner().download(&uuid).await.link();
     assert_eq!(fetch(&app.as_nobody(), &link, &[]).await.status, 200);
     let identifier = KeyIdentifier::parse(&key[..16]).unwrap();
-    assert!(given::no_key(&app.database, &identifier).await.unwrap());
+    assert!(fixtures::no_key(&app.database, &identifier).await.unwrap());
     let refused = fetch(&app.as_nobody(), &link, &[]).await.refusal();
     assert_eq!(refused, invalid());
     assert_eq!(fetch(&app.as_nobody(), &others, &[]).await.status, 200);
@@ -265,7 +265,7 @@ async fn a_link_ends_with_the_permission_to_download() {
     assert_eq!(fetch(&app.as_nobody(), &link, &[]).await.status, 200);
     let subuser = subusers::list(&app.database, app.server.id).await.unwrap();
     let user = subuser[0].user;
-    given::subuser(&app.database, app.server.id, user, &[Permission::Read])
+    fixtures::subuser(&app.database, app.server.id, user, &[Permission::Read])
         .await
         .unwrap();
     let refused = fetch(&app.as_nobody(), &link, &[]).await.refusal();

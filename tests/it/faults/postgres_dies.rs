@@ -8,7 +8,7 @@ use serde_json::json;
 
 use holdfast_postgres::{PostgresOptions, PrivatePostgres};
 
-use super::full::start_postgres;
+use super::full_disks::start_postgres;
 use super::{SLOWLY, assert_kept, finished, make_server, under_way};
 use crate::support::app::App;
 use crate::support::process::{Process, holdfast};

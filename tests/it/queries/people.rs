@@ -12,16 +12,16 @@ use holdfast_domain::{
 };
 
 use super::{Fixture, node};
-use crate::support::given;
+use crate::support::fixtures;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn users_are_found_by_their_address_in_any_spelling() {
     let fixture = Fixture::new().await;
     let database = &fixture.database;
     let other = UserId(Uuid::new_v4());
-    let taken = given::user(database, other, "oWNER@EXAMPLE.COM", false).await;
+    let taken = fixtures::user(database, other, "oWNER@EXAMPLE.COM", false).await;
     assert!(matches!(taken, Err(Error::Conflict { .. })), "{taken:?}");
-    given::user(database, other, "a@example.com", true)
+    fixtures::user(database, other, "a@example.com", true)
         .await
         .unwrap();
     let found = users::find_by_email(database, "OWNER@example.com").await;
@@ -59,8 +59,8 @@ async fn keys_are_stored_as_hashes_and_read_back_unchanged() {
         expires_at: Some(at),
         created_at: at,
     };
-    given::key(database, &key).await.unwrap();
-    let again = given::key(database, &key).await;
+    fixtures::key(database, &key).await.unwrap();
+    let again = fixtures::key(database, &key).await;
     assert!(matches!(again, Err(Error::Conflict { .. })), "{again:?}");
     let stored = fixture
         .raw
@@ -79,8 +79,8 @@ async fn keys_are_stored_as_hashes_and_read_back_unchanged() {
         let listed = keys::list(database, email).await.unwrap();
         assert_eq!(listed.len(), count, "{email:?}");
     }
-    assert!(given::no_key(database, &key.identifier).await.unwrap());
-    assert!(!given::no_key(database, &key.identifier).await.unwrap());
+    assert!(fixtures::no_key(database, &key.identifier).await.unwrap());
+    assert!(!fixtures::no_key(database, &key.identifier).await.unwrap());
     assert!(fixture.visit(&key.identifier, None).await.is_none());
     fixture.end().await;
 }
@@ -98,11 +98,11 @@ async fn servers_are_found_by_either_id_and_seen_by_users_with_access() {
         keep: KeepRules::parse("last=3,monthly=12"),
         rotate: true,
     };
-    given::server(database, &server).await.unwrap();
+    fixtures::server(database, &server).await.unwrap();
     server.name = "Creative".to_owned();
     server.state = ServerState::Suspended;
     server.disk = Some(DiskName::parse("big").unwrap());
-    given::server(database, &server).await.unwrap();
+    fixtures::server(database, &server).await.unwrap();
     let short = ServerRef::parse(&server.id.short()).unwrap();
     for named in [ServerRef::Id(server.id), short] {
         let found = servers::find(database, &named).await.unwrap().unwrap();
@@ -123,7 +123,7 @@ async fn servers_are_found_by_either_id_and_seen_by_users_with_access() {
         id: ServerId(Uuid::from_bytes(bytes)),
         ..fixture.new_server()
     };
-    let refused = given::server(database, &twin).await;
+    let refused = fixtures::server(database, &twin).await;
     let Err(Error::Conflict { constraint }) = &refused else {
         panic!("{refused:?}");
     };
@@ -132,12 +132,12 @@ async fn servers_are_found_by_either_id_and_seen_by_users_with_access() {
         owner: UserId(Uuid::new_v4()),
         ..fixture.new_server()
     };
-    let refused = given::server(database, &orphan).await;
+    let refused = fixtures::server(database, &orphan).await;
     assert!(matches!(refused, Err(Error::Missing { .. })), "{refused:?}");
 
     let named = ServerRef::Id(server.id);
     let someone = UserId(Uuid::new_v4());
-    given::user(database, someone, "someone@example.com", false)
+    fixtures::user(database, someone, "someone@example.com", false)
         .await
         .unwrap();
     let standing = async |user: UserId, is_admin: bool| {
@@ -157,7 +157,7 @@ async fn servers_are_found_by_either_id_and_seen_by_users_with_access() {
     assert_eq!(standing(someone, false).await, None);
     assert_eq!(standing(someone, true).await, Some(ServerAccess::Admin));
     let permissions = [Permission::Read, Permission::Restore];
-    given::subuser(database, server.id, someone, &permissions)
+    fixtures::subuser(database, server.id, someone, &permissions)
         .await
         .unwrap();
     assert_eq!(
@@ -170,11 +170,12 @@ async fn servers_are_found_by_either_id_and_seen_by_users_with_access() {
         (listed[0].email.as_str(), &listed[0].permissions[..]),
         ("someone@example.com", &permissions[..])
     );
-    given::subuser(database, server.id, someone, &[])
+    fixtures::subuser(database, server.id, someone, &[])
         .await
         .unwrap();
     assert_eq!(standing(someone, false).await, None);
-    let missing = given::subuser(database, ServerId(Uuid::new_v4()), someone, &permissions).await;
+    let missing =
+        fixtures::subuser(database, ServerId(Uuid::new_v4()), someone, &permissions).await;
     assert!(matches!(missing, Err(Error::Missing { .. })), "{missing:?}");
 
     let other = fixture.server().await;
@@ -204,7 +205,7 @@ async fn no_two_servers_of_a_node_share_a_directory_or_lie_in_each_other() {
             node,
             ..fixture.new_server()
         };
-        given::server(&fixture.database, &server).await
+        fixtures::server(&fixture.database, &server).await
     };
     save("/srv/games/one", node()).await.unwrap();
     for taken in [

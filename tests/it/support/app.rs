@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use super::client::Client;
 use super::database::TestDatabase;
-use super::{eventually, files, given};
+use super::{eventually, files, fixtures};
 
 /// A setting that a test changes, such as `("limits.backups_per_server", "1")`.
 pub(crate) type Setting<'a> = (&'a str, &'a str);
@@ -197,7 +197,7 @@ impl App {
     pub(crate) async fn as_subuser(&self, permissions: &[Permission]) -> Client {
         let email = format!("{}@example.com", Uuid::new_v4());
         let user = make_user(&self.database, &email, false).await;
-        given::subuser(&self.database, self.server.id, user, permissions)
+        fixtures::subuser(&self.database, self.server.id, user, permissions)
             .await
             .unwrap();
         let token = self.key(user, KeyKind::Client, Profile::Documented).await;
@@ -230,7 +230,9 @@ impl App {
 
     /// Stores the server's record.
     pub(crate) async fn save_server(&self) {
-        given::server(&self.database, &self.server).await.unwrap();
+        fixtures::server(&self.database, &self.server)
+            .await
+            .unwrap();
     }
 
     /// The database, as the service uses it.
@@ -314,7 +316,7 @@ pub(crate) fn variable((key, value): &Setting<'_>) -> (String, String) {
 
 async fn make_user(database: &Database, email: &str, is_admin: bool) -> UserId {
     let id = UserId(Uuid::new_v4());
-    given::user(database, id, email, is_admin).await.unwrap();
+    fixtures::user(database, id, email, is_admin).await.unwrap();
     id
 }
 
@@ -333,7 +335,7 @@ async fn make_key(database: &Database, user: UserId, kind: KeyKind, profile: Pro
         expires_at: None,
         created_at: Utc::now(),
     };
-    given::key(database, &key).await.unwrap();
+    fixtures::key(database, &key).await.unwrap();
     token.reveal()
 }
 
@@ -350,6 +352,6 @@ async fn make_server(database: &Database, owner: UserId, directory: &Path) -> Se
         limits: ServerLimits::default(),
         created_at: Utc::now(),
     };
-    given::server(database, &server).await.unwrap();
+    fixtures::server(database, &server).await.unwrap();
     server
 }

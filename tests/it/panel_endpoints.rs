@@ -8,7 +8,7 @@ use holdfast_domain::{Permission, Profile, ServerState};
 
 use crate::support::app::App;
 use crate::support::client::{Answer, Client, send};
-use crate::support::given;
+use crate::support::fixtures;
 
 async fn get(app: &App, client: &Client, path: &str) -> Answer {
     send(client.plain(Method::GET, &app.base_url_of(path))).await
@@ -82,7 +82,7 @@ async fn a_server_is_shown_with_the_callers_permissions() {
     let mut server = app.server.clone();
     server.state = ServerState::Restoring;
     server.limits.backups = Some(0);
-    given::server(app.database(), &server).await.unwrap();
+    fixtures::server(app.database(), &server).await.unwrap();
     let shown = get(&app, &app.as_owner(), &path).await.json();
     assert_eq!(shown["attributes"]["status"], "restoring_backup");
     assert_eq!(shown["attributes"]["feature_limits"]["backups"], 0);

@@ -8,8 +8,8 @@ use std::process::{Child, Command, Stdio};
 use reqwest::Method;
 use serde_json::json;
 
+use super::job_phases::assert_given_back;
 use super::make_server;
-use super::phases::assert_given_back;
 use crate::support::app::App;
 use crate::support::client::send;
 use crate::support::{eventually, files, is_root, skipped};

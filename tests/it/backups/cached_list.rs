@@ -15,7 +15,7 @@ use holdfast_domain::{BackupId, BackupName, JobKind, JobProgress, NodeName};
 
 use crate::support::app::App;
 use crate::support::client::{Client, send};
-use crate::support::given;
+use crate::support::fixtures;
 
 const LEASE: Duration = Duration::from_secs(60);
 
@@ -215,7 +215,7 @@ async fn a_list_shows_every_final_state_at_once() {
     polled.sees("a fourth creation").await;
     let job = "SELECT id FROM jobs WHERE state = 'available'";
     let job = holdfast_domain::JobId(polled.app.sql().number(job).await);
-    let called_off = given::changed(polled.database(), async |change| {
+    let called_off = fixtures::changed(polled.database(), async |change| {
         jobs::cancel_for_operator(change, job, "An operator said so.").await
     })
     .await;
@@ -247,7 +247,7 @@ async fn a_list_shows_every_final_state_at_once() {
     let keep = DeleteServerArgs {
         backups: ServerBackupsAction::Keep,
     };
-    let begun = given::changed(polled.database(), async |change| {
+    let begun = fixtures::changed(polled.database(), async |change| {
         servers::begin_deletion(change, &server, keep).await
     });
     begun.await.unwrap();

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use rustix::process::Signal;
 use serde_json::json;
 
+use super::job_phases::assert_given_back;
 use super::make_server;
-use super::phases::assert_given_back;
 use crate::support::app::{App, Setting, variable};
 use crate::support::process::{Process, holdfast};
 use crate::support::{eventually, files};
