@@ -190,7 +190,8 @@ class Actor:
         versions = self.backups[uuid].versions
         targets = versions if truncate else [tree.over(one, now) for one in versions for now in self.contents]
         if after == before and status != 202:
-            # Either nothing was started, or it looks like the previous one, since times have whole seconds.
+            # Either nothing was started, or it looks like the previous one, since times have whole
+            # seconds.
             self.contents = self.contents + targets
             return
         self.count(f"restores {after['status']}")

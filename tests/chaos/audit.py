@@ -11,7 +11,8 @@ import time
 from actor import fetch
 import tree
 
-# The longest time for remaining jobs: an expiring lease, three attempts, and the delays between them.
+# The longest time for remaining jobs: an expiring lease, three attempts, and the delays between
+# them.
 SETTLE_SECONDS = 120
 SWEEP_SECONDS = 60
 STAGING = ".holdfast-"

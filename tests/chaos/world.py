@@ -15,7 +15,8 @@ import tree
 
 NODES = ["one", "two"]
 LEASE_SECONDS = 5
-# The longest time for a process to stop: 8 s for its jobs, and some for closing its database connections.
+# The longest time for a process to stop: 8 s for its jobs, and some for closing its database
+# connections.
 STOP_SECONDS = 14
 SECRET = "a-secret-that-shows-nowhere"
 SIGNING_KEY = "chaos-signing-key-that-shows-nowhere-0123456789"
@@ -82,7 +83,8 @@ class Process:
         if not self.expected:
             self.expected = True
             self.world.log_event("ended", process=self.name, code=self.child.returncode, seconds=round(lasted, 1))
-            # A process that cannot start without the database says so and exits; a running process continues.
+            # A process that cannot start without the database says so and exits; a running process
+            # continues.
             if lasted > 10 or self.child.returncode < 0:
                 self.world.record_defect(f"{self.name} ended by itself with {self.child.returncode}")
             self.rest_until = time.monotonic() + 0.5
@@ -212,7 +214,8 @@ class World:
                 "http.public_url": f"http://127.0.0.1:{port}",
                 "auth.signing_key": SIGNING_KEY,
                 "limits.backups_per_server": 8,
-                # Sweeps run all the time and remove orphans at once, so that a wrong decision shows.
+                # Sweeps run all the time and remove orphans at once, so that a wrong decision
+                # shows.
                 "maintenance.interval_seconds": 5,
                 "maintenance.sweep_interval_seconds": 10,
                 "maintenance.orphan_age_seconds": 0,
@@ -278,7 +281,8 @@ class World:
             directory = self.work / "servers" / f"s{number}"
             directory.mkdir(parents=True)
             if number == 2 and os.geteuid() == 0:
-                # A restore exchanges its children one by one, since a mount point cannot be renamed.
+                # A restore exchanges its children one by one, since a mount point cannot be
+                # renamed.
                 if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=100m", "tmpfs", directory]).returncode == 0:
                     self.mounts.append(directory)
             megabytes = 12 if disk == "offsite" and number == 0 else 5

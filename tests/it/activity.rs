@@ -147,7 +147,7 @@ async fn only_callers_who_may_read_see_the_audit_log() {
         (reader, 200),
         (creator, 403),
         (app.as_stranger(), 404),
-        (app.as_nobody(), 401),
+        (app.as_anonymous(), 401),
     ] {
         let answer = activity(&app, &client, "").await;
         assert_eq!(answer.status, status);

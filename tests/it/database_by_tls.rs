@@ -127,8 +127,8 @@ async fn only_the_right_database_is_reached_by_tls() {
     let mut serve = command(&url, &["serve", "--listen", "127.0.0.1:0"]);
     let mut serve = Process::start(&mut serve, folder.path());
     let ready = format!("{}/readyz", serve.url().await);
-    let nobody = Client::new(&ready, "x", None);
-    assert_eq!(send(nobody.plain(Method::GET, &ready)).await.status, 200);
+    let anonymous = Client::new(&ready, "x", None);
+    assert_eq!(send(anonymous.plain(Method::GET, &ready)).await.status, 200);
     let sessions = "SELECT count(*), bool_and(ssl) FROM pg_stat_ssl
                     JOIN pg_stat_activity USING (pid) WHERE usename = 'holdfast' \
                     AND backend_type = 'client backend'";

@@ -8,7 +8,7 @@ use crate::support::process::{holdfast, run};
 
 async fn get(app: &App, path: &str) -> Answer {
     let url = format!("{}{path}", app.base_url);
-    send(app.as_nobody().plain(Method::GET, &url)).await
+    send(app.as_anonymous().plain(Method::GET, &url)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -199,7 +199,7 @@ async fn wrong_keys_are_refused_alike_whatever_part_is_right() {
     let (identifier, secret) = right.split_at(16);
     let other: String = secret.chars().rev().collect();
     assert_ne!(other, secret);
-    let of_nobody = |kind: &str| format!("{kind}_{}{other}", "a".repeat(11));
+    let unknown_key = |kind: &str| format!("{kind}_{}{other}", "a".repeat(11));
     let almost = format!(
         "{}{}",
         &right[..47],
@@ -209,8 +209,8 @@ async fn wrong_keys_are_refused_alike_whatever_part_is_right() {
     for token in [
         format!("{identifier}{other}"),
         almost,
-        of_nobody("ptlc"),
-        of_nobody("ptla"),
+        unknown_key("ptlc"),
+        unknown_key("ptla"),
         right[..47].to_owned(),
         format!("{right}a"),
         right.to_uppercase(),

@@ -48,14 +48,14 @@ async fn a_key_over_the_rate_limit_is_told_when_to_retry() {
     assert_eq!(number(&refused, "x-ratelimit-reset") % 60, 0);
     // Other keys are counted separately, and so are callers without a key.
     assert_eq!(app.as_admin().list("").await.status, 200);
-    let (allowed, refused) = until_refused(&app.as_nobody()).await;
+    let (allowed, refused) = until_refused(&app.as_anonymous()).await;
     assert!(allowed.iter().all(|answer| answer.status == 401));
     assert_eq!(number(&allowed[0], "x-ratelimit-limit"), 3);
     assert_eq!(number(&refused, "x-ratelimit-limit"), 3);
     // Paths outside /api/ are not counted.
     for _ in 0..8 {
         let url = format!("{}/healthz", app.base_url);
-        let answer = send(app.as_nobody().plain(Method::GET, &url)).await;
+        let answer = send(app.as_anonymous().plain(Method::GET, &url)).await;
         assert_eq!(
             (answer.status, answer.header("x-ratelimit-limit")),
             (200, "")

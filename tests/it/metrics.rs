@@ -14,7 +14,7 @@ use crate::support::process::{Process, holdfast};
 
 async fn metrics(app: &App, headers: &[(&str, &str)]) -> Answer {
     let url = app.base_url_of("/metrics");
-    let mut request = app.as_nobody().plain(Method::GET, &url);
+    let mut request = app.as_anonymous().plain(Method::GET, &url);
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
@@ -43,7 +43,7 @@ async fn a_whole_life() -> (App, String) {
     assert_eq!(owner.restore(&kept, json!({})).await.status, 202);
     assert_eq!(app.restored(&kept).await["status"], "completed");
     assert_eq!(owner.delete(&gone).await.status, 204);
-    assert_eq!(app.as_nobody().list("").await.status, 401);
+    assert_eq!(app.as_anonymous().list("").await.status, 401);
     // An archive that is missing, and a worker.
     let lost = app.backup().await;
     fs_err::remove_file(app.archive(&lost)).unwrap();
@@ -237,7 +237,7 @@ async fn metrics_are_shown_only_to_allowed_networks_and_not_through_unknown_prox
     let behind = app.add_api(&behind).await;
     let everybody = [("metrics.allowed_networks", "0.0.0.0/0")];
     let everybody = app.add_api(&everybody).await;
-    let nobody = app.as_nobody();
+    let anonymous = app.as_anonymous();
     for (api, forwarded, status) in [
         (&behind, Some("10.1.2.3"), 200),
         (&behind, Some("10.2.2.3"), 403),
@@ -245,7 +245,7 @@ async fn metrics_are_shown_only_to_allowed_networks_and_not_through_unknown_prox
         (&everybody, Some("10.2.2.3"), 200),
         (&everybody, None, 200),
     ] {
-        let mut request = nobody.plain(Method::GET, &format!("{api}/metrics"));
+        let mut request = anonymous.plain(Method::GET, &format!("{api}/metrics"));
         if let Some(address) = forwarded {
             request = request.header("X-Forwarded-For", address);
         }
@@ -292,7 +292,7 @@ async fn a_worker_shows_its_metrics_on_a_separate_address() {
     .await;
     let get = async |path: &str| {
         let request = app
-            .as_nobody()
+            .as_anonymous()
             .plain(Method::GET, &format!("http://{address}{path}"));
         send(request).await
     };

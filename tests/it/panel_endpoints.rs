@@ -104,7 +104,7 @@ async fn callers_without_access_or_without_a_key_are_refused() {
     ] {
         assert_eq!(get(&app, &app.as_stranger(), path).await.status, stranger);
         assert_eq!(
-            get(&app, &app.as_nobody(), path).await.status,
+            get(&app, &app.as_anonymous(), path).await.status,
             401,
             "{path}"
         );

@@ -66,7 +66,7 @@ async fn every_route_answers_every_caller_as_in_the_table() {
         .key(owner, KeyKind::Application, Profile::Documented)
         .await;
     let mut callers = vec![
-        ("nobody".to_owned(), app.as_nobody()),
+        ("nobody".to_owned(), app.as_anonymous()),
         ("stranger".to_owned(), app.as_stranger()),
     ];
     for permission in Permission::ALL {

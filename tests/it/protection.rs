@@ -31,7 +31,7 @@ async fn every_answer_has_the_headers_that_protect_browsers() {
     let answers: [(&str, Answer, u16, &str); 9] = [
         ("list", owner.list("").await, 200, "no-store"),
         ("link", owner.download(&uuid).await, 200, "no-store"),
-        ("no key", app.as_nobody().list("").await, 401, "no-store"),
+        ("no key", app.as_anonymous().list("").await, 401, "no-store"),
         ("no path", get("/nowhere").await, 404, "no-store"),
         (
             "no method",
@@ -95,7 +95,7 @@ async fn hsts_is_sent_only_if_a_trusted_proxy_reports_tls() {
         (app.base_url.as_str(), "https", ""),
     ] {
         let request = app
-            .as_nobody()
+            .as_anonymous()
             .plain(Method::GET, &format!("{api}/healthz"));
         let answer = send(request.header("X-Forwarded-Proto", scheme)).await;
         assert_eq!(
@@ -186,7 +186,7 @@ async fn links_of_a_previous_signing_key_stay_valid_and_new_links_use_the_newest
     ] {
         let (_, token) = link.split_once("/download/").unwrap();
         let request = app
-            .as_nobody()
+            .as_anonymous()
             .plain(Method::GET, &format!("{api}/download/{token}"));
         assert_eq!(send(request).await.status, status, "{link} at {api}");
     }

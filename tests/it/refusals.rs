@@ -164,7 +164,7 @@ async fn every_endpoint_refuses_missing_keys_permissions_and_objects_alike() {
         "The requested resource could not be found.",
     );
     for (endpoint, method, path, needed) in ENDPOINTS {
-        let answer = ask(&app.as_nobody(), method, path, &uuid).await;
+        let answer = ask(&app.as_anonymous(), method, path, &uuid).await;
         assert_eq!(answer.refusal(), unauthorized, "{endpoint}");
         let others: Vec<Permission> = Permission::ALL
             .into_iter()
@@ -202,7 +202,7 @@ async fn the_earlier_of_two_reasons_to_refuse_is_reported() {
     .await;
     let failed = app.failed_backup().await;
     app.backup().await;
-    let (owner, nobody) = (app.as_owner(), app.as_nobody());
+    let (owner, anonymous) = (app.as_owner(), app.as_anonymous());
     let reader = app.as_subuser(&[Permission::Read]).await;
     let unknown = Uuid::new_v4().to_string();
     let create =
@@ -213,9 +213,9 @@ async fn the_earlier_of_two_reasons_to_refuse_is_reported() {
     };
     let told = |status, code: &str| (status, format!("{code}Exception"));
 
-    let route = nobody.about(&unknown).request(Method::PUT, "");
+    let route = anonymous.about(&unknown).request(Method::PUT, "");
     assert_eq!(refused(route).await, told(405, "MethodNotAllowedHttp"));
-    let key = nobody.about(&unknown).request(Method::GET, "");
+    let key = anonymous.about(&unknown).request(Method::GET, "");
     assert_eq!(refused(key).await, told(401, "InvalidCredentials"));
     let backup = reader.request(Method::DELETE, &format!("/{unknown}"));
     assert_eq!(refused(backup).await, told(404, "NotFoundHttp"));

@@ -102,9 +102,9 @@ async fn no_secret_appears_in_the_output_of_a_service() {
         })
         .await;
         let link = owner.download(&uuid).await.link();
-        let nobody = Client::new(&url, &server, None);
+        let anonymous = Client::new(&url, &server, None);
         assert_eq!(
-            send(nobody.plain(Method::GET, &link)).await.status,
+            send(anonymous.plain(Method::GET, &link)).await.status,
             200,
             "{link}"
         );
@@ -114,7 +114,10 @@ async fn no_secret_appears_in_the_output_of_a_service() {
         assert_eq!(owner.with_token(&wrong).list("").await.status, 401);
         assert_eq!(owner.with_token(&operator).list("").await.status, 403);
         let tampered = format!("{link}x");
-        assert_ne!(send(nobody.plain(Method::GET, &tampered)).await.status, 200);
+        assert_ne!(
+            send(anonymous.plain(Method::GET, &tampered)).await.status,
+            200
+        );
         secrets.push(wrong);
         links.push(link);
         assert_eq!(owner.restore(&uuid, json!({})).await.status, 202);

@@ -197,7 +197,7 @@ async fn a_stream_ends_when_its_caller_may_no_longer_listen() {
     for (client, status) in [
         (&creator, 403),
         (&app.as_stranger(), 404),
-        (&app.as_nobody(), 401),
+        (&app.as_anonymous(), 401),
     ] {
         let answer = send(client.request(Method::GET, "/events")).await;
         assert_eq!(answer.status, status);

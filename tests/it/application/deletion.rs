@@ -77,7 +77,8 @@ async fn row_15_a_server_is_deleted_with_or_without_its_archives_and_its_directo
         assert_eq!(stored.len(), left, "{stored:?}");
         assert_eq!(files::tree(&hosting.root.join(name)), before);
         let answer =
-            crate::support::client::send(app.as_nobody().plain(reqwest::Method::GET, &link)).await;
+            crate::support::client::send(app.as_anonymous().plain(reqwest::Method::GET, &link))
+                .await;
         assert_eq!(answer.status, 404, "the link ends with its backup");
         // The directory is free again.
         hosting.server(name).await;

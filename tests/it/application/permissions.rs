@@ -50,7 +50,7 @@ async fn every_route_answers_every_caller_as_in_the_table() {
         .await;
     let not_admin = app.as_owner().with_token(&not_admin);
     let callers = [
-        ("nobody", Panel::with(app, app.as_nobody())),
+        ("nobody", Panel::with(app, app.as_anonymous())),
         ("client key of an admin", Panel::with(app, app.as_admin())),
         ("application key of another", Panel::with(app, not_admin)),
         ("application key of an admin", Panel::of(app).await),

@@ -245,8 +245,8 @@ async fn subusers_are_set_replaced_and_removed() {
     assert_eq!(panel.delete(&one).await.status, 204);
     assert_eq!(panel.delete(&one).await.status, 204);
     assert!(panel.list(&path).await.is_empty());
-    let nobody = format!("{path}/nobody@example.com");
-    assert_eq!(panel.delete(&nobody).await.status, 404);
+    let unknown_user = format!("{path}/nobody@example.com");
+    assert_eq!(panel.delete(&unknown_user).await.status, 404);
     hosting.app.stop().await;
 }
 

@@ -68,7 +68,7 @@ async fn a_downloaded_archive_unpacks_to_the_files_that_were_backed_up() {
     let granted = app.as_owner().download(&uuid).await;
     insta::assert_json_snapshot!("link", granted.redacted());
 
-    let archive = fetch(&app.as_nobody(), &granted.link(), &[]).await;
+    let archive = fetch(&app.as_anonymous(), &granted.link(), &[]).await;
     assert_eq!(archive.status, 200);
     let backup = app.as_owner().show(&uuid).await.attributes();
     assert_eq!(backup["sha256_hash"], files::sha256(&archive.bytes));
@@ -108,7 +108,7 @@ async fn every_get_and_post_creates_a_new_link() {
         .request(Method::POST, &format!("/{uuid}/download"));
     let posted = send(post).await.link();
     for link in [link, again, posted] {
-        assert_eq!(fetch(&app.as_nobody(), &link, &[]).await.status, 200);
+        assert_eq!(fetch(&app.as_anonymous(), &link, &[]).await.status, 200);
     }
     app.stop().await;
 }
@@ -117,7 +117,7 @@ async fn every_get_and_post_creates_a_new_link() {
 async fn head_returns_the_size_and_no_body() {
     for disk in [FILES, ENCRYPTED] {
         let (app, _, link, size) = with_link_on(disk, 10_000).await;
-        let head = send(app.as_nobody().plain(Method::HEAD, &link)).await;
+        let head = send(app.as_anonymous().plain(Method::HEAD, &link)).await;
         assert_eq!((head.status, head.bytes.len()), (200, 0));
         assert_eq!(head.header("content-length"), size.to_string());
         assert_eq!(head.header("accept-ranges"), "bytes");
@@ -131,7 +131,7 @@ async fn a_range_outside_of_the_archive_is_refused_in_json() {
     for disk in [FILES, ENCRYPTED] {
         let (app, _, link, size) = with_link_on(disk, 100).await;
         let range = format!("bytes={size}-");
-        let answer = fetch(&app.as_nobody(), &link, &[("range", &range)]).await;
+        let answer = fetch(&app.as_anonymous(), &link, &[("range", &range)]).await;
         let (status, code, _) = answer.refusal();
         assert_eq!(status, 416, "{code}");
         assert_eq!(answer.header("content-range"), format!("bytes */{size}"));
@@ -143,8 +143,8 @@ async fn a_range_outside_of_the_archive_is_refused_in_json() {
 async fn an_interrupted_download_continues_where_it_stopped() {
     for disk in [FILES, ENCRYPTED] {
         let (app, uuid, link, size) = with_link_on(disk, 8_000_000).await;
-        let nobody = app.as_nobody();
-        let mut response = nobody.plain(Method::GET, &link).send().await.unwrap();
+        let anonymous = app.as_anonymous();
+        let mut response = anonymous.plain(Method::GET, &link).send().await.unwrap();
         let etag = response.headers()["etag"].clone();
         let mut bytes = Vec::new();
         while bytes.len() < 1_000_000 {
@@ -152,7 +152,7 @@ async fn an_interrupted_download_continues_where_it_stopped() {
         }
         drop(response);
         assert!(bytes.len() < size, "nothing was interrupted");
-        let rest = nobody
+        let rest = anonymous
             .plain(Method::GET, &link)
             .header(RANGE, format!("bytes={}-", bytes.len()))
             .header(IF_RANGE, etag);
@@ -173,7 +173,7 @@ async fn a_range_of_another_version_returns_the_whole_archive() {
             ("range", "bytes=50-"),
             ("if-range", "\"of-something-else\""),
         ];
-        let answer = fetch(&app.as_nobody(), &link, &headers).await;
+        let answer = fetch(&app.as_anonymous(), &link, &headers).await;
         assert_eq!((answer.status, answer.bytes.len()), (200, size));
         app.stop().await;
     }
@@ -197,9 +197,9 @@ async fn a_link_expires() {
     let app = App::start_with(&[("downloads.ttl_seconds", "1")]).await;
     let uuid = app.backup().await;
     let link = app.as_owner().download(&uuid).await.link();
-    let nobody = app.as_nobody();
+    let anonymous = app.as_anonymous();
     let refused = eventually("the link has expired", async || {
-        let answer = fetch(&nobody, &link, &[]).await;
+        let answer = fetch(&anonymous, &link, &[]).await;
         (answer.status != 200).then_some(answer)
     })
     .await;
@@ -233,7 +233,7 @@ async fn an_altered_link_is_refused() {
         format!("?token=eyJhbGciOiJub25lIn0.{claims}."),
         format!("?other={token}"),
     ] {
-        let answer = fetch(&app.as_nobody(), &format!("{base}{query}"), &[]).await;
+        let answer = fetch(&app.as_anonymous(), &format!("{base}{query}"), &[]).await;
         assert_eq!(answer.refusal(), invalid(), "{query}");
     }
     app.stop().await;
@@ -247,12 +247,12 @@ async fn a_link_ends_with_the_key_that_requested_it() {
     let key = app.key(owner, KeyKind::Client, Profile::Documented).await;
     let link = app.as_owner().with_token(&key).download(&uuid).await.link();
     let others = app.as_owner().download(&uuid).await.link();
-    assert_eq!(fetch(&app.as_nobody(), &link, &[]).await.status, 200);
+    assert_eq!(fetch(&app.as_anonymous(), &link, &[]).await.status, 200);
     let identifier = KeyIdentifier::parse(&key[..16]).unwrap();
     assert!(fixtures::no_key(&app.database, &identifier).await.unwrap());
-    let refused = fetch(&app.as_nobody(), &link, &[]).await.refusal();
+    let refused = fetch(&app.as_anonymous(), &link, &[]).await.refusal();
     assert_eq!(refused, invalid());
-    assert_eq!(fetch(&app.as_nobody(), &others, &[]).await.status, 200);
+    assert_eq!(fetch(&app.as_anonymous(), &others, &[]).await.status, 200);
     app.stop().await;
 }
 
@@ -262,13 +262,13 @@ async fn a_link_ends_with_the_permission_to_download() {
     let uuid = app.backup().await;
     let downloader = app.as_subuser(&[Permission::Download]).await;
     let link = downloader.download(&uuid).await.link();
-    assert_eq!(fetch(&app.as_nobody(), &link, &[]).await.status, 200);
+    assert_eq!(fetch(&app.as_anonymous(), &link, &[]).await.status, 200);
     let subuser = subusers::list(&app.database, app.server.id).await.unwrap();
     let user = subuser[0].user;
     fixtures::subuser(&app.database, app.server.id, user, &[Permission::Read])
         .await
         .unwrap();
-    let refused = fetch(&app.as_nobody(), &link, &[]).await.refusal();
+    let refused = fetch(&app.as_anonymous(), &link, &[]).await.refusal();
     assert_eq!(refused, invalid());
     app.stop().await;
 }
@@ -277,7 +277,7 @@ async fn a_link_ends_with_the_permission_to_download() {
 async fn a_link_ends_with_its_backup() {
     let (app, uuid, link, _) = with_link(100).await;
     assert_eq!(app.as_owner().delete(&uuid).await.status, 204);
-    let answer = fetch(&app.as_nobody(), &link, &[]).await;
+    let answer = fetch(&app.as_anonymous(), &link, &[]).await;
     assert_eq!(answer.refusal().0, 404);
     app.stop().await;
 }
@@ -286,7 +286,7 @@ async fn a_link_ends_with_its_backup() {
 async fn an_unreadable_archive_is_reported_without_its_path() {
     let (app, uuid, link, _) = with_link(100).await;
     fs_err::remove_file(app.archive(&uuid)).unwrap();
-    let answer = fetch(&app.as_nobody(), &link, &[]).await;
+    let answer = fetch(&app.as_anonymous(), &link, &[]).await;
     insta::assert_json_snapshot!("archive_missing", answer.redacted());
     app.stop().await;
 }
@@ -326,7 +326,7 @@ async fn downloads_work_in_every_state_of_the_server_and_during_a_backup() {
             "{state:?}"
         );
         assert_eq!(
-            fetch(&app.as_nobody(), &link, &[]).await.status,
+            fetch(&app.as_anonymous(), &link, &[]).await.status,
             200,
             "{state:?}"
         );
@@ -351,13 +351,16 @@ async fn links_lead_to_the_configured_url() {
 async fn an_archive_that_the_client_has_is_not_sent_again() {
     for disk in [FILES, ENCRYPTED] {
         let (app, _, link, size) = with_link_on(disk, 1000).await;
-        let nobody = app.as_nobody();
-        let etag = fetch(&nobody, &link, &[]).await.header("etag").to_owned();
-        let answer = fetch(&nobody, &link, &[("if-none-match", &etag)]).await;
+        let anonymous = app.as_anonymous();
+        let etag = fetch(&anonymous, &link, &[])
+            .await
+            .header("etag")
+            .to_owned();
+        let answer = fetch(&anonymous, &link, &[("if-none-match", &etag)]).await;
         assert_eq!((answer.status, answer.bytes.len()), (304, 0));
-        let answer = fetch(&nobody, &link, &[("if-none-match", "\"another\"")]).await;
+        let answer = fetch(&anonymous, &link, &[("if-none-match", "\"another\"")]).await;
         assert_eq!((answer.status, answer.bytes.len()), (200, size));
-        let answer = fetch(&nobody, &link, &[("if-match", "\"another\"")]).await;
+        let answer = fetch(&anonymous, &link, &[("if-match", "\"another\"")]).await;
         assert_eq!(answer.status, 412);
         app.stop().await;
     }
@@ -368,7 +371,7 @@ async fn a_proxy_gets_the_file_to_send_and_an_error_if_it_is_gone() {
     let app = App::start_with(&[("downloads.accel_path", "/archives/")]).await;
     let uuid = app.backup().await;
     let link = app.as_owner().download(&uuid).await.link();
-    let answer = fetch(&app.as_nobody(), &link, &[]).await;
+    let answer = fetch(&app.as_anonymous(), &link, &[]).await;
     assert_eq!((answer.status, answer.bytes.len()), (200, 0));
     let server = app.server.id;
     let path = format!("/archives/local/{server}/{uuid}.tar.gz");
@@ -379,7 +382,7 @@ async fn a_proxy_gets_the_file_to_send_and_an_error_if_it_is_gone() {
         format!("attachment; filename=\"{uuid}.tar.gz\"")
     );
     fs_err::remove_file(app.archive(&uuid)).unwrap();
-    let answer = fetch(&app.as_nobody(), &link, &[]).await;
+    let answer = fetch(&app.as_anonymous(), &link, &[]).await;
     assert_eq!(
         (answer.status, answer.header("x-accel-redirect")),
         (404, "")

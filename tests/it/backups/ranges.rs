@@ -6,8 +6,8 @@ use super::download::{ENCRYPTED, FILES, fetch, with_link_on};
 async fn ranges_of_an_archive_are_served() {
     for disk in [FILES, ENCRYPTED] {
         let (app, _, link, size) = with_link_on(disk, 10_000).await;
-        let nobody = app.as_nobody();
-        let whole = fetch(&nobody, &link, &[]).await.bytes;
+        let anonymous = app.as_anonymous();
+        let whole = fetch(&anonymous, &link, &[]).await.bytes;
         let last = size - 1;
         for (range, from, to) in [
             ("bytes=0-0".to_owned(), 0, 0),
@@ -16,7 +16,7 @@ async fn ranges_of_an_archive_are_served() {
             ("bytes=-7".to_owned(), size - 7, last),
             (format!("bytes={last}-999999999"), last, last),
         ] {
-            let part = fetch(&nobody, &link, &[("range", &range)]).await;
+            let part = fetch(&anonymous, &link, &[("range", &range)]).await;
             assert_eq!(part.status, 206, "{range}");
             assert_eq!(
                 part.header("content-range"),
@@ -31,7 +31,7 @@ async fn ranges_of_an_archive_are_served() {
         }
         // An invalid range is ignored.
         for range in ["junk", "pages=1-2", "bytes=x-y"] {
-            let answer = fetch(&nobody, &link, &[("range", range)]).await;
+            let answer = fetch(&anonymous, &link, &[("range", range)]).await;
             assert_eq!(
                 (answer.status, answer.bytes == whole),
                 (200, true),

@@ -108,7 +108,7 @@ async fn invalid_credentials_are_all_refused_alike() {
     wrong.push(if key.ends_with('a') { 'b' } else { 'a' });
     let invalid = "The credentials provided were invalid.";
     let expected = (401, "InvalidCredentialsException".into(), invalid.into());
-    let nobody = app.as_nobody();
+    let anonymous = app.as_anonymous();
     for authorization in [
         None,
         Some(String::new()),
@@ -119,14 +119,14 @@ async fn invalid_credentials_are_all_refused_alike() {
         Some(format!("Bearer {}", &key[..16])),
         Some(format!("Bearer ptlc_{}", "a".repeat(43))),
     ] {
-        let mut request = nobody.request(Method::GET, "");
+        let mut request = anonymous.request(Method::GET, "");
         if let Some(value) = &authorization {
             request = request.header("authorization", value);
         }
         assert_eq!(send(request).await.refusal(), expected, "{authorization:?}");
     }
     for good in [format!("bearer {key}"), format!("BEARER  {key} ")] {
-        let request = nobody
+        let request = anonymous
             .request(Method::GET, "")
             .header("authorization", &good);
         assert_eq!(send(request).await.status, 200, "{good}");
@@ -185,7 +185,7 @@ async fn an_application_key_does_not_open_the_client_api() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_path_and_method_is_answered_in_the_one_error_format() {
     let app = App::without_worker(&[]).await;
-    let nobody = app.as_nobody();
+    let anonymous = app.as_anonymous();
     let base = format!(
         "{}/api/client/servers/{}/backups",
         app.base_url, app.server.id
@@ -215,7 +215,7 @@ async fn every_path_and_method_is_answered_in_the_one_error_format() {
             403,
         ),
     ] {
-        let request = nobody
+        let request = anonymous
             .plain(method.clone(), &url)
             .header("accept", "text/html");
         let answer = send(request).await;
@@ -235,9 +235,9 @@ async fn every_path_and_method_is_answered_in_the_one_error_format() {
 #[tokio::test(flavor = "multi_thread")]
 async fn health_and_readiness_need_no_key() {
     let app = App::without_worker(&[]).await;
-    let nobody = app.as_nobody();
+    let anonymous = app.as_anonymous();
     let get = async |path: &str| {
-        let request = nobody.plain(Method::GET, &format!("{}{path}", app.base_url));
+        let request = anonymous.plain(Method::GET, &format!("{}{path}", app.base_url));
         let answer = send(request).await;
         (answer.status, answer.json())
     };
@@ -321,7 +321,7 @@ async fn a_database_that_is_away_is_reported_without_internals() {
     insta::assert_json_snapshot!("database_away", answer.redacted());
     assert_eq!(answer.header("retry-after"), "5");
     let url = format!("{}/readyz", app.base_url);
-    let ready = send(app.as_nobody().plain(Method::GET, &url)).await;
+    let ready = send(app.as_anonymous().plain(Method::GET, &url)).await;
     assert_eq!(ready.status, 503);
     assert_eq!(ready.json()["checks"]["database"], "unreachable");
     app.stop().await;

@@ -156,15 +156,18 @@ fn as_ordinary_user(program: &Path) -> Option<Command> {
     if !is_root() {
         return Some(Command::new(program));
     }
-    let as_nobody = |program: &Path| {
+    let as_anonymous = |program: &Path| {
         let mut command = Command::new("setpriv");
         command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]);
         command.arg(program).current_dir("/");
         command
     };
-    let passes = as_nobody(Path::new("test")).arg("-x").arg(program).status();
+    let passes = as_anonymous(Path::new("test"))
+        .arg("-x")
+        .arg(program)
+        .status();
     if passes.is_ok_and(|status| status.success()) {
-        return Some(as_nobody(program));
+        return Some(as_anonymous(program));
     }
     skipped("root is not bound by modes, and setpriv is missing or the binary is closed to others");
     None

@@ -50,7 +50,7 @@ async fn a_server_that_stays_away_fails_only_the_backup() {
     server.kill().await;
     app.add_worker(&[]);
     let ready = send(
-        app.as_nobody()
+        app.as_anonymous()
             .plain(Method::GET, &app.base_url_of("/readyz")),
     )
     .await;

@@ -105,7 +105,7 @@ async fn live(app: &App, name: &str, disk: &Disk) {
     }
 
     let ready = send(
-        app.as_nobody()
+        app.as_anonymous()
             .plain(Method::GET, &app.base_url_of("/readyz")),
     )
     .await;

@@ -189,7 +189,7 @@ impl App {
     }
 
     /// A caller without a key.
-    pub(crate) fn as_nobody(&self) -> Client {
+    pub(crate) fn as_anonymous(&self) -> Client {
         Client::new(&self.base_url, &self.server.id.to_string(), None)
     }
 
