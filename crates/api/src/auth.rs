@@ -149,7 +149,7 @@ async fn look_up(
     token: &KeyToken,
     address: Option<IpAddr>,
 ) -> Result<RequestContext, ApiError> {
-    let context = state.visits.find(lookup).await?;
+    let context = state.request_lookup.find(lookup).await?;
     let context = context.ok_or(ApiError::InvalidCredentials)?;
     let checked = context.key.key.check(token, (state.now)(), address);
     checked.map_err(|refused| match refused {

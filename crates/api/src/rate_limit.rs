@@ -40,7 +40,7 @@ pub(crate) fn count(
 /// Counts a request, and attaches the status to it for the headers of the answer.
 fn count_subject(request: &HttpRequest, subject: &str) -> Option<LimitStatus> {
     let state = request.app_data::<web::Data<ApiState>>()?;
-    let status = state.limiter.count(subject, (state.now)())?;
+    let status = state.rate_limiter.count(subject, (state.now)())?;
     request.extensions_mut().insert(status);
     Some(status)
 }

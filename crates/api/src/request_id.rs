@@ -31,9 +31,9 @@ pub(crate) fn assign(request: &ServiceRequest) -> (TraceContext, Span) {
     };
     if let Some(state) = request.app_data::<web::Data<ApiState>>() {
         if let Some(parent) = &parent {
-            (state.spans.adopt)(&span, parent);
+            (state.trace_propagation.set_parent)(&span, parent);
         }
-        trace.parent = (state.spans.context)(&span).or(parent);
+        trace.parent = (state.trace_propagation.context)(&span).or(parent);
     }
     (trace, span)
 }

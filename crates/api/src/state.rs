@@ -36,7 +36,7 @@ pub type SizeEstimator = Box<
 #[derive(Clone, Copy, Debug)]
 pub struct TracePropagation {
     /// Sets the parent of a span.
-    pub adopt: fn(&Span, &TraceParent),
+    pub set_parent: fn(&Span, &TraceParent),
     /// Returns a span as the parent for other services.
     pub context: fn(&Span) -> Option<TraceParent>,
 }
@@ -46,25 +46,25 @@ pub struct ApiState {
     /// The database connections.
     pub database: Database,
     /// Looks up the key, server and backup of requests.
-    pub visits: RequestLookup,
+    pub request_lookup: RequestLookup,
     /// Reads pages of backups.
-    pub pages: BackupPages,
+    pub backup_pages: BackupPages,
     /// Caches pages of backups.
-    pub lists: ListCache,
+    pub list_cache: ListCache,
     /// The disks that this process can read from.
     pub disks: Disks,
     /// Signs and verifies download tokens.
     pub signer: TokenSigner,
     /// Reports when jobs end.
-    pub finals: JobOutcomes,
+    pub job_outcomes: JobOutcomes,
     /// Publishes events to open streams.
     pub streams: Arc<Streams>,
     /// Counts requests for the rate limit.
-    pub limiter: Arc<RateLimiter>,
+    pub rate_limiter: Arc<RateLimiter>,
     /// Estimates the size of the first backup of a server.
-    pub measure: SizeEstimator,
+    pub estimate_size: SizeEstimator,
     /// Connects spans with traces of other services.
-    pub spans: TracePropagation,
+    pub trace_propagation: TracePropagation,
     /// The settings of the API.
     pub options: ApiOptions,
     /// Returns the current time.

@@ -171,19 +171,24 @@ pub async fn start_api(
     let metrics = metrics
         .registry(settings, &database, &disks)
         .of_api(&database, settings.metrics.servers);
-    let finals = JobOutcomes::listen(&database, stop.clone()).await?;
+    let job_outcomes = JobOutcomes::listen(&database, stop.clone()).await?;
     let rate_limit = settings.http.rate_limit_per_minute;
     let state = ApiState {
-        streams: Streams::begin(&database, &finals, settings.http.streams, stop.clone()),
-        limiter: RateLimiter::begin(&database, rate_limit, Utc::now, stop.clone()),
-        visits: RequestLookup::start(&database),
-        pages: BackupPages::start(&database),
-        lists: ListCache::default(),
-        measure: size_estimator(&settings.api),
-        spans: trace_propagation(&settings.log),
+        streams: Streams::begin(
+            &database,
+            &job_outcomes,
+            settings.http.streams,
+            stop.clone(),
+        ),
+        rate_limiter: RateLimiter::begin(&database, rate_limit, Utc::now, stop.clone()),
+        request_lookup: RequestLookup::start(&database),
+        backup_pages: BackupPages::start(&database),
+        list_cache: ListCache::default(),
+        estimate_size: size_estimator(&settings.api),
+        trace_propagation: trace_propagation(&settings.log),
         options: settings.api.clone(),
         now: Utc::now,
-        finals,
+        job_outcomes,
         signer,
         database,
         disks,
@@ -208,11 +213,11 @@ fn token_signer(auth: &AuthSettings, data: &Path) -> Result<TokenSigner, Command
 fn trace_propagation(log: &LogSettings) -> TracePropagation {
     match log.otlp_endpoint {
         Some(_) => TracePropagation {
-            adopt: spans::set_parent,
+            set_parent: spans::set_parent,
             context: spans::context,
         },
         None => TracePropagation {
-            adopt: spans::ignore_parent,
+            set_parent: spans::ignore_parent,
             context: spans::no_context,
         },
     }
@@ -251,7 +256,7 @@ pub fn start_worker(
         database_health: holdfast_worker::DatabaseHealth::default(),
         disks,
         metrics: metrics.worker.clone(),
-        set_trace_parent: trace_propagation(&settings.log).adopt,
+        set_trace_parent: trace_propagation(&settings.log).set_parent,
         options: settings.worker.clone(),
         now: Utc::now,
         jitter: rand::random::<f64>,

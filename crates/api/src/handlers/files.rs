@@ -124,7 +124,7 @@ async fn load(state: &ApiState, claims: &Claims) -> Result<Backup, ApiError> {
         server: Some(ServerRef::Id(claims.server)),
         backup: Some(claims.backup),
     };
-    let context = state.visits.find(lookup).await?;
+    let context = state.request_lookup.find(lookup).await?;
     let context = context
         .filter(|context| context.key.key.is_live((state.now)()))
         .ok_or(ApiError::InvalidDownload)?;

@@ -41,7 +41,7 @@ pub(crate) async fn cancel(
     permit(access, Action::Cancel)?;
 
     // Subscribed before the job is cancelled, so that its end cannot be missed.
-    let mut ended_jobs = state.finals.subscribe();
+    let mut ended_jobs = state.job_outcomes.subscribe();
     let mut transaction = state.database.begin().await?;
     // All transactions lock the job before the backup, so that they cannot deadlock.
     let cancelled =

@@ -148,7 +148,7 @@ async fn expected_bytes(
             let mut transaction = state.database.begin().await?;
             check_limits(&mut transaction, server, limits).await?;
             drop(transaction);
-            (state.measure)(server.clone(), ignored.lines().to_vec()).await
+            (state.estimate_size)(server.clone(), ignored.lines().to_vec()).await
         }
     };
     let largest = server.limits.max_backup_bytes;

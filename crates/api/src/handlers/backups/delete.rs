@@ -47,7 +47,7 @@ pub(crate) async fn delete(
     permit(access, Action::Delete)?;
 
     // Subscribed before the job exists, so that its end cannot be missed.
-    let mut ended_jobs = state.finals.subscribe();
+    let mut ended_jobs = state.job_outcomes.subscribe();
     let mut transaction = state.database.begin().await?.with_trace(caller.trace);
     let backup = backups::lock(&mut transaction, server.id, backup.id)
         .await?

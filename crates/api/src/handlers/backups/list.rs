@@ -43,15 +43,15 @@ pub(crate) async fn list(
         },
         profile: caller.profile,
     };
-    let list = match state.lists.get(&key, caller.list_versions()) {
+    let list = match state.list_cache.get(&key, caller.list_versions()) {
         Some(list) => list,
         None => {
             // The versions were read before. So a concurrent write makes the cached list outdated,
             // and never lets an old list appear as current.
-            let backups = state.pages.find(key.page).await?;
+            let backups = state.backup_pages.find(key.page).await?;
             let list = views::cached_list(&backups, caller.profile)?;
             let versions = caller.list_versions().clone();
-            state.lists.insert(key, versions, list)
+            state.list_cache.insert(key, versions, list)
         }
     };
     views::backup_list(&list, page.pagination(list.total, list.count))
