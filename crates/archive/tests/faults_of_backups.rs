@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use holdfast_archive::{
-    Control, CreateOptions, Error, IgnoreRules, RestoreOptions, create, restore, verify,
+    Control, CreateOptions, Error, IgnoreRules, RestoreOptions, Summary, create, restore, verify,
 };
 
 use crate::support::*;
@@ -41,96 +41,62 @@ impl Write for FailsToFlush {
     }
 }
 
+/// Archives a tree into two writers.
+fn create_into(
+    source: &Path,
+    options: &CreateOptions,
+    archive: impl Write + Send,
+    index: impl Write + Send,
+) -> Result<Summary, Error> {
+    let (rules, control) = (IgnoreRules::none(), Control::new());
+    create(source, &rules, options, archive, index, &control)
+}
+
 #[test]
 fn every_error_of_the_writers_is_returned() {
     let folder = folder();
-    server(folder.path());
-    let size = usize::try_from(make_simply(folder.path()).summary.archive_bytes).unwrap();
-    let (options, rules, control) = (
-        CreateOptions::default(),
-        IgnoreRules::none(),
-        Control::new(),
-    );
+    let source = folder.path();
+    server(source);
+    let size = usize::try_from(make_simply(source).summary.archive_bytes).unwrap();
+    let options = CreateOptions::default();
     for taken in [0, 5, 10, size / 2, size - 8, size - 1] {
-        let full = FullAfter(taken);
-        let error =
-            create(folder.path(), &rules, &options, full, io::sink(), &control).unwrap_err();
+        let error = create_into(source, &options, FullAfter(taken), io::sink()).unwrap_err();
         assert!(
             matches!(&error, Error::Output(_)) && error.is_no_space(),
             "{taken}: {error:?}"
         );
     }
-    create(
-        folder.path(),
-        &rules,
-        &options,
-        FullAfter(size),
-        io::sink(),
-        &control,
-    )
-    .unwrap();
+    create_into(source, &options, FullAfter(size), io::sink()).unwrap();
     for taken in [0, 10, 40] {
-        let error = create(
-            folder.path(),
-            &rules,
-            &options,
-            io::sink(),
-            FullAfter(taken),
-            &control,
-        );
+        let error = create_into(source, &options, io::sink(), FullAfter(taken));
         assert!(matches!(error.unwrap_err(), Error::Output(_)));
     }
-    let flushed = create(
-        folder.path(),
-        &rules,
-        &options,
-        FailsToFlush,
-        io::sink(),
-        &control,
-    );
-    assert!(matches!(flushed.unwrap_err(), Error::Output(_)));
-    let flushed = create(
-        folder.path(),
-        &rules,
-        &options,
-        io::sink(),
-        FailsToFlush,
-        &control,
-    );
-    assert!(matches!(flushed.unwrap_err(), Error::Output(_)));
+    let error = create_into(source, &options, FailsToFlush, io::sink());
+    assert!(matches!(error.unwrap_err(), Error::Output(_)));
+    let error = create_into(source, &options, io::sink(), FailsToFlush);
+    assert!(matches!(error.unwrap_err(), Error::Output(_)));
     let full = fs_err::OpenOptions::new()
         .write(true)
         .open("/dev/full")
         .unwrap();
-    let error = create(folder.path(), &rules, &options, full, io::sink(), &control).unwrap_err();
+    let error = create_into(source, &options, full, io::sink()).unwrap_err();
     assert!(error.is_no_space());
-    let limited = CreateOptions {
-        max_archive_bytes: Some(size as u64 - 1),
-        ..options.clone()
+}
+
+#[test]
+fn an_archive_may_have_the_maximum_size_and_no_byte_more() {
+    let folder = folder();
+    server(folder.path());
+    let size = make_simply(folder.path()).summary.archive_bytes;
+    let limited = |limit: u64| CreateOptions {
+        max_archive_bytes: Some(limit),
+        ..CreateOptions::default()
     };
-    let error = create(
-        folder.path(),
-        &rules,
-        &limited,
-        io::sink(),
-        io::sink(),
-        &control,
+    let error = create_into(folder.path(), &limited(size - 1), io::sink(), io::sink());
+    assert!(
+        matches!(error.unwrap_err(), Error::TooLarge { limit_bytes } if limit_bytes == size - 1)
     );
-    let limit = size as u64 - 1;
-    assert!(matches!(error.unwrap_err(), Error::TooLarge { limit_bytes } if limit_bytes == limit));
-    let limited = CreateOptions {
-        max_archive_bytes: Some(size as u64),
-        ..options
-    };
-    create(
-        folder.path(),
-        &rules,
-        &limited,
-        io::sink(),
-        io::sink(),
-        &control,
-    )
-    .unwrap();
+    create_into(folder.path(), &limited(size), io::sink(), io::sink()).unwrap();
 }
 
 /// A writer that runs an action once, when the first block of the archive is written.

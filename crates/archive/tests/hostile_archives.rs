@@ -247,6 +247,10 @@ fn sizes_and_counts_out_of_range_are_refused_without_allocating() {
         corrupt(t().pax(&record("mtime", "soon")).file("a", b"")),
         "a PAX time is not a number"
     );
+}
+
+#[test]
+fn sparse_maps_out_of_order_or_range_are_refused() {
     let sparse = |map: &str, size: &str| {
         let records = [
             record("GNU.sparse.major", "1"),

@@ -44,8 +44,21 @@ fuzz_target!(|records: &[u8]| {
         let _ = read_file(&archive, &index, &path, &mut std::io::sink());
     }
     let folder = tempfile::Builder::new().tempdir_in("/dev/shm").unwrap();
-    let options = RestoreOptions { threads: 1, ..Default::default() };
+    let options = RestoreOptions {
+        threads: 1,
+        ..Default::default()
+    };
     let target = folder.path().join("server");
-    assert!(restore(&archive, Some(&index), &target, &options, &control, &mut || Ok(())).is_err());
+    assert!(
+        restore(
+            &archive,
+            Some(&index),
+            &target,
+            &options,
+            &control,
+            &mut || Ok(())
+        )
+        .is_err()
+    );
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 });

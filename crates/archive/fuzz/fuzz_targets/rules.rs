@@ -20,6 +20,8 @@ thread_local! {
 
 fuzz_target!(|text: &str| {
     let lines: Vec<String> = text.lines().map(str::to_owned).collect();
-    let Ok(rules) = IgnoreRules::new(&lines) else { return };
+    let Ok(rules) = IgnoreRules::new(&lines) else {
+        return;
+    };
     TREE.with(|tree| scan(tree.path(), &rules, &Control::new()).unwrap());
 });

@@ -38,7 +38,11 @@ fuzz_target!(|tar: &[u8]| {
     archive.write_all(&packed.finish().unwrap()).unwrap();
     let control = Control::new();
     let truncate = tar.first().is_some_and(|byte| byte & 1 == 0);
-    let options = RestoreOptions { truncate, threads: 1, ..Default::default() };
+    let options = RestoreOptions {
+        truncate,
+        threads: 1,
+        ..Default::default()
+    };
     let restored = restore(&archive, None, &target, &options, &control, &mut || Ok(()));
     if let Ok(summary) = &restored {
         let verified = verify(&archive, None, &control).expect("a restored archive is whole");

@@ -37,6 +37,11 @@ fn print_speed(name: &str, hash: impl Fn()) {
 /// Returns the CPU time of the main thread.
 fn cpu_seconds() -> f64 {
     let text = std::fs::read_to_string("/proc/self/schedstat").expect("Linux");
-    let nanoseconds: f64 = text.split(' ').next().expect("a field").parse().expect("a number");
+    let nanoseconds: f64 = text
+        .split(' ')
+        .next()
+        .expect("a field")
+        .parse()
+        .expect("a number");
     nanoseconds / 1e9
 }
