@@ -1,9 +1,9 @@
 //! The promises of the database functions that requests and workers do not show.
 
 mod backups_of_servers;
-mod bounds;
 mod claims;
 mod leases;
+mod limits;
 mod list_versions;
 mod people;
 mod plans;
@@ -75,18 +75,18 @@ impl Fixture {
     }
 
     /// The look-up of a request with this key.
-    async fn visit(
+    async fn look_up(
         &self,
         key: &KeyIdentifier,
         server: Option<&ServerRef>,
     ) -> Option<RequestContext> {
-        let named = RequestKey {
+        let request = RequestKey {
             key: key.clone(),
             server: server.cloned(),
             backup: None,
         };
-        let visits = RequestLookup::start(&self.database);
-        visits.find(named).await.unwrap()
+        let lookup = RequestLookup::start(&self.database);
+        lookup.find(request).await.unwrap()
     }
 
     async fn end(self) {
@@ -192,7 +192,7 @@ async fn claim_jobs(
 }
 
 /// The next signal, which must arrive.
-async fn heard(listener: &mut Listener) -> Signal {
+async fn next_signal(listener: &mut Listener) -> Signal {
     let next = tokio::time::timeout(Duration::from_secs(30), listener.next()).await;
     next.expect("no signal came")
 }

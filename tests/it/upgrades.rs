@@ -37,8 +37,8 @@ async fn the_exit_code_of_check_describes_the_schema() {
     let check = |code: i32, text: &str| {
         let ended = holdfast(&["migrate", "--check"]);
         assert_eq!(ended.code, Some(code), "{ended:?}");
-        let told = format!("{}{}", ended.stdout, ended.stderr);
-        assert!(told.contains(text), "{told}");
+        let output = format!("{}{}", ended.stdout, ended.stderr);
+        assert!(output.contains(text), "{output}");
     };
 
     check(3, "the schema is behind this version");
@@ -67,8 +67,8 @@ async fn the_exit_code_of_check_describes_the_schema() {
         &["worker"],
     ] {
         let ended = holdfast(arguments);
-        let told = "import the backups with `holdfast admin storage import`";
-        assert!(ended.stderr.contains(told), "{arguments:?}: {ended:?}");
+        let output = "import the backups with `holdfast admin storage import`";
+        assert!(ended.stderr.contains(output), "{arguments:?}: {ended:?}");
         assert_eq!(ended.code, Some(1), "{arguments:?}: {ended:?}");
     }
     raw.drop().await;
@@ -146,8 +146,8 @@ async fn a_version_works_beside_a_newer_one_until_a_contract_removes_what_it_nee
     ] {
         let ended = run(&mut command(&url, &data, arguments));
         assert_eq!(ended.code, Some(1), "{arguments:?}: {ended:?}");
-        let told = "too new for this version, which does not know migration 9001";
-        assert!(ended.stderr.contains(told), "{arguments:?}: {ended:?}");
+        let output = "too new for this version, which does not know migration 9001";
+        assert!(ended.stderr.contains(output), "{arguments:?}: {ended:?}");
     }
     drop(serve);
     app.stop().await;

@@ -1,5 +1,5 @@
-//! Measures how fast jobs are claimed with few and with many waiting: `bench-queue ROUNDS`, with
-//! `DATABASE_URL` at a cluster in which it may make databases. See `scripts/bench-queue`.
+//! Measures how fast jobs are claimed with few and with many waiting jobs: `bench-queue ROUNDS`.
+//! `DATABASE_URL` must name a cluster in which it may create databases. See `scripts/bench-queue`.
 #![expect(clippy::print_stdout, reason = "a measurement is printed")]
 
 use std::error::Error;
@@ -15,13 +15,14 @@ use sqlx::{AssertSqlSafe, PgPool};
 const WAITING: [usize; 2] = [1_000, 100_000];
 /// How many jobs are claimed in one measurement.
 const CLAIMED: usize = 600;
-/// How many workers claim at once, and how many jobs each at a time, as `worker.concurrency` has it.
+/// How many workers claim at the same time.
 const WORKERS: usize = 4;
+/// How many jobs a worker claims at a time, as set by `worker.concurrency`.
 const AT_ONCE: usize = 2;
 const LEASE: Duration = Duration::from_secs(600);
 const NODE: &str = "local";
 
-/// A database with its own number of jobs waiting.
+/// A database with a number of waiting jobs.
 struct Queue {
     database: Database,
     raw: PgPool,
@@ -72,7 +73,8 @@ impl Queue {
         holdfast_db::migrate(&database).await?;
         let raw = PgPool::connect(&url).await?;
         sqlx::query(
-            "INSERT INTO users (id, email) VALUES ('00000000-0000-4000-8000-000000000000', 'owner@example.com')",
+            "INSERT INTO users (id, email)
+             VALUES ('00000000-0000-4000-8000-000000000000', 'owner@example.com')",
         )
         .execute(&raw)
         .await?;
@@ -96,17 +98,19 @@ impl Queue {
         Ok(queue)
     }
 
-    /// Has servers without a job ask for a backup, until as many wait as should.
+    /// Enqueues backups of servers without a job, up to the number of waiting jobs.
     async fn fill(&self) -> Result<(), Box<dyn Error>> {
         sqlx::query(
             "WITH idle AS (
                 SELECT id, gen_random_uuid() AS backup FROM servers s
                 WHERE NOT EXISTS (SELECT 1 FROM jobs WHERE server_id = s.id AND state = 'available')
                 LIMIT $1 - (SELECT count(*) FROM jobs WHERE state = 'available')
-            ), asked AS (
-                INSERT INTO backups (id, server_id, name, disk) SELECT backup, id, 'Backup', 'local' FROM idle
+            ), inserted AS (
+                INSERT INTO backups (id, server_id, name, disk)
+                SELECT backup, id, 'Backup', 'local' FROM idle
             )
-            INSERT INTO jobs (kind, server_id, backup_id, node) SELECT 'create_backup', id, backup, $2 FROM idle",
+            INSERT INTO jobs (kind, server_id, backup_id, node)
+            SELECT 'create_backup', id, backup, $2 FROM idle",
         )
         .bind(i64::try_from(self.waiting)?)
         .bind(NODE)
@@ -118,7 +122,7 @@ impl Queue {
         Ok(())
     }
 
-    /// Returns how many jobs a second several workers claim together, and settles those.
+    /// Returns how many jobs a second the workers claim together, and completes those jobs.
     async fn measure(&self) -> Result<f64, Box<dyn Error>> {
         self.fill().await?;
         let node = NodeName::parse(NODE)?;
@@ -140,7 +144,7 @@ impl Queue {
     }
 }
 
-/// Claims one worker's part.
+/// Claims the share of one worker.
 async fn claim(
     database: Database,
     node: NodeName,

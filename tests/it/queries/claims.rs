@@ -10,7 +10,7 @@ use holdfast_db::{Error, Listener, Signal};
 use holdfast_domain::job::WorkerSlot;
 use holdfast_domain::{BackupId, JobId, JobKind, JobState, NodeName};
 
-use super::{Fixture, claim_jobs, heard, new_job};
+use super::{Fixture, claim_jobs, new_job, next_signal};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn jobs_of_the_node_are_claimed_by_priority_and_then_by_age() {
@@ -186,10 +186,10 @@ async fn a_job_is_signalled_when_its_transaction_commits_and_a_dropped_one_leave
     jobs::enqueue(&mut transaction, &job).await.unwrap();
     transaction.commit().await.unwrap();
     // The first signal belongs to the second job, since the first job was rolled back.
-    let called = Signal::JobAvailable {
+    let available = Signal::JobAvailable {
         node: "elsewhere".to_owned(),
     };
-    assert_eq!(heard(&mut listener).await, called);
+    assert_eq!(next_signal(&mut listener).await, available);
     assert_eq!(fixture.raw.number("SELECT count(*) FROM jobs").await, 1);
     fixture.end().await;
 }

@@ -7,15 +7,15 @@ use holdfast_db::{Listener, Signal, backups};
 use holdfast_domain::job::{Phase, WorkerSlot};
 use holdfast_domain::{BackupState, JobProgress, JobState};
 
-use super::{Fixture, LEASE, claim_jobs, completed, failure, heard};
+use super::{Fixture, LEASE, claim_jobs, completed, failure, next_signal};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_without_its_lease_is_told_so_and_changes_nothing() {
     let fixture = Fixture::new().await;
     let (server, backup, job) = fixture.backup().await;
     let lost = fixture.claim("slow").await;
-    let heard = jobs::heartbeat(&fixture.database, &lost, LEASE, None).await;
-    assert_eq!(heard.unwrap(), HeartbeatReply::Held);
+    let reply = jobs::heartbeat(&fixture.database, &lost, LEASE, None).await;
+    assert_eq!(reply.unwrap(), HeartbeatReply::Held);
     fixture.expire().await;
     assert_eq!(jobs::rescue(&fixture.database).await.unwrap().len(), 1);
     let held = fixture.claim("quick").await;
@@ -25,13 +25,13 @@ async fn a_worker_without_its_lease_is_told_so_and_changes_nothing() {
     let before = fixture.raw.query(all).await;
     let progress = JobProgress::begin(Phase::Archiving);
     let database = &fixture.database;
-    let heard = jobs::heartbeat(database, &lost, LEASE, Some(&progress)).await;
-    assert_eq!(heard.unwrap(), HeartbeatReply::Lost);
-    let heard = [
+    let reply = jobs::heartbeat(database, &lost, LEASE, Some(&progress)).await;
+    assert_eq!(reply.unwrap(), HeartbeatReply::Lost);
+    let outcomes = [
         jobs::retry(database, &lost, &failure(), LEASE).await,
         jobs::release(database, &lost).await,
     ];
-    for outcome in heard {
+    for outcome in outcomes {
         assert!(!outcome.unwrap());
     }
     let mut transaction = database.begin().await.unwrap();
@@ -52,8 +52,8 @@ async fn a_worker_without_its_lease_is_told_so_and_changes_nothing() {
     };
     assert!(!jobs::release(database, &reused).await.unwrap());
 
-    let heard = jobs::heartbeat(database, &held, LEASE, Some(&progress)).await;
-    assert_eq!(heard.unwrap(), HeartbeatReply::Held);
+    let reply = jobs::heartbeat(database, &held, LEASE, Some(&progress)).await;
+    assert_eq!(reply.unwrap(), HeartbeatReply::Held);
     let mut transaction = database.begin().await.unwrap();
     assert!(jobs::complete(&mut transaction, &held).await.unwrap());
     assert!(
@@ -70,8 +70,8 @@ async fn a_worker_without_its_lease_is_told_so_and_changes_nothing() {
         "as it was stored"
     );
     // Once settled, a claim is over.
-    let heard = jobs::heartbeat(database, &held, LEASE, None).await;
-    assert_eq!(heard.unwrap(), HeartbeatReply::Lost);
+    let reply = jobs::heartbeat(database, &held, LEASE, None).await;
+    assert_eq!(reply.unwrap(), HeartbeatReply::Lost);
     fixture.end().await;
 }
 
@@ -166,10 +166,10 @@ async fn a_failed_job_waits_for_its_time_and_is_then_promoted() {
         .await;
     let mut listener = Listener::new(&fixture.database).await.unwrap();
     jobs::promote(&fixture.database).await.unwrap();
-    let called = Signal::JobAvailable {
+    let available = Signal::JobAvailable {
         node: "local".to_owned(),
     };
-    assert_eq!(heard(&mut listener).await, called);
+    assert_eq!(next_signal(&mut listener).await, available);
     assert_eq!(fixture.claim("w").await.attempt, 2);
     fixture.end().await;
 }
@@ -190,7 +190,7 @@ async fn a_discarded_job_keeps_its_last_error_and_notifies_listeners() {
         .await
         .unwrap();
     transaction.commit().await.unwrap();
-    assert_eq!(heard(&mut listener).await, Signal::JobEnded(job));
+    assert_eq!(next_signal(&mut listener).await, Signal::JobEnded(job));
     let discarded = (JobState::Discarded, Some("It rained.".to_owned()));
     assert_eq!(fixture.state(job).await, discarded);
 

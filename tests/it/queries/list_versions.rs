@@ -7,9 +7,9 @@ use holdfast_domain::{BackupId, BackupName, JobKind, ServerId, ServerRef};
 
 use super::{Fixture, new_job};
 
-async fn marks(fixture: &Fixture, key: &KeyIdentifier, server: ServerId) -> ListVersions {
-    let visit = fixture.visit(key, Some(&ServerRef::Id(server))).await;
-    visit.unwrap().list_versions
+async fn versions(fixture: &Fixture, key: &KeyIdentifier, server: ServerId) -> ListVersions {
+    let context = fixture.look_up(key, Some(&ServerRef::Id(server))).await;
+    context.unwrap().list_versions
 }
 
 async fn rename(database: &Database, backup: BackupId) -> holdfast_db::Transaction {
@@ -27,8 +27,8 @@ async fn each_commit_changes_a_servers_versions_in_any_order() {
     let key = fixture.key_of(fixture.owner).await;
     let (server, first, _) = fixture.backup().await;
     let other_server = fixture.server().await;
-    let of_other = marks(&fixture, &key, other_server).await;
-    assert!(!of_other.is_empty(), "a server has a mark from the first");
+    let of_other = versions(&fixture, &key, other_server).await;
+    assert!(!of_other.is_empty(), "a new server has a version");
     let more = "INSERT INTO backups (id, server_id, name, disk, state, failed_at, error)
                 SELECT gen_random_uuid(), id, 'b', 'local', 'failed', now(), 'It rained.' \
                 FROM servers";
@@ -40,13 +40,10 @@ async fn each_commit_changes_a_servers_versions_in_any_order() {
     let second = fixture.raw.query(second).await[0][0].clone().unwrap();
     let second = BackupId::parse(&second).unwrap();
 
-    let mut seen = vec![marks(&fixture, &key, server).await];
+    let mut seen = vec![versions(&fixture, &key, server).await];
     let mut next = async |what: &str| {
-        let now = marks(&fixture, &key, server).await;
-        assert!(
-            !seen.contains(&now),
-            "{what}: the marks are those of before"
-        );
+        let now = versions(&fixture, &key, server).await;
+        assert!(!seen.contains(&now), "{what}: the versions did not change");
         seen.push(now);
     };
     // Each of these began before the other had ended, and neither waits for the other.
@@ -64,15 +61,15 @@ async fn each_commit_changes_a_servers_versions_in_any_order() {
         next("the second commit").await;
     }
     // A transaction that is rolled back changes nothing.
-    let before = marks(&fixture, &key, server).await;
+    let before = versions(&fixture, &key, server).await;
     drop(rename(&fixture.database, first).await);
-    let still = marks(&fixture, &key, server).await;
+    let still = versions(&fixture, &key, server).await;
     assert_eq!(still, before);
     // Two writes of one transaction are one change. Every other kind of write is one change, too.
     let mut transaction = rename(&fixture.database, second).await;
     let job = new_job(JobKind::DeleteBackup, server, second);
     jobs::enqueue(&mut transaction, &job).await.unwrap();
-    assert_eq!(marks(&fixture, &key, server).await, before);
+    assert_eq!(versions(&fixture, &key, server).await, before);
     transaction.commit().await.unwrap();
     next("a job").await;
     let mut transaction = fixture.database.begin().await.unwrap();
@@ -87,13 +84,13 @@ async fn each_commit_changes_a_servers_versions_in_any_order() {
     next("many backups").await;
     fixture.raw.query("DELETE FROM backups").await;
     next("the removal of all").await;
-    let of_other_now = marks(&fixture, &key, other_server).await;
+    let of_other_now = versions(&fixture, &key, other_server).await;
     assert_ne!(of_other_now, of_other, "they had many backups as well");
     let count = fixture
         .raw
         .number("SELECT count(*) FROM list_versions")
         .await;
-    assert!(count <= 4, "{count} marks of two servers");
+    assert!(count <= 4, "{count} versions of two servers");
     fixture.end().await;
 }
 
@@ -102,7 +99,7 @@ async fn lists_read_only_tables_whose_writes_change_the_version() {
     // If you add a table to a list, add its triggers to the migrations and its name here.
     let source = include_str!("../../../crates/db/src/backups/pages.rs");
     let words: Vec<&str> = source.split_whitespace().collect();
-    let marked = ["backups", "jobs"];
+    let covered = ["backups", "jobs"];
     let ours = ["unnest($1::uuid[])", "unnest($1::uuid[],", "(", "LATERAL"];
     let mut found = 0;
     for pair in words.windows(2) {
@@ -110,12 +107,15 @@ async fn lists_read_only_tables_whose_writes_change_the_version() {
         if !["FROM", "JOIN"].contains(&pair[0]) || ours.contains(&pair[1]) {
             continue;
         }
-        assert!(marked.contains(&table), "{table} leaves no marks");
+        assert!(
+            covered.contains(&table),
+            "{table} does not change the versions"
+        );
         found += 1;
     }
     assert!(found >= 4, "{found} tables");
     let fixture = Fixture::new().await;
-    for table in marked {
+    for table in covered {
         let triggers = format!(
             "SELECT count(*) FROM pg_trigger WHERE tgrelid = '{table}'::regclass \
              AND tgfoid = 'replace_list_versions'::regproc"

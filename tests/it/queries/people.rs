@@ -68,7 +68,7 @@ async fn keys_are_stored_as_hashes_and_read_back_unchanged() {
         .await;
     let secret = &token.reveal()[16..];
     assert!(!stored[0][0].as_deref().unwrap().contains(secret));
-    let found = fixture.visit(&key.identifier, None).await.unwrap().key;
+    let found = fixture.look_up(&key.identifier, None).await.unwrap().key;
     assert_eq!((&found.key, found.is_admin), (&key, false));
     assert_eq!(found.email, "Owner@example.com");
     for (email, count) in [
@@ -81,7 +81,7 @@ async fn keys_are_stored_as_hashes_and_read_back_unchanged() {
     }
     assert!(fixtures::no_key(database, &key.identifier).await.unwrap());
     assert!(!fixtures::no_key(database, &key.identifier).await.unwrap());
-    assert!(fixture.visit(&key.identifier, None).await.is_none());
+    assert!(fixture.look_up(&key.identifier, None).await.is_none());
     fixture.end().await;
 }
 
@@ -147,8 +147,8 @@ async fn servers_are_found_by_either_id_and_seen_by_users_with_access() {
         );
         fixture.raw.query(&admin).await;
         let key = fixture.key_of(user).await;
-        let visit = fixture.visit(&key, Some(&named)).await.unwrap();
-        visit.server.map(|(_, standing)| standing)
+        let context = fixture.look_up(&key, Some(&named)).await.unwrap();
+        context.server.map(|(_, standing)| standing)
     };
     assert_eq!(
         standing(fixture.owner, false).await,

@@ -152,11 +152,11 @@ async fn no_query_that_is_repeated_reads_a_whole_table() {
                 backup: Some(backup),
             };
             walks_an_index(&raw, "what a request names", async |database| {
-                let visits = RequestLookup::start(database);
-                let asked = (0..together).map(|_| visits.find(named.clone()));
+                let lookup = RequestLookup::start(database);
+                let asked = (0..together).map(|_| lookup.find(named.clone()));
                 for found in join_all(asked).await {
-                    let visit = found.unwrap().unwrap();
-                    assert!(visit.server.is_some() && visit.backup.is_some());
+                    let context = found.unwrap().unwrap();
+                    assert!(context.server.is_some() && context.backup.is_some());
                 }
             })
             .await;
@@ -244,11 +244,11 @@ async fn no_query_that_is_repeated_reads_a_whole_table() {
         })
         .await;
     }
-    walks_an_index(&raw, "what disks hold", async |database| {
+    walks_an_index(&raw, "the totals of disks", async |database| {
         assert!(!usage::by_disk(database).await.unwrap().is_empty());
     })
     .await;
-    walks_an_index(&raw, "a page of what servers hold", async |database| {
+    walks_an_index(&raw, "a page of the totals of servers", async |database| {
         let found = usage::by_server(database, 25, 0).await.unwrap();
         assert_eq!(found.len(), 25);
     })
@@ -299,21 +299,21 @@ async fn no_query_that_is_repeated_reads_a_whole_table() {
     raw.query(leave).await;
     // The queries of streams and webhooks.
     let some = "SELECT DISTINCT server_id FROM events ORDER BY 1 LIMIT 50";
-    let heard: Vec<(ServerId, i64)> = raw
+    let after: Vec<(ServerId, i64)> = raw
         .query(some)
         .await
         .iter()
         .map(|row| (ServerId(row[0].as_deref().unwrap().parse().unwrap()), 0))
         .collect();
-    let servers: Vec<ServerId> = heard.iter().map(|(server, _)| *server).collect();
-    walks_an_index(&raw, "what streams are told", async |database| {
+    let servers: Vec<ServerId> = after.iter().map(|(server, _)| *server).collect();
+    walks_an_index(&raw, "the events of streams", async |database| {
         assert_eq!(events::range(database).await.unwrap().oldest, Some(1));
-        let found = events::list_after(database, &heard, 100).await.unwrap();
+        let found = events::list_after(database, &after, 100).await.unwrap();
         assert!(found.len() >= 250);
         jobs::list_unfinished(database, &servers).await.unwrap();
     })
     .await;
-    walks_an_index(&raw, "what webhooks are told", async |database| {
+    walks_an_index(&raw, "the deliveries of webhooks", async |database| {
         let minute = Duration::from_secs(60);
         for claimed in webhooks::claim(database, minute, 32).await.unwrap() {
             let due = webhooks::list_due(database, claimed.id, 20).await.unwrap();

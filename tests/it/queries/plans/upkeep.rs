@@ -20,8 +20,8 @@ pub(super) async fn maintenance_walks_indexes(
 ) {
     let disk = DiskName::parse("local").unwrap();
     let seen = BackupOnDisk { server, backup };
-    walks_an_index(raw, "a claim with bounds", async |database| {
-        let bounds = ConcurrencyLimits {
+    walks_an_index(raw, "a claim within limits", async |database| {
+        let limits = ConcurrencyLimits {
             per_node: 1000,
             per_disk: 1000,
             shared_disks: vec![disk.clone()],
@@ -32,7 +32,7 @@ pub(super) async fn maintenance_walks_indexes(
             lease: LEASE,
             slot: WorkerSlot::Normal,
             count: 5,
-            limits: &bounds,
+            limits: &limits,
         };
         jobs::claim(database, &request).await.unwrap();
     })
