@@ -78,7 +78,7 @@ impl Bucket {
             region: self.region.clone(),
             endpoint: Some(self.endpoint.clone()),
             public_endpoint: None,
-            authorities: None,
+            ca_bundle: None,
             prefix: format!("{}/", self.prefix),
             keys: Some(S3Keys {
                 access_key_id: self.access_key.clone(),

@@ -117,7 +117,7 @@ impl ApiState {
     /// Returns whether only the node that wrote an archive to this disk can read it. This is true
     /// for a disk that is not configured in this process, too.
     pub(crate) fn is_node_local(&self, disk: &DiskName) -> bool {
-        self.disks.get(disk).map_or(true, Disk::is_of_one_node)
+        self.disks.get(disk).map_or(true, Disk::is_node_local)
     }
 
     /// Returns the node whose workers can reach the archive of a backup.

@@ -1,4 +1,4 @@
-//! Who may do what, as a table that a person can read: a change of a rule is a change of the snapshot.
+//! Snapshots of the rules as readable tables: actions by access, operations by state.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -14,7 +14,7 @@ use holdfast_domain::{
 use uuid::Uuid;
 
 #[test]
-fn each_standing_may_do_exactly_what_it_was_given() {
+fn each_kind_of_access_allows_its_actions() {
     let mut standings = vec![
         ("owner".to_owned(), ServerAccess::Owner),
         ("admin".to_owned(), ServerAccess::Admin),
@@ -46,7 +46,7 @@ fn each_standing_may_do_exactly_what_it_was_given() {
 }
 
 #[test]
-fn each_state_of_a_backup_and_its_server_allows_exactly_this() {
+fn each_state_of_backup_and_server_allows_its_operations() {
     let at = DateTime::from_timestamp(0, 0).unwrap();
     let completed = BackupState::Completed(CompletedBackup {
         at,

@@ -1,10 +1,10 @@
-//! A real S3 server over a folder, for scripts: `s3-server FOLDER ACCESS_KEY SECRET_KEY`. Each folder
-//! inside of FOLDER is a bucket.
+//! An S3 server that stores objects in a folder, for scripts:
+//! `s3-server FOLDER ACCESS_KEY SECRET_KEY`. Each folder inside FOLDER is a bucket.
 //!
-//! It prints its URL, on a free port of loopback, and ends when its standard input does.
+//! It listens on a free loopback port, prints its URL, and exits when its standard input is closed.
 #![expect(
     clippy::print_stdout,
-    reason = "who starts it reads on stdout where it answers"
+    reason = "the script that starts it reads the URL from stdout"
 )]
 
 use std::error::Error;
@@ -27,7 +27,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let service = builder.build();
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("http://{}", listener.local_addr()?);
-    // Reading standard input can't be called off, so it has a thread that ends all of it.
+    // A read of standard input can't be cancelled, so a thread waits for its end.
     std::thread::spawn(|| {
         let _ended = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
         std::process::exit(0);
@@ -36,7 +36,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let (stream, _) = listener.accept().await?;
         let service = service.clone();
         tokio::spawn(async move {
-            // A client that goes away is none of the server's business.
+            // Ignore clients that disconnect.
             let _ended = Builder::new(TokioExecutor::new())
                 .serve_connection(TokioIo::new(stream), service)
                 .await;

@@ -1,84 +1,71 @@
-//! A disk, whatever it is made of: one name, and one match for each thing it can be asked.
-//!
-//! A closed enum and no trait object: the list of drivers is short, each is ours, and a new one
-//! should break every `match` that has to think about it.
+//! A disk: a backend with a name, and optionally encryption and metrics.
 
 use std::fs::File;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use holdfast_domain::{BackupId, DiskName, ServerId};
 
-use crate::encryption::{self, Encryption, sealed_bytes};
+use crate::backend::Backend;
+use crate::encryption::{Encryption, decrypt, encrypted_size_max};
 use crate::error::Error;
 use crate::gcs::{GcsDisk, GcsOptions};
 use crate::key::StorageKey;
-use crate::listing::{Listing, PartialUploads, PartialsOf};
+use crate::listing::{Listing, PartialUploads};
 use crate::local::LocalDisk;
-use crate::meter::{Meter, Operation};
+use crate::metrics::{DiskMetrics, Operation};
+use crate::object::PartialUpload;
 use crate::reader::ObjectReader;
 use crate::s3::{S3Disk, S3Options};
 use crate::upload::Upload;
 
-/// A place where archives live. Copies of it are the same place.
+/// A place that stores archives. Clones of a `Disk` share its connections and state.
 #[derive(Clone, Debug)]
 pub struct Disk {
     name: DiskName,
     backend: Backend,
     encryption: Option<Encryption>,
-    /// Set once it is one of a process's disks.
-    meter: Option<Meter>,
-}
-
-/// What a disk is made of.
-#[derive(Clone, Debug)]
-pub(crate) enum Backend {
-    /// A folder on this machine.
-    Local(Arc<LocalDisk>),
-    /// A bucket of a server that speaks S3.
-    S3(Arc<S3Disk>),
-    /// A bucket at Google.
-    Gcs(Arc<GcsDisk>),
-}
-
-/// What an upload that never ended has left behind.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PartialUpload {
-    /// What it was to become.
-    pub key: StorageKey,
-    /// What [`Disk::remove_partial`] needs to find it.
-    pub handle: String,
-    /// When it was last written to, or begun, by the clock of the disk, where that says.
-    pub written_at: Option<SystemTime>,
+    /// Set by [`Disks::new`](crate::Disks::new).
+    metrics: Option<DiskMetrics>,
 }
 
 impl Disk {
-    /// Opens a disk in the folder `root` of this machine, which is made when it is not there.
+    /// Opens a disk in the folder `root`, and creates the folder if it is missing.
     ///
     /// # Errors
-    /// When `root` is no directory, can't be written to, or belongs to a disk of another name.
+    /// If `root` is not a directory, is not writable, or belongs to a disk of another name.
     pub fn local(name: DiskName, root: &Path) -> Result<Self, Error> {
-        let backend = Backend::Local(LocalDisk::open_root(name.clone(), root)?);
+        let backend = Backend::Local(LocalDisk::open_or_create(name.clone(), root)?);
         Ok(Self::new(name, backend))
     }
 
-    /// Opens a disk in the folder `root` that is known to hold archives. One that is not there is not made anew, or a
-    /// folder that is not mounted would turn into an empty disk: until it is there, whatever is asked of it fails.
+    /// Opens a disk in the folder `root`, which already contains archives.
+    ///
+    /// A missing folder is not created: it may be an unmounted disk, which must not look like an
+    /// empty one. Until the folder is back, every call fails.
     ///
     /// # Errors
-    /// When `root` is no directory, can't be written to, or belongs to a disk of another name.
-    pub fn local_in_use(name: DiskName, root: &Path) -> Result<Self, Error> {
-        let backend = Backend::Local(LocalDisk::open_in_use(name.clone(), root)?);
+    /// If `root` is not a directory, is not writable, or belongs to a disk of another name.
+    pub fn local_existing(name: DiskName, root: &Path) -> Result<Self, Error> {
+        let backend = Backend::Local(LocalDisk::open_existing(name.clone(), root)?);
         Ok(Self::new(name, backend))
     }
 
-    /// Describes a disk in a bucket. Nothing is sent before the disk is used, so that a server that
-    /// is down keeps nobody from starting; [`Disk::check`] asks it.
+    /// Returns a disk in an S3 bucket. It connects when it is first used, so that the service
+    /// starts even if the server is down. [`Disk::check`] tests the connection.
     pub fn s3(name: DiskName, options: S3Options) -> Self {
         let backend = Backend::S3(S3Disk::new(name.clone(), options));
         Self::new(name, backend)
+    }
+
+    /// Returns a disk in a bucket of Google Cloud Storage. It connects when it is first used.
+    ///
+    /// # Errors
+    /// If this machine has no certificates of trusted authorities.
+    pub fn gcs(name: DiskName, options: GcsOptions) -> Result<Self, Error> {
+        let backend = Backend::Gcs(GcsDisk::new(name.clone(), options)?);
+        Ok(Self::new(name, backend))
     }
 
     fn new(name: DiskName, backend: Backend) -> Self {
@@ -86,36 +73,27 @@ impl Disk {
             name,
             backend,
             encryption: None,
-            meter: None,
+            metrics: None,
         }
     }
 
-    /// The same disk, whose objects are encrypted or can be decrypted with these keys.
+    /// Returns the same disk with encryption keys.
     #[must_use]
     pub fn with_encryption(self, encryption: Encryption) -> Self {
         let encryption = Some(encryption);
         Self { encryption, ..self }
     }
 
-    pub(crate) fn with_meter(self, meter: Meter) -> Self {
-        let meter = Some(meter);
-        Self { meter, ..self }
+    pub(crate) fn with_metrics(self, metrics: DiskMetrics) -> Self {
+        let metrics = Some(metrics);
+        Self { metrics, ..self }
     }
 
-    fn count<T>(&self, operation: Operation, ended: Result<T, Error>) -> Result<T, Error> {
-        match &self.meter {
-            Some(meter) => meter.count(operation, ended),
-            None => ended,
+    fn count<T>(&self, operation: Operation, result: Result<T, Error>) -> Result<T, Error> {
+        match &self.metrics {
+            Some(metrics) => metrics.count(operation, result),
+            None => result,
         }
-    }
-
-    /// Describes a disk in a bucket at Google. Nothing is sent before the disk is used.
-    ///
-    /// # Errors
-    /// When this machine knows no authorities whose certificates to trust.
-    pub fn gcs(name: DiskName, options: GcsOptions) -> Result<Self, Error> {
-        let backend = Backend::Gcs(GcsDisk::new(name.clone(), options)?);
-        Ok(Self::new(name, backend))
     }
 
     /// Returns the disk's name.
@@ -123,138 +101,126 @@ impl Disk {
         &self.name
     }
 
-    /// Says whether it is a folder of one node, which no other node can reach.
-    pub fn is_of_one_node(&self) -> bool {
+    /// Returns whether the disk is a folder of one node, which other nodes can't access.
+    pub fn is_node_local(&self) -> bool {
         match &self.backend {
             Backend::Local(_) => true,
             Backend::S3(_) | Backend::Gcs(_) => false,
         }
     }
 
-    /// Begins an upload of at most `most_bytes`, by which a bucket's parts are measured. Nothing is
-    /// visible under `key` before [`Upload::finish`].
+    /// Begins an upload of at most `size_max_bytes`, which determines the size of a bucket's parts.
+    /// Nothing is visible under `key` before [`Upload::finish`].
     ///
     /// # Errors
-    /// When the disk can't be written to, or can't hold an object of that size.
-    pub async fn begin(&self, key: StorageKey, most_bytes: u64) -> Result<Upload, Error> {
-        let begun = self.begin_upload(key, most_bytes).await;
+    /// If the disk is not writable, or can't store an object of that size.
+    pub async fn begin(&self, key: StorageKey, size_max_bytes: u64) -> Result<Upload, Error> {
+        let begun = self.begin_upload(key, size_max_bytes).await;
         let upload = self.count(Operation::Upload, begun)?;
-        Ok(upload.metered(self.meter.clone()))
+        Ok(upload.with_metrics(self.metrics.clone()))
     }
 
-    async fn begin_upload(&self, key: StorageKey, most_bytes: u64) -> Result<Upload, Error> {
-        let Some(keys) = self.encryption.as_ref().filter(|keys| keys.seals()) else {
-            return self.backend.begin(key, most_bytes).await;
+    async fn begin_upload(&self, key: StorageKey, size_max_bytes: u64) -> Result<Upload, Error> {
+        let Some(keys) = self.encryption.as_ref().filter(|keys| keys.is_on()) else {
+            return Ok(self.backend.begin(key, size_max_bytes).await?.into());
         };
-        let upload = self.backend.begin(key, sealed_bytes(most_bytes)).await?;
-        let sealed = upload.sealed(keys, self.name.as_str(), key);
-        sealed.map_err(|error| Error::from_io(self.name.as_str(), key, error))
+        let stored_max_bytes = encrypted_size_max(size_max_bytes);
+        let upload = Upload::from(self.backend.begin(key, stored_max_bytes).await?);
+        let encrypted = upload.encrypted(keys, self.name.as_str(), key);
+        encrypted.map_err(|error| Error::from_io(self.name.as_str(), key, error))
     }
 
-    /// Returns the object's size in bytes, before it was encrypted.
+    /// Returns the object's size in bytes, without encryption.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when it is not there.
+    /// [`Error::NotFound`] if the object does not exist.
     pub async fn size(&self, key: StorageKey) -> Result<u64, Error> {
-        let size = match &self.backend {
-            _ if self.encryption.is_some() => {
-                let opened = self.open_reader(key, 0..0).await;
-                opened.map(|reader| reader.object_bytes())
+        let size = match &self.encryption {
+            None => self.backend.size(key).await,
+            Some(_) => {
+                let reader = self.open_reader(key, 0..0).await;
+                reader.map(|reader| reader.object_bytes())
             }
-            Backend::Local(disk) => disk.size(key).await,
-            Backend::S3(disk) => disk.size(key).await,
-            Backend::Gcs(disk) => disk.size(key).await,
         };
         self.count(Operation::Size, size)
     }
 
-    /// Reads the part of an object that lies in `range`, piece by piece. A range that reaches
-    /// beyond the object ends where the object does; one that begins there is empty.
+    /// Reads a range of an object, in chunks. The range is cut at the object's end, and is empty
+    /// if it begins after it.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when the object is not there.
+    /// [`Error::NotFound`] if the object does not exist.
     pub async fn read(&self, key: StorageKey, range: Range<u64>) -> Result<ObjectReader, Error> {
         let opened = self.open_reader(key, range).await;
         let reader = self.count(Operation::Read, opened)?;
-        Ok(reader.metered(self.meter.clone()))
+        Ok(reader.with_metrics(self.metrics.clone()))
     }
 
     async fn open_reader(&self, key: StorageKey, range: Range<u64>) -> Result<ObjectReader, Error> {
         match &self.encryption {
-            None => self.backend.read(key, range).await,
+            None => Ok(self.backend.read(key, range).await?.into()),
             Some(keys) => {
-                encryption::open(&self.backend, self.name.as_str(), keys, key, range).await
+                let opened = decrypt::open(&self.backend, self.name.as_str(), keys, key, range);
+                Ok(opened.await?.into())
             }
         }
     }
 
-    /// Opens the object as a file of this machine, for positioned reads without a copy; `None` on a
-    /// disk whose objects are none, or are encrypted: those are read with [`Disk::read`].
+    /// Opens the object as a file, for reads at any position without a copy. Returns `None` if the
+    /// disk is a bucket or is encrypted. Then use [`Disk::read`].
     ///
     /// # Errors
-    /// [`Error::NotFound`] when it is not there; a disk without files is not asked.
+    /// [`Error::NotFound`] if the object does not exist.
     pub async fn open(&self, key: StorageKey) -> Result<Option<File>, Error> {
-        match &self.backend {
-            _ if self.encryption.is_some() => Ok(None),
-            Backend::Local(disk) => self.count(Operation::Open, disk.open(key).await).map(Some),
-            Backend::S3(_) | Backend::Gcs(_) => Ok(None),
+        if self.encryption.is_some() {
+            return Ok(None);
         }
+        let opened = self.backend.open(key).await;
+        let counted = opened.map(|opened| self.count(Operation::Open, opened));
+        counted.transpose()
     }
 
-    /// Makes a URL by which anybody can GET the object for `ttl`, as a download named `file_name`;
-    /// `None` on a disk whose objects the service has to hand out itself. The object is not looked at.
+    /// Returns a presigned URL: for `ttl`, anyone with it can download the object, as a file named
+    /// `file_name`. Returns `None` if the disk is a folder or is encrypted. The object may be
+    /// missing.
     ///
     /// # Errors
-    /// When there are no credentials to sign with.
-    pub async fn link(
+    /// If there are no credentials to sign with.
+    pub async fn presigned_url(
         &self,
         key: StorageKey,
         file_name: &str,
         ttl: Duration,
     ) -> Result<Option<String>, Error> {
-        match &self.backend {
-            _ if self.encryption.is_some() => Ok(None),
-            Backend::Local(_) => Ok(None),
-            Backend::S3(disk) => {
-                let link = disk.link(key, file_name, ttl).await;
-                self.count(Operation::Link, link).map(Some)
-            }
-            Backend::Gcs(disk) => {
-                let link = disk.link(key, file_name, ttl);
-                self.count(Operation::Link, link).map(Some)
-            }
+        if self.encryption.is_some() {
+            return Ok(None);
         }
+        let signed = self.backend.presign(key, file_name, ttl).await;
+        let counted = signed.map(|signed| self.count(Operation::Link, signed));
+        counted.transpose()
     }
 
-    /// Removes every object of a backup, of any attempt, and what its uploads have left behind.
-    /// What is not there is removed already.
+    /// Deletes all objects and partial uploads of a backup, of every attempt. Succeeds if there are
+    /// none.
     ///
     /// # Errors
-    /// When the disk can't be reached or refuses; then some objects may still be there.
+    /// If the disk is unavailable or refuses. Some objects may remain.
     pub async fn delete_backup(&self, server: ServerId, backup: BackupId) -> Result<(), Error> {
-        let ended = match &self.backend {
-            Backend::Local(disk) => disk.delete_backup(server, backup).await,
-            Backend::S3(disk) => disk.delete_backup(server, backup).await,
-            Backend::Gcs(disk) => disk.delete_backup(server, backup).await,
-        };
-        self.count(Operation::Delete, ended)
+        let deleted = self.backend.delete_backup(server, backup).await;
+        self.count(Operation::Delete, deleted)
     }
 
-    /// Removes one object. What is not there is removed already.
+    /// Deletes an object. Succeeds if it does not exist.
     ///
     /// # Errors
-    /// When the disk can't be reached or refuses.
+    /// If the disk is unavailable or refuses.
     pub async fn delete(&self, key: StorageKey) -> Result<(), Error> {
-        let ended = match &self.backend {
-            Backend::Local(disk) => disk.delete(key).await,
-            Backend::S3(disk) => disk.delete(key).await,
-            Backend::Gcs(disk) => disk.delete(key).await,
-        };
-        self.count(Operation::Delete, ended)
+        let deleted = self.backend.delete(key).await;
+        self.count(Operation::Delete, deleted)
     }
 
-    /// Lists the whole objects of one server, or of all, page by page, in the order of their names. What is not ours
-    /// is passed over.
+    /// Lists the objects of `server`, or of all servers, in pages ordered by name. Files that
+    /// Holdfast did not write are left out.
     pub fn list(&self, server: Option<ServerId>) -> Listing {
         match &self.backend {
             Backend::Local(disk) => disk.list(server).into(),
@@ -263,34 +229,30 @@ impl Disk {
         }
     }
 
-    /// Lists what unfinished uploads have left behind.
+    /// Lists partial uploads, in pages.
     pub fn partials(&self) -> PartialUploads {
-        let of = match &self.backend {
-            Backend::Local(disk) => PartialsOf::Local(disk.list(None)),
-            Backend::S3(disk) => PartialsOf::S3(disk.partials("")),
-            Backend::Gcs(_) => PartialsOf::Gcs,
+        let partials = match &self.backend {
+            Backend::Local(disk) => PartialUploads::from(disk.list(None)),
+            Backend::S3(disk) => PartialUploads::from(disk.partials("")),
+            Backend::Gcs(_) => PartialUploads::none(),
         };
-        PartialUploads::new(of, self.meter.clone())
+        partials.with_metrics(self.metrics.clone())
     }
 
-    /// Removes what an unfinished upload has left behind.
+    /// Removes a partial upload. Succeeds if it does not exist.
     ///
     /// # Errors
-    /// When the disk refuses.
+    /// If the disk is unavailable or refuses.
     pub async fn remove_partial(&self, partial: &PartialUpload) -> Result<(), Error> {
-        let ended = match &self.backend {
-            Backend::Local(disk) => disk.remove_partial(partial).await,
-            Backend::S3(disk) => disk.remove_partial(partial).await,
-            Backend::Gcs(_) => Ok(()),
-        };
-        self.count(Operation::Sweep, ended)
+        let removed = self.backend.remove_partial(partial).await;
+        self.count(Operation::Sweep, removed)
     }
 
-    /// Removes what a process that was killed while it tried the disk has left, when it is older than `before`; says
-    /// how many. Only a folder has such files.
+    /// Removes probe files older than `before`, which processes that were killed during
+    /// [`Disk::check`] left in a folder. Returns their number.
     ///
     /// # Errors
-    /// When the disk refuses.
+    /// If the folder is unavailable or refuses.
     pub async fn remove_probes(&self, before: SystemTime) -> Result<u64, Error> {
         match &self.backend {
             Backend::Local(disk) => disk.remove_probes(before).await,
@@ -298,10 +260,10 @@ impl Disk {
         }
     }
 
-    /// Returns how many bytes can still be written, where the disk knows.
+    /// Returns the number of bytes that can still be written, or `None` for a bucket.
     ///
     /// # Errors
-    /// When it can't be asked.
+    /// If the file system can't be queried.
     pub async fn free_bytes(&self) -> Result<Option<u64>, Error> {
         match &self.backend {
             Backend::Local(disk) => disk.free_bytes().await.map(Some),
@@ -309,41 +271,13 @@ impl Disk {
         }
     }
 
-    /// Checks that the disk can be used: a folder by writing to it, a bucket by listing it, which
-    /// proves address, region, clock and credentials. A bucket that was well is asked again after
-    /// five seconds.
+    /// Checks that the disk can be used: writes a probe file to a folder, or lists a bucket, which
+    /// tests address, region, clock and credentials. A bucket's success is cached for five seconds.
     ///
     /// # Errors
-    /// Why it can't.
+    /// The reason why the disk can't be used.
     pub async fn check(&self) -> Result<(), Error> {
-        let ended = match &self.backend {
-            Backend::Local(disk) => disk.check().await,
-            Backend::S3(disk) => disk.check().await,
-            Backend::Gcs(disk) => disk.check().await,
-        };
-        self.count(Operation::Check, ended)
-    }
-}
-
-impl Backend {
-    async fn begin(&self, key: StorageKey, most_bytes: u64) -> Result<Upload, Error> {
-        match self {
-            Self::Local(disk) => disk.begin(key).await.map(Upload::from),
-            Self::S3(disk) => disk.begin(key, most_bytes).map(Upload::from),
-            Self::Gcs(disk) => disk.begin(key, most_bytes).map(Upload::from),
-        }
-    }
-
-    /// Reads what lies on the disk, as it lies there.
-    pub(crate) async fn read(
-        &self,
-        key: StorageKey,
-        range: Range<u64>,
-    ) -> Result<ObjectReader, Error> {
-        match self {
-            Self::Local(disk) => disk.read(key, range).await.map(ObjectReader::from),
-            Self::S3(disk) => disk.read(key, range).await.map(ObjectReader::from),
-            Self::Gcs(disk) => disk.read(key, range).await.map(ObjectReader::from),
-        }
+        let checked = self.backend.check().await;
+        self.count(Operation::Check, checked)
     }
 }

@@ -1,4 +1,4 @@
-//! The set of disks that a process knows.
+//! The disks of a process.
 
 use std::collections::BTreeMap;
 
@@ -7,39 +7,55 @@ use prometheus_client::registry::Registry;
 
 use crate::disk::Disk;
 use crate::error::Error;
-use crate::meter::Meters;
+use crate::metrics::StorageMetrics;
 
-/// The disks that this process knows, and the one that new backups go to.
+/// The configured disks, with the default disk for new backups.
+///
+/// ```
+/// use std::collections::BTreeMap;
+///
+/// use holdfast_domain::DiskName;
+/// use holdfast_storage::{Disk, Disks, Error};
+///
+/// # let folder = tempfile::tempdir().expect("a temporary folder");
+/// let name = DiskName::parse("local").expect("a disk name");
+/// let disk = Disk::local(name.clone(), folder.path())?;
+/// let disks = Disks::new(BTreeMap::from([(name.clone(), disk)]), name)?;
+///
+/// let missing = DiskName::parse("offsite").expect("a disk name");
+/// assert!(matches!(disks.get(&missing), Err(Error::UnknownDisk { .. })));
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Disks {
     disks: BTreeMap<DiskName, Disk>,
     default: DiskName,
-    meters: Meters,
+    metrics: StorageMetrics,
 }
 
 impl Disks {
-    /// Puts disks together; `default` is where new backups go.
+    /// Collects disks. `default` names the disk for new backups.
     ///
     /// # Errors
-    /// [`Error::UnknownDisk`] when the default is none of them.
+    /// [`Error::UnknownDisk`] if `default` is not among them.
     pub fn new(disks: BTreeMap<DiskName, Disk>, default: DiskName) -> Result<Self, Error> {
         if !disks.contains_key(&default) {
             return Err(Error::UnknownDisk {
                 disk: default.to_string(),
             });
         }
-        let meters = Meters::default();
+        let metrics = StorageMetrics::default();
         let disks = disks
             .into_iter()
             .map(|(name, disk)| {
-                let disk = disk.with_meter(meters.of(&name));
+                let disk = disk.with_metrics(metrics.for_disk(&name));
                 (name, disk)
             })
             .collect();
         Ok(Self {
             disks,
             default,
-            meters,
+            metrics,
         })
     }
 
@@ -51,19 +67,19 @@ impl Disks {
     /// Returns a disk by name.
     ///
     /// # Errors
-    /// [`Error::UnknownDisk`].
+    /// [`Error::UnknownDisk`] if no disk has that name.
     pub fn get(&self, name: &DiskName) -> Result<&Disk, Error> {
         self.disks.get(name).ok_or_else(|| Error::UnknownDisk {
             disk: name.to_string(),
         })
     }
 
-    /// Has what these disks count shown.
+    /// Registers the metrics of these disks.
     pub fn register(&self, registry: &mut Registry) {
-        self.meters.register(registry);
+        self.metrics.register(registry);
     }
 
-    /// Goes through all disks.
+    /// Returns all disks, ordered by name.
     pub fn iter(&self) -> impl Iterator<Item = (&DiskName, &Disk)> {
         self.disks.iter()
     }

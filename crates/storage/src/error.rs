@@ -1,112 +1,112 @@
-//! What can go wrong with a disk, told apart by what the caller can do about it.
+//! Errors of a disk, by what the caller can do about them.
 
 use std::io;
 
 use holdfast_domain::error_chain::chain;
 
-/// What lies behind an error: the system's word, or a server's.
+/// The underlying error of the operating system or the server.
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
-/// Why a disk could not do what it was asked.
+/// Why a disk failed or refused an operation.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is no such object.
+    /// The object does not exist.
     #[error("{object} is not there")]
     NotFound {
-        /// What was asked for.
+        /// The object.
         object: String,
     },
-    /// The disk has no room left, or the quota of its user is used up.
+    /// The disk or its user's quota is full.
     #[error("disk `{disk}` is full while writing {object}")]
     Full {
         /// The disk's name.
         disk: String,
-        /// What was written.
+        /// The object that was written.
         object: String,
     },
-    /// The disk refuses: permissions, a read-only file system, credentials.
+    /// The disk denies access: file permissions, a read-only file system, or credentials.
     #[error("disk `{disk}` refuses access to {object}: {advice}")]
     Denied {
         /// The disk's name.
         disk: String,
-        /// What was touched.
+        /// The object.
         object: String,
-        /// What whoever runs the service should look at.
+        /// What the operator should check.
         advice: String,
-        /// The system's word.
+        /// The underlying error.
         source: Source,
     },
-    /// The disk's settings can't be right: no such bucket, another region, a wrong clock.
+    /// The disk's configuration is wrong: bucket, region, certificate or clock.
     #[error("disk `{disk}` is set up wrongly: {advice}")]
     Misconfigured {
         /// The disk's name.
         disk: String,
-        /// What is wrong, and what to look at.
+        /// What the operator should check.
         advice: String,
-        /// The server's word.
+        /// The underlying error.
         source: Source,
     },
-    /// The disk can't be used now: gone, broken, out of reach.
+    /// The disk is unavailable at the moment: unmounted, broken, or its server unreachable.
     #[error("disk `{disk}` failed on {object}")]
     Unavailable {
         /// The disk's name.
         disk: String,
-        /// What was touched.
+        /// The object.
         object: String,
-        /// The system's word.
+        /// The underlying error.
         source: Source,
     },
-    /// The object is there, but not as it was written.
+    /// The object exists, but its content was changed or truncated.
     #[error("{object} on disk `{disk}` is damaged")]
     Damaged {
         /// The disk's name.
         disk: String,
-        /// What was read.
+        /// The object.
         object: String,
         /// What is wrong with it.
         source: Source,
     },
-    /// No disk of that name is configured here.
+    /// No disk of that name is configured on this node.
     #[error("no disk named `{disk}` is configured on this node")]
     UnknownDisk {
-        /// The name that was asked for.
+        /// The requested name.
         disk: String,
     },
-    /// An object of that key exists already.
+    /// An object with that key exists already.
     #[error("{object} exists already on disk `{disk}`")]
     Exists {
         /// The disk's name.
         disk: String,
-        /// What was to be written.
+        /// The object that was to be written.
         object: String,
     },
 }
 
-/// What to do about a certificate that nobody here trusts.
+/// The advice for a server whose certificate no trusted authority signed.
 const UNTRUSTED: &str = "the certificate of its server is not trusted: set ca_file to the \
      certificate of the authority that signed it, and check endpoint and this machine's clock";
 
-/// What to do about a server that answers in plain text.
-const PLAIN: &str =
+/// The advice for a server without TLS.
+const NOT_TLS: &str =
     "its server does not speak TLS there: check the port, or let endpoint begin with http://";
 
-/// Says what to do about a connection that came to nothing for its TLS, as rustls words it.
-pub(crate) fn advice_on_tls(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
-    let told = chain(error);
-    if told.contains("invalid peer certificate") {
+/// Returns advice if the error is a failed TLS handshake. Recognizes the messages of rustls.
+pub(crate) fn tls_advice(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
+    let message = chain(error);
+    if message.contains("invalid peer certificate") {
         return Some(UNTRUSTED);
     }
-    let is_plain = told.contains("received corrupt message of type InvalidContentType");
-    is_plain.then_some(PLAIN)
+    let is_plain = message.contains("received corrupt message of type InvalidContentType");
+    is_plain.then_some(NOT_TLS)
 }
 
 impl Error {
-    /// Says whether the same call may succeed a little later.
-    pub fn may_pass(&self) -> bool {
+    /// Returns whether the same call may succeed later.
+    pub fn is_temporary(&self) -> bool {
         matches!(self, Self::Unavailable { .. })
     }
 
-    /// Says in one word, out of few, what went wrong: for counting.
+    /// Returns the kind of the error as a label for metrics.
     pub fn reason(&self) -> &'static str {
         match self {
             Self::NotFound { .. } => "not_found",
@@ -120,10 +120,11 @@ impl Error {
         }
     }
 
-    /// Says whether the medium itself has failed to give back what it holds: a sector that can't be read, a
-    /// checksum of the file system that does not hold. A network disk that is away may look the same.
+    /// Returns whether the hardware failed to return stored data: an unreadable sector, or a
+    /// mismatched checksum of the file system. An unreachable network file system may look the
+    /// same.
     pub fn is_unreadable(&self) -> bool {
-        /// `EIO`, `EBADMSG`, `EUCLEAN` of Linux.
+        /// `EIO`, `EBADMSG` and `EUCLEAN` of Linux.
         const CODES: [i32; 3] = [5, 74, 117];
         let Self::Unavailable { source, .. } = self else {
             return false;
@@ -161,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_medium_that_fails_is_told_from_a_disk_that_is_away() {
+    fn hardware_errors_are_distinguished_from_an_unreachable_disk() {
         for (code, expected) in [
             (5, true),
             (117, true),

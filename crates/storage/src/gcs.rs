@@ -1,8 +1,9 @@
-//! A bucket of Google Cloud Storage, by its JSON API, which is spoken here directly.
+//! A disk in a bucket of Google Cloud Storage, through its JSON API.
 //!
-//! What is here: who asks, what is tried again, sessions of large uploads, what makes an object visible
-//! exactly once, and what a refusal means for whoever has to mend it. A session can't be listed, shows
-//! nothing, costs nothing and ends by itself after a week: a killed upload leaves nothing to sweep.
+//! This module authenticates and retries requests, sends large objects in resumable sessions, makes
+//! an object visible exactly once, and translates errors into advice for the operator. A session
+//! can't be listed, is not visible, costs nothing and ends after a week. So a killed upload leaves
+//! nothing to sweep.
 
 mod account;
 mod client;
@@ -15,6 +16,7 @@ mod session;
 mod token;
 mod upload;
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -23,120 +25,125 @@ use holdfast_domain::{BackupId, DiskName, ServerId};
 use percent_encoding::utf8_percent_encode;
 use serde::Deserialize;
 
-use crate::checked::Checked;
 use crate::error::Error;
+use crate::health_cache::HealthCache;
 use crate::key::StorageKey;
 
 pub use account::ServiceAccount;
 pub(crate) use listing::GcsListing;
 pub use options::GcsOptions;
 pub(crate) use reader::GcsReader;
-use token::Tokens;
+use token::TokenCache;
 pub(crate) use upload::GcsUpload;
 
-/// What archives are, for browsers.
+/// The content type of all objects.
 const ARCHIVE_TYPE: &str = "application/gzip";
-/// The metadata that says which upload wrote an object.
-const MARK: &str = "holdfast-upload";
-/// What is asked for of an object.
-const FIELDS: &str = "size,generation,crc32c,metadata";
+/// The name of the metadata with the tag of the upload that wrote an object.
+const TAG_NAME: &str = "holdfast-upload";
+/// The fields of an object's metadata that are requested.
+const METADATA_FIELDS: &str = "size,generation,crc32c,metadata";
 
-/// A disk in a bucket.
+/// A disk in a bucket of Google Cloud Storage.
 #[derive(Debug)]
 pub(crate) struct GcsDisk {
     name: DiskName,
     options: GcsOptions,
     http: reqwest::Client,
-    /// `None` asks without saying who.
-    tokens: Option<Tokens>,
-    checked: Checked,
+    /// `None` sends requests without authentication.
+    tokens: Option<TokenCache>,
+    health: HealthCache,
 }
 
-/// What the server says of an object.
+/// The metadata of an object.
 #[derive(Debug, Deserialize)]
-struct Found {
+struct ObjectMetadata {
     size: String,
     generation: String,
-    /// The CRC-32C of its bytes, where the server knows it.
+    /// The CRC-32C of its bytes, if the server tells it.
     crc32c: Option<String>,
     #[serde(default)]
-    metadata: Option<std::collections::HashMap<String, String>>,
+    metadata: Option<HashMap<String, String>>,
 }
 
-impl Found {
+impl ObjectMetadata {
     fn size_bytes(&self) -> u64 {
         self.size.parse().unwrap_or(0)
     }
 
-    /// The mark of the upload that wrote it.
-    fn mark(&self) -> Option<&str> {
+    /// Returns the tag of the upload that wrote the object.
+    fn upload_tag(&self) -> Option<&str> {
         let metadata = self.metadata.as_ref()?;
-        metadata.get(MARK).map(String::as_str)
+        metadata.get(TAG_NAME).map(String::as_str)
     }
 }
 
 impl GcsDisk {
     pub(crate) fn new(name: DiskName, options: GcsOptions) -> Result<Arc<Self>, Error> {
         Ok(Arc::new(Self {
-            http: client::connect(&name, options.authorities.as_ref())?,
-            tokens: options.account.clone().map(Tokens::new),
-            checked: Checked::default(),
+            http: client::connect(&name, options.ca_bundle.as_ref())?,
+            tokens: options.account.clone().map(TokenCache::new),
+            health: HealthCache::default(),
             name,
             options,
         }))
     }
 
-    /// The name of an object in the bucket.
-    fn object(&self, key: StorageKey) -> String {
+    /// Returns the object's name in the bucket.
+    fn object_name(&self, key: StorageKey) -> String {
         format!("{}{}", self.options.prefix, key.path())
     }
 
-    /// Reads what [`GcsDisk::object`] writes; other names are not ours.
-    fn key(&self, object: &str) -> Option<StorageKey> {
-        StorageKey::parse(object.strip_prefix(&self.options.prefix)?)
+    /// Parses a name of [`GcsDisk::object_name`]. Returns `None` for any other name.
+    fn key(&self, object_name: &str) -> Option<StorageKey> {
+        StorageKey::parse(object_name.strip_prefix(&self.options.prefix)?)
     }
 
     fn bucket_url(&self) -> String {
-        let (base, bucket) = (self.options.base(), &self.options.bucket);
+        let (base, bucket) = (self.options.base_url(), &self.options.bucket);
         format!("{base}/storage/v1/b/{bucket}/o")
     }
 
     fn object_url(&self, key: StorageKey) -> String {
-        let object = self.object(key);
+        let object = self.object_name(key);
         let object = utf8_percent_encode(&object, link::ESCAPED);
         format!("{}/{object}", self.bucket_url())
     }
 
-    /// Where objects are sent to; never over one that is there.
+    /// Returns the URL of an upload of `kind`, with the condition that it must not overwrite.
     fn upload_url(&self, key: StorageKey, kind: &str) -> String {
-        let (base, bucket) = (self.options.base(), &self.options.bucket);
-        let object = self.object(key);
+        let (base, bucket) = (self.options.base_url(), &self.options.bucket);
+        let object = self.object_name(key);
         let object = utf8_percent_encode(&object, link::ESCAPED);
         format!(
-            "{base}/upload/storage/v1/b/{bucket}/o?uploadType={kind}&name={object}&ifGenerationMatch=0"
+            "{base}/upload/storage/v1/b/{bucket}/o\
+             ?uploadType={kind}&name={object}&ifGenerationMatch=0"
         )
     }
 
     pub(crate) async fn size(&self, key: StorageKey) -> Result<u64, Error> {
         match self.head(key).await {
-            Ok(found) => Ok(found.size_bytes()),
+            Ok(metadata) => Ok(metadata.size_bytes()),
             Err(error) => Err(self.explain(error).await),
         }
     }
 
-    /// Tells an object that is missing from a bucket that is, which not every server does.
+    /// If an object is missing, checks whether the bucket is, which not every server tells.
     async fn explain(&self, error: Error) -> Error {
         match error {
-            Error::NotFound { .. } => self.probe(client::ATTEMPTS).await.err().unwrap_or(error),
+            Error::NotFound { .. } => self
+                .probe(client::ATTEMPTS_MAX)
+                .await
+                .err()
+                .unwrap_or(error),
             error => error,
         }
     }
 
-    async fn head(&self, key: StorageKey) -> Result<Found, Error> {
-        let url = format!("{}?fields={FIELDS}", self.object_url(key));
-        let reply = self.ask(|http| http.get(&url), client::ATTEMPT).await;
-        let found = reply.and_then(|reply| reply.json());
-        found.map_err(|failure| self.failed(key, failure))
+    async fn head(&self, key: StorageKey) -> Result<ObjectMetadata, Error> {
+        let url = format!("{}?fields={METADATA_FIELDS}", self.object_url(key));
+        let response = self.send(|http| http.get(&url), client::TIMEOUT).await;
+        let metadata = response.and_then(|response| response.json());
+        metadata.map_err(|error| self.error_from(key, error))
     }
 
     pub(crate) async fn read(
@@ -147,28 +154,28 @@ impl GcsDisk {
         GcsReader::begin(Arc::clone(self), key, range).await
     }
 
-    pub(crate) fn link(
+    pub(crate) fn presign(
         &self,
         key: StorageKey,
         file_name: &str,
         ttl: Duration,
     ) -> Result<String, Error> {
-        let object = self.object(key);
+        let object = self.object_name(key);
         let now = SystemTime::now().into();
-        let link = self.options.link(&object, file_name, now, ttl);
-        link.map_err(|error| self.broken(key, error))
+        let url = self.options.presign(&object, file_name, now, ttl);
+        url.map_err(|error| self.unavailable(key, error))
     }
 
     pub(crate) async fn delete(&self, key: StorageKey) -> Result<(), Error> {
         self.delete_if(key, "").await
     }
 
-    /// Deletes an object if `condition`, a part of the query, holds.
+    /// Deletes an object. `condition` is a query string with a condition, or empty.
     async fn delete_if(&self, key: StorageKey, condition: &str) -> Result<(), Error> {
         let url = format!("{}{condition}", self.object_url(key));
-        match self.ask(|http| http.delete(&url), client::ATTEMPT).await {
+        match self.send(|http| http.delete(&url), client::TIMEOUT).await {
             Ok(_) => Ok(()),
-            Err(failure) => match self.failed(key, failure) {
+            Err(error) => match self.error_from(key, error) {
                 Error::NotFound { .. } => Ok(()),
                 error => Err(error),
             },
@@ -180,8 +187,8 @@ impl GcsDisk {
         server: ServerId,
         backup: BackupId,
     ) -> Result<(), Error> {
-        let mut listing = GcsListing::below(self, &format!("{server}/{backup}."));
-        // All names first: a page may begin at a place that moves when objects go.
+        let mut listing = GcsListing::new(self, &format!("{server}/{backup}."));
+        // List completely before deleting: deletions may shift the start of the next page.
         let mut keys = Vec::new();
         while let Some(page) = listing.next_page().await? {
             keys.extend(page.into_iter().map(|object| object.key));
@@ -194,29 +201,30 @@ impl GcsDisk {
 
     pub(crate) fn list(self: &Arc<Self>, server: Option<ServerId>) -> GcsListing {
         let prefix = server.map_or_else(String::new, |server| format!("{server}/"));
-        GcsListing::below(self, &prefix)
+        GcsListing::new(self, &prefix)
     }
 
     pub(crate) async fn check(&self) -> Result<(), Error> {
-        if !self.checked.is_recent() {
-            self.probe(client::HEALTH_ATTEMPTS).await?;
-            self.checked.note();
+        if !self.health.is_fresh() {
+            self.probe(client::HEALTH_ATTEMPTS_MAX).await?;
+            self.health.record_success();
         }
         Ok(())
     }
 
-    async fn probe(&self, attempts: u32) -> Result<(), Error> {
+    /// Lists one object of the bucket.
+    async fn probe(&self, attempts_max: u32) -> Result<(), Error> {
         let prefix = utf8_percent_encode(&self.options.prefix, link::ESCAPED);
         let url = format!(
             "{}?maxResults=1&prefix={prefix}&fields=kind",
             self.bucket_url()
         );
-        let make = |http: &reqwest::Client| http.get(&url);
-        let asked = self.ask_often(attempts, make, client::ATTEMPT).await;
+        let build = |http: &reqwest::Client| http.get(&url);
+        let response = self.send_with_attempts(attempts_max, build, client::TIMEOUT);
         let bucket = format!("bucket {}", self.options.bucket);
-        match asked {
+        match response.await {
             Ok(_) => Ok(()),
-            Err(failure) => Err(self.failed_on_bucket(bucket, failure)),
+            Err(error) => Err(self.bucket_error_from(bucket, error)),
         }
     }
 }

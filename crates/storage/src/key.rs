@@ -1,38 +1,52 @@
-//! The closed list of things that lie on a disk, and where they lie.
+//! Storage keys: the names of all objects on a disk.
 
 use std::fmt;
 
 use holdfast_domain::{BackupId, ServerId};
 
-/// Names one attempt's archive of one backup.
+/// The archive that one attempt writes for a backup.
 ///
-/// The attempt is a part of the key so that a worker that was paused, lost its lease and woke up
-/// again can't overwrite what its successor has stored, on any kind of disk.
+/// The attempt is part of the key. So a worker that was paused and has lost its lease can't
+/// overwrite the archive of the worker that runs the next attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ArchiveKey {
-    /// Whose files it holds.
+    /// The server whose files it contains.
     pub server: ServerId,
-    /// Which backup it is.
+    /// The backup.
     pub backup: BackupId,
-    /// Which attempt wrote it, from 1.
+    /// The attempt that writes it, from 1.
     pub attempt: u32,
 }
 
-/// Everything that can lie on a disk.
+/// The key of an object on a disk.
+///
+/// ```
+/// use holdfast_domain::{BackupId, ServerId};
+/// use holdfast_storage::{ArchiveKey, StorageKey};
+///
+/// let archive = ArchiveKey {
+///     server: ServerId::parse("d3aac109-45e1-4c23-9a84-c8d5f06b93a1").expect("a UUID"),
+///     backup: BackupId::parse("a4962fe6-90c8-4b89-ba62-a5d3b06426c0").expect("a UUID"),
+///     attempt: 2,
+/// };
+/// let path = StorageKey::Archive(archive).path();
+/// assert!(path.ends_with("/a4962fe6-90c8-4b89-ba62-a5d3b06426c0.2.tar.gz"));
+/// assert_eq!(StorageKey::parse(&path), Some(StorageKey::Archive(archive)));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StorageKey {
-    /// The `.tar.gz` that users download.
+    /// The `.tar.gz` file that users download.
     Archive(ArchiveKey),
-    /// The archive's index: where each entry and each restart point lies.
+    /// The archive's index: the positions of its entries and restart points.
     Index(ArchiveKey),
-    /// What is known of the archive, so that a disk can be read without the database: a
-    /// [`Manifest`](crate::Manifest).
+    /// The archive's [`Manifest`](crate::Manifest), which describes it without the database.
     Manifest(ArchiveKey),
 }
 
 impl StorageKey {
-    /// Returns the name below a disk's root: `<server>/<backup>.tar.gz` for the first attempt,
-    /// `<server>/<backup>.2.tar.gz` for the second, and so on; `.index` for indexes, `.json` for manifests.
+    /// Returns the path below the disk's root: `<server>/<backup>.tar.gz` for the first attempt,
+    /// `<server>/<backup>.2.tar.gz` for the second, and so on. Indexes end with `.index`, manifests
+    /// with `.json`.
     pub fn path(&self) -> String {
         let (key, extension) = match self {
             Self::Archive(key) => (key, "tar.gz"),
@@ -46,18 +60,18 @@ impl StorageKey {
         }
     }
 
-    /// Reads what [`StorageKey::path`] writes; any other name is `None`.
+    /// Parses a path of [`StorageKey::path`]. Returns `None` for any other one.
     pub fn parse(path: &str) -> Option<Self> {
         let (server, name) = path.split_once('/')?;
-        type Of = fn(ArchiveKey) -> StorageKey;
-        let kinds: [(&str, Of); 3] = [
+        type Constructor = fn(ArchiveKey) -> StorageKey;
+        let kinds: [(&str, Constructor); 3] = [
             (".tar.gz", Self::Archive),
             (".index", Self::Index),
             (".json", Self::Manifest),
         ];
-        let (stem, of) = kinds
-            .into_iter()
-            .find_map(|(extension, of)| Some((name.strip_suffix(extension)?, of)))?;
+        let (stem, constructor) = kinds.into_iter().find_map(|(extension, constructor)| {
+            Some((name.strip_suffix(extension)?, constructor))
+        })?;
         let (backup, attempt) = match stem.split_once('.') {
             Some((backup, attempt)) => (backup, attempt.parse().ok()?),
             None => (stem, 1),
@@ -67,17 +81,17 @@ impl StorageKey {
             backup: BackupId::parse(backup)?,
             attempt,
         };
-        let parsed = of(key);
-        // One key, one name: `.1.tar.gz` or capitals are somebody else's files.
+        let parsed = constructor(key);
+        // A key has exactly one path: `.1.tar.gz` and upper case are other files.
         (parsed.path() == path).then_some(parsed)
     }
 
-    /// Returns everything that lies on a disk for one attempt.
+    /// Returns the keys of all objects of an attempt.
     pub fn all(key: ArchiveKey) -> [Self; 3] {
         [Self::Manifest(key), Self::Archive(key), Self::Index(key)]
     }
 
-    /// Returns the archive that the object is, or belongs to.
+    /// Returns the archive that the object belongs to.
     pub fn archive(&self) -> ArchiveKey {
         match self {
             Self::Archive(key) | Self::Index(key) | Self::Manifest(key) => *key,
@@ -99,7 +113,7 @@ mod tests {
     const BACKUP: &str = "a4962fe6-90c8-4b89-ba62-a5d3b06426c0";
 
     #[test]
-    fn a_key_is_read_back_as_written_and_nothing_else_is_a_key() {
+    fn only_paths_of_keys_are_parsed() {
         let server = ServerId::parse(SERVER).expect("a UUID");
         let backup = BackupId::parse(BACKUP).expect("a UUID");
         for attempt in [1, 2, 30] {

@@ -1,54 +1,87 @@
-//! Where archives live. The only crate that knows disks.
+//! Storage of archives on disks: local folders, S3 buckets and Google Cloud Storage buckets.
 //!
-//! # The promises
+//! This is the only crate that knows what a disk is made of. It stores, lists and deletes what its
+//! callers ask for. It must never decide which archives are kept.
 //!
-//! Every disk keeps them, whatever it is made of; `tests/conformance` holds each to them:
+//! # Guarantees
 //!
-//! - **Nothing is visible under its key before it is whole and durable.** Until
-//!   [`Upload::finish`] has returned, nobody can read, list or find it.
-//! - **An upload that is dropped, aborted or killed leaves nothing visible.** What it leaves
-//!   behind is found by [`Disk::partials`] and removed by [`Disk::remove_partial`].
-//! - **Nothing is ever overwritten.** A key holds the attempt that writes it, and a worker holds an
-//!   attempt alone; finishing under a key that exists is an error. On a bucket whose server knows no
-//!   conditional writes, of two that finish in the same instant the later may win.
-//! - **A reader ends well only after the last byte.** A cut connection is taken up where it was cut.
-//! - **Deleting is idempotent.** What is not there is deleted already.
-//! - **Memory is bounded**, whatever the size of an object: four parts on their way and one that
-//!   fills, on a bucket of S3; one and one, at Google; a piece, on a folder.
-//! - **Errors know** what is missing, full, refused, set up wrongly or away, whether the same call
-//!   may succeed later, and never hold a secret.
+//! Every disk gives these guarantees. `tests/conformance` checks them on each kind of disk.
 //!
-//! This crate must never decide what is kept: it is told.
+//! - **An object is invisible until it is complete and durable.** Before [`Upload::finish`]
+//!   returns, it can't be read or listed.
+//! - **A dropped, aborted or killed upload leaves no visible object.** [`Disk::partials`] lists the
+//!   partial uploads that remain, and [`Disk::remove_partial`] removes them.
+//! - **Objects are never overwritten.** A key contains the attempt that writes it, and only one
+//!   worker runs an attempt. Finishing an upload whose key exists is an error. On S3 servers
+//!   without conditional writes, the later of two simultaneous writers can win.
+//! - **A reader ends without an error only after the last byte.** It resumes after a lost
+//!   connection.
+//! - **Deleting is idempotent.** Deleting a missing object succeeds.
+//! - **Memory is bounded** for objects of any size: five parts on S3 (four in flight, one that
+//!   fills), two chunks on Google Cloud Storage, and one chunk on a local disk.
+//! - **Errors tell** whether the object is missing, the disk full, access denied, the configuration
+//!   wrong or the disk unavailable, and whether a retry may succeed. They never contain a secret.
+//!
+//! # Example
+//!
+//! ```
+//! use holdfast_domain::{BackupId, DiskName, ServerId};
+//! use holdfast_storage::{ArchiveKey, Disk, Error, StorageKey};
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Error> {
+//! # let folder = tempfile::tempdir().expect("a temporary folder");
+//! let disk = Disk::local(DiskName::parse("local").expect("a disk name"), folder.path())?;
+//! let key = StorageKey::Archive(ArchiveKey {
+//!     server: ServerId(uuid::Uuid::from_u128(1)),
+//!     backup: BackupId(uuid::Uuid::from_u128(2)),
+//!     attempt: 1,
+//! });
+//!
+//! let mut upload = disk.begin(key, 1 << 20).await?;
+//! upload.write("an archive".into()).await?;
+//! assert!(matches!(disk.size(key).await, Err(Error::NotFound { .. })));
+//! upload.finish().await?;
+//!
+//! let mut reader = disk.read(key, 3..100).await?;
+//! assert_eq!(reader.next().await?.as_deref(), Some(&b"archive"[..]));
+//! assert_eq!(reader.next().await?, None);
+//! # Ok(())
+//! # }
+//! ```
 
-mod authorities;
-mod checked;
+mod backend;
+mod blocking_reader;
+mod ca_bundle;
+mod content_disposition;
 mod disk;
 mod disks;
-mod disposition;
 mod encryption;
 mod error;
 mod gcs;
+mod health_cache;
 mod key;
 mod listing;
 mod local;
 mod manifest;
-mod meter;
+mod metrics;
+mod object;
 mod reader;
 mod s3;
 mod upload;
-mod waiting;
 
-pub use authorities::Authorities;
-pub use disk::{Disk, PartialUpload};
+pub use blocking_reader::BlockingReader;
+pub use ca_bundle::CaBundle;
+pub use disk::Disk;
 pub use disks::Disks;
 pub use encryption::{Encryption, KeysRefused};
 pub use error::Error;
 pub use gcs::{GcsOptions, ServiceAccount};
 pub use key::{ArchiveKey, StorageKey};
-pub use listing::{Listing, Object, PartialUploads};
+pub use listing::{Listing, PartialUploads};
 pub use local::free_bytes;
 pub use manifest::Manifest;
+pub use object::{Object, PartialUpload};
 pub use reader::ObjectReader;
 pub use s3::{S3Keys, S3Options, ServerSideEncryption};
 pub use upload::Upload;
-pub use waiting::BlockingReader;

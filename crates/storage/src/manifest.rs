@@ -1,78 +1,85 @@
-//! What lies beside an archive so that a disk can be read without the database.
+//! The manifest beside each archive, which describes it without the database.
 //!
-//! It is written when the archive is whole and durable, so that who finds a manifest finds its
-//! archive; the backup is completed only after both. It tells how things were then: what was renamed
-//! or locked since, only the database knows.
+//! It is written after the archive is complete and durable, so a manifest proves its archive. The
+//! backup is completed after both. Later changes, such as a new name, are in the database only.
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use holdfast_domain::{BackupId, ServerId};
 use serde::{Deserialize, Serialize};
 
-/// What is known of an archive. Fields that a reader does not know are passed over.
+/// The description of an archive, as JSON. Unknown fields are ignored.
+///
+/// ```
+/// use holdfast_storage::Manifest;
+///
+/// let error = Manifest::from_json(br#"{ "format": 1 }"#).expect_err("fields are missing");
+/// assert!(error.to_string().starts_with("missing field `written_by`"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// How the manifest is laid out: [`Manifest::FORMAT`].
+    /// The version of the format: [`Manifest::FORMAT`].
     pub format: u32,
-    /// What wrote it, with its version.
+    /// The program that wrote it, with its version.
     pub written_by: String,
-    /// Whose files the archive holds.
+    /// The server whose files the archive contains.
     pub server: ServerId,
-    /// What that server was called.
+    /// The server's name at that time.
     pub server_name: String,
-    /// Which backup it is.
+    /// The backup.
     pub backup: BackupId,
-    /// What that was called.
+    /// The backup's name at that time.
     pub name: String,
-    /// Which attempt wrote the archive.
+    /// The attempt that wrote the archive.
     pub attempt: u32,
-    /// When the backup was asked for.
+    /// When the backup was requested.
     pub created_at: DateTime<Utc>,
-    /// When the archive was whole and durable.
+    /// When the archive became complete and durable.
     pub completed_at: DateTime<Utc>,
-    /// The size of the archive in bytes.
+    /// The size of the archive, in bytes.
     pub size_bytes: u64,
     /// SHA-256 of the archive, in hexadecimal digits.
     pub sha256: String,
-    /// How many entries of any kind it holds.
+    /// The number of entries in the archive.
     pub entries: u64,
-    /// How many of them are regular files.
+    /// The number of regular files among them.
     pub files: u64,
-    /// How many bytes those have unpacked.
+    /// The unpacked size of those files, in bytes.
     pub unpacked_bytes: u64,
-    /// How many entries could not be archived as they were found.
+    /// The number of files that were skipped or that changed while they were read.
     pub notes: u64,
-    /// The first of them, each naming a path and what happened. Older manifests do not tell.
+    /// The first of those notes, each with a path and what happened to it. Empty in older
+    /// manifests.
     #[serde(default)]
     pub first_notes: Vec<String>,
-    /// The patterns that were applied.
+    /// The ignore patterns that were applied.
     pub ignored_files: Vec<String>,
     /// Whether the backup was locked.
     pub is_locked: bool,
-    /// Whether a schedule had made it.
+    /// Whether a schedule created the backup.
     pub is_scheduled: bool,
 }
 
 impl Manifest {
-    /// The layout that is written.
+    /// The version of the format that is written.
     pub const FORMAT: u32 = 1;
-    /// The longest manifest that is read, in bytes: patterns are bounded.
+    /// The maximum size of a manifest that is read, in bytes.
     pub const BYTES_MAX: u64 = 4 << 20;
 
-    /// Returns what is stored.
+    /// Formats the manifest as JSON.
     ///
     /// # Errors
-    /// Never, as long as every field can be told in JSON.
+    /// If a field can't be written as JSON, which does not happen with the current fields.
     pub fn to_json(&self) -> Result<Bytes, serde_json::Error> {
         let mut text = serde_json::to_vec_pretty(self)?;
         text.push(b'\n');
         Ok(text.into())
     }
 
-    /// Reads what [`Manifest::to_json`] wrote, or a later version of it.
+    /// Parses a manifest of this or a later version.
     ///
     /// # Errors
-    /// When it is no manifest.
+    /// If the text is not JSON, or lacks a field.
     pub fn from_json(text: &[u8]) -> Result<Self, serde_json::Error> {
         serde_json::from_slice(text)
     }
@@ -83,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_manifest_is_read_back_even_if_a_later_version_says_more() {
+    fn manifests_with_fields_of_a_later_version_can_be_read() {
         let text = r#"{
             "format": 1, "written_by": "holdfast 9.9.9", "a_later_field": [1],
             "server": "d3aac109-45e1-4c23-9a84-c8d5f06b93a1", "server_name": "s",

@@ -1,155 +1,85 @@
-//! Reads an object's bytes, wherever it lies.
+//! Reads an object from any kind of disk, decrypted.
 
-use std::fs::File;
-use std::io::Read;
+use bytes::Bytes;
 
-use bytes::{Bytes, BytesMut};
-
-use crate::encryption::OpenedReader;
+use crate::backend::BackendReader;
+use crate::encryption::{DecryptedObject, DecryptingReader};
 use crate::error::Error;
-use crate::gcs::GcsReader;
-use crate::meter::{Meter, Operation};
-use crate::s3::S3Reader;
+use crate::metrics::{DiskMetrics, Operation};
 
-/// The size of a piece that is read from a file.
-const PIECE_BYTES: usize = 256 * 1024;
-
-/// The bytes of an object, or of a part of it, in pieces. It ends well only after every byte that
-/// was asked for and is there: a connection that is cut is made again where it was cut, and an
-/// object that turns out shorter than it was is an error.
+/// The bytes of an object or of a range of it, in chunks.
+///
+/// It ends without an error only after the last byte of the range. It resumes after a lost
+/// connection. An object that became shorter is an error.
 #[derive(Debug)]
 pub struct ObjectReader {
     source: Source,
-    meter: Option<Meter>,
+    metrics: Option<DiskMetrics>,
 }
 
 #[derive(Debug)]
 enum Source {
-    Local(LocalReader),
-    S3(S3Reader),
-    Gcs(GcsReader),
-    Opened(OpenedReader),
+    Plain(BackendReader),
+    Decrypting(DecryptingReader),
 }
 
-/// The bytes of a file.
-#[derive(Debug)]
-pub(crate) struct LocalReader {
-    /// `None` while a read is under way on another thread, and after a failure.
-    pub(crate) file: Option<File>,
-    pub(crate) object_bytes: u64,
-    pub(crate) left_bytes: u64,
-    pub(crate) disk: String,
-    pub(crate) object: String,
-}
-
-impl From<LocalReader> for ObjectReader {
-    fn from(reader: LocalReader) -> Self {
-        Self::plain(Source::Local(reader))
+impl From<BackendReader> for ObjectReader {
+    fn from(reader: BackendReader) -> Self {
+        Self {
+            source: Source::Plain(reader),
+            metrics: None,
+        }
     }
 }
 
-impl From<S3Reader> for ObjectReader {
-    fn from(reader: S3Reader) -> Self {
-        Self::plain(Source::S3(reader))
-    }
-}
-
-impl From<GcsReader> for ObjectReader {
-    fn from(reader: GcsReader) -> Self {
-        Self::plain(Source::Gcs(reader))
-    }
-}
-
-impl From<OpenedReader> for ObjectReader {
-    fn from(reader: OpenedReader) -> Self {
-        Self::plain(Source::Opened(reader))
+impl From<DecryptedObject> for ObjectReader {
+    fn from(object: DecryptedObject) -> Self {
+        match object {
+            DecryptedObject::Plain(reader) => reader.into(),
+            DecryptedObject::Decrypting(reader) => Self {
+                source: Source::Decrypting(reader),
+                metrics: None,
+            },
+        }
     }
 }
 
 impl ObjectReader {
-    fn plain(source: Source) -> Self {
-        Self {
-            source,
-            meter: None,
-        }
+    pub(crate) fn with_metrics(self, metrics: Option<DiskMetrics>) -> Self {
+        Self { metrics, ..self }
     }
 
-    pub(crate) fn metered(self, meter: Option<Meter>) -> Self {
-        Self { meter, ..self }
-    }
-
-    /// Returns the size of the whole object in bytes.
+    /// Returns the size of the whole object, in bytes.
     pub fn object_bytes(&self) -> u64 {
         match &self.source {
-            Source::Local(reader) => reader.object_bytes,
-            Source::S3(reader) => reader.object_bytes(),
-            Source::Gcs(reader) => reader.object_bytes(),
-            Source::Opened(reader) => reader.object_bytes(),
+            Source::Plain(reader) => reader.object_bytes(),
+            Source::Decrypting(reader) => reader.object_bytes(),
         }
     }
 
-    /// Returns how many bytes are still to come.
+    /// Returns the number of bytes still to be read.
     pub fn left_bytes(&self) -> u64 {
         match &self.source {
-            Source::Local(reader) => reader.left_bytes,
-            Source::S3(reader) => reader.left_bytes(),
-            Source::Gcs(reader) => reader.left_bytes(),
-            Source::Opened(reader) => reader.left_bytes(),
+            Source::Plain(reader) => reader.left_bytes(),
+            Source::Decrypting(reader) => reader.left_bytes(),
         }
     }
 
-    /// Returns the next piece, never an empty one; `None` after the last.
+    /// Returns the next chunk, which is never empty, or `None` at the end.
     ///
     /// # Errors
-    /// When the disk fails, or the object has less bytes than it had.
+    /// If the disk fails, or the object became shorter.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
-        let next = self.next_piece().await;
-        let Some(meter) = &self.meter else {
+        let next = match &mut self.source {
+            Source::Plain(reader) => reader.next().await,
+            Source::Decrypting(reader) => reader.next().await,
+        };
+        let Some(metrics) = &self.metrics else {
             return next;
         };
-        if let Ok(Some(piece)) = &next {
-            meter.read(piece.len());
+        if let Ok(Some(chunk)) = &next {
+            metrics.add_read_bytes(chunk.len());
         }
-        meter.failed(Operation::Read, next)
-    }
-
-    async fn next_piece(&mut self) -> Result<Option<Bytes>, Error> {
-        match &mut self.source {
-            Source::Local(reader) => reader.next().await,
-            Source::S3(reader) => reader.next().await,
-            Source::Gcs(reader) => reader.next().await,
-            Source::Opened(reader) => reader.next().await,
-        }
-    }
-}
-
-impl LocalReader {
-    async fn next(&mut self) -> Result<Option<Bytes>, Error> {
-        if self.left_bytes == 0 {
-            return Ok(None);
-        }
-        let failed = |source| Error::from_io(&self.disk, &self.object, source);
-        let Some(mut file) = self.file.take() else {
-            return Err(failed(std::io::Error::other("a read has failed before")));
-        };
-        let most = usize::try_from(self.left_bytes).map_or(PIECE_BYTES, |n| n.min(PIECE_BYTES));
-        let read = tokio::task::spawn_blocking(move || {
-            let mut piece = BytesMut::zeroed(most);
-            let length = file.read(&mut piece)?;
-            piece.truncate(length);
-            Ok((file, piece.freeze()))
-        });
-        let (file, piece) = read
-            .await
-            .map_err(std::io::Error::other)
-            .flatten()
-            .map_err(failed)?;
-        if piece.is_empty() {
-            let source = std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
-            return Err(failed(source));
-        }
-        self.file = Some(file);
-        self.left_bytes -= piece.len() as u64;
-        Ok(Some(piece))
+        metrics.count_error(Operation::Read, next)
     }
 }

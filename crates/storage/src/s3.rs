@@ -1,13 +1,14 @@
-//! A bucket of a server that speaks S3: AWS, Ceph, Garage, `MinIO`, R2 and their like.
+//! A disk in an S3 bucket: AWS, Ceph, Garage, `MinIO`, R2 and compatible servers.
 //!
-//! The client is aws-sdk-s3, which signs, repeats what may pass with growing, jittered waits, and
-//! gives up on connections that stall. What is here: parts and their order, what makes an upload
-//! visible exactly once, and what a server's refusal means for whoever has to mend it. The secret
-//! key is in the client alone.
+//! The client is aws-sdk-s3. It signs requests, retries temporary errors with jittered backoff, and
+//! ends stalled connections. This module splits uploads into parts, makes an object visible exactly
+//! once, and translates servers' errors into advice for the operator. Only the client holds the
+//! secret key.
 
 mod client;
 mod failure;
 mod listing;
+mod multipart;
 mod options;
 mod reader;
 mod upload;
@@ -23,32 +24,32 @@ use aws_sdk_s3::presigning::PresigningConfig;
 use holdfast_domain::{BackupId, DiskName, ServerId};
 use tokio::sync::OnceCell;
 
-use crate::checked::Checked;
-use crate::disk::PartialUpload;
-use crate::disposition::disposition;
+use crate::content_disposition::content_disposition;
 use crate::error::Error;
+use crate::health_cache::HealthCache;
 use crate::key::StorageKey;
+use crate::object::PartialUpload;
 
 pub(crate) use listing::{S3Listing, S3Partials};
 pub use options::{S3Keys, S3Options, ServerSideEncryption};
 pub(crate) use reader::S3Reader;
 pub(crate) use upload::S3Upload;
 
-/// What archives are, for browsers.
+/// The content type of all objects.
 const ARCHIVE_TYPE: &str = "application/gzip";
 
-/// A disk in a bucket.
+/// A disk in an S3 bucket.
 #[derive(Debug)]
 pub(crate) struct S3Disk {
     name: DiskName,
     options: S3Options,
-    /// Made when first used, since finding credentials may ask the network.
+    /// Created on first use, since the lookup of credentials may send requests.
     client: OnceCell<Client>,
-    /// Signs links, when those lead elsewhere than requests go.
-    link_client: OnceCell<Client>,
-    checked: Checked,
-    /// Whether the server has not yet said that it knows no `If-None-Match`.
-    is_conditional: AtomicBool,
+    /// Signs presigned URLs, if they have a different endpoint.
+    presign_client: OnceCell<Client>,
+    health: HealthCache,
+    /// Whether the server supports `If-None-Match`, as far as is known.
+    supports_conditions: AtomicBool,
 }
 
 impl S3Disk {
@@ -57,9 +58,9 @@ impl S3Disk {
             name,
             options,
             client: OnceCell::new(),
-            link_client: OnceCell::new(),
-            checked: Checked::default(),
-            is_conditional: AtomicBool::new(true),
+            presign_client: OnceCell::new(),
+            health: HealthCache::default(),
+            supports_conditions: AtomicBool::new(true),
         })
     }
 
@@ -69,11 +70,11 @@ impl S3Disk {
             .await
     }
 
-    async fn link_client(&self) -> &Client {
+    async fn presign_client(&self) -> &Client {
         match &self.options.public_endpoint {
             None => self.client().await,
             Some(endpoint) => {
-                self.link_client
+                self.presign_client
                     .get_or_init(|| client::connect(&self.name, &self.options, Some(endpoint)))
                     .await
             }
@@ -84,41 +85,41 @@ impl S3Disk {
         &self.options.bucket
     }
 
-    /// The name of an object in the bucket.
-    fn object(&self, key: StorageKey) -> String {
+    /// Returns the object's name in the bucket.
+    fn object_name(&self, key: StorageKey) -> String {
         format!("{}{}", self.options.prefix, key.path())
     }
 
-    /// Reads what [`S3Disk::object`] writes; other names are not ours.
-    fn key(&self, object: &str) -> Option<StorageKey> {
-        StorageKey::parse(object.strip_prefix(&self.options.prefix)?)
+    /// Parses a name of [`S3Disk::object_name`]. Returns `None` for any other name.
+    fn key(&self, object_name: &str) -> Option<StorageKey> {
+        StorageKey::parse(object_name.strip_prefix(&self.options.prefix)?)
     }
 
     pub(crate) async fn size(&self, key: StorageKey) -> Result<u64, Error> {
         match self.head(key).await {
-            Ok(found) => Ok(found.size_bytes),
+            Ok(metadata) => Ok(metadata.size_bytes),
             Err(error) => Err(self.explain(error).await),
         }
     }
 
-    /// Finds out why HEAD was refused, whose answers have no text, by a request whose answers do.
+    /// Replaces the error of a HEAD request, which has no body, by that of a request with a body.
     async fn explain(&self, error: Error) -> Error {
-        if error.may_pass() {
+        if error.is_temporary() {
             return error;
         }
         let probed = self.probe(aws_sdk_s3::Config::builder()).await;
         probed.err().unwrap_or(error)
     }
 
-    /// Asks for an object's size and for the upload that wrote it.
-    async fn head(&self, key: StorageKey) -> Result<Head, Error> {
+    /// Queries an object's metadata.
+    async fn head(&self, key: StorageKey) -> Result<ObjectMetadata, Error> {
         let request = self.client().await.head_object().bucket(self.bucket());
-        let found = request.key(self.object(key)).send().await;
-        let found = found.map_err(|error| self.failed(key, error))?;
-        let metadata = found.metadata();
-        Ok(Head {
-            size_bytes: u64::try_from(found.content_length().unwrap_or(0)).unwrap_or(0),
-            upload: metadata.and_then(|metadata| metadata.get(upload::MARK).cloned()),
+        let response = request.key(self.object_name(key)).send().await;
+        let response = response.map_err(|error| self.error_from(key, error))?;
+        let custom = response.metadata();
+        Ok(ObjectMetadata {
+            size_bytes: u64::try_from(response.content_length().unwrap_or(0)).unwrap_or(0),
+            upload_tag: custom.and_then(|custom| custom.get(upload::TAG_NAME).cloned()),
         })
     }
 
@@ -130,32 +131,36 @@ impl S3Disk {
         S3Reader::begin(Arc::clone(self), key, range).await
     }
 
-    pub(crate) async fn link(
+    pub(crate) async fn presign(
         &self,
         key: StorageKey,
         file_name: &str,
         ttl: Duration,
     ) -> Result<String, Error> {
         let presigning =
-            PresigningConfig::expires_in(ttl).map_err(|error| self.broken(key, error))?;
-        let request = self.link_client().await.get_object().bucket(self.bucket());
+            PresigningConfig::expires_in(ttl).map_err(|error| self.unavailable(key, error))?;
+        let request = self
+            .presign_client()
+            .await
+            .get_object()
+            .bucket(self.bucket());
         let request = request
-            .key(self.object(key))
+            .key(self.object_name(key))
             .response_content_type(ARCHIVE_TYPE)
-            .response_content_disposition(disposition(file_name));
+            .response_content_disposition(content_disposition(file_name));
         let signed = request.presigned(presigning).await;
         Ok(signed
-            .map_err(|error| self.failed(key, error))?
+            .map_err(|error| self.error_from(key, error))?
             .uri()
             .to_owned())
     }
 
     pub(crate) async fn delete(&self, key: StorageKey) -> Result<(), Error> {
         let request = self.client().await.delete_object().bucket(self.bucket());
-        match request.key(self.object(key)).send().await {
+        match request.key(self.object_name(key)).send().await {
             Ok(_) => Ok(()),
-            Err(error) => match self.failed(key, error) {
-                // Some servers say so; it is gone all the same.
+            Err(error) => match self.error_from(key, error) {
+                // Some servers report a missing object as an error.
                 Error::NotFound { .. } => Ok(()),
                 error => Err(error),
             },
@@ -174,7 +179,7 @@ impl S3Disk {
                 self.remove_partial(&partial).await?;
             }
         }
-        let mut listing = S3Listing::below(self, &prefix);
+        let mut listing = S3Listing::new(self, &prefix);
         while let Some(page) = listing.next_page().await? {
             for object in page {
                 self.delete(object.key).await?;
@@ -185,25 +190,25 @@ impl S3Disk {
 
     pub(crate) fn list(self: &Arc<Self>, server: Option<ServerId>) -> S3Listing {
         let prefix = server.map_or_else(String::new, |server| format!("{server}/"));
-        S3Listing::below(self, &prefix)
+        S3Listing::new(self, &prefix)
     }
 
-    /// Lists unfinished uploads of names that begin with `prefix`.
+    /// Lists the partial uploads of objects whose names begin with `prefix`.
     pub(crate) fn partials(self: &Arc<Self>, prefix: &str) -> S3Partials {
-        S3Partials::below(self, prefix)
+        S3Partials::new(self, prefix)
     }
 
     pub(crate) async fn remove_partial(&self, partial: &PartialUpload) -> Result<(), Error> {
-        self.abandon(partial.key, &partial.handle).await
+        self.abort_multipart(partial.key, &partial.handle).await
     }
 
-    /// Has the server forget the parts of an upload.
-    async fn abandon(&self, key: StorageKey, upload: &str) -> Result<(), Error> {
+    /// Aborts a multipart upload, which deletes its parts.
+    async fn abort_multipart(&self, key: StorageKey, upload_id: &str) -> Result<(), Error> {
         let request = self.client().await.abort_multipart_upload();
-        let request = request.bucket(self.bucket()).key(self.object(key));
-        match request.upload_id(upload).send().await {
+        let request = request.bucket(self.bucket()).key(self.object_name(key));
+        match request.upload_id(upload_id).send().await {
             Ok(_) => Ok(()),
-            Err(error) => match self.failed(key, error) {
+            Err(error) => match self.error_from(key, error) {
                 Error::NotFound { .. } => Ok(()),
                 error => Err(error),
             },
@@ -211,27 +216,28 @@ impl S3Disk {
     }
 
     pub(crate) async fn check(&self) -> Result<(), Error> {
-        if !self.checked.is_recent() {
-            self.probe(client::for_health()).await?;
-            self.checked.note();
+        if !self.health.is_fresh() {
+            self.probe(client::health_settings()).await?;
+            self.health.record_success();
         }
         Ok(())
     }
 
+    /// Lists one object of the bucket.
     async fn probe(&self, settings: Builder) -> Result<(), Error> {
         let request = self.client().await.list_objects_v2().bucket(self.bucket());
         let request = request.prefix(&self.options.prefix).max_keys(1);
         let request = request.customize().config_override(settings);
         match request.send().await {
             Ok(_) => Ok(()),
-            Err(error) => Err(self.failed(format!("bucket {}", self.bucket()), error)),
+            Err(error) => Err(self.error_from(format!("bucket {}", self.bucket()), error)),
         }
     }
 }
 
-/// What a server says of an object.
-struct Head {
+/// The metadata of an object.
+struct ObjectMetadata {
     size_bytes: u64,
-    /// The mark of the upload that wrote it, where the server keeps marks.
-    upload: Option<String>,
+    /// The tag of the upload that wrote it, if the server stores custom metadata.
+    upload_tag: Option<String>,
 }

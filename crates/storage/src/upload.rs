@@ -1,169 +1,129 @@
-//! An object on its way to a disk.
+//! Uploads an object to any kind of disk, encrypted if the disk is.
 
 use std::fmt;
 use std::io;
 
 use bytes::Bytes;
 
-use crate::encryption::{Encryption, Seal};
+use crate::backend::BackendUpload;
+use crate::encryption::{Encryption, ObjectEncryptor};
 use crate::error::Error;
-use crate::gcs::GcsUpload;
 use crate::key::StorageKey;
-use crate::local::LocalUpload;
-use crate::meter::{Meter, Operation};
-use crate::s3::S3Upload;
+use crate::metrics::{DiskMetrics, Operation};
 
-/// An object on its way to a disk: not visible, and gone when dropped. One whose
-/// [`finish`](Upload::finish) is dropped half-way may have become visible.
+/// An upload of an object. Dropping it aborts it, and nothing becomes visible. If
+/// [`finish`](Upload::finish) is dropped before it returns, the object may have become visible.
 #[derive(Debug)]
 pub struct Upload {
-    to: To,
-    sealing: Option<Sealing>,
-    meter: Option<Meter>,
+    backend: BackendUpload,
+    encryption: Option<UploadEncryption>,
+    metrics: Option<DiskMetrics>,
 }
 
-#[derive(Debug)]
-enum To {
-    Local(LocalUpload),
-    S3(S3Upload),
-    Gcs(GcsUpload),
-}
-
-/// How the object is encrypted.
-struct Sealing {
-    seal: Seal,
+/// The encryption of an upload, with the names for its errors.
+struct UploadEncryption {
+    encryptor: ObjectEncryptor,
     disk: String,
     key: StorageKey,
 }
 
-impl fmt::Debug for Sealing {
+impl fmt::Debug for UploadEncryption {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Sealing({})", self.key)
+        write!(f, "UploadEncryption({})", self.key)
     }
 }
 
-impl From<LocalUpload> for Upload {
-    fn from(upload: LocalUpload) -> Self {
-        Self::plain(To::Local(upload))
-    }
-}
-
-impl From<S3Upload> for Upload {
-    fn from(upload: S3Upload) -> Self {
-        Self::plain(To::S3(upload))
-    }
-}
-
-impl From<GcsUpload> for Upload {
-    fn from(upload: GcsUpload) -> Self {
-        Self::plain(To::Gcs(upload))
+impl From<BackendUpload> for Upload {
+    fn from(backend: BackendUpload) -> Self {
+        Self {
+            backend,
+            encryption: None,
+            metrics: None,
+        }
     }
 }
 
 impl Upload {
-    fn plain(to: To) -> Self {
-        Self {
-            to,
-            sealing: None,
-            meter: None,
-        }
-    }
-
-    /// The same upload, encrypted on the way.
-    pub(crate) fn sealed(self, keys: &Encryption, disk: &str, key: StorageKey) -> io::Result<Self> {
-        let sealing = Some(Sealing {
-            seal: Seal::begin(keys)?,
+    /// Returns the same upload, encrypted for the recipients of `keys`.
+    pub(crate) fn encrypted(
+        self,
+        keys: &Encryption,
+        disk: &str,
+        key: StorageKey,
+    ) -> io::Result<Self> {
+        let encryption = Some(UploadEncryption {
+            encryptor: ObjectEncryptor::begin(keys)?,
             disk: disk.to_owned(),
             key,
         });
-        Ok(Self { sealing, ..self })
+        Ok(Self { encryption, ..self })
     }
 
-    pub(crate) fn metered(self, meter: Option<Meter>) -> Self {
-        Self { meter, ..self }
+    pub(crate) fn with_metrics(self, metrics: Option<DiskMetrics>) -> Self {
+        Self { metrics, ..self }
     }
 
-    /// Adds bytes to the end.
+    /// Appends bytes to the object.
     ///
     /// # Errors
-    /// When the disk is full, refuses or fails; the upload is then of no more use.
+    /// If the disk is full, refuses or fails. The upload can't continue then.
     pub async fn write(&mut self, chunk: Bytes) -> Result<(), Error> {
         let bytes = chunk.len();
-        let written = self.seal_and_write(chunk).await;
-        let Some(meter) = &self.meter else {
+        let written = self.encrypt_and_write(chunk).await;
+        let Some(metrics) = &self.metrics else {
             return written;
         };
-        meter.written(bytes);
-        meter.failed(Operation::Upload, written)
+        metrics.add_written_bytes(bytes);
+        metrics.count_error(Operation::Upload, written)
     }
 
-    async fn seal_and_write(&mut self, chunk: Bytes) -> Result<(), Error> {
-        let Some(sealing) = &mut self.sealing else {
-            return self.to.write(chunk).await;
+    async fn encrypt_and_write(&mut self, chunk: Bytes) -> Result<(), Error> {
+        let Some(encryption) = &mut self.encryption else {
+            return self.backend.write(chunk).await;
         };
-        let sealed = sealing.seal.seal(&chunk);
-        let sealed = sealed.map_err(|error| Error::from_io(&sealing.disk, sealing.key, error))?;
-        // Less than a piece of the format waits for the rest of it.
-        match sealed.is_empty() {
+        let encrypted = encryption.encryptor.encrypt(&chunk);
+        let encrypted =
+            encrypted.map_err(|error| Error::from_io(&encryption.disk, encryption.key, error))?;
+        // Less than one age chunk stays in the encryptor until the next call.
+        match encrypted.is_empty() {
             true => Ok(()),
-            false => self.to.write(sealed).await,
+            false => self.backend.write(encrypted).await,
         }
     }
 
     /// Makes the object durable, then visible under its key.
     ///
     /// # Errors
-    /// When it can't be made either; then nothing is visible, unless the disk was lost in the very
-    /// moment: an [`Error::Unavailable`] of a remote disk leaves it open.
+    /// If the object can't be made durable or visible. It is not visible then, with one exception:
+    /// after an [`Error::Unavailable`] of a bucket, it may be.
     pub async fn finish(mut self) -> Result<(), Error> {
-        let meter = self.meter.take();
-        let finished = self.seal_and_finish().await;
-        match meter {
-            Some(meter) => meter.failed(Operation::Upload, finished),
+        let metrics = self.metrics.take();
+        let finished = self.encrypt_and_finish().await;
+        match metrics {
+            Some(metrics) => metrics.count_error(Operation::Upload, finished),
             None => finished,
         }
     }
 
-    async fn seal_and_finish(mut self) -> Result<(), Error> {
-        if let Some(Sealing { seal, disk, key }) = self.sealing {
-            let last = seal.finish();
+    async fn encrypt_and_finish(mut self) -> Result<(), Error> {
+        if let Some(UploadEncryption {
+            encryptor,
+            disk,
+            key,
+        }) = self.encryption
+        {
+            let last = encryptor.finish();
             let last = last.map_err(|error| Error::from_io(&disk, key, error))?;
-            self.to.write(last).await?;
+            self.backend.write(last).await?;
         }
-        self.to.finish().await
+        self.backend.finish().await
     }
 
-    /// Gives the upload up and removes what it has written.
+    /// Aborts the upload and removes its partial data.
     ///
     /// # Errors
-    /// When that can't be removed; nothing is visible all the same.
+    /// If the partial data can't be removed. It is not visible in any case.
     pub async fn abort(self) -> Result<(), Error> {
-        self.to.abort().await
-    }
-}
-
-impl To {
-    async fn write(&mut self, chunk: Bytes) -> Result<(), Error> {
-        match self {
-            Self::Local(upload) => upload.write(chunk).await,
-            Self::S3(upload) => upload.write(chunk).await,
-            Self::Gcs(upload) => upload.write(chunk).await,
-        }
-    }
-
-    async fn finish(self) -> Result<(), Error> {
-        match self {
-            Self::Local(upload) => upload.finish().await,
-            Self::S3(upload) => upload.finish().await,
-            Self::Gcs(upload) => upload.finish().await,
-        }
-    }
-
-    async fn abort(self) -> Result<(), Error> {
-        match self {
-            Self::Local(upload) => upload.abort().await,
-            Self::S3(upload) => upload.abort().await,
-            Self::Gcs(upload) => upload.abort().await,
-        }
+        self.backend.abort().await
     }
 }

@@ -23,7 +23,7 @@ pub(crate) fn disk<'a>(
         .get(name)
         .map_err(|error| JobError::disk(&error))?;
     match node {
-        Some(node) if disk.is_of_one_node() && *node != context.options.node => {
+        Some(node) if disk.is_node_local() && *node != context.options.node => {
             Err(JobError::permanent(
                 format!("The archive lies on node {node}, where the server no longer is."),
                 format!(

@@ -191,7 +191,7 @@ impl JobError {
                 format!("The storage `{disk}` could not be reached.")
             }
         };
-        let failed = if error.may_pass() {
+        let failed = if error.is_temporary() {
             Self::retryable(sentence, chain(error))
         } else {
             Self::permanent(sentence, chain(error))

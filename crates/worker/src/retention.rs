@@ -187,7 +187,7 @@ pub(crate) async fn rotate(
 impl RetentionRun {
     pub(crate) fn of(context: &Context) -> Self {
         let disks = context.disks.iter();
-        let shared = disks.filter(|(_, disk)| !disk.is_of_one_node());
+        let shared = disks.filter(|(_, disk)| !disk.is_node_local());
         Self {
             policy: context.options.maintenance.retention_policy,
             backups_per_server: context.options.maintenance.backups_per_server,

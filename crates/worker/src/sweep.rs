@@ -186,7 +186,7 @@ impl Sweep<'_> {
 
     /// Returns the node if the disk is a local folder.
     fn local_node(&self) -> Option<&NodeName> {
-        self.disk.is_of_one_node().then_some(self.node)
+        self.disk.is_node_local().then_some(self.node)
     }
 
     fn age_cutoff(&self) -> SystemTime {
@@ -204,7 +204,7 @@ impl Sweep<'_> {
 
 /// Returns the disk's name, with the node if the disk is a local folder.
 pub(crate) fn subject(disk: &Disk, node: &NodeName) -> String {
-    match disk.is_of_one_node() {
+    match disk.is_node_local() {
         true => format!("{} on {node}", disk.name()),
         false => disk.name().to_string(),
     }

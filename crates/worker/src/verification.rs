@@ -32,7 +32,7 @@ pub(crate) async fn schedule(context: &Context) {
         }
         let location = ArchiveLocation {
             disk: name,
-            of_node: disk.is_of_one_node().then_some(node),
+            of_node: disk.is_node_local().then_some(node),
         };
         match schedule_verifications(&context.database, location, node, *every).await {
             Ok(None | Some(0)) => {}

@@ -199,7 +199,7 @@ impl AtGoogle {
             bucket,
             prefix: format!("{prefix}/"),
             endpoint: Some(emulator),
-            authorities: None,
+            ca_bundle: None,
             account: None,
             chunk_bytes: GcsOptions::CHUNK_BYTES,
         };

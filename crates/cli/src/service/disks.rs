@@ -58,7 +58,7 @@ fn open(
 ) -> Result<Disk, holdfast_storage::Error> {
     let name = name.clone();
     let opened = match &disk.driver {
-        DiskDriver::Local { root } if is_in_use => Disk::local_in_use(name, root)?,
+        DiskDriver::Local { root } if is_in_use => Disk::local_existing(name, root)?,
         DiskDriver::Local { root } => Disk::local(name, root)?,
         DiskDriver::S3(options) => Disk::s3(name, S3Options::clone(options)),
         DiskDriver::Gcs(options) => Disk::gcs(name, GcsOptions::clone(options))?,

@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rules_are_read_as_they_are_written() {
+    fn rules_are_parsed_and_formatted() {
         for (text, written) in [
             ("last=1", Some("last=1")),
             (

@@ -1,4 +1,4 @@
-//! Retention as a table of stories, and what holds whatever the story is.
+//! Tests of retention: tables of backups with their verdicts, and properties for random backups.
 
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -10,7 +10,7 @@ fn now() -> DateTime<Utc> {
     "2026-07-15T12:00:00Z".parse().expect("a time")
 }
 
-/// The backup of a line such as `2026-07-01T10:00:00Z locked`, numbered from the top.
+/// Parses a backup from a line such as `2026-07-01T10:00:00Z locked`.
 fn candidate(number: usize, line: &str) -> RetentionCandidate {
     let mut words = line.split_whitespace();
     let created_at = words.next().expect("a time").parse().expect("a time");
@@ -32,9 +32,9 @@ fn candidate(number: usize, line: &str) -> RetentionCandidate {
     }
 }
 
-/// Decides about the backups before each `->`, and compares with the reason after it.
+/// Decides about the backups before each `->`, and compares with the verdict after it.
 #[track_caller]
-fn story(policy: RetentionPolicy, text: &str) {
+fn assert_verdicts(policy: RetentionPolicy, text: &str) {
     let lines: Vec<(&str, &str)> = text
         .lines()
         .filter_map(|line| line.trim().split_once("->"))
@@ -66,8 +66,8 @@ fn days(days: u32) -> RetentionPolicy {
 }
 
 #[test]
-fn by_age_a_backup_goes_after_its_days_and_not_at_them() {
-    story(
+fn a_backup_is_deleted_after_its_maximum_age() {
+    assert_verdicts(
         days(10),
         "2026-07-15T11:00:00Z          -> stays: it is the newest that completed
          2026-07-05T12:00:01Z          -> stays: it is not older than 10 days
@@ -80,13 +80,13 @@ fn by_age_a_backup_goes_after_its_days_and_not_at_them() {
          2026-07-06T12:00:00Z failed   -> stays: it is not older than 10 days
          2026-06-01T12:00:00Z damaged  -> goes: it is older than 10 days",
     );
-    story(
+    assert_verdicts(
         days(0),
         "2026-07-15T11:00:00Z          -> stays: it is the newest that completed
          1999-01-01T00:00:00Z          -> stays: backups may get any age
          1999-01-01T00:00:00Z failed   -> stays: backups may get any age",
     );
-    story(
+    assert_verdicts(
         days(u32::MAX),
         "2026-07-15T11:00:00Z          -> stays: it is the newest that completed
          1999-01-01T00:00:00Z          -> stays: it is not older than 4294967295 days",
@@ -94,13 +94,13 @@ fn by_age_a_backup_goes_after_its_days_and_not_at_them() {
 }
 
 #[test]
-fn the_last_good_one_stays_however_old_it_is_and_what_is_not_good_never_counts_as_it() {
-    story(
+fn the_newest_good_backup_is_kept_at_any_age() {
+    assert_verdicts(
         days(1),
         "2020-01-02T00:00:00Z          -> stays: it is the newest that completed
          2020-01-01T00:00:00Z          -> goes: it is older than 1 days",
     );
-    story(
+    assert_verdicts(
         days(1),
         "2026-07-15T11:00:00Z failed   -> stays: it is not older than 1 days
          2026-07-15T11:00:00Z creating -> stays: it is being created
@@ -112,7 +112,7 @@ fn the_last_good_one_stays_however_old_it_is_and_what_is_not_good_never_counts_a
 }
 
 #[test]
-fn rules_keep_the_newest_of_each_span_and_say_which_of_them_did() {
+fn rules_keep_the_newest_backup_of_each_period() {
     let keep_rules = KeepRules {
         last: 2,
         daily: 3,
@@ -125,7 +125,7 @@ fn rules_keep_the_newest_of_each_span_and_say_which_of_them_did() {
         keep_rules,
         rotate_to: None,
     };
-    story(
+    assert_verdicts(
         policy,
         "2026-07-15T11:00:00Z          -> stays: it is the newest that completed
          2026-07-15T10:00:00Z          -> stays: kept by keep_last
@@ -143,7 +143,7 @@ fn rules_keep_the_newest_of_each_span_and_say_which_of_them_did() {
 }
 
 #[test]
-fn hours_weeks_over_new_year_and_everything_within_days() {
+fn rules_for_hours_weeks_and_recent_days() {
     let hourly = KeepRules {
         hourly: 2,
         within_days: 1,
@@ -154,7 +154,7 @@ fn hours_weeks_over_new_year_and_everything_within_days() {
         keep_rules,
         rotate_to: None,
     };
-    story(
+    assert_verdicts(
         policy(hourly),
         "2026-07-15T11:30:00Z          -> stays: it is the newest that completed
          2026-07-15T11:10:00Z          -> stays: kept by keep_within_days
@@ -167,18 +167,18 @@ fn hours_weeks_over_new_year_and_everything_within_days() {
         weekly: 2,
         ..KeepRules::default()
     };
-    story(
+    assert_verdicts(
         policy(weekly),
         "2026-01-02T00:00:00Z          -> stays: it is the newest that completed
          2025-12-29T00:00:00Z          -> goes: no keep rule keeps it
          2025-12-28T23:59:59Z          -> stays: kept by keep_weekly",
     );
-    // A damaged one fills no place, and goes with its age.
+    // A damaged backup is not counted. Its age decides.
     let last = KeepRules {
         last: 1,
         ..KeepRules::default()
     };
-    story(
+    assert_verdicts(
         policy(last),
         "2026-07-15T11:00:00Z damaged  -> stays: it is the newest that completed
          2026-07-15T10:00:00Z damaged  -> stays: it is not older than 90 days
@@ -188,22 +188,22 @@ fn hours_weeks_over_new_year_and_everything_within_days() {
 }
 
 #[test]
-fn rotation_takes_the_oldest_unlocked_until_the_limit_is_kept() {
+fn rotation_deletes_the_oldest_unlocked_backups_above_the_limit() {
     let policy = RetentionPolicy {
         days: 0,
         keep_rules: KeepRules::default(),
         rotate_to: Some(3),
     };
-    story(
+    assert_verdicts(
         policy,
         "2026-07-15T11:00:00Z creating -> stays: it is being created
-         2026-07-14T00:00:00Z          -> stays: it is the newest that completed
-         2026-07-13T00:00:00Z          -> goes: it is the oldest, and the server has more than 3 backups
-         2026-07-12T00:00:00Z failed   -> stays: backups may get any age
-         2026-07-11T00:00:00Z          -> goes: it is the oldest, and the server has more than 3 backups
-         2026-07-10T00:00:00Z locked   -> stays: it is locked",
+  2026-07-14T00:00:00Z          -> stays: it is the newest that completed
+  2026-07-13T00:00:00Z          -> goes: it is the oldest, and the server has more than 3 backups
+  2026-07-12T00:00:00Z failed   -> stays: backups may get any age
+  2026-07-11T00:00:00Z          -> goes: it is the oldest, and the server has more than 3 backups
+  2026-07-10T00:00:00Z locked   -> stays: it is locked",
     );
-    // At the limit nothing goes; and the last good one never does.
+    // At the limit, nothing is deleted. The newest good backup never is.
     for (limit, verdict) in [
         (2, "stays: backups may get any age"),
         (
@@ -223,12 +223,12 @@ fn rotation_takes_the_oldest_unlocked_until_the_limit_is_kept() {
             "2026-07-14T00:00:00Z -> stays: it is the newest that completed
              2026-07-13T00:00:00Z -> {verdict}"
         );
-        story(policy, &text);
+        assert_verdicts(policy, &text);
     }
 }
 
 #[test]
-fn a_servers_own_days_and_rules_stand_in_place_of_everything_that_the_settings_say() {
+fn a_servers_own_days_and_rules_replace_the_configured_ones() {
     let settings = RetentionPolicy {
         days: 90,
         keep_rules: KeepRules {
@@ -253,7 +253,7 @@ fn a_servers_own_days_and_rules_stand_in_place_of_everything_that_the_settings_s
 
 prop_compose! {
     fn any_candidate()(
-        // About three years, every other minute of which may be the same as another's.
+        // About three years, so that some backups share a minute.
         minutes_ago in -2000_i64..1_500_000,
         state in prop_oneof![
             1 => Just(CandidateState::Creating),
@@ -291,7 +291,7 @@ prop_compose! {
 
 proptest! {
     #[test]
-    fn nothing_that_must_stay_ever_goes(
+    fn backups_that_must_be_kept_are_never_deleted(
         mut candidates in prop::collection::vec(any_candidate(), 0..40),
         policy in any_policy(),
     ) {
@@ -299,7 +299,8 @@ proptest! {
             candidate.id = BackupId(Uuid::from_u128(number as u128));
         }
         let decided = decide(&candidates, &policy, now());
-        let goes = |id| decided.iter().any(|(c, v)| c.id == id && matches!(v, RetentionVerdict::Remove(_)));
+        let is_removed = |verdict: &RetentionVerdict| matches!(verdict, RetentionVerdict::Remove(_));
+        let goes = |id| decided.iter().any(|(c, verdict)| c.id == id && is_removed(verdict));
 
         let mut ids: Vec<BackupId> = decided.iter().map(|(c, _)| c.id).collect();
         ids.sort();
@@ -309,27 +310,35 @@ proptest! {
         let newest = |wanted: fn(&RetentionCandidate) -> bool| {
             candidates.iter().filter(|c| wanted(c)).max_by_key(|c| (c.created_at, c.id))
         };
-        for must_stay in [newest(|c| c.is_good()), newest(|c| c.is_completed())].into_iter().flatten() {
+        let last_ones = [newest(|c| c.is_good()), newest(|c| c.is_completed())];
+        for must_stay in last_ones.into_iter().flatten() {
             prop_assert!(!goes(must_stay.id), "the last one: {:?}", must_stay);
         }
         for candidate in &candidates {
-            let must_stay = candidate.is_locked || candidate.is_in_use || candidate.state == CandidateState::Creating;
+            let must_stay = candidate.is_locked
+                || candidate.is_in_use
+                || candidate.state == CandidateState::Creating;
             prop_assert!(!(must_stay && goes(candidate.id)), "{:?}", candidate);
             let is_young = policy.days == 0 || !is_older(candidate, policy.days, now());
             let by_days_alone = !policy.keep_rules.is_on() && policy.rotate_to.is_none();
             prop_assert!(!(by_days_alone && is_young && goes(candidate.id)), "{:?}", candidate);
         }
 
-        // What goes by rotation leaves as many as the limit allows.
-        let left: Vec<RetentionCandidate> = decided.iter().filter(|(c, _)| !goes(c.id)).map(|(c, _)| *c).collect();
-        let rotated = decided.iter().any(|(_, v)| matches!(v, RetentionVerdict::Remove(RemoveReason::OverLimit(_))));
+        // Rotation keeps as many backups as the limit allows.
+        let left = decided.iter().map(|(c, _)| *c).filter(|c| !goes(c.id));
+        let left: Vec<RetentionCandidate> = left.collect();
+        let is_over_limit = |verdict: &RetentionVerdict| {
+            matches!(verdict, RetentionVerdict::Remove(RemoveReason::OverLimit(_)))
+        };
+        let rotated = decided.iter().any(|(_, verdict)| is_over_limit(verdict));
         if let (true, Some(limit)) = (rotated, policy.rotate_to) {
             let counted = left.iter().filter(|c| c.is_counted()).count();
             prop_assert!(counted >= usize::try_from(limit).unwrap_or(usize::MAX));
         }
-        // Deciding again about what is left removes nothing more.
+        // A second decision about the remaining backups deletes nothing.
         for (candidate, verdict) in decide(&left, &policy, now()) {
-            prop_assert!(matches!(verdict, RetentionVerdict::Keep(_)), "{:?} {}", candidate, verdict);
+            let is_kept = matches!(verdict, RetentionVerdict::Keep(_));
+            prop_assert!(is_kept, "{:?} {}", candidate, verdict);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A service account: who asks Google, and the RSA key that proves it. The key never shows itself.
+//! Service accounts of Google: the name and the RSA key that signs. `Debug` hides the key.
 
 use std::fmt;
 
@@ -11,14 +11,14 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::json;
 
-/// What a key of Google's console says it is for.
-const TYPE: &str = "service_account";
-/// What a token is for: reading, writing, listing and deleting objects.
+/// The type of a service account's key file.
+const KEY_FILE_TYPE: &str = "service_account";
+/// The scope of tokens: reading, writing, listing and deleting objects.
 const SCOPE: &str = "https://www.googleapis.com/auth/devstorage.read_write";
-/// How long a token is asked for, in seconds; Google gives no longer ones.
+/// The lifetime of tokens, in seconds. Google does not allow a longer one.
 const LIFETIME_SECONDS: i64 = 3600;
 
-/// The account of a JSON key file, as Google's console makes them.
+/// A service account, from a JSON key file of Google's console.
 pub struct ServiceAccount {
     email: String,
     key_id: String,
@@ -41,20 +41,20 @@ struct KeyFile {
 }
 
 impl ServiceAccount {
-    /// Reads the text of a key file.
+    /// Parses a key file.
     ///
     /// # Errors
-    /// What is wrong with it; never with a part of the key.
+    /// A message that says what is wrong with it. It never contains a part of the key.
     pub fn parse(text: &str) -> Result<Self, String> {
-        // The parser's own word would quote what it stumbled over.
+        // The parser's own message may quote the key.
         let file: KeyFile = serde_json::from_str(text).map_err(|error| {
             let (line, column) = (error.line(), error.column());
             format!("holds no JSON key of a service account: line {line}, column {column}")
         })?;
-        if file.kind != TYPE {
+        if file.kind != KEY_FILE_TYPE {
             let kind: String = file.kind.chars().take(40).collect();
             return Err(format!(
-                "holds a key of type `{kind}`, but `{TYPE}` is needed"
+                "holds a key of type `{kind}`, but `{KEY_FILE_TYPE}` is needed"
             ));
         }
         let fields = [
@@ -68,10 +68,10 @@ impl ServiceAccount {
             }
         }
         if reqwest::Url::parse(&file.token_uri).is_err() {
-            return Err("has a token_uri that is no URL".to_owned());
+            return Err("has a token_uri that is not a URL".to_owned());
         }
-        let key = private_key(&file.private_key)
-            .ok_or_else(|| "has a private_key that is no RSA key in PKCS#8 PEM".to_owned())?;
+        let key = parse_private_key(&file.private_key)
+            .ok_or_else(|| "has a private_key that is not an RSA key in PKCS#8 PEM".to_owned())?;
         Ok(Self {
             email: file.client_email,
             key_id: file.private_key_id,
@@ -80,7 +80,7 @@ impl ServiceAccount {
         })
     }
 
-    /// Returns the account's name, which is no secret.
+    /// Returns the account's name, which is not secret.
     pub fn email(&self) -> &str {
         &self.email
     }
@@ -89,7 +89,7 @@ impl ServiceAccount {
         &self.token_uri
     }
 
-    /// Signs with RSA, PKCS #1 v1.5 and SHA-256.
+    /// Signs a message with RSA, PKCS #1 v1.5 and SHA-256.
     pub(super) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SigningFailed> {
         let mut signature = vec![0; self.key.public_modulus_len()];
         let random = SystemRandom::new();
@@ -100,7 +100,7 @@ impl ServiceAccount {
         Ok(signature)
     }
 
-    /// Writes the JWT for which Google hands out a token (RFC 7523).
+    /// Returns a signed JWT, which Google exchanges for a token (RFC 7523).
     pub(super) fn assertion(&self, now: DateTime<Utc>) -> Result<String, SigningFailed> {
         let header = json!({ "alg": "RS256", "typ": "JWT", "kid": self.key_id });
         let claims = json!({
@@ -117,15 +117,15 @@ impl ServiceAccount {
     }
 }
 
-/// Reads the one PEM block that key files have.
-fn private_key(pem: &str) -> Option<KeyPair> {
+/// Parses the PEM block of a key file.
+fn parse_private_key(pem: &str) -> Option<KeyPair> {
     let (_, rest) = pem.split_once("-----BEGIN PRIVATE KEY-----")?;
     let (body, _) = rest.split_once("-----END PRIVATE KEY-----")?;
     let body: String = body.split_whitespace().collect();
     KeyPair::from_pkcs8(&STANDARD.decode(body).ok()?).ok()
 }
 
-/// The key could not sign, which a key that was read can always do.
+/// The key failed to sign. A valid key does not.
 #[derive(Debug, thiserror::Error)]
 #[error("the private key of the service account can't sign")]
 pub(super) struct SigningFailed;
@@ -136,7 +136,7 @@ impl fmt::Debug for ServiceAccount {
     }
 }
 
-/// Two are the same when their keys have the same name.
+/// Accounts are equal if their name, key ID and token server are.
 impl PartialEq for ServiceAccount {
     fn eq(&self, other: &Self) -> bool {
         (&self.email, &self.key_id, &self.token_uri)
@@ -151,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_wrong_with_a_key_file_is_told_without_its_key() {
+    fn invalid_key_files_are_refused_without_showing_the_key() {
         let good = super::super::tests::KEY_FILE;
         ServiceAccount::parse(good).expect("a key");
         let hidden = "MIIhunter2";
@@ -167,25 +167,25 @@ mod tests {
             (good.replace("client_email", "email"), "has no client_email"),
             (
                 good.replace("https://oauth2", "oauth2"),
-                "has a token_uri that is no URL",
+                "has a token_uri that is not a URL",
             ),
             (
                 good.replace(
                     "PRIVATE KEY-----\\nMII",
                     &format!("PRIVATE KEY-----\\n{hidden}"),
                 ),
-                "has a private_key that is no RSA key in PKCS#8 PEM",
+                "has a private_key that is not an RSA key in PKCS#8 PEM",
             ),
         ];
         for (text, expected) in table {
-            let told = ServiceAccount::parse(&text).expect_err(expected);
-            assert!(told.starts_with(expected), "{told}");
-            assert!(!told.contains(hidden), "{told}");
+            let message = ServiceAccount::parse(&text).expect_err(expected);
+            assert!(message.starts_with(expected), "{message}");
+            assert!(!message.contains(hidden), "{message}");
         }
     }
 
     #[test]
-    fn an_account_shows_its_name_alone() {
+    fn debug_shows_only_the_name() {
         let account = ServiceAccount::parse(super::super::tests::KEY_FILE).expect("a key");
         let shown = format!("{account:?}");
         assert_eq!(

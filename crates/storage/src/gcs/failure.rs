@@ -1,79 +1,84 @@
-//! What a failure at Google means: for the caller, who may try again or not, and for whoever has to
-//! mend it. URLs are left out of all texts: that of an upload's session opens it to anybody.
+//! Translates errors of Google Cloud Storage into [`Error`]: whether a retry may help, and what the
+//! operator should check.
+//!
+//! Error messages must never contain a URL: anyone with the URL of an upload's session can use it.
 
 use std::error::Error as StdError;
 use std::fmt;
 
+use holdfast_domain::error_chain::chain;
 use serde::Deserialize;
 
 use super::GcsDisk;
 use super::account::SigningFailed;
-use crate::error::{Error, advice_on_tls};
+use crate::error::{Error, tls_advice};
 
-/// The longest word of a server that is passed on, in characters.
-const LONGEST: usize = 300;
+/// The maximum length of a server's reason or message in an error, in characters.
+const TEXT_MAX: usize = 300;
 
-/// Why a request did not succeed.
+/// Why a request failed.
 #[derive(Debug)]
-pub(super) enum Failure {
-    /// The server said no.
-    Refused(Answer),
-    /// The token server said no.
-    NoToken(Answer),
-    /// The connection came to nothing for its TLS, and what to do about it.
+pub(super) enum RequestError {
+    /// The server sent an error response.
+    Refused(ErrorResponse),
+    /// The token server sent an error response.
+    TokenRefused(ErrorResponse),
+    /// The TLS handshake failed. Contains advice for the operator.
     Tls(&'static str, Box<dyn StdError + Send + Sync>),
-    /// There was no answer, or none that makes sense.
-    Broken(Box<dyn StdError + Send + Sync>),
+    /// There was no response, or an invalid one.
+    Connection(Box<dyn StdError + Send + Sync>),
 }
 
-/// What a server said. Its message never holds a secret: it has none of ours.
+/// An error response of a server. It contains no secret, since servers do not repeat credentials.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct ErrorResponse {
     status: u16,
     reason: String,
     message: String,
 }
 
-/// The shapes of refusals: that of the storage API, and that of the token server.
+/// The JSON of an error response, of the storage API or of the token server.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Body {
-    error: Said,
+struct ErrorJson {
+    error: ErrorField,
     error_description: String,
 }
 
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Said {
+enum ErrorField {
+    /// Of the token server.
     Code(String),
-    Whole {
+    /// Of the storage API.
+    Object {
         #[serde(default)]
         message: String,
         #[serde(default)]
-        errors: Vec<Detail>,
+        errors: Vec<ErrorDetail>,
     },
 }
 
-impl Default for Said {
+impl Default for ErrorField {
     fn default() -> Self {
         Self::Code(String::new())
     }
 }
 
 #[derive(Deserialize)]
-struct Detail {
+struct ErrorDetail {
     #[serde(default)]
     reason: String,
 }
 
-impl Answer {
-    pub(super) fn read(status: u16, body: &[u8]) -> Self {
+impl ErrorResponse {
+    pub(super) fn parse(status: u16, body: &[u8]) -> Self {
         let (reason, message) = match serde_json::from_slice(body).unwrap_or_default() {
-            Body {
-                error: Said::Code(code),
+            ErrorJson {
+                error: ErrorField::Code(code),
                 error_description,
             } if code.is_empty() => {
-                // Uploads are refused in plain text.
+                // Uploads get errors in plain text.
                 let is_text = !body.starts_with(b"<") && error_description.is_empty();
                 let text = if is_text {
                     String::from_utf8_lossy(body).into_owned()
@@ -82,46 +87,47 @@ impl Answer {
                 };
                 (code, text)
             }
-            Body {
-                error: Said::Code(code),
+            ErrorJson {
+                error: ErrorField::Code(code),
                 error_description,
             } => (code, error_description),
-            Body {
-                error: Said::Whole { message, errors },
+            ErrorJson {
+                error: ErrorField::Object { message, errors },
                 ..
             } => {
                 let reason = errors.into_iter().next().map(|detail| detail.reason);
                 (reason.unwrap_or_default(), message)
             }
         };
-        let short = |text: String| text.trim().chars().take(LONGEST).collect();
+        let shorten = |text: String| text.trim().chars().take(TEXT_MAX).collect();
         Self {
             status,
-            reason: short(reason),
-            message: short(message),
+            reason: shorten(reason),
+            message: shorten(message),
         }
     }
 
-    fn says(&self, words: &[&str]) -> bool {
+    /// Returns whether the message contains one of `phrases`, in any case.
+    fn mentions(&self, phrases: &[&str]) -> bool {
         let message = self.message.to_lowercase();
-        words.iter().any(|word| message.contains(word))
+        phrases.iter().any(|phrase| message.contains(phrase))
     }
 
-    /// Says whether it is a matter of too much at once.
-    fn is_about_pace(&self) -> bool {
+    /// Returns whether the server is overloaded or limits the rate of requests.
+    fn is_overload(&self) -> bool {
         matches!(
             self.reason.as_str(),
             "rateLimitExceeded" | "userRateLimitExceeded" | "backendError" | "internalError"
         )
     }
 
-    /// Says whether what arrived was not what was sent.
-    fn is_about_checksum(&self) -> bool {
-        self.status == 400 && self.says(&["crc32c"])
+    /// Returns whether the checksum of the sent data did not match.
+    fn is_checksum_mismatch(&self) -> bool {
+        self.status == 400 && self.mentions(&["crc32c"])
     }
 }
 
-impl fmt::Display for Answer {
+impl fmt::Display for ErrorResponse {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "the server answered {}", self.status)?;
         for part in [&self.reason, &self.message] {
@@ -133,67 +139,69 @@ impl fmt::Display for Answer {
     }
 }
 
-impl StdError for Answer {}
+impl StdError for ErrorResponse {}
 
-impl fmt::Display for Failure {
+impl fmt::Display for RequestError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Refused(answer) | Self::NoToken(answer) => answer.fmt(formatter),
-            Self::Tls(_, source) | Self::Broken(source) => {
-                formatter.write_str(&holdfast_domain::error_chain::chain(&**source))
+            Self::Refused(response) | Self::TokenRefused(response) => response.fmt(formatter),
+            Self::Tls(_, source) | Self::Connection(source) => {
+                formatter.write_str(&chain(&**source))
             }
         }
     }
 }
 
-impl From<SigningFailed> for Failure {
+impl From<SigningFailed> for RequestError {
     fn from(error: SigningFailed) -> Self {
-        Self::Broken(error.into())
+        Self::Connection(error.into())
     }
 }
 
-impl Failure {
-    /// No answer came.
-    pub(super) fn lost(error: reqwest::Error) -> Self {
-        let advice = advice_on_tls(&error);
+impl RequestError {
+    /// Converts the error of a request that got no complete response.
+    pub(super) fn from_transport(error: reqwest::Error) -> Self {
+        let advice = tls_advice(&error);
         let source = error.without_url().into();
         match advice {
             Some(advice) => Self::Tls(advice, source),
-            None => Self::Broken(source),
+            None => Self::Connection(source),
         }
     }
 
-    /// The same of the token server.
-    pub(super) fn of_token(self) -> Self {
+    /// Converts an error response into one of the token server.
+    pub(super) fn into_token_error(self) -> Self {
         match self {
-            Self::Refused(answer) => Self::NoToken(answer),
+            Self::Refused(response) => Self::TokenRefused(response),
             other => other,
         }
     }
 
-    /// The server's status, if it was the storage that answered.
+    /// Returns the status of the storage server's error response.
     pub(super) fn status(&self) -> Option<u16> {
         match self {
-            Self::Refused(answer) => Some(answer.status),
-            Self::NoToken(_) | Self::Tls(..) | Self::Broken(_) => None,
+            Self::Refused(response) => Some(response.status),
+            Self::TokenRefused(_) | Self::Tls(..) | Self::Connection(_) => None,
         }
     }
 
-    pub(super) fn may_pass(&self) -> bool {
+    /// Returns whether a retry may succeed.
+    pub(super) fn is_temporary(&self) -> bool {
         match self {
-            Self::Refused(answer) | Self::NoToken(answer) => {
-                let is_passing = matches!(answer.status, 408 | 409 | 425 | 429 | 500 | 502..=599);
-                is_passing || answer.is_about_pace() || answer.is_about_checksum()
+            Self::Refused(response) | Self::TokenRefused(response) => {
+                matches!(response.status, 408 | 409 | 425 | 429 | 500 | 502..=599)
+                    || response.is_overload()
+                    || response.is_checksum_mismatch()
             }
             Self::Tls(..) => false,
-            Self::Broken(_) => true,
+            Self::Connection(_) => true,
         }
     }
 }
 
 impl GcsDisk {
-    /// A failure that may pass.
-    pub(super) fn broken(
+    /// Returns a temporary error.
+    pub(super) fn unavailable(
         &self,
         object: impl ToString,
         source: impl Into<Box<dyn StdError + Send + Sync>>,
@@ -205,109 +213,113 @@ impl GcsDisk {
         }
     }
 
-    /// Tells what a failed request means that was about an object.
-    pub(super) fn failed(&self, object: impl ToString, failure: Failure) -> Error {
-        match failure {
-            Failure::Broken(source) => self.broken(object, source),
-            Failure::Tls(advice, source) => self.misconfigured(advice.to_owned(), source),
-            failure if failure.may_pass() => {
-                let source = failure.to_string();
-                self.broken(object, source)
+    /// Translates the error of a request for an object.
+    pub(super) fn error_from(&self, object: impl ToString, error: RequestError) -> Error {
+        match error {
+            RequestError::Connection(source) => self.unavailable(object, source),
+            RequestError::Tls(advice, source) => self.misconfigured(advice.to_owned(), source),
+            error if error.is_temporary() => {
+                let source = error.to_string();
+                self.unavailable(object, source)
             }
-            Failure::NoToken(answer) => self.no_token(object.to_string(), answer),
-            Failure::Refused(answer) => self.refused(object.to_string(), answer),
+            RequestError::TokenRefused(response) => {
+                self.error_from_token_response(object.to_string(), response)
+            }
+            RequestError::Refused(response) => {
+                self.error_from_response(object.to_string(), response)
+            }
         }
     }
 
-    /// Tells what a failed request means that was about the bucket: what is missing is that.
-    pub(super) fn failed_on_bucket(&self, object: impl ToString, failure: Failure) -> Error {
-        match failure {
-            Failure::Refused(answer) if answer.status == 404 => self.no_bucket(answer),
-            failure => self.failed(object, failure),
+    /// Translates the error of a request for which a status 404 means that the bucket is missing.
+    pub(super) fn bucket_error_from(&self, object: impl ToString, error: RequestError) -> Error {
+        match error {
+            RequestError::Refused(response) if response.status == 404 => {
+                self.bucket_missing(response)
+            }
+            error => self.error_from(object, error),
         }
     }
 
-    fn account(&self) -> &str {
-        let account = self.options.account.as_deref();
-        account.map_or("nobody", |account| account.email())
+    fn error_from_response(&self, object: String, response: ErrorResponse) -> Error {
+        let disk = self.name.to_string();
+        match response.status {
+            404 if response.mentions(&["bucket does not exist"]) => self.bucket_missing(response),
+            404 | 410 => Error::NotFound { object },
+            412 => Error::Exists { disk, object },
+            413 => Error::Full { disk, object },
+            401 | 403 => {
+                let advice = self.access_advice(&response);
+                self.denied(object, advice, response)
+            }
+            _ => {
+                let bucket = &self.options.bucket;
+                let advice = format!(
+                    "the server of bucket `{bucket}` does not support such requests: check endpoint"
+                );
+                self.misconfigured(advice, response)
+            }
+        }
     }
 
-    fn no_token(&self, object: String, answer: Answer) -> Error {
-        if answer.says(&[
+    /// Returns the advice for a response with the status 401 or 403.
+    fn access_advice(&self, response: &ErrorResponse) -> String {
+        let (bucket, account) = (&self.options.bucket, self.account_name());
+        let is_unpaid = response.reason == "accountDisabled"
+            || response.mentions(&["billing", "account disabled", "delinquent"]);
+        let is_retained =
+            response.reason == "retentionPolicyNotMet" || response.mentions(&["retention"]);
+        if response.status == 401 {
+            format!("bucket `{bucket}` was not opened to {account}: check service_account_file")
+        } else if is_unpaid {
+            format!("the project of bucket `{bucket}` is not paid for: check its billing")
+        } else if is_retained {
+            format!("the retention policy of bucket `{bucket}` keeps its objects")
+        } else {
+            format!(
+                "{account} may not do this in bucket `{bucket}`: give the account the role Storage \
+                 Object Admin (roles/storage.objectAdmin) there"
+            )
+        }
+    }
+
+    fn error_from_token_response(&self, object: String, response: ErrorResponse) -> Error {
+        let is_clock_skew = response.mentions(&[
             "reasonable timeframe",
             "iat and exp",
             "token used too early",
-        ]) {
+        ]);
+        if is_clock_skew {
             let advice = "the clocks of this machine and of Google differ by too much: set this \
                           machine's clock, best by NTP";
-            return self.misconfigured(advice.to_owned(), answer);
+            return self.misconfigured(advice.to_owned(), response);
         }
-        let account = self.account();
+        let account = self.account_name();
         let advice = format!(
-            "the key of service account `{account}` was not taken: it may have been deleted or \
-             disabled, or have expired; make another one and check service_account_file"
+            "the key of service account `{account}` was refused: it may be deleted, disabled or \
+             expired; create another one and check service_account_file"
         );
-        self.denied(object, advice, answer)
+        self.denied(object, advice, response)
     }
 
-    fn no_bucket(&self, answer: Answer) -> Error {
-        let (bucket, at) = (&self.options.bucket, self.options.base());
-        let advice = format!("there is no bucket `{bucket}` at {at}: check bucket and endpoint");
-        self.misconfigured(advice, answer)
+    fn bucket_missing(&self, response: ErrorResponse) -> Error {
+        let (bucket, server) = (&self.options.bucket, self.options.base_url());
+        let advice =
+            format!("there is no bucket `{bucket}` at {server}: check bucket and endpoint");
+        self.misconfigured(advice, response)
     }
 
-    fn refused(&self, object: String, answer: Answer) -> Error {
-        let (bucket, account) = (&self.options.bucket, self.account());
-        match answer.status {
-            404 if answer.says(&["bucket does not exist"]) => self.no_bucket(answer),
-            404 | 410 => Error::NotFound { object },
-            412 => Error::Exists {
-                disk: self.name.to_string(),
-                object,
-            },
-            413 => Error::Full {
-                disk: self.name.to_string(),
-                object,
-            },
-            401 => {
-                let advice = format!(
-                    "bucket `{bucket}` was not opened to {account}: check service_account_file"
-                );
-                self.denied(object, advice, answer)
-            }
-            403 if answer.says(&["billing", "account disabled", "delinquent"])
-                || answer.reason == "accountDisabled" =>
-            {
-                let advice =
-                    format!("the project of bucket `{bucket}` is not paid for: check its billing");
-                self.denied(object, advice, answer)
-            }
-            403 if answer.reason == "retentionPolicyNotMet" || answer.says(&["retention"]) => {
-                let advice = format!("the retention policy of bucket `{bucket}` keeps its objects");
-                self.denied(object, advice, answer)
-            }
-            403 => {
-                let advice = format!(
-                    "{account} may not do this in bucket `{bucket}`: give the account the role Storage \
-                     Object Admin (roles/storage.objectAdmin) there"
-                );
-                self.denied(object, advice, answer)
-            }
-            _ => {
-                let advice = format!(
-                    "the server of bucket `{bucket}` does not take such requests: check endpoint"
-                );
-                self.misconfigured(advice, answer)
-            }
-        }
+    fn account_name(&self) -> &str {
+        let account = self.options.account.as_deref();
+        account.map_or("unauthenticated requests", |account| account.email())
     }
 
-    fn denied(&self, object: String, advice: String, answer: Answer) -> Error {
+    fn denied(&self, object: String, advice: String, response: ErrorResponse) -> Error {
         Error::Denied {
             disk: self.name.to_string(),
             object,
             advice,
-            source: answer.into(),
+            source: response.into(),
         }
     }
 

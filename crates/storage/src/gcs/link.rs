@@ -1,4 +1,4 @@
-//! Links that need no key: URLs signed with the account's (version 4, `GOOG4-RSA-SHA256`).
+//! Presigned URLs, signed with the account's key (version 4, `GOOG4-RSA-SHA256`).
 
 use std::time::Duration;
 
@@ -8,19 +8,20 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::account::SigningFailed;
 use super::{ARCHIVE_TYPE, GcsOptions};
-use crate::disposition::disposition;
+use crate::content_disposition::content_disposition;
 
-/// What is escaped in a URL: everything that need not stand as it is.
+/// The characters that are escaped in URLs: all but the unreserved ones.
 pub(super) const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
     .remove(b'~');
-/// The same of an object's name, whose slashes stay.
+/// The characters that are escaped in an object's path, which keeps its slashes.
 const ESCAPED_PATH: &AsciiSet = &ESCAPED.remove(b'/');
-/// The longest that a link may be good for, in seconds.
-const LONGEST_SECONDS: u64 = 7 * 24 * 3600;
+/// The maximum lifetime of a presigned URL, in seconds.
+const TTL_MAX_SECONDS: u64 = 7 * 24 * 3600;
 
+/// Returns the canonical query string.
 fn query(parameters: &mut [(&str, String)]) -> String {
     parameters.sort();
     let parts: Vec<String> = parameters
@@ -31,20 +32,23 @@ fn query(parameters: &mut [(&str, String)]) -> String {
 }
 
 impl GcsOptions {
-    /// Makes the URL by which anybody can GET `object`; without an account nothing is signed, which
-    /// will do where nothing is asked for.
-    pub(super) fn link(
+    /// Returns a URL to download `object`. Without an account, the URL is not signed, which is
+    /// enough for a server without authentication.
+    pub(super) fn presign(
         &self,
         object: &str,
         file_name: &str,
         now: DateTime<Utc>,
         ttl: Duration,
     ) -> Result<String, SigningFailed> {
-        let base = self.base();
+        let base = self.base_url();
         let object = utf8_percent_encode(object, ESCAPED_PATH);
         let path = format!("/{}/{object}", self.bucket);
         let mut parameters = vec![
-            ("response-content-disposition", disposition(file_name)),
+            (
+                "response-content-disposition",
+                content_disposition(file_name),
+            ),
             ("response-content-type", ARCHIVE_TYPE.to_owned()),
         ];
         let Some(account) = &self.account else {
@@ -52,7 +56,7 @@ impl GcsOptions {
         };
         let time = now.format("%Y%m%dT%H%M%SZ").to_string();
         let scope = format!("{}/auto/storage/goog4_request", now.format("%Y%m%d"));
-        let seconds = ttl.as_secs().clamp(1, LONGEST_SECONDS);
+        let seconds = ttl.as_secs().clamp(1, TTL_MAX_SECONDS);
         parameters.extend([
             ("X-Goog-Algorithm", "GOOG4-RSA-SHA256".to_owned()),
             ("X-Goog-Credential", format!("{}/{scope}", account.email())),
@@ -61,7 +65,7 @@ impl GcsOptions {
             ("X-Goog-SignedHeaders", "host".to_owned()),
         ]);
         let query = query(&mut parameters);
-        // What lies behind the host is the folder of a proxy, which the server never sees.
+        // A path after the host belongs to a proxy. The server does not see it.
         let host = base.split_once("://").map_or(base, |(_, rest)| rest);
         let host = host.split('/').next().unwrap_or_default().to_lowercase();
         let request = format!("GET\n{path}\n{query}\nhost:{host}\n\nhost\nUNSIGNED-PAYLOAD");

@@ -1,4 +1,4 @@
-//! Lists a bucket, a thousand names at a time.
+//! Lists the objects of a bucket, a thousand per page.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -9,15 +9,15 @@ use serde::Deserialize;
 
 use super::{GcsDisk, client, link};
 use crate::error::Error;
-use crate::listing::Object;
+use crate::object::Object;
 
-/// The objects whose names begin alike.
+/// A listing of the objects whose names begin with a prefix.
 #[derive(Debug)]
 pub(crate) struct GcsListing {
     disk: Arc<GcsDisk>,
     prefix: String,
-    /// Where the next page begins.
-    token: Option<String>,
+    /// The token of the next page.
+    next_token: Option<String>,
     is_done: bool,
 }
 
@@ -38,12 +38,12 @@ struct Item {
 }
 
 impl GcsListing {
-    /// Lists what begins with `prefix` below the disk's own.
-    pub(super) fn below(disk: &Arc<GcsDisk>, prefix: &str) -> Self {
+    /// Lists objects whose names begin with the disk's prefix and `prefix`.
+    pub(super) fn new(disk: &Arc<GcsDisk>, prefix: &str) -> Self {
         Self {
             prefix: format!("{}{prefix}", disk.options.prefix),
             disk: Arc::clone(disk),
-            token: None,
+            next_token: None,
             is_done: false,
         }
     }
@@ -60,14 +60,14 @@ impl GcsListing {
             disk.bucket_url(),
             utf8_percent_encode(fields, link::ESCAPED),
         );
-        if let Some(token) = &self.token {
+        if let Some(token) = &self.next_token {
             url.push_str("&pageToken=");
             url.extend(utf8_percent_encode(token, link::ESCAPED));
         }
-        let reply = disk.ask(|http| http.get(&url), client::ATTEMPT).await;
-        let page = reply.and_then(|reply| reply.json::<Page>());
+        let response = disk.send(|http| http.get(&url), client::TIMEOUT).await;
+        let page = response.and_then(|response| response.json::<Page>());
         let bucket = format!("bucket {}", disk.options.bucket);
-        let page = page.map_err(|failure| disk.failed_on_bucket(bucket, failure))?;
+        let page = page.map_err(|error| disk.bucket_error_from(bucket, error))?;
         let objects = page.items.into_iter().filter_map(|item| {
             let time = item
                 .time_created
@@ -80,8 +80,8 @@ impl GcsListing {
             })
         });
         let objects = objects.collect();
-        self.token = page.next_page_token.filter(|token| !token.is_empty());
-        self.is_done = self.token.is_none();
+        self.next_token = page.next_page_token.filter(|token| !token.is_empty());
+        self.is_done = self.next_token.is_none();
         Ok(Some(objects))
     }
 }

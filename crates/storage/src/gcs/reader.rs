@@ -1,4 +1,4 @@
-//! Reads an object of a bucket, and goes on where a connection was cut.
+//! Reads an object of a bucket, and resumes after a lost connection.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -9,30 +9,31 @@ use reqwest::Response;
 use reqwest::header::RANGE;
 
 use super::GcsDisk;
-use super::client::ATTEMPTS;
-use super::failure::Failure;
+use super::client::ATTEMPTS_MAX;
+use super::failure::RequestError;
 use crate::error::Error;
 use crate::key::StorageKey;
 
-/// How many bytes have to come before a cut is not counted with the one before.
-const PROGRESS: u64 = 64 * 1024;
-/// How long nothing at all may move in a connection.
-const STALL: Duration = Duration::from_secs(20);
+/// The number of bytes between two lost connections that count as progress.
+const PROGRESS_BYTES: u64 = 64 * 1024;
+/// How long a connection may transfer nothing.
+const STALL_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The bytes of an object, or of a part of it.
+/// The bytes of an object or of a range of it.
 #[derive(Debug)]
 pub(crate) struct GcsReader {
     disk: Arc<GcsDisk>,
     key: StorageKey,
-    /// Where the bytes of this object are, and of none that took its place.
+    /// The URL of this generation of the object, which excludes later ones.
     url: String,
     object_bytes: u64,
-    /// What is still to come.
+    /// The range still to be read.
     left: Range<u64>,
     body: Option<Response>,
-    tries: u32,
-    /// How much has come since the last cut.
-    since_cut_bytes: u64,
+    /// The attempts in a row without progress.
+    attempts: u32,
+    /// The number of bytes read since the last lost connection.
+    read_since_retry_bytes: u64,
 }
 
 impl GcsReader {
@@ -41,14 +42,14 @@ impl GcsReader {
         key: StorageKey,
         range: Range<u64>,
     ) -> Result<Self, Error> {
-        // A range that is empty, or begins behind the end, is refused by servers.
-        let found = match disk.head(key).await {
-            Ok(found) => found,
+        // Servers refuse ranges that are empty or begin after the end.
+        let metadata = match disk.head(key).await {
+            Ok(metadata) => metadata,
             Err(error) => return Err(disk.explain(error).await),
         };
-        let object_bytes = found.size_bytes();
+        let object_bytes = metadata.size_bytes();
         let end = range.end.max(range.start).min(object_bytes);
-        let generation: String = found
+        let generation: String = metadata
             .generation
             .chars()
             .filter(char::is_ascii_digit)
@@ -60,8 +61,8 @@ impl GcsReader {
             object_bytes,
             left: range.start.min(end)..end,
             body: None,
-            tries: 0,
-            since_cut_bytes: 0,
+            attempts: 0,
+            read_since_retry_bytes: 0,
         })
     }
 
@@ -73,19 +74,21 @@ impl GcsReader {
         self.left.end - self.left.start
     }
 
-    /// Asks for what is still to come.
-    async fn connect(&self) -> Result<Response, Failure> {
+    /// Requests the range still to be read.
+    async fn connect(&self) -> Result<Response, RequestError> {
         let range = format!("bytes={}-{}", self.left.start, self.left.end - 1);
         let request = self.disk.http.get(&self.url).header(RANGE, range);
-        let found = self.disk.open(request).await?;
-        let is_whole = self.left == (0..self.object_bytes);
-        let is_part = found.status().as_u16() == 206;
-        let length = found.content_length();
-        if !(is_part || is_whole) || length.is_some_and(|length| length != self.left_bytes()) {
-            let source = "the server sent another range than it was asked for";
-            return Err(Failure::Broken(source.into()));
+        let response = self.disk.send_for_body(request).await?;
+        let is_whole_object = self.left == (0..self.object_bytes);
+        let is_range = response.status().as_u16() == 206;
+        let length = response.content_length();
+        if !(is_range || is_whole_object)
+            || length.is_some_and(|length| length != self.left_bytes())
+        {
+            let source = "the server sent a different range than requested";
+            return Err(RequestError::Connection(source.into()));
         }
-        Ok(found)
+        Ok(response)
     }
 
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Error> {
@@ -93,39 +96,41 @@ impl GcsReader {
             let Some(body) = &mut self.body else {
                 match self.connect().await {
                     Ok(body) => self.body = Some(body),
-                    Err(failure) => self.cut(failure).await?,
+                    Err(error) => self.wait_before_retry(error).await?,
                 }
                 continue;
             };
-            let failure = match tokio::time::timeout(STALL, body.chunk()).await {
-                Ok(Ok(Some(piece))) if piece.is_empty() => continue,
-                Ok(Ok(Some(piece))) if piece.len() as u64 <= self.left_bytes() => {
-                    self.left.start += piece.len() as u64;
-                    self.since_cut_bytes += piece.len() as u64;
-                    return Ok(Some(piece));
+            let error = match tokio::time::timeout(STALL_TIMEOUT, body.chunk()).await {
+                Ok(Ok(Some(chunk))) if chunk.is_empty() => continue,
+                Ok(Ok(Some(chunk))) if chunk.len() as u64 <= self.left_bytes() => {
+                    self.left.start += chunk.len() as u64;
+                    self.read_since_retry_bytes += chunk.len() as u64;
+                    return Ok(Some(chunk));
                 }
-                Ok(Ok(Some(_))) => Failure::Broken("the server sent too much".into()),
-                Ok(Ok(None)) => Failure::Broken("the connection ended too early".into()),
-                Ok(Err(error)) => Failure::lost(error),
-                Err(late) => Failure::Broken(late.into()),
+                Ok(Ok(Some(_))) => {
+                    RequestError::Connection("the server sent too many bytes".into())
+                }
+                Ok(Ok(None)) => RequestError::Connection("the connection ended too early".into()),
+                Ok(Err(error)) => RequestError::from_transport(error),
+                Err(elapsed) => RequestError::Connection(elapsed.into()),
             };
-            self.cut(failure).await?;
+            self.wait_before_retry(error).await?;
         }
         Ok(None)
     }
 
-    /// Waits after a cut, unless there were too many of them.
-    async fn cut(&mut self, failure: Failure) -> Result<(), Error> {
+    /// Waits before a new connection. Returns the error if a retry does not help.
+    async fn wait_before_retry(&mut self, error: RequestError) -> Result<(), Error> {
         self.body = None;
-        if std::mem::take(&mut self.since_cut_bytes) >= PROGRESS {
-            self.tries = 0;
+        if std::mem::take(&mut self.read_since_retry_bytes) >= PROGRESS_BYTES {
+            self.attempts = 0;
         }
-        self.tries += 1;
-        let failure = match self.disk.before_another_try(self.tries, failure).await {
+        self.attempts += 1;
+        let error = match self.disk.wait_before_retry(self.attempts, error).await {
             Ok(()) => return Ok(()),
-            Err(failure) => failure,
+            Err(error) => error,
         };
-        self.tries = ATTEMPTS;
-        Err(self.disk.failed(self.key, failure))
+        self.attempts = ATTEMPTS_MAX;
+        Err(self.disk.error_from(self.key, error))
     }
 }

@@ -1,7 +1,7 @@
-//! The session of a large upload: chunks one after the other, and the question how far the server is
-//! whenever something went wrong.
+//! Resumable sessions for large uploads: sends chunks in order, and asks the server for its
+//! position after an error.
 //!
-//! The URL of a session opens it to whoever has it: it stands in no text and no log.
+//! Anyone with the URL of a session can write to it. It must never appear in an error or a log.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,13 +12,13 @@ use bytes::Bytes;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, LOCATION};
 use serde_json::json;
 
-use super::client::{self, Reply};
-use super::failure::Failure;
-use super::{ARCHIVE_TYPE, Found, GcsDisk, GcsOptions, MARK};
+use super::client::{self, FullResponse};
+use super::failure::RequestError;
+use super::{ARCHIVE_TYPE, GcsDisk, GcsOptions, ObjectMetadata, TAG_NAME};
 use crate::error::Error;
 use crate::key::StorageKey;
 
-/// A session that takes one upload.
+/// A resumable session of one upload.
 #[derive(Clone)]
 pub(super) struct Session {
     disk: Arc<GcsDisk>,
@@ -26,34 +26,34 @@ pub(super) struct Session {
     url: Arc<str>,
 }
 
-/// A part of an upload.
+/// A chunk of an upload.
 #[derive(Clone, Debug)]
 pub(super) struct Chunk {
     pub(super) offset: u64,
     pub(super) body: Bytes,
-    /// Of the last one: the CRC-32C of the whole object, whose size it completes.
-    pub(super) ends_with: Option<u32>,
+    /// In the last chunk: the CRC-32C of the whole object.
+    pub(super) final_crc: Option<u32>,
 }
 
-/// What has become of a chunk.
+/// The state of a session, as the server reports it.
 #[derive(Debug)]
-enum Answered {
-    /// The server has so many bytes of the upload.
-    Kept(u64),
-    /// The object is there.
-    Done(Found),
-    /// The server knows no such session, or no longer.
+enum SessionState {
+    /// The server has stored this number of bytes.
+    Stored(u64),
+    /// The object is complete.
+    Completed(ObjectMetadata),
+    /// The server does not know the session.
     Lost,
 }
 
-/// Writes a CRC-32C as Google does.
-pub(super) fn checksum(crc: u32) -> String {
+/// Formats a CRC-32C as Google does: big-endian, in base64.
+pub(super) fn format_crc(crc: u32) -> String {
     STANDARD.encode(crc.to_be_bytes())
 }
 
-/// How many bytes a server says that it has. What it keeps are whole units: of anything beyond it may
-/// say so and yet lose it, and sending bytes twice harms nobody.
-pub(super) fn kept_bytes(headers: &HeaderMap) -> u64 {
+/// Parses the number of stored bytes from the header `Range`. A server may report bytes beyond a
+/// whole unit and lose them later. Then they are sent again, which is harmless.
+pub(super) fn stored_bytes(headers: &HeaderMap) -> u64 {
     let range = headers.get("range").and_then(|range| range.to_str().ok());
     let last = range.and_then(|range| range.rsplit('-').next()?.parse().ok());
     last.map_or(0, |last: u64| last.saturating_add(1))
@@ -69,24 +69,24 @@ impl Session {
     pub(super) async fn begin(
         disk: &Arc<GcsDisk>,
         key: StorageKey,
-        mark: &str,
+        tag: &str,
     ) -> Result<Self, Error> {
         let url = disk.upload_url(key, "resumable");
-        let about = json!({ "contentType": ARCHIVE_TYPE, "metadata": { MARK: mark } });
-        let about = about.to_string();
-        let make = |http: &reqwest::Client| {
-            let request = http.post(&url).body(about.clone());
+        let metadata = json!({ "contentType": ARCHIVE_TYPE, "metadata": { TAG_NAME: tag } });
+        let metadata = metadata.to_string();
+        let build = |http: &reqwest::Client| {
+            let request = http.post(&url).body(metadata.clone());
             let request = request.header("X-Upload-Content-Type", ARCHIVE_TYPE);
             request.header(CONTENT_TYPE, "application/json")
         };
-        let begun = disk.ask(make, client::ATTEMPT).await;
-        let begun = begun.map_err(|failure| disk.failed_on_bucket(key, failure))?;
-        let url = begun
+        let response = disk.send(build, client::TIMEOUT).await;
+        let response = response.map_err(|error| disk.bucket_error_from(key, error))?;
+        let url = response
             .headers
             .get(LOCATION)
             .and_then(|url| url.to_str().ok());
         let Some(url) = url else {
-            return Err(disk.broken(key, "the server named no session"));
+            return Err(disk.unavailable(key, "the server returned no session"));
         };
         Ok(Self {
             disk: Arc::clone(disk),
@@ -95,153 +95,190 @@ impl Session {
         })
     }
 
-    /// Sends a chunk, taking up what did not arrive as often as it may help; returns the object after
-    /// the last one.
-    pub(super) async fn send(&self, chunk: Chunk) -> Result<Option<Found>, Error> {
-        let end = chunk.offset + chunk.body.len() as u64;
-        let (mut at, mut furthest, mut tries) = (chunk.offset, chunk.offset, 0);
+    /// Sends a chunk. Resumes where the server is, as long as retries help. Returns the object's
+    /// metadata after the last chunk.
+    pub(super) async fn send(&self, chunk: Chunk) -> Result<Option<ObjectMetadata>, Error> {
+        let mut progress = Progress::new(&chunk);
         loop {
-            tries += 1;
-            let failure = match self.send_from(&chunk, at).await {
-                Ok(Answered::Done(found)) if chunk.ends_with.is_some() => return Ok(Some(found)),
-                Ok(Answered::Kept(kept)) if kept == end && chunk.ends_with.is_none() => {
+            progress.attempts += 1;
+            let error = match self.send_from(&chunk, progress.position).await {
+                Ok(SessionState::Completed(metadata)) if chunk.is_last() => {
+                    return Ok(Some(metadata));
+                }
+                Ok(SessionState::Stored(stored)) if stored == chunk.end() && !chunk.is_last() => {
                     return Ok(None);
                 }
-                Ok(answered) => {
-                    match self.go_on(&chunk, answered, &mut at, &mut furthest, &mut tries)? {
-                        true => continue,
-                        false => Failure::Broken("the server kept nothing of what was sent".into()),
-                    }
-                }
-                // Some say that they have the first byte when they have none: they want the whole unit.
-                Err(failure)
-                    if matches!(failure.status(), Some(400))
-                        && !at.is_multiple_of(GcsOptions::CHUNK_BYTES_UNIT) =>
+                Ok(state) => match self.update_progress(&chunk, state, &mut progress)? {
+                    true => continue,
+                    false => RequestError::Connection("the server stored no sent bytes".into()),
+                },
+                // Some servers report the first byte as stored although it is not. They accept only
+                // whole units.
+                Err(error)
+                    if error.status() == Some(400)
+                        && !progress
+                            .position
+                            .is_multiple_of(GcsOptions::CHUNK_BYTES_UNIT) =>
                 {
-                    at -= at % GcsOptions::CHUNK_BYTES_UNIT;
+                    progress.position -= progress.position % GcsOptions::CHUNK_BYTES_UNIT;
                     continue;
                 }
-                Err(failure) if matches!(failure.status(), Some(400)) && at > chunk.offset => {
-                    Failure::Broken(failure.to_string().into())
+                Err(error) if error.status() == Some(400) && progress.position > chunk.offset => {
+                    RequestError::Connection(error.to_string().into())
                 }
-                Err(failure) => failure,
+                Err(error) => error,
             };
-            let waited = self.disk.before_another_try(tries, failure).await;
-            waited.map_err(|failure| self.failed(failure))?;
-            match self.ask(&chunk).await {
-                Ok(Answered::Done(found)) if chunk.ends_with.is_some() => return Ok(Some(found)),
-                Ok(Answered::Kept(kept)) if kept == end && chunk.ends_with.is_none() => {
+            let waited = self.disk.wait_before_retry(progress.attempts, error).await;
+            waited.map_err(|error| self.error_from(error))?;
+            match self.query_state(&chunk).await {
+                Ok(SessionState::Completed(metadata)) if chunk.is_last() => {
+                    return Ok(Some(metadata));
+                }
+                Ok(SessionState::Stored(stored)) if stored == chunk.end() && !chunk.is_last() => {
                     return Ok(None);
                 }
-                Ok(answered) => {
-                    self.go_on(&chunk, answered, &mut at, &mut furthest, &mut tries)?;
+                Ok(state) => {
+                    self.update_progress(&chunk, state, &mut progress)?;
                 }
-                // The next try will tell.
-                Err(failure) if failure.may_pass() => {}
-                Err(failure) => return Err(self.failed(failure)),
+                // The next attempt shows the state.
+                Err(error) if error.is_temporary() => {}
+                Err(error) => return Err(self.error_from(error)),
             }
         }
     }
 
-    /// Moves to where the server is; `false` if that is no further than before.
-    fn go_on(
+    /// Moves the position to that of the server. Returns whether it is further than ever before.
+    fn update_progress(
         &self,
         chunk: &Chunk,
-        answered: Answered,
-        at: &mut u64,
-        furthest: &mut u64,
-        tries: &mut u32,
+        state: SessionState,
+        progress: &mut Progress,
     ) -> Result<bool, Error> {
-        let end = chunk.offset + chunk.body.len() as u64;
-        let kept = match answered {
-            Answered::Kept(kept) => kept,
-            Answered::Lost => return Err(self.lost()),
-            Answered::Done(_) => {
-                let source = "the server ended the upload before its end";
-                return Err(self.disk.broken(self.key, source));
+        let stored = match state {
+            SessionState::Stored(stored) => stored,
+            SessionState::Lost => {
+                let source = "the server has lost the session of the upload";
+                return Err(self.disk.unavailable(self.key, source));
+            }
+            SessionState::Completed(_) => {
+                let source = "the server completed the upload before its end";
+                return Err(self.disk.unavailable(self.key, source));
             }
         };
-        // Google keeps whole units, others any number of bytes; each goes on exactly where it is.
-        if kept < chunk.offset || kept > end {
-            let source = format!("the server has {kept} bytes of an upload that is at {at}");
-            return Err(self.disk.broken(self.key, source));
+        // Google stores whole units, other servers any number of bytes.
+        if stored < chunk.offset || stored > chunk.end() {
+            let position = progress.position;
+            let source =
+                format!("the server has {stored} bytes of an upload that is at byte {position}");
+            return Err(self.disk.unavailable(self.key, source));
         }
-        let is_further = kept > *furthest;
+        let is_further = stored > progress.furthest;
         if is_further {
-            (*furthest, *tries) = (kept, 0);
+            progress.furthest = stored;
+            progress.attempts = 0;
         }
-        *at = kept;
+        progress.position = stored;
         Ok(is_further)
     }
 
-    /// Sends what of a chunk lies at `at` and behind.
-    async fn send_from(&self, chunk: &Chunk, at: u64) -> Result<Answered, Failure> {
-        let skipped = usize::try_from(at - chunk.offset).unwrap_or(usize::MAX);
+    /// Sends the bytes of a chunk from `position` on.
+    async fn send_from(&self, chunk: &Chunk, position: u64) -> Result<SessionState, RequestError> {
+        let skipped = usize::try_from(position - chunk.offset).unwrap_or(usize::MAX);
         let body = chunk.body.slice(skipped.min(chunk.body.len())..);
         if body.is_empty() {
-            return self.ask(chunk).await;
+            return self.query_state(chunk).await;
         }
-        let end = at + body.len() as u64;
-        let total = match chunk.ends_with {
-            Some(_) => end.to_string(),
-            None => "*".to_owned(),
+        let end = position + body.len() as u64;
+        let total = match chunk.is_last() {
+            true => end.to_string(),
+            false => "*".to_owned(),
         };
-        let range = format!("bytes {at}-{}/{total}", end - 1);
-        self.put(range, chunk.ends_with, body).await
+        let range = format!("bytes {position}-{}/{total}", end - 1);
+        self.put(range, chunk.final_crc, body).await
     }
 
-    /// Asks how far the server is.
-    async fn ask(&self, chunk: &Chunk) -> Result<Answered, Failure> {
-        let total = match chunk.ends_with {
-            Some(_) => (chunk.offset + chunk.body.len() as u64).to_string(),
-            None => "*".to_owned(),
+    /// Queries the state of the session.
+    async fn query_state(&self, chunk: &Chunk) -> Result<SessionState, RequestError> {
+        let total = match chunk.is_last() {
+            true => chunk.end().to_string(),
+            false => "*".to_owned(),
         };
         let range = format!("bytes */{total}");
-        self.put(range, chunk.ends_with, Bytes::new()).await
+        self.put(range, chunk.final_crc, Bytes::new()).await
     }
 
-    async fn put(&self, range: String, crc: Option<u32>, body: Bytes) -> Result<Answered, Failure> {
+    async fn put(
+        &self,
+        range: String,
+        crc: Option<u32>,
+        body: Bytes,
+    ) -> Result<SessionState, RequestError> {
         let request = self.disk.http.put(&*self.url);
         let mut request = request
-            .timeout(client::time_for(body.len()))
+            .timeout(client::timeout_for(body.len()))
             .header(CONTENT_RANGE, range)
             .header(CONTENT_LENGTH, body.len());
         if let Some(crc) = crc {
-            request = request.header("X-Goog-Hash", format!("crc32c={}", checksum(crc)));
+            request = request.header("X-Goog-Hash", format!("crc32c={}", format_crc(crc)));
         }
-        match self.disk.once(request.body(body)).await {
-            Ok(reply) => answered(&reply),
-            Err(failure) if matches!(failure.status(), Some(404 | 410)) => Ok(Answered::Lost),
-            Err(failure) => Err(failure),
+        match self.disk.send_once(request.body(body)).await {
+            Ok(response) => parse_state(&response),
+            Err(error) if matches!(error.status(), Some(404 | 410)) => Ok(SessionState::Lost),
+            Err(error) => Err(error),
         }
     }
 
-    fn failed(&self, failure: Failure) -> Error {
-        self.disk.failed(self.key, failure)
+    fn error_from(&self, error: RequestError) -> Error {
+        self.disk.error_from(self.key, error)
     }
 
-    fn lost(&self) -> Error {
-        let source = "the server has lost the session of the upload";
-        self.disk.broken(self.key, source)
-    }
-
-    /// Has the server forget the session, and what it has got.
-    pub(super) async fn forget(&self) -> Result<(), Error> {
+    /// Deletes the session, with the bytes that it has stored.
+    pub(super) async fn delete(&self) -> Result<(), Error> {
         let url = &*self.url;
-        let make = |http: &reqwest::Client| http.delete(url).header(CONTENT_LENGTH, 0);
-        match self.disk.ask(make, client::ATTEMPT).await {
+        let build = |http: &reqwest::Client| http.delete(url).header(CONTENT_LENGTH, 0);
+        match self.disk.send(build, client::TIMEOUT).await {
             Ok(_) => Ok(()),
-            // That is how the server says it (499), or it knows none any more, or it knows only its
-            // own end (501), which comes.
-            Err(failure) if matches!(failure.status(), Some(404 | 410 | 499 | 501)) => Ok(()),
-            Err(failure) => Err(self.failed(failure)),
+            // Google confirms the deletion with 499. With 404 and 410, the session is gone. With
+            // 501, the server can't delete sessions, and they expire.
+            Err(error) if matches!(error.status(), Some(404 | 410 | 499 | 501)) => Ok(()),
+            Err(error) => Err(self.error_from(error)),
         }
     }
 }
 
-fn answered(reply: &Reply) -> Result<Answered, Failure> {
-    match reply.status {
-        308 => Ok(Answered::Kept(kept_bytes(&reply.headers))),
-        _ => reply.json().map(Answered::Done),
+/// The progress of sending a chunk.
+struct Progress {
+    /// The next byte to send.
+    position: u64,
+    /// The furthest position that the server has reported.
+    furthest: u64,
+    /// The attempts in a row without progress.
+    attempts: u32,
+}
+
+impl Progress {
+    fn new(chunk: &Chunk) -> Self {
+        Self {
+            position: chunk.offset,
+            furthest: chunk.offset,
+            attempts: 0,
+        }
+    }
+}
+
+impl Chunk {
+    fn end(&self) -> u64 {
+        self.offset + self.body.len() as u64
+    }
+
+    fn is_last(&self) -> bool {
+        self.final_crc.is_some()
+    }
+}
+
+fn parse_state(response: &FullResponse) -> Result<SessionState, RequestError> {
+    match response.status {
+        308 => Ok(SessionState::Stored(stored_bytes(&response.headers))),
+        _ => response.json().map(SessionState::Completed),
     }
 }

@@ -1,4 +1,4 @@
-//! What can be tried without a server.
+//! Tests that need no server.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,12 +8,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 use reqwest::header::HeaderMap;
 
-use super::session::{checksum, kept_bytes};
+use super::session::{format_crc, stored_bytes};
 use super::{GcsOptions, ServiceAccount};
 
-/// The key of an account that does not exist, made for these tests alone.
+/// The key of an account that does not exist, generated for these tests.
 pub(super) const KEY_FILE: &str = include_str!("tests/key.json");
-/// What Google's client for Python signs with the same key: `scripts/gcs-signed-urls` wrote it.
+/// The URLs that Google's Python client signs with the same key, from `scripts/gcs-signed-urls`.
 const URLS: &str = include_str!("tests/urls.txt");
 
 fn account() -> Arc<ServiceAccount> {
@@ -25,23 +25,23 @@ fn options(endpoint: Option<&str>, bucket: &str) -> GcsOptions {
         bucket: bucket.to_owned(),
         prefix: String::new(),
         endpoint: endpoint.map(str::to_owned),
-        authorities: None,
+        ca_bundle: None,
         account: Some(account()),
         chunk_bytes: GcsOptions::CHUNK_BYTES,
     }
 }
 
 #[test]
-fn links_are_byte_for_byte_those_of_googles_own_client() {
+fn presigned_urls_equal_those_of_googles_python_client() {
     let now: DateTime<Utc> = "2026-11-22T23:59:58Z".parse().expect("a time");
     let ours = [
-        options(None, "holdfast-backups").link(
+        options(None, "holdfast-backups").presign(
             "panel one/d3aac109/a4962fe6.2.tar.gz",
             "world 1.tar.gz",
             now,
             Duration::from_secs(3600),
         ),
-        options(Some("http://127.0.0.1:4443"), "b_1.example.com").link(
+        options(Some("http://127.0.0.1:4443"), "b_1.example.com").presign(
             "ü+~/(x)/a4962fe6.tar.gz",
             "a4962fe6.tar.gz",
             now,
@@ -51,24 +51,24 @@ fn links_are_byte_for_byte_those_of_googles_own_client() {
     let theirs: Vec<&str> = URLS.lines().collect();
     assert_eq!(theirs.len(), ours.len());
     for (ours, theirs) in ours.iter().zip(theirs) {
-        assert_eq!(ours.as_deref().expect("a link"), theirs);
+        assert_eq!(ours.as_deref().expect("a URL"), theirs);
     }
 }
 
 #[test]
-fn without_an_account_links_are_not_signed() {
+fn urls_without_an_account_are_not_signed() {
     let mut options = options(Some("http://127.0.0.1:1"), "b");
     options.account = None;
-    let link = options.link("o", "f", Utc::now(), Duration::from_secs(1));
+    let url = options.presign("o", "f", Utc::now(), Duration::from_secs(1));
     assert_eq!(
-        link.expect("a link"),
+        url.expect("a URL"),
         "http://127.0.0.1:1/b/o?response-content-disposition=attachment%3B%20filename%3D%22f%22\
          &response-content-type=application%2Fgzip"
     );
 }
 
 #[test]
-fn an_assertion_says_who_asks_for_what_and_for_how_long() {
+fn a_jwt_has_the_account_the_scope_and_the_lifetime() {
     let now: DateTime<Utc> = "2026-11-22T23:59:58Z".parse().expect("a time");
     let assertion = account().assertion(now).expect("an assertion");
     let parts: Vec<&str> = assertion.split('.').collect();
@@ -92,14 +92,14 @@ fn an_assertion_says_who_asks_for_what_and_for_how_long() {
 }
 
 #[test]
-fn checksums_are_written_as_google_writes_them() {
-    // Of "hello", as fake-gcs-server and gcp-storage-emulator tell it.
-    assert_eq!(checksum(crc32c::crc32c(b"hello")), "mnG7TA==");
-    assert_eq!(checksum(0), "AAAAAA==");
+fn a_crc_is_formatted_as_google_formats_it() {
+    // The value of fake-gcs-server and gcp-storage-emulator for "hello".
+    assert_eq!(format_crc(crc32c::crc32c(b"hello")), "mnG7TA==");
+    assert_eq!(format_crc(0), "AAAAAA==");
 }
 
 #[test]
-fn how_far_a_server_is_is_read_from_its_range() {
+fn the_stored_bytes_are_parsed_from_the_range_header() {
     for (range, expected) in [
         (None, 0),
         (Some("bytes=0-262143"), 262_144),
@@ -111,12 +111,12 @@ fn how_far_a_server_is_is_read_from_its_range() {
         if let Some(range) = range {
             headers.insert("range", range.parse().expect("a header"));
         }
-        assert_eq!(kept_bytes(&headers), expected, "{range:?}");
+        assert_eq!(stored_bytes(&headers), expected, "{range:?}");
     }
 }
 
 #[test]
-fn chunks_are_whole_units() {
+fn chunks_are_multiples_of_the_unit() {
     let mut options = options(None, "b");
     for (given, expected) in [(0, 256), (1, 256), (256 << 10, 256), (8 << 20, 8192)] {
         options.chunk_bytes = given;

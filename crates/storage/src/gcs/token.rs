@@ -1,5 +1,5 @@
-//! The token that requests go with: asked for once, kept until shortly before its end, and renewed by
-//! one request however many wait for it. It never shows itself.
+//! Access tokens: cached until shortly before they expire, and renewed by one request, however many
+//! requests wait for it. `Debug` hides them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,34 +10,35 @@ use reqwest::header::CONTENT_TYPE;
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
-use super::failure::Failure;
+use super::client::AccessToken;
+use super::failure::RequestError;
 use super::{ServiceAccount, client, link};
 
-/// How long before its end a token is renewed.
-const EARLY: Duration = Duration::from_secs(300);
-/// What is sent to say that the account's own key proves who asks.
-const GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+/// How long before its expiry a token is renewed.
+const RENEW_BEFORE: Duration = Duration::from_secs(300);
+/// The OAuth grant type for a JWT that the account's key signed.
+const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
-/// The tokens of an account.
-pub(super) struct Tokens {
+/// The access token of an account.
+pub(super) struct TokenCache {
     account: Arc<ServiceAccount>,
-    /// Held while a new one is asked for.
-    current: Mutex<Option<Token>>,
+    /// Locked during a renewal.
+    current: Mutex<Option<CachedToken>>,
 }
 
-struct Token {
-    text: Arc<str>,
+struct CachedToken {
+    token: AccessToken,
     renew_at: Instant,
 }
 
 #[derive(Deserialize)]
-struct Granted {
+struct TokenResponse {
     access_token: String,
     #[serde(default)]
     expires_in: u64,
 }
 
-impl Tokens {
+impl TokenCache {
     pub(super) fn new(account: Arc<ServiceAccount>) -> Self {
         Self {
             account,
@@ -45,49 +46,50 @@ impl Tokens {
         }
     }
 
-    /// Returns a token that is good for a while.
-    pub(super) async fn get(&self, http: &reqwest::Client) -> Result<Arc<str>, Failure> {
+    /// Returns a token that does not expire soon.
+    pub(super) async fn get(&self, http: &reqwest::Client) -> Result<AccessToken, RequestError> {
         let mut current = self.current.lock().await;
-        if let Some(token) = &*current
-            && Instant::now() < token.renew_at
+        if let Some(cached) = &*current
+            && Instant::now() < cached.renew_at
         {
-            return Ok(Arc::clone(&token.text));
+            return Ok(Arc::clone(&cached.token));
         }
-        let granted = self.ask(http).await?;
-        let lifetime = Duration::from_secs(granted.expires_in);
-        let kept = lifetime.saturating_sub(EARLY).max(lifetime / 2);
-        let text: Arc<str> = granted.access_token.into();
-        *current = Some(Token {
-            text: Arc::clone(&text),
-            renew_at: Instant::now() + kept,
+        let response = self.request_token(http).await?;
+        let lifetime = Duration::from_secs(response.expires_in);
+        let use_for = lifetime.saturating_sub(RENEW_BEFORE).max(lifetime / 2);
+        let token = AccessToken::from(response.access_token);
+        *current = Some(CachedToken {
+            token: Arc::clone(&token),
+            renew_at: Instant::now() + use_for,
         });
-        Ok(text)
+        Ok(token)
     }
 
-    /// Throws away a token that was refused.
-    pub(super) async fn forget(&self, refused: &str) {
+    /// Drops a token that the server refused.
+    pub(super) async fn drop_token(&self, refused: &str) {
         let mut current = self.current.lock().await;
-        current.take_if(|token| &*token.text == refused);
+        current.take_if(|cached| &*cached.token == refused);
     }
 
-    async fn ask(&self, http: &reqwest::Client) -> Result<Granted, Failure> {
+    async fn request_token(&self, http: &reqwest::Client) -> Result<TokenResponse, RequestError> {
         let assertion = self.account.assertion(SystemTime::now().into())?;
-        let grant = utf8_percent_encode(GRANT, link::ESCAPED);
-        let body = format!("grant_type={grant}&assertion={assertion}");
+        let grant_type = utf8_percent_encode(GRANT_TYPE, link::ESCAPED);
+        let body = format!("grant_type={grant_type}&assertion={assertion}");
         let request = http
             .post(self.account.token_uri())
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .timeout(client::ATTEMPT)
+            .timeout(client::TIMEOUT)
             .body(body);
-        let reply = client::reply(request).await.map_err(Failure::of_token)?;
-        // The parser's own word could quote the token.
-        serde_json::from_slice(&reply.body)
-            .map_err(|_| Failure::Broken("the token server sent no token".into()))
+        let response = client::send_unauthenticated(request).await;
+        let response = response.map_err(RequestError::into_token_error)?;
+        // The parser's own message may quote the token.
+        serde_json::from_slice(&response.body)
+            .map_err(|_| RequestError::Connection("the token server sent no token".into()))
     }
 }
 
-impl fmt::Debug for Tokens {
+impl fmt::Debug for TokenCache {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "Tokens({:?})", self.account)
+        write!(formatter, "TokenCache({:?})", self.account)
     }
 }

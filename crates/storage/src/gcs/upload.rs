@@ -1,9 +1,10 @@
-//! An upload to a bucket at Google: one chunk on its way while the next one fills, and one moment in
-//! which the object becomes visible.
+//! Uploads to a bucket: one chunk in flight while the next one fills, then one request that makes
+//! the object visible.
 //!
-//! An object that fits into one chunk is sent as it is. What makes an object visible is told not to
-//! overwrite and what the checksum of all bytes is, and may be answered with an error although it was
-//! done: so each upload marks its object, and after such an answer the object is looked at.
+//! An object that fits into one chunk is sent with a single request. The final request carries the
+//! checksum of all bytes and must not overwrite. It can succeed although its response is lost, and
+//! its retry then fails. So each upload stores a random tag in the object's metadata. After an
+//! error, the upload compares the tag of the object.
 
 use std::sync::Arc;
 
@@ -12,8 +13,8 @@ use reqwest::header::CONTENT_TYPE;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use super::session::{Chunk, Session, checksum};
-use super::{ARCHIVE_TYPE, Found, GcsDisk, GcsOptions, MARK, client};
+use super::session::{Chunk, Session, format_crc};
+use super::{ARCHIVE_TYPE, GcsDisk, GcsOptions, ObjectMetadata, TAG_NAME, client};
 use crate::error::Error;
 use crate::key::StorageKey;
 
@@ -22,36 +23,36 @@ use crate::key::StorageKey;
 pub(crate) struct GcsUpload {
     disk: Arc<GcsDisk>,
     key: StorageKey,
-    /// What this upload marks its object with.
-    mark: String,
+    /// The random tag of this upload.
+    tag: String,
     chunk_bytes: usize,
-    /// What does not fill a chunk yet.
+    /// The bytes of the next chunk.
     buffer: BytesMut,
-    /// How many bytes have left the buffer.
+    /// The number of bytes sent from the buffer.
     sent_bytes: u64,
     /// The CRC-32C of all bytes so far.
     crc: u32,
     has_failed: bool,
-    chunks: Chunks,
+    chunked: ChunkedUpload,
 }
 
-/// The chunks of an upload that has more than one. Dropped, it stops the one on its way, and has the
-/// server forget the rest as well as it can.
+/// The state of an upload with several chunks. Dropping it stops the chunk in flight, and deletes
+/// the session in the background.
 #[derive(Debug, Default)]
-struct Chunks {
+struct ChunkedUpload {
     /// `None` before the first chunk, and after the end.
     session: Option<Session>,
-    /// One at most.
-    on_its_way: JoinSet<Result<Option<Found>, Error>>,
+    /// At most one chunk.
+    in_flight: JoinSet<Result<Option<ObjectMetadata>, Error>>,
 }
 
 impl GcsDisk {
     pub(crate) fn begin(
         self: &Arc<Self>,
         key: StorageKey,
-        most_bytes: u64,
+        size_max_bytes: u64,
     ) -> Result<GcsUpload, Error> {
-        if most_bytes > GcsOptions::OBJECT_BYTES_MAX {
+        if size_max_bytes > GcsOptions::OBJECT_BYTES_MAX {
             return Err(Error::Full {
                 disk: self.name.to_string(),
                 object: key.to_string(),
@@ -60,22 +61,22 @@ impl GcsDisk {
         Ok(GcsUpload {
             disk: Arc::clone(self),
             key,
-            mark: format!("{:032x}", rand::random::<u128>()),
+            tag: format!("{:032x}", rand::random::<u128>()),
             chunk_bytes: self.options.chunk_bytes(),
             buffer: BytesMut::new(),
             sent_bytes: 0,
             crc: 0,
             has_failed: false,
-            chunks: Chunks::default(),
+            chunked: ChunkedUpload::default(),
         })
     }
 }
 
 impl GcsUpload {
     pub(crate) async fn write(&mut self, mut chunk: Bytes) -> Result<(), Error> {
-        self.refuse_failed()?;
+        self.check_not_failed()?;
         self.crc = crc32c::crc32c_append(self.crc, &chunk);
-        // A full buffer waits for one byte more: the last chunk is never empty.
+        // Keep a full buffer until another byte comes, so that the last chunk is never empty.
         while self.buffer.len() + chunk.len() > self.chunk_bytes {
             let rest = self.chunk_bytes - self.buffer.len();
             self.buffer.extend_from_slice(&chunk.split_to(rest));
@@ -91,62 +92,63 @@ impl GcsUpload {
         Ok(())
     }
 
-    fn refuse_failed(&self) -> Result<(), Error> {
+    fn check_not_failed(&self) -> Result<(), Error> {
         match self.has_failed {
-            true => Err(self.disk.broken(self.key, "the upload has failed before")),
+            true => Err(self.disk.unavailable(self.key, "an earlier write failed")),
             false => Ok(()),
         }
     }
 
-    /// Sends what the buffer holds, once the chunk before has arrived.
-    async fn send_chunk(&mut self, ends_with: Option<u32>) -> Result<(), Error> {
+    /// Sends the buffer, once the chunk before it has arrived.
+    async fn send_chunk(&mut self, final_crc: Option<u32>) -> Result<(), Error> {
         let body = std::mem::take(&mut self.buffer).freeze();
-        let session = match &self.chunks.session {
+        let session = match &self.chunked.session {
             Some(session) => session.clone(),
             None => {
-                let begun = Session::begin(&self.disk, self.key, &self.mark).await?;
-                self.chunks.session.insert(begun).clone()
+                let begun = Session::begin(&self.disk, self.key, &self.tag).await?;
+                self.chunked.session.insert(begun).clone()
             }
         };
-        self.await_chunk().await?;
+        self.wait_for_chunk().await?;
         let offset = self.sent_bytes;
         self.sent_bytes += body.len() as u64;
         let chunk = Chunk {
             offset,
             body,
-            ends_with,
+            final_crc,
         };
         let sending = async move { session.send(chunk).await };
-        self.chunks.on_its_way.spawn(sending);
+        self.chunked.in_flight.spawn(sending);
         Ok(())
     }
 
-    /// Waits until the chunk on its way has arrived; after the last one there is an object.
-    async fn await_chunk(&mut self) -> Result<Option<Found>, Error> {
-        match self.chunks.on_its_way.join_next().await {
+    /// Waits until the chunk in flight has arrived. Returns the object's metadata after the last
+    /// one.
+    async fn wait_for_chunk(&mut self) -> Result<Option<ObjectMetadata>, Error> {
+        match self.chunked.in_flight.join_next().await {
             Some(Ok(arrived)) => arrived,
-            Some(Err(panic)) => Err(self.disk.broken(self.key, panic)),
+            Some(Err(panic)) => Err(self.disk.unavailable(self.key, panic)),
             None => Ok(None),
         }
     }
 
     pub(crate) async fn finish(mut self) -> Result<(), Error> {
-        self.refuse_failed()?;
-        let ended = match self.chunks.session {
-            None => self.put().await,
-            Some(_) => self.complete().await,
+        self.check_not_failed()?;
+        let ended = match self.chunked.session {
+            None => self.put_object().await,
+            Some(_) => self.complete_session().await,
         };
         if let Err(error) = ended {
-            self.chunks.give_up().await;
+            self.chunked.abort_and_log().await;
             return Err(error);
         }
-        self.chunks.session = None;
+        self.chunked.session = None;
         Ok(())
     }
 
-    /// Refuses a key that is taken, for servers that know no condition, and before the last bytes are
-    /// sent in vain.
-    async fn refuse_taken(&self) -> Result<(), Error> {
+    /// Checks that the key does not exist. Servers that ignore conditions need this; for the
+    /// others, it avoids a useless final request.
+    async fn check_key_is_free(&self) -> Result<(), Error> {
         match self.disk.head(self.key).await {
             Ok(_) => Err(Error::Exists {
                 disk: self.disk.name.to_string(),
@@ -157,120 +159,124 @@ impl GcsUpload {
         }
     }
 
-    /// Sends a small object whole, with what is to be known of it.
-    async fn put(&mut self) -> Result<(), Error> {
-        self.refuse_taken().await?;
+    /// Sends a small object and its metadata with one request.
+    async fn put_object(&mut self) -> Result<(), Error> {
+        self.check_key_is_free().await?;
         let body = std::mem::take(&mut self.buffer);
         self.sent_bytes = body.len() as u64;
-        let about = json!({
+        let metadata = json!({
             "contentType": ARCHIVE_TYPE,
-            "crc32c": checksum(self.crc),
-            "metadata": { MARK: self.mark },
+            "crc32c": format_crc(self.crc),
+            "metadata": { TAG_NAME: self.tag },
         });
-        // The mark is random, so that no content holds the line between the parts.
-        let line = &self.mark;
+        // The tag is random, so no content contains this boundary.
+        let boundary = &self.tag;
         let mut whole = BytesMut::with_capacity(body.len() + 600);
         let head = format!(
-            "--{line}\r\nContent-Type: application/json\r\n\r\n{about}\r\n\
-             --{line}\r\nContent-Type: {ARCHIVE_TYPE}\r\n\r\n"
+            "--{boundary}\r\nContent-Type: application/json\r\n\r\n{metadata}\r\n\
+             --{boundary}\r\nContent-Type: {ARCHIVE_TYPE}\r\n\r\n"
         );
         whole.extend_from_slice(head.as_bytes());
         whole.extend_from_slice(&body);
-        whole.extend_from_slice(format!("\r\n--{line}--\r\n").as_bytes());
+        whole.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
         let whole = whole.freeze();
         let url = self.disk.upload_url(self.key, "multipart");
-        let kind = format!("multipart/related; boundary={line}");
-        let make = |http: &reqwest::Client| {
-            let request = http.post(&url).header(CONTENT_TYPE, &kind);
+        let content_type = format!("multipart/related; boundary={boundary}");
+        let build = |http: &reqwest::Client| {
+            let request = http.post(&url).header(CONTENT_TYPE, &content_type);
             request.body(whole.clone())
         };
-        let sent = self.disk.ask(make, client::time_for(whole.len())).await;
-        match sent.and_then(|reply| reply.json()) {
-            Ok(found) => self.verify(found).await,
-            Err(failure) => {
-                let error = self.disk.failed_on_bucket(self.key, failure);
-                self.doubt(error).await
+        let sent = self
+            .disk
+            .send(build, client::timeout_for(whole.len()))
+            .await;
+        match sent.and_then(|response| response.json()) {
+            Ok(metadata) => self.verify(metadata).await,
+            Err(error) => {
+                let error = self.disk.bucket_error_from(self.key, error);
+                self.check_after_error(error).await
             }
         }
     }
 
-    /// Sends the last chunk, which has the server put the object together.
-    async fn complete(&mut self) -> Result<(), Error> {
-        self.await_chunk().await?;
-        self.refuse_taken().await?;
+    /// Sends the last chunk, which completes the object.
+    async fn complete_session(&mut self) -> Result<(), Error> {
+        self.wait_for_chunk().await?;
+        self.check_key_is_free().await?;
         self.send_chunk(Some(self.crc)).await?;
-        match self.await_chunk().await {
-            Ok(Some(found)) => self.verify(found).await,
+        match self.wait_for_chunk().await {
+            Ok(Some(metadata)) => self.verify(metadata).await,
             Ok(None) => {
-                self.doubt(self.disk.broken(self.key, "the upload did not end"))
-                    .await
+                let error = self.disk.unavailable(self.key, "the upload did not end");
+                self.check_after_error(error).await
             }
-            Err(error) => self.doubt(error).await,
+            Err(error) => self.check_after_error(error).await,
         }
     }
 
-    /// After an error: looks whether the object was written all the same. A request may have been
-    /// done although its answer was lost, and its repetition refused for that.
-    async fn doubt(&self, error: Error) -> Result<(), Error> {
+    /// Checks after an error whether the object was written anyway: the response may have been
+    /// lost, and the retry refused.
+    async fn check_after_error(&self, error: Error) -> Result<(), Error> {
         match self.disk.head(self.key).await {
-            Ok(found) if found.mark() == Some(&self.mark) => self.verify(found).await,
+            Ok(metadata) if metadata.upload_tag() == Some(&self.tag) => self.verify(metadata).await,
             _ => Err(error),
         }
     }
 
-    /// Checks that what lies there is what was sent.
-    async fn verify(&self, found: Found) -> Result<(), Error> {
-        let (sent, there) = (self.sent_bytes, found.size_bytes());
-        let ours = checksum(self.crc);
-        let theirs = found.crc32c.as_deref().unwrap_or(&ours);
-        let source = match sent == there {
-            true if ours == theirs => return Ok(()),
-            true => format!("the checksum of what lies there is {theirs} and not {ours}"),
-            false => format!("{sent} bytes were sent, but {there} lie there"),
+    /// Checks size and checksum of the stored object, and deletes it if they are wrong.
+    async fn verify(&self, metadata: ObjectMetadata) -> Result<(), Error> {
+        let (sent, stored) = (self.sent_bytes, metadata.size_bytes());
+        let sent_crc = format_crc(self.crc);
+        let stored_crc = metadata.crc32c.as_deref().unwrap_or(&sent_crc);
+        let source = match sent == stored {
+            true if sent_crc == stored_crc => return Ok(()),
+            true => format!("the checksum of the stored object is {stored_crc}, not {sent_crc}"),
+            false => format!("{sent} bytes were sent, but {stored} were stored"),
         };
-        let condition = format!("?ifGenerationMatch={}", found.generation);
+        let condition = format!("?ifGenerationMatch={}", metadata.generation);
         self.disk.delete_if(self.key, &condition).await?;
-        Err(self.disk.broken(self.key, source))
+        Err(self.disk.unavailable(self.key, source))
     }
 
     pub(crate) async fn abort(mut self) -> Result<(), Error> {
-        self.chunks.on_its_way.shutdown().await;
-        match self.chunks.session.take() {
+        self.chunked.in_flight.shutdown().await;
+        match self.chunked.session.take() {
             None => Ok(()),
-            Some(session) => session.forget().await,
+            Some(session) => session.delete().await,
         }
     }
 }
 
-impl Chunks {
-    /// Has the server forget the session; what can't be done now, a week will do.
-    async fn give_up(&mut self) {
-        self.on_its_way.shutdown().await;
+impl ChunkedUpload {
+    /// Deletes the session. If that fails, it ends after a week.
+    async fn abort_and_log(&mut self) {
+        self.in_flight.shutdown().await;
         if let Some(session) = self.session.take() {
-            forget(session).await;
+            delete_and_log(session).await;
         }
     }
 }
 
-impl Drop for Chunks {
+impl Drop for ChunkedUpload {
     fn drop(&mut self) {
         let Some(session) = self.session.take() else {
             return;
         };
-        // Without a runtime nothing can be sent.
+        // Without a runtime, the session ends after a week.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            // Not `self`: a runtime that ends drops what it is given, and this would begin again.
-            let mut on_its_way = std::mem::take(&mut self.on_its_way);
+            // Do not move `self` into the task: a runtime that shuts down drops the task, which
+            // would call `drop` again.
+            let mut in_flight = std::mem::take(&mut self.in_flight);
             runtime.spawn(async move {
-                on_its_way.shutdown().await;
-                forget(session).await;
+                in_flight.shutdown().await;
+                delete_and_log(session).await;
             });
         }
     }
 }
 
-async fn forget(session: Session) {
-    if let Err(error) = session.forget().await {
-        tracing::debug!(%error, "could not end the session of an upload; it ends by itself");
+async fn delete_and_log(session: Session) {
+    if let Err(error) = session.delete().await {
+        tracing::debug!(%error, "failed to delete the session of an upload; it will expire");
     }
 }

@@ -1,7 +1,8 @@
-//! The folder that is a disk: whose it is, whether it is there, whether it can be written to.
+//! The root folder of a local disk: which disk it belongs to, and whether it is mounted and
+//! writable.
 //!
-//! A mark in it says that it is a disk. A folder without one is an empty place, perhaps one where nothing is mounted:
-//! it becomes a disk only while none is known to be there.
+//! A marker file with the disk's name identifies it. A folder without the file may be a mount point
+//! without its disk. It must never be used as a disk that is known to contain archives.
 
 use std::io;
 use std::path::Path;
@@ -14,41 +15,42 @@ use holdfast_domain::{DiskName, ServerId};
 use super::LocalDisk;
 use crate::error::Error;
 
-/// Names the disk that a root belongs to, so that two disks can't share one by mistake.
+/// The file with the name of the disk that the folder belongs to. Two disks can't share a folder.
 const MARKER: &str = ".holdfast-disk";
-/// How the names of files begin that try whether the folder can be written.
-const PROBE: &str = ".holdfast-probe-";
+/// The prefix of files that test whether the folder is writable.
+const PROBE_PREFIX: &str = ".holdfast-probe-";
 
 impl LocalDisk {
-    /// Opens the disk in `root`, which is made when it is not there.
+    /// Opens the disk in `root`, and creates the folder if it is missing.
     ///
     /// # Errors
-    /// When `root` is no directory, can't be written to, or belongs to a disk of another name.
-    pub(crate) fn open_root(name: DiskName, root: &Path) -> Result<Arc<Self>, Error> {
+    /// If `root` is not a directory, is not writable, or belongs to a disk of another name.
+    pub(crate) fn open_or_create(name: DiskName, root: &Path) -> Result<Arc<Self>, Error> {
         let disk = Self {
             name,
             root: root.to_owned(),
         };
         disk.claim_root()
-            .map_err(|source| disk.failed(root.display(), source))?;
+            .map_err(|source| disk.io_error(root.display(), source))?;
         Ok(Arc::new(disk))
     }
 
-    /// Opens a disk that is known to hold archives: it is not made, unless it lost nothing but its mark.
-    pub(crate) fn open_in_use(name: DiskName, root: &Path) -> Result<Arc<Self>, Error> {
+    /// Opens a disk that is known to contain archives. It never creates the folder. It restores the
+    /// marker file if the folder contains servers.
+    pub(crate) fn open_existing(name: DiskName, root: &Path) -> Result<Arc<Self>, Error> {
         let disk = Self {
             name,
             root: root.to_owned(),
         };
-        let is_made = disk.root.join(MARKER).exists() || disk.has_server_folders();
-        if is_made {
+        let is_mounted = disk.root.join(MARKER).exists() || disk.has_server_folders();
+        if is_mounted {
             disk.claim_root()
-                .map_err(|source| disk.failed(root.display(), source))?;
+                .map_err(|source| disk.io_error(root.display(), source))?;
         }
         Ok(Arc::new(disk))
     }
 
-    /// Says whether something of ours lies here.
+    /// Returns whether the folder contains folders of servers.
     fn has_server_folders(&self) -> bool {
         let entries = fs::read_dir(&self.root).into_iter().flatten().flatten();
         let mut names = entries.map(|entry| entry.file_name());
@@ -78,20 +80,23 @@ impl LocalDisk {
         self.probe()
     }
 
-    /// Writes and removes a file: the only proof of a writable folder that also holds for root.
+    /// Writes and removes a file. Permission bits are no proof of a writable folder for root.
     fn probe(&self) -> io::Result<()> {
-        let probe = self.root.join(format!("{PROBE}{}", std::process::id()));
+        let probe = self
+            .root
+            .join(format!("{PROBE_PREFIX}{}", std::process::id()));
         fs::write(&probe, b"holdfast")?;
         fs::remove_file(&probe)
     }
 
-    /// Says whether the folder is the disk that it was, and no place where nothing is mounted.
-    pub(super) fn is_there(&self) -> io::Result<()> {
+    /// Checks that the folder contains the marker file.
+    pub(super) fn check_mounted(&self) -> io::Result<()> {
         match fs::metadata(self.root.join(MARKER)) {
             Ok(_) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Err(io::Error::other(format!(
-                    "it is no disk: `{MARKER}` is missing there; mount it, or, to begin anew, write `{}` into that file",
+                    "it is no disk: `{MARKER}` is missing there; mount it, or, to begin anew, \
+                     write `{}` into that file",
                     self.name
                 )))
             }
@@ -100,23 +105,25 @@ impl LocalDisk {
     }
 
     pub(crate) async fn check(self: &Arc<Self>) -> Result<(), Error> {
-        self.blocking(self.root.display(), |disk| {
-            disk.is_there()?;
+        self.run_blocking(self.root.display(), |disk| {
+            disk.check_mounted()?;
             disk.probe()
         })
         .await
     }
 
     pub(crate) async fn remove_probes(self: &Arc<Self>, before: SystemTime) -> Result<u64, Error> {
-        self.blocking(self.root.display(), move |disk| {
-            disk.is_there()?;
+        self.run_blocking(self.root.display(), move |disk| {
+            disk.check_mounted()?;
             let mut removed = 0;
             for entry in fs::read_dir(&disk.root)? {
                 let entry = entry?;
                 let name = entry.file_name();
-                let is_probe = name.to_str().is_some_and(|name| name.starts_with(PROBE));
-                // One that has gone meanwhile is not old.
-                let written_at = entry.metadata().and_then(|found| found.modified());
+                let is_probe = name
+                    .to_str()
+                    .is_some_and(|name| name.starts_with(PROBE_PREFIX));
+                // A file that was removed meanwhile has no metadata.
+                let written_at = entry.metadata().and_then(|metadata| metadata.modified());
                 if is_probe && written_at.is_ok_and(|at| at < before) {
                     disk.remove(&entry.path())?;
                     removed += 1;

@@ -1,4 +1,4 @@
-//! An upload to a folder: a temporary file that takes its name at the end.
+//! Uploads to a local disk: a temporary file that is renamed at the end.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -17,21 +17,24 @@ use crate::key::StorageKey;
 pub(crate) struct LocalUpload {
     pub(super) disk: Arc<LocalDisk>,
     pub(super) key: StorageKey,
-    /// `None` while a write is under way on another thread, and after the end.
+    /// `None` during a write on another thread, and after an error.
     pub(super) file: Option<File>,
     pub(super) partial: PathBuf,
 }
 
 impl LocalUpload {
+    fn failed_before(&self) -> Error {
+        let source = io::Error::other("an earlier write failed");
+        self.disk.io_error(self.key, source)
+    }
+
     pub(crate) async fn write(&mut self, chunk: Bytes) -> Result<(), Error> {
         let Some(mut file) = self.file.take() else {
-            return Err(self
-                .disk
-                .failed(self.key, io::Error::other("the upload has failed before")));
+            return Err(self.failed_before());
         };
         let file = self
             .disk
-            .blocking(self.key, move |_| {
+            .run_blocking(self.key, move |_| {
                 file.write_all(&chunk)?;
                 Ok(file)
             })
@@ -42,13 +45,11 @@ impl LocalUpload {
 
     pub(crate) async fn finish(mut self) -> Result<(), Error> {
         let Some(file) = self.file.take() else {
-            return Err(self
-                .disk
-                .failed(self.key, io::Error::other("the upload has failed before")));
+            return Err(self.failed_before());
         };
         let (key, partial) = (self.key, self.partial.clone());
         self.disk
-            .blocking(key, move |disk| {
+            .run_blocking(key, move |disk| {
                 file.sync_all()?;
                 drop(file);
                 let path = disk.path(key);
@@ -64,30 +65,31 @@ impl LocalUpload {
         self.file = None;
         let partial = self.partial.clone();
         self.disk
-            .blocking(self.key, move |disk| disk.remove(&partial))
+            .run_blocking(self.key, move |disk| disk.remove(&partial))
             .await
     }
 }
 
 impl Drop for LocalUpload {
-    /// Removes the partial file of an upload that was neither finished nor aborted. After either
-    /// there is nothing left to remove.
+    /// Removes the partial file of an upload that was neither finished nor aborted. In the other
+    /// cases it no longer exists.
     fn drop(&mut self) {
         match fs::remove_file(&self.partial) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
-                tracing::warn!(%error, "could not remove a partial upload; the sweep will")
+                tracing::warn!(%error, "failed to remove a partial upload; a sweep will")
             }
         }
     }
 }
 
-/// Renames, but refuses a name that is taken.
+/// Renames a file. Fails if the new name exists.
 fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // Not every file system can (NFS, some FUSE ones); a link refuses as well.
+        // NFS and some FUSE file systems do not support this. A hard link also fails if the name
+        // exists.
         Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
             fs::hard_link(from, to)?;
             fs::remove_file(from)

@@ -1,5 +1,4 @@
-//! Makes the client: where it connects, what it signs with, how long it waits and how often it
-//! tries.
+//! Creates the S3 client: endpoint, credentials, timeouts and retries.
 
 use std::time::Duration;
 
@@ -18,54 +17,36 @@ use aws_smithy_http_client::{Builder as HttpBuilder, ConnectorBuilder};
 use holdfast_domain::DiskName;
 
 use super::S3Options;
-use crate::authorities::Authorities;
+use crate::ca_bundle::CaBundle;
 
-/// How often a request is tried in all.
-const ATTEMPTS: u32 = 5;
-/// How often it is tried when somebody asks how the server is, and how long each try may take.
-const HEALTH_ATTEMPTS: u32 = 2;
-const HEALTH: Duration = Duration::from_secs(4);
-/// How long the first wait before another try may be, and the longest one; each is jittered.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
-/// How long a connection may take.
-const CONNECT: Duration = Duration::from_secs(5);
-/// How long one try of an ordinary request may take.
-const ATTEMPT: Duration = Duration::from_secs(30);
-/// How long a server may take to put parts together.
-const COMPLETE: Duration = Duration::from_secs(300);
-/// How slow a connection may be that a part goes through, in bytes per second.
-const SLOWEST: u64 = 64 * 1024;
-/// How long nothing at all may move in a connection.
-const STALL: Duration = Duration::from_secs(20);
+/// The maximum number of attempts of a request.
+const ATTEMPTS_MAX: u32 = 5;
+/// The maximum number of attempts of a health check, and the timeout of each.
+const HEALTH_ATTEMPTS_MAX: u32 = 2;
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(4);
+/// The first delay before a retry, and the longest one. Each is jittered.
+const BACKOFF_MIN: Duration = Duration::from_millis(500);
+const BACKOFF_MAX: Duration = Duration::from_secs(10);
+/// The timeout for a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The timeout of one attempt of a request without a large body.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
+/// The timeout for the completion of a multipart upload.
+const COMPLETION_TIMEOUT: Duration = Duration::from_secs(300);
+/// The lowest rate at which a part may be sent, in bytes per second.
+const RATE_MIN: u64 = 64 * 1024;
+/// How long a connection may transfer nothing.
+const STALL_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Makes the client of a disk, for its own endpoint or for `endpoint`.
+/// Creates a disk's client, for its configured endpoint or for `endpoint`.
 pub(super) async fn connect(
     name: &DiskName,
     options: &S3Options,
     endpoint: Option<&str>,
 ) -> Client {
-    let region = Region::new(options.region.clone());
-    let mut config = Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(region.clone())
-        .force_path_style(options.is_path_style)
-        .timeout_config(timeouts(ATTEMPT))
-        .retry_config(retries(ATTEMPTS))
-        // Tries are rationed by what fails; a disk that is down must not use up another one's.
-        .retry_partition(RetryPartition::new(format!("holdfast-disk-{name}")))
-        .stalled_stream_protection(
-            StalledStreamProtectionConfig::enabled()
-                .grace_period(STALL)
-                .build(),
-        )
-        // Each part goes with its CRC32. What comes back is checked against the archive's SHA-256.
-        .request_checksum_calculation(match options.has_checksums {
-            true => RequestChecksumCalculation::WhenSupported,
-            false => RequestChecksumCalculation::WhenRequired,
-        })
-        .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
-    if let Some(authorities) = &options.authorities {
-        config = config.http_client(trusting(authorities));
+    let mut config = base_config(name, options);
+    if let Some(ca_bundle) = &options.ca_bundle {
+        config = config.http_client(http_client(ca_bundle));
     }
     if let Some(endpoint) = endpoint.or(options.endpoint.as_deref()) {
         config = config.endpoint_url(endpoint);
@@ -80,7 +61,7 @@ pub(super) async fn connect(
         )),
         None => config.credentials_provider(
             DefaultCredentialsChain::builder()
-                .region(region)
+                .region(Region::new(options.region.clone()))
                 .build()
                 .await,
         ),
@@ -88,13 +69,36 @@ pub(super) async fn connect(
     Client::from_conf(config.build())
 }
 
-/// The client's own way of connecting, which trusts these authorities as well.
-fn trusting(authorities: &Authorities) -> SharedHttpClient {
-    let context = authorities.context();
+fn base_config(name: &DiskName, options: &S3Options) -> Builder {
+    Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(options.region.clone()))
+        .force_path_style(options.is_path_style)
+        .timeout_config(timeouts(ATTEMPT_TIMEOUT))
+        .retry_config(retries(ATTEMPTS_MAX))
+        // The SDK limits retries per partition. A disk that is down must not use up the retries of
+        // another disk.
+        .retry_partition(RetryPartition::new(format!("holdfast-disk-{name}")))
+        .stalled_stream_protection(
+            StalledStreamProtectionConfig::enabled()
+                .grace_period(STALL_TIMEOUT)
+                .build(),
+        )
+        // Sent parts carry a CRC32. Read archives are checked with their SHA-256.
+        .request_checksum_calculation(match options.has_checksums {
+            true => RequestChecksumCalculation::WhenSupported,
+            false => RequestChecksumCalculation::WhenRequired,
+        })
+        .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+}
+
+/// Returns the SDK's HTTP client, with additional trusted authorities.
+fn http_client(ca_bundle: &CaBundle) -> SharedHttpClient {
+    let tls_context = ca_bundle.tls_context();
     HttpBuilder::new().build_with_connector_fn(move |settings, components| {
         let mut connector = ConnectorBuilder::default()
             .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-            .tls_context(context.clone())
+            .tls_context(tls_context.clone())
             .proxy_config(ProxyConfig::from_env());
         connector.set_connector_settings(settings.cloned());
         if let Some(components) = components {
@@ -104,35 +108,34 @@ fn trusting(authorities: &Authorities) -> SharedHttpClient {
     })
 }
 
-/// The settings of a request that carries a part of `bytes`: it may take longer.
-pub(super) fn for_part(bytes: usize) -> Builder {
-    let longest = ATTEMPT + Duration::from_secs(bytes as u64 / SLOWEST);
-    Config::builder().timeout_config(timeouts(longest))
+/// Returns the settings for a request with a body of `bytes`, which gets a longer timeout.
+pub(super) fn body_settings(bytes: usize) -> Builder {
+    let timeout = ATTEMPT_TIMEOUT + Duration::from_secs(bytes as u64 / RATE_MIN);
+    Config::builder().timeout_config(timeouts(timeout))
 }
 
-/// The settings of a request that has the server put parts together.
-pub(super) fn for_completion() -> Builder {
-    Config::builder().timeout_config(timeouts(COMPLETE))
+/// Returns the settings for the completion of a multipart upload.
+pub(super) fn completion_settings() -> Builder {
+    Config::builder().timeout_config(timeouts(COMPLETION_TIMEOUT))
 }
 
-/// The settings of a request that somebody waits for who only wants to know how the server is: a reason
-/// has to come soon, and one refusal is none.
-pub(super) fn for_health() -> Builder {
+/// Returns the settings for a health check, which must answer soon, but not fail on a single error.
+pub(super) fn health_settings() -> Builder {
     Config::builder()
-        .timeout_config(timeouts(HEALTH))
-        .retry_config(retries(HEALTH_ATTEMPTS))
+        .timeout_config(timeouts(HEALTH_TIMEOUT))
+        .retry_config(retries(HEALTH_ATTEMPTS_MAX))
 }
 
 fn retries(attempts: u32) -> RetryConfig {
     RetryConfig::standard()
         .with_max_attempts(attempts)
-        .with_initial_backoff(BACKOFF.0)
-        .with_max_backoff(BACKOFF.1)
+        .with_initial_backoff(BACKOFF_MIN)
+        .with_max_backoff(BACKOFF_MAX)
 }
 
 fn timeouts(attempt: Duration) -> TimeoutConfig {
     TimeoutConfig::builder()
-        .connect_timeout(CONNECT)
+        .connect_timeout(CONNECT_TIMEOUT)
         .operation_attempt_timeout(attempt)
         .build()
 }

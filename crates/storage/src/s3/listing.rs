@@ -1,30 +1,29 @@
-//! Lists a bucket, a thousand names at a time.
+//! Lists the objects and multipart uploads of a bucket, a thousand per page.
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::{S3Disk, failure};
-use crate::disk::PartialUpload;
 use crate::error::Error;
-use crate::listing::Object;
+use crate::object::{Object, PartialUpload};
 
-/// The objects whose names begin alike.
+/// A listing of the objects whose names begin with a prefix.
 #[derive(Debug)]
 pub(crate) struct S3Listing {
     disk: Arc<S3Disk>,
     prefix: String,
-    /// Where the next page begins.
-    token: Option<String>,
+    /// The token of the next page.
+    next_token: Option<String>,
     is_done: bool,
 }
 
 impl S3Listing {
-    /// Lists what begins with `prefix` below the disk's own.
-    pub(super) fn below(disk: &Arc<S3Disk>, prefix: &str) -> Self {
+    /// Lists objects whose names begin with the disk's prefix and `prefix`.
+    pub(super) fn new(disk: &Arc<S3Disk>, prefix: &str) -> Self {
         Self {
             prefix: format!("{}{prefix}", disk.options.prefix),
             disk: Arc::clone(disk),
-            token: None,
+            next_token: None,
             is_done: false,
         }
     }
@@ -37,11 +36,11 @@ impl S3Listing {
         let request = disk.client().await.list_objects_v2().bucket(disk.bucket());
         let request = request
             .prefix(&self.prefix)
-            .set_continuation_token(self.token.take());
+            .set_continuation_token(self.next_token.take());
         let page = request
             .send()
             .await
-            .map_err(|error| disk.failed(format!("bucket {}", disk.bucket()), error))?;
+            .map_err(|error| disk.error_from(format!("bucket {}", disk.bucket()), error))?;
         let objects = page.contents().iter().filter_map(|object| {
             Some(Object {
                 key: disk.key(object.key()?)?,
@@ -52,29 +51,29 @@ impl S3Listing {
             })
         });
         let objects = objects.collect();
-        self.token = page.next_continuation_token;
-        self.is_done = self.token.is_none();
+        self.next_token = page.next_continuation_token;
+        self.is_done = self.next_token.is_none();
         Ok(Some(objects))
     }
 }
 
-/// Unfinished uploads of objects whose names begin alike.
+/// A listing of the multipart uploads of objects whose names begin with a prefix.
 #[derive(Debug)]
 pub(crate) struct S3Partials {
     disk: Arc<S3Disk>,
     prefix: String,
-    /// The last one of the page before, by object and upload.
-    after: (Option<String>, Option<String>),
+    /// The object and upload ID at the end of the last page.
+    next_markers: (Option<String>, Option<String>),
     is_done: bool,
 }
 
 impl S3Partials {
-    /// Lists those of what begins with `prefix` below the disk's own.
-    pub(super) fn below(disk: &Arc<S3Disk>, prefix: &str) -> Self {
+    /// Lists uploads of objects whose names begin with the disk's prefix and `prefix`.
+    pub(super) fn new(disk: &Arc<S3Disk>, prefix: &str) -> Self {
         Self {
             prefix: format!("{}{prefix}", disk.options.prefix),
             disk: Arc::clone(disk),
-            after: (None, None),
+            next_markers: (None, None),
             is_done: false,
         }
     }
@@ -87,16 +86,16 @@ impl S3Partials {
         let request = disk.client().await.list_multipart_uploads();
         let request = request.bucket(disk.bucket()).prefix(&self.prefix);
         let request = request
-            .set_key_marker(self.after.0.take())
-            .set_upload_id_marker(self.after.1.take());
+            .set_key_marker(self.next_markers.0.take())
+            .set_upload_id_marker(self.next_markers.1.take());
         let page = match request.send().await {
             Ok(page) => page,
             Err(error) if failure::is_not_implemented(&error) => {
-                tracing::debug!(disk = %disk.name, "this server can't list unfinished uploads");
+                tracing::debug!(disk = %disk.name, "the server can't list unfinished uploads");
                 self.is_done = true;
                 return Ok(None);
             }
-            Err(error) => return Err(disk.failed("unfinished uploads", error)),
+            Err(error) => return Err(disk.error_from("unfinished uploads", error)),
         };
         let partials = page.uploads().iter().filter_map(|upload| {
             let begun_at = upload.initiated();
@@ -108,7 +107,7 @@ impl S3Partials {
         });
         let partials = partials.collect();
         self.is_done = !page.is_truncated().unwrap_or(false) || page.next_key_marker().is_none();
-        self.after = (page.next_key_marker, page.next_upload_id_marker);
+        self.next_markers = (page.next_key_marker, page.next_upload_id_marker);
         Ok(Some(partials))
     }
 }

@@ -1,43 +1,43 @@
-//! What has to be known of a bucket.
+//! The options of a disk in an S3 bucket.
 
 use std::fmt;
 
-use crate::authorities::Authorities;
+use crate::ca_bundle::CaBundle;
 
-/// A bucket, how to reach it, and how to write to it.
+/// The options of a disk in an S3 bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct S3Options {
     /// The bucket's name.
     pub bucket: String,
     /// Its region, such as `eu-central-1`.
     pub region: String,
-    /// The server's base URL; `None` for AWS itself.
+    /// The server's base URL; `None` for AWS.
     pub endpoint: Option<String>,
-    /// The base URL that download links lead to, when users reach the server by another one.
+    /// The base URL of presigned URLs, if users reach the server by a different one.
     pub public_endpoint: Option<String>,
-    /// Who may sign the server's certificate, beside whom the machine trusts.
-    pub authorities: Option<Authorities>,
-    /// What the names of all objects begin with: empty, or with a slash at its end.
+    /// Trusted authorities for the server's certificate, in addition to those of the machine.
+    pub ca_bundle: Option<CaBundle>,
+    /// The prefix of all objects' names: empty, or with a slash at the end.
     pub prefix: String,
-    /// The keys to sign with; `None` to take them from the environment or the machine's role.
+    /// The static credentials; `None` means those of the environment or the machine's role.
     pub keys: Option<S3Keys>,
-    /// Whether the bucket stands in the path of URLs and not in their host.
+    /// Whether URLs have the bucket in their path, instead of their host.
     pub is_path_style: bool,
-    /// How the server is to encrypt what it stores.
+    /// How the server encrypts stored objects.
     pub encryption: ServerSideEncryption,
-    /// Whether what is sent goes with a CRC32 of its own, which some servers refuse; without one it is
-    /// covered by the SHA-256 of the request's signature.
+    /// Whether sent data carries a CRC32, which some servers refuse. Without one, the SHA-256 of
+    /// the request's signature protects the data.
     pub has_checksums: bool,
-    /// The smallest size of a part in bytes; larger ones are taken for larger archives.
+    /// The minimum size of a part, in bytes. Large archives get larger parts.
     pub part_size_bytes: u64,
 }
 
-/// A pair of keys. The secret one does not show itself.
+/// Static credentials. `Debug` hides them.
 #[derive(Clone, PartialEq, Eq)]
 pub struct S3Keys {
-    /// Names the pair; no secret, but nobody's business either.
+    /// The ID of the key pair. Not secret, but not logged either.
     pub access_key_id: String,
-    /// Signs.
+    /// The secret that signs requests.
     pub secret_access_key: String,
 }
 
@@ -47,36 +47,35 @@ impl fmt::Debug for S3Keys {
     }
 }
 
-/// How a server encrypts what it stores.
+/// How a server encrypts stored objects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServerSideEncryption {
-    /// As the bucket is set up.
+    /// As configured for the bucket.
     Bucket,
-    /// With a key of the server.
+    /// With a key of the server (SSE-S3).
     Aes256,
-    /// With a key of its key service: this one, or the default one.
+    /// With a key of the server's key service (SSE-KMS).
     Kms {
-        /// Names the key.
+        /// The key's ID; `None` means the default key.
         key_id: Option<String>,
     },
 }
 
 impl S3Options {
-    /// The least that servers take for any part but the last.
+    /// The minimum size of a part that servers accept, except for the last one.
     pub const PART_BYTES_MIN: u64 = 5 << 20;
-    /// The most that servers take for a part.
+    /// The maximum size of a part that servers accept.
     pub const PART_BYTES_MAX: u64 = 5 << 30;
-    /// The size of parts when nothing else is said: small enough for memory, and large enough for
-    /// archives of 78 GiB.
+    /// The default size of parts. It allows archives of 78 GiB without larger parts.
     pub const PART_BYTES: u64 = 8 << 20;
-    /// How many parts an upload may have, with a few kept back.
+    /// The maximum number of parts: the 10,000 that servers accept, less a reserve.
     const PARTS_MAX: u64 = 9_990;
 
-    /// Returns the size of the parts of an object of at most `most_bytes`; `None` if no server could
-    /// hold it. All parts but the last have that size, as some servers want it.
-    pub(super) fn part_bytes(&self, most_bytes: u64) -> Option<usize> {
+    /// Returns the part size for an object of at most `size_max_bytes`, or `None` if no server can
+    /// store it. All parts but the last have the same size, as some servers require.
+    pub(super) fn part_bytes(&self, size_max_bytes: u64) -> Option<usize> {
         const MEBIBYTE: u64 = 1 << 20;
-        let needed = most_bytes.div_ceil(Self::PARTS_MAX);
+        let needed = size_max_bytes.div_ceil(Self::PARTS_MAX);
         let needed = needed.div_ceil(MEBIBYTE) * MEBIBYTE;
         let bytes = needed.max(self.part_size_bytes);
         let fits = bytes <= Self::PART_BYTES_MAX;
@@ -94,7 +93,7 @@ mod tests {
             region: "us-east-1".to_owned(),
             endpoint: None,
             public_endpoint: None,
-            authorities: None,
+            ca_bundle: None,
             prefix: String::new(),
             keys: Some(S3Keys {
                 access_key_id: "AKIDHUNTER2".to_owned(),
@@ -108,11 +107,14 @@ mod tests {
     }
 
     #[test]
-    fn the_greatest_archive_fits_into_the_parts_that_servers_take() {
-        for most in [0, 1, 10 << 30, 100 << 30, 1 << 40, 5 << 40, 45 << 40] {
+    fn the_largest_archive_fits_into_the_allowed_number_of_parts() {
+        for size_max in [0, 1, 10 << 30, 100 << 30, 1 << 40, 5 << 40, 45 << 40] {
             for part in [S3Options::PART_BYTES_MIN, S3Options::PART_BYTES, 1 << 30] {
-                let bytes = options(part).part_bytes(most).expect("a size") as u64;
-                assert!(bytes >= part && bytes * 10_000 >= most, "{most} {part}");
+                let bytes = options(part).part_bytes(size_max).expect("a size") as u64;
+                assert!(
+                    bytes >= part && bytes * 10_000 >= size_max,
+                    "{size_max} {part}"
+                );
             }
         }
         let of_default = options(S3Options::PART_BYTES).part_bytes(10 << 30);
@@ -121,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_show_nowhere() {
+    fn debug_hides_keys() {
         let shown = format!("{:?}", options(1)).to_lowercase();
         assert!(!shown.contains("hunter2"), "{shown}");
     }

@@ -1,4 +1,4 @@
-//! Reads an object of a bucket, and goes on where a connection was cut.
+//! Reads an object of a bucket, and resumes after a lost connection.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,27 +12,27 @@ use super::S3Disk;
 use crate::error::Error;
 use crate::key::StorageKey;
 
-/// How often in a row a connection may be cut with hardly a byte in between.
-const CUTS: u32 = 5;
-/// How many bytes are more than hardly one.
-const PROGRESS: u64 = 64 * 1024;
-/// How long to wait after a cut, times the number of cuts.
-const WAIT: Duration = Duration::from_millis(300);
+/// The maximum number of lost connections in a row without progress.
+const RETRIES_MAX: u32 = 5;
+/// The number of bytes between two lost connections that count as progress.
+const PROGRESS_BYTES: u64 = 64 * 1024;
+/// The delay after a lost connection, multiplied by the number of retries.
+const RETRY_DELAY: Duration = Duration::from_millis(300);
 
-/// The bytes of an object, or of a part of it.
+/// The bytes of an object or of a range of it.
 #[derive(Debug)]
 pub(crate) struct S3Reader {
     disk: Arc<S3Disk>,
     key: StorageKey,
     object_bytes: u64,
-    /// What is still to come.
+    /// The range still to be read.
     left: Range<u64>,
-    /// What the object was when the first byte was read.
-    tag: Option<String>,
+    /// The object's `ETag` at the first request, which shows whether it has changed.
+    e_tag: Option<String>,
     body: Option<ByteStream>,
-    cuts: u32,
-    /// How much has come since the last cut.
-    since_cut_bytes: u64,
+    retries: u32,
+    /// The number of bytes read since the last lost connection.
+    read_since_retry_bytes: u64,
 }
 
 impl S3Reader {
@@ -46,12 +46,12 @@ impl S3Reader {
             key,
             object_bytes: 0,
             left: range.start..range.end.max(range.start),
-            tag: None,
+            e_tag: None,
             body: None,
-            cuts: 0,
-            since_cut_bytes: 0,
+            retries: 0,
+            read_since_retry_bytes: 0,
         };
-        // A range that is empty, or begins behind the end, is refused by servers.
+        // Servers refuse ranges that are empty or begin after the end.
         let object_bytes = reader.disk.size(key).await?;
         reader.object_bytes = object_bytes;
         reader.left.end = reader.left.end.min(object_bytes);
@@ -70,35 +70,38 @@ impl S3Reader {
         self.left.end - self.left.start
     }
 
-    /// Asks for what is still to come.
+    /// Requests the range still to be read.
     async fn connect(&mut self) -> Result<(), Error> {
         let request = self.disk.client().await.get_object();
         let request = request
             .bucket(self.disk.bucket())
-            .key(self.disk.object(self.key))
+            .key(self.disk.object_name(self.key))
             .range(format!("bytes={}-{}", self.left.start, self.left.end - 1));
-        let found = request
+        let response = request
             .send()
             .await
-            .map_err(|error| self.disk.failed(self.key, error))?;
-        self.check(&found)?;
-        self.body = Some(found.body);
+            .map_err(|error| self.disk.error_from(self.key, error))?;
+        self.check(&response)?;
+        self.body = Some(response.body);
         Ok(())
     }
 
-    /// Checks that it is the same object still, and the part of it that was asked for.
-    fn check(&mut self, found: &GetObjectOutput) -> Result<(), Error> {
-        if self.tag.is_some() && self.tag.as_deref() != found.e_tag() {
-            return Err(self.disk.broken(self.key, "it changed while it was read"));
+    /// Checks that the object has not changed, and that the response has the requested range.
+    fn check(&mut self, response: &GetObjectOutput) -> Result<(), Error> {
+        if self.e_tag.is_some() && self.e_tag.as_deref() != response.e_tag() {
+            return Err(self
+                .disk
+                .unavailable(self.key, "it changed while it was read"));
         }
-        let length = found.content_length().and_then(|n| u64::try_from(n).ok());
+        let length = response
+            .content_length()
+            .and_then(|n| u64::try_from(n).ok());
         if length.is_some_and(|length| length != self.left_bytes()) {
-            return Err(self.disk.broken(
-                self.key,
-                "the server sent another range than it was asked for",
-            ));
+            return Err(self
+                .disk
+                .unavailable(self.key, "the server sent a different range than requested"));
         }
-        self.tag = found.e_tag().map(str::to_owned);
+        self.e_tag = response.e_tag().map(str::to_owned);
         Ok(())
     }
 
@@ -108,27 +111,37 @@ impl S3Reader {
                 self.connect().await?;
                 continue;
             };
-            let cut: Box<dyn std::error::Error + Send + Sync> = match body.next().await {
-                Some(Ok(piece)) if piece.is_empty() => continue,
-                Some(Ok(piece)) if piece.len() as u64 <= self.left_bytes() => {
-                    self.left.start += piece.len() as u64;
-                    self.since_cut_bytes += piece.len() as u64;
-                    return Ok(Some(piece));
+            let error: Box<dyn std::error::Error + Send + Sync> = match body.next().await {
+                Some(Ok(chunk)) if chunk.is_empty() => continue,
+                Some(Ok(chunk)) if chunk.len() as u64 <= self.left_bytes() => {
+                    self.left.start += chunk.len() as u64;
+                    self.read_since_retry_bytes += chunk.len() as u64;
+                    return Ok(Some(chunk));
                 }
-                Some(Ok(_)) => return Err(self.disk.broken(self.key, "the server sent too much")),
+                Some(Ok(_)) => {
+                    return Err(self
+                        .disk
+                        .unavailable(self.key, "the server sent too many bytes"));
+                }
                 Some(Err(error)) => error.into(),
                 None => "the connection ended too early".into(),
             };
             self.body = None;
-            if std::mem::take(&mut self.since_cut_bytes) >= PROGRESS {
-                self.cuts = 0;
+            if std::mem::take(&mut self.read_since_retry_bytes) >= PROGRESS_BYTES {
+                self.retries = 0;
             }
-            self.cuts += 1;
-            if self.cuts > CUTS {
-                return Err(self.disk.broken(self.key, cut));
+            self.retries += 1;
+            if self.retries > RETRIES_MAX {
+                return Err(self.disk.unavailable(self.key, error));
             }
-            tracing::debug!(disk = %self.disk.name, object = %self.key, offset_bytes = self.left.start, error = %cut, "a download was cut; going on");
-            tokio::time::sleep(WAIT * self.cuts).await;
+            tracing::debug!(
+                disk = %self.disk.name,
+                object = %self.key,
+                offset_bytes = self.left.start,
+                %error,
+                "lost the connection of a download; resuming"
+            );
+            tokio::time::sleep(RETRY_DELAY * self.retries).await;
         }
         Ok(None)
     }

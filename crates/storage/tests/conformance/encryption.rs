@@ -1,4 +1,4 @@
-//! What an encrypted disk keeps to itself, and what happens with other keys, or with none.
+//! Encrypted disks: what a copy of the disk reveals, and reads with other keys or none.
 
 use bytes::Bytes;
 use holdfast_storage::{Disk, Encryption, Error, StorageKey};
@@ -6,13 +6,13 @@ use holdfast_storage::{Disk, Encryption, Error, StorageKey};
 use crate::objects::{collect, key, put};
 use crate::places::{identity, name};
 
-/// Everything that lies in a folder, as whoever takes the folder sees it.
-fn stolen(folder: &std::path::Path) -> Vec<u8> {
+/// Returns the bytes of all files in a folder.
+fn all_bytes(folder: &std::path::Path) -> Vec<u8> {
     let mut all = Vec::new();
     for entry in fs_err::read_dir(folder).unwrap() {
         let entry = entry.unwrap();
         match entry.file_type().unwrap().is_dir() {
-            true => all.extend(stolen(&entry.path())),
+            true => all.extend(all_bytes(&entry.path())),
             false => all.extend(fs_err::read(entry.path()).unwrap()),
         }
     }
@@ -44,15 +44,15 @@ fn public(identity: &str) -> String {
 }
 
 #[tokio::test]
-async fn nothing_of_an_object_is_seen_by_who_takes_the_disk_and_any_age_can_read_it_with_the_key() {
+async fn a_copy_of_the_disk_reveals_nothing_and_age_decrypts_it_with_the_key() {
     let folder = tempfile::tempdir().unwrap();
     let own = identity();
     let keys = Encryption::new(true, &[], Some(&own)).unwrap();
     let disk = opened(folder.path(), Some(keys));
-    let plain = b"nobody may read this ".repeat(10_000);
+    let plain = b"secret content here ".repeat(10_000);
     store(&disk, key(1), &plain).await;
-    let seen = stolen(folder.path());
-    assert!(!seen.windows(6).any(|part| part == b"nobody"));
+    let seen = all_bytes(folder.path());
+    assert!(!seen.windows(6).any(|part| part == b"secret"));
     assert!(seen.len() < plain.len() + 2000);
     assert_eq!(read_all(&disk, key(1)).await.unwrap(), plain);
 
@@ -63,7 +63,7 @@ async fn nothing_of_an_object_is_seen_by_who_takes_the_disk_and_any_age_can_read
 }
 
 #[tokio::test]
-async fn with_the_public_key_alone_it_is_written_and_only_the_private_one_reads_it() {
+async fn the_public_key_is_enough_to_write_and_the_private_key_is_needed_to_read() {
     let folder = tempfile::tempdir().unwrap();
     let (first, second, stranger) = (identity(), identity(), identity());
     let recipients = [public(&first), public(&second)];
@@ -78,7 +78,7 @@ async fn with_the_public_key_alone_it_is_written_and_only_the_private_one_reads_
             matches!(&error, Error::Denied { advice, .. } if advice.contains("age_identity")),
             "{error:?}"
         );
-        assert!(!error.may_pass());
+        assert!(!error.is_temporary());
         assert!(!format!("{error:?}").contains("AGE-SECRET"));
     }
     for able in [&first, &second] {
@@ -86,7 +86,7 @@ async fn with_the_public_key_alone_it_is_written_and_only_the_private_one_reads_
         let found = read_all(&opened(folder.path(), Some(keys)), key(1)).await;
         assert_eq!(found.unwrap(), b"sealed");
     }
-    // Keys may be kept in one file, the newest first, and the disk no longer be encrypted.
+    // A key file may contain several keys. Reads work after encryption is turned off.
     let both = format!("# kept\n{stranger}\n{second}\n");
     let keys = Encryption::new(false, &[], Some(&both)).unwrap();
     let disk = opened(folder.path(), Some(keys));
@@ -101,7 +101,7 @@ async fn with_the_public_key_alone_it_is_written_and_only_the_private_one_reads_
 }
 
 #[tokio::test]
-async fn what_was_stored_before_the_disk_was_encrypted_is_read_as_it_is() {
+async fn objects_stored_before_encryption_are_still_readable() {
     let folder = tempfile::tempdir().unwrap();
     store(&opened(folder.path(), None), key(1), b"from before").await;
     store(&opened(folder.path(), None), key(2), b"").await;
@@ -113,7 +113,7 @@ async fn what_was_stored_before_the_disk_was_encrypted_is_read_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_byte_that_was_changed_or_an_end_that_was_cut_is_noticed() {
+async fn changed_bytes_and_truncation_are_detected() {
     let folder = tempfile::tempdir().unwrap();
     let keys = Encryption::new(true, &[], Some(&identity())).unwrap();
     let disk = opened(folder.path(), Some(keys));
@@ -124,7 +124,7 @@ async fn a_byte_that_was_changed_or_an_end_that_was_cut_is_noticed() {
     let noticed = async |bytes: &[u8]| {
         fs_err::write(&path, bytes).unwrap();
         let error = read_all(&disk, key(1)).await.unwrap_err();
-        assert!(!error.may_pass(), "{error:?}");
+        assert!(!error.is_temporary(), "{error:?}");
     };
     for at in [30, whole.len() / 2, whole.len() - 1] {
         let mut changed = whole.clone();

@@ -1,5 +1,5 @@
-//! One failure at every request of an object's whole life, on every kind of remote disk: each is passed
-//! over by another try, and the life ends as it should.
+//! One failure at each request of an object's life cycle, on every kind of remote disk. A retry
+//! must hide each of them.
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ use crate::places::{self, PART_BYTES, name};
 use crate::proxy::{Fault, Proxy};
 use crate::s3::S3Server;
 
-/// Everything that a disk is asked.
-async fn live(disk: &Disk) {
+/// Runs every operation of a disk.
+async fn run_life_cycle(disk: &Disk) {
     let content = noise(usize::try_from(PART_BYTES).unwrap() + 5);
     put(disk, key(1), &content).await.unwrap();
     let index = StorageKey::Index(archive_key(1, 1));
@@ -33,17 +33,18 @@ async fn live(disk: &Disk) {
     assert_invisible(disk, key(1)).await;
 }
 
-/// A disk behind a proxy, and what has to live as long as it.
-struct Behind {
+/// A disk behind a proxy, with its server.
+struct ProxiedDisk {
     proxy: Proxy,
     disk: Disk,
     _server: Option<S3Server>,
 }
 
-/// Lives the life through a proxy once for every request that it takes, with a fault at that one.
-async fn outlive(proxied: impl AsyncFn(u64, Fault) -> Behind) {
+/// Runs the life cycle once for each of its requests and each fault, with the fault at that
+/// request.
+async fn test_each_request(proxied: impl AsyncFn(u64, Fault) -> ProxiedDisk) {
     let behind = proxied(0, Fault::None).await;
-    live(&behind.disk).await;
+    run_life_cycle(&behind.disk).await;
     let requests = behind.proxy.requests();
     assert!(requests >= 15, "{requests}");
     let faults = [
@@ -54,30 +55,30 @@ async fn outlive(proxied: impl AsyncFn(u64, Fault) -> Behind) {
         Fault::CutAnswer(300),
     ];
     for fault in faults {
-        let lives = (1..=requests).map(async |at| {
+        let runs = (1..=requests).map(async |at| {
             let behind = proxied(at, fault).await;
-            live(&behind.disk).await;
+            run_life_cycle(&behind.disk).await;
             let taken = behind.proxy.requests();
             assert!(taken >= requests, "{fault:?} at {at}: {taken}");
         });
-        join_all(lives).await;
+        join_all(runs).await;
     }
 }
 
-fn plan(at: u64, fault: Fault) -> impl Fn(u64, &str) -> Fault {
+fn fault_at(at: u64, fault: Fault) -> impl Fn(u64, &str) -> Fault {
     move |number, _| if number == at { fault } else { Fault::None }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_fails_once_at_s3s_is_passed_over() {
-    outlive(async |at, fault| {
+async fn a_single_failure_at_s3s_is_hidden_by_a_retry() {
+    test_each_request(async |at, fault| {
         let server = S3Server::start().await;
-        let proxy = Proxy::start(server.address, plan(at, fault)).await;
+        let proxy = Proxy::start(server.address, fault_at(at, fault)).await;
         let disk = Disk::s3(
             name(&format!("s3s-{at}")),
             places::options(&proxy.endpoint()),
         );
-        Behind {
+        ProxiedDisk {
             proxy,
             disk,
             _server: Some(server),
@@ -87,21 +88,21 @@ async fn whatever_fails_once_at_s3s_is_passed_over() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_fails_once_at_google_is_passed_over() {
+async fn a_single_failure_at_google_is_hidden_by_a_retry() {
     let Some(options) = places::gcs_options("ENDPOINT") else {
         return;
     };
     let emulator = options.endpoint.clone().unwrap();
     let emulator = emulator.strip_prefix("http://").unwrap().parse().unwrap();
-    outlive(async |at, fault| {
-        let proxy = Proxy::start(emulator, plan(at, fault)).await;
+    test_each_request(async |at, fault| {
+        let proxy = Proxy::start(emulator, fault_at(at, fault)).await;
         let own = places::gcs_options("ENDPOINT").unwrap();
         let options = GcsOptions {
             endpoint: Some(proxy.endpoint()),
             chunk_bytes: PART_BYTES,
             ..own
         };
-        Behind {
+        ProxiedDisk {
             proxy,
             disk: Disk::gcs(name("google"), options).unwrap(),
             _server: None,

@@ -1,5 +1,5 @@
-//! A network and a server that fail at every point: an upload either completes or leaves nothing
-//! visible, and a download brings every byte or says that it can't.
+//! Failures of the network and of the server at every request. An upload must complete or leave
+//! nothing visible. A download must return every byte or an error.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use holdfast_storage::{Disk, Error, StorageKey};
 
 use crate::objects::{
-    MOST, archive_key, assert_invisible, collect, key, noise, put, read_all, told,
+    SIZE_MAX, archive_key, assert_invisible, collect, error_text, key, noise, put, read_all,
 };
 use crate::places::{self, PART_BYTES, name};
 use crate::proxy::{Fault, Proxy};
@@ -18,19 +18,19 @@ use crate::s3::S3Server;
 /// The size of an object of two parts.
 const LENGTH: u64 = PART_BYTES + 5;
 
-/// A server, and two disks on its bucket: one behind a network that fails, and one that sees it as it is.
-struct Broken {
+/// A server with two disks on its bucket: one behind a failing proxy, and one with direct access.
+struct FaultyServer {
     server: S3Server,
     proxy: Proxy,
     behind: Disk,
     direct: Disk,
 }
 
-impl Broken {
+impl FaultyServer {
     async fn start(tag: &str, plan: impl Fn(u64, &str) -> Fault + Send + Sync + 'static) -> Self {
         let server = S3Server::start().await;
         let proxy = Proxy::start(server.address, plan).await;
-        // Each of its own name, since a name has its own ration of tries.
+        // The names differ, since disks with the same name share their retries.
         let behind = Disk::s3(name(tag), places::options(&proxy.endpoint()));
         let direct = Disk::s3(name("direct"), places::options(&server.endpoint()));
         Self {
@@ -41,7 +41,7 @@ impl Broken {
         }
     }
 
-    /// Uploads an object that has parts, and one that has none, and looks at what is there then.
+    /// Uploads an object with two parts and a small one, and checks what is visible afterwards.
     async fn uploads(&self) -> Vec<Result<(), Error>> {
         let mut ended = Vec::new();
         for (n, length) in [(1, LENGTH), (2, 5)] {
@@ -56,7 +56,7 @@ impl Broken {
         ended
     }
 
-    /// The parts that the server still keeps.
+    /// Counts the parts that the server still stores.
     fn parts_left(&self) -> usize {
         fs_err::read_dir(self.server.folder())
             .unwrap()
@@ -68,13 +68,13 @@ impl Broken {
     }
 }
 
-/// Begin, two parts, the look whether the key is taken, and then: visible.
-const VISIBLE: u64 = 5;
-/// The requests that the two uploads take, the looks afterwards among them: every one is hit.
+/// The request that makes the object visible: after the begin, two parts and the check of the key.
+const COMPLETION: u64 = 5;
+/// The number of requests of the two uploads, including the checks afterwards.
 const REQUESTS: u64 = 9;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_9_whatever_fails_once_is_tried_again_with_the_same_bytes() {
+async fn row_9_a_single_failure_is_retried_with_the_same_bytes() {
     let faults = [
         Fault::Busy,
         Fault::Late(Duration::from_millis(300)),
@@ -86,7 +86,7 @@ async fn row_9_whatever_fails_once_is_tried_again_with_the_same_bytes() {
     for fault in faults {
         let tries = (1..=REQUESTS).map(async |at| {
             let plan = move |number, _: &str| if number == at { fault } else { Fault::None };
-            let broken = Broken::start(&format!("once-{at}"), plan).await;
+            let broken = FaultyServer::start(&format!("once-{at}"), plan).await;
             let ended = broken.uploads().await;
             assert!(
                 ended.iter().all(Result::is_ok),
@@ -101,12 +101,12 @@ async fn row_9_whatever_fails_once_is_tried_again_with_the_same_bytes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_10_what_fails_for_good_leaves_nothing_visible_and_no_parts() {
+async fn row_10_a_permanent_failure_leaves_nothing_visible_and_no_parts() {
     for fault in [Fault::Busy, Fault::CutRequest(0), Fault::CutAnswer(0)] {
         let tries = (1..=REQUESTS).map(async |at| {
             let plan = move |number, _: &str| if number >= at { fault } else { Fault::None };
-            let broken = Broken::start(&format!("always-{at}"), plan).await;
-            let mut upload = broken.behind.begin(key(1), MOST).await.unwrap();
+            let broken = FaultyServer::start(&format!("always-{at}"), plan).await;
+            let mut upload = broken.behind.begin(key(1), SIZE_MAX).await.unwrap();
             let end = async {
                 upload
                     .write(noise(usize::try_from(LENGTH).unwrap()))
@@ -115,14 +115,14 @@ async fn row_10_what_fails_for_good_leaves_nothing_visible_and_no_parts() {
             };
             let ended = end.await;
             if let Err(error) = &ended {
-                assert!(error.may_pass(), "{error}");
+                assert!(error.is_temporary(), "{error}");
             }
-            // From the request on that makes it visible, a lost server leaves open what was done:
-            // what is there is whole then. Before that, nothing is.
-            let may_be_there = ended.is_ok() || at >= VISIBLE;
+            // If the completion request fails, the server may have executed it. Then the object
+            // must be complete. Before that request, nothing may be visible.
+            let may_be_visible = ended.is_ok() || at >= COMPLETION;
             match broken.direct.size(key(1)).await {
                 Ok(size) => {
-                    assert!(may_be_there, "{fault:?} at {at}");
+                    assert!(may_be_visible, "{fault:?} at {at}");
                     assert_eq!(size, LENGTH, "{fault:?} at {at}");
                 }
                 Err(_) => {
@@ -136,10 +136,10 @@ async fn row_10_what_fails_for_good_leaves_nothing_visible_and_no_parts() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_storm_of_refusals_is_outlasted() {
-    // Every request is refused twice before it is done.
+async fn uploads_succeed_if_each_request_fails_twice() {
+    // Each request is refused twice.
     let seen = Mutex::new(HashMap::new());
-    let broken = Broken::start("storm", move |_, head: &str| {
+    let broken = FaultyServer::start("storm", move |_, head: &str| {
         let mut seen = seen.lock().unwrap();
         let first = head.lines().next().unwrap();
         let tries = seen.entry(first.to_owned()).or_insert(0);
@@ -153,13 +153,13 @@ async fn a_storm_of_refusals_is_outlasted() {
     .await;
     let ended = broken.uploads().await;
     assert!(ended.iter().all(Result::is_ok), "{ended:?}");
-    // The looks before and after are the same request, which is refused twice in all.
+    // The checks before and after are the same request, so they are refused twice in total.
     assert!(broken.proxy.requests() >= 2 * REQUESTS);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_download_goes_on_where_it_was_cut() {
-    let broken = Broken::start("cuts", |_, _| Fault::None).await;
+async fn a_download_resumes_after_a_lost_connection() {
+    let broken = FaultyServer::start("cuts", |_, _| Fault::None).await;
     let content = noise(3_000_001);
     put(&broken.direct, key(1), &content).await.unwrap();
     broken
@@ -175,7 +175,7 @@ async fn a_download_goes_on_where_it_was_cut() {
         .await
         .unwrap();
     assert!(collect(part).await.unwrap() == content[1_000_000..2_500_000]);
-    // A server that never brings a byte of the body is not asked for ever.
+    // Retries end if the server never sends a byte of the body.
     broken
         .proxy
         .plan(|_, first| match first.starts_with("GET") {
@@ -186,11 +186,11 @@ async fn a_download_goes_on_where_it_was_cut() {
         Ok(reader) => collect(reader).await,
         Err(error) => Err(error),
     };
-    assert!(nothing.unwrap_err().may_pass());
+    assert!(nothing.unwrap_err().is_temporary());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn refusals_that_will_not_pass_are_told_and_not_repeated() {
+async fn permanent_errors_give_advice_and_are_not_retried() {
     let table = [
         (403, "QuotaExceeded", "is full"),
         (507, "InsufficientStorage", "is full"),
@@ -198,7 +198,7 @@ async fn refusals_that_will_not_pass_are_told_and_not_repeated() {
         (
             403,
             "AccessDenied",
-            "its credentials may not do this in bucket `backups`",
+            "its credentials do not allow this in bucket `backups`",
         ),
         (
             400,
@@ -216,19 +216,19 @@ async fn refusals_that_will_not_pass_are_told_and_not_repeated() {
             true => Fault::Answer(status, code),
             false => Fault::None,
         };
-        let broken = Broken::start("refusing", plan).await;
+        let broken = FaultyServer::start("refusing", plan).await;
         for end in broken.uploads().await {
             let error = end.unwrap_err();
-            let told = told(&error);
+            let text = error_text(&error);
             assert!(
-                told.contains("disk `refusing`") && told.contains(expected),
-                "{told}"
+                text.contains("disk `refusing`") && text.contains(expected),
+                "{text}"
             );
             assert_eq!(matches!(error, Error::Full { .. }), expected == "is full");
-            assert!(!error.may_pass(), "{told}");
+            assert!(!error.is_temporary(), "{text}");
         }
         let requests = broken.proxy.requests();
-        // The clock is the one thing that the client itself tries to mend.
+        // After a clock error, the client retries with a corrected clock.
         assert!(
             requests <= 6 || code == "RequestTimeTooSkewed",
             "{code}: {requests}"
@@ -237,27 +237,31 @@ async fn refusals_that_will_not_pass_are_told_and_not_repeated() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_bucket_that_lies_in_another_region_is_told_with_that_region() {
-    let broken = Broken::start("moved", |_, _| Fault::Moved("eu-central-1")).await;
+async fn the_error_of_a_wrong_region_names_the_right_one() {
+    let broken = FaultyServer::start("moved", |_, _| Fault::Moved("eu-central-1")).await;
     let expected =
         "bucket `backups` lies in region `eu-central-1`, not in `us-east-1`: set its region";
     let mut ended: Vec<_> = broken.uploads().await;
     ended.push(broken.behind.check().await);
     for end in ended {
         let error = end.unwrap_err();
-        assert!(told(&error).contains(expected), "{}", told(&error));
-        assert!(!error.may_pass());
+        assert!(
+            error_text(&error).contains(expected),
+            "{}",
+            error_text(&error)
+        );
+        assert!(!error.is_temporary());
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_knows_no_conditions_is_served_without() {
+async fn a_server_without_conditional_writes_can_be_used() {
     let plan = |number, first: &str| match number {
-        // The first write of each kind, which is conditional.
+        // The first conditional write.
         2 if first.starts_with("PUT") => Fault::Answer(501, "NotImplemented"),
         _ => Fault::None,
     };
-    let broken = Broken::start("old", plan).await;
+    let broken = FaultyServer::start("old", plan).await;
     put(&broken.behind, key(1), &noise(3)).await.unwrap();
     put(
         &broken.behind,
@@ -271,15 +275,15 @@ async fn a_server_that_knows_no_conditions_is_served_without() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_goes_silent_is_given_up() {
+async fn a_request_to_a_silent_server_times_out() {
     if std::env::var_os("HOLDFAST_TEST_SLOW").is_none() {
         return places::skipped("HOLDFAST_TEST_SLOW is not set; this takes two minutes");
     }
-    let broken = Broken::start("silent", |_, _| Fault::Silence).await;
+    let broken = FaultyServer::start("silent", |_, _| Fault::Silence).await;
     let begun = std::time::Instant::now();
     let error = broken.behind.size(key(1)).await.unwrap_err();
     assert!(
-        error.may_pass() && begun.elapsed() < Duration::from_secs(240),
+        error.is_temporary() && begun.elapsed() < Duration::from_secs(240),
         "{error}"
     );
 }

@@ -1,17 +1,17 @@
-//! What only a bucket at Google has to hold: sessions that are taken up where they were cut, and links.
+//! Tests of Google Cloud Storage only: sessions that resume, and presigned URLs.
 
 use std::time::Duration;
 
 use holdfast_storage::{Disk, Error, GcsOptions};
 
-use crate::objects::{assert_invisible, collect, key, noise, put, read_all, told};
+use crate::objects::{assert_invisible, collect, error_text, key, noise, put, read_all};
 use crate::places::{gcs_options, name};
 use crate::proxy::{Fault, Proxy};
 
 const CHUNK: usize = 256 << 10;
 
-/// A proxy before the emulator, a disk behind it, and one that sees the bucket as it is.
-async fn behind(
+/// Returns a proxy in front of the emulator, a disk behind it, and a disk with direct access.
+async fn behind_proxy(
     plan: impl Fn(u64, &str) -> Fault + Send + Sync + 'static,
 ) -> Option<(Proxy, Disk, Disk)> {
     let options = gcs_options("ENDPOINT")?;
@@ -27,7 +27,7 @@ async fn behind(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_fails_once_at_google_is_tried_again() {
+async fn a_single_failure_at_google_is_retried() {
     let faults = [
         Fault::Busy,
         Fault::Late(Duration::from_millis(200)),
@@ -37,10 +37,11 @@ async fn whatever_fails_once_at_google_is_tried_again() {
         Fault::CutAnswer(20),
     ];
     for fault in faults {
-        // Begin, two chunks, the look, and the end; then the look and the small object.
+        // The begin, two chunks, the check of the key and the last chunk; then the check and the
+        // upload of the small object.
         for at in 1..=7 {
             let plan = move |number, _: &str| if number == at { fault } else { Fault::None };
-            let Some((proxy, disk, direct)) = behind(plan).await else {
+            let Some((proxy, disk, direct)) = behind_proxy(plan).await else {
                 return;
             };
             for (n, length) in [(1, 2 * CHUNK + 5), (2, 5)] {
@@ -55,7 +56,7 @@ async fn whatever_fails_once_at_google_is_tried_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_fails_for_good_at_google_leaves_nothing_visible() {
+async fn a_permanent_failure_at_google_leaves_nothing_visible() {
     for at in [1, 2, 3, 4] {
         let plan = move |number, _: &str| {
             if number >= at {
@@ -64,24 +65,24 @@ async fn what_fails_for_good_at_google_leaves_nothing_visible() {
                 Fault::None
             }
         };
-        let Some((_proxy, disk, direct)) = behind(plan).await else {
+        let Some((_proxy, disk, direct)) = behind_proxy(plan).await else {
             return;
         };
         let error = put(&disk, key(1), &noise(2 * CHUNK + 5)).await.unwrap_err();
-        assert!(error.may_pass(), "{error}");
-        let told = told(&error);
+        assert!(error.is_temporary(), "{error}");
+        let text = error_text(&error);
         assert!(
-            told.contains("disk `google` failed on") && told.contains("503"),
-            "{told}"
+            text.contains("disk `google` failed on") && text.contains("503"),
+            "{text}"
         );
-        assert!(!told.contains("upload_id"), "{told}");
+        assert!(!text.contains("upload_id"), "{text}");
         assert_invisible(&direct, key(1)).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_download_from_google_goes_on_where_it_was_cut() {
-    let Some((proxy, disk, direct)) = behind(|_, _| Fault::None).await else {
+async fn a_download_from_google_resumes_after_a_lost_connection() {
+    let Some((proxy, disk, direct)) = behind_proxy(|_, _| Fault::None).await else {
         return;
     };
     let content = noise(3_000_001);
@@ -96,19 +97,24 @@ async fn a_download_from_google_goes_on_where_it_was_cut() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn refusals_of_google_are_told_and_not_repeated() {
+async fn permanent_errors_of_google_give_advice_and_are_not_retried() {
     for (status, expected) in [
-        (401, "was not opened to nobody"),
+        (401, "was not opened to unauthenticated requests"),
         (403, "give the account the role Storage Object Admin"),
         (404, "there is no bucket `holdfast-test`"),
         (400, "check endpoint"),
     ] {
-        let Some((proxy, disk, _)) = behind(move |_, _| Fault::Answer(status, "no")).await else {
+        let Some((proxy, disk, _)) = behind_proxy(move |_, _| Fault::Answer(status, "no")).await
+        else {
             return;
         };
         let error = disk.check().await.unwrap_err();
-        assert!(told(&error).contains(expected), "{}", told(&error));
-        assert!(!error.may_pass());
+        assert!(
+            error_text(&error).contains(expected),
+            "{}",
+            error_text(&error)
+        );
+        assert!(!error.is_temporary());
         assert_eq!(proxy.requests(), 1);
     }
     let mut options = gcs_options("ENDPOINT").unwrap();
@@ -124,7 +130,7 @@ async fn refusals_of_google_are_told_and_not_repeated() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_write_at_google_is_told_not_to_overwrite() {
+async fn every_write_at_google_must_not_overwrite() {
     use std::sync::{Arc, Mutex};
     let seen = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&seen);
@@ -134,7 +140,7 @@ async fn every_write_at_google_is_told_not_to_overwrite() {
         }
         Fault::None
     };
-    let Some((_proxy, disk, _)) = behind(plan).await else {
+    let Some((_proxy, disk, _)) = behind_proxy(plan).await else {
         return;
     };
     put(&disk, key(1), &noise(3)).await.unwrap();
@@ -147,13 +153,13 @@ async fn every_write_at_google_is_told_not_to_overwrite() {
 }
 
 #[tokio::test]
-async fn a_link_to_google_leads_to_the_bytes() {
-    let Some((_proxy, disk, _)) = behind(|_, _| Fault::None).await else {
+async fn a_presigned_url_of_google_contains_bucket_and_prefix() {
+    let Some((_proxy, disk, _)) = behind_proxy(|_, _| Fault::None).await else {
         return;
     };
     put(&disk, key(1), &noise(3)).await.unwrap();
     let url = disk
-        .link(key(1), "world.tar.gz", Duration::from_secs(60))
+        .presigned_url(key(1), "world.tar.gz", Duration::from_secs(60))
         .await;
     let url = url.unwrap().unwrap();
     assert!(url.contains("/holdfast-test/test-"), "{url}");

@@ -1,5 +1,5 @@
-//! A service account at Google: its JWT is exchanged for a token, which every request carries, and its
-//! links open an object to anybody for a while. `google.rs` checks both, as the emulators don't.
+//! Service accounts of Google: the exchange of a JWT for a token, and presigned URLs. `google.rs`
+//! checks both, since the emulators do not.
 
 use std::time::Duration;
 
@@ -11,11 +11,13 @@ use futures_util::future::join_all;
 use holdfast_storage::{Disk, Error, GcsOptions, ServiceAccount};
 
 use crate::google::Google;
-use crate::objects::{assert_invisible, backup, key, list, noise, put, read_all, server, told};
+use crate::objects::{
+    assert_invisible, backup, error_text, key, list, noise, put, read_all, server,
+};
 use crate::places::{gcs_options, name};
 use crate::proxy::Proxy;
 
-/// A disk of the account whose key file this is, at `endpoint`.
+/// Returns a disk with the account of `key_file`, at `endpoint`.
 fn disk(key_file: &str, options: GcsOptions, endpoint: String) -> Disk {
     let account = ServiceAccount::parse(key_file).unwrap();
     let options = GcsOptions {
@@ -26,7 +28,7 @@ fn disk(key_file: &str, options: GcsOptions, endpoint: String) -> Disk {
     Disk::gcs(name("google"), options).unwrap()
 }
 
-/// The gate before the emulator that the environment names, and a disk behind it.
+/// Returns an authenticating proxy in front of the emulator, and a disk behind it.
 async fn behind_gate(google: &Google) -> Option<(Proxy, Disk)> {
     let options = gcs_options("ENDPOINT")?;
     let gate = google.before(options.endpoint.as_deref().unwrap()).await;
@@ -34,13 +36,13 @@ async fn behind_gate(google: &Google) -> Option<(Proxy, Disk)> {
     Some((gate, disk))
 }
 
-/// A disk that has nothing but the token server: whatever it is asked ends there.
+/// Returns a disk without a storage server: all requests fail at the token server.
 fn without_bucket(key_file: &str) -> Disk {
     let options = GcsOptions {
         bucket: "backups".to_owned(),
         prefix: String::new(),
         endpoint: None,
-        authorities: None,
+        ca_bundle: None,
         account: None,
         chunk_bytes: GcsOptions::CHUNK_BYTES,
     };
@@ -48,7 +50,7 @@ fn without_bucket(key_file: &str) -> Disk {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_token_serves_everything_that_a_disk_is_asked() {
+async fn one_token_is_used_for_all_requests() {
     let google = Google::start().await;
     let Some((_gate, disk)) = behind_gate(&google).await else {
         return;
@@ -67,7 +69,7 @@ async fn one_token_serves_everything_that_a_disk_is_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_token_that_has_ended_is_renewed_in_the_middle_of_an_upload() {
+async fn a_revoked_token_is_renewed_during_an_upload() {
     let google = Google::start().await;
     let Some((_gate, disk)) = behind_gate(&google).await else {
         return;
@@ -84,7 +86,7 @@ async fn a_token_that_has_ended_is_renewed_in_the_middle_of_an_upload() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_token_is_kept_no_longer_than_it_is_good_for() {
+async fn an_expired_token_is_not_used() {
     let google = Google::with(0, Duration::ZERO).await;
     let Some((gate, disk)) = behind_gate(&google).await else {
         return;
@@ -94,7 +96,7 @@ async fn a_token_is_kept_no_longer_than_it_is_good_for() {
 }
 
 #[tokio::test]
-async fn a_key_that_google_does_not_take_is_told_and_not_tried_again() {
+async fn a_refused_key_gives_advice_and_is_not_retried() {
     let google = Google::start().await;
     let email = "holdfast-test@example.iam.gserviceaccount.com";
     let other = KeyPair::generate(KeySize::Rsa2048).unwrap();
@@ -113,42 +115,42 @@ async fn a_key_that_google_does_not_take_is_told_and_not_tried_again() {
             disk.check().await.unwrap_err(),
             put(&disk, key(1), &noise(3)).await.unwrap_err(),
         ] {
-            let told = told(&error);
-            assert!(matches!(error, Error::Denied { .. }), "{told}");
-            assert!(told.contains("disk `google` refuses access"), "{told}");
-            assert!(told.contains("the key of service account"), "{told}");
-            assert!(told.contains(expected), "{told}");
-            assert!(!told.contains(&body[100..140]), "{told}");
+            let text = error_text(&error);
+            assert!(matches!(error, Error::Denied { .. }), "{text}");
+            assert!(text.contains("disk `google` refuses access"), "{text}");
+            assert!(text.contains("the key of service account"), "{text}");
+            assert!(text.contains(expected), "{text}");
+            assert!(!text.contains(&body[100..140]), "{text}");
         }
     }
     assert_eq!(google.tokens(), 0);
 }
 
 #[tokio::test]
-async fn a_clock_that_is_wrong_is_told_as_that() {
+async fn the_error_of_a_wrong_clock_says_so() {
     let google = Google::with(3600, Duration::from_secs(7200)).await;
     let error = without_bucket(&google.key_file())
         .check()
         .await
         .unwrap_err();
-    let told = told(&error);
-    assert!(told.contains("set this machine's clock"), "{told}");
-    assert!(!error.may_pass());
+    let text = error_text(&error);
+    assert!(text.contains("set this machine's clock"), "{text}");
+    assert!(!error.is_temporary());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_token_server_that_is_away_may_come_back() {
+async fn an_unreachable_token_server_is_a_temporary_error() {
     let google = Google::start().await;
     let key_file = google.key_file();
     drop(google);
     let error = without_bucket(&key_file).size(key(1)).await.unwrap_err();
-    let told = told(&error);
-    assert!(error.may_pass(), "{told}");
-    assert!(told.starts_with("disk `google` failed on "), "{told}");
+    let text = error_text(&error);
+    assert!(error.is_temporary(), "{text}");
+    assert!(text.starts_with("disk `google` failed on "), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_link_of_google_needs_no_token_and_ends() {
+async fn a_presigned_url_of_google_needs_no_token_and_expires() {
     let google = Google::start().await;
     let Some((_gate, disk)) = behind_gate(&google).await else {
         return;
@@ -156,7 +158,7 @@ async fn a_link_of_google_needs_no_token_and_ends() {
     let content = noise(5_000);
     put(&disk, key(1), &content).await.unwrap();
     let link = async |ttl| {
-        let link = disk.link(key(1), "world \"1\";.tar.gz", Duration::from_secs(ttl));
+        let link = disk.presigned_url(key(1), "world \"1\";.tar.gz", Duration::from_secs(ttl));
         link.await.unwrap().unwrap()
     };
     let url = link(3600).await;
@@ -173,7 +175,7 @@ async fn a_link_of_google_needs_no_token_and_ends() {
         assert_eq!(refused.status(), 403, "{changed}");
     }
     let url = link(1).await;
-    // A second is the shortest that a link can be good for.
+    // One second is the shortest lifetime of a URL.
     tokio::time::sleep(Duration::from_millis(2_100)).await;
     assert_eq!(reqwest::get(&url).await.unwrap().status(), 403);
 }

@@ -1,4 +1,4 @@
-//! What only a folder has to hold.
+//! Tests of local disks only.
 
 use std::path::Path;
 use std::process::Command;
@@ -6,7 +6,8 @@ use std::process::Command;
 use holdfast_storage::{Disk, Error};
 
 use crate::objects::{
-    MOST, archive_key, assert_invisible, backup, key, noise, partials, put, read_all, server, told,
+    SIZE_MAX, archive_key, assert_invisible, backup, error_text, key, noise, partials, put,
+    read_all, server,
 };
 use crate::places::{name, skipped};
 
@@ -15,7 +16,7 @@ fn disk(root: &Path) -> Disk {
 }
 
 #[tokio::test]
-async fn objects_lie_by_server_and_backup_and_empty_folders_go() {
+async fn each_server_has_a_folder_which_is_removed_when_it_is_empty() {
     let root = tempfile::tempdir().unwrap();
     let disk = disk(root.path());
     put(&disk, key(1), &noise(3)).await.unwrap();
@@ -28,7 +29,7 @@ async fn objects_lie_by_server_and_backup_and_empty_folders_go() {
 }
 
 #[tokio::test]
-async fn a_disk_that_is_gone_is_an_error_and_never_a_success() {
+async fn every_call_fails_if_the_disk_is_missing() {
     let parent = tempfile::tempdir().unwrap();
     let root = parent.path().join("disk");
     let disk = disk(&root);
@@ -36,8 +37,8 @@ async fn a_disk_that_is_gone_is_an_error_and_never_a_success() {
     fs_err::rename(&root, parent.path().join("away")).unwrap();
     assert!(disk.check().await.is_err());
     assert!(
-        disk.begin(key(1), MOST).await.is_err(),
-        "an unmounted disk must not be made anew"
+        disk.begin(key(1), SIZE_MAX).await.is_err(),
+        "an unmounted disk must not be created again"
     );
     for missing in [disk.open(key(1)).await.err(), disk.size(key(1)).await.err()] {
         assert!(
@@ -51,36 +52,37 @@ async fn a_disk_that_is_gone_is_an_error_and_never_a_success() {
 }
 
 #[tokio::test]
-async fn a_disk_that_is_known_to_hold_archives_is_never_made_anew() {
+async fn a_disk_that_contains_archives_is_never_created_again() {
     let parent = tempfile::tempdir().unwrap();
     let root = parent.path().join("disk");
-    let open = || Disk::local_in_use(name("local"), &root).unwrap();
-    // Neither where nothing is, nor where nothing is mounted.
+    let open = || Disk::local_existing(name("local"), &root).unwrap();
+    // Neither without a folder nor in an unmounted one.
     let unmounted = open();
     assert!(!root.exists());
     fs_err::create_dir_all(root.join("lost+found")).unwrap();
     for disk in [&unmounted, &open()] {
-        let told = told(&disk.check().await.unwrap_err());
+        let text = error_text(&disk.check().await.unwrap_err());
         let helps = "mount it, or, to begin anew, write `local` into that file";
-        assert!(told.contains(helps), "{told}");
+        assert!(text.contains(helps), "{text}");
         for error in [
-            disk.begin(key(1), MOST).await.unwrap_err(),
+            disk.begin(key(1), SIZE_MAX).await.unwrap_err(),
             disk.size(key(1)).await.unwrap_err(),
             disk.free_bytes().await.unwrap_err(),
             disk.delete_backup(server(1), backup(1)).await.unwrap_err(),
             disk.list(None).next_page().await.unwrap_err(),
         ] {
             assert!(
-                matches!(error, Error::Unavailable { .. }) && error.may_pass(),
+                matches!(error, Error::Unavailable { .. }) && error.is_temporary(),
                 "{error:?}"
             );
         }
     }
     assert_eq!(fs_err::read_dir(&root).unwrap().count(), 1);
-    // Whoever wants to begin anew says so, and nobody has to start again.
+    // The operator can write the marker file. No restart is needed.
     fs_err::write(root.join(".holdfast-disk"), "local").unwrap();
     put(&unmounted, key(1), &noise(3)).await.unwrap();
-    // A disk that has lost nothing but its mark, as by a copy without hidden files, gets it back.
+    // A marker file that is missing beside servers' folders is written again. A copy without
+    // hidden files lacks it.
     fs_err::remove_file(root.join(".holdfast-disk")).unwrap();
     assert!(unmounted.check().await.is_err());
     open().check().await.unwrap();
@@ -88,26 +90,26 @@ async fn a_disk_that_is_known_to_hold_archives_is_never_made_anew() {
 }
 
 #[test]
-fn a_root_of_another_disk_or_a_file_is_refused_by_name() {
+fn the_folder_of_another_disk_and_a_file_are_refused() {
     let root = tempfile::tempdir().unwrap();
     disk(root.path());
     let other = Disk::local(name("other"), root.path());
-    assert!(error_text(other).contains("belongs to disk `local`"));
+    assert!(open_error(other).contains("belongs to disk `local`"));
     let file = root.path().join("file");
     fs_err::write(&file, b"").unwrap();
     let refused = Disk::local(name("other"), &file);
-    assert!(error_text(refused).contains("file"));
+    assert!(open_error(refused).contains("file"));
 }
 
-fn error_text(result: Result<Disk, Error>) -> String {
-    told(&result.unwrap_err())
+fn open_error(result: Result<Disk, Error>) -> String {
+    error_text(&result.unwrap_err())
 }
 
-/// A small disk of its own. It ends when dropped.
-struct Small(tempfile::TempDir);
+/// A small mounted file system, unmounted when dropped.
+struct SmallMount(tempfile::TempDir);
 
-impl Small {
-    /// Only root may mount one.
+impl SmallMount {
+    /// Returns `None` without the permission to mount.
     fn mount(size: &str) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let mounted = Command::new("mount")
@@ -117,12 +119,12 @@ impl Small {
         if mounted.is_ok_and(|mounted| mounted.status.success()) {
             return Some(Self(folder));
         }
-        skipped("mounting a small disk is forbidden here");
+        skipped("no permission to mount a file system");
         None
     }
 }
 
-impl Drop for Small {
+impl Drop for SmallMount {
     fn drop(&mut self) {
         let unmounted = Command::new("umount").arg("-l").arg(self.0.path()).status();
         assert!(unmounted.unwrap().success());
@@ -130,8 +132,8 @@ impl Drop for Small {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_told_as_that_and_what_was_written_goes() {
-    let Some(small) = Small::mount("size=2m") else {
+async fn a_full_disk_is_reported_and_the_partial_upload_removed() {
+    let Some(small) = SmallMount::mount("size=2m") else {
         return;
     };
     let disk = disk(small.0.path());
@@ -139,23 +141,23 @@ async fn a_full_disk_is_told_as_that_and_what_was_written_goes() {
     for _ in 0..2 {
         let error = put(&disk, key(2), &noise(3_000_000)).await.unwrap_err();
         assert!(matches!(error, Error::Full { .. }), "{error:?}");
-        assert!(!error.may_pass());
+        assert!(!error.is_temporary());
         assert_invisible(&disk, key(2)).await;
         assert_eq!(partials(&disk).await, []);
     }
-    // There is room again for what fits.
+    // An object that fits can still be written.
     put(&disk, key(3), &noise(1_000_000)).await.unwrap();
     assert!(read_all(&disk, key(1)).await == noise(500_000));
 }
 
 #[tokio::test]
-async fn a_disk_that_has_become_read_only_refuses_and_can_still_be_read() {
-    let Some(small) = Small::mount("size=2m") else {
+async fn a_read_only_disk_refuses_writes_and_can_still_be_read() {
+    let Some(small) = SmallMount::mount("size=2m") else {
         return;
     };
     let disk = disk(small.0.path());
     put(&disk, key(1), &noise(500_000)).await.unwrap();
-    let mut upload = disk.begin(key(2), MOST).await.unwrap();
+    let mut upload = disk.begin(key(2), SIZE_MAX).await.unwrap();
     upload.write(noise(5_000)).await.unwrap();
     upload.abort().await.unwrap();
     let remounted = Command::new("mount")

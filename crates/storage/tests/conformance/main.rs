@@ -1,10 +1,13 @@
-//! The promises of `holdfast_storage`, held by every disk against the real thing: a folder, the S3
-//! server s3s-fs in this process, and one that is running already, such as `scripts/with-ceph` starts.
+//! Tests the guarantees of `holdfast_storage` on every kind of disk: a local folder, the S3 server
+//! s3s-fs in this process, an external S3 server, and emulators of Google Cloud Storage.
 //!
-//! `HOLDFAST_TEST_S3_ENDPOINT`, `…_ACCESS_KEY`, `…_SECRET_KEY`, `…_BUCKET` and `…_REGION` name the
-//! latter; without them its tests are passed over, and say so. `HOLDFAST_TEST_LARGE=1` adds an object
-//! of three gigabytes. `HOLDFAST_TEST_GCS_ENDPOINT`, `…_OTHER_ENDPOINT` and `…_BUCKET` name emulators of
-//! Google Cloud Storage, such as `scripts/with-gcs` starts.
+//! - `HOLDFAST_TEST_S3_ENDPOINT`, `…_ACCESS_KEY`, `…_SECRET_KEY`, `…_BUCKET` and `…_REGION`
+//!   describe the external server. `scripts/with-ceph` starts one and sets them.
+//! - `HOLDFAST_TEST_GCS_ENDPOINT`, `…_OTHER_ENDPOINT` and `…_BUCKET` describe the emulators.
+//!   `scripts/with-gcs` starts them and sets these.
+//! - `HOLDFAST_TEST_LARGE=1` adds an object of three gigabytes.
+//!
+//! Without these variables, the tests that need them print that they are skipped.
 #![expect(
     clippy::unwrap_used,
     reason = "a test that panics has failed, as it should"

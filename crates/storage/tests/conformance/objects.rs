@@ -1,12 +1,12 @@
-//! Keys and contents that tests write and read.
+//! Keys, contents and helpers of the tests.
 
 use bytes::Bytes;
 use holdfast_domain::{BackupId, ServerId};
 use holdfast_storage::{ArchiveKey, Disk, Error, ObjectReader, PartialUpload, StorageKey};
 use uuid::Uuid;
 
-/// What uploads are announced as, where nothing depends on it.
-pub(crate) const MOST: u64 = 1 << 30;
+/// The announced maximum size of uploads.
+pub(crate) const SIZE_MAX: u64 = 1 << 30;
 
 pub(crate) fn server(n: u128) -> ServerId {
     ServerId(Uuid::from_u128(
@@ -20,7 +20,7 @@ pub(crate) fn backup(n: u128) -> BackupId {
     ))
 }
 
-/// An attempt at backup `n` of the first server.
+/// Returns the key of an attempt of backup `n` of server 1.
 pub(crate) fn archive_key(n: u128, attempt: u32) -> ArchiveKey {
     ArchiveKey {
         server: server(1),
@@ -33,7 +33,7 @@ pub(crate) fn key(n: u128) -> StorageKey {
     StorageKey::Archive(archive_key(n, 1))
 }
 
-/// Bytes of which no two stretches are alike.
+/// Returns pseudo-random bytes.
 pub(crate) fn noise(length: usize) -> Bytes {
     let mut state = 0x9E37_79B9_7F4A_7C15_u64 ^ length as u64 | 1;
     let mut bytes = Vec::with_capacity(length + 8);
@@ -47,16 +47,16 @@ pub(crate) fn noise(length: usize) -> Bytes {
     bytes.into()
 }
 
-/// Writes an object in pieces of a size that fits into nothing.
+/// Writes an object, in chunks whose size divides neither parts nor buffers.
 pub(crate) async fn put(disk: &Disk, key: StorageKey, content: &Bytes) -> Result<(), Error> {
-    let mut upload = disk.begin(key, MOST).await?;
+    let mut upload = disk.begin(key, SIZE_MAX).await?;
     for piece in content.chunks(999_983) {
         upload.write(content.slice_ref(piece)).await?;
     }
     upload.finish().await
 }
 
-/// What uploads have left that have not ended.
+/// Returns all partial uploads.
 pub(crate) async fn partials(disk: &Disk) -> Vec<PartialUpload> {
     let mut listing = disk.partials();
     let mut found = Vec::new();
@@ -82,7 +82,7 @@ pub(crate) async fn collect(mut reader: ObjectReader) -> Result<Bytes, Error> {
     Ok(found.into())
 }
 
-/// Says that nothing can be read, sized or listed under a key.
+/// Asserts that a key can't be read, queried or listed.
 pub(crate) async fn assert_invisible(disk: &Disk, key: StorageKey) {
     for missing in [
         disk.size(key).await.err(),
@@ -107,7 +107,7 @@ pub(crate) async fn list(disk: &Disk, server: Option<ServerId>) -> Vec<StorageKe
     found
 }
 
-/// An error with what lies behind it, as logs tell it.
-pub(crate) fn told(error: &Error) -> String {
+/// Returns an error with its sources, as logs show it.
+pub(crate) fn error_text(error: &Error) -> String {
     holdfast_domain::error_chain::chain(error)
 }

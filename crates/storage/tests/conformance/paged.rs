@@ -1,5 +1,5 @@
-//! More unfinished uploads than a server tells of at once. No server here makes so many in a reasonable time, so this
-//! one only says that it has them.
+//! Lists more multipart uploads than fit into one page. A stub server returns the pages, since a
+//! real one would take too long to create that many.
 
 use std::sync::{Arc, Mutex};
 
@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use crate::objects::key;
 use crate::places::{self, name};
 
-/// What follows a page, by what is asked for: objects, and where the next one begins.
+/// Returns the objects of the requested page, and the markers of the next page.
 fn page(head: &str) -> (Vec<u128>, Option<(u128, &'static str)>) {
     let asks_after = |object: u128, upload: &str| {
         let object = key(object).path().replace('/', "%2F");
@@ -36,17 +36,20 @@ fn xml(objects: &[u128], next: Option<(u128, &str)>) -> String {
         .collect();
     let next = next.map_or_else(String::new, |(object, upload)| {
         let path = key(object).path();
-        format!("<NextKeyMarker>panel/{path}</NextKeyMarker><NextUploadIdMarker>{upload}</NextUploadIdMarker><IsTruncated>true</IsTruncated>")
+        format!(
+            "<NextKeyMarker>panel/{path}</NextKeyMarker>\
+             <NextUploadIdMarker>{upload}</NextUploadIdMarker><IsTruncated>true</IsTruncated>"
+        )
     });
     format!("<ListMultipartUploadsResult>{next}{uploads}</ListMultipartUploadsResult>")
 }
 
 #[tokio::test]
-async fn unfinished_uploads_are_listed_page_by_page_to_the_last_one() {
+async fn all_pages_of_multipart_uploads_are_listed() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    let asked = Arc::new(Mutex::new(0));
-    let noted = Arc::clone(&asked);
+    let requests = Arc::new(Mutex::new(0));
+    let counter = Arc::clone(&requests);
     let server = tokio::spawn(async move {
         loop {
             let (mut client, _) = listener.accept().await.unwrap();
@@ -54,12 +57,13 @@ async fn unfinished_uploads_are_listed_page_by_page_to_the_last_one() {
             while !head.ends_with(b"\r\n\r\n") {
                 head.push(client.read_u8().await.unwrap());
             }
-            *noted.lock().unwrap() += 1;
+            *counter.lock().unwrap() += 1;
             let (objects, next) = page(&String::from_utf8(head).unwrap());
             let body = xml(&objects, next);
             let length = body.len();
             let answer = format!(
-                "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: application/xml\r\ncontent-length: {length}\r\n\r\n{body}"
+                "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: application/xml\r\n\
+                 content-length: {length}\r\n\r\n{body}"
             );
             client.write_all(answer.as_bytes()).await.unwrap();
         }
@@ -72,7 +76,11 @@ async fn unfinished_uploads_are_listed_page_by_page_to_the_last_one() {
     for pages in 1..=3 {
         let page = listing.next_page().await.unwrap().unwrap();
         found.extend(page.into_iter().map(|left| left.key));
-        assert_eq!(*asked.lock().unwrap(), pages, "no page is asked for early");
+        assert_eq!(
+            *requests.lock().unwrap(),
+            pages,
+            "pages are requested on demand"
+        );
     }
     assert_eq!(found, [1, 2, 3, 4, 5].map(key));
     assert_eq!(listing.next_page().await.unwrap(), None);

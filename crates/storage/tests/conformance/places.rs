@@ -1,4 +1,4 @@
-//! The places that disks are tried at, and what each of them can't do.
+//! The disks under test, and their limitations.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -7,26 +7,26 @@ use holdfast_storage::{Disk, Encryption, GcsOptions, S3Keys, S3Options, ServerSi
 
 use crate::s3::{self, S3Server};
 
-/// The smallest parts that servers take: uploads of some megabytes have several.
+/// The minimum size of parts, so that small uploads have several.
 pub(crate) const PART_BYTES: u64 = S3Options::PART_BYTES_MIN;
 
-/// A disk, and what has to live as long as it.
+/// A disk under test, with its server.
 pub(crate) struct Place {
     pub(crate) disk: Disk,
-    /// Whether it can tell of uploads that were begun and not ended.
+    /// Whether it can list partial uploads.
     pub(crate) lists_partials: bool,
-    /// Whether an object of no more bytes than a part is sent without a trace before its end.
+    /// Whether it is a bucket. An object of one part leaves no partial upload there.
     pub(crate) is_remote: bool,
     pub(crate) is_encrypted: bool,
-    /// Whether an emulator is behind it, which keeps everything in memory.
+    /// Whether it is an emulator, which stores everything in memory.
     pub(crate) is_emulated: bool,
-    /// Whether it lists many objects in several answers.
+    /// Whether its listings have several pages.
     pub(crate) lists_pages: bool,
     _server: Option<S3Server>,
     _folder: Option<tempfile::TempDir>,
 }
 
-/// A folder.
+/// A local folder.
 pub(crate) async fn local() -> Option<Place> {
     let folder = tempfile::tempdir().unwrap();
     Some(Place {
@@ -56,12 +56,12 @@ pub(crate) async fn s3s() -> Option<Place> {
     })
 }
 
-/// A folder whose objects are encrypted.
+/// A local folder with encryption.
 pub(crate) async fn encrypted() -> Option<Place> {
     Some(encrypt(local().await?))
 }
 
-/// A bucket whose objects are encrypted.
+/// A bucket of s3s-fs with encryption.
 pub(crate) async fn encrypted_s3s() -> Option<Place> {
     Some(encrypt(s3s().await?))
 }
@@ -72,20 +72,20 @@ fn encrypt(place: Place) -> Place {
     Place {
         disk,
         is_encrypted: true,
-        // Names are not encrypted: as the disk within does.
+        // Names are not encrypted, so the test of the plain disk is enough.
         lists_pages: false,
         ..place
     }
 }
 
-/// A new private key, as `age-keygen` writes it.
+/// Returns a new private key, in the format of `age-keygen`.
 pub(crate) fn identity() -> String {
     use age::secrecy::ExposeSecret;
     let identity = age::x25519::Identity::generate();
     identity.to_string().expose_secret().to_owned()
 }
 
-/// The bucket that the environment names, below a prefix of this test's own.
+/// The bucket of the external S3 server, with a separate prefix for each test.
 pub(crate) async fn outside() -> Option<Place> {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let mut options = outside_options()?;
@@ -106,17 +106,17 @@ pub(crate) async fn outside() -> Option<Place> {
     })
 }
 
-/// A bucket of an emulator of Google's that takes up what was cut.
+/// A bucket of the emulator that supports resumed uploads.
 pub(crate) async fn gcs() -> Option<Place> {
     google("ENDPOINT")
 }
 
-/// The same, whose objects are encrypted.
+/// The same bucket with encryption.
 pub(crate) async fn encrypted_gcs() -> Option<Place> {
     Some(encrypt(gcs().await?))
 }
 
-/// A bucket of an emulator of Google's that lists page by page.
+/// A bucket of the emulator that lists in pages.
 pub(crate) async fn other_gcs() -> Option<Place> {
     google("OTHER_ENDPOINT")
 }
@@ -134,7 +134,7 @@ fn google(endpoint: &str) -> Option<Place> {
     })
 }
 
-/// The bucket of the emulator that the environment names, below a prefix of this test's own.
+/// Returns the options for an emulator, with a separate prefix for each test.
 pub(crate) fn gcs_options(endpoint: &str) -> Option<GcsOptions> {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let Ok(endpoint) = std::env::var(format!("HOLDFAST_TEST_GCS_{endpoint}")) else {
@@ -149,9 +149,10 @@ pub(crate) fn gcs_options(endpoint: &str) -> Option<GcsOptions> {
             COUNT.fetch_add(1, Ordering::Relaxed)
         ),
         endpoint: Some(endpoint),
-        authorities: None,
+        ca_bundle: None,
         account: None,
-        // Small ones, so that small objects have several; emulators copy all that they have for each.
+        // Small chunks, so that small objects have several. For large objects, larger ones:
+        // emulators copy the whole object for each chunk.
         chunk_bytes: match is_large_wanted() {
             true => GcsOptions::CHUNK_BYTES,
             false => GcsOptions::CHUNK_BYTES_UNIT,
@@ -159,12 +160,12 @@ pub(crate) fn gcs_options(endpoint: &str) -> Option<GcsOptions> {
     })
 }
 
-/// Whether the environment asks for objects of gigabytes.
+/// Returns whether tests with large objects are enabled.
 pub(crate) fn is_large_wanted() -> bool {
     std::env::var_os("HOLDFAST_TEST_LARGE").is_some()
 }
 
-/// What the environment says of a server that is running already.
+/// Returns the options for the external S3 server.
 pub(crate) fn outside_options() -> Option<S3Options> {
     let variable = |name: &str| std::env::var(format!("HOLDFAST_TEST_S3_{name}")).ok();
     let Some(endpoint) = variable("ENDPOINT") else {
@@ -182,14 +183,14 @@ pub(crate) fn outside_options() -> Option<S3Options> {
     })
 }
 
-/// The bucket of an [`S3Server`] that is reached at `endpoint`.
+/// Returns the options for the bucket of an [`S3Server`] at `endpoint`.
 pub(crate) fn options(endpoint: &str) -> S3Options {
     S3Options {
         bucket: s3::BUCKET.to_owned(),
         region: "us-east-1".to_owned(),
         endpoint: Some(endpoint.to_owned()),
         public_endpoint: None,
-        authorities: None,
+        ca_bundle: None,
         prefix: "some/folder/".to_owned(),
         keys: Some(S3Keys {
             access_key_id: s3::ACCESS_KEY.to_owned(),
@@ -206,11 +207,8 @@ pub(crate) fn name(name: &str) -> DiskName {
     DiskName::parse(name).unwrap()
 }
 
-/// Says why a test, or a part of it, can't be run here.
-#[expect(
-    clippy::print_stdout,
-    reason = "cargo shows it to whoever asks for output"
-)]
+/// Prints why a test, or a part of it, is skipped.
+#[expect(clippy::print_stdout, reason = "cargo shows it with --nocapture")]
 pub(crate) fn skipped(reason: &str) {
     println!("skipped: {reason}");
 }

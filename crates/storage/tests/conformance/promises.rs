@@ -1,16 +1,16 @@
-//! One suite, held by every disk.
+//! The guarantees that every disk must give.
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use holdfast_storage::{Error, StorageKey};
 
 use crate::objects::{
-    MOST, archive_key, assert_invisible, backup, collect, key, list, noise, partials, put,
+    SIZE_MAX, archive_key, assert_invisible, backup, collect, key, list, noise, partials, put,
     read_all, server,
 };
 use crate::places::{self, PART_BYTES, Place, skipped};
 
-/// Makes a test of each promise at each place.
+/// Generates a test of each guarantee for each disk.
 macro_rules! promises {
     ($($promise:ident)*) => {
         promises!(@ local $($promise)*);
@@ -37,30 +37,30 @@ macro_rules! promises {
 }
 
 promises! {
-    nothing_is_visible_before_finish_and_everything_after
-    an_upload_that_is_aborted_or_dropped_leaves_nothing
-    what_a_killed_upload_left_is_found_and_removed
-    of_two_writers_the_second_is_refused
-    ranges_are_right_at_every_edge
-    deleting_takes_every_attempt_of_one_backup_and_is_idempotent
+    an_object_is_visible_only_after_finish
+    an_aborted_or_dropped_upload_leaves_nothing
+    partial_uploads_of_killed_processes_are_listed_and_removed
+    the_second_of_two_writers_is_refused
+    ranges_are_exact_at_their_edges
+    deleting_a_backup_deletes_all_attempts_and_is_idempotent
     thousands_of_objects_are_listed
-    objects_of_any_size_come_back_as_they_were
-    every_kind_of_name_is_kept_apart
-    a_healthy_disk_is_found_healthy
-    a_large_object_is_kept
+    objects_of_any_size_are_read_unchanged
+    keys_of_all_kinds_and_attempts_are_distinct
+    the_check_of_a_healthy_disk_succeeds
+    a_large_object_is_stored
 }
 
-async fn nothing_is_visible_before_finish_and_everything_after(place: Place) {
+async fn an_object_is_visible_only_after_finish(place: Place) {
     let disk = &place.disk;
     for (n, length) in [(1, 11), (2, usize::try_from(2 * PART_BYTES).unwrap() + 7)] {
         let content = noise(length);
-        let mut upload = disk.begin(key(n), MOST).await.unwrap();
+        let mut upload = disk.begin(key(n), SIZE_MAX).await.unwrap();
         for piece in content.chunks(1 << 20) {
             upload.write(content.slice_ref(piece)).await.unwrap();
         }
         assert_invisible(disk, key(n)).await;
         let begun = partials(disk).await;
-        // A small object is sent in one go, at its end.
+        // A small object is sent at its end, with one request.
         let expected = usize::from(place.lists_partials && !(place.is_remote && n == 1));
         assert_eq!(begun.len(), expected, "{begun:?}");
         upload.finish().await.unwrap();
@@ -71,17 +71,17 @@ async fn nothing_is_visible_before_finish_and_everything_after(place: Place) {
     }
 }
 
-async fn an_upload_that_is_aborted_or_dropped_leaves_nothing(place: Place) {
+async fn an_aborted_or_dropped_upload_leaves_nothing(place: Place) {
     let disk = &place.disk;
     for length in [1, usize::try_from(3 * PART_BYTES).unwrap()] {
         for is_aborted in [true, false] {
-            let mut upload = disk.begin(key(1), MOST).await.unwrap();
+            let mut upload = disk.begin(key(1), SIZE_MAX).await.unwrap();
             upload.write(noise(length)).await.unwrap();
             if is_aborted {
                 upload.abort().await.unwrap();
             } else {
                 drop(upload);
-                // A bucket is told in the background.
+                // On a bucket, the abort runs in the background.
                 let begun = std::time::Instant::now();
                 while !partials(disk).await.is_empty() {
                     assert!(begun.elapsed().as_secs() < 30, "the upload is still there");
@@ -94,10 +94,10 @@ async fn an_upload_that_is_aborted_or_dropped_leaves_nothing(place: Place) {
     }
 }
 
-async fn what_a_killed_upload_left_is_found_and_removed(place: Place) {
+async fn partial_uploads_of_killed_processes_are_listed_and_removed(place: Place) {
     let disk = &place.disk;
     let key = StorageKey::Archive(archive_key(1, 2));
-    let mut upload = disk.begin(key, MOST).await.unwrap();
+    let mut upload = disk.begin(key, SIZE_MAX).await.unwrap();
     let length = usize::try_from(PART_BYTES).unwrap() + 1;
     upload.write(noise(length)).await.unwrap();
     std::mem::forget(upload);
@@ -115,7 +115,7 @@ async fn what_a_killed_upload_left_is_found_and_removed(place: Place) {
     assert_invisible(disk, key).await;
 }
 
-async fn of_two_writers_the_second_is_refused(place: Place) {
+async fn the_second_of_two_writers_is_refused(place: Place) {
     let disk = &place.disk;
     let large = usize::try_from(PART_BYTES).unwrap() + 1;
     for (n, length) in [(1, 1), (2, large)] {
@@ -127,10 +127,10 @@ async fn of_two_writers_the_second_is_refused(place: Place) {
         }
         assert_eq!(read_all(disk, key(n)).await, content);
     }
-    // Both begun before either has ended. On a folder the second finds its file taken away.
+    // Two uploads at the same time. On a folder, the second upload's temporary file is gone.
     if place.is_remote {
-        let mut first = disk.begin(key(3), MOST).await.unwrap();
-        let mut second = disk.begin(key(3), MOST).await.unwrap();
+        let mut first = disk.begin(key(3), SIZE_MAX).await.unwrap();
+        let mut second = disk.begin(key(3), SIZE_MAX).await.unwrap();
         first.write(noise(large)).await.unwrap();
         second.write(noise(large + 1)).await.unwrap();
         first.finish().await.unwrap();
@@ -141,7 +141,7 @@ async fn of_two_writers_the_second_is_refused(place: Place) {
     assert_eq!(partials(disk).await, []);
 }
 
-async fn ranges_are_right_at_every_edge(place: Place) {
+async fn ranges_are_exact_at_their_edges(place: Place) {
     let disk = &place.disk;
     let content = noise(1_000_003);
     let length = content.len() as u64;
@@ -178,7 +178,7 @@ async fn ranges_are_right_at_every_edge(place: Place) {
     }
 }
 
-async fn deleting_takes_every_attempt_of_one_backup_and_is_idempotent(place: Place) {
+async fn deleting_a_backup_deletes_all_attempts_and_is_idempotent(place: Place) {
     let disk = &place.disk;
     let of_first = [
         key(1),
@@ -189,9 +189,9 @@ async fn deleting_takes_every_attempt_of_one_backup_and_is_idempotent(place: Pla
     for key in of_first.into_iter().chain([key(2)]) {
         put(disk, key, &noise(3)).await.unwrap();
     }
-    // What an attempt has left that was killed goes with the backup.
+    // Partial uploads of killed attempts are deleted too.
     let mut upload = disk
-        .begin(StorageKey::Archive(archive_key(1, 11)), MOST)
+        .begin(StorageKey::Archive(archive_key(1, 11)), SIZE_MAX)
         .await
         .unwrap();
     let large = usize::try_from(PART_BYTES).unwrap() + 1;
@@ -236,7 +236,7 @@ async fn thousands_of_objects_are_listed(place: Place) {
     assert_eq!(list(disk, Some(server(99))).await, []);
 }
 
-async fn objects_of_any_size_come_back_as_they_were(place: Place) {
+async fn objects_of_any_size_are_read_unchanged(place: Place) {
     let disk = &place.disk;
     let part = usize::try_from(PART_BYTES).unwrap();
     for (n, length) in (0..).zip([0, 1, part - 1, part, part + 1, 2 * part, 7 * part + 3]) {
@@ -247,7 +247,7 @@ async fn objects_of_any_size_come_back_as_they_were(place: Place) {
     }
 }
 
-async fn every_kind_of_name_is_kept_apart(place: Place) {
+async fn keys_of_all_kinds_and_attempts_are_distinct(place: Place) {
     let disk = &place.disk;
     let mut keys = Vec::new();
     for attempt in [1, 2, 10] {
@@ -263,7 +263,7 @@ async fn every_kind_of_name_is_kept_apart(place: Place) {
     assert_eq!(list(disk, None).await.len(), keys.len());
 }
 
-async fn a_healthy_disk_is_found_healthy(place: Place) {
+async fn the_check_of_a_healthy_disk_succeeds(place: Place) {
     place.disk.check().await.unwrap();
     let free = place.disk.free_bytes().await.unwrap();
     assert_eq!(free.is_none(), place.is_remote);
@@ -272,11 +272,11 @@ async fn a_healthy_disk_is_found_healthy(place: Place) {
     assert!(matches!(file, Ok(None)) != has_files, "{file:?}");
 }
 
-async fn a_large_object_is_kept(place: Place) {
+async fn a_large_object_is_stored(place: Place) {
     if !places::is_large_wanted() {
         return skipped("HOLDFAST_TEST_LARGE is not set");
     }
-    // Emulators copy all that they have for each chunk that comes.
+    // Emulators copy the whole object for each chunk.
     let pieces: u64 = if place.is_emulated { 200 } else { 3_000 };
     let disk = &place.disk;
     let piece = noise(1 << 20);

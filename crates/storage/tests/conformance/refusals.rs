@@ -1,15 +1,15 @@
-//! What a refusal of a server is told as: what is wrong, and where to look.
+//! Errors of servers: each says what is wrong, and what to check.
 
 use std::time::Duration;
 
 use holdfast_storage::{Disk, Error, S3Keys, S3Options};
 
-use crate::objects::{assert_invisible, key, noise, partials, put, told};
+use crate::objects::{assert_invisible, error_text, key, noise, partials, put};
 use crate::places::{self, name};
 use crate::s3::S3Server;
 
-/// Everything that a disk is asked, and how each is told.
-async fn refusals(options: S3Options, writes: bool) -> Vec<Error> {
+/// Returns the errors of all operations.
+async fn all_errors(options: S3Options, writes: bool) -> Vec<Error> {
     let disk = Disk::s3(name("offsite"), options);
     let mut found = vec![
         disk.check().await.unwrap_err(),
@@ -26,8 +26,9 @@ async fn refusals(options: S3Options, writes: bool) -> Vec<Error> {
     found
 }
 
-/// Each way in which the settings of a good disk can be wrong, and how that is told.
-async fn each_is_told_apart(good: S3Options, makes_buckets: bool) {
+/// Checks the errors of wrong settings. `makes_buckets` is for a server that creates missing
+/// buckets.
+async fn assert_advice(good: S3Options, makes_buckets: bool) {
     let keys = good.keys.clone().unwrap();
     let wrong_id = S3Keys {
         access_key_id: "AKUNKNOWN".to_owned(),
@@ -50,12 +51,12 @@ async fn each_is_told_apart(good: S3Options, makes_buckets: bool) {
         (with_keys(wrong_secret), "check its secret_access_key", true),
         (elsewhere, "there is no bucket `elsewhere`", !makes_buckets),
     ] {
-        for error in refusals(options, writes).await {
-            let told = told(&error);
-            assert!(told.contains("disk `offsite`"), "{told}");
-            assert!(told.contains(expected), "{told}");
-            assert!(!error.may_pass(), "{told}");
-            let shown = format!("{told} {error:?}");
+        for error in all_errors(options, writes).await {
+            let text = error_text(&error);
+            assert!(text.contains("disk `offsite`"), "{text}");
+            assert!(text.contains(expected), "{text}");
+            assert!(!error.is_temporary(), "{text}");
+            let shown = format!("{text} {error:?}");
             assert!(!shown.contains("hunter2"), "{shown}");
             assert!(!shown.contains(&keys.secret_access_key), "{shown}");
         }
@@ -63,22 +64,22 @@ async fn each_is_told_apart(good: S3Options, makes_buckets: bool) {
 }
 
 #[tokio::test]
-async fn wrong_keys_and_a_wrong_bucket_are_told_apart_at_s3s() {
+async fn errors_of_s3s_distinguish_wrong_keys_and_a_wrong_bucket() {
     let server = S3Server::start().await;
-    // s3s-fs makes a bucket that is not there when something is put in it.
-    each_is_told_apart(places::options(&server.endpoint()), true).await;
+    // s3s-fs creates a missing bucket on a write.
+    assert_advice(places::options(&server.endpoint()), true).await;
 }
 
 #[tokio::test]
-async fn wrong_keys_and_a_wrong_bucket_are_told_apart_at_a_server_outside() {
+async fn errors_of_the_external_server_distinguish_wrong_keys_and_a_wrong_bucket() {
     if let Some(options) = places::outside_options() {
-        each_is_told_apart(options, false).await;
+        assert_advice(options, false).await;
     }
 }
 
-/// `scripts/with-ceph` has a second user, whose quota is used up.
+/// `scripts/with-ceph` has a second user, whose quota is exhausted.
 #[tokio::test]
-async fn a_full_bucket_is_told_as_that() {
+async fn the_error_of_a_full_bucket_says_so() {
     let Some(options) = places::outside_options() else {
         return;
     };
@@ -98,11 +99,11 @@ async fn a_full_bucket_is_told_as_that() {
     disk.check().await.unwrap();
     for length in [5_000, 6 << 20] {
         let error = put(&disk, key(1), &noise(length)).await.unwrap_err();
-        let told = told(&error);
-        assert!(matches!(error, Error::Full { .. }), "{told}");
+        let text = error_text(&error);
+        assert!(matches!(error, Error::Full { .. }), "{text}");
         assert!(
-            told.starts_with("disk `small` is full while writing "),
-            "{told}"
+            text.starts_with("disk `small` is full while writing "),
+            "{text}"
         );
         assert_invisible(&disk, key(1)).await;
         assert_eq!(partials(&disk).await, []);
@@ -110,37 +111,39 @@ async fn a_full_bucket_is_told_as_that() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_away_may_come_back() {
+async fn an_unreachable_server_is_a_temporary_error() {
     let mut server = S3Server::start().await;
     let disk = Disk::s3(name("away"), places::options(&server.endpoint()));
     put(&disk, key(1), &noise(3)).await.unwrap();
     server.kill().await;
     let error = disk.size(key(1)).await.unwrap_err();
-    assert!(error.may_pass(), "{error}");
-    let told = told(&error);
-    assert!(told.starts_with("disk `away` failed on "), "{told}");
-    assert!(told.contains("onnection refused"), "{told}");
+    assert!(error.is_temporary(), "{error}");
+    let text = error_text(&error);
+    assert!(text.starts_with("disk `away` failed on "), "{text}");
+    assert!(text.contains("onnection refused"), "{text}");
     server.come_back().await;
     assert_eq!(disk.size(key(1)).await.unwrap(), 3);
 }
 
 #[tokio::test]
-async fn no_credentials_at_all_are_told_as_that() {
-    // The environment and the machine may have some, which is fine too.
+async fn the_error_of_missing_credentials_says_so() {
+    // Credentials of the environment would be used.
     if std::env::var_os("AWS_ACCESS_KEY_ID").is_some() {
         return places::skipped("AWS_ACCESS_KEY_ID is set");
     }
     let server = S3Server::start().await;
     let disk = Disk::s3(
-        name("nobody"),
+        name("anonymous"),
         S3Options {
             keys: None,
             ..places::options(&server.endpoint())
         },
     );
     let error = disk.check().await.unwrap_err();
-    let told = told(&error);
-    assert!(told.contains("no credentials were found"), "{told}");
-    let link = disk.link(key(1), "a", Duration::from_secs(60)).await;
+    let text = error_text(&error);
+    assert!(text.contains("no credentials were found"), "{text}");
+    let link = disk
+        .presigned_url(key(1), "a", Duration::from_secs(60))
+        .await;
     assert!(link.is_err());
 }

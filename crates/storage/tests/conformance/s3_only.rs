@@ -1,4 +1,4 @@
-//! What only a bucket can do: links that need no key.
+//! Tests of S3 only: presigned URLs.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::objects::{key, noise, put};
 use crate::places::{self, Place};
 use crate::s3::S3Server;
 
-/// What a server answers to a plain request with no header of ours.
+/// Sends a plain GET request, and returns the response's head and body.
 async fn get(url: &str) -> (String, Vec<u8>) {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let rest = url.strip_prefix("http://").unwrap();
@@ -27,13 +27,13 @@ async fn get(url: &str) -> (String, Vec<u8>) {
     (String::from_utf8(answer).unwrap().to_lowercase(), body)
 }
 
-async fn a_link_needs_no_key_and_ends(place: Option<Place>) {
+async fn a_presigned_url_works_and_expires(place: Option<Place>) {
     let Some(place) = place else { return };
     let disk = &place.disk;
     let content = noise(5_000);
     put(disk, key(1), &content).await.unwrap();
     let link = async |ttl| {
-        let link = disk.link(key(1), "world \"1\";.tar.gz", Duration::from_secs(ttl));
+        let link = disk.presigned_url(key(1), "world \"1\";.tar.gz", Duration::from_secs(ttl));
         link.await.unwrap().unwrap()
     };
     let url = link(3600).await;
@@ -49,7 +49,7 @@ async fn a_link_needs_no_key_and_ends(place: Option<Place>) {
     let (head, _) = get(&url.replace(".tar.gz", ".index")).await;
     assert!(head.starts_with("http/1.1 403"), "a changed link: {head}");
     let url = link(1).await;
-    // A second is the shortest that a link can be good for.
+    // One second is the shortest lifetime of a URL.
     tokio::time::sleep(Duration::from_millis(2_100)).await;
     let (head, _) = get(&url).await;
     let is_refused = head.starts_with("http/1.1 403") || head.starts_with("http/1.1 400");
@@ -57,30 +57,35 @@ async fn a_link_needs_no_key_and_ends(place: Option<Place>) {
 }
 
 #[tokio::test]
-async fn a_link_of_s3s_needs_no_key_and_ends() {
-    a_link_needs_no_key_and_ends(places::s3s().await).await;
+async fn a_presigned_url_of_s3s_works_and_expires() {
+    a_presigned_url_works_and_expires(places::s3s().await).await;
 }
 
 #[tokio::test]
-async fn a_link_of_a_server_outside_needs_no_key_and_ends() {
-    a_link_needs_no_key_and_ends(places::outside().await).await;
+async fn a_presigned_url_of_the_external_server_works_and_expires() {
+    a_presigned_url_works_and_expires(places::outside().await).await;
 }
 
 #[tokio::test]
-async fn links_lead_to_the_public_endpoint_where_there_is_one() {
+async fn presigned_urls_use_the_public_endpoint() {
     let server = S3Server::start().await;
     let mut options = places::options(&server.endpoint());
     options.public_endpoint = Some("https://files.example.com".to_owned());
     let disk = Disk::s3(places::name("public"), options);
-    let url = disk.link(key(1), "a.tar.gz", Duration::from_secs(60)).await;
+    let url = disk
+        .presigned_url(key(1), "a.tar.gz", Duration::from_secs(60))
+        .await;
     let url = url.unwrap().unwrap();
     let expected = "https://files.example.com/backups/some/folder/";
     assert!(url.starts_with(expected), "{url}");
 }
 
 #[tokio::test]
-async fn a_folder_has_no_links() {
+async fn a_local_disk_has_no_presigned_urls() {
     let place = places::local().await.unwrap();
-    let link = place.disk.link(key(1), "a", Duration::from_secs(1)).await;
+    let link = place
+        .disk
+        .presigned_url(key(1), "a", Duration::from_secs(1))
+        .await;
     assert_eq!(link.unwrap(), None);
 }

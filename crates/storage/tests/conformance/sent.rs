@@ -1,4 +1,4 @@
-//! What an S3 server is sent: how it is to encrypt, and the checksums of what it gets.
+//! Headers that an S3 server receives: server-side encryption and checksums.
 
 use std::sync::{Arc, Mutex};
 
@@ -9,20 +9,20 @@ use crate::places::{self, PART_BYTES, name};
 use crate::proxy::{Fault, Proxy};
 use crate::s3::S3Server;
 
-/// The heads of what is sent for a small object, or for one with parts, in lower case.
+/// Returns the heads of the requests of an upload, in lower case.
 async fn heads(change: impl Fn(&mut S3Options), length: usize) -> Vec<String> {
     let server = S3Server::start().await;
     let seen = Arc::new(Mutex::new(Vec::new()));
-    let noted = Arc::clone(&seen);
+    let recorded = Arc::clone(&seen);
     let proxy = Proxy::start(server.address, move |_, head| {
-        noted.lock().unwrap().push(head.to_lowercase());
+        recorded.lock().unwrap().push(head.to_lowercase());
         Fault::None
     })
     .await;
     let mut options = places::options(&proxy.endpoint());
     change(&mut options);
     let disk = Disk::s3(name("offsite"), options);
-    // Whether a server can encrypt is its own matter; what it was asked for is ours.
+    // Ignore the result: the server may not support encryption.
     let _ended = put(&disk, key(1), &noise(length)).await;
     drop(proxy);
     let heads = seen.lock().unwrap();
@@ -35,8 +35,8 @@ fn large() -> usize {
     usize::try_from(PART_BYTES).unwrap() + 1
 }
 
-/// The one head of a request that begins like this.
-fn the<'a>(heads: &'a [String], method: &str, part: &str) -> &'a str {
+/// Returns the head of the request with this method and part of a URL.
+fn find_head<'a>(heads: &'a [String], method: &str, part: &str) -> &'a str {
     let found = heads.iter().find(|head| {
         let first = head.lines().next().unwrap();
         first.starts_with(method) && first.contains(part)
@@ -45,7 +45,7 @@ fn the<'a>(heads: &'a [String], method: &str, part: &str) -> &'a str {
 }
 
 #[tokio::test]
-async fn a_server_is_told_how_to_encrypt() {
+async fn uploads_have_the_headers_of_server_side_encryption() {
     let kms = |key_id: Option<&str>| ServerSideEncryption::Kms {
         key_id: key_id.map(str::to_owned),
     };
@@ -66,7 +66,7 @@ async fn a_server_is_told_how_to_encrypt() {
     for (encryption, expected, expected_id) in table {
         for (length, method, part) in [(SMALL, "put", ""), (large(), "post", "?uploads")] {
             let heads = heads(|options| options.encryption = encryption.clone(), length).await;
-            let head = the(&heads, method, part);
+            let head = find_head(&heads, method, part);
             let find = |name: &str| {
                 let found = head.lines().find_map(|line| line.strip_prefix(name));
                 found.map(str::trim)
@@ -78,17 +78,17 @@ async fn a_server_is_told_how_to_encrypt() {
 }
 
 #[tokio::test]
-async fn what_is_sent_has_its_checksums_and_none_that_the_server_refuses() {
+async fn uploads_have_checksums_unless_they_are_turned_off() {
     for (length, method, part) in [(SMALL, "put", ""), (large(), "put", "partnumber=1")] {
         for has_checksums in [true, false] {
             let heads = heads(|options| options.has_checksums = has_checksums, length).await;
-            let head = the(&heads, method, part);
+            let head = find_head(&heads, method, part);
             assert_eq!(
                 head.contains("\nx-amz-checksum-crc32: "),
                 has_checksums,
                 "{head}"
             );
-            // The whole of it, in one piece, is what the signature is about.
+            // The signature covers the SHA-256 of the whole body.
             let hash = head
                 .lines()
                 .find_map(|line| line.strip_prefix("x-amz-content-sha256: "));

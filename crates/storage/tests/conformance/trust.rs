@@ -1,28 +1,28 @@
-//! Servers behind TLS whose certificate an authority of one's own has signed.
+//! Servers with TLS whose certificate a private authority signed.
 
-use holdfast_storage::{Authorities, Disk, Error, GcsOptions, S3Options};
+use holdfast_storage::{CaBundle, Disk, Error, GcsOptions, S3Options};
 
-use crate::objects::{key, noise, put, read_all, told};
+use crate::objects::{error_text, key, noise, put, read_all};
 use crate::places::{self, PART_BYTES, name};
 use crate::s3::S3Server;
 use crate::tls::Tls;
 
 fn assert_untrusted(error: &Error) {
-    let told = told(error);
+    let text = error_text(error);
     let expected = "is set up wrongly: the certificate of its server is not trusted: set ca_file";
-    assert!(told.contains(expected), "{told}");
-    assert!(told.contains("UnknownIssuer"), "{told}");
-    assert!(!error.may_pass());
+    assert!(text.contains(expected), "{text}");
+    assert!(text.contains("UnknownIssuer"), "{text}");
+    assert!(!error.is_temporary());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_s3_server_is_trusted_by_the_authority_that_the_settings_name_and_not_without() {
+async fn an_s3_server_is_trusted_only_with_its_authority() {
     let server = S3Server::start().await;
     let tls = Tls::start(server.address).await;
     let stranger = Tls::start(server.address).await;
     let disk = |authority: Option<&str>| {
         let options = S3Options {
-            authorities: authority.map(|pem| Authorities::parse(pem).unwrap()),
+            ca_bundle: authority.map(|pem| CaBundle::parse(pem).unwrap()),
             ..places::options(&tls.endpoint())
         };
         Disk::s3(name("offsite"), options)
@@ -31,7 +31,7 @@ async fn an_s3_server_is_trusted_by_the_authority_that_the_settings_name_and_not
         assert_untrusted(&unable.check().await.unwrap_err());
         assert_untrusted(&put(&unable, key(1), &noise(3)).await.unwrap_err());
     }
-    // A file may hold several.
+    // A bundle may contain several certificates.
     let both = format!("{}\n# and\n{}", stranger.authority, tls.authority);
     let able = disk(Some(&both));
     able.check().await.unwrap();
@@ -44,14 +44,14 @@ async fn an_s3_server_is_trusted_by_the_authority_that_the_settings_name_and_not
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_without_tls_is_told_as_that() {
+async fn the_error_of_a_server_without_tls_says_so() {
     let server = S3Server::start().await;
     let endpoint = format!("https://{}", server.address);
     let google = GcsOptions {
         bucket: "backups".to_owned(),
         prefix: String::new(),
         endpoint: Some(endpoint.clone()),
-        authorities: None,
+        ca_bundle: None,
         account: None,
         chunk_bytes: GcsOptions::CHUNK_BYTES,
     };
@@ -60,31 +60,31 @@ async fn a_server_without_tls_is_told_as_that() {
         Disk::gcs(name("offsite"), google).unwrap(),
     ] {
         let error = disk.check().await.unwrap_err();
-        let told = told(&error);
-        assert!(told.contains("does not speak TLS there"), "{told}");
-        assert!(!error.may_pass());
+        let text = error_text(&error);
+        assert!(text.contains("does not speak TLS there"), "{text}");
+        assert!(!error.is_temporary());
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_of_google_is_trusted_alike() {
+async fn a_google_server_is_trusted_only_with_its_authority() {
     let Some(options) = places::gcs_options("ENDPOINT") else {
         return;
     };
     let emulator = options.endpoint.as_deref().unwrap();
     let emulator = emulator.strip_prefix("http://").unwrap();
     let tls = Tls::start(emulator.parse().unwrap()).await;
-    let disk = |authorities| {
+    let disk = |ca_bundle| {
         let options = GcsOptions {
             endpoint: Some(tls.endpoint()),
-            authorities,
+            ca_bundle,
             ..options.clone()
         };
         Disk::gcs(name("google"), options).unwrap()
     };
     assert_untrusted(&disk(None).check().await.unwrap_err());
     assert_untrusted(&put(&disk(None), key(1), &noise(3)).await.unwrap_err());
-    let able = disk(Some(Authorities::parse(&tls.authority).unwrap()));
+    let able = disk(Some(CaBundle::parse(&tls.authority).unwrap()));
     able.check().await.unwrap();
     let content = noise(3);
     put(&able, key(1), &content).await.unwrap();

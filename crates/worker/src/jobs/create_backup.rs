@@ -96,7 +96,7 @@ async fn remove_earlier_attempts(job: &ActiveJob, disk: &Disk) -> Result<(), Job
         let removed = disk.delete_backup(job.claim.server, job.claim.backup).await;
         removed.map_err(|error| JobError::disk(&error))
     };
-    if disk.is_of_one_node() {
+    if disk.is_node_local() {
         // On a local disk, the deletion would go on in its thread after this future is dropped, and
         // could meet the files of the next attempt.
         remove.await

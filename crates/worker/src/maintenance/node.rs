@@ -24,7 +24,7 @@ pub(super) async fn run_due(
     let sweep = staging::sweep(&context, &stop);
     run_if_due(&context, "staging", &node, every, sweep).await;
     for (_, disk) in context.disks.iter() {
-        if disk.is_of_one_node() {
+        if disk.is_node_local() {
             service::sweep_disk(&context, disk, is_new, may_sweep, &stop).await;
         }
     }

@@ -28,7 +28,7 @@ pub(super) async fn run_due(
     let pruning = stoppable(&stop, prune(&context));
     run_if_due(&context, "pruning", "", every, pruning).await;
     for (_, disk) in context.disks.iter() {
-        if !disk.is_of_one_node() {
+        if !disk.is_node_local() {
             sweep_disk(&context, disk, is_new, may_sweep, &stop).await;
         }
     }

@@ -75,14 +75,16 @@ async fn presigned_url(
     };
     let file_name = format!("{}.tar.gz", backup.id);
     let ttl = Duration::from_secs(state.options.download_ttl_seconds.into());
-    disk.link(archive, &file_name, ttl).await.map_err(|error| {
-        tracing::error!(
-            error = chain(&error),
-            backup = %backup.id,
-            "cannot create a presigned URL"
-        );
-        ApiError::Unavailable
-    })
+    disk.presigned_url(archive, &file_name, ttl)
+        .await
+        .map_err(|error| {
+            tracing::error!(
+                error = chain(&error),
+                backup = %backup.id,
+                "cannot create a presigned URL"
+            );
+            ApiError::Unavailable
+        })
 }
 
 /// Returns a URL of this service, or of the service on the archive's node, with a signed token.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use holdfast_storage::{
-    Authorities, GcsOptions, S3Keys, S3Options, ServerSideEncryption, ServiceAccount,
+    CaBundle, GcsOptions, S3Keys, S3Options, ServerSideEncryption, ServiceAccount,
 };
 
 use super::super::values::SettingsReader;
@@ -20,7 +20,7 @@ impl SettingsReader {
         let region = self.string(&key("region"));
         let endpoint = self.optional_url(&key("endpoint"));
         let public_endpoint = self.optional_url(&key("public_endpoint"));
-        let authorities = self.authorities(&key("ca_file"));
+        let ca_bundle = self.ca_bundle(&key("ca_file"));
         let prefix = self.string(&key("prefix"));
         let keys = self.s3_keys(table);
         let path_style = self.optional_bool(&key("path_style"));
@@ -44,7 +44,7 @@ impl SettingsReader {
             is_path_style: path_style?.unwrap_or(endpoint.is_some()),
             endpoint,
             public_endpoint: public_endpoint?,
-            authorities: authorities?,
+            ca_bundle: ca_bundle?,
             prefix: object_prefix(&prefix?),
             keys: keys?,
             encryption: encryption?,
@@ -55,7 +55,7 @@ impl SettingsReader {
     pub(super) fn gcs_disk(&mut self, table: &str) -> Option<DiskDriver> {
         let bucket = self.bucket(table);
         let endpoint = self.optional_url(&format!("{table}endpoint"));
-        let authorities = self.authorities(&format!("{table}ca_file"));
+        let ca_bundle = self.ca_bundle(&format!("{table}ca_file"));
         let prefix = self.string(&format!("{table}prefix"));
         let account_key = format!("{table}service_account_file");
         let account = self.service_account(&account_key, endpoint.as_ref());
@@ -63,7 +63,7 @@ impl SettingsReader {
             bucket: bucket?,
             prefix: object_prefix(&prefix?),
             endpoint: endpoint?,
-            authorities: authorities?,
+            ca_bundle: ca_bundle?,
             account: account?,
             chunk_bytes: GcsOptions::CHUNK_BYTES,
         })))
@@ -90,14 +90,14 @@ impl SettingsReader {
     }
 
     /// Reads the certificate authorities that a disk trusts beside those of the machine.
-    fn authorities(&mut self, key: &str) -> Option<Option<Authorities>> {
+    fn ca_bundle(&mut self, key: &str) -> Option<Option<CaBundle>> {
         let path = self.string(key)?;
         if path.is_empty() {
             return Some(None);
         }
         let text = self.read_file(key, &path)?;
-        match Authorities::parse(&text) {
-            Ok(authorities) => Some(Some(authorities)),
+        match CaBundle::parse(&text) {
+            Ok(ca_bundle) => Some(Some(ca_bundle)),
             Err(reason) => self.reject(key, format!("{path} {reason}")),
         }
     }

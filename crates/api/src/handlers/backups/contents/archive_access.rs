@@ -62,7 +62,7 @@ impl<'a> ArchiveAccess<'a> {
     pub(super) async fn index(&self) -> Result<BlockingReader, ApiError> {
         let reader = self.disk.read(StorageKey::Index(self.key), 0..u64::MAX);
         match reader.await {
-            Ok(reader) => Ok(reader.waiting()),
+            Ok(reader) => Ok(reader.into_blocking()),
             Err(holdfast_storage::Error::NotFound { .. }) => Err(ApiError::IndexMissing),
             Err(error) => Err(error.into()),
         }
@@ -74,7 +74,7 @@ impl<'a> ArchiveAccess<'a> {
         range: std::ops::Range<u64>,
     ) -> Result<BlockingReader, ApiError> {
         let reader = self.disk.read(StorageKey::Archive(self.key), range);
-        Ok(reader.await?.waiting())
+        Ok(reader.await?.into_blocking())
     }
 }
 

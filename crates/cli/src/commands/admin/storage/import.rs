@@ -194,7 +194,7 @@ impl Import<'_> {
             name: &manifest.name,
             ignored_files: &manifest.ignored_files,
             disk: self.disk.name(),
-            node: match self.disk.is_of_one_node() {
+            node: match self.disk.is_node_local() {
                 true => self.node,
                 false => &node,
             },

@@ -54,7 +54,7 @@ pub(super) async fn run(
         for backup in &batch {
             // The disk of another node is another folder, although it has the same name.
             let is_here = backup.node.as_ref().is_none_or(|other| other == node);
-            if disk.is_of_one_node() && !is_here {
+            if disk.is_node_local() && !is_here {
                 report.elsewhere += 1;
                 continue;
             }
