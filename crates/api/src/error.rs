@@ -337,7 +337,7 @@ impl From<holdfast_db::Error> for ApiError {
             // Another request deleted the object after this one had loaded it.
             tracing::debug!(constraint, "the object of a request was deleted meanwhile");
             Self::NotFound
-        } else if error.may_pass() {
+        } else if error.is_temporary() {
             tracing::warn!(error = chain(&error), "the database is unavailable");
             Self::Unavailable
         } else {

@@ -145,7 +145,7 @@ async fn run_batch<A>(
         Err(error) => {
             let error = Arc::new(error);
             send_error(replies, &error);
-            error.may_pass().then_some(error)
+            error.is_temporary().then_some(error)
         }
     }
 }
@@ -207,7 +207,7 @@ mod tests {
             }
         });
         let failed = batcher.request(1).await;
-        assert!(failed.is_err_and(|error| error.may_pass()));
+        assert!(failed.is_err_and(|error| error.is_temporary()));
         assert_eq!(batcher.request(2).await.expect("a reply"), 2);
     }
 
@@ -221,7 +221,7 @@ mod tests {
                 Ok(batch.into_iter().map(Ok).collect())
             });
         let failed = batcher.request(1).await;
-        assert!(failed.is_err_and(|error| error.may_pass()));
+        assert!(failed.is_err_and(|error| error.is_temporary()));
         assert_eq!(batcher.request(2).await.expect("a reply"), 2);
     }
 }

@@ -88,10 +88,10 @@ impl From<sqlx::Error> for Error {
 
 impl Error {
     /// Returns whether the same call may succeed a little later.
-    pub fn may_pass(&self) -> bool {
+    pub fn is_temporary(&self) -> bool {
         match self {
             Self::Unavailable(_) => true,
-            Self::Shared(error) => error.may_pass(),
+            Self::Shared(error) => error.is_temporary(),
             _ => false,
         }
     }

@@ -54,7 +54,7 @@ impl DatabaseHealth {
     /// Records a failed query; `what` says what could not be done. Errors that are not an outage
     /// are logged every time.
     pub(crate) fn record_failure(&self, what: &str, error: &Error) {
-        if !error.may_pass() {
+        if !error.is_temporary() {
             tracing::error!(error = chain(error), "{what}");
             return;
         }

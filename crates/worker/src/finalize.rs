@@ -328,7 +328,7 @@ where
     loop {
         match write().await {
             Ok(()) => return,
-            Err(error) if error.may_pass() => {
+            Err(error) if error.is_temporary() => {
                 let what = "the result of a job waits to be recorded";
                 context.database_health.record_failure(what, &error);
                 tokio::time::sleep(retry::backoff(attempt, 0.0).min(Duration::from_secs(5))).await;

@@ -127,7 +127,7 @@ async fn a_server_has_one_unfinished_job_and_a_backup_is_deleted_once() {
             panic!("{refused:?}");
         };
         assert_eq!(constraint, "jobs_one_per_server");
-        assert!(!refused.may_pass());
+        assert!(!refused.is_temporary());
     }
     let deletion = enqueue(JobKind::DeleteBackup).await.unwrap();
     let refused = enqueue(JobKind::DeleteBackup).await.unwrap_err();
