@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use holdfast_db::backups::{self, NewBackup};
 use holdfast_db::jobs::{self, Claim, ClaimRequest, ConcurrencyLimits, JobFailure, NewJob};
-use holdfast_db::request_lookup::{RequestContext, RequestKey, RequestLookup};
+use holdfast_db::request_lookup::{LookupRequest, RequestContext, RequestLookup};
 use holdfast_db::{Database, Listener, Signal};
 use holdfast_domain::backup::{BackupNotes, CompletedBackup};
 use holdfast_domain::job::WorkerSlot;
@@ -80,7 +80,7 @@ impl Fixture {
         key: &KeyIdentifier,
         server: Option<&ServerRef>,
     ) -> Option<RequestContext> {
-        let request = RequestKey {
+        let request = LookupRequest {
             key: key.clone(),
             server: server.cloned(),
             backup: None,

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use holdfast_db::jobs::Job;
 use holdfast_db::operator_log::{Change, OperatorAction};
-use holdfast_db::request_lookup::{RequestContext, RequestKey};
+use holdfast_db::request_lookup::{LookupRequest, RequestContext};
 use holdfast_db::{ListVersions, Transaction, activity, jobs, servers, users};
 use holdfast_domain::access::Action;
 use holdfast_domain::activity::{ActivityEvent, RequestOrigin};
@@ -127,7 +127,7 @@ async fn check_key(request: &HttpRequest, needed: KeyKind) -> Result<RequestCont
         KeyKind::Client => request.match_info().get(name),
         KeyKind::Application => None,
     };
-    let lookup = RequestKey {
+    let lookup = LookupRequest {
         key: token.identifier().clone(),
         server: path_segment("server").and_then(ServerRef::parse),
         backup: path_segment("backup").and_then(BackupId::parse),
@@ -145,7 +145,7 @@ async fn check_key(request: &HttpRequest, needed: KeyKind) -> Result<RequestCont
 /// Looks up a key and the objects of a request, and checks the key.
 async fn look_up(
     state: &ApiState,
-    lookup: RequestKey,
+    lookup: LookupRequest,
     token: &KeyToken,
     address: Option<IpAddr>,
 ) -> Result<RequestContext, ApiError> {
@@ -196,7 +196,7 @@ impl StreamCredentials {
         &self,
         state: &ApiState,
     ) -> Result<Option<(Server, ServerAccess)>, ApiError> {
-        let lookup = RequestKey {
+        let lookup = LookupRequest {
             key: self.key().clone(),
             server: Some(self.server.clone()),
             backup: None,

@@ -143,7 +143,12 @@ pub(crate) fn cached_list(page: &BackupPage, profile: Profile) -> Result<CachedL
     let data: Vec<BackupObject> = page.backups.iter().map(|b| backup(b, profile)).collect();
     let backups = serde_json::to_vec(&data).map_err(|_| ApiError::Internal)?;
     let count = page.backups.len();
-    Ok(CachedList::new(&backups, count, page.total, page.kept))
+    Ok(CachedList::new(
+        &backups,
+        count,
+        page.total,
+        page.backup_count,
+    ))
 }
 
 /// Returns a page of backups: a [`BackupList`](objects::BackupList), assembled from cached JSON.
@@ -303,7 +308,7 @@ mod tests {
             let page = BackupPage {
                 backups: (0..count).map(new).collect(),
                 total: 9,
-                kept: 7,
+                backup_count: 7,
             };
             let pagination = || Pagination {
                 total: page.total,

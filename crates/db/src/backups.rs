@@ -175,7 +175,7 @@ pub async fn find(
 ///
 /// # Errors
 /// If the database can't be read.
-pub async fn lock(
+pub async fn find_for_update(
     transaction: &mut Transaction,
     server: ServerId,
     backup: BackupId,

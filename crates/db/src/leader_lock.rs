@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::pool::Database;
 
 /// How long the database may take to answer. After that, the lock counts as lost.
-const ANSWER: Duration = Duration::from_secs(5);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A lock that this process holds while its connection is open.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ impl LeaderLock {
     /// Returns whether the lock is still held. The check also keeps the connection from timing out.
     pub async fn is_held(&mut self) -> bool {
         matches!(
-            tokio::time::timeout(ANSWER, self.0.ping()).await,
+            tokio::time::timeout(ANSWER_TIMEOUT, self.0.ping()).await,
             Ok(Ok(()))
         )
     }
@@ -78,6 +78,6 @@ impl LeaderLock {
     /// Releases the lock.
     pub async fn release(self) {
         // If the connection can't be closed, it is gone, and so is the lock.
-        let _gone = tokio::time::timeout(ANSWER, self.0.close()).await;
+        let _gone = tokio::time::timeout(ANSWER_TIMEOUT, self.0.close()).await;
     }
 }

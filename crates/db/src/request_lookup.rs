@@ -18,7 +18,7 @@ use row::RequestRow;
 
 /// The names in a request.
 #[derive(Clone, Debug)]
-pub struct RequestKey {
+pub struct LookupRequest {
     /// The public part of the API key.
     pub key: KeyIdentifier,
     /// The server, if the request names one.
@@ -44,8 +44,8 @@ pub struct RequestContext {
 /// others need a simpler query.
 #[derive(Debug)]
 pub struct RequestLookup {
-    servers: Batcher<RequestKey, Option<RequestContext>>,
-    backups: Batcher<RequestKey, Option<RequestContext>>,
+    servers: Batcher<LookupRequest, Option<RequestContext>>,
+    backups: Batcher<LookupRequest, Option<RequestContext>>,
 }
 
 impl RequestLookup {
@@ -66,7 +66,7 @@ impl RequestLookup {
     ///
     /// # Errors
     /// If the database can't be read.
-    pub async fn find(&self, request: RequestKey) -> Result<Option<RequestContext>, Error> {
+    pub async fn find(&self, request: LookupRequest) -> Result<Option<RequestContext>, Error> {
         let batcher = match request.backup {
             Some(_) => &self.backups,
             None => &self.servers,
@@ -157,7 +157,7 @@ struct Columns {
 }
 
 impl Columns {
-    fn of(requests: &[RequestKey]) -> Self {
+    fn of(requests: &[LookupRequest]) -> Self {
         let keys: Vec<String> = requests.iter().map(|r| r.key.to_string()).collect();
         // A UUID contains the short identifier, which has the unique index.
         let shorts: Vec<String> = requests
@@ -185,7 +185,7 @@ impl Columns {
 
 async fn find_servers(
     database: Database,
-    requests: Vec<RequestKey>,
+    requests: Vec<LookupRequest>,
 ) -> Result<Vec<Result<Option<RequestContext>, Error>>, Error> {
     let Columns {
         keys,
@@ -212,7 +212,7 @@ async fn find_servers(
 
 async fn find_backups(
     database: Database,
-    requests: Vec<RequestKey>,
+    requests: Vec<LookupRequest>,
 ) -> Result<Vec<Result<Option<RequestContext>, Error>>, Error> {
     let Columns {
         keys,

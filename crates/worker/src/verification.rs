@@ -32,7 +32,7 @@ pub(crate) async fn schedule(context: &Context) {
         }
         let location = ArchiveLocation {
             disk: name,
-            of_node: disk.is_node_local().then_some(node),
+            disk_node: disk.is_node_local().then_some(node),
         };
         match schedule_verifications(&context.database, location, node, *every).await {
             Ok(None | Some(0)) => {}
@@ -101,7 +101,7 @@ pub async fn record_verdict(
         state,
         sentence,
         job: verified.job,
-        counts_from: Duration::ZERO,
+        interval_elapsed: Duration::ZERO,
     };
     if !record_verification(transaction, backup, &end).await? {
         return Ok(false);
@@ -143,14 +143,15 @@ pub(crate) async fn record_inconclusive(
     claim: &Claim,
     failure: &JobFailure,
 ) -> Result<(), Error> {
-    let backup = backups::lock(transaction, claim.server, claim.backup).await?;
+    let backup = backups::find_for_update(transaction, claim.server, claim.backup).await?;
     let disk = backup.map(|backup| backup.disk);
     let every = disk.and_then(|disk| context.options.verify_every.get(&disk));
     let end = VerificationOutcome {
         state: VerificationState::Inconclusive,
         sentence: Some(&failure.sentence),
         job: Some(claim.id),
-        counts_from: every.map_or(Duration::ZERO, |every| every.saturating_sub(RETRY_INTERVAL)),
+        interval_elapsed: every
+            .map_or(Duration::ZERO, |every| every.saturating_sub(RETRY_INTERVAL)),
     };
     record_verification(transaction, claim.backup, &end).await?;
     Ok(())

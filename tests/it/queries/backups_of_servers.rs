@@ -76,7 +76,10 @@ async fn backups_are_listed_over_all_servers_counted_locked_and_deleted() {
         offset: 0,
     };
     let page = pages.find(wanted).await.unwrap();
-    assert_eq!((page.total, page.kept, page.backups.len()), (1, 1, 1));
+    assert_eq!(
+        (page.total, page.backup_count, page.backups.len()),
+        (1, 1, 1)
+    );
 
     let patterns = ["*.log".to_owned()];
     backups::set_ignored_files(&fixture.database, first, &patterns)
@@ -86,7 +89,7 @@ async fn backups_are_listed_over_all_servers_counted_locked_and_deleted() {
     backups::set_locked(&mut transaction, first, false)
         .await
         .unwrap();
-    let found = backups::lock(&mut transaction, one, first)
+    let found = backups::find_for_update(&mut transaction, one, first)
         .await
         .unwrap()
         .unwrap();
@@ -99,10 +102,12 @@ async fn backups_are_listed_over_all_servers_counted_locked_and_deleted() {
         .unwrap();
     transaction.commit().await.unwrap();
     let page = pages.find(wanted).await.unwrap();
-    assert_eq!((page.total, page.kept), (1, 0));
+    assert_eq!((page.total, page.backup_count), (1, 0));
     let mut transaction = fixture.database.begin().await.unwrap();
     backups::delete(&mut transaction, first).await.unwrap();
-    let gone = backups::lock(&mut transaction, one, first).await.unwrap();
+    let gone = backups::find_for_update(&mut transaction, one, first)
+        .await
+        .unwrap();
     assert_eq!(gone, None);
     transaction.commit().await.unwrap();
     fixture.end().await;
@@ -134,7 +139,7 @@ async fn pages_that_are_read_at_once_do_not_mix() {
     for (page, (server, limit, offset)) in join_all(asked).await.into_iter().zip(&wanted) {
         let page = page.unwrap();
         let total: u64 = if *server == full { 61 } else { 0 };
-        assert_eq!((page.total, page.kept), (total, total.min(1)));
+        assert_eq!((page.total, page.backup_count), (total, total.min(1)));
         let names: Vec<String> = page.backups.into_iter().map(|b| b.name).collect();
         let expected: Vec<String> = (*offset..total)
             .take(*limit as usize)

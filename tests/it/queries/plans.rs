@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use holdfast_db::backups::{ArchiveLocation, BackupPages, VerificationOutcome};
 use holdfast_db::jobs::{self, JobFilter};
-use holdfast_db::request_lookup::{RequestKey, RequestLookup};
+use holdfast_db::request_lookup::{LookupRequest, RequestLookup};
 use holdfast_db::{Database, activity, backups, events, metrics, servers, usage, webhooks};
 use holdfast_domain::backup::VerificationState;
 use holdfast_domain::job::WorkerSlot;
@@ -146,7 +146,7 @@ async fn no_query_that_is_repeated_reads_a_whole_table() {
             ServerRef::Id(large),
             ServerRef::parse(&large.short()).unwrap(),
         ] {
-            let named = RequestKey {
+            let named = LookupRequest {
                 key: key.clone(),
                 server: Some(server),
                 backup: Some(backup),
@@ -187,7 +187,7 @@ async fn no_query_that_is_repeated_reads_a_whole_table() {
     .await;
     walks_an_index(&raw, "the lock on a backup", async |database| {
         let mut transaction = database.begin().await.unwrap();
-        let found = backups::lock(&mut transaction, large, backup).await;
+        let found = backups::find_for_update(&mut transaction, large, backup).await;
         assert!(found.unwrap().is_some());
     })
     .await;
@@ -260,11 +260,11 @@ async fn no_query_that_is_repeated_reads_a_whole_table() {
         assert_eq!(figures.unfinished.len(), 3);
     })
     .await;
-    for of_node in [None, Some(node())] {
+    for disk_node in [None, Some(node())] {
         let disk = DiskName::parse("local").unwrap();
         let place = ArchiveLocation {
             disk: &disk,
-            of_node: of_node.as_ref(),
+            disk_node: disk_node.as_ref(),
         };
         walks_an_index(&raw, "the schedule of verifications", async |database| {
             raw.query("UPDATE verification_schedules SET next_at = now()")
@@ -287,7 +287,7 @@ async fn no_query_that_is_repeated_reads_a_whole_table() {
                 state: VerificationState::Passed,
                 sentence: None,
                 job: Some(claims[0].id),
-                counts_from: Duration::ZERO,
+                interval_elapsed: Duration::ZERO,
             };
             let done = backups::record_verification(&mut transaction, claims[0].backup, &end).await;
             assert!(done.unwrap());

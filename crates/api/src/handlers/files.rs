@@ -11,7 +11,7 @@ use actix_web::http::header::{
 };
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use holdfast_db::request_lookup::RequestKey;
+use holdfast_db::request_lookup::LookupRequest;
 use holdfast_domain::access::Action;
 use holdfast_domain::backup::BackupOperation;
 use holdfast_domain::key::KeyIdentifier;
@@ -119,7 +119,7 @@ fn token(query: &str) -> Result<String, ApiError> {
 /// Loads the backup of a link. The link is valid only as long as its key is valid and the user may
 /// download the backup.
 async fn load(state: &ApiState, claims: &Claims) -> Result<Backup, ApiError> {
-    let lookup = RequestKey {
+    let lookup = LookupRequest {
         key: KeyIdentifier::parse(&claims.key).ok_or(ApiError::InvalidDownload)?,
         server: Some(ServerRef::Id(claims.server)),
         backup: Some(claims.backup),

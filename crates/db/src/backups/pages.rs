@@ -28,7 +28,7 @@ pub struct BackupPage {
     /// The number of backups of the server, on all pages.
     pub total: u64,
     /// How many of them count against its backup limit: those in `creating` and `completed`.
-    pub kept: u64,
+    pub backup_count: u64,
 }
 
 /// Reads pages of backups in batches.
@@ -120,7 +120,7 @@ async fn find(
     for count in counts {
         if let Some(Ok(page)) = pages.get_mut(index(count.position)) {
             page.total = count.total.unsigned_abs();
-            page.kept = count.kept.unsigned_abs();
+            page.backup_count = count.kept.unsigned_abs();
         }
     }
     for row in rows {

@@ -27,7 +27,7 @@ pub struct VerificationOutcome<'a> {
     /// The job that verified the archive.
     pub job: Option<JobId>,
     /// How long before now the interval until the next verification starts.
-    pub counts_from: Duration,
+    pub interval_elapsed: Duration,
 }
 
 /// Stores the outcome of a verification. Returns `false` if the backup is deleted or being deleted:
@@ -58,7 +58,7 @@ pub async fn record_verification(
         outcome.state.as_str(),
         outcome.sentence,
         outcome.job.map(|job| job.0),
-        outcome.counts_from.as_secs_f64(),
+        outcome.interval_elapsed.as_secs_f64(),
     )
     .execute(transaction.connection())
     .await?;
@@ -94,7 +94,7 @@ pub struct ArchiveLocation<'a> {
     /// The disk.
     pub disk: &'a DiskName,
     /// The node, if the disk is local. `None` for a bucket.
-    pub of_node: Option<&'a NodeName>,
+    pub disk_node: Option<&'a NodeName>,
 }
 
 /// Enqueues verifications of the archives of a location that were verified longest ago, for workers
@@ -109,7 +109,7 @@ pub async fn schedule_verifications(
     node: &NodeName,
     every: Duration,
 ) -> Result<Option<u64>, Error> {
-    if !take_turn(database, location).await? {
+    if !claim_schedule(database, location).await? {
         return Ok(None);
     }
     let batch = next_batch(
@@ -141,14 +141,14 @@ pub async fn schedule_verifications(
 }
 
 fn name(location: ArchiveLocation<'_>) -> String {
-    match location.of_node {
+    match location.disk_node {
         Some(node) => format!("{}/{node}", location.disk),
         None => location.disk.to_string(),
     }
 }
 
 /// Returns whether a look at the location is due. If so, other workers do not look for a minute.
-async fn take_turn(database: &Database, location: ArchiveLocation<'_>) -> Result<bool, Error> {
+async fn claim_schedule(database: &Database, location: ArchiveLocation<'_>) -> Result<bool, Error> {
     let name = name(location);
     sqlx::query!(
         "INSERT INTO verification_schedules (location) VALUES ($1) ON CONFLICT DO NOTHING",
@@ -180,7 +180,7 @@ async fn count(
     sqlx::query!("SET LOCAL enable_seqscan = off")
         .execute(transaction.connection())
         .await?;
-    let count = match location.of_node {
+    let count = match location.disk_node {
         Some(node) => {
             sqlx::query_scalar!(
                 r#"SELECT count(*) AS "count!" FROM (
@@ -265,15 +265,15 @@ async fn enqueue(
         return Ok(0);
     }
     let (disk, node, every) = (location.disk.as_str(), node.as_str(), every.as_secs_f64());
-    let enqueued = match location.of_node {
-        Some(of_node) => enqueue_due!(
+    let enqueued = match location.disk_node {
+        Some(disk_node) => enqueue_due!(
             database,
             "AND b.node = $8",
             disk,
             node,
             every,
             count,
-            of_node.as_str()
+            disk_node.as_str()
         ),
         None => enqueue_due!(database, "", disk, node, every, count),
     }?;

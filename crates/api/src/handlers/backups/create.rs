@@ -84,7 +84,7 @@ pub(crate) async fn create(
         .record_event(&mut transaction, event, server.id, backup.id, &properties)
         .await?;
     // Read before the commit, so that the answer cannot fail after it.
-    let created = backups::lock(&mut transaction, server.id, backup.id)
+    let created = backups::find_for_update(&mut transaction, server.id, backup.id)
         .await?
         .ok_or(ApiError::Internal)?;
     transaction.commit().await?;

@@ -49,7 +49,7 @@ pub(crate) async fn delete(
     // Subscribed before the job exists, so that its end cannot be missed.
     let mut ended_jobs = state.job_outcomes.subscribe();
     let mut transaction = state.database.begin().await?.with_trace(caller.trace);
-    let backup = backups::lock(&mut transaction, server.id, backup.id)
+    let backup = backups::find_for_update(&mut transaction, server.id, backup.id)
         .await?
         .ok_or(ApiError::NotFound)?;
     backup.check_delete().map_err(ApiError::Delete)?;

@@ -94,7 +94,7 @@ async fn load_for_change(
     server: ServerId,
     backup: BackupId,
 ) -> Result<Backup, ApiError> {
-    let loaded = backups::lock(transaction, server, backup)
+    let loaded = backups::find_for_update(transaction, server, backup)
         .await?
         .ok_or(ApiError::NotFound)?;
     match jobs::find_deletion(transaction, backup).await? {

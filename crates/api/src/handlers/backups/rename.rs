@@ -46,7 +46,7 @@ pub(crate) async fn rename(
     caller
         .record_event(&mut transaction, event, server.id, backup.id, &json!({}))
         .await?;
-    let renamed = backups::lock(&mut transaction, server.id, backup.id)
+    let renamed = backups::find_for_update(&mut transaction, server.id, backup.id)
         .await?
         .ok_or(ApiError::NotFound)?;
     transaction.commit().await?;

@@ -58,7 +58,7 @@ pub(crate) async fn restore(
 
     let mut transaction = state.database.begin().await?.with_trace(caller.trace);
     let load = servers::lock(&mut transaction, server.id, 0).await?;
-    let backup = backups::lock(&mut transaction, server.id, backup.id)
+    let backup = backups::find_for_update(&mut transaction, server.id, backup.id)
         .await?
         .ok_or(ApiError::NotFound)?;
     backup

@@ -49,7 +49,7 @@ pub(crate) async fn verify(
     };
     // All transactions lock the job before the backup, so that they cannot deadlock.
     prioritize_verification(&mut transaction, backup.id, &args).await?;
-    let backup = backups::lock(&mut transaction, server.id, backup.id)
+    let backup = backups::find_for_update(&mut transaction, server.id, backup.id)
         .await?
         .ok_or(ApiError::NotFound)?;
     backup
