@@ -137,7 +137,7 @@ async fn check_key(request: &HttpRequest, needed: KeyKind) -> Result<RequestCont
     let key = &context.key.key;
     request.extensions_mut().insert(key.profile);
     if key.kind != needed {
-        return Err(ApiError::WrongKind { needed });
+        return Err(ApiError::WrongKeyKind { needed });
     }
     Ok(context)
 }
@@ -329,7 +329,7 @@ impl Operator {
         };
         let found = users::find(&state.database, &user).await?;
         if found.is_none() {
-            fields.refuse(field, "exists", format!("The {field} is no user."));
+            fields.add_violation(field, "exists", format!("The {field} is no user."));
         }
         Ok(found.map(|user| user.id))
     }

@@ -33,7 +33,7 @@ pub(crate) enum ApiError {
     /// The caller's address is in none of the networks that may read the metrics.
     MetricsNotAllowed { address: Option<IpAddr> },
     /// A client key was used on the application API, or an application key on the client API.
-    WrongKind { needed: KeyKind },
+    WrongKeyKind { needed: KeyKind },
     /// The caller lacks a permission.
     Forbidden,
     /// The body is neither a JSON object nor a form.
@@ -41,7 +41,7 @@ pub(crate) enum ApiError {
     /// Another part of the request is invalid.
     BadRequest,
     /// The body did not arrive in time.
-    TooSlow,
+    BodyTimeout,
     /// The body is larger than the setting allows.
     BodyTooLarge,
     /// Fields of the request are invalid.
@@ -55,7 +55,7 @@ pub(crate) enum ApiError {
     /// The backup cannot be deleted.
     Delete(DeleteRefused),
     /// The backup cannot be cancelled because it has already ended.
-    Cancel,
+    BackupEnded,
     /// The server cannot be deleted.
     DeleteServer(ServerBusy),
     /// The server's node or directory cannot be changed.
@@ -63,7 +63,7 @@ pub(crate) enum ApiError {
     /// The user owns servers.
     OwnsServers,
     /// A worker is running the job.
-    JobRuns,
+    JobRunning,
     /// The job has ended.
     JobEnded,
     /// The archive could not be removed. The backup is unchanged.
@@ -77,9 +77,9 @@ pub(crate) enum ApiError {
     /// The archive is on the local disk of another node.
     OnAnotherNode,
     /// The path is not a folder in the backup.
-    NoFolder,
+    NotAFolder,
     /// The path is not a file in the backup.
-    NoFile,
+    NotAFile,
     /// The download link has expired or was modified, or its key was revoked.
     InvalidDownload,
     /// The requested range is outside the file.
@@ -111,7 +111,7 @@ impl ApiError {
             Self::InvalidCredentials => (StatusCode::UNAUTHORIZED, "InvalidCredentialsException"),
             Self::AddressNotAllowed { .. }
             | Self::MetricsNotAllowed { .. }
-            | Self::WrongKind { .. } => (StatusCode::FORBIDDEN, "AccessDeniedHttpException"),
+            | Self::WrongKeyKind { .. } => (StatusCode::FORBIDDEN, "AccessDeniedHttpException"),
             Self::TooManyRequests { .. }
             | Self::TooManyStreams
             | Self::Create(CreateRefused::Throttled(_)) => (
@@ -119,10 +119,10 @@ impl ApiError {
                 "TooManyRequestsHttpException",
             ),
             Self::Forbidden => (StatusCode::FORBIDDEN, "InsufficientPermissionsException"),
-            Self::Malformed | Self::BadRequest | Self::NoFolder | Self::NoFile => {
+            Self::Malformed | Self::BadRequest | Self::NotAFolder | Self::NotAFile => {
                 (StatusCode::BAD_REQUEST, "BadRequestHttpException")
             }
-            Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "RequestTimeoutHttpException"),
+            Self::BodyTimeout => (StatusCode::REQUEST_TIMEOUT, "RequestTimeoutHttpException"),
             Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLargeException"),
             Self::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "ValidationException"),
             Self::NotCompleted(NotCompleted::Creating(_)) => {
@@ -140,7 +140,7 @@ impl ApiError {
             ),
             Self::Create(CreateRefused::Busy(_))
             | Self::Restore(_)
-            | Self::Cancel
+            | Self::BackupEnded
             | Self::DeleteServer(_)
             | Self::MoveServer(_)
             | Self::Delete(DeleteRefused::Creating | DeleteRefused::Restoring) => {
@@ -149,7 +149,7 @@ impl ApiError {
             Self::Delete(DeleteRefused::Locked) => {
                 (StatusCode::BAD_REQUEST, "BackupIsLockedException")
             }
-            Self::OwnsServers | Self::JobRuns | Self::JobEnded | Self::OnAnotherNode => {
+            Self::OwnsServers | Self::JobRunning | Self::JobEnded | Self::OnAnotherNode => {
                 (StatusCode::CONFLICT, "ConflictHttpException")
             }
             Self::DeleteFailed | Self::Unavailable => (
@@ -194,7 +194,7 @@ impl ApiError {
                 );
                 format!("This IP address ({address}) may not see the metrics of this service.")
             }
-            Self::WrongKind { needed } => {
+            Self::WrongKeyKind { needed } => {
                 let (used, needed) = match needed {
                     KeyKind::Client => ("an application", "a client"),
                     KeyKind::Application => ("a client", "an application"),
@@ -209,7 +209,7 @@ impl ApiError {
                 "The JSON data passed in the request appears to be malformed.".into()
             }
             Self::BadRequest => "The request could not be understood.".into(),
-            Self::TooSlow => "The request took too long to arrive.".into(),
+            Self::BodyTimeout => "The request took too long to arrive.".into(),
             Self::BodyTooLarge => "The request body is too large.".into(),
             Self::Invalid(_) => "The given data was invalid.".into(),
             Self::NotCompleted(NotCompleted::Creating(purpose)) => {
@@ -263,7 +263,7 @@ impl ApiError {
             Self::Delete(DeleteRefused::Locked) => {
                 "This backup is locked and cannot be deleted.".into()
             }
-            Self::Cancel => "Cannot cancel a backup that has already ended.".into(),
+            Self::BackupEnded => "Cannot cancel a backup that has already ended.".into(),
             Self::DeleteFailed => {
                 "The storage of this backup could not be reached. The backup has been kept; \
                  please try again later."
@@ -283,8 +283,8 @@ impl ApiError {
                  whole."
                     .into()
             }
-            Self::NoFolder => "The requested path is not a folder of this backup.".into(),
-            Self::NoFile => "The requested path is not a file of this backup.".into(),
+            Self::NotAFolder => "The requested path is not a folder of this backup.".into(),
+            Self::NotAFile => "The requested path is not a file of this backup.".into(),
             Self::InvalidDownload => "This download link is invalid or has expired.".into(),
             Self::RangeNotSatisfiable => "The requested range lies outside of the file.".into(),
             Self::PreconditionFailed => "A precondition of the request does not hold.".into(),
@@ -303,7 +303,7 @@ impl ApiError {
                  them to another owner."
                     .into()
             }
-            Self::JobRuns => "This job is being worked on and cannot be cancelled.".into(),
+            Self::JobRunning => "This job is being worked on and cannot be cancelled.".into(),
             Self::JobEnded => "This job has ended and cannot be cancelled.".into(),
             Self::Internal => {
                 "An unexpected error was encountered while processing this request.".into()

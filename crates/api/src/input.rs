@@ -31,7 +31,7 @@ impl Fields {
     /// Reads the body of a request.
     ///
     /// # Errors
-    /// [`ApiError::BodyTooLarge`] and [`ApiError::TooSlow`] by the settings;
+    /// [`ApiError::BodyTooLarge`] and [`ApiError::BodyTimeout`] by the settings;
     /// [`ApiError::Malformed`] if the body is neither a JSON object nor a form.
     pub(crate) async fn read(
         request: &HttpRequest,
@@ -43,7 +43,7 @@ impl Fields {
         let body = payload.to_bytes_limited(state.options.max_body_bytes);
         let body = tokio::time::timeout(state.options.request_timeout, body)
             .await
-            .map_err(|_| ApiError::TooSlow)?
+            .map_err(|_| ApiError::BodyTimeout)?
             .map_err(|_| ApiError::BodyTooLarge)?
             .map_err(|_| ApiError::BadRequest)?;
         let content_type = request
@@ -139,7 +139,7 @@ impl Fields {
                 texts
             }
             Some(_) => {
-                self.refuse(
+                self.add_violation(
                     "ignored",
                     "array",
                     "The ignored must be a string or an array of strings.",
@@ -154,7 +154,7 @@ impl Fields {
                     _ => "max",
                 };
                 let detail = format!("The ignored can't be taken: {refused}.");
-                self.refuse("ignored", rule, detail);
+                self.add_violation("ignored", rule, detail);
                 IgnorePatterns::default()
             },
         )
@@ -227,7 +227,7 @@ impl Fields {
         rule: &'static str,
         detail: impl Into<String>,
     ) -> Option<T> {
-        self.refuse(field, rule, detail);
+        self.add_violation(field, rule, detail);
         None
     }
 }

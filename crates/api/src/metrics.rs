@@ -22,7 +22,7 @@ use holdfast_db::Database;
 use self::database_metrics::DatabaseMetrics;
 use self::gauges::encode_gauges;
 
-pub(crate) use self::requests::{Pattern, RequestMetrics, Scope};
+pub(crate) use self::requests::{RequestMetrics, RoutePattern, RoutePrefix};
 
 /// The metrics of a process, and the networks that may read them.
 pub struct ApiMetrics {

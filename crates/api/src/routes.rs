@@ -7,7 +7,7 @@ use crate::handlers::application::{
     activity as operator_activity, jobs, keys, nodes, servers, storage, subusers, users,
 };
 use crate::handlers::{activity, backups, docs, files, health, metrics, panel};
-use crate::metrics::{Pattern, Scope};
+use crate::metrics::{RoutePattern, RoutePrefix};
 
 /// Registers every route.
 pub(crate) fn routes(app: &mut web::ServiceConfig) {
@@ -120,13 +120,13 @@ fn application_routes() -> actix_web::Scope {
 /// Returns a group of routes with a common prefix. The prefix becomes a part of the metrics' label
 /// `route`.
 fn scope(path: &'static str) -> actix_web::Scope {
-    web::scope(path).app_data(Scope(path))
+    web::scope(path).app_data(RoutePrefix(path))
 }
 
 /// Returns a resource that answers methods outside `allow` with 405 and the header `Allow`.
 fn resource(path: &'static str, allow: &'static str) -> Resource {
     web::resource(path)
-        .app_data(Pattern(path))
+        .app_data(RoutePattern(path))
         .default_service(web::to(move |request: actix_web::HttpRequest| async move {
             let method = request.method().to_string();
             Err::<&str, _>(ApiError::MethodNotAllowed { method, allow })

@@ -19,9 +19,9 @@ use holdfast_domain::{Backup, DirectoryRules, DiskName, NodeName, Server, TraceP
 use holdfast_storage::{Disk, Disks};
 
 use crate::download_token::TokenSigner;
-use crate::job_outcomes::JobOutcomes;
 use crate::limiter::RateLimiter;
 use crate::list_cache::ListCache;
+use crate::notifications::Notifications;
 use crate::streams::Streams;
 
 /// Estimates how many bytes a backup of a server with these ignore patterns would read.
@@ -56,7 +56,7 @@ pub struct ApiState {
     /// Signs and verifies download tokens.
     pub signer: TokenSigner,
     /// Reports when jobs end.
-    pub job_outcomes: JobOutcomes,
+    pub notifications: Notifications,
     /// Publishes events to open streams.
     pub streams: Arc<Streams>,
     /// Counts requests for the rate limit.
@@ -110,7 +110,7 @@ pub struct ApiOptions {
     /// The node of this process, and of servers that are registered without one.
     pub node: NodeName,
     /// The rules for the directories of servers.
-    pub places: DirectoryRules,
+    pub directory_rules: DirectoryRules,
 }
 
 impl ApiState {

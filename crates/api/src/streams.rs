@@ -22,7 +22,7 @@ use holdfast_domain::{JobId, ServerId};
 
 use self::sse_event::{ProgressEvent, SseEvent};
 use crate::error::ApiError;
-use crate::job_outcomes::JobOutcomes;
+use crate::notifications::Notifications;
 
 /// How often the progress of jobs is read.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
@@ -82,7 +82,7 @@ impl Streams {
     /// Starts publishing, until `stop`. Then all streams end.
     pub fn begin(
         database: &Database,
-        outcomes: &JobOutcomes,
+        notifications: &Notifications,
         limits: StreamLimits,
         stop: CancellationToken,
     ) -> Arc<Self> {
@@ -90,7 +90,7 @@ impl Streams {
             limits,
             shared: Mutex::default(),
         });
-        let events = outcomes.events();
+        let events = notifications.events();
         tokio::spawn(publish(
             Arc::clone(&streams),
             database.clone(),

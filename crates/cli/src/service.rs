@@ -13,8 +13,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use holdfast_api::{
-    ApiMetrics, ApiOptions, ApiState, JobOutcomes, ListCache, RateLimiter, SizeEstimator, Streams,
-    TokenSigner, TracePropagation,
+    ApiMetrics, ApiOptions, ApiState, ListCache, Notifications, RateLimiter, SizeEstimator,
+    Streams, TokenSigner, TracePropagation,
 };
 use holdfast_db::Database;
 use holdfast_db::backups::BackupPages;
@@ -171,12 +171,12 @@ pub async fn start_api(
     let metrics = metrics
         .registry(settings, &database, &disks)
         .of_api(&database, settings.metrics.servers);
-    let job_outcomes = JobOutcomes::listen(&database, stop.clone()).await?;
+    let notifications = Notifications::listen(&database, stop.clone()).await?;
     let rate_limit = settings.http.rate_limit_per_minute;
     let state = ApiState {
         streams: Streams::begin(
             &database,
-            &job_outcomes,
+            &notifications,
             settings.http.streams,
             stop.clone(),
         ),
@@ -188,7 +188,7 @@ pub async fn start_api(
         trace_propagation: trace_propagation(&settings.log),
         options: settings.api.clone(),
         now: Utc::now,
-        job_outcomes,
+        notifications,
         signer,
         database,
         disks,
@@ -226,13 +226,15 @@ fn trace_propagation(log: &LogSettings) -> TracePropagation {
 /// Returns the estimator of backup sizes. It only measures servers of this process's node, because
 /// the files of other servers are on other machines.
 fn size_estimator(options: &ApiOptions) -> SizeEstimator {
-    let (node, places) = (options.node.clone(), options.places.clone());
+    let (node, directory_rules) = (options.node.clone(), options.directory_rules.clone());
     Box::new(move |server, patterns| {
         let is_here = server.node == node;
-        let places = places.clone();
+        let directory_rules = directory_rules.clone();
         Box::pin(async move {
             match is_here {
-                true => holdfast_worker::count_source_bytes(places, server, patterns).await,
+                true => {
+                    holdfast_worker::count_source_bytes(directory_rules, server, patterns).await
+                }
                 false => None,
             }
         })

@@ -138,8 +138,12 @@ impl Fields {
             let field = format!("{field}.{i}");
             match value.as_str().map(|text| parse(text.trim())) {
                 Some(Some(value)) => taken.push(value),
-                Some(None) => self.refuse(&field, rule, format!("The {field} must be {expected}.")),
-                None => self.refuse(&field, "string", format!("The {field} must be a string.")),
+                Some(None) => {
+                    self.add_violation(&field, rule, format!("The {field} must be {expected}."))
+                }
+                None => {
+                    self.add_violation(&field, "string", format!("The {field} must be a string."))
+                }
             }
         }
         Some(taken)
@@ -164,12 +168,17 @@ impl Fields {
             .iter()
             .any(|violation| violation.field == field);
         if value.is_none() && !is_recorded {
-            self.refuse(field, "required", format!("The {field} field is required."));
+            self.add_violation(field, "required", format!("The {field} field is required."));
         }
     }
 
     /// Records a violation of `rule` by `field`.
-    pub(crate) fn refuse(&mut self, field: &str, rule: &'static str, detail: impl Into<String>) {
+    pub(crate) fn add_violation(
+        &mut self,
+        field: &str,
+        rule: &'static str,
+        detail: impl Into<String>,
+    ) {
         self.violations.push(Violation::new(field, rule, detail));
     }
 

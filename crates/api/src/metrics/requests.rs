@@ -21,11 +21,11 @@ const DURATION_BUCKETS: [f64; 14] = [
 
 /// The common prefix of a group of routes.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Scope(pub(crate) &'static str);
+pub(crate) struct RoutePrefix(pub(crate) &'static str);
 
 /// The pattern of a route, without the prefix of its group.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Pattern(pub(crate) &'static str);
+pub(crate) struct RoutePattern(pub(crate) &'static str);
 
 /// The label `route`: a prefix and a pattern, which are joined when they are encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,10 +40,10 @@ impl EncodeLabelValue for Route {
 
 impl Route {
     fn of(request: &HttpRequest) -> Self {
-        match request.app_data::<Pattern>() {
-            Some(Pattern(pattern)) => {
-                let scope = request.app_data::<Scope>();
-                Self(scope.map_or("", |scope| scope.0), pattern)
+        match request.app_data::<RoutePattern>() {
+            Some(RoutePattern(pattern)) => {
+                let prefix = request.app_data::<RoutePrefix>();
+                Self(prefix.map_or("", |prefix| prefix.0), pattern)
             }
             // The files of the API documentation are no resource with a pattern.
             None if request.path().starts_with("/api/docs/") => Self("/api/docs/", "{file}"),

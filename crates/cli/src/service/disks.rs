@@ -18,7 +18,7 @@ use crate::settings::{DiskDriver, DiskSettings, Settings};
 /// # Errors
 /// When a local disk cannot be used, or the database cannot be read.
 pub async fn open_disks(settings: &Settings, database: &Database) -> Result<Disks, CommandError> {
-    let (node, folders) = (&settings.api.node, &settings.api.places.disks);
+    let (node, folders) = (&settings.api.node, &settings.api.directory_rules.disks);
     let in_use = maintenance::disks_in_use(database, node, folders.keys()).await?;
     let disks = disks(settings, &in_use)?;
     for name in &in_use {

@@ -51,7 +51,7 @@ impl SettingsReader {
         let disk_reserve_bytes = self.number("limits.disk_reserve_bytes", 0..=BYTES_MAX);
 
         let node = self.node();
-        let places = self.directory_rules(storage);
+        let directory_rules = self.directory_rules(storage);
         Some(ApiOptions {
             public_url: public_url?,
             downloads_public_url: downloads_public_url?,
@@ -73,7 +73,7 @@ impl SettingsReader {
             max_ignored_bytes: max_ignored_bytes?,
             download_ttl_seconds: download_ttl_seconds?,
             node: node?,
-            places: places?,
+            directory_rules: directory_rules?,
         })
     }
 

@@ -49,7 +49,7 @@ impl SettingsReader {
             max_backup_bytes: api.max_backup_bytes,
             staging_dir: staging_dir?,
             power: power?,
-            directory_rules: api.places.clone(),
+            directory_rules: api.directory_rules.clone(),
             maintenance: maintenance?,
         })
     }

@@ -41,12 +41,12 @@ pub(crate) async fn cancel(
     permit(access, Action::Cancel)?;
 
     // Subscribed before the job is cancelled, so that its end cannot be missed.
-    let mut ended_jobs = state.job_outcomes.subscribe();
+    let mut ended_jobs = state.notifications.ended_jobs();
     let mut transaction = state.database.begin().await?;
     // All transactions lock the job before the backup, so that they cannot deadlock.
     let cancelled =
         jobs::cancel_creation(&mut transaction, server.id, backup.id, &caller.email).await?;
-    let (job, has_ended) = cancelled.ok_or(ApiError::Cancel)?;
+    let (job, has_ended) = cancelled.ok_or(ApiError::BackupEnded)?;
     let event = ActivityEvent::Cancel;
     caller
         .record_event(&mut transaction, event, server.id, backup.id, &json!({}))
@@ -62,7 +62,7 @@ pub(crate) async fn cancel(
     }
     let deadline = Instant::now() + STOP_TIMEOUT;
     match ended_jobs.wait(&state.database, job, deadline).await? {
-        Some(JobState::Completed | JobState::Discarded) => Err(ApiError::Cancel),
+        Some(JobState::Completed | JobState::Discarded) => Err(ApiError::BackupEnded),
         // Cancelled, or marked as cancelled so that it cannot complete any more.
         _ => Ok(HttpResponse::NoContent().finish()),
     }

@@ -58,7 +58,7 @@ pub(crate) async fn contents(
     let found = run_blocking(move || read_folder(index, &folder, &slice)).await?;
     let (entries, total) = match found.map_err(|error| map_index_error(&error))? {
         FolderLookup::Missing => return Err(ApiError::NotFound),
-        FolderLookup::NotAFolder => return Err(ApiError::NoFolder),
+        FolderLookup::NotAFolder => return Err(ApiError::NotAFolder),
         FolderLookup::Folder { entries, total } => (entries, total),
     };
     let pagination = page.pagination(total, entries.len());

@@ -18,7 +18,7 @@ use holdfast_domain::{Backup, JobId, JobKind, JobState, Server};
 
 use crate::auth::{Caller, permit};
 use crate::error::ApiError;
-use crate::job_outcomes::Subscription;
+use crate::notifications::Subscription;
 use crate::openapi::answers::Refusals;
 use crate::openapi::parameters::BackupPath;
 use crate::state::ApiState;
@@ -47,7 +47,7 @@ pub(crate) async fn delete(
     permit(access, Action::Delete)?;
 
     // Subscribed before the job exists, so that its end cannot be missed.
-    let mut ended_jobs = state.job_outcomes.subscribe();
+    let mut ended_jobs = state.notifications.ended_jobs();
     let mut transaction = state.database.begin().await?.with_trace(caller.trace);
     let backup = backups::find_for_update(&mut transaction, server.id, backup.id)
         .await?

@@ -273,7 +273,7 @@ fn checked_directory(
     } else {
         server_directory::parse(text).map_err(|error| refused(&error.to_string()))?
     };
-    let mut rules = settings.api.places.clone();
+    let mut rules = settings.api.directory_rules.clone();
     if !is_here {
         // The disks are folders of this machine, not of the other node.
         rules.disks.clear();

@@ -46,6 +46,6 @@ pub(crate) async fn cancel(
     } else if job.state.is_final() {
         Err(ApiError::JobEnded)
     } else {
-        Err(ApiError::JobRuns)
+        Err(ApiError::JobRunning)
     }
 }

@@ -81,7 +81,7 @@ async fn server_id(
     }
     let found = servers::find(&state.database, &server).await?;
     if found.is_none() {
-        fields.refuse("server", "exists", "The server is not there.");
+        fields.add_violation("server", "exists", "The server is not there.");
     }
     Ok(found.map(|server| server.id))
 }

@@ -90,7 +90,7 @@ impl KeyFields {
         let allowed_ips = fields.list("allowed_ips", "ip", expected, network);
         let expires_at = fields.time("expires_at");
         if expires_at.is_some_and(|time| time <= (state.now)()) {
-            fields.refuse(
+            fields.add_violation(
                 "expires_at",
                 "date",
                 "The expires_at must lie in the future.",

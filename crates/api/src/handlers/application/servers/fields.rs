@@ -125,14 +125,14 @@ fn take_directory(fields: &mut Fields, options: &ApiOptions) -> Option<PathBuf> 
     let text = fields.untrimmed("dir")?;
     let checked = server_directory::parse(&text).and_then(|directory| {
         options
-            .places
+            .directory_rules
             .check(&directory, DirectorySetBy::Application)?;
         Ok(directory)
     });
     match checked {
         Ok(directory) => Some(directory),
         Err(refused) => {
-            fields.refuse("dir", "directory", format!("The dir {refused}."));
+            fields.add_violation("dir", "directory", format!("The dir {refused}."));
             None
         }
     }
@@ -142,7 +142,7 @@ fn take_directory(fields: &mut Fields, options: &ApiOptions) -> Option<PathBuf> 
 /// contains no directory.
 pub(super) fn check_directory(server: &Server, options: &ApiOptions) -> Result<(), ApiError> {
     options
-        .places
+        .directory_rules
         .check(&server.directory, DirectorySetBy::Application)
         .map_err(|refused| ApiError::violation("dir", "directory", format!("The dir {refused}.")))
 }

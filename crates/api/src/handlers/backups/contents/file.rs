@@ -108,8 +108,8 @@ async fn find(archive: &ArchiveAccess<'_>) -> Result<Box<FileLocation<BlockingRe
             PathLookup::File(location) => return Ok(location),
             PathLookup::Link(target) if is_first => path = target,
             PathLookup::Link(_) => return Err(ApiError::IndexMissing),
-            PathLookup::NoFile(_) => return Err(ApiError::NoFile),
-            PathLookup::Nothing if archive.path.is_empty() => return Err(ApiError::NoFile),
+            PathLookup::NoFile(_) => return Err(ApiError::NotAFile),
+            PathLookup::Nothing if archive.path.is_empty() => return Err(ApiError::NotAFile),
             PathLookup::Nothing if is_first => return Err(ApiError::NotFound),
             PathLookup::Nothing => return Err(ApiError::IndexMissing),
         }

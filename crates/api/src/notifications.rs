@@ -18,7 +18,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Passes on the notifications from the database to the requests and streams of this process.
 #[derive(Debug)]
-pub struct JobOutcomes {
+pub struct Notifications {
     ended_jobs: broadcast::Sender<JobId>,
     events: broadcast::Sender<Option<ServerId>>,
 }
@@ -28,7 +28,7 @@ pub struct JobOutcomes {
 #[derive(Debug)]
 pub(crate) struct Subscription(broadcast::Receiver<JobId>);
 
-impl JobOutcomes {
+impl Notifications {
     /// Starts listening, until `shutdown`. A lost connection is opened again.
     ///
     /// # Errors
@@ -37,7 +37,7 @@ impl JobOutcomes {
         let mut listener = Listener::new(database).await?;
         let (ended_jobs, _) = broadcast::channel(1024);
         let (events, _) = broadcast::channel(1024);
-        let outcomes = Self {
+        let notifications = Self {
             ended_jobs: ended_jobs.clone(),
             events: events.clone(),
         };
@@ -63,7 +63,7 @@ impl JobOutcomes {
                 }
             }
         });
-        Ok(outcomes)
+        Ok(notifications)
     }
 
     /// Subscribes to jobs that end.
