@@ -94,19 +94,19 @@ fn piece(raw: &[u8], at: usize) -> &[u8] {
 
 /// Returns whether a piece looks compressed already: its bytes, except zeros, are equally frequent.
 fn is_dense(piece: &[u8]) -> bool {
-    const LEAST: u32 = 4096;
-    const ENOUGH_BITS: f64 = 7.8;
+    const NONZERO_BYTES_MIN: u32 = 4096;
+    const DENSE_BITS_MIN: f64 = 7.8;
     // A sample is enough to tell most compressible pieces.
-    const SAMPLED: usize = 512;
+    const SAMPLE_BYTES: usize = 512;
     const SAMPLE_STEP: usize = 8;
-    const WORTH_COUNTING: f64 = 7.5;
-    let sample = piece.chunks(SAMPLED).step_by(SAMPLE_STEP);
+    const SAMPLE_BITS_MIN: f64 = 7.5;
+    let sample = piece.chunks(SAMPLE_BYTES).step_by(SAMPLE_STEP);
     let (_, bits) = entropy(sample);
-    if bits < WORTH_COUNTING {
+    if bits < SAMPLE_BITS_MIN {
         return false;
     }
     let (total, bits) = entropy([piece].into_iter());
-    total >= LEAST && bits > ENOUGH_BITS
+    total >= NONZERO_BYTES_MIN && bits > DENSE_BITS_MIN
 }
 
 /// Returns the number of bytes other than zero, and their entropy in bits a byte.

@@ -83,7 +83,7 @@ impl Control {
     }
 
     /// Resets the progress for the next phase; totals stay.
-    pub(crate) fn restart(&self) {
+    pub(crate) fn reset_done(&self) {
         self.bytes_done.store(0, Ordering::Relaxed);
         self.files_done.store(0, Ordering::Relaxed);
     }

@@ -88,7 +88,7 @@ fn create_into(
 ) -> Result<Summary, Error> {
     let (packed, written) = pipeline::run(options, archive, index, |sink| {
         let mut packer = Packer::new(options, control, sink);
-        if let Some(reason) = rules.unused_list() {
+        if let Some(reason) = rules.unused_reason() {
             packer.add_note(b".pteroignore", format!("it was not used: {reason}"));
         }
         walk(source, rules, control, &mut packer)?;

@@ -17,11 +17,11 @@ const RANGE_MARGIN: u64 = 16 << 20;
 #[derive(Debug)]
 pub enum PathLookup<I> {
     /// There is no such entry.
-    Nothing,
+    Missing,
     /// It is a folder or a symlink.
-    NoFile(EntryKind),
+    NotAFile(EntryKind),
     /// It is a hard link to the file with this path.
-    Link(Vec<u8>),
+    HardLink(Vec<u8>),
     /// It is a file.
     File(Box<FileLocation<I>>),
 }
@@ -57,14 +57,16 @@ pub fn find_file<I: Read>(index: I, path: &[u8]) -> Result<PathLookup<I>, Error>
                         offset,
                         records,
                     })),
-                    EntryKind::HardLink => PathLookup::Link(entry.link),
-                    kind @ (EntryKind::Directory | EntryKind::Symlink) => PathLookup::NoFile(kind),
+                    EntryKind::HardLink => PathLookup::HardLink(entry.link),
+                    kind @ (EntryKind::Directory | EntryKind::Symlink) => {
+                        PathLookup::NotAFile(kind)
+                    }
                 });
             }
             Record::Entry(..) => {}
         }
     }
-    Ok(PathLookup::Nothing)
+    Ok(PathLookup::Missing)
 }
 
 impl<I> std::fmt::Debug for FileLocation<I> {
@@ -218,12 +220,12 @@ pub fn read_file(
     // Checks the whole index before it is used.
     IndexReader::open(index)?;
     let found = match find_file(OffsetReader::new(index, 0), path)? {
-        PathLookup::Link(first) => find_file(OffsetReader::new(index, 0), &first)?,
+        PathLookup::HardLink(first) => find_file(OffsetReader::new(index, 0), &first)?,
         found => found,
     };
     let location = match found {
-        PathLookup::Nothing => return Ok(None),
-        PathLookup::NoFile(_) | PathLookup::Link(_) => {
+        PathLookup::Missing => return Ok(None),
+        PathLookup::NotAFile(_) | PathLookup::HardLink(_) => {
             return Err(Error::hostile(path, "it is not a file"));
         }
         PathLookup::File(location) => location,

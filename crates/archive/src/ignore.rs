@@ -23,7 +23,7 @@ const MAX_PATTERNS: usize = 256;
 #[derive(Debug, Default)]
 pub struct IgnoreRules {
     patterns: Vec<Pattern>,
-    unused_list: Option<String>,
+    unused_reason: Option<String>,
 }
 
 /// The decision about an entry, and what is needed to decide about its children.
@@ -97,7 +97,7 @@ impl IgnoreRules {
         }
         Ok(Self {
             patterns: compiled,
-            unused_list: None,
+            unused_reason: None,
         })
     }
 
@@ -110,14 +110,14 @@ impl IgnoreRules {
     /// Sets why the `.pteroignore` of the source is not used. The archive gets a note with this
     /// reason.
     #[must_use]
-    pub fn with_unused_list(mut self, unused: Option<String>) -> Self {
-        self.unused_list = unused;
+    pub fn with_unused_reason(mut self, unused: Option<String>) -> Self {
+        self.unused_reason = unused;
         self
     }
 
     /// Returns why the list of the source is not used.
-    pub(crate) fn unused_list(&self) -> Option<&str> {
-        self.unused_list.as_deref()
+    pub(crate) fn unused_reason(&self) -> Option<&str> {
+        self.unused_reason.as_deref()
     }
 
     /// Decides about an entry. `parent` is the decision about its folder.

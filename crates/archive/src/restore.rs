@@ -82,7 +82,7 @@ pub fn restore(
     before_swap: BeforeSwap<'_>,
 ) -> Result<RestoreSummary, Error> {
     let size = archive_size(archive)?;
-    control.restart();
+    control.reset_done();
     let layout = RestoreLayout::prepare(destination, options.staging_dir.as_deref())?;
     let lock = layout.lock()?.ok_or_else(|| Error::Busy {
         path: layout.destination.clone(),
@@ -224,7 +224,7 @@ impl Restore<'_> {
     fn unpack(&self, index: Option<&IndexReader<'_>>) -> Result<RestoreSummary, Error> {
         let (archive, control) = (self.archive, self.control);
         let root = self.layout.create_staging()?;
-        control.restart();
+        control.reset_done();
         control.set_totals(0, 0);
         let policy = AttributePolicy {
             archived_owner: self.options.apply_owner,

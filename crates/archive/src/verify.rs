@@ -60,7 +60,7 @@ fn verify_reader(
     expected: Option<&Expected>,
     control: &Control,
 ) -> Result<VerifySummary, Error> {
-    control.restart();
+    control.reset_done();
     control.set_totals(0, size);
     if let Some(expected) = expected {
         check_size(size, expected)?;

@@ -185,12 +185,12 @@ impl<V: Visitor> Walk<'_, V> {
             }
             self.path.extend_from_slice(name);
             let name_length = name.len();
-            self.entry(name_length, kind)?;
+            self.visit_entry(name_length, kind)?;
         }
     }
 
     /// Visits the entry whose name ends the current path.
-    fn entry(&mut self, name_length: usize, kind: FileType) -> Result<(), Error> {
+    fn visit_entry(&mut self, name_length: usize, kind: FileType) -> Result<(), Error> {
         let name = self.path[self.path.len() - name_length..].to_vec();
         let Ok(folder) = self.folders.current() else {
             return Ok(());

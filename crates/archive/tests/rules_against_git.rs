@@ -265,7 +265,7 @@ fn a_pteroignore_is_read_without_following_symlinks_and_noted_if_unused() {
         assert!(own.lines.is_empty());
         let rules = IgnoreRules::new(&own.lines)
             .unwrap()
-            .with_unused_list(own.unused);
+            .with_unused_reason(own.unused_reason);
         let (options, control) = (CreateOptions::default(), Control::new());
         let summary = create(
             folder.path(),
@@ -283,7 +283,7 @@ fn a_pteroignore_is_read_without_following_symlinks_and_noted_if_unused() {
     assert!(noted().is_empty());
     write(&path, "*.log\r\n\n  \n# comment\n!keep.log\n");
     assert_eq!(read().lines, ["*.log", "# comment", "!keep.log"]);
-    assert_eq!(read().unused, None);
+    assert_eq!(read().unused_reason, None);
     write(&path, "a\n".repeat(16 << 10));
     assert_eq!(read().lines.len(), 16 << 10);
     write(&path, "a\n".repeat(16 << 10) + "b");

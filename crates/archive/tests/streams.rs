@@ -143,15 +143,15 @@ fn one_file_is_read_from_streams() {
     for entry in entries {
         let place = match find_file(small(&index), &entry.path).unwrap() {
             PathLookup::File(place) => place,
-            PathLookup::Link(first) => {
+            PathLookup::HardLink(first) => {
                 assert_eq!((entry.kind, first), (EntryKind::HardLink, entry.link));
                 continue;
             }
-            PathLookup::NoFile(kind) => {
+            PathLookup::NotAFile(kind) => {
                 assert_eq!(kind, entry.kind);
                 continue;
             }
-            PathLookup::Nothing => panic!("{entry:?} is not found"),
+            PathLookup::Missing => panic!("{entry:?} is not found"),
         };
         let range = place.range();
         let length = archive.len() as u64;
@@ -166,7 +166,7 @@ fn one_file_is_read_from_streams() {
     }
     assert!(files > 3);
     let nothing = find_file(small(&index), b"no/such/file").unwrap();
-    assert!(matches!(nothing, PathLookup::Nothing));
+    assert!(matches!(nothing, PathLookup::Missing));
 }
 
 #[test]

@@ -14,7 +14,7 @@ const DISTANCE_INDEX_BITS: usize = 9;
 
 // Fields of a table entry.
 /// The bits to skip, extra bits included.
-const BITS: u16 = 0x3f;
+const SKIP_MASK: u16 = 0x3f;
 /// A distance follows.
 const REPEAT: u16 = 0x40;
 /// The block ends here.
@@ -22,7 +22,7 @@ const END: u16 = 0x80;
 /// The code is longer than the index, or invalid.
 const LONG: u16 = 0x100;
 /// Above this shift: the bits of the code, without extra bits.
-const CODE: u32 = 9;
+const CODE_SHIFT: u32 = 9;
 
 const END_OF_BLOCK: usize = 256;
 /// The order of the code lengths in the header of a dynamic block.
@@ -133,12 +133,12 @@ impl FinalBlockFinder {
             if entry & LONG != 0 {
                 return Err(not_deflate());
             }
-            bits.at += usize::from(entry & BITS);
+            bits.at += usize::from(entry & SKIP_MASK);
             if entry & END != 0 {
                 return Ok(());
             }
             if entry & REPEAT != 0 {
-                let word = word >> (entry & BITS);
+                let word = word >> (entry & SKIP_MASK);
                 let mut entry = self.distances[word as usize % (1 << DISTANCE_INDEX_BITS)];
                 if entry & LONG != 0 {
                     let (symbol, length) = distances.decode(word).ok_or_else(not_deflate)?;
@@ -147,7 +147,7 @@ impl FinalBlockFinder {
                 if entry & LONG != 0 {
                     return Err(not_deflate());
                 }
-                bits.at += usize::from(entry & BITS);
+                bits.at += usize::from(entry & SKIP_MASK);
             }
         }
     }
@@ -170,15 +170,15 @@ impl FinalBlockFinder {
             if entry & (END | LONG) != 0 {
                 break;
             }
-            let mut after = word >> (entry & BITS);
-            let mut length = entry & BITS;
+            let mut after = word >> (entry & SKIP_MASK);
+            let mut length = entry & SKIP_MASK;
             if entry & REPEAT != 0 {
                 let distance = self.distances[after as usize % (1 << DISTANCE_INDEX_BITS)];
                 if distance & LONG != 0 {
                     break;
                 }
-                after >>= distance & BITS;
-                length += distance & BITS;
+                after >>= distance & SKIP_MASK;
+                length += distance & SKIP_MASK;
             }
             word = after;
             left -= usize::from(length);
@@ -190,18 +190,22 @@ impl FinalBlockFinder {
     fn join(&mut self) {
         for (index, joined) in self.joined.iter_mut().enumerate() {
             let entry = self.symbols[index];
-            let next = self.symbols[index >> (entry & BITS)];
+            let next = self.symbols[index >> (entry & SKIP_MASK)];
             // The bits beyond the index are unknown.
-            let reached = (entry >> CODE) + (next >> CODE) <= INDEX_BITS as u16;
-            let both = (next & (REPEAT | END)) | ((entry & BITS) + (next & BITS));
-            let can = (entry & (REPEAT | END | LONG)) | (next & LONG) == 0;
-            *joined = if can & reached { both } else { entry };
+            let is_within_index = (entry >> CODE_SHIFT) + (next >> CODE_SHIFT) <= INDEX_BITS as u16;
+            let both = (next & (REPEAT | END)) | ((entry & SKIP_MASK) + (next & SKIP_MASK));
+            let is_joinable = (entry & (REPEAT | END | LONG)) | (next & LONG) == 0;
+            *joined = if is_joinable & is_within_index {
+                both
+            } else {
+                entry
+            };
         }
     }
 }
 
 fn symbol_entry(symbol: usize, length: u16) -> u16 {
-    let code = length << CODE;
+    let code = length << CODE_SHIFT;
     match symbol {
         ..END_OF_BLOCK => code | length,
         END_OF_BLOCK => code | END | length,
@@ -235,7 +239,7 @@ fn read_lengths(
     let code = HuffmanCode::new(&own).ok_or_else(not_deflate)?;
     let mut table = [0; 1 << 7];
     code.fill_table(&mut table, LONG, |symbol, length| {
-        (symbol as u16) << CODE | length
+        (symbol as u16) << CODE_SHIFT | length
     });
     let mut known = 0;
     while known < all {
@@ -243,8 +247,8 @@ fn read_lengths(
         if entry & LONG != 0 {
             return Err(not_deflate());
         }
-        bits.at += usize::from(entry & BITS);
-        let symbol = entry >> CODE;
+        bits.at += usize::from(entry & SKIP_MASK);
+        let symbol = entry >> CODE_SHIFT;
         let (value, times) = match symbol {
             0..16 => (symbol as u8, 1),
             16 => {

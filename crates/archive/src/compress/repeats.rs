@@ -7,12 +7,12 @@
 /// The largest distance of a repeat, in bytes.
 const WINDOW: usize = 32 << 10;
 /// Encoding a shorter repeat costs more than storing it.
-const SHORTEST: usize = 16;
+const REPEAT_MIN: usize = 16;
 /// One position in this many is put into the table.
-const REMEMBERED: usize = 8;
-/// Of this many positions, the first `REMEMBERED` are looked up. One of them matches a position in
+const TABLE_STEP: usize = 8;
+/// Of this many positions, the first `TABLE_STEP` are looked up. One of them matches a position in
 /// the table.
-const STRIDE: usize = 32;
+const PROBE_STEP: usize = 32;
 const TABLE_BITS: u32 = 14;
 
 /// An encoder. Its table is reused for every piece.
@@ -39,12 +39,12 @@ impl RepeatEncoder {
         let end = raw.len();
         let mut literals = start;
         // Bytes before the start can be repeated too.
-        let mut remembered = start.saturating_sub(WINDOW).next_multiple_of(REMEMBERED);
-        let mut at = start.next_multiple_of(STRIDE);
-        while at + REMEMBERED + 8 <= end {
-            self.remember(raw, &mut remembered, at);
-            let mut next = at + STRIDE;
-            for probe in at..at + REMEMBERED {
+        let mut next_entry = start.saturating_sub(WINDOW).next_multiple_of(TABLE_STEP);
+        let mut at = start.next_multiple_of(PROBE_STEP);
+        while at + TABLE_STEP + 8 <= end {
+            self.fill_table(raw, &mut next_entry, at);
+            let mut next = at + PROBE_STEP;
+            for probe in at..at + TABLE_STEP {
                 let word = word(raw, probe);
                 let candidate = self.table[slot(word)] as usize;
                 if candidate == 0 || candidate > probe || probe + 1 - candidate > WINDOW {
@@ -55,13 +55,13 @@ impl RepeatEncoder {
                     continue;
                 }
                 let (from, length) = extend(raw, source, probe, literals);
-                if length < SHORTEST {
+                if length < REPEAT_MIN {
                     continue;
                 }
                 writer.stored(&raw[literals..from]);
                 writer.repeat(length, probe - source);
                 literals = from + length;
-                next = literals.next_multiple_of(REMEMBERED);
+                next = literals.next_multiple_of(TABLE_STEP);
                 break;
             }
             at = next;
@@ -70,11 +70,11 @@ impl RepeatEncoder {
         writer.align();
     }
 
-    fn remember(&mut self, raw: &[u8], remembered: &mut usize, until: usize) {
+    fn fill_table(&mut self, raw: &[u8], next_entry: &mut usize, until: usize) {
         // Only positions before the first probe, so that no probe finds itself.
-        while *remembered < until {
-            self.table[slot(word(raw, *remembered))] = u32::try_from(*remembered + 1).unwrap_or(0);
-            *remembered += REMEMBERED;
+        while *next_entry < until {
+            self.table[slot(word(raw, *next_entry))] = u32::try_from(*next_entry + 1).unwrap_or(0);
+            *next_entry += TABLE_STEP;
         }
     }
 }

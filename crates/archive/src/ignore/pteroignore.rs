@@ -17,14 +17,14 @@ pub struct Pteroignore {
     /// Its lines without `\r` and blank lines, comments included; empty if there is no list.
     pub lines: Vec<String>,
     /// Why it is not used, although an entry with this name exists.
-    pub unused: Option<String>,
+    pub unused_reason: Option<String>,
 }
 
 impl Pteroignore {
     fn unused(reason: &str) -> Self {
         Self {
             lines: Vec::new(),
-            unused: Some(reason.to_owned()),
+            unused_reason: Some(reason.to_owned()),
         }
     }
 }
@@ -32,7 +32,7 @@ impl Pteroignore {
 /// Reads the `.pteroignore` of a server directory.
 ///
 /// A list that is a symlink or larger than 32 KiB is not used. Pass the reason to
-/// [`IgnoreRules::with_unused_list`](crate::IgnoreRules::with_unused_list).
+/// [`IgnoreRules::with_unused_reason`](crate::IgnoreRules::with_unused_reason).
 ///
 /// # Errors
 ///
@@ -73,6 +73,6 @@ pub fn read_pteroignore(source: &Path) -> Result<Pteroignore, Error> {
         .collect();
     Ok(Pteroignore {
         lines,
-        unused: None,
+        unused_reason: None,
     })
 }

@@ -41,7 +41,7 @@ pub(super) struct RestoreLayout {
     pub(super) staging: Vec<u8>,
     /// Whether the directory cannot be renamed: its children are swapped instead, and lock and
     /// staging are inside of it.
-    pub(super) works_inside: bool,
+    pub(super) swaps_children: bool,
     /// Whether this restore has created the directory.
     created: bool,
 }
@@ -83,10 +83,10 @@ impl RestoreLayout {
         let read_failed = |error: Errno| Error::io("read", &real, error);
         let is_mount = is_mount_point(&target).map_err(read_failed)?;
         let writable = rustix::fs::accessat(&parent, ".", Access::WRITE_OK, AtFlags::EACCESS);
-        let works_inside = is_mount || writable.is_err();
+        let swaps_children = is_mount || writable.is_err();
         let (staging_parent_path, staging) = match staging {
             Some(folder) => (folder.to_path_buf(), shared_staging_name(&real)),
-            None if works_inside => (real.clone(), STAGING_INSIDE.to_vec()),
+            None if swaps_children => (real.clone(), STAGING_INSIDE.to_vec()),
             None => (
                 parent_path.to_path_buf(),
                 name_beside(STAGING_PREFIX, &name),
@@ -109,7 +109,7 @@ impl RestoreLayout {
             staging_parent,
             staging_parent_path,
             staging,
-            works_inside,
+            swaps_children,
             created: false,
             destination: real,
         }))
@@ -199,7 +199,7 @@ impl RestoreLayout {
 
     /// Returns the folder and the name of the lock file.
     fn lock_location(&self) -> (&OwnedFd, Vec<u8>) {
-        if self.works_inside {
+        if self.swaps_children {
             (&self.target, LOCK_INSIDE.to_vec())
         } else {
             (&self.parent, name_beside(LOCK_PREFIX, &self.name))

@@ -63,7 +63,7 @@ pub(super) fn swap(
 pub(super) fn copy_root_attributes(layout: &RestoreLayout) -> Result<bool, Error> {
     let staging = layout.open_staging()?;
     let fail = |error| Error::io("copy the mode of", &layout.destination, error);
-    if layout.works_inside {
+    if layout.swaps_children {
         Ok(false)
     } else {
         copy_owner_and_mode(layout, staging.as_fd()).map_err(fail)

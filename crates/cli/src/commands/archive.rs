@@ -164,7 +164,7 @@ fn ignore_rules(source: &Path, file: Option<&Path>) -> Result<IgnoreRules, Comma
         return Ok(IgnoreRules::new(&lines)?);
     }
     let own = holdfast_archive::read_pteroignore(source)?;
-    Ok(IgnoreRules::new(&own.lines)?.with_unused_list(own.unused))
+    Ok(IgnoreRules::new(&own.lines)?.with_unused_reason(own.unused_reason))
 }
 
 fn write_archive(

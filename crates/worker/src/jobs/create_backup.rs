@@ -192,7 +192,7 @@ async fn rules(
     server: &Server,
     backup: &mut Backup,
 ) -> Result<IgnoreRules, JobError> {
-    let mut unused = None;
+    let mut unused_reason = None;
     if backup.ignored_files.is_empty() {
         let directory = server.directory.clone();
         let own =
@@ -200,7 +200,7 @@ async fn rules(
                 .await
                 .map_err(|error| JobError::panicked(&error))?
                 .map_err(|error| engine_error(&error))?;
-        unused = own.unused;
+        unused_reason = own.unused_reason;
         if !own.lines.is_empty() {
             let own = own.lines.iter().map(String::as_str);
             let bounded = IgnorePatterns::parse(own, PTEROIGNORE_BYTES_MAX).map_err(|refused| {
@@ -217,7 +217,7 @@ async fn rules(
         }
     }
     let rules = IgnoreRules::new(&backup.ignored_files).map_err(|error| engine_error(&error))?;
-    Ok(rules.with_unused_list(unused))
+    Ok(rules.with_unused_reason(unused_reason))
 }
 
 async fn scan(

@@ -106,12 +106,12 @@ async fn find(archive: &ArchiveAccess<'_>) -> Result<Box<FileLocation<BlockingRe
         let found = run_blocking(move || find_file(index, &path)).await?;
         match found.map_err(|error| map_index_error(&error))? {
             PathLookup::File(location) => return Ok(location),
-            PathLookup::Link(target) if is_first => path = target,
-            PathLookup::Link(_) => return Err(ApiError::IndexMissing),
-            PathLookup::NoFile(_) => return Err(ApiError::NotAFile),
-            PathLookup::Nothing if archive.path.is_empty() => return Err(ApiError::NotAFile),
-            PathLookup::Nothing if is_first => return Err(ApiError::NotFound),
-            PathLookup::Nothing => return Err(ApiError::IndexMissing),
+            PathLookup::HardLink(target) if is_first => path = target,
+            PathLookup::HardLink(_) => return Err(ApiError::IndexMissing),
+            PathLookup::NotAFile(_) => return Err(ApiError::NotAFile),
+            PathLookup::Missing if archive.path.is_empty() => return Err(ApiError::NotAFile),
+            PathLookup::Missing if is_first => return Err(ApiError::NotFound),
+            PathLookup::Missing => return Err(ApiError::IndexMissing),
         }
         is_first = false;
     }
