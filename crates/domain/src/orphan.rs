@@ -22,7 +22,7 @@ pub enum RecordState {
     /// There is no row.
     None,
     /// The backup's archive is on another disk.
-    Elsewhere,
+    OnOtherDisk,
     /// The backup is being created.
     Creating,
     /// The backup has an archive.
@@ -69,7 +69,7 @@ pub fn object_status(attempt: u32, record: &BackupRecord) -> ObjectStatus {
         // Each attempt has its own keys, and another attempt wrote the archive.
         RecordState::Completed { .. } | RecordState::Failed => ObjectStatus::Orphaned,
         RecordState::None if record.is_server_known && record.was_deleted => ObjectStatus::Orphaned,
-        RecordState::None | RecordState::Elsewhere => ObjectStatus::Unknown,
+        RecordState::None | RecordState::OnOtherDisk => ObjectStatus::Unknown,
     }
 }
 
@@ -103,8 +103,8 @@ mod tests {
                 ObjectStatus::Orphaned,
             ),
             (RecordState::Failed, false, ObjectStatus::Orphaned),
-            (RecordState::Elsewhere, false, ObjectStatus::Unknown),
-            (RecordState::Elsewhere, true, ObjectStatus::Unknown),
+            (RecordState::OnOtherDisk, false, ObjectStatus::Unknown),
+            (RecordState::OnOtherDisk, true, ObjectStatus::Unknown),
             (RecordState::None, false, ObjectStatus::Unknown),
             (RecordState::None, true, ObjectStatus::Orphaned),
         ] {

@@ -189,7 +189,7 @@ pub enum RemoveReason {
     /// It failed more than this number of days ago.
     FailedLongAgo(u32),
     /// It is good, but no keep rule keeps it.
-    Thinned,
+    NoKeepRule,
     /// The server has more backups than this number, and it is the oldest that may be deleted.
     OverLimit(u32),
 }
@@ -226,7 +226,7 @@ impl fmt::Display for RemoveReason {
         match self {
             Self::Old(days) => write!(f, "it is older than {days} days"),
             Self::FailedLongAgo(days) => write!(f, "it failed more than {days} days ago"),
-            Self::Thinned => f.write_str("no keep rule keeps it"),
+            Self::NoKeepRule => f.write_str("no keep rule keeps it"),
             Self::OverLimit(limit) => write!(
                 f,
                 "it is the oldest, and the server has more than {limit} backups"
@@ -284,7 +284,7 @@ pub fn decide(
             CandidateState::Completed { is_good: true } if policy.keep_rules.is_on() => {
                 match kept_by.get(&candidate.id) {
                     Some(rules) => RetentionVerdict::Keep(KeepReason::Rules(rules.clone())),
-                    None => RetentionVerdict::Remove(RemoveReason::Thinned),
+                    None => RetentionVerdict::Remove(RemoveReason::NoKeepRule),
                 }
             }
             CandidateState::Completed { .. } => by_age(candidate, RemoveReason::Old),

@@ -96,7 +96,7 @@ impl DatabaseHealth {
 
     /// Returns whether an expired lease means that its worker is gone. It does not during an
     /// outage, nor right after one that was too long to extend leases in time.
-    pub(crate) fn expired_leases_count(&self, lease: Duration) -> bool {
+    pub(crate) fn may_rescue(&self, lease: Duration) -> bool {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let was_short = state.last_outage < lease / 2;
         let has_settled = state.recovered_at.elapsed() >= RECOVERY_GRACE.min(lease);

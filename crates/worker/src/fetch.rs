@@ -53,22 +53,22 @@ async fn download(disk: &Disk, key: StorageKey, staging: &Path) -> Result<File, 
     .await?;
     loop {
         // Chunks from the network are small; larger writes are cheaper.
-        let mut pieces = Vec::new();
+        let mut chunks = Vec::new();
         let mut length = 0;
         while length < WRITE_BYTES {
             let next = reader.next().await;
-            let Some(piece) = next.map_err(|error| JobError::disk(&error))? else {
+            let Some(chunk) = next.map_err(|error| JobError::disk(&error))? else {
                 break;
             };
-            length += piece.len();
-            pieces.push(piece);
+            length += chunk.len();
+            chunks.push(chunk);
         }
-        if pieces.is_empty() {
+        if chunks.is_empty() {
             break;
         }
         file = blocking(staging, move || {
-            for piece in &pieces {
-                file.write_all(piece)?;
+            for chunk in &chunks {
+                file.write_all(chunk)?;
             }
             Ok(file)
         })

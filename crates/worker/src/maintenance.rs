@@ -49,7 +49,7 @@ pub(crate) async fn maintain(context: Arc<Context>, shutdown: CancellationToken)
     let mut round: u32 = 0;
     while !shutdown.is_cancelled() {
         let may_sweep = started_at.elapsed() >= sweep_delay;
-        if leader.is_held(&context).await {
+        if leader.try_lead(&context).await {
             promote(&context).await;
             if round.is_multiple_of(RESCUE_EVERY) {
                 rescue(&context).await;
@@ -60,7 +60,7 @@ pub(crate) async fn maintain(context: Arc<Context>, shutdown: CancellationToken)
         }
         if round.is_multiple_of(REGISTER_EVERY) {
             registration::register(&context).await;
-            if node_leader.is_held(&context).await {
+            if node_leader.try_lead(&context).await {
                 let is_new = node_leader.is_new();
                 node_leader.start_work(|stop| {
                     node::run_due(Arc::clone(&context), is_new, may_sweep, stop)
@@ -90,10 +90,7 @@ async fn promote(context: &Context) {
 }
 
 async fn rescue(context: &Context) {
-    if !context
-        .database_health
-        .expired_leases_count(context.options.lease)
-    {
+    if !context.database_health.may_rescue(context.options.lease) {
         return;
     }
     let rescued = match jobs::rescue(&context.database).await {

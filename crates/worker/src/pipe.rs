@@ -12,15 +12,15 @@ use crate::lease::ActiveJob;
 use crate::outcome::JobError;
 
 /// The size of a chunk. Large enough that the channel costs next to nothing.
-const PIECE_BYTES: usize = 1 << 20;
+const CHUNK_BYTES: usize = 1 << 20;
 /// How many chunks the channel holds.
-const WAITING: usize = 4;
+const QUEUED_CHUNKS_MAX: usize = 4;
 
 /// The engine's end. Call [`PipeWriter::finish`] to send the last chunk.
 #[derive(Debug)]
 pub(crate) struct PipeWriter {
     sender: mpsc::Sender<Bytes>,
-    piece: BytesMut,
+    chunk: BytesMut,
 }
 
 /// The upload's end.
@@ -29,11 +29,11 @@ pub(crate) struct PipeReader(mpsc::Receiver<Bytes>);
 
 /// Creates a pipe.
 pub(crate) fn pipe() -> (PipeWriter, PipeReader) {
-    let (sender, receiver) = mpsc::channel(WAITING);
+    let (sender, receiver) = mpsc::channel(QUEUED_CHUNKS_MAX);
     (
         PipeWriter {
             sender,
-            piece: BytesMut::new(),
+            chunk: BytesMut::new(),
         },
         PipeReader(receiver),
     )
@@ -49,24 +49,24 @@ impl PipeWriter {
     }
 
     fn send(&mut self) -> io::Result<()> {
-        if self.piece.is_empty() {
+        if self.chunk.is_empty() {
             return Ok(());
         }
-        let piece = self.piece.split().freeze();
+        let chunk = self.chunk.split().freeze();
         self.sender
-            .blocking_send(piece)
+            .blocking_send(chunk)
             .map_err(|_| io::Error::new(io::ErrorKind::BrokenPipe, "the upload has failed"))
     }
 }
 
 impl Write for PipeWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.piece.capacity() == 0 {
-            self.piece.reserve(PIECE_BYTES);
+        if self.chunk.capacity() == 0 {
+            self.chunk.reserve(CHUNK_BYTES);
         }
-        let taken = bytes.len().min(PIECE_BYTES - self.piece.len());
-        self.piece.extend_from_slice(&bytes[..taken]);
-        if self.piece.len() == PIECE_BYTES {
+        let taken = bytes.len().min(CHUNK_BYTES - self.chunk.len());
+        self.chunk.extend_from_slice(&bytes[..taken]);
+        if self.chunk.len() == CHUNK_BYTES {
             self.send()?;
         }
         Ok(taken)
@@ -91,9 +91,9 @@ impl PipeReader {
         job: &ActiveJob,
     ) -> Result<Upload, JobError> {
         let written = async {
-            while let Some(piece) = self.0.recv().await {
+            while let Some(chunk) = self.0.recv().await {
                 upload
-                    .write(piece)
+                    .write(chunk)
                     .await
                     .map_err(|error| JobError::disk(&error))?;
             }

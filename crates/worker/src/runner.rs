@@ -32,7 +32,7 @@ const TASK_STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How many verifications run in addition to the other jobs. They load the disk, and no user waits
 /// for them.
-const SPARE_SLOTS: usize = 1;
+const LOW_PRIORITY_SLOTS: usize = 1;
 
 /// Runs the jobs of one node until `shutdown`. Then claims no more jobs, lets short ones end,
 /// releases the rest without counting the attempt, and returns within 12 s even if something hangs.
@@ -63,14 +63,14 @@ async fn run_jobs(context: Arc<Context>, shutdown: CancellationToken) {
         worker = context.worker,
         "the worker is ready",
     );
-    let late = async {
+    let shutdown_deadline = async {
         shutdown.cancelled().await;
         tokio::time::sleep(SHUTDOWN_GRACE).await;
     };
     tokio::select! {
         () = claim_jobs(&context, &shutdown, &stop_jobs, &mut running) => {}
         // The database hangs. If a job was claimed nevertheless, its lease will expire.
-        () = late => {}
+        () = shutdown_deadline => {}
     }
 
     let all_ended = async |running: &mut JoinSet<()>| while running.join_next().await.is_some() {};
@@ -91,15 +91,15 @@ async fn run_jobs(context: Arc<Context>, shutdown: CancellationToken) {
     }
     running.detach_all();
     tokio::join!(
-        end("maintenance", maintenance),
-        end("the delivery of webhooks", webhooks)
+        join_or_abort("maintenance", maintenance),
+        join_or_abort("the delivery of webhooks", webhooks)
     );
     context.metrics.worker_stopped(concurrency);
     registration::unregister(&context).await;
 }
 
 /// Waits for a task to end, and aborts it if it does not.
-async fn end(what: &str, mut task: JoinHandle<()>) {
+async fn join_or_abort(what: &str, mut task: JoinHandle<()>) {
     match tokio::time::timeout(TASK_STOP_TIMEOUT, &mut task).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::error!(%error, "{what} panicked"),
@@ -114,7 +114,7 @@ async fn claim_jobs(
     running: &mut JoinSet<()>,
 ) {
     let mut listener = None;
-    let spare = Arc::new(Semaphore::new(SPARE_SLOTS));
+    let low_priority_slots = Arc::new(Semaphore::new(LOW_PRIORITY_SLOTS));
     while !shutdown.is_cancelled() {
         // Listen before the query, so that no job is missed in between.
         if listener.is_none() {
@@ -125,8 +125,8 @@ async fn claim_jobs(
                     .record_failure("the worker can't listen for jobs and polls instead", &error),
             }
         }
-        let busy = running.len() + spare.available_permits();
-        let free = (context.options.concurrency + SPARE_SLOTS).saturating_sub(busy);
+        let busy = running.len() + low_priority_slots.available_permits();
+        let free = (context.options.concurrency + LOW_PRIORITY_SLOTS).saturating_sub(busy);
         if free > 0 {
             for claim in claim(context, WorkerSlot::Normal, free).await {
                 let span = job_span(context, &claim);
@@ -134,7 +134,7 @@ async fn claim_jobs(
                 running.spawn(task.instrument(span));
             }
         }
-        if let Ok(slot) = Arc::clone(&spare).try_acquire_owned()
+        if let Ok(slot) = Arc::clone(&low_priority_slots).try_acquire_owned()
             && let Some(claim) = claim(context, WorkerSlot::LowPriority, 1).await.pop()
         {
             let span = job_span(context, &claim);

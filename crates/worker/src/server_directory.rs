@@ -40,9 +40,9 @@ pub(crate) enum DirectoryError {
 pub(crate) fn resolve(
     rules: &DirectoryRules,
     directory: &Path,
-    placed_by: DirectorySetBy,
+    set_by: DirectorySetBy,
 ) -> Result<PathBuf, DirectoryError> {
-    if rules.allows_any_root(placed_by) {
+    if rules.allows_any_root(set_by) {
         return Ok(directory.to_owned());
     }
     let real = real_path(directory).map_err(|source| DirectoryError::Unresolved {
@@ -60,7 +60,7 @@ pub(crate) fn resolve(
             .map(|(name, folder)| (name.clone(), without_links(folder)))
             .collect(),
     };
-    match real_rules.check(&real, placed_by) {
+    match real_rules.check(&real, set_by) {
         Ok(()) => Ok(real),
         Err(refused) => Err(DirectoryError::Refused {
             directory: real,
@@ -97,8 +97,8 @@ pub(crate) async fn resolve_for_job(
     server: &Server,
 ) -> Result<PathBuf, JobError> {
     let rules = context.options.directory_rules.clone();
-    let (directory, placed_by) = (server.directory.clone(), server.directory_set_by);
-    tokio::task::spawn_blocking(move || resolve(&rules, &directory, placed_by))
+    let (directory, set_by) = (server.directory.clone(), server.directory_set_by);
+    tokio::task::spawn_blocking(move || resolve(&rules, &directory, set_by))
         .await
         .map_err(|error| JobError::panicked(&error))?
         .map_err(|error| {
@@ -150,8 +150,8 @@ mod tests {
             ("roots", "outside", None),
             ("roots", "alias", None),
         ] {
-            for placed_by in [DirectorySetBy::Admin, DirectorySetBy::Application] {
-                let found = resolve(&rules(root), &base.join(directory), placed_by).ok();
+            for set_by in [DirectorySetBy::Admin, DirectorySetBy::Application] {
+                let found = resolve(&rules(root), &base.join(directory), set_by).ok();
                 assert_eq!(found, expected.map(|name| base.join(name)), "{directory}");
             }
         }

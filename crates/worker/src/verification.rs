@@ -60,7 +60,7 @@ pub(crate) async fn record(
         server: claim.server,
         backup: claim.backup,
         job: Some(claim.id),
-        is_asked_for: args.origin.is_some(),
+        is_requested: args.origin.is_some(),
     };
     record_verdict(transaction, verified, verdict).await?;
     Ok(())
@@ -77,7 +77,7 @@ pub struct VerifiedBackup {
     pub job: Option<JobId>,
     /// Whether a user requested it. Then an event is recorded for every result, not only for
     /// failures.
-    pub is_asked_for: bool,
+    pub is_requested: bool,
 }
 
 /// Records the result of a verification in the backup's row and in the audit log. Returns `false`
@@ -116,7 +116,7 @@ pub async fn record_verdict(
                     "an archive is intact, but its index or manifest is not",
                 );
             }
-            if !verified.is_asked_for {
+            if !verified.is_requested {
                 return Ok(true);
             }
             (ActivityEvent::VerifyComplete, json!({}))

@@ -20,7 +20,7 @@ use holdfast_domain::error_chain::chain;
 use holdfast_storage::{ArchiveKey, Disk, Manifest, StorageKey};
 
 /// How many chunks of an object may wait for the archive engine.
-const WAITING: usize = 4;
+const QUEUED_CHUNKS_MAX: usize = 4;
 
 /// The result of a verification.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -217,14 +217,14 @@ impl ArchiveCheck<'_> {
             () = self.stop.cancelled() => return Err(VerifyError::Stopped),
         };
         let size = opened.object_bytes();
-        let (pieces, waiting) = mpsc::channel(WAITING);
+        let (chunks, queue) = mpsc::channel(QUEUED_CHUNKS_MAX);
         let stream = ObjectStream {
-            waiting,
-            piece: Bytes::new(),
+            queue,
+            chunk: Bytes::new(),
             has_ended: false,
         };
         let reading = tokio::task::spawn_blocking(move || read(stream, size));
-        let (sent, ended) = tokio::join!(self.send_chunks(opened, pieces), reading);
+        let (sent, ended) = tokio::join!(self.send_chunks(opened, chunks), reading);
         // If the disk failed, the engine failed because of it. Report the disk's error first.
         sent?;
         ended.map_err(|error| VerifyError::Engine(error.to_string()))
@@ -233,17 +233,17 @@ impl ArchiveCheck<'_> {
     async fn send_chunks(
         &self,
         mut reader: holdfast_storage::ObjectReader,
-        pieces: mpsc::Sender<Option<Bytes>>,
+        chunks: mpsc::Sender<Option<Bytes>>,
     ) -> Result<(), VerifyError> {
         let started_at = Instant::now();
         let mut read_bytes: u64 = 0;
         let sent = async {
             loop {
-                let piece = reader.next().await?;
-                let is_last = piece.is_none();
-                read_bytes += piece.as_ref().map_or(0, |piece| piece.len() as u64);
+                let chunk = reader.next().await?;
+                let is_last = chunk.is_none();
+                read_bytes += chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
                 // If the receiver is dropped, the engine has ended early.
-                if pieces.send(piece).await.is_err() || is_last {
+                if chunks.send(chunk).await.is_err() || is_last {
                     return Ok::<(), VerifyError>(());
                 }
                 if let Some(limit) = self.read_limit_bytes_per_second {
@@ -291,25 +291,25 @@ fn note_if_missing<T>(
 #[derive(Debug)]
 struct ObjectStream {
     /// `None` marks the end. If the channel closes without it, the disk has failed.
-    waiting: mpsc::Receiver<Option<Bytes>>,
-    piece: Bytes,
+    queue: mpsc::Receiver<Option<Bytes>>,
+    chunk: Bytes,
     has_ended: bool,
 }
 
 impl Read for ObjectStream {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        while self.piece.is_empty() {
+        while self.chunk.is_empty() {
             if self.has_ended {
                 return Ok(0);
             }
-            match self.waiting.blocking_recv() {
-                Some(Some(piece)) => self.piece = piece,
+            match self.queue.blocking_recv() {
+                Some(Some(chunk)) => self.chunk = chunk,
                 Some(None) => self.has_ended = true,
                 None => return Err(io::Error::other("the disk has failed")),
             }
         }
-        let length = into.len().min(self.piece.len());
-        self.piece.copy_to_slice(&mut into[..length]);
+        let length = into.len().min(self.chunk.len());
+        self.chunk.copy_to_slice(&mut into[..length]);
         Ok(length)
     }
 }

@@ -83,7 +83,7 @@ pub async fn find_records(
                 (Some("completed"), Some(true)) => RecordState::Completed {
                     attempt: row.archive_attempt.unwrap_or_default().unsigned_abs(),
                 },
-                (Some("completed"), _) => RecordState::Elsewhere,
+                (Some("completed"), _) => RecordState::OnOtherDisk,
                 (Some(other), _) => return Err(Error::unreadable("backup state", other)),
             };
             Ok(SweepRecord {

@@ -38,7 +38,7 @@ impl Leader {
 
     /// Returns whether this worker leads. Takes the lock if it is free. Stops the work if the lock
     /// was lost.
-    pub(super) async fn is_held(&mut self, context: &Context) -> bool {
+    pub(super) async fn try_lead(&mut self, context: &Context) -> bool {
         if let Some(lock) = &mut self.lock {
             if lock.is_held().await {
                 return true;

@@ -22,7 +22,7 @@ use crate::context::Context;
 use crate::server_directory;
 
 /// How many servers are read at once.
-const SERVERS: u32 = 500;
+const SERVERS_PER_PAGE: u32 = 500;
 /// How many abandoned folders one run removes.
 const FOLDERS_MAX: usize = 1000;
 
@@ -137,7 +137,8 @@ async fn each_server(
             return result;
         }
         let node = &context.options.node;
-        let page = servers::on_node(&context.database, node, after.as_deref(), SERVERS).await;
+        let page =
+            servers::on_node(&context.database, node, after.as_deref(), SERVERS_PER_PAGE).await;
         let page = match page {
             Ok(page) => page,
             Err(error) => {
@@ -151,8 +152,8 @@ async fn each_server(
         after = Some(last.clone());
         let (context, work) = (Arc::clone(context), work.clone());
         let done = tokio::task::spawn_blocking(move || {
-            for (server, directory, placed_by) in page {
-                if let Some(directory) = resolve(&context, server, &directory, placed_by) {
+            for (server, directory, set_by) in page {
+                if let Some(directory) = resolve(&context, server, &directory, set_by) {
                     work(&context, &mut result, server, &directory);
                 }
             }
@@ -176,9 +177,9 @@ fn resolve(
     context: &Context,
     server: ServerId,
     directory: &Path,
-    placed_by: DirectorySetBy,
+    set_by: DirectorySetBy,
 ) -> Option<PathBuf> {
-    match server_directory::resolve(&context.options.directory_rules, directory, placed_by) {
+    match server_directory::resolve(&context.options.directory_rules, directory, set_by) {
         Ok(directory) => Some(directory),
         Err(error) => {
             tracing::warn!(

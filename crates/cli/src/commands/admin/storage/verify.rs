@@ -117,7 +117,7 @@ async fn verify_backup(
         server: backup.server,
         backup: backup.id,
         job: None,
-        is_asked_for: false,
+        is_requested: false,
     };
     let mut transaction = database.begin().await?;
     let exists = record_verdict(&mut transaction, verified, &verdict).await?;
