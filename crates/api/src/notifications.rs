@@ -1,5 +1,5 @@
-//! Notifications from the database: jobs that ended, for answers that wait for a job, and events,
-//! for streams.
+//! Notifications from the database: ended jobs, for requests that wait for one, and events, for
+//! streams.
 //!
 //! Each API process listens on one connection. A lost notification only delays an answer, since
 //! waiting requests also poll.
@@ -26,7 +26,7 @@ pub struct Notifications {
 /// A subscription to jobs that end. A request opens it before it enqueues its job, so that it
 /// cannot miss the end.
 #[derive(Debug)]
-pub(crate) struct Subscription(broadcast::Receiver<JobId>);
+pub(crate) struct EndedJobs(broadcast::Receiver<JobId>);
 
 impl Notifications {
     /// Starts listening, until `shutdown`. A lost connection is opened again.
@@ -67,8 +67,8 @@ impl Notifications {
     }
 
     /// Subscribes to jobs that end.
-    pub(crate) fn subscribe(&self) -> Subscription {
-        Subscription(self.ended_jobs.subscribe())
+    pub(crate) fn ended_jobs(&self) -> EndedJobs {
+        EndedJobs(self.ended_jobs.subscribe())
     }
 
     /// Subscribes to servers that have new events. `None` means that notifications may have been
@@ -78,7 +78,7 @@ impl Notifications {
     }
 }
 
-impl Subscription {
+impl EndedJobs {
     /// Waits until `job` has ended or `deadline` has passed, and returns the state of the job.
     /// `None` means that the job no longer exists.
     ///

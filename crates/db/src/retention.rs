@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 use uuid::Uuid;
 
-use holdfast_domain::activity::DeleteArgs;
+use holdfast_domain::job::DeleteArgs;
 use holdfast_domain::retention::{CandidateState, KeepRules, RetentionCandidate};
 use holdfast_domain::{BackupId, DiskName, JobId, JobKind, NodeName, ServerId};
 

@@ -1,4 +1,4 @@
-//! The activity log: events on a server's backups, each with the user who caused it.
+//! The audit log: events on a server's backups, each with the user who caused it.
 
 use std::net::IpAddr;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::UserId;
 
-/// An entry's event in the activity log.
+/// The event that an entry of the audit log records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ActivityEvent {
     /// A backup was requested.
@@ -75,23 +75,4 @@ pub struct RequestOrigin {
     pub key: String,
     /// The client's network address, if known.
     pub address: Option<IpAddr>,
-}
-
-/// The arguments of a verification job, stored as JSON.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct VerifyArgs {
-    /// The request that started it; `None` for a scheduled verification.
-    #[serde(default)]
-    pub origin: Option<RequestOrigin>,
-}
-
-/// The arguments of a deletion job, stored as JSON. The worker copies them to the activity log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DeleteArgs {
-    /// The request that started it; `None` if the service itself did.
-    #[serde(default)]
-    pub origin: Option<RequestOrigin>,
-    /// Why the service started it, such as the retention rule.
-    #[serde(default)]
-    pub reason: Option<String>,
 }

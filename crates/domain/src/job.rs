@@ -6,6 +6,8 @@ use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
+use crate::activity::RequestOrigin;
+
 /// The kind of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobKind {
@@ -131,11 +133,31 @@ impl JobState {
     }
 }
 
-/// The arguments of a restore job, stored as JSON.
+/// The arguments of a job that restores a backup, stored as JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RestoreArgs {
-    /// Whether all existing files are removed first.
+    /// Whether files that are not in the backup are removed.
     pub truncate: bool,
+}
+
+/// The arguments of a job that verifies a backup, stored as JSON.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifyArgs {
+    /// The request that started it; `None` for a scheduled verification.
+    #[serde(default)]
+    pub origin: Option<RequestOrigin>,
+}
+
+/// The arguments of a job that deletes a backup, stored as JSON. The worker copies them to the
+/// audit log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeleteArgs {
+    /// The request that started it; `None` if the service itself did.
+    #[serde(default)]
+    pub origin: Option<RequestOrigin>,
+    /// Why the service started it, such as the retention rule.
+    #[serde(default)]
+    pub reason: Option<String>,
 }
 
 /// What happens to a server's archives when the server is deleted.
@@ -187,7 +209,7 @@ pub enum Phase {
     Uploading,
     /// Reading the archive and checking its SHA-256.
     Verifying,
-    /// Unpacking files and swapping directories.
+    /// Unpacking files and exchanging the directories.
     Restoring,
     /// Deleting the archive.
     Deleting,

@@ -11,9 +11,10 @@ use serde_json::{Value, json};
 
 use holdfast_db::jobs::{self, Claim, JobFailure};
 use holdfast_db::{Error, Transaction, activity, backups, retention, servers};
-use holdfast_domain::activity::{ActivityEvent, DeleteArgs, RequestOrigin};
+use holdfast_domain::activity::{ActivityEvent, RequestOrigin};
 use holdfast_domain::backup::{self, CompletedBackup};
 use holdfast_domain::error_chain::chain;
+use holdfast_domain::job::DeleteArgs;
 use holdfast_domain::{BackupState, JobKind, retry};
 use holdfast_storage::{ArchiveKey, StorageKey};
 
@@ -114,7 +115,8 @@ async fn write_success(
     claim: &Claim,
     success: &JobSuccess,
 ) -> Result<bool, Error> {
-    // The server is locked before its job, in the same order as a request for a backup.
+    // The server is locked before its job, as in a request for a backup, so that the two cannot
+    // deadlock.
     let server_to_rotate = match success {
         JobSuccess::Created(_) => {
             retention::lock_rotating_server(transaction, claim.server).await?

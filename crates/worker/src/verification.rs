@@ -9,8 +9,9 @@ use holdfast_db::backups::{
 };
 use holdfast_db::jobs::{Claim, JobFailure};
 use holdfast_db::{Error, Transaction, activity, backups};
-use holdfast_domain::activity::{ActivityEvent, VerifyArgs};
+use holdfast_domain::activity::ActivityEvent;
 use holdfast_domain::backup::VerificationState;
+use holdfast_domain::job::VerifyArgs;
 use holdfast_domain::{BackupId, JobId, ServerId};
 
 use crate::context::Context;

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use holdfast_domain::activity::VerifyArgs;
 use holdfast_domain::backup::VerificationState;
-use holdfast_domain::job::SCHEDULED_VERIFICATION_PRIORITY;
+use holdfast_domain::job::{SCHEDULED_VERIFICATION_PRIORITY, VerifyArgs};
 use holdfast_domain::verification::{archive_count_cap, next_batch};
 use holdfast_domain::{BackupId, DiskName, JobId, JobKind, NodeName};
 
@@ -22,11 +21,11 @@ const UNFINISHED_MAX: i64 = 10;
 pub struct VerificationOutcome<'a> {
     /// Passed, failed or inconclusive.
     pub state: VerificationState,
-    /// The reason or the remark that users see.
+    /// The reason or the note that users see.
     pub sentence: Option<&'a str>,
     /// The job that verified the archive.
     pub job: Option<JobId>,
-    /// How long before now the interval until the next verification starts.
+    /// How much of the interval until the next scheduled verification counts as elapsed already.
     pub interval_elapsed: Duration,
 }
 
@@ -97,9 +96,9 @@ pub struct ArchiveLocation<'a> {
     pub disk_node: Option<&'a NodeName>,
 }
 
-/// Enqueues verifications of the archives of a location that were verified longest ago, for workers
-/// of `node`. Returns how many. Returns `None` if it is not time yet, or if another worker was
-/// first.
+/// Enqueues verifications for workers of `node`: of those archives of a location whose last
+/// verification is oldest. Returns how many. Returns `None` if the location is not due, or if
+/// another worker was first.
 ///
 /// # Errors
 /// If the database can't be written.
@@ -147,7 +146,7 @@ fn name(location: ArchiveLocation<'_>) -> String {
     }
 }
 
-/// Returns whether a look at the location is due. If so, other workers do not look for a minute.
+/// Claims the schedule of a location for a minute if it is due. Returns whether it was.
 async fn claim_schedule(database: &Database, location: ArchiveLocation<'_>) -> Result<bool, Error> {
     let name = name(location);
     sqlx::query!(
@@ -156,26 +155,26 @@ async fn claim_schedule(database: &Database, location: ArchiveLocation<'_>) -> R
     )
     .execute(database.pool())
     .await?;
-    let taken = sqlx::query!(
+    let claimed = sqlx::query!(
         "UPDATE verification_schedules SET next_at = now() + interval '1 minute'
          WHERE location = $1 AND next_at <= now()",
         name,
     )
     .execute(database.pool())
     .await?;
-    Ok(taken.rows_affected() == 1)
+    Ok(claimed.rows_affected() == 1)
 }
 
-/// Counts the archives of a location, up to `most`. Greater numbers would not change the pace.
+/// Counts the archives of a location, up to `count_max`. Larger numbers would give the same batch.
 async fn count(
     database: &Database,
     location: ArchiveLocation<'_>,
-    most: u64,
+    count_max: u64,
 ) -> Result<u64, Error> {
     let disk = location.disk.as_str();
-    let most = i64::try_from(most).unwrap_or(i64::MAX);
-    // If most rows match, Postgres would prefer to read the whole table. It may have many more
-    // rows.
+    let count_max = i64::try_from(count_max).unwrap_or(i64::MAX);
+    // If most rows match, Postgres would choose to read the whole table, which may have far more
+    // rows than are counted.
     let mut transaction = database.begin().await?;
     sqlx::query!("SET LOCAL enable_seqscan = off")
         .execute(transaction.connection())
@@ -189,7 +188,7 @@ async fn count(
                    ) rows"#,
                 disk,
                 node.as_str(),
-                most,
+                count_max,
             )
             .fetch_one(transaction.connection())
             .await?
@@ -200,7 +199,7 @@ async fn count(
                        SELECT 1 FROM backups WHERE disk = $1 AND state = 'completed' LIMIT $2
                    ) rows"#,
                 disk,
-                most,
+                count_max,
             )
             .fetch_one(transaction.connection())
             .await?

@@ -13,12 +13,12 @@ use tokio::time::Instant;
 use holdfast_db::jobs::NewJob;
 use holdfast_db::{Transaction, backups, jobs};
 use holdfast_domain::access::Action;
-use holdfast_domain::activity::DeleteArgs;
+use holdfast_domain::job::DeleteArgs;
 use holdfast_domain::{Backup, JobId, JobKind, JobState, Server};
 
 use crate::auth::{Caller, permit};
 use crate::error::ApiError;
-use crate::notifications::Subscription;
+use crate::notifications::EndedJobs;
 use crate::openapi::answers::Refusals;
 use crate::openapi::parameters::BackupPath;
 use crate::state::ApiState;
@@ -88,7 +88,7 @@ async fn enqueue(
 /// Waits until the job has deleted the backup. Cancels a job that no worker starts in time.
 async fn wait_for_deletion(
     state: &ApiState,
-    ended_jobs: &mut Subscription,
+    ended_jobs: &mut EndedJobs,
     job: JobId,
 ) -> Result<(), ApiError> {
     let started = Instant::now();

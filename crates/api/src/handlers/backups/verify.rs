@@ -8,8 +8,9 @@ use holdfast_db::backups::{VERIFY_ATTEMPTS, prioritize_verification};
 use holdfast_db::jobs::NewJob;
 use holdfast_db::{Transaction, backups, jobs};
 use holdfast_domain::access::Action;
-use holdfast_domain::activity::{ActivityEvent, VerifyArgs};
+use holdfast_domain::activity::ActivityEvent;
 use holdfast_domain::backup::BackupOperation;
+use holdfast_domain::job::VerifyArgs;
 use holdfast_domain::{Backup, BackupId, JobKind, Server, ServerId};
 
 use crate::auth::{Caller, permit};
