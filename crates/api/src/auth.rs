@@ -33,7 +33,7 @@ use crate::rate_limit;
 use crate::request_id;
 use crate::state::ApiState;
 
-/// The user of a request to the client API, with the objects in its path.
+/// The user who sent a request to the client API, with the objects in its path.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     pub(crate) user: UserId,
@@ -60,12 +60,12 @@ impl FromRequest for Caller {
         Box::pin(async move {
             let context = authenticate(&request, KeyKind::Client).await?;
             Ok(Self {
-                user: context.key.key.user,
+                user: context.key.api_key.user,
                 email: context.key.email,
                 is_admin: context.key.is_admin,
-                key: context.key.key.identifier,
+                key: context.key.api_key.identifier,
                 address: client_address::caller_address(&request),
-                profile: context.key.key.profile,
+                profile: context.key.api_key.profile,
                 trace: request_id::trace_of(&request),
                 server: context.server,
                 backup: context.backup,
@@ -75,7 +75,7 @@ impl FromRequest for Caller {
     }
 }
 
-/// The administrator of a request to the application API.
+/// The administrator who sent a request to the application API.
 #[derive(Clone, Debug)]
 pub(crate) struct Operator {
     trace: TraceContext,
@@ -95,9 +95,9 @@ impl FromRequest for Operator {
                 return Err(ApiError::Forbidden);
             }
             let origin = RequestOrigin {
-                user: context.key.key.user,
+                user: context.key.api_key.user,
                 email: context.key.email,
-                key: context.key.key.identifier.to_string(),
+                key: context.key.api_key.identifier.to_string(),
                 address: client_address::caller_address(&request),
             };
             Ok(Self {
@@ -111,13 +111,15 @@ impl FromRequest for Operator {
 /// Checks that a request has a valid key of the kind `needed`, and counts it for the rate limit.
 async fn authenticate(request: &HttpRequest, needed: KeyKind) -> Result<RequestContext, ApiError> {
     let context = check_key(request, needed).await;
-    let key = context.as_ref().map(|context| &context.key.key.identifier);
+    let key = context
+        .as_ref()
+        .map(|context| &context.key.api_key.identifier);
     rate_limit::count(request, key)?;
     context
 }
 
-/// Looks up the key of a request and, for the client API, the objects in its path, in one query.
-/// Then checks the key. From here on all answers, errors included, have the profile of the key.
+/// Looks up the key of a request in one query, together with the objects in its path for the client
+/// API. Then checks the key. From here on, all answers have the profile of the key, even errors.
 async fn check_key(request: &HttpRequest, needed: KeyKind) -> Result<RequestContext, ApiError> {
     let state = request
         .app_data::<web::Data<ApiState>>()
@@ -134,7 +136,7 @@ async fn check_key(request: &HttpRequest, needed: KeyKind) -> Result<RequestCont
     };
     let address = client_address::caller_address(request);
     let context = look_up(state, lookup, &token, address).await?;
-    let key = &context.key.key;
+    let key = &context.key.api_key;
     request.extensions_mut().insert(key.profile);
     if key.kind != needed {
         return Err(ApiError::WrongKeyKind { needed });
@@ -151,7 +153,7 @@ async fn look_up(
 ) -> Result<RequestContext, ApiError> {
     let context = state.request_lookup.find(lookup).await?;
     let context = context.ok_or(ApiError::InvalidCredentials)?;
-    let checked = context.key.key.check(token, (state.now)(), address);
+    let checked = context.key.api_key.check(token, (state.now)(), address);
     checked.map_err(|refused| match refused {
         KeyRefused::Invalid => ApiError::InvalidCredentials,
         KeyRefused::AddressNotAllowed => ApiError::AddressNotAllowed { address },

@@ -14,7 +14,7 @@ use crate::pool::{COUNT_MAX, Database, clamp_offset};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyOfUser {
     /// The key.
-    pub key: ApiKey,
+    pub api_key: ApiKey,
     /// Whether the user is an administrator.
     pub is_admin: bool,
     /// The email address of the user.
@@ -44,7 +44,7 @@ impl TryFrom<KeyRow> for KeyOfUser {
             .iter()
             .map(|text| text.parse().map_err(|_| Error::unreadable("network", text)))
             .collect();
-        let key = ApiKey {
+        let api_key = ApiKey {
             identifier: KeyIdentifier::parse(&row.identifier)
                 .ok_or_else(|| Error::unreadable("key identifier", &row.identifier))?,
             user: UserId(row.user_id),
@@ -62,7 +62,7 @@ impl TryFrom<KeyRow> for KeyOfUser {
             created_at: row.created_at,
         };
         Ok(Self {
-            key,
+            api_key,
             is_admin: row.is_admin,
             email: row.email,
         })

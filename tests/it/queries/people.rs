@@ -69,7 +69,7 @@ async fn keys_are_stored_as_hashes_and_read_back_unchanged() {
     let secret = &token.reveal()[16..];
     assert!(!stored[0][0].as_deref().unwrap().contains(secret));
     let found = fixture.look_up(&key.identifier, None).await.unwrap().key;
-    assert_eq!((&found.key, found.is_admin), (&key, false));
+    assert_eq!((&found.api_key, found.is_admin), (&key, false));
     assert_eq!(found.email, "Owner@example.com");
     for (email, count) in [
         (None, 1),

@@ -126,7 +126,7 @@ async fn load(state: &ApiState, claims: &Claims) -> Result<Backup, ApiError> {
     };
     let context = state.request_lookup.find(lookup).await?;
     let context = context
-        .filter(|context| context.key.key.is_live((state.now)()))
+        .filter(|context| context.key.api_key.is_live((state.now)()))
         .ok_or(ApiError::InvalidDownload)?;
     let (_, access) = context.server.ok_or(ApiError::NotFound)?;
     if !access.may(Action::Download) {

@@ -57,7 +57,7 @@ pub(crate) fn user(user: &User) -> UserObject {
 
 /// Returns the object of a key. `token` is the whole key; only the answer to its creation has it.
 pub(crate) fn key(key_of_user: &KeyOfUser, token: Option<String>) -> KeyObject {
-    let key = &key_of_user.key;
+    let key = &key_of_user.api_key;
     KeyObject {
         object: "api_key",
         attributes: KeyAttributes {

@@ -117,7 +117,7 @@ fn access(
     key: &KeyOfUser,
     permissions: Option<&[String]>,
 ) -> Option<ServerAccess> {
-    if server.owner == key.key.user {
+    if server.owner == key.api_key.user {
         return Some(ServerAccess::Owner);
     }
     if key.is_admin {

@@ -94,14 +94,14 @@ pub(super) async fn run(database: &Database, command: KeyCommand) -> Result<Valu
                 .into_iter()
                 .map(|found| {
                     json!({
-                        "identifier": found.key.identifier.as_str(),
+                        "identifier": found.api_key.identifier.as_str(),
                         "user": found.email,
-                        "kind": found.key.kind.as_str(),
-                        "profile": found.key.profile.as_str(),
-                        "description": found.key.description,
-                        "allowed_ips": found.key.allowed_ips,
-                        "expires_at": found.key.expires_at.map(date),
-                        "created_at": date(found.key.created_at),
+                        "kind": found.api_key.kind.as_str(),
+                        "profile": found.api_key.profile.as_str(),
+                        "description": found.api_key.description,
+                        "allowed_ips": found.api_key.allowed_ips,
+                        "expires_at": found.api_key.expires_at.map(date),
+                        "created_at": date(found.api_key.created_at),
                     })
                 })
                 .collect())

@@ -67,7 +67,7 @@ pub(crate) async fn create(
     keys::create(&mut change, &key).await?;
     let subject = key.identifier.to_string();
     let key = KeyOfUser {
-        key,
+        api_key: key,
         is_admin: user.is_admin,
         email: user.email,
     };
