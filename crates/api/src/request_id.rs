@@ -33,7 +33,7 @@ pub(crate) fn assign(request: &ServiceRequest) -> (TraceContext, Span) {
         if let Some(parent) = &parent {
             (state.trace_propagation.set_parent)(&span, parent);
         }
-        trace.parent = (state.trace_propagation.context)(&span).or(parent);
+        trace.parent = (state.trace_propagation.as_parent)(&span).or(parent);
     }
     (trace, span)
 }

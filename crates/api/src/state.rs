@@ -37,8 +37,8 @@ pub type SizeEstimator = Box<
 pub struct TracePropagation {
     /// Sets the parent of a span.
     pub set_parent: fn(&Span, &TraceParent),
-    /// Returns a span as the parent for other services.
-    pub context: fn(&Span) -> Option<TraceParent>,
+    /// Returns the `traceparent` that makes a span the parent of spans in other services.
+    pub as_parent: fn(&Span) -> Option<TraceParent>,
 }
 
 /// The state that all requests of a process share.
@@ -55,7 +55,7 @@ pub struct ApiState {
     pub disks: Disks,
     /// Signs and verifies download tokens.
     pub signer: TokenSigner,
-    /// Reports when jobs end.
+    /// Passes on notifications of ended jobs and of events.
     pub notifications: Notifications,
     /// Publishes events to open streams.
     pub streams: Arc<Streams>,

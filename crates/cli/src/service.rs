@@ -214,11 +214,11 @@ fn trace_propagation(log: &LogSettings) -> TracePropagation {
     match log.otlp_endpoint {
         Some(_) => TracePropagation {
             set_parent: spans::set_parent,
-            context: spans::context,
+            as_parent: spans::as_parent,
         },
         None => TracePropagation {
             set_parent: spans::ignore_parent,
-            context: spans::no_context,
+            as_parent: spans::no_parent,
         },
     }
 }

@@ -141,9 +141,9 @@ pub mod spans {
         let _disabled = span.set_parent(context);
     }
 
-    /// Returns the trace context of a span, for its children in other processes. `None` when spans
-    /// are not exported.
-    pub fn context(span: &Span) -> Option<TraceParent> {
+    /// Returns a span as the parent of spans in other processes. Returns `None` if spans are not
+    /// exported.
+    pub fn as_parent(span: &Span) -> Option<TraceParent> {
         let context = span.context();
         let span = context.span();
         let own = span.span_context();
@@ -157,8 +157,8 @@ pub mod spans {
     /// Does nothing: the replacement of [`set_parent`] when spans are not exported.
     pub fn ignore_parent(_: &Span, _: &TraceParent) {}
 
-    /// Returns `None`: the replacement of [`context`] when spans are not exported.
-    pub fn no_context(_: &Span) -> Option<TraceParent> {
+    /// Returns `None`: the replacement of [`as_parent`] when spans are not exported.
+    pub fn no_parent(_: &Span) -> Option<TraceParent> {
         None
     }
 }
