@@ -21,7 +21,7 @@ pub enum ServerBusy {
 pub enum CreateRefused {
     /// The server is busy.
     Busy(ServerBusy),
-    /// It had too many backups within the throttle's period.
+    /// Too many of its backups were requested within the throttle's period.
     Throttled(Throttle),
     /// It has reached its limit of backups.
     TooMany,
@@ -63,8 +63,8 @@ pub struct ServerLoad {
     pub rotatable: u64,
     /// The total size of its archives, in bytes.
     pub archived_bytes: u64,
-    /// The number of its backups requested within the throttle's period, including deleted ones,
-    /// without failed ones.
+    /// The number of its backups that were requested within the throttle's period. Deleted backups
+    /// count, failed ones do not.
     pub recent_backups: u64,
 }
 
@@ -130,7 +130,8 @@ pub fn check_create(load: &ServerLoad, limits: &CreateLimits) -> Result<(), Crea
         return Err(CreateRefused::Throttled(throttle));
     }
     let limit = u64::from(limits.backups);
-    // At most one above the limit: the oldest must be deleted before the next may be created.
+    // At most one backup above the limit: the oldest must be deleted before the next one is
+    // created.
     let may_rotate = limits.rotate && limit > 0 && load.backups == limit && load.rotatable > 0;
     if load.backups >= limit && !may_rotate {
         return Err(CreateRefused::TooMany);

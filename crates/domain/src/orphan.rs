@@ -12,7 +12,7 @@ pub struct BackupRecord {
     pub row: RecordState,
     /// Whether the backup has an unfinished job.
     pub is_in_use: bool,
-    /// Whether the activity log or the job table shows that the backup was deleted.
+    /// Whether the audit log or the job table shows that the backup was deleted.
     pub was_deleted: bool,
 }
 

@@ -67,9 +67,9 @@ pub struct KeepRules {
 }
 
 impl RetentionPolicy {
-    /// Returns the policy of a server, with `self` from the settings. If the server has its own
-    /// days or rules, the configured rules do not apply to it. With its own rules, days decide only
-    /// about backups that the rules don't cover.
+    /// Returns the policy of a server. `self` is the policy of the settings. Its keep rules do not
+    /// apply to a server with its own days or rules. If the server has its own rules, its days
+    /// decide only about backups that the rules don't cover.
     #[must_use]
     pub fn for_server(
         self,

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 /// The shortest delay between two batches of a disk.
 const DELAY_MIN: Duration = Duration::from_secs(60);
-/// The longest delay. New archives may appear meanwhile, which need a shorter one.
+/// The longest delay. It is limited because new archives, which appear meanwhile, may need a
+/// shorter one.
 const DELAY_MAX: Duration = Duration::from_secs(3600);
 /// The maximum number of verifications in a batch.
 const BATCH_MAX: u32 = 10;
