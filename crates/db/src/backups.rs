@@ -171,7 +171,8 @@ pub async fn find(
     .transpose()
 }
 
-/// Finds a backup of a server and locks it until the transaction ends.
+/// Finds a backup of a server and locks its row until the transaction ends. This lock is not the
+/// one against deletion, which [`set_locked`] sets.
 ///
 /// # Errors
 /// If the database can't be read.

@@ -16,8 +16,8 @@ use crate::error::Error;
 
 /// How many batches run at the same time. More would only make each batch smaller.
 const CONCURRENT_BATCHES: usize = 2;
-/// How many requests start a second batch while one runs. A query costs as much as about six
-/// requests, so fewer had better share the next batch, unless a processor would be idle.
+/// How many waiting requests start a second batch while one runs. To start a query costs as much as
+/// about six requests, so fewer requests are cheaper as a part of the next batch.
 const BATCH_THRESHOLD: usize = 8;
 /// The greatest number of requests in a batch.
 const BATCH_SIZE: usize = 64;
@@ -76,7 +76,8 @@ impl<Q: Send + 'static, A: Send + 'static> Batcher<Q, A> {
     }
 }
 
-/// The task ends only with its runtime. Then the database is closed as well.
+/// Returns the error for a batcher whose task has ended. The task ends only with its runtime, when
+/// the database is closed as well.
 fn closed() -> Error {
     Error::Unavailable(sqlx::Error::PoolClosed)
 }
@@ -101,7 +102,8 @@ async fn run_batches<Q, A, F, Batch>(
                 }
             }
             Some(ended) = running.join_next() => {
-                // Requests that have arrived meanwhile would wait as long, for the same error.
+                // Requests that have arrived meanwhile fail at once. They would get the same error
+                // after the same wait.
                 if let Ok(Some(error)) = ended {
                     while let Ok(next) = requests.try_recv() {
                         pending.push(next);
@@ -126,8 +128,8 @@ async fn run_batches<Q, A, F, Batch>(
     while running.join_next().await.is_some() {}
 }
 
-/// Runs a batch and sends its replies. Returns an error that may pass, because requests that wait
-/// would get the same one.
+/// Runs a batch and sends its replies. Returns a temporary error, so that the caller can fail the
+/// waiting requests with it.
 async fn run_batch<A>(
     batch: impl Future<Output = Result<Vec<Result<A, Error>>, Error>>,
     replies: Vec<ReplySender<A>>,

@@ -12,7 +12,7 @@ use crate::error::Error;
 
 /// A connection that was used within this time is not checked before it is used again.
 const UNCHECKED_IDLE_TIME: Duration = Duration::from_secs(1);
-/// How many broken connections a read may meet before it fails: more than a pool has.
+/// After how many broken connections a read fails. A pool has fewer connections.
 const MAX_BROKEN_CONNECTIONS: u32 = 64;
 /// How long a caller waits for a connection before the call fails.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -50,8 +50,8 @@ pub struct PoolUse {
     pub max: u32,
 }
 
-/// Repeats a read that used a broken connection. Whether a connection has broken since its last use
-/// only shows when it is used. For statements that write nothing.
+/// Runs a read, and repeats it after each broken connection. That a connection has broken since its
+/// last use shows only when it is used. `read` must not write anything.
 pub(crate) async fn retry_read<Q: Clone, A, Reading>(
     database: Database,
     requests: Vec<Q>,

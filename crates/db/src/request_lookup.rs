@@ -16,7 +16,7 @@ use crate::pool::{Database, retry_read};
 
 use row::RequestRow;
 
-/// The names in a request.
+/// What to look up for a request: the key, and the objects in its path.
 #[derive(Clone, Debug)]
 pub struct LookupRequest {
     /// The public part of the API key.
@@ -40,8 +40,8 @@ pub struct RequestContext {
     pub list_versions: ListVersions,
 }
 
-/// Looks up requests in batches. Requests that name a backup have batches of their own, because the
-/// others need a simpler query.
+/// Looks up requests in batches. Requests that name a backup are batched separately, because the
+/// others need only a simpler query.
 #[derive(Debug)]
 pub struct RequestLookup {
     servers: Batcher<LookupRequest, Option<RequestContext>>,
@@ -81,8 +81,8 @@ impl RequestLookup {
 macro_rules! select_contexts {
     ($database:expr, $versions:tt, $from:tt, $rest:tt $(, $argument:expr)* $(,)?) => {
         // OFFSET 0 makes each request use the indexes. Without it, the planner would read whole
-        // tables for fifty requests. A server without access is not found, so nothing of it is
-        // looked up.
+        // tables for fifty requests. A server that the user cannot access is not found, so its
+        // backups and jobs are not read.
         sqlx::query_as!(
             RequestRow,
             "SELECT q.position AS \"position!\", k.identifier AS \"identifier!\",

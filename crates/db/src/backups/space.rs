@@ -22,9 +22,10 @@ pub async fn expected_bytes(database: &Database, server: ServerId) -> Result<Opt
 
 /// Returns the free bytes of a disk on a node, and how many of them are reserved by backups that
 /// are being created. The free bytes are the value that a worker on the node reported within the
-/// last minute, or `None`. Until the transaction ends, other transactions wait for their answer
-/// about that disk. So the second of two requests for the last free space sees the reservation of
-/// the first.
+/// last minute, or `None`.
+///
+/// Until the transaction ends, other transactions that call this for the same disk wait. So the
+/// second of two requests for the last free space sees the reservation of the first.
 ///
 /// # Errors
 /// If the database can't be read.

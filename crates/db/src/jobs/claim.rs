@@ -78,8 +78,8 @@ pub struct Claim {
 /// its lease expires.
 ///
 /// With limits, jobs of a disk that is at its limit wait, and jobs of other disks overtake them.
-/// Jobs of the spare slot are counted separately, so a verification never takes the place of a
-/// backup.
+/// Jobs of the low-priority slot are counted separately, so a verification never takes the place of
+/// a backup.
 ///
 /// # Errors
 /// If the database can't be written.
@@ -125,8 +125,8 @@ async fn claim_unlimited(
     Ok(rows)
 }
 
-/// Claims with limits wait for each other for as long as one takes, so that each counts the jobs
-/// that the one before has started.
+/// Claims jobs within the limits. Such claims run one after the other, so that each one counts the
+/// jobs that the previous one has started.
 async fn claim_within_limits(
     database: &Database,
     request: &ClaimRequest<'_>,

@@ -1,5 +1,5 @@
-//! Upkeep of the job table: promotes scheduled jobs that are due and rescues jobs whose worker is
-//! gone. Any number of workers may do so at the same time.
+//! Maintenance of the job table: promotes scheduled jobs that are due, and rescues jobs whose
+//! worker has stopped responding. Several workers may do so at the same time.
 
 use holdfast_domain::activity::ActivityEvent;
 use holdfast_domain::{BackupId, JobId, JobKind, JobState};
@@ -49,9 +49,9 @@ pub struct RescuedJob {
 
 /// Takes jobs away from workers that have stopped responding.
 ///
-/// Each job becomes available again, or is discarded after its last attempt. The same statement
-/// applies what follows from that: a backup that was being created fails, a verification ends as
-/// inconclusive, and a server that was being deleted is restored.
+/// Each job becomes available again, or is discarded after its last attempt. If it is discarded,
+/// the same statement ends what the job was for: the backup fails, the verification is
+/// inconclusive, or the server is no longer marked as being deleted.
 ///
 /// # Errors
 /// If the database can't be written.

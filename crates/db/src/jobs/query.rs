@@ -247,8 +247,9 @@ pub async fn find_in(transaction: &mut Transaction, job: JobId) -> Result<Job, E
     found.ok_or_else(missing)?.try_into()
 }
 
-/// Cancels a queued job for an operator. A backup that it was to create fails with `sentence`, and
-/// a server that it was to delete is restored. Returns `false` if the job was not queued.
+/// Cancels a queued job for an operator. If the job was to create a backup, the backup fails with
+/// `sentence`. If it was to delete a server, the server is no longer marked as being deleted.
+/// Returns `false` if the job was not queued.
 ///
 /// # Errors
 /// If the database can't be written.
