@@ -20,7 +20,7 @@ use crate::violation::Violation;
 pub(crate) enum ApiError {
     /// There is no such path, server or backup, or the caller has no access to it.
     NotFound,
-    /// The path exists, but not with this method.
+    /// The path does not support this method.
     MethodNotAllowed { method: String, allow: &'static str },
     /// The key is missing or invalid.
     InvalidCredentials,

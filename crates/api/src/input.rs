@@ -19,8 +19,8 @@ use crate::violation::Violation;
 
 /// The fields of a request, and the violations that were found so far.
 ///
-/// The methods named after a field or a type take that field out. They return `None` if the field
-/// is absent or invalid; in the latter case they record a violation.
+/// Methods such as [`Fields::name`] and [`Fields::text`] remove a field and return its value. They
+/// return `None` if the field is absent or invalid. An invalid field is recorded as a violation.
 #[derive(Debug, Default)]
 pub(crate) struct Fields {
     values: Map<String, Value>,
@@ -31,8 +31,8 @@ impl Fields {
     /// Reads the body of a request.
     ///
     /// # Errors
-    /// [`ApiError::BodyTooLarge`] and [`ApiError::BodyTimeout`] by the settings;
-    /// [`ApiError::Malformed`] if the body is neither a JSON object nor a form.
+    /// [`ApiError::BodyTooLarge`] or [`ApiError::BodyTimeout`] if the body exceeds a limit of the
+    /// settings. [`ApiError::Malformed`] if it is neither a JSON object nor a form.
     pub(crate) async fn read(
         request: &HttpRequest,
         payload: web::Payload,
@@ -232,8 +232,8 @@ impl Fields {
     }
 }
 
-/// Parses JSON. A lone surrogate, which a string cannot contain, is read as NUL. So only its field
-/// is invalid, instead of the whole body.
+/// Parses JSON. A lone surrogate cannot be part of a string, so it is read as NUL. Fields refuse
+/// NUL, so only the field with the surrogate is invalid, and not the whole body.
 fn json(body: &[u8]) -> Result<Value, serde_json::Error> {
     serde_json::from_slice(body).or_else(|error| match without_lone_surrogates(body) {
         Some(replaced) => serde_json::from_slice(&replaced),

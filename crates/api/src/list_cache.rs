@@ -2,8 +2,9 @@
 //!
 //! Polled lists seldom change, and reading a list costs ten times as much as reading its versions.
 //! The look-up of each request returns the current versions of the server's lists
-//! ([`ListVersions`]). A cached list is used only if it was read at these versions. So an answer is
-//! never stale, no process has to invalidate the cache of another one, and no entry expires.
+//! ([`ListVersions`]). A cached list is used only if these versions were current when it was read.
+//! So an answer is never stale, no process has to invalidate the cache of another one, and no entry
+//! expires.
 //!
 //! The cache holds compressed JSON, about a quarter of the original size. It must never take more
 //! than [`BYTES_MAX`].

@@ -40,7 +40,7 @@ pub(crate) async fn handle(
     let (trace, span) = request_id::assign(&request);
     let id = trace.request;
     request.extensions_mut().insert(trace);
-    let wrapped = async move {
+    let answer = async move {
         let method = request.method().clone();
         // Only the path is logged, since a query may contain a download token.
         let path = request.path().to_owned();
@@ -75,7 +75,7 @@ pub(crate) async fn handle(
         tracing::info!(%method, path, status, duration_ms, "answered a request");
         Ok(response)
     };
-    wrapped.instrument(span).await
+    answer.instrument(span).await
 }
 
 /// Gives an error answer the service's format. Other answers are returned unchanged.

@@ -58,8 +58,8 @@ fn address_subject(request: &HttpRequest) -> String {
     }
 }
 
-/// Writes the `X-RateLimit-…` headers of an answer. A request that was answered before its key was
-/// checked (no such path) is counted here, by address.
+/// Writes the `X-RateLimit-…` headers of an answer. If a request was answered before its key was
+/// checked, for example because the path does not exist, it is counted here by its address.
 pub(crate) fn write_headers(response: &mut ServiceResponse<BoxBody>) {
     let request = response.request();
     let counted = request.extensions().get::<LimitStatus>().copied();

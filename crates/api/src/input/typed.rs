@@ -14,8 +14,8 @@ use super::Fields;
 use crate::violation::Violation;
 
 impl Fields {
-    /// Takes a string of at most `max` characters without NUL, trimmed. A blank one counts as
-    /// absent.
+    /// Takes a string and trims it. It may have at most `max` characters and no NUL. A blank string
+    /// counts as absent.
     pub(crate) fn text(&mut self, field: &str, max: usize) -> Option<String> {
         let text = match self.take(&[field])? {
             Value::String(text) => text,
@@ -149,7 +149,8 @@ impl Fields {
         Some(taken)
     }
 
-    /// Takes a field that null resets: `None` if it was not sent, `Some(None)` if it was null.
+    /// Takes a field whose null resets a value. Returns `None` if it was not sent, and `Some(None)`
+    /// if it was null.
     pub(crate) fn nullable<T>(
         &mut self,
         field: &str,

@@ -54,8 +54,8 @@ pub(crate) async fn contents(
 ) -> Result<HttpResponse, ApiError> {
     let archive = ArchiveAccess::of_request(&caller, &state, request.query_string(), false)?;
     let index = archive.index().await?;
-    let (folder, slice) = (archive.path, page.clone());
-    let found = run_blocking(move || read_folder(index, &folder, &slice)).await?;
+    let (folder, read_page) = (archive.path, page.clone());
+    let found = run_blocking(move || read_folder(index, &folder, &read_page)).await?;
     let (entries, total) = match found.map_err(|error| map_index_error(&error))? {
         FolderLookup::Missing => return Err(ApiError::NotFound),
         FolderLookup::NotAFolder => return Err(ApiError::NotAFolder),

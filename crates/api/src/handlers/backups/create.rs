@@ -107,7 +107,7 @@ impl BackupFields {
         Ok(Self {
             name: name.unwrap_or_else(|| BackupName::from_time((state.now)())),
             ignored,
-            // Ignored without the permission that a later lock would need.
+            // Without the permission to lock a backup, the field is ignored.
             is_locked: is_locked && access.may(Action::Lock),
         })
     }
@@ -144,7 +144,7 @@ async fn expected_bytes(
     let expected = match backups::expected_bytes(&state.database, server.id).await? {
         Some(latest) => Some(latest),
         None => {
-            // An estimate takes a while, so a request that exceeds a limit is refused before.
+            // An estimate can take seconds, so a request that exceeds a limit is refused first.
             let mut transaction = state.database.begin().await?;
             check_limits(&mut transaction, server, limits).await?;
             drop(transaction);

@@ -46,8 +46,8 @@ pub(crate) async fn list(
     let list = match state.list_cache.get(&key, caller.list_versions()) {
         Some(list) => list,
         None => {
-            // The versions were read before. So a concurrent write makes the cached list outdated,
-            // and never lets an old list appear as current.
+            // The versions were read before the list. If a write happens in between, the cached
+            // list counts as outdated although it is current, never the other way round.
             let backups = state.backup_pages.find(key.page).await?;
             let list = views::cached_list(&backups, caller.profile)?;
             let versions = caller.list_versions().clone();

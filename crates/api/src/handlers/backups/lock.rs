@@ -1,4 +1,4 @@
-//! `POST …/backups/{backup}/lock` and `/unlock`: protects a backup from deletion, or ends that.
+//! `POST …/backups/{backup}/lock` and `/unlock`: locks a backup against deletion, or unlocks it.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
@@ -87,8 +87,8 @@ pub(crate) async fn unlock(
     Ok(views::lock_changed(&backup, caller.profile))
 }
 
-/// Loads and locks the row of a backup. A backup that is being deleted counts as missing, since a
-/// lock could no longer protect it.
+/// Loads a backup and locks its row until the transaction ends. A backup that is being deleted
+/// counts as missing, since it can no longer be protected.
 async fn load_for_change(
     transaction: &mut Transaction,
     server: ServerId,

@@ -78,7 +78,7 @@ impl<'a> ArchiveAccess<'a> {
     }
 }
 
-/// Runs blocking work on a thread for it.
+/// Runs `work` on a thread that may block.
 pub(super) async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, ApiError> {
