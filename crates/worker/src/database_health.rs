@@ -40,7 +40,7 @@ struct Outage {
 }
 
 impl Default for DatabaseHealth {
-    /// Starts as if a long outage had just ended: a new worker does not know what happened before.
+    /// Starts as if a long outage had just ended, since a new worker does not know whether one did.
     fn default() -> Self {
         Self(Mutex::new(State {
             outage: None,
@@ -94,8 +94,9 @@ impl DatabaseHealth {
         }
     }
 
-    /// Returns whether an expired lease means that its worker is gone. It does not during an
-    /// outage, nor right after one that was too long to extend leases in time.
+    /// Returns whether jobs with an expired lease may be rescued, because their workers are gone.
+    /// During an outage, and right after a long one, such a worker may still run: it could not
+    /// extend its lease.
     pub(crate) fn may_rescue(&self, lease: Duration) -> bool {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let was_short = state.last_outage < lease / 2;

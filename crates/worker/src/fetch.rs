@@ -84,24 +84,26 @@ async fn download(disk: &Disk, key: StorageKey, staging: &Path) -> Result<File, 
 /// Runs file operations on a blocking thread, and maps their errors.
 async fn blocking<T: Send + 'static>(
     staging: &Path,
-    job: impl FnOnce() -> io::Result<T> + Send + 'static,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, JobError> {
-    let done = tokio::task::spawn_blocking(job).await;
+    let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|error| JobError::panicked(&error))?
-        .map_err(|error| {
-            let detail = format!("`{}`: {error}", staging.display());
-            match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => JobError::permanent(
-                "There is not enough space on the server's node to fetch the archive. Nothing was \
-                 changed.",
-                detail,
-            )
-            .with_reason(FailureReason::NoSpace),
-            _ => JobError::retryable(
-                "The archive could not be fetched to the server's node. Nothing was changed.",
-                detail,
-            )
-            .with_reason(FailureReason::TargetUnwritable),
-        }
-        })
+        .map_err(|error| staging_error(staging, &error))
+}
+
+fn staging_error(staging: &Path, error: &io::Error) -> JobError {
+    let detail = format!("`{}`: {error}", staging.display());
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => JobError::permanent(
+            "There is not enough space on the server's node to fetch the archive. Nothing was \
+             changed.",
+            detail,
+        )
+        .with_reason(FailureReason::NoSpace),
+        _ => JobError::retryable(
+            "The archive could not be fetched to the server's node. Nothing was changed.",
+            detail,
+        )
+        .with_reason(FailureReason::TargetUnwritable),
+    }
 }

@@ -117,8 +117,8 @@ impl ActiveJob {
         JobError::Stopped
     }
 
-    /// Runs a future that may be dropped at any point, until the job must stop. A disk that is away
-    /// is retried for minutes; stopping must not wait for that.
+    /// Runs a future until it ends or the job must stop. The future may be dropped at any point. A
+    /// disk that is unavailable is retried for minutes, and stopping must not wait for that.
     ///
     /// # Errors
     /// Those of `future`, or [`JobError::Stopped`].

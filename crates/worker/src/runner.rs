@@ -22,7 +22,7 @@ use crate::webhooks;
 
 /// Time between two queries for jobs without a notification.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
-/// How long jobs may run on after the shutdown began.
+/// How long jobs may continue to run after the shutdown has begun.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
 /// How long jobs may take to stop after that. The lease of a job that still runs then expires.
 const STOP_TIMEOUT: Duration = Duration::from_secs(7);
@@ -30,8 +30,8 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(7);
 /// hangs never ends.
 const TASK_STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How many verifications run in addition to the other jobs. They load the disk, and no user waits
-/// for them.
+/// How many verifications run in addition to the other jobs. There are few, because they load the
+/// disk and no user waits for them.
 const LOW_PRIORITY_SLOTS: usize = 1;
 
 /// Runs the jobs of one node until `shutdown`. Then claims no more jobs, lets short ones end,
@@ -39,8 +39,8 @@ const LOW_PRIORITY_SLOTS: usize = 1;
 ///
 /// Waits while the database is unavailable.
 ///
-/// The future is boxed so that this crate compiles its state machine, and callers don't compile it
-/// again.
+/// The future is boxed, so that its state machine is compiled in this crate and not again in each
+/// caller.
 pub fn run(
     context: Arc<Context>,
     shutdown: CancellationToken,
@@ -69,7 +69,8 @@ async fn run_jobs(context: Arc<Context>, shutdown: CancellationToken) {
     };
     tokio::select! {
         () = claim_jobs(&context, &shutdown, &stop_jobs, &mut running) => {}
-        // The database hangs. If a job was claimed nevertheless, its lease will expire.
+        // The database hangs. If it has claimed a job all the same, the lease of that job will
+        // expire.
         () = shutdown_deadline => {}
     }
 
@@ -98,7 +99,7 @@ async fn run_jobs(context: Arc<Context>, shutdown: CancellationToken) {
     registration::unregister(&context).await;
 }
 
-/// Waits for a task to end, and aborts it if it does not.
+/// Waits for a task to end, and aborts it after [`TASK_STOP_TIMEOUT`].
 async fn join_or_abort(what: &str, mut task: JoinHandle<()>) {
     match tokio::time::timeout(TASK_STOP_TIMEOUT, &mut task).await {
         Ok(Ok(())) => {}
@@ -125,6 +126,7 @@ async fn claim_jobs(
                     .record_failure("the worker can't listen for jobs and polls instead", &error),
             }
         }
+        // A free low-priority slot counts as busy, so that normal jobs never use it.
         let busy = running.len() + low_priority_slots.available_permits();
         let free = (context.options.concurrency + LOW_PRIORITY_SLOTS).saturating_sub(busy);
         if free > 0 {

@@ -103,7 +103,8 @@ impl ArchiveCheck<'_> {
         Ok(ArchiveVerdict::Intact { note })
     }
 
-    /// Checks the archive itself. Returns the inner error if it is damaged or missing.
+    /// Checks the archive itself. The inner error is the verdict about a damaged or missing
+    /// archive.
     async fn check_archive(&self) -> Result<Result<VerifySummary, ArchiveVerdict>, VerifyError> {
         let expected = Expected {
             sha256: self.completed.sha256,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+
 use holdfast_archive::{CreateOptions, IgnoreRules, Summary};
 use holdfast_db::{backups, servers};
 use holdfast_domain::backup::{BackupNotes, CompletedBackup};
@@ -49,8 +50,8 @@ pub(crate) async fn run(
     remove_earlier_attempts(job, disk).await?;
 
     job.set_phase(Phase::Scanning);
-    // These only read the server's files. They may be left behind when the job must stop: a read
-    // from a file system that hangs never ends.
+    // These steps only read the server's files. If the job must stop, they may continue on their
+    // thread, since a read from a file system that hangs never ends.
     let rules = job.unless_stopped(async {
         server.directory = server_directory::resolve_for_job(context, &server).await?;
         let rules = Arc::new(rules(context, &server, &mut backup).await?);
@@ -97,8 +98,8 @@ async fn remove_earlier_attempts(job: &ActiveJob, disk: &Disk) -> Result<(), Job
         removed.map_err(|error| JobError::disk(&error))
     };
     if disk.is_node_local() {
-        // On a local disk, the deletion would go on in its thread after this future is dropped, and
-        // could meet the files of the next attempt.
+        // On a local disk, the deletion continues on its thread after this future is dropped. It
+        // could then delete files of the next attempt.
         remove.await
     } else {
         job.unless_stopped(remove).await
@@ -186,7 +187,8 @@ async fn remove_published(disk: &Disk, key: ArchiveKey) {
     );
 }
 
-/// Compiles the request's ignore patterns, or those of the server's `.pteroignore` if it has none.
+/// Compiles the ignore patterns of the request. If it has none, compiles those of the server's
+/// `.pteroignore`.
 async fn rules(
     context: &Context,
     server: &Server,
@@ -289,7 +291,8 @@ async fn store(
             .map_err(holdfast_archive::Error::Output)?;
         Ok(summary)
     });
-    // The engine may be left behind too. The pipe is closed then, so its output is dropped.
+    // If the job must stop, the engine may continue on its thread. The pipe is closed then, so its
+    // output is dropped.
     let engine_ended = job.unless_stopped(async { Ok(engine_thread.await) });
     let (ended, archive, index) = tokio::join!(
         engine_ended,

@@ -1,5 +1,5 @@
-//! Deletes a server's backups one by one, each with its objects first and its row last. If the job
-//! is killed or fails, every backup that still has objects therefore still has its row.
+//! Deletes a server's backups one by one: first the objects of a backup, then its row. So if the
+//! job fails or is killed, every backup that still has objects also has its row.
 //!
 //! The server's row is deleted in the transaction that records the job's result. This module must
 //! never touch the server's directory.

@@ -15,7 +15,7 @@ const WORK_INTERVAL: Duration = Duration::from_secs(10);
 /// How long the work may take to stop.
 const STOP_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// A leadership that this worker holds, or tries to take.
+/// The leadership of the service or of a node, which this worker holds or tries to get.
 pub(super) struct Leader {
     name: String,
     /// The lock, while it is held.
@@ -36,8 +36,8 @@ impl Leader {
         }
     }
 
-    /// Returns whether this worker leads. Takes the lock if it is free. Stops the work if the lock
-    /// was lost.
+    /// Takes the lock if it is free, and returns whether this worker leads. Stops the work if the
+    /// lock was lost.
     pub(super) async fn try_lead(&mut self, context: &Context) -> bool {
         if let Some(lock) = &mut self.lock {
             if lock.is_held().await {

@@ -21,7 +21,7 @@ use super::runs::RunResult;
 use crate::context::Context;
 use crate::server_directory;
 
-/// How many servers are read at once.
+/// How many servers one query reads.
 const SERVERS_PER_PAGE: u32 = 500;
 /// How many abandoned folders one run removes.
 const FOLDERS_MAX: usize = 1000;
