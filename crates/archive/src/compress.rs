@@ -1,9 +1,10 @@
 //! Compresses the blocks of the tar stream independently; together they are one gzip member.
 //!
 //! Each compressed block starts with an empty window and ends at a whole byte, so it can be
-//! decompressed alone. An empty final deflate block ends the stream. CRC-32s are combined, not
-//! computed twice. Pieces of a block that look compressed already are stored, with only their
-//! repeats encoded: compressing them again would take half of a backup's time and gain nothing.
+//! decompressed alone. An empty final deflate block ends the stream. The CRC-32 of the stream is
+//! combined from those of its blocks. Pieces of a block that look compressed already are stored,
+//! and only repeats in them are encoded. To compress them again would take half of a backup's time
+//! and gain nothing.
 
 mod final_block;
 mod huffman;
@@ -92,11 +93,12 @@ fn piece(raw: &[u8], at: usize) -> &[u8] {
     &raw[at..raw.len().min(at + PIECE)]
 }
 
-/// Returns whether a piece looks compressed already: its bytes, except zeros, are equally frequent.
+/// Returns whether a piece looks compressed already: whether all bytes other than zero are about
+/// equally frequent.
 fn is_dense(piece: &[u8]) -> bool {
     const NONZERO_BYTES_MIN: u32 = 4096;
     const DENSE_BITS_MIN: f64 = 7.8;
-    // A sample is enough to tell most compressible pieces.
+    // A sample suffices to recognize most compressible pieces.
     const SAMPLE_BYTES: usize = 512;
     const SAMPLE_STEP: usize = 8;
     const SAMPLE_BITS_MIN: f64 = 7.5;

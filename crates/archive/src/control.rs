@@ -82,7 +82,7 @@ impl Control {
         self.files_done.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Resets the progress for the next phase; totals stay.
+    /// Resets what is done to 0 for the next phase. Totals stay.
     pub(crate) fn reset_done(&self) {
         self.bytes_done.store(0, Ordering::Relaxed);
         self.files_done.store(0, Ordering::Relaxed);

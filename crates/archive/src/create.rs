@@ -76,8 +76,8 @@ pub fn create(
     create_into(source, rules, options, &mut archive, &mut index, control)
 }
 
-/// Does what [`create`] does. Not generic, so that the engine is compiled once, in this crate and
-/// with its optimisation.
+/// Implements [`create`]. It is not generic, so that the engine is compiled only once: in this
+/// crate, with its optimisation.
 fn create_into(
     source: &Path,
     rules: &IgnoreRules,

@@ -10,7 +10,7 @@ use crate::index::{BlockLocation, IndexReader, Record, RecordReader, StreamFrame
 use crate::list::ListedEntry;
 use crate::tar_format::{EntryKind, Segment, TarReader, read_error};
 
-/// An upper bound for what the first and the last block of a file hold of other files.
+/// An upper bound for the bytes of other files in the first and the last block of a file.
 const RANGE_MARGIN: u64 = 16 << 20;
 
 /// The result of looking up a path in an index.

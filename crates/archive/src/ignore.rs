@@ -23,6 +23,7 @@ const MAX_PATTERNS: usize = 256;
 #[derive(Debug, Default)]
 pub struct IgnoreRules {
     patterns: Vec<Pattern>,
+    /// The reason why the `.pteroignore` of the source is not used.
     unused_reason: Option<String>,
 }
 
@@ -107,15 +108,15 @@ impl IgnoreRules {
         Self::default()
     }
 
-    /// Sets why the `.pteroignore` of the source is not used. The archive gets a note with this
-    /// reason.
+    /// Sets the reason why the `.pteroignore` of the source is not used, if it is not. The archive
+    /// gets a note with this reason.
     #[must_use]
-    pub fn with_unused_reason(mut self, unused: Option<String>) -> Self {
-        self.unused_reason = unused;
+    pub fn with_unused_reason(mut self, reason: Option<String>) -> Self {
+        self.unused_reason = reason;
         self
     }
 
-    /// Returns why the list of the source is not used.
+    /// Returns the reason why the `.pteroignore` of the source is not used.
     pub(crate) fn unused_reason(&self) -> Option<&str> {
         self.unused_reason.as_deref()
     }

@@ -24,7 +24,7 @@ use crate::throttle::Throttle;
 use crate::walk::{Visitor, WalkEntry, cannot};
 use crate::{Control, CreateOptions, Error};
 
-/// A block with this many bytes is ended early if the next entry does not fit into it.
+/// A block with at least this many bytes is ended early if the next entry does not fit into it.
 const EARLY_END: usize = BLOCK / 8;
 
 /// Totals and notes of the packed entries.
@@ -44,8 +44,8 @@ pub(crate) struct Packer<'a> {
     throttle: Throttle,
     block: Block,
     records: EntryRecords,
-    /// Files with several names, by identity: their first path, and how many names are still to
-    /// come.
+    /// Files with several hard links, by identity: the path of the first one, and how many others
+    /// have not been visited yet.
     linked: HashMap<Identity, (Vec<u8>, u64)>,
     header: Vec<u8>,
     totals: PackedTotals,

@@ -31,8 +31,9 @@ use layout::RestoreLayout;
 /// parallel. Without one, or with a damaged one, the archive is read from its start.
 ///
 /// `before_swap` runs after the archive is verified, staged and durable, right before the first
-/// existing file is changed. With `truncate: false` it also runs before the files to keep are
-/// collected; these are hard-linked into the staged tree, so one swap is enough.
+/// existing file is changed. With `truncate: false`, the files to keep are hard-linked into the
+/// staged tree, so that one swap is enough. `before_swap` then also runs before these files are
+/// collected.
 ///
 /// Progress counts bytes of the archive while its hash is checked, and bytes of files after that.
 /// Totals of files are known only with an index.
@@ -97,8 +98,9 @@ pub fn restore(
     };
     let outcome = restore.run(index, before_swap);
     if outcome.is_err() {
-        // The first error is returned. If a swap of children could not be undone, staging may hold
-        // the server's files. `recover` knows, and keeps them if it fails too.
+        // The first error is returned. If a swap of children could not be undone, the staging
+        // folder may hold the server's files. `recover` tries again, and keeps the folder if it
+        // fails.
         let _ = swap::recover(&layout);
         layout.remove_destination_if_created();
     }
@@ -203,8 +205,8 @@ impl Restore<'_> {
         staged.map_err(|error| self.layout.add_space_figures(error, needed))
     }
 
-    /// Returns the bytes that unpacking needs: the index states them, the gzip trailer a lower
-    /// bound.
+    /// Returns the bytes that unpacking needs: the total of the index, or else a lower bound from
+    /// the gzip trailer.
     fn space_needed(&self, index: Option<&IndexReader<'_>>) -> Result<u64, Error> {
         if let Some(index) = index {
             return Ok(index.totals.disk_bytes);

@@ -52,8 +52,8 @@ pub fn verify_stream(
     verify_reader(&mut archive, size, expected, control)
 }
 
-/// Does what [`verify_stream`] does. Not generic, so that the engine is compiled once, in this crate
-/// and with its optimisation.
+/// Implements [`verify_stream`]. It is not generic, so that the engine is compiled only once: in
+/// this crate, with its optimisation.
 fn verify_reader(
     archive: &mut dyn Read,
     size: u64,

@@ -19,7 +19,7 @@ use crate::{Control, Error};
 /// server directory; they are never part of a backup.
 pub(crate) const HOLDFAST_PREFIX: &[u8] = b".holdfast-";
 
-/// Longer paths are noted instead of archived, in bytes.
+/// The longest path that is archived, in bytes. A longer one becomes a note.
 const MAX_PATH: usize = 1 << 20;
 
 /// A file or symlink that the walk has found.
@@ -43,7 +43,7 @@ pub(crate) trait Visitor {
     ) -> Result<(), Error>;
     fn visit_file(&mut self, found: &WalkEntry<'_>) -> Result<(), Error>;
     fn visit_symlink(&mut self, found: &WalkEntry<'_>) -> Result<(), Error>;
-    /// Records an entry that is not archived as it is.
+    /// Records an entry that is left out or archived with a change.
     fn add_note(&mut self, path: &[u8], reason: String);
 }
 
@@ -109,8 +109,8 @@ struct Frame {
     next: usize,
     path_length: usize,
     decision: Decision,
-    /// Set while the folder is excluded but may hold an entry that is kept. The folder is visited
-    /// right before the first such entry.
+    /// Set if the folder is excluded but may hold entries that are kept. The folder is visited
+    /// right before the first such entry, and this is then cleared.
     pending: Option<Stat>,
 }
 

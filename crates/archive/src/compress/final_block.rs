@@ -13,7 +13,7 @@ const INDEX_BITS: usize = 12;
 const DISTANCE_INDEX_BITS: usize = 9;
 
 // Fields of a table entry.
-/// The bits to skip, extra bits included.
+/// The mask of the number of bits to skip, extra bits included.
 const SKIP_MASK: u16 = 0x3f;
 /// A distance follows.
 const REPEAT: u16 = 0x40;
@@ -21,7 +21,8 @@ const REPEAT: u16 = 0x40;
 const END: u16 = 0x80;
 /// The code is longer than the index, or invalid.
 const LONG: u16 = 0x100;
-/// Above this shift: the bits of the code, without extra bits.
+/// The bits above this shift: the length of the code, without extra bits. In the table of
+/// [`read_lengths`], the symbol.
 const CODE_SHIFT: u32 = 9;
 
 const END_OF_BLOCK: usize = 256;
@@ -152,8 +153,8 @@ impl FinalBlockFinder {
         }
     }
 
-    /// Skips codes up to one longer than the index, to the end of the block, or nearly of the
-    /// stream.
+    /// Skips codes. Stops at a code that is longer than the index, at the end of the block, or
+    /// shortly before the end of the stream.
     fn skip_short_codes(&self, bits: &mut BitReader<'_>) {
         let mut byte = bits.at / 8 + 7;
         let mut left = 56 - bits.at % 8;

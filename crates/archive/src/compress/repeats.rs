@@ -6,12 +6,12 @@
 
 /// The largest distance of a repeat, in bytes.
 const WINDOW: usize = 32 << 10;
-/// Encoding a shorter repeat costs more than storing it.
+/// The shortest repeat that is encoded. A shorter one takes less space if it is stored.
 const REPEAT_MIN: usize = 16;
-/// One position in this many is put into the table.
+/// The distance between two positions that are put into the table.
 const TABLE_STEP: usize = 8;
-/// Of this many positions, the first `TABLE_STEP` are looked up. One of them matches a position in
-/// the table.
+/// The distance between two groups of probes. A group has `TABLE_STEP` consecutive positions. So
+/// within a repeat, one of them copies a position that is in the table.
 const PROBE_STEP: usize = 32;
 const TABLE_BITS: u32 = 14;
 

@@ -60,7 +60,8 @@ impl Frames for FileFrames<'_> {
 
 /// The frames of an index that is read as a stream.
 ///
-/// Each frame is checked before it is returned, and the checksum of the index before the end is.
+/// Each frame is checked before it is returned. The checksum of the whole index is checked before
+/// the end is reported.
 pub(crate) struct StreamFrames<R> {
     input: R,
     /// `None` after the end.

@@ -10,7 +10,7 @@ use super::{BLOCK, Packer, Visitor, cannot};
 use crate::Error;
 use crate::tar_format::Segment;
 
-/// The most segments in a map. A file with more is stored as if the rest had no holes.
+/// The most segments in a map. After that many, the rest of the file is stored as one segment.
 const MAX_SEGMENTS: usize = 8192;
 
 /// Returns the data ranges of a sparse file, or `None` if it has no holes.
@@ -138,7 +138,7 @@ impl Packer<'_> {
         Ok(())
     }
 
-    /// Makes room in the block. Returns the bytes that are in it.
+    /// Makes room in the block. Returns the number of bytes that it holds.
     fn room(&mut self) -> Result<usize, Error> {
         if self.block.raw.len() == BLOCK {
             self.end_block()?;

@@ -1,4 +1,5 @@
-//! Removes staging folders of directories that are no longer restored.
+//! Removes staging folders of directories that no server uses any more, so that no restore will
+//! recover them.
 //!
 //! For other directories, [`recover`](crate::recover) handles all leftovers. This module never
 //! removes a folder with a marker, which may hold the files of a server, and never one whose lock
@@ -34,7 +35,7 @@ pub fn staging_path(
     Ok(RestoreLayout::find(destination, staging_dir)?.map(|layout| layout.staging_path()))
 }
 
-/// Removes the staging folder of a directory that is no longer restored.
+/// Removes the staging folder of a directory that no server uses any more.
 ///
 /// Returns false without removing it if it has a marker, if its lock is held, or if it is not a
 /// staging folder.

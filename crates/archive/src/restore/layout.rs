@@ -1,7 +1,7 @@
 //! The layout of a restore: the server directory, the staging folder and the lock.
 //!
-//! Staging must be on the same file system and mount as the directory, so it is beside it. It is
-//! inside if the directory is a mount point, or if its parent cannot be written.
+//! The staging folder must be on the same file system and mount as the directory. So it is beside
+//! the directory, or inside it if the directory is a mount point or its parent cannot be written.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -39,8 +39,8 @@ pub(super) struct RestoreLayout {
     pub(super) staging_parent: OwnedFd,
     staging_parent_path: PathBuf,
     pub(super) staging: Vec<u8>,
-    /// Whether the directory cannot be renamed: its children are swapped instead, and lock and
-    /// staging are inside of it.
+    /// Whether the directory cannot be renamed, so that its children are swapped instead. The lock
+    /// and the staging folder are then inside the directory.
     pub(super) swaps_children: bool,
     /// Whether this restore has created the directory.
     created: bool,

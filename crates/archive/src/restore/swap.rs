@@ -1,10 +1,10 @@
 //! Swaps the staged tree with the server directory, and recovers from an interrupted swap.
 //!
 //! Normally this is one `renameat2(RENAME_EXCHANGE)`: at any time either the old or the new tree is
-//! in place, and staging can be removed. If the directory cannot be moved (a mount point, an
-//! unwritable parent, another owner, a file system without the exchange), its children are swapped
-//! one by one. Two marker files then tell how to recover: `moving-out` alone means to undo the
-//! swap, `moving-in` means to finish it.
+//! in place, and the staging folder can be removed. If the directory cannot be moved (a mount
+//! point, an unwritable parent, another owner, a file system without the exchange), its children
+//! are swapped one by one. Two marker files then tell how to recover: `moving-out` alone means to
+//! undo the swap, `moving-in` means to finish it.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -106,7 +106,7 @@ fn swap_children(layout: &RestoreLayout, staging: BorrowedFd<'_>) -> Result<(), 
         .and_then(|()| move_children(tree.as_fd(), layout.target.as_fd()))
         .and_then(|()| rustix::fs::fsync(&layout.target));
     let Err(error) = moved else {
-        // The swap is done. Staging can be removed.
+        // The swap is done. The staging folder can be removed.
         remove_marker(staging, MOVING_OUT)?;
         return remove_marker(staging, MOVING_IN);
     };

@@ -20,7 +20,7 @@ use crate::tar_format::Time;
 struct Level {
     name: Vec<u8>,
     identity: Identity,
-    /// `None` while the folder is closed, because only the deepest ones stay open.
+    /// `None` while the folder is closed. Only the deepest folders stay open.
     folder: Option<Arc<FolderHandle>>,
     /// The attributes to set at the end; `None` if the archive has no entry for the folder yet.
     attributes: Option<Attributes>,

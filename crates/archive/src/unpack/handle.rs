@@ -1,7 +1,8 @@
 //! Open folders of the staging tree, shared by the threads that write into them.
 //!
-//! The last owner of a folder sets its mode and times, since every later write below it would
-//! change them. A drop cannot return an error, so errors are collected in a [`FirstError`].
+//! A folder gets its mode and times when the last reference to it is dropped, since every later
+//! write below it would change them. A drop cannot return an error, so the first error is kept in a
+//! [`FirstError`].
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -36,7 +37,7 @@ impl FirstError {
     }
 }
 
-/// What is applied to a folder when its last owner drops it.
+/// What is applied to a folder when the last reference to it is dropped.
 struct OnDrop {
     attributes: Attributes,
     name: Vec<u8>,
