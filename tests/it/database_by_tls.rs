@@ -5,8 +5,9 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use holdfast_postgres::{PostgresOptions, PrivatePostgres};
 use reqwest::Method;
+
+use holdfast_postgres::{PostgresOptions, PrivatePostgres};
 
 use crate::support::client::{Client, send};
 use crate::support::process::{Process, holdfast, run};

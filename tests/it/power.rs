@@ -132,7 +132,7 @@ async fn a_server_that_cannot_be_stopped_is_not_touched() {
     assert_eq!(restore["status"], "failed");
     let error = restore["error"].as_str().unwrap();
     assert!(
-        error.starts_with("It could not be found out whether the server runs"),
+        error.starts_with("The service could not find out whether the server runs"),
         "{error}"
     );
     assert!(app.directory.join("new.txt").exists());

@@ -148,7 +148,8 @@ const ROWS: &[(&str, &str, &str)] = &[
     // Monitoring Backup Status
     ("states", "creating: view details only",
         "refusals::every_refusal_of_the_reference_has_its_status_code_and_text"),
-    ("states", "completed: download, delete, restore, lock and unlock", "disks/life_cycle::on_a_folder"),
+    ("states", "completed: download, delete, restore, lock and unlock",
+        "disks/life_cycle::on_a_folder"),
     ("states", "failed: view details, delete",
         "backups/delete::row_15_a_failed_backup_and_one_without_an_archive_can_be_deleted"),
     ("progress", "completed_at is null until it has finished",

@@ -1,15 +1,18 @@
 //! Conventions that a machine can check. CONTRIBUTING.md explains them.
 
+mod imports;
+mod wording;
+
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The most lines of a source file, without unit tests at its end. Test files count as well.
-const LONGEST: usize = 400;
+const MAX_LINES: usize = 400;
 
 /// The crates of the workspace that each crate may depend on.
-const ARROWS: [(&str, &[&str]); 8] = [
+const ALLOWED_DEPENDENCIES: [(&str, &[&str]); 8] = [
     ("domain", &[]),
     ("archive", &[]),
     ("postgres", &[]),
@@ -36,7 +39,7 @@ fn tracked() -> Vec<String> {
     git.args(["-c", "safe.directory=*", "ls-files", "-z"]);
     let output = git.current_dir(root()).output();
     let Some(output) = output.ok().filter(|output| output.status.success()) else {
-        crate::support::skipped("this is no checkout of git");
+        crate::support::skipped("this directory is not a git checkout");
         return Vec::new();
     };
     let text = String::from_utf8(output.stdout).unwrap();
@@ -70,7 +73,7 @@ fn dependencies(krate: &str) -> BTreeSet<String> {
 }
 
 #[track_caller]
-fn nothing(found: &[String], rule: &str) {
+fn assert_none(found: &[String], rule: &str) {
     assert!(found.is_empty(), "{rule}:\n  {}", found.join("\n  "));
 }
 
@@ -81,25 +84,25 @@ fn crates_have_only_the_allowed_dependencies() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     folders.sort();
-    let mut known: Vec<&str> = ARROWS.iter().map(|(krate, _)| *krate).collect();
+    let mut known: Vec<&str> = ALLOWED_DEPENDENCIES
+        .iter()
+        .map(|(krate, _)| *krate)
+        .collect();
     known.sort_unstable();
-    assert_eq!(
-        folders, known,
-        "a new crate needs its place among the arrows"
-    );
-    for (krate, allowed) in ARROWS {
+    assert_eq!(folders, known, "add a new crate to ALLOWED_DEPENDENCIES");
+    for (krate, allowed) in ALLOWED_DEPENDENCIES {
         let found: Vec<String> = dependencies(krate)
             .iter()
             .filter_map(|name| name.strip_prefix("holdfast-"))
             .filter(|name| !allowed.contains(name))
             .map(str::to_owned)
             .collect();
-        nothing(&found, &format!("{krate} must not depend on"));
+        assert_none(&found, &format!("{krate} must not depend on"));
     }
 }
 
 #[test]
-fn each_technology_is_known_to_one_crate() {
+fn sqlx_actix_and_clap_are_used_only_by_their_crates() {
     // `postgres` uses sqlx only for its connection: it checks whether a cluster is ready.
     let owners: [(&str, &[&str]); 3] = [
         ("sqlx", &["db", "postgres"]),
@@ -107,7 +110,7 @@ fn each_technology_is_known_to_one_crate() {
         ("clap", &["cli"]),
     ];
     for (prefix, owners) in owners {
-        for (krate, _) in ARROWS {
+        for (krate, _) in ALLOWED_DEPENDENCIES {
             let uses = dependencies(krate)
                 .iter()
                 .any(|name| name.starts_with(prefix));
@@ -116,7 +119,7 @@ fn each_technology_is_known_to_one_crate() {
     }
     let pure = dependencies("domain");
     for impure in ["tokio", "fs-err", "rustix", "reqwest"] {
-        assert!(!pure.contains(impure), "domain must not know {impure}");
+        assert!(!pure.contains(impure), "domain must not depend on {impure}");
     }
     let mut found = Vec::new();
     for (name, text) in tracked_sources() {
@@ -132,7 +135,10 @@ fn each_technology_is_known_to_one_crate() {
             found.push(format!("{name}: sqlx"));
         }
     }
-    nothing(&found, "HTTP is the API's business, SQL the database's");
+    assert_none(
+        &found,
+        "only api may use HTTP types, only db and postgres may use sqlx",
+    );
 }
 
 #[test]
@@ -145,26 +151,26 @@ fn every_source_file_starts_with_its_purpose() {
         })
         .map(|(name, _)| name)
         .collect();
-    nothing(&found, "these do not open with `//! …`");
+    assert_none(&found, "the first line must be a `//! ` comment");
 }
 
 #[test]
 fn no_source_file_is_too_long() {
     let mut found = Vec::new();
     for (name, text) in tracked_sources() {
-        let own = text
+        let length = text
             .lines()
             .take_while(|line| *line != "#[cfg(test)]")
             .count();
-        if own > LONGEST {
-            found.push(format!("{name}: {own}"));
+        if length > MAX_LINES {
+            found.push(format!("{name}: {length}"));
         }
     }
-    nothing(&found, &format!("longer than {LONGEST} lines"));
+    assert_none(&found, &format!("longer than {MAX_LINES} lines"));
 }
 
 #[test]
-fn modules_are_named_after_what_they_are() {
+fn no_module_has_a_vague_name() {
     let found: Vec<String> = tracked()
         .into_iter()
         .filter(|name| {
@@ -174,7 +180,10 @@ fn modules_are_named_after_what_they_are() {
             is_rust && vague.iter().any(|word| stem == *word)
         })
         .collect();
-    nothing(&found, "`name.rs` and `name/`, whole words");
+    assert_none(
+        &found,
+        "name the module after its content, and use `name.rs` with `name/`",
+    );
 }
 
 #[test]
@@ -202,7 +211,7 @@ fn nothing_is_unfinished_and_nothing_names_files_outside_of_the_repository() {
             }
         }
     }
-    nothing(&found, "left over");
+    assert_none(&found, "remove these");
 }
 
 #[test]
@@ -223,7 +232,7 @@ fn lints_are_silenced_with_a_reason() {
             }
         }
     }
-    nothing(&found, "say why");
+    assert_none(&found, "add `reason = \"…\"` to the attribute");
 }
 
 #[test]
@@ -241,10 +250,13 @@ fn migrations_have_unique_numbers_and_state_their_purpose() {
         assert!(four_digits, "{name} should begin with four digits");
         assert!(
             numbers.insert(number.to_owned()),
-            "{name} has another one's number"
+            "{name} repeats the number of another migration"
         );
         let text = fs_err::read_to_string(root().join(&path)).unwrap();
-        assert!(text.starts_with("-- "), "{name} does not say what it is");
+        assert!(
+            text.starts_with("-- "),
+            "{name} must open with a `-- ` comment"
+        );
     }
 }
 
@@ -260,9 +272,9 @@ fn only_scripts_are_executable() {
             found.push(format!("{name}: {mode:o}"));
         }
     }
-    nothing(
+    assert_none(
         &found,
-        "a script has `#!` and its bit, another file neither",
+        "a file is executable if and only if it starts with `#!/`",
     );
 }
 
@@ -278,12 +290,12 @@ fn every_setting_has_a_comment() {
         }
         before = line;
     }
-    nothing(&found, "settings without a comment above them");
+    assert_none(&found, "add a comment above these settings");
 }
 
 #[test]
 fn every_crate_keeps_the_lints_and_versions_of_the_workspace() {
-    for (krate, _) in ARROWS {
+    for (krate, _) in ALLOWED_DEPENDENCIES {
         let manifest = manifest(&format!("crates/{krate}/Cargo.toml"));
         assert_eq!(
             manifest["package"]["name"].as_str(),
@@ -300,7 +312,7 @@ fn every_crate_keeps_the_lints_and_versions_of_the_workspace() {
                 assert_eq!(
                     inherits,
                     Some(true),
-                    "{name} in {krate} has its own version"
+                    "{name} in {krate} must inherit the version of the workspace"
                 );
             }
         }

@@ -13,6 +13,7 @@ mod repeats;
 use libdeflater::{CompressionLvl, Compressor as Deflate};
 
 use crate::Error;
+
 use final_block::FinalBlockFinder;
 use repeats::RepeatEncoder;
 

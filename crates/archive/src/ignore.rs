@@ -11,10 +11,10 @@ mod pteroignore;
 
 pub use pteroignore::{Pteroignore, read_pteroignore};
 
-use pattern::Pattern;
-
 use crate::Error;
 use crate::error::lossy;
+
+use pattern::Pattern;
 
 /// The most patterns in a list, without comments.
 const MAX_PATTERNS: usize = 256;

@@ -21,6 +21,7 @@ use rustix::io::Errno;
 
 use crate::tar_format::{EntryKind, TarEntry, TarReader};
 use crate::{Control, Error, RestoreSummary};
+
 use entry_error::entry_error;
 pub(crate) use file::AttributePolicy;
 use file::{Attributes, NewFile, SpaceGuard};

@@ -3,8 +3,9 @@
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
-use holdfast_archive::{Control, CreateOptions, Error, RestoreOptions, restore};
 use rustix::fs::{Mode, OFlags};
+
+use holdfast_archive::{Control, CreateOptions, Error, RestoreOptions, restore};
 
 use crate::support::*;
 

@@ -5,11 +5,12 @@
 use std::error::Error;
 use std::time::{Duration, Instant};
 
+use sqlx::{AssertSqlSafe, PgPool};
+
 use holdfast_db::Database;
 use holdfast_db::jobs::{self, Claim, ClaimRequest, ConcurrencyLimits};
 use holdfast_domain::NodeName;
 use holdfast_domain::job::WorkerSlot;
-use sqlx::{AssertSqlSafe, PgPool};
 
 /// How many jobs wait.
 const WAITING: [usize; 2] = [1_000, 100_000];

@@ -91,9 +91,9 @@ pub enum JobState {
     Scheduled,
     /// A worker holds its lease.
     Running,
-    /// Completed.
+    /// Ended with success.
     Completed,
-    /// Cancelled.
+    /// Ended on request, before it completed.
     Cancelled,
     /// Failed, without a further attempt.
     Discarded,

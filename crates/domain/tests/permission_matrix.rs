@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use chrono::DateTime;
+use uuid::Uuid;
+
 use holdfast_domain::access::Action;
 use holdfast_domain::backup::{BackupNotes, BackupOperation, CompletedBackup};
 use holdfast_domain::limit::{CreateLimits, ServerLoad, Throttle, check_create, check_idle};
@@ -11,7 +13,6 @@ use holdfast_domain::{
     Backup, BackupId, BackupState, DiskName, JobKind, Permission, ServerAccess, ServerId,
     ServerState,
 };
-use uuid::Uuid;
 
 #[test]
 fn each_kind_of_access_allows_its_actions() {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+
 use holdfast_domain::{BackupId, ServerId};
 
 use crate::error::Error;

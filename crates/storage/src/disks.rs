@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_domain::DiskName;
 use prometheus_client::registry::Registry;
+
+use holdfast_domain::DiskName;
 
 use crate::disk::Disk;
 use crate::error::Error;

@@ -21,9 +21,10 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use holdfast_domain::{BackupId, DiskName, ServerId};
 use percent_encoding::utf8_percent_encode;
 use serde::Deserialize;
+
+use holdfast_domain::{BackupId, DiskName, ServerId};
 
 use crate::error::Error;
 use crate::health_cache::HealthCache;

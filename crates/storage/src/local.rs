@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fs_err as fs;
+
 use holdfast_domain::{BackupId, DiskName, ServerId};
 
 use crate::error::Error;

@@ -5,8 +5,9 @@
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use holdfast_domain::{BackupId, ServerId};
 use serde::{Deserialize, Serialize};
+
+use holdfast_domain::{BackupId, ServerId};
 
 /// The description of an archive, as JSON. Unknown fields are ignored.
 ///

@@ -5,11 +5,12 @@
 
 use std::sync::Arc;
 
-use holdfast_domain::DiskName;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
+
+use holdfast_domain::DiskName;
 
 use crate::error::Error;
 

@@ -21,8 +21,9 @@ use std::time::Duration;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::Builder;
 use aws_sdk_s3::presigning::PresigningConfig;
-use holdfast_domain::{BackupId, DiskName, ServerId};
 use tokio::sync::OnceCell;
+
+use holdfast_domain::{BackupId, DiskName, ServerId};
 
 use crate::content_disposition::content_disposition;
 use crate::error::Error;

@@ -1,11 +1,11 @@
 //! `GET …/backups/{backup}`, and the forms of server and backup IDs in paths.
 
+use reqwest::Method;
 use serde_json::json;
 use uuid::Uuid;
 
 use holdfast_domain::key::KeyKind;
 use holdfast_domain::{Permission, Profile};
-use reqwest::Method;
 
 use crate::support::app::App;
 use crate::support::client::send;

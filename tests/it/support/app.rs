@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use chrono::Utc;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use holdfast_cli::service::{self, ProcessMetrics, ServiceTask};
@@ -15,7 +16,6 @@ use holdfast_domain::{
     DirectorySetBy, NodeName, Permission, Profile, Server, ServerId, ServerState, UserId,
 };
 use holdfast_storage::{ArchiveKey, Disks, StorageKey};
-use serde_json::{Value, json};
 
 use super::client::Client;
 use super::database::TestDatabase;

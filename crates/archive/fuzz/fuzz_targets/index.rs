@@ -5,9 +5,10 @@
 
 use std::io::Write;
 
-use holdfast_archive::{Control, RestoreOptions, list, read_file, restore};
 use libfuzzer_sys::fuzz_target;
 use sha2::{Digest, Sha256};
+
+use holdfast_archive::{Control, RestoreOptions, list, read_file, restore};
 
 fuzz_target!(|records: &[u8]| {
     let mut deflate = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::fast());

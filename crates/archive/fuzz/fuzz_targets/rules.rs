@@ -3,8 +3,9 @@
 //! Run `cargo +nightly fuzz run rules` in `crates/archive`.
 #![no_main]
 
-use holdfast_archive::{Control, IgnoreRules, scan};
 use libfuzzer_sys::fuzz_target;
+
+use holdfast_archive::{Control, IgnoreRules, scan};
 
 thread_local! {
     static TREE: tempfile::TempDir = {

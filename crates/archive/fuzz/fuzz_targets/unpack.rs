@@ -7,10 +7,11 @@
 use std::fs;
 use std::io::Write;
 
+use libfuzzer_sys::fuzz_target;
+
 use holdfast_archive::{
     Control, CreateOptions, IgnoreRules, RestoreOptions, create, restore, verify,
 };
-use libfuzzer_sys::fuzz_target;
 
 /// Corrects the checksums of headers, which a fuzzer cannot guess.
 fn correct_checksums(tar: &mut [u8]) {

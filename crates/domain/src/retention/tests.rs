@@ -299,7 +299,8 @@ proptest! {
             candidate.id = BackupId(Uuid::from_u128(number as u128));
         }
         let decided = decide(&candidates, &policy, now());
-        let is_removed = |verdict: &RetentionVerdict| matches!(verdict, RetentionVerdict::Remove(_));
+        let is_removed =
+            |verdict: &RetentionVerdict| matches!(verdict, RetentionVerdict::Remove(_));
         let goes = |id| decided.iter().any(|(c, verdict)| c.id == id && is_removed(verdict));
 
         let mut ids: Vec<BackupId> = decided.iter().map(|(c, _)| c.id).collect();

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use holdfast_domain::DiskName;
 use rand::RngExt as _;
 use reqwest::header::HeaderMap;
 use reqwest::{Client, RequestBuilder, Response};
 use serde::de::DeserializeOwned;
+
+use holdfast_domain::DiskName;
 
 use super::GcsDisk;
 use super::failure::{ErrorResponse, RequestError};

@@ -6,8 +6,9 @@
 use std::error::Error as StdError;
 use std::fmt;
 
-use holdfast_domain::error_chain::chain;
 use serde::Deserialize;
+
+use holdfast_domain::error_chain::chain;
 
 use super::GcsDisk;
 use super::account::SigningFailed;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use fs_err as fs;
+
 use holdfast_domain::{DiskName, ServerId};
 
 use super::LocalDisk;

@@ -8,6 +8,7 @@ use std::error::Error as StdError;
 use std::fmt;
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+
 use holdfast_domain::error_chain::chain;
 
 use super::S3Disk;

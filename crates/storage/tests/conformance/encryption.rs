@@ -1,6 +1,7 @@
 //! Encrypted disks: what a copy of the disk reveals, and reads with other keys or none.
 
 use bytes::Bytes;
+
 use holdfast_storage::{Disk, Encryption, Error, StorageKey};
 
 use crate::objects::{collect, key, put};

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+
 use holdfast_storage::{Disk, GcsOptions, StorageKey};
 
 use crate::objects::{

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+
 use holdfast_storage::{Disk, Error, StorageKey};
 
 use crate::objects::{

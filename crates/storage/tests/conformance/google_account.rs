@@ -8,6 +8,7 @@ use aws_lc_rs::rsa::{KeyPair, KeySize};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::future::join_all;
+
 use holdfast_storage::{Disk, Error, GcsOptions, ServiceAccount};
 
 use crate::google::Google;

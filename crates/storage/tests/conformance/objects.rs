@@ -1,9 +1,10 @@
 //! Keys, contents and helpers of the tests.
 
 use bytes::Bytes;
+use uuid::Uuid;
+
 use holdfast_domain::{BackupId, ServerId};
 use holdfast_storage::{ArchiveKey, Disk, Error, ObjectReader, PartialUpload, StorageKey};
-use uuid::Uuid;
 
 /// The announced maximum size of uploads.
 pub(crate) const SIZE_MAX: u64 = 1 << 30;

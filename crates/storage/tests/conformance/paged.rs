@@ -3,9 +3,10 @@
 
 use std::sync::{Arc, Mutex};
 
-use holdfast_storage::Disk;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+
+use holdfast_storage::Disk;
 
 use crate::objects::key;
 use crate::places::{self, name};

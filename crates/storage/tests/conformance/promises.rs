@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
+
 use holdfast_storage::{Error, StorageKey};
 
 use crate::objects::{
