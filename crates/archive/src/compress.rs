@@ -18,9 +18,9 @@ use final_block::FinalBlockFinder;
 use repeats::RepeatEncoder;
 
 /// The most bytes of the tar stream in one block.
-pub(crate) const BLOCK: usize = 1 << 20;
+pub(crate) const BLOCK_BYTES: usize = 1 << 20;
 /// Bytes that are stored or compressed together.
-const PIECE: usize = 64 << 10;
+const PIECE_BYTES: usize = 64 << 10;
 
 /// A gzip header without time, name and system, so that the same tree gives the same bytes.
 pub(crate) const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
@@ -91,7 +91,7 @@ impl Compressor {
 }
 
 fn piece(raw: &[u8], at: usize) -> &[u8] {
-    &raw[at..raw.len().min(at + PIECE)]
+    &raw[at..raw.len().min(at + PIECE_BYTES)]
 }
 
 /// Returns whether a piece looks compressed already: whether all bytes other than zero are about

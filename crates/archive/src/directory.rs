@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use crate::Error;
 
 /// The flags to open a folder that is read, or in which entries are opened.
-pub(crate) const FOLDER: OFlags = OFlags::RDONLY
+pub(crate) const FOLDER_FLAGS: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC)
@@ -95,7 +95,7 @@ impl FolderStack {
         };
         if parent.is_none() {
             let child = child.ok_or(Errno::BADF)?;
-            let found = rustix::fs::openat(child.as_fd(), "..", FOLDER, Mode::empty())?;
+            let found = rustix::fs::openat(child.as_fd(), "..", FOLDER_FLAGS, Mode::empty())?;
             if Identity::from(&rustix::fs::fstat(&found)?) != *identity {
                 return Err(Errno::STALE);
             }
@@ -107,5 +107,5 @@ impl FolderStack {
 
 /// Opens the folder `name` in `parent`. Fails if it is a symlink.
 pub(crate) fn open_folder(parent: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno> {
-    rustix::fs::openat(parent, name, FOLDER, Mode::empty())
+    rustix::fs::openat(parent, name, FOLDER_FLAGS, Mode::empty())
 }

@@ -24,12 +24,12 @@ pub(crate) const MAGIC: &[u8; 16] = b"holdfast-index\n\x01";
 pub(crate) const BLOCK_RECORD: u8 = 1;
 /// The type byte of an entry record.
 pub(crate) const ENTRY_RECORD: u8 = 2;
-/// Bytes of a SHA-256.
-pub(crate) const HASH: usize = 32;
-/// Bytes of the trailer: six totals and two hashes.
-pub(crate) const TRAILER: usize = 6 * 8 + 2 * HASH;
+/// The length of a SHA-256.
+pub(crate) const HASH_BYTES: usize = 32;
+/// The length of the trailer: six totals and two hashes.
+pub(crate) const TRAILER_BYTES: usize = 6 * 8 + 2 * HASH_BYTES;
 /// The most bytes of records in a frame before compression.
-pub(crate) const MAX_FRAME: usize = 16 << 20;
+pub(crate) const FRAME_BYTES_MAX: usize = 16 << 20;
 
 /// The totals of an archive.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

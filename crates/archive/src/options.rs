@@ -48,8 +48,8 @@ pub struct RestoreOptions {
     pub expected: Option<Expected>,
     /// Where to unpack before the swap; `None` means beside the destination.
     pub staging_dir: Option<PathBuf>,
-    /// Whether files get the owner numbers of the archive. Otherwise they get the owner of the
-    /// destination if the process is root, or the owner of the process.
+    /// Whether files get the owners that the archive states. Otherwise they belong to the owner of
+    /// the destination if the process is root, or else to the user of the process.
     pub apply_owner: bool,
     /// Whether setuid, setgid and sticky bits are restored.
     pub special_modes: bool,

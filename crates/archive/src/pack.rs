@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use crate::compress::BLOCK;
+use crate::compress::BLOCK_BYTES;
 use crate::directory::Identity;
 use crate::index::{EntryRecords, IndexTotals, SourceFile};
 use crate::pipeline::{Block, BlockSink};
@@ -24,8 +24,8 @@ use crate::throttle::Throttle;
 use crate::walk::{Visitor, WalkEntry, cannot};
 use crate::{Control, CreateOptions, Error};
 
-/// A block with at least this many bytes is ended early if the next entry does not fit into it.
-const EARLY_END: usize = BLOCK / 8;
+/// A block with at least this many bytes ends early if the next entry does not fit into it.
+const EARLY_END_BYTES: usize = BLOCK_BYTES / 8;
 
 /// Totals and notes of the packed entries.
 #[derive(Default)]
@@ -93,10 +93,12 @@ impl<'a> Packer<'a> {
         self.header.clear();
         encode_header(entry, &mut self.header);
         let whole = self.header.len() as u64 + entry.stored;
-        if self.block.raw.len() >= EARLY_END && self.block.raw.len() as u64 + whole > BLOCK as u64 {
+        if self.block.raw.len() >= EARLY_END_BYTES
+            && self.block.raw.len() as u64 + whole > BLOCK_BYTES as u64
+        {
             self.end_block()?;
         }
-        if self.block.raw.len() == BLOCK {
+        if self.block.raw.len() == BLOCK_BYTES {
             self.end_block()?;
         }
         let source = SourceFile {
@@ -122,12 +124,12 @@ impl<'a> Packer<'a> {
     /// Appends bytes to the stream.
     fn put(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
         while !bytes.is_empty() {
-            if self.block.raw.len() == BLOCK {
+            if self.block.raw.len() == BLOCK_BYTES {
                 self.end_block()?;
             }
-            let (now, later) = bytes.split_at(bytes.len().min(BLOCK - self.block.raw.len()));
+            let (now, later) = bytes.split_at(bytes.len().min(BLOCK_BYTES - self.block.raw.len()));
             if self.block.raw.capacity() == 0 {
-                self.block.raw.reserve_exact(BLOCK);
+                self.block.raw.reserve_exact(BLOCK_BYTES);
             }
             self.block.raw.extend_from_slice(now);
             bytes = later;

@@ -229,7 +229,7 @@ impl Restore<'_> {
         control.reset_done();
         control.set_totals(0, 0);
         let policy = AttributePolicy {
-            archived_owner: self.options.apply_owner,
+            apply_owner: self.options.apply_owner,
             default_owner: self.layout.default_owner()?,
             special_modes: self.options.special_modes,
         };

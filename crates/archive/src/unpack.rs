@@ -28,7 +28,7 @@ use file::{Attributes, NewFile, SpaceGuard};
 use folder::StagingTree;
 use handle::{FirstError, FolderHandle};
 use name::split_name;
-use small_files::{SMALL, SmallFilePool};
+use small_files::{SMALL_FILE_BYTES_MAX, SmallFilePool};
 
 /// Unpacks all of `tar` into `root`. Small files are written on `threads` threads.
 pub(crate) fn unpack<R: BufRead>(
@@ -111,7 +111,7 @@ impl Unpacker<'_> {
             return self.hard_link(&entry, &parent, name);
         }
         self.summary.bytes += entry.size;
-        if entry.segments.is_none() && entry.stored <= SMALL {
+        if entry.segments.is_none() && entry.stored <= SMALL_FILE_BYTES_MAX {
             self.guard.reserve(entry.stored)?;
             return self
                 .tree

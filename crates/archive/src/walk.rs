@@ -11,7 +11,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, Stat};
 use rustix::io::Errno;
 
-use crate::directory::{FOLDER, FolderStack, Identity, open_source};
+use crate::directory::{FOLDER_FLAGS, FolderStack, Identity, open_source};
 use crate::ignore::{Decision, IgnoreRules};
 use crate::{Control, Error};
 
@@ -104,7 +104,7 @@ impl Names {
 }
 
 /// A folder that is being walked.
-struct Frame {
+struct Level {
     names: Names,
     next: usize,
     path_length: usize,
@@ -119,7 +119,7 @@ struct Walk<'a, V> {
     control: &'a Control,
     visitor: &'a mut V,
     folders: FolderStack,
-    frames: Vec<Frame>,
+    levels: Vec<Level>,
     path: Vec<u8>,
 }
 
@@ -137,7 +137,7 @@ pub(crate) fn walk<V: Visitor>(
     }
     let folders = FolderStack::new(root).map_err(|error| Error::io("read", source, error))?;
     let decision = Decision::default();
-    let frame = Frame {
+    let level = Level {
         names,
         next: 0,
         path_length: 0,
@@ -149,7 +149,7 @@ pub(crate) fn walk<V: Visitor>(
         control,
         visitor,
         folders,
-        frames: vec![frame],
+        levels: vec![level],
         path: Vec::new(),
     };
     walk.run(source)
@@ -159,20 +159,20 @@ impl<V: Visitor> Walk<'_, V> {
     fn run(&mut self, source: &Path) -> Result<(), Error> {
         loop {
             self.control.check()?;
-            let Some(frame) = self.frames.last_mut() else {
+            let Some(level) = self.levels.last_mut() else {
                 return Ok(());
             };
-            self.path.truncate(frame.path_length);
-            let Some((name, kind)) = frame.names.get(frame.next) else {
-                self.frames.pop();
+            self.path.truncate(level.path_length);
+            let Some((name, kind)) = level.names.get(level.next) else {
+                self.levels.pop();
                 if let Err(error) = self.folders.pop() {
                     // A folder was moved while it was read.
                     return Err(Error::io("return from a folder of", source, error));
                 }
                 continue;
             };
-            frame.next += 1;
-            if frame.path_length == 0 && name.starts_with(HOLDFAST_PREFIX) {
+            level.next += 1;
+            if level.path_length == 0 && name.starts_with(HOLDFAST_PREFIX) {
                 let name = name.to_vec();
                 self.visitor.add_note(
                     &name,
@@ -206,9 +206,9 @@ impl<V: Visitor> Walk<'_, V> {
             }
         }
         let parent = self
-            .frames
+            .levels
             .last()
-            .map(|frame| frame.decision)
+            .map(|level| level.decision)
             .unwrap_or_default();
         let decision = self
             .rules
@@ -275,7 +275,7 @@ impl<V: Visitor> Walk<'_, V> {
         };
         self.folders.push(folder, Identity::from(&stat));
         let path_length = self.path.len();
-        self.frames.push(Frame {
+        self.levels.push(Level {
             names,
             next: 0,
             path_length,
@@ -312,16 +312,16 @@ impl<V: Visitor> Walk<'_, V> {
     /// Visits the excluded folders above the current entry, which is kept.
     fn visit_pending(&mut self) -> Result<(), Error> {
         if self
-            .frames
+            .levels
             .last()
-            .is_none_or(|frame| frame.pending.is_none())
+            .is_none_or(|level| level.pending.is_none())
         {
             return Ok(());
         }
-        for frame in &mut self.frames {
-            if let Some(stat) = frame.pending.take() {
+        for level in &mut self.levels {
+            if let Some(stat) = level.pending.take() {
                 self.visitor
-                    .visit_folder(&self.path[..frame.path_length], None, &stat)?;
+                    .visit_folder(&self.path[..level.path_length], None, &stat)?;
             }
         }
         Ok(())
@@ -329,7 +329,7 @@ impl<V: Visitor> Walk<'_, V> {
 }
 
 fn open_with_stat(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(OwnedFd, Stat), Errno> {
-    let folder = rustix::fs::openat(parent, name, FOLDER, Mode::empty())?;
+    let folder = rustix::fs::openat(parent, name, FOLDER_FLAGS, Mode::empty())?;
     let stat = rustix::fs::fstat(&folder)?;
     Ok((folder, stat))
 }

@@ -49,9 +49,9 @@ fn round_trip(raw: &[u8]) -> usize {
 fn blocks_of_every_kind_survive_a_round_trip() {
     round_trip(b"");
     round_trip(b"x");
-    round_trip(&vec![0; BLOCK]);
+    round_trip(&vec![0; BLOCK_BYTES]);
     round_trip(&b"some text that repeats itself, ".repeat(20_000));
-    for length in [1, 7, 8, 47, 65_535, 65_536, 65_537, 131_071, BLOCK] {
+    for length in [1, 7, 8, 47, 65_535, 65_536, 65_537, 131_071, BLOCK_BYTES] {
         round_trip(&noise(length, length as u64));
     }
 }
@@ -69,7 +69,7 @@ fn repeats_and_zeros_between_noise_are_found() {
             raw.extend_from_slice(&again);
         }
     }
-    raw.truncate(BLOCK);
+    raw.truncate(BLOCK_BYTES);
     let zeros = raw.iter().filter(|&&byte| byte == 0).count();
     let size = round_trip(&raw);
     assert!(
@@ -108,7 +108,7 @@ fn repeats_of_every_length_and_distance_are_encoded() {
 
 #[test]
 fn noise_grows_by_less_than_a_thousandth() {
-    let raw = noise(BLOCK, 5);
+    let raw = noise(BLOCK_BYTES, 5);
     assert!(round_trip(&raw) < raw.len() + raw.len() / 1000);
 }
 

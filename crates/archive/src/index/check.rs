@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use sha2::{Digest, Sha256};
 
 use super::frames::{damaged, read_failed};
-use super::{HASH, IndexTotals, MAGIC, TRAILER};
+use super::{HASH_BYTES, IndexTotals, MAGIC, TRAILER_BYTES};
 use crate::Error;
 
 /// What a whole index states of its archive.
@@ -48,21 +48,21 @@ pub fn check_index(mut index: impl Read) -> Result<CheckedIndex, Error> {
                 return Err(damaged("its version is unknown, or it is not an index"));
             }
         }
-        let before_tail = tail.len().saturating_sub(TRAILER);
+        let before_tail = tail.len().saturating_sub(TRAILER_BYTES);
         hash.update(&tail[..before_tail]);
         tail.drain(..before_tail);
     }
-    if is_first || tail.len() < TRAILER {
+    if is_first || tail.len() < TRAILER_BYTES {
         return Err(damaged("it is too short"));
     }
-    let (hashed, index_hash) = tail.split_at(TRAILER - HASH);
+    let (hashed, index_hash) = tail.split_at(TRAILER_BYTES - HASH_BYTES);
     hash.update(hashed);
     if *index_hash != *hash.finalize() {
         return Err(damaged("its checksum is wrong"));
     }
-    let (totals, archive_hash) = hashed.split_at(TRAILER - 2 * HASH);
+    let (totals, archive_hash) = hashed.split_at(TRAILER_BYTES - 2 * HASH_BYTES);
     let totals = IndexTotals::parse(totals);
-    let mut archive_sha256 = [0; HASH];
+    let mut archive_sha256 = [0; HASH_BYTES];
     archive_sha256.copy_from_slice(archive_hash);
     Ok(CheckedIndex {
         entries: totals.entries,

@@ -8,11 +8,11 @@ use std::path::Path;
 use flate2::{Decompress, FlushDecompress, Status};
 use sha2::{Digest, Sha256};
 
-use super::{HASH, MAGIC, MAX_FRAME, TRAILER};
+use super::{FRAME_BYTES_MAX, HASH_BYTES, MAGIC, TRAILER_BYTES};
 use crate::Error;
 
 /// Bytes before a frame: two lengths and a CRC-32.
-pub(crate) const FRAME_HEADER: usize = 12;
+pub(crate) const FRAME_HEADER_BYTES: usize = 12;
 
 /// A source of frames, in their order.
 pub(crate) trait Frames {
@@ -41,11 +41,11 @@ impl Frames for FileFrames<'_> {
         if self.at == self.end {
             return Ok(false);
         }
-        let mut header = [0; FRAME_HEADER];
+        let mut header = [0; FRAME_HEADER_BYTES];
         self.file
             .read_exact_at(&mut header, self.at)
             .map_err(read_failed)?;
-        self.at += FRAME_HEADER as u64;
+        self.at += FRAME_HEADER_BYTES as u64;
         let left = self.end - self.at.min(self.end);
         let header = FrameHeader::parse(&header, left)?;
         let mut packed = vec![0; header.packed];
@@ -103,9 +103,9 @@ impl<R: Read> StreamFrames<R> {
 
     /// Reads the trailer and compares the checksum.
     fn finish(&mut self) -> Result<(), Error> {
-        let mut trailer = [0; TRAILER - HASH];
+        let mut trailer = [0; TRAILER_BYTES - HASH_BYTES];
         self.read_hashed(&mut trailer)?;
-        let mut stated = [0; HASH];
+        let mut stated = [0; HASH_BYTES];
         self.read(&mut stated)?;
         let computed = self.hash.take().map(|hash| hash.finalize().into());
         if computed != Some(stated) {
@@ -121,13 +121,13 @@ impl<R: Read> Frames for StreamFrames<R> {
         if self.hash.is_none() {
             return Ok(false);
         }
-        let mut header = [0; FRAME_HEADER];
+        let mut header = [0; FRAME_HEADER_BYTES];
         self.read_hashed(&mut header)?;
-        if header == [0; FRAME_HEADER] {
+        if header == [0; FRAME_HEADER_BYTES] {
             self.finish()?;
             return Ok(false);
         }
-        let header = FrameHeader::parse(&header, 2 * MAX_FRAME as u64)?;
+        let header = FrameHeader::parse(&header, 2 * FRAME_BYTES_MAX as u64)?;
         let mut packed = vec![0; header.packed];
         self.read_hashed(&mut packed)?;
         header.decompress(&packed, frame)?;
@@ -144,13 +144,13 @@ struct FrameHeader {
 
 impl FrameHeader {
     /// Parses the header of a frame that has at most `limit` compressed bytes.
-    fn parse(header: &[u8; FRAME_HEADER], limit: u64) -> Result<Self, Error> {
+    fn parse(header: &[u8; FRAME_HEADER_BYTES], limit: u64) -> Result<Self, Error> {
         let word = |at: usize| {
             let bytes = [header[at], header[at + 1], header[at + 2], header[at + 3]];
             u32::from_le_bytes(bytes)
         };
         let (raw, packed) = (word(0) as usize, word(4) as usize);
-        if raw == 0 || raw > MAX_FRAME || limit < packed as u64 {
+        if raw == 0 || raw > FRAME_BYTES_MAX || limit < packed as u64 {
             return Err(damaged("a frame's lengths are out of range"));
         }
         let crc = word(8);

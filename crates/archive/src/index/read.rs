@@ -7,15 +7,15 @@ use std::os::unix::fs::FileExt;
 
 use sha2::{Digest, Sha256};
 
-use super::frames::{FRAME_HEADER, FileFrames, Frames, damaged, read_failed};
-use super::{BLOCK_RECORD, ENTRY_RECORD, HASH, IndexTotals, MAGIC, TRAILER};
+use super::frames::{FRAME_HEADER_BYTES, FileFrames, Frames, damaged, read_failed};
+use super::{BLOCK_RECORD, ENTRY_RECORD, HASH_BYTES, IndexTotals, MAGIC, TRAILER_BYTES};
 use crate::Error;
 use crate::compress::GZIP_HEADER;
 use crate::list::ListedEntry;
 use crate::tar_format::EntryKind;
 
 /// The most bytes of the tar stream that a block may hold.
-const MAX_BLOCK: u64 = 4 << 20;
+const BLOCK_BYTES_MAX: u64 = 4 << 20;
 
 /// An index that has passed its checks.
 pub(crate) struct IndexReader<'a> {
@@ -49,20 +49,20 @@ impl<'a> IndexReader<'a> {
     /// Checks an index from its first byte to its last.
     pub(crate) fn open(file: &'a File) -> Result<Self, Error> {
         let length = file.metadata().map_err(read_failed)?.len();
-        if length < (MAGIC.len() + FRAME_HEADER + TRAILER) as u64 {
+        if length < (MAGIC.len() + FRAME_HEADER_BYTES + TRAILER_BYTES) as u64 {
             return Err(damaged("it is too short"));
         }
-        let end = length - (FRAME_HEADER + TRAILER) as u64;
-        let hash = hash_file(file, length - HASH as u64)?;
-        let mut tail = [0; FRAME_HEADER + TRAILER];
+        let end = length - (FRAME_HEADER_BYTES + TRAILER_BYTES) as u64;
+        let hash = hash_file(file, length - HASH_BYTES as u64)?;
+        let mut tail = [0; FRAME_HEADER_BYTES + TRAILER_BYTES];
         file.read_exact_at(&mut tail, end).map_err(read_failed)?;
-        let (end_mark, trailer) = tail.split_at(FRAME_HEADER);
-        let (totals, hashes) = trailer.split_at(TRAILER - 2 * HASH);
-        let (archive_hash, index_hash) = hashes.split_at(HASH);
+        let (end_mark, trailer) = tail.split_at(FRAME_HEADER_BYTES);
+        let (totals, hashes) = trailer.split_at(TRAILER_BYTES - 2 * HASH_BYTES);
+        let (archive_hash, index_hash) = hashes.split_at(HASH_BYTES);
         if end_mark.iter().any(|&byte| byte != 0) || *index_hash != hash {
             return Err(damaged("its checksum is wrong"));
         }
-        let mut archive_sha256 = [0; HASH];
+        let mut archive_sha256 = [0; HASH_BYTES];
         archive_sha256.copy_from_slice(archive_hash);
         Ok(Self {
             file,
@@ -79,7 +79,7 @@ impl<'a> IndexReader<'a> {
 }
 
 /// Returns the SHA-256 of the first `length` bytes, after checking the magic line.
-fn hash_file(file: &File, length: u64) -> Result<[u8; HASH], Error> {
+fn hash_file(file: &File, length: u64) -> Result<[u8; HASH_BYTES], Error> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 256 << 10];
     let mut at = 0;
@@ -150,7 +150,7 @@ impl<F: Frames> RecordReader<F> {
         let (packed, raw) = (self.number()?, self.number()?);
         let crc = self.take(4)?;
         let crc = u32::from_le_bytes([crc[0], crc[1], crc[2], crc[3]]);
-        if raw == 0 || raw > MAX_BLOCK || packed > 2 * MAX_BLOCK {
+        if raw == 0 || raw > BLOCK_BYTES_MAX || packed > 2 * BLOCK_BYTES_MAX {
             return Err(damaged("a block's lengths are out of range"));
         }
         let location = BlockLocation {

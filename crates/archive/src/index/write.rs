@@ -5,12 +5,12 @@ use std::io::{self, Write};
 use flate2::{Compress, Compression, FlushCompress};
 use sha2::{Digest, Sha256};
 
-use super::frames::FRAME_HEADER;
+use super::frames::FRAME_HEADER_BYTES;
 use super::{BLOCK_RECORD, ENTRY_RECORD, IndexTotals, MAGIC};
 use crate::tar_format::{EntryKind, TarEntry, Time};
 
 /// Bytes of records that are collected before a frame is written.
-const FRAME: usize = 64 << 10;
+const FRAME_BYTES: usize = 64 << 10;
 
 /// Encodes entry records, in the order of the archive.
 #[derive(Default)]
@@ -84,7 +84,7 @@ pub(crate) struct IndexWriter<W> {
 impl<W: Write> IndexWriter<W> {
     pub(crate) fn new(output: W) -> io::Result<Self> {
         let deflate = Compress::new(Compression::new(4), false);
-        let (frame, packed) = (Vec::with_capacity(2 * FRAME), Vec::new());
+        let (frame, packed) = (Vec::with_capacity(2 * FRAME_BYTES), Vec::new());
         let mut writer = Self {
             output,
             hash: Sha256::new(),
@@ -110,7 +110,7 @@ impl<W: Write> IndexWriter<W> {
         number(&mut self.frame, raw as u64);
         self.frame.extend_from_slice(&crc.to_le_bytes());
         self.frame.extend_from_slice(entries);
-        if self.frame.len() >= FRAME {
+        if self.frame.len() >= FRAME_BYTES {
             self.flush()
         } else {
             Ok(())
@@ -122,7 +122,7 @@ impl<W: Write> IndexWriter<W> {
         if !self.frame.is_empty() {
             self.flush()?;
         }
-        self.write(&[0; FRAME_HEADER])?;
+        self.write(&[0; FRAME_HEADER_BYTES])?;
         let mut trailer = Vec::new();
         for field in totals.fields() {
             trailer.extend_from_slice(&field.to_le_bytes());
@@ -147,7 +147,7 @@ impl<W: Write> IndexWriter<W> {
                 "deflate did not take all bytes of the index",
             ));
         }
-        let mut header = [0; FRAME_HEADER];
+        let mut header = [0; FRAME_HEADER_BYTES];
         let length = |length: usize| u32::try_from(length).map_err(io::Error::other);
         header[..4].copy_from_slice(&length(self.frame.len())?.to_le_bytes());
         header[4..8].copy_from_slice(&length(self.packed.len())?.to_le_bytes());

@@ -6,7 +6,7 @@ use rustix::buffer::spare_capacity;
 use rustix::fs::{SeekFrom, Stat};
 use rustix::io::Errno;
 
-use super::{BLOCK, Packer, Visitor, cannot};
+use super::{BLOCK_BYTES, Packer, Visitor, cannot};
 use crate::Error;
 use crate::tar_format::Segment;
 
@@ -86,7 +86,7 @@ impl Packer<'_> {
             let wanted = usize::try_from(left)
                 .unwrap_or(usize::MAX)
                 .min(read)
-                .min(BLOCK - before);
+                .min(BLOCK_BYTES - before);
             self.block.raw.truncate(before + wanted);
             left -= wanted as u64;
             self.account(wanted as u64)?;
@@ -109,7 +109,7 @@ impl Packer<'_> {
                 let before = self.room()?;
                 let wanted = usize::try_from(left)
                     .unwrap_or(usize::MAX)
-                    .min(BLOCK - before);
+                    .min(BLOCK_BYTES - before);
                 self.block.raw.resize(before + wanted, 0);
                 let read = match rustix::io::pread(file, &mut self.block.raw[before..], offset) {
                     Ok(0) => {
@@ -140,11 +140,13 @@ impl Packer<'_> {
 
     /// Makes room in the block. Returns the number of bytes that it holds.
     fn room(&mut self) -> Result<usize, Error> {
-        if self.block.raw.len() == BLOCK {
+        if self.block.raw.len() == BLOCK_BYTES {
             self.end_block()?;
         }
-        if self.block.raw.capacity() < BLOCK {
-            self.block.raw.reserve_exact(BLOCK - self.block.raw.len());
+        if self.block.raw.capacity() < BLOCK_BYTES {
+            self.block
+                .raw
+                .reserve_exact(BLOCK_BYTES - self.block.raw.len());
         }
         Ok(self.block.raw.len())
     }

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 use super::remove::remove_tree;
 use crate::Error;
-use crate::directory::{FOLDER, Identity, open_folder, open_source};
+use crate::directory::{FOLDER_FLAGS, Identity, open_folder, open_source};
 use crate::error::is_disk_full;
 
 /// The name of the staged tree in the staging folder; after an exchange, it is the old tree.
@@ -125,7 +125,7 @@ impl RestoreLayout {
         rustix::fs::openat(
             &self.staging_parent,
             self.staging.as_slice(),
-            FOLDER,
+            FOLDER_FLAGS,
             Mode::empty(),
         )
         .map_err(|error| Error::io("open", &self.staging_path(), error))

@@ -13,8 +13,8 @@ use crate::{Control, Error};
 /// Which attributes of the archive are restored.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AttributePolicy {
-    /// Whether entries get the owner numbers of the archive.
-    pub(crate) archived_owner: bool,
+    /// Whether entries get the owners that the archive states.
+    pub(crate) apply_owner: bool,
     /// The owner of every entry otherwise; `None` leaves the owner of the process.
     pub(crate) default_owner: Option<(Uid, Gid)>,
     /// Whether setuid, setgid and sticky bits are restored.
@@ -37,13 +37,13 @@ impl Attributes {
         let number = |id: u64| u32::try_from(id).ok().filter(|&id| id != u32::MAX);
         let archived = number(entry.uid).zip(number(entry.gid));
         let archived = archived.map(|(uid, gid)| (Uid::from_raw(uid), Gid::from_raw(gid)));
-        let owner = if policy.archived_owner {
+        let owner = if policy.apply_owner {
             archived
         } else {
             policy.default_owner
         };
         // Attributes that may grant privileges are restored only together with the owner.
-        let wanted = |name: &[u8]| policy.archived_owner || name.starts_with(b"user.");
+        let wanted = |name: &[u8]| policy.apply_owner || name.starts_with(b"user.");
         let xattrs = entry
             .xattrs
             .iter()

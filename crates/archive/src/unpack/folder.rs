@@ -13,7 +13,7 @@ use super::file::Attributes;
 use super::handle::{FirstError, FolderHandle};
 use super::small_files::SmallFilePool;
 use crate::Error;
-use crate::directory::{FOLDER, Identity};
+use crate::directory::{FOLDER_FLAGS, Identity};
 use crate::tar_format::Time;
 
 /// A folder on the way to the current one.
@@ -195,7 +195,7 @@ impl StagingTree {
         name: &[u8],
         attributes: Option<Attributes>,
     ) -> Result<(), Errno> {
-        let handle = rustix::fs::openat(parent, name, FOLDER, Mode::empty())?;
+        let handle = rustix::fs::openat(parent, name, FOLDER_FLAGS, Mode::empty())?;
         let identity = Identity::from(&rustix::fs::fstat(&handle)?);
         let folder = Some(Arc::new(FolderHandle::new(handle)));
         self.levels.push(Level {
@@ -234,7 +234,7 @@ impl StagingTree {
         if let Some(parent) = self.levels.last_mut()
             && parent.folder.is_none()
         {
-            let opened = rustix::fs::openat(folder.as_fd(), "..", FOLDER, Mode::empty())
+            let opened = rustix::fs::openat(folder.as_fd(), "..", FOLDER_FLAGS, Mode::empty())
                 .and_then(|handle| rustix::fs::fstat(&handle).map(|stat| (handle, stat)));
             let (handle, stat) = opened.map_err(|error| entry_error(path, error))?;
             if Identity::from(&stat) != parent.identity {

@@ -16,7 +16,7 @@ use super::handle::{FirstError, FolderHandle};
 use crate::{Control, Error};
 
 /// The largest file that the pool writes, in bytes.
-pub(super) const SMALL: u64 = 128 << 10;
+pub(super) const SMALL_FILE_BYTES_MAX: u64 = 128 << 10;
 /// The most files in a batch. Each may keep a folder open.
 const BATCH_FILES: usize = 32;
 /// The most bytes in a batch.
