@@ -64,7 +64,7 @@ impl FromRequest for Caller {
                 email: context.key.email,
                 is_admin: context.key.is_admin,
                 key: context.key.api_key.identifier,
-                address: client_address::caller_address(&request),
+                address: client_address::of_request(&request),
                 profile: context.key.api_key.profile,
                 trace: request_id::trace_of(&request),
                 server: context.server,
@@ -98,7 +98,7 @@ impl FromRequest for Operator {
                 user: context.key.api_key.user,
                 email: context.key.email,
                 key: context.key.api_key.identifier.to_string(),
-                address: client_address::caller_address(&request),
+                address: client_address::of_request(&request),
             };
             Ok(Self {
                 trace: request_id::trace_of(&request),
@@ -134,7 +134,7 @@ async fn check_key(request: &HttpRequest, needed: KeyKind) -> Result<RequestCont
         server: path_segment("server").and_then(ServerRef::parse),
         backup: path_segment("backup").and_then(BackupId::parse),
     };
-    let address = client_address::caller_address(request);
+    let address = client_address::of_request(request);
     let context = look_up(state, lookup, &token, address).await?;
     let key = &context.key.api_key;
     request.extensions_mut().insert(key.profile);
@@ -178,7 +178,7 @@ impl StreamCredentials {
         let server = request.match_info().get("server");
         Ok(Self {
             token: bearer(request).ok_or(ApiError::InvalidCredentials)?,
-            address: client_address::caller_address(request),
+            address: client_address::of_request(request),
             server: server
                 .and_then(ServerRef::parse)
                 .ok_or(ApiError::NotFound)?,

@@ -10,8 +10,8 @@ use ipnet::IpNet;
 
 use crate::state::{ApiOptions, ApiState};
 
-/// Returns the address of the client.
-pub(crate) fn caller_address(request: &HttpRequest) -> Option<IpAddr> {
+/// Returns the address of the client who sent a request.
+pub(crate) fn of_request(request: &HttpRequest) -> Option<IpAddr> {
     let state = request.app_data::<web::Data<ApiState>>();
     client_address(
         request,
@@ -48,9 +48,7 @@ fn client_address(request: &HttpRequest, trusted: &[IpNet]) -> Option<IpAddr> {
 pub(crate) fn is_from_trusted_proxy(request: &HttpRequest) -> bool {
     let state = request.app_data::<web::Data<ApiState>>();
     let trusted = state.map_or(&[][..], |state| &state.options.trusted_proxies);
-    request
-        .peer_addr()
-        .is_some_and(|peer| is_trusted(peer.ip().to_canonical(), trusted))
+    has_trusted_peer(request, trusted)
 }
 
 /// Returns the URL of the service without a slash at the end: from the settings, or else from the
@@ -59,9 +57,7 @@ pub(crate) fn base_url(request: &HttpRequest, options: &ApiOptions) -> String {
     if let Some(url) = &options.public_url {
         return url.clone();
     }
-    let is_proxied = request
-        .peer_addr()
-        .is_some_and(|peer| is_trusted(peer.ip().to_canonical(), &options.trusted_proxies));
+    let is_proxied = has_trusted_peer(request, &options.trusted_proxies);
     let forwarded = |name| header(request, name).filter(|_| is_proxied);
     let scheme = match uses_tls(request, options) {
         true => "https",
@@ -86,10 +82,13 @@ pub(crate) fn base_url(request: &HttpRequest, options: &ApiOptions) -> String {
 /// Returns whether the client uses TLS, according to a trusted proxy. The service itself has no
 /// TLS.
 pub(crate) fn uses_tls(request: &HttpRequest, options: &ApiOptions) -> bool {
-    request
-        .peer_addr()
-        .is_some_and(|peer| is_trusted(peer.ip().to_canonical(), &options.trusted_proxies))
+    has_trusted_peer(request, &options.trusted_proxies)
         && header(request, "x-forwarded-proto") == Some("https")
+}
+
+fn has_trusted_peer(request: &HttpRequest, trusted: &[IpNet]) -> bool {
+    let peer = request.peer_addr();
+    peer.is_some_and(|peer| is_trusted(peer.ip().to_canonical(), trusted))
 }
 
 fn header<'a>(request: &'a HttpRequest, name: &str) -> Option<&'a str> {

@@ -48,7 +48,7 @@ fn count_subject(request: &HttpRequest, subject: &str) -> Option<LimitStatus> {
 /// Returns the subject for the caller's address. For IPv6 it is the /64 network, since one customer
 /// usually has all of its 2⁶⁴ addresses.
 fn address_subject(request: &HttpRequest) -> String {
-    match client_address::caller_address(request) {
+    match client_address::of_request(request) {
         Some(IpAddr::V6(address)) => {
             let [a, b, c, d, ..] = address.segments();
             format!("address:{a:x}:{b:x}:{c:x}:{d:x}::/64")

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use actix_web::{HttpRequest, HttpResponse, web};
 use prometheus_client::encoding::prometheus_text::CONTENT_TYPE;
 
-use crate::client_address::{caller_address, is_from_trusted_proxy};
+use crate::client_address;
 use crate::error::ApiError;
 use crate::metrics::ApiMetrics;
 use crate::views::objects::Errors;
@@ -37,7 +37,7 @@ pub(crate) async fn metrics(
     request: HttpRequest,
     metrics: web::Data<ApiMetrics>,
 ) -> Result<HttpResponse, ApiError> {
-    let address = client_address(&request);
+    let address = known_address(&request);
     if !metrics.may_read(address) {
         return Err(ApiError::MetricsNotAllowed { address });
     }
@@ -45,14 +45,14 @@ pub(crate) async fn metrics(
     Ok(HttpResponse::Ok().content_type(CONTENT_TYPE).body(text))
 }
 
-/// Returns the address of the client. Returns `None` for a request through an untrusted proxy,
-/// which is often on this host: otherwise each of its clients would have the proxy's address.
-fn client_address(request: &HttpRequest) -> Option<IpAddr> {
+/// Returns the address of the client. Returns `None` for a request through an untrusted proxy.
+/// Otherwise all clients of that proxy would have its address, which is often that of this host.
+fn known_address(request: &HttpRequest) -> Option<IpAddr> {
     let is_proxied = PROXY_HEADERS
         .iter()
         .any(|name| request.headers().contains_key(*name));
-    if is_proxied && !is_from_trusted_proxy(request) {
+    if is_proxied && !client_address::is_from_trusted_proxy(request) {
         return None;
     }
-    caller_address(request)
+    client_address::of_request(request)
 }
