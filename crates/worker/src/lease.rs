@@ -1,7 +1,7 @@
 //! Renews a job's lease while the job runs, and records its progress.
 //!
-//! A worker stops a job at once when its claim no longer holds. A database that does not answer is
-//! no reason to stop: no other worker can claim the job without it.
+//! A worker stops a job at once when its claim no longer holds. It does not stop when the database
+//! does not answer: without the database, no other worker can claim the job.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -169,7 +169,7 @@ impl Drop for LeaseTask {
 
 async fn renew(context: Arc<Context>, job: Arc<ActiveJob>) {
     let lease = context.options.lease;
-    let mut written: Option<JobProgress> = None;
+    let mut last_written: Option<JobProgress> = None;
     let mut last_heartbeat = Instant::now();
     loop {
         tokio::select! {
@@ -180,7 +180,9 @@ async fn renew(context: Arc<Context>, job: Arc<ActiveJob>) {
             }
         }
         let progress = job.progress();
-        if written == Some(progress) && last_heartbeat.elapsed() < (lease / 4).min(IDLE_INTERVAL) {
+        if last_written == Some(progress)
+            && last_heartbeat.elapsed() < (lease / 4).min(IDLE_INTERVAL)
+        {
             continue;
         }
         let heartbeat = jobs::heartbeat(&context.database, &job.claim, lease, Some(&progress));
@@ -201,7 +203,7 @@ async fn renew(context: Arc<Context>, job: Arc<ActiveJob>) {
         match reply {
             Ok(HeartbeatReply::Held) => {
                 context.database_health.record_success();
-                written = Some(progress);
+                last_written = Some(progress);
                 last_heartbeat = Instant::now();
             }
             Ok(HeartbeatReply::Cancelled { by }) => {

@@ -12,10 +12,10 @@ use holdfast_domain::{DiskName, JobId, NodeName, ServerId};
 
 use crate::context::Context;
 
-/// How many servers are read at once.
-const SERVERS: u32 = 200;
+/// How many servers one query reads.
+const SERVERS_PER_PAGE: u32 = 200;
 /// How many deletion jobs one transaction adds.
-const DELETIONS: usize = 200;
+const DELETIONS_PER_TRANSACTION: usize = 200;
 
 /// The options of a retention run.
 #[derive(Clone, Debug)]
@@ -55,7 +55,7 @@ pub async fn run(
     let mut after = None;
     loop {
         let mut servers = match only {
-            None => rows::list_servers(database, after, SERVERS).await?,
+            None => rows::list_servers(database, after, SERVERS_PER_PAGE).await?,
             Some(_) if after.is_some() => Vec::new(),
             Some(server) => {
                 let mut transaction = database.begin().await?;
@@ -119,8 +119,8 @@ fn decide_all(
         .collect()
 }
 
-/// Locks the server's backups, decides again, and adds up to [`DELETIONS`] deletion jobs. Returns
-/// `true` after the last batch, which also reports the backups that are kept.
+/// Locks the server's backups, decides again, and adds up to [`DELETIONS_PER_TRANSACTION`] deletion
+/// jobs. Returns `true` after the last batch, which also reports the backups that are kept.
 async fn remove_batch(
     database: &Database,
     options: &RetentionRun,
@@ -138,7 +138,7 @@ async fn remove_batch(
         let RetentionVerdict::Remove(why) = decision.verdict else {
             continue;
         };
-        if tried == DELETIONS {
+        if tried == DELETIONS_PER_TRANSACTION {
             break;
         }
         let node = options.node_of(&server, &decision.backup);
@@ -149,7 +149,8 @@ async fn remove_batch(
     }
     transaction.commit().await?;
     // If no job was added, another batch would not add one either.
-    let is_last = tried < DELETIONS || decisions.iter().all(|decision| decision.job.is_none());
+    let is_last = tried < DELETIONS_PER_TRANSACTION
+        || decisions.iter().all(|decision| decision.job.is_none());
     decisions
         .into_iter()
         .filter(|decision| is_last || is_removal(decision) && decision.job.is_some())

@@ -16,8 +16,8 @@ use crate::disk_access;
 use crate::lease::ActiveJob;
 use crate::outcome::{JobError, JobSuccess};
 
-/// How many backups are read at once.
-const BATCH: u32 = 100;
+/// How many backups one query reads.
+const BACKUPS_PER_QUERY: u32 = 100;
 
 pub(crate) async fn run(
     context: &Arc<Context>,
@@ -31,9 +31,10 @@ pub(crate) async fn run(
     match args.backups {
         ServerBackupsAction::Keep => {}
         ServerBackupsAction::Delete => loop {
-            let backups = servers::list_some_backups(&context.database, claim.server, BATCH)
-                .await
-                .map_err(|error| JobError::database(&error))?;
+            let backups =
+                servers::list_some_backups(&context.database, claim.server, BACKUPS_PER_QUERY)
+                    .await
+                    .map_err(|error| JobError::database(&error))?;
             if backups.is_empty() {
                 break;
             }
