@@ -96,8 +96,8 @@ impl Error {
         }
     }
 
-    /// Returns whether the connection had broken since it was last used. That says nothing about
-    /// the database.
+    /// Returns whether the connection had broken since it was last used. The database may be
+    /// available all the same.
     pub(crate) fn is_broken_connection(&self) -> bool {
         match self {
             Self::Unavailable(sqlx::Error::Io(_)) => true,

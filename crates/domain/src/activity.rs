@@ -69,7 +69,7 @@ impl ActivityEvent {
 pub struct RequestOrigin {
     /// The user who sent the request.
     pub user: UserId,
-    /// The user's e-mail address at the time.
+    /// The user's email address at the time.
     pub email: String,
     /// The public identifier of the API key.
     pub key: String,

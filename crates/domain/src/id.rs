@@ -100,12 +100,12 @@ impl ServerRef {
     }
 }
 
-/// A user as a caller refers to one: by UUID or by e-mail address.
+/// A user as a caller refers to one: by UUID or by email address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UserRef {
     /// The UUID.
     Id(UserId),
-    /// The e-mail address, in any case.
+    /// The email address, in any case.
     Email(EmailAddress),
 }
 

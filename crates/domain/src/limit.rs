@@ -90,8 +90,8 @@ pub fn check_idle(state: ServerState, unfinished: Option<JobKind>) -> Result<(),
     }
 }
 
-/// Checks that no job uses a server's files, so that the server can be deleted or moved. The
-/// panel's state does not matter.
+/// Checks that no job reads or writes a server's files, so that the server can be deleted or moved.
+/// The panel's state does not matter.
 ///
 /// # Errors
 /// [`ServerBusy`] with the job that uses them.

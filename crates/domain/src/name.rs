@@ -1,6 +1,7 @@
-//! Names chosen by people: backups, disks, nodes, e-mail addresses.
+//! Names chosen by people: backups, disks, nodes, email addresses.
 //!
-//! Each is checked once, where it enters the service. The type proves the check.
+//! A name is checked once, where it enters the service. A value of one of these types has passed
+//! the check.
 
 use std::fmt;
 
@@ -61,10 +62,10 @@ impl BackupName {
     }
 }
 
-/// The maximum length of an e-mail address, in bytes.
+/// The maximum length of an email address, in bytes.
 const EMAIL_MAX: usize = 254;
 
-/// An e-mail address with a plausible form: a name, `@`, a host, no whitespace.
+/// An email address with a plausible form: a name, `@`, a host, no whitespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EmailAddress(String);
 
@@ -72,7 +73,7 @@ impl EmailAddress {
     /// Parses and trims an address.
     ///
     /// # Errors
-    /// A message that quotes the text, if it is not an e-mail address.
+    /// A message that quotes the text, if it is not an email address.
     pub fn parse(text: &str) -> Result<Self, String> {
         let email = text.trim();
         let parts = email.split_once('@');

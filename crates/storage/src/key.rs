@@ -37,7 +37,7 @@ pub struct ArchiveKey {
 pub enum StorageKey {
     /// The `.tar.gz` file that users download.
     Archive(ArchiveKey),
-    /// The archive's index: the positions of its entries and restart points.
+    /// The archive's index: the positions of its blocks and entries.
     Index(ArchiveKey),
     /// The archive's [`Manifest`](crate::Manifest), which describes it without the database.
     Manifest(ArchiveKey),

@@ -1,4 +1,4 @@
-//! The job table as operators see it, and the cancellation of queued jobs by operators.
+//! Jobs for operators: lists them, finds them, and cancels queued ones.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;

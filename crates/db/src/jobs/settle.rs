@@ -1,5 +1,5 @@
-//! Ends of attempts. Each function returns whether the claim still held. If it did not, nothing was
-//! changed, and the caller must undo its work.
+//! Ends attempts of jobs. Each function returns whether the claim still held. If it did not, the
+//! job is unchanged, and the caller must undo its work.
 
 use std::time::Duration;
 
