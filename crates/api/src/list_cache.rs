@@ -1,7 +1,7 @@
 //! A cache of backup lists, for clients that poll.
 //!
 //! Polled lists seldom change, and reading a list costs ten times as much as reading its versions.
-//! The look-up of each request returns the current versions of the server's lists
+//! The lookup of each request returns the current versions of the server's lists
 //! ([`ListVersions`]). A cached list is used only if these versions were current when it was read.
 //! So an answer is never stale, no process has to invalidate the cache of another one, and no entry
 //! expires.
