@@ -127,7 +127,8 @@ fn imports(krate: &str) -> BTreeMap<String, BTreeSet<String>> {
         .collect()
 }
 
-/// Returns the files that are left when files that import from none of the others are taken away again and again.
+/// Returns the files that are left when files that import from none of the others are taken away
+/// again and again.
 fn in_circles(mut graph: BTreeMap<String, BTreeSet<String>>) -> BTreeMap<String, BTreeSet<String>> {
     loop {
         let before = graph.len();
@@ -194,7 +195,8 @@ fn the_reader_of_imports_finds_circles() {
     assert_eq!(target(&files, &from, "crate::Error"), Some("lib.rs"));
 }
 
-/// The group of a `use` line: the standard library, other crates, crates of the workspace, this crate.
+/// The group of a `use` line: the standard library, other crates, crates of the workspace, this
+/// crate.
 fn group(path: &str, own_modules: &BTreeSet<&str>) -> u8 {
     let first = path.split([':', ';', ' ']).next().unwrap_or_default();
     match first {

@@ -1,4 +1,5 @@
-//! Rules for names and comments: one name for one type, comments that say something, lines that fit.
+//! Rules for names and comments: one name for one type, comments that say something, lines that
+//! fit.
 
 use std::collections::BTreeMap;
 
