@@ -29,7 +29,7 @@ pub(crate) const FINAL_BLOCK: [u8; 2] = [0x03, 0x00];
 
 /// A compressor. It is reused for every block of a thread.
 pub(crate) struct Compressor {
-    /// Level 0: every piece is stored.
+    /// Whether every piece is stored, as level 0 demands.
     stores: bool,
     deflate: Deflate,
     finder: FinalBlockFinder,
@@ -112,7 +112,7 @@ fn is_dense(piece: &[u8]) -> bool {
     total >= NONZERO_BYTES_MIN && bits > DENSE_BITS_MIN
 }
 
-/// Returns the number of bytes other than zero, and their entropy in bits a byte.
+/// Returns the number of bytes other than zero, and their entropy in bits per byte.
 fn entropy<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (u32, f64) {
     let mut counts = [[0_u32; 256]; 4];
     for piece in pieces {

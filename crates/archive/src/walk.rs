@@ -109,8 +109,8 @@ struct Level {
     next: usize,
     path_length: usize,
     decision: Decision,
-    /// Set if the folder is excluded but may hold entries that are kept. The folder is visited
-    /// right before the first such entry, and this is then cleared.
+    /// The folder's attributes, if it is excluded but may hold entries that are kept. Right before
+    /// the first such entry, the folder is visited and this becomes `None`.
     pending: Option<Stat>,
 }
 

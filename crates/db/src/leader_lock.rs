@@ -18,7 +18,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct LeaderLock(PgConnection);
 
-/// When PostgreSQL releases a lock that its holder did not release.
+/// When Postgres releases a lock that its holder did not release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LockTimeout {
     /// About 15 s after the last [`LeaderLock::is_held`], even if the connection is still open.

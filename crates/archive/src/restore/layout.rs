@@ -40,7 +40,7 @@ pub(super) struct RestoreLayout {
     staging_parent_path: PathBuf,
     pub(super) staging: Vec<u8>,
     /// Whether the directory cannot be renamed, so that its children are swapped instead. The lock
-    /// and the staging folder are then inside the directory.
+    /// is then inside the directory, and so is the staging folder, unless the caller names one.
     pub(super) swaps_children: bool,
     /// Whether this restore has created the directory.
     created: bool,

@@ -176,8 +176,8 @@ fn move_children(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<(), Errno> 
             Err(Errno::EXIST) => {
                 rustix::fs::renameat_with(from, name, to, name, RenameFlags::EXCHANGE)?;
             }
-            // The file system does not support these flags. Only a file created meanwhile could be
-            // replaced.
+            // The file system does not support these flags. Without them, a file that is created
+            // at this moment could be replaced.
             Err(Errno::INVAL | Errno::NOSYS) => rustix::fs::renameat(from, name, to, name)?,
             Err(error) => return Err(error),
         }
