@@ -331,7 +331,11 @@ impl Operator {
         };
         let found = users::find(&state.database, &user).await?;
         if found.is_none() {
-            fields.add_violation(field, "exists", format!("The {field} is no user."));
+            fields.add_violation(
+                field,
+                "exists",
+                format!("The {field} is not an existing user."),
+            );
         }
         Ok(found.map(|user| user.id))
     }

@@ -153,7 +153,7 @@ impl Fields {
                     IgnoreRefused::Nul => "string",
                     _ => "max",
                 };
-                let detail = format!("The ignored can't be taken: {refused}.");
+                let detail = format!("The ignored is invalid: {refused}.");
                 self.add_violation("ignored", rule, detail);
                 IgnorePatterns::default()
             },

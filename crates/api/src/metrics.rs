@@ -117,7 +117,7 @@ impl Collector for ProcessMetrics {
         encode_gauges(
             &mut encoder,
             "database_connections_max",
-            "Largest number of database connections of this process",
+            "Maximum number of database connections of this process",
             [([], i64::from(pool.max))],
         )
     }

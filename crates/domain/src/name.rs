@@ -135,14 +135,14 @@ slug!(
     DiskName,
     32,
     b'_' | b'-',
-    "1 to 32 of a-z, 0-9, `_` and `-`"
+    "1 to 32 characters (a-z, 0-9, `_` and `-`)"
 );
 slug!(
     /// The name of a node: a machine whose workers can read its servers' files.
     NodeName,
     64,
     b'_' | b'-' | b'.' | b'A'..=b'Z',
-    "1 to 64 of a-z, A-Z, 0-9, `_`, `-` and `.`"
+    "1 to 64 characters (a-z, A-Z, 0-9, `_`, `-` and `.`)"
 );
 
 #[cfg(test)]

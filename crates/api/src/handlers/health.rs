@@ -32,7 +32,11 @@ pub(crate) async fn alive() -> HttpResponse {
     tag = "service",
     responses(
         (status = 200, description = "The database and the disks can be reached", body = Value),
-        (status = 503, description = "Some cannot be reached; lists which", body = Value),
+        (
+            status = 503,
+            description = "The database or a disk cannot be reached. The body lists which",
+            body = Value,
+        ),
     ),
     security(()),
 )]

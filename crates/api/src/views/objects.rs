@@ -156,7 +156,7 @@ pub(crate) struct BackupList {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct BackupListMeta {
     pub(crate) pagination: Pagination,
-    /// Backups that count towards the limit: creating and completed ones.
+    /// Number of backups that count towards the limit: completed ones, and those being created.
     pub(crate) backup_count: u64,
 }
 

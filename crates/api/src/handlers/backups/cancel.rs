@@ -30,7 +30,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(60);
     path = "/api/client/servers/{server}/backups/{backup}/cancel",
     tag = "backups",
     params(BackupPath),
-    responses((status = 204, description = "Cancelled. The backup is now a failed one"), Refusals),
+    responses((status = 204, description = "Cancelled. The backup now counts as failed"), Refusals),
     security(("key" = [])),
 )]
 pub(crate) async fn cancel(

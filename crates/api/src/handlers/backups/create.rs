@@ -38,7 +38,7 @@ const MAX_ATTEMPTS: u32 = 3;
     responses(
         (
             status = 200,
-            description = "The backup, which a worker is going to make",
+            description = "The backup, which a worker will create",
             body = BackupObject
         ),
         Refusals,

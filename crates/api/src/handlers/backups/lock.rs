@@ -28,7 +28,11 @@ use crate::views::objects::BackupObject;
     request_body(content = LockBody),
     responses(
         (status = 204, description = "Locked or unlocked"),
-        (status = 200, description = "The same, in the profile `pterodactyl`", body = BackupObject),
+        (
+            status = 200,
+            description = "Locked or unlocked, for keys with the profile `pterodactyl`",
+            body = BackupObject,
+        ),
         Refusals,
     ),
     security(("key" = [])),
@@ -64,7 +68,11 @@ pub(crate) async fn lock(
     params(BackupPath),
     responses(
         (status = 204, description = "Unlocked"),
-        (status = 200, description = "The same, in the profile `pterodactyl`", body = BackupObject),
+        (
+            status = 200,
+            description = "Unlocked, for keys with the profile `pterodactyl`",
+            body = BackupObject,
+        ),
         Refusals,
     ),
     security(("key" = [])),

@@ -31,12 +31,12 @@ const MAX_ATTEMPTS: u32 = 3;
     tag = "backups",
     params(
         BackupPath,
-        ("truncate" = Option<String>, Query, description = "The same as in the body"),
+        ("truncate" = Option<String>, Query, description = "The same as `truncate` in the body"),
     ),
     request_body(content = RestoreBody),
     responses(
-        (status = 202, description = "A worker is going to restore the backup"),
-        (status = 204, description = "The same, in the profile `pterodactyl`"),
+        (status = 202, description = "A worker will restore the backup"),
+        (status = 204, description = "Like 202, for keys with the profile `pterodactyl`"),
         Refusals,
     ),
     security(("key" = [])),

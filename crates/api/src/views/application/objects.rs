@@ -101,13 +101,13 @@ pub(crate) struct ServerAttributes {
     pub(crate) disk: Option<String>,
     #[schema(schema_with = enums::server_state)]
     pub(crate) state: &'static str,
-    /// How many backups the server may have. 0: none.
+    /// Maximum number of backups of the server. 0: none.
     pub(crate) backup_limit: Option<u32>,
-    /// The largest size of an archive.
+    /// Maximum size of an archive, in bytes.
     pub(crate) max_backup_bytes: Option<u64>,
-    /// The largest size of all archives together. 0: no quota.
+    /// Maximum total size of all archives, in bytes. 0: no quota.
     pub(crate) quota_bytes: Option<u64>,
-    /// How long backups are kept. 0: no limit.
+    /// Maximum age of backups, in days. 0: no limit.
     pub(crate) retention_days: Option<u32>,
     /// Retention rules instead of those in the settings, such as `last=3,daily=7`.
     pub(crate) keep: Option<String>,
@@ -162,7 +162,7 @@ pub(crate) struct WorkerView {
     /// The name of the worker's host.
     pub(crate) host: String,
     pub(crate) pid: u32,
-    /// How many jobs the worker runs at the same time.
+    /// Maximum number of concurrent jobs.
     pub(crate) concurrency: u32,
     /// Free bytes by disk, where they are known.
     pub(crate) disk_free_bytes: BTreeMap<String, u64>,
@@ -182,8 +182,8 @@ pub(crate) struct OperationObject {
     pub(crate) attributes: OperationAttributes,
 }
 
-/// A request that was to change something, or a command that changed something. The fields of the
-/// respective other are null.
+/// A request for a change, accepted or refused, or a command that made a change. In a request, the
+/// fields of a command are null, and the other way round.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct OperationAttributes {
     pub(crate) id: i64,
@@ -299,6 +299,6 @@ pub(crate) struct ServerUseAttributes {
 pub(crate) struct StoredView {
     /// The number of completed backups.
     pub(crate) backups: u64,
-    /// The size of their archives together.
+    /// The total size of their archives, in bytes.
     pub(crate) bytes: u64,
 }

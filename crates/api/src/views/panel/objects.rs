@@ -126,7 +126,7 @@ pub(crate) struct FeatureLimits {
     pub(crate) databases: u32,
     /// Always 0.
     pub(crate) allocations: u32,
-    /// How many backups the server may have. 0: none.
+    /// Maximum number of backups of the server. 0: none.
     pub(crate) backups: u32,
 }
 

@@ -81,7 +81,7 @@ async fn server_id(
     }
     let found = servers::find(&state.database, &server).await?;
     if found.is_none() {
-        fields.add_violation("server", "exists", "The server is not there.");
+        fields.add_violation("server", "exists", "The server does not exist.");
     }
     Ok(found.map(|server| server.id))
 }

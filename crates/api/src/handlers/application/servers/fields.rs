@@ -51,7 +51,7 @@ impl ServerFields {
             name: fields.text("name", NAME_MAX),
             directory: take_directory(fields, &state.options),
             node: fields.nullable("node", |fields| {
-                let expected = "1 to 64 of a-z, A-Z, 0-9, `_`, `-` and `.`";
+                let expected = "1 to 64 characters (a-z, A-Z, 0-9, `_`, `-` and `.`)";
                 fields.parsed("node", "string", expected, |text| {
                     NodeName::parse(text).ok()
                 })
@@ -154,20 +154,20 @@ pub(super) fn map_save_error(error: holdfast_db::Error, id: ServerId) -> ApiErro
             ApiError::violation(
                 "dir",
                 "unique",
-                "The dir is the directory of another server on this node, or one of them lies in \
-                 the other.",
+                "The dir is the directory of another server on this node, or one contains the \
+                 other.",
             )
         }
         holdfast_db::Error::Conflict { .. } => ApiError::violation(
             "uuid",
             "unique",
             format!(
-                "A server whose UUID begins with {} is there already.",
+                "A server whose UUID begins with {} already exists.",
                 id.short()
             ),
         ),
         holdfast_db::Error::Missing { .. } => {
-            ApiError::violation("owner", "exists", "The owner is no user.")
+            ApiError::violation("owner", "exists", "The owner is not an existing user.")
         }
         other => other.into(),
     }

@@ -20,7 +20,7 @@ use crate::state::ApiState;
     tag = "application",
     params(SubuserPath),
     responses(
-        (status = 204, description = "The user has no permissions for the server"),
+        (status = 204, description = "The user is not a subuser of the server"),
         Refusals,
     ),
     security(("key" = [])),
