@@ -146,7 +146,7 @@ async fn backups_on_a_servers_old_node_can_be_downloaded_but_not_restored() {
         (restore["status"] == "failed").then_some(restore)
     })
     .await;
-    let why = "The archive lies on node second, where the server no longer is.";
+    let why = "The archive is on node second, but the server has moved to another node.";
     assert_eq!(restore["error"], why);
     assert_eq!(files::tree(&nodes.server.directory), before);
     // The backup can be downloaded and deleted on its own node.

@@ -41,7 +41,7 @@ async fn the_exit_code_of_check_describes_the_schema() {
         assert!(output.contains(text), "{output}");
     };
 
-    check(3, "the schema is behind this version");
+    check(3, "the schema is older than this version");
     assert_eq!(
         raw.number("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
             .await,
@@ -58,7 +58,7 @@ async fn the_exit_code_of_check_describes_the_schema() {
 
     raw.query("DELETE FROM _sqlx_migrations WHERE version = 2")
         .await;
-    check(3, "migration 2 did not run");
+    check(3, "run `holdfast migrate` to apply migration 2");
     raw.query(&ran(2, "api keys")).await;
     check(1, "migration 2 of the database differs from this version's");
     for arguments in [

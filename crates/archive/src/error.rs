@@ -108,7 +108,7 @@ pub enum Error {
     },
 
     /// A disk is mounted inside of the directory to restore.
-    #[error("a disk is mounted at {}, inside of the directory to restore", path.display())]
+    #[error("a file system is mounted at {}, inside the directory to restore", path.display())]
     MountedInside {
         /// The mount point.
         path: PathBuf,

@@ -68,9 +68,9 @@ pub enum Command {
     Worker,
     /// Brings the database schema up to date
     Migrate {
-        /// Only compares the schema with this version. Exit code 0: equal; 3: migrations are
-        /// missing; 4: the schema is newer, and this version works with it; 5: the schema is too
-        /// new for this version; 1: unknown
+        /// Only checks the schema, and changes nothing. Exit code 0: up to date; 3: migrations are
+        /// missing; 4: the schema is newer, but compatible; 5: the schema is too new for this
+        /// version; 1: the check failed
         #[arg(long)]
         check: bool,
     },

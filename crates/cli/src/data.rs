@@ -63,8 +63,8 @@ impl DataLock {
                 let mut holder = String::new();
                 file.read_to_string(&mut holder)?;
                 return Err(CommandError::new(format!(
-                    "process {} already runs on `{}`: stop it, or choose another folder with \
-                     --data",
+                    "process {} already uses the data folder `{}`: stop it, or choose another \
+                     folder with --data",
                     holder.trim(),
                     data.display()
                 )));
@@ -91,7 +91,7 @@ pub fn signing_key(data: &Path) -> Result<Vec<u8>, CommandError> {
         Ok(text) if text.trim().len() >= 32 => return Ok(text.trim().as_bytes().to_vec()),
         Ok(_) => {
             return Err(CommandError::new(format!(
-                "`{}` is too short to be a signing key: delete it to create a new one",
+                "`{}` is too short to be a signing key: delete the file to create a new one",
                 path.display()
             )));
         }

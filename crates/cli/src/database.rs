@@ -82,12 +82,12 @@ pub async fn check_schema(database: &Database) -> Result<(), CommandError> {
             let migrations = describe_migrations(&unknown);
             tracing::info!(
                 migrations,
-                "the schema is newer than this version, which works with it"
+                "the schema is newer than this version, but compatible"
             );
             Ok(())
         }
         Schema::Behind(missing) => Err(CommandError::new(format!(
-            "the schema is behind this version, {} did not run: run `holdfast migrate`",
+            "the schema is older than this version: run `holdfast migrate` to apply {}",
             describe_migrations(&missing)
         ))),
         Schema::TooNew(needed) => Err(too_new(needed)),
@@ -98,7 +98,7 @@ pub async fn check_schema(database: &Database) -> Result<(), CommandError> {
 pub(crate) fn too_new(needed: i64) -> CommandError {
     CommandError::new(format!(
         "the schema is too new for this version, which does not know migration {needed}: \
-         install the version that ran it, or restore the database from before it"
+         install a version that has it, or restore a dump of the database from before it"
     ))
 }
 

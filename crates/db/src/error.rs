@@ -25,7 +25,7 @@ pub enum Error {
         constraint: String,
     },
     /// A row has a value that no version of this program writes.
-    #[error("the database holds an unreadable {what}: `{value}`")]
+    #[error("the database contains an invalid {what}: `{value}`")]
     Unreadable {
         /// What the value should be.
         what: &'static str,

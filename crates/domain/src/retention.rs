@@ -211,7 +211,7 @@ impl fmt::Display for KeepReason {
             Self::InUse => f.write_str("a job is working with it"),
             Self::Newest => f.write_str("it is the newest that completed"),
             Self::NewestGood => f.write_str("it is the newest that is good"),
-            Self::Forever => f.write_str("backups may get any age"),
+            Self::Forever => f.write_str("there is no age limit"),
             Self::Young(days) => write!(f, "it is not older than {days} days"),
             Self::Rules(rules) => {
                 let names: Vec<&str> = rules.iter().map(|rule| rule.as_str()).collect();

@@ -10,7 +10,7 @@ pub enum Error {
     /// The folder [`PostgresOptions::binaries`](crate::PostgresOptions::binaries) lacks `initdb` or
     /// `postgres`.
     #[error(
-        "no {program} in {}, which was given as the folder of PostgreSQL's programs",
+        "no {program} in {}, the folder given for PostgreSQL's programs",
         folder.display()
     )]
     BinariesIncomplete {
@@ -77,7 +77,7 @@ pub enum Error {
     },
     /// The folder contains other files, whose owner must not be changed.
     #[error(
-        "{} is not empty and contains no cluster of Holdfast: choose another folder",
+        "{} is not empty and contains no PostgreSQL cluster of Holdfast: choose another folder",
         directory.display()
     )]
     NotACluster {
@@ -103,7 +103,7 @@ pub enum Error {
     NoUser,
     /// The user that Postgres runs as has no search permission for a folder.
     #[error(
-        "user {user} cannot pass through {folder}, and PostgreSQL runs as that user: \
+        "PostgreSQL runs as user {user}, who cannot enter {folder}: \
          chmod o+x {folder}, or choose another place",
         folder = folder.display()
     )]
@@ -114,7 +114,10 @@ pub enum Error {
         user: String,
     },
     /// A running process owns the cluster.
-    #[error("the cluster in {} is in use by process {pid}", directory.display())]
+    #[error(
+        "the cluster in {} is in use by process {pid}: stop that process first",
+        directory.display()
+    )]
     InUse {
         /// The cluster's folder.
         directory: PathBuf,
@@ -133,7 +136,7 @@ pub enum Error {
         pid: String,
     },
     /// The postmaster of a killed service does not stop.
-    #[error("postmaster {pid} of a killed service does not stop: kill it manually")]
+    #[error("PostgreSQL process {pid} of a killed service does not stop: kill it manually")]
     Orphan {
         /// The process ID of the postmaster.
         pid: i32,

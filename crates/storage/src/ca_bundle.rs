@@ -23,11 +23,11 @@ impl CaBundle {
     /// A message that says what is wrong with them.
     pub fn parse(pem: &str) -> Result<Self, String> {
         let certificates = Certificate::from_pem_bundle(pem.as_bytes())
-            .map_err(|_| "holds a certificate that is not valid PEM".to_owned())?;
+            .map_err(|_| "contains a certificate that is not valid PEM".to_owned())?;
         if certificates.is_empty() {
-            return Err("holds no certificate in PEM (-----BEGIN CERTIFICATE-----)".to_owned());
+            return Err("contains no certificate in PEM (-----BEGIN CERTIFICATE-----)".to_owned());
         }
-        let unreadable = || "holds a certificate that can't be read".to_owned();
+        let unreadable = || "contains a certificate that can't be read".to_owned();
         // Only building a client parses the certificates completely.
         let client = reqwest::Client::builder().tls_certs_only(certificates.clone());
         client.build().map_err(|_| unreadable())?;
@@ -72,9 +72,9 @@ mod tests {
     fn invalid_certificates_are_refused_with_a_reason() {
         let truncated = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         for (text, expected) in [
-            ("", "holds no certificate in PEM"),
-            ("hello", "holds no certificate in PEM"),
-            (truncated, "holds a certificate that can't be read"),
+            ("", "contains no certificate in PEM"),
+            ("hello", "contains no certificate in PEM"),
+            (truncated, "contains a certificate that can't be read"),
         ] {
             let message = CaBundle::parse(text).expect_err(expected);
             assert!(message.starts_with(expected), "{message}");

@@ -11,7 +11,7 @@ type Source = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The object does not exist.
-    #[error("{object} is not there")]
+    #[error("{object} does not exist")]
     NotFound {
         /// The object.
         object: String,
@@ -37,7 +37,7 @@ pub enum Error {
         source: Source,
     },
     /// The disk's configuration is wrong: bucket, region, certificate or clock.
-    #[error("disk `{disk}` is set up wrongly: {advice}")]
+    #[error("disk `{disk}` is misconfigured: {advice}")]
     Misconfigured {
         /// The disk's name.
         disk: String,
@@ -73,7 +73,7 @@ pub enum Error {
         disk: String,
     },
     /// An object with that key exists already.
-    #[error("{object} exists already on disk `{disk}`")]
+    #[error("{object} already exists on disk `{disk}`")]
     Exists {
         /// The disk's name.
         disk: String,
@@ -88,7 +88,7 @@ const UNTRUSTED: &str = "the certificate of its server is not trusted: set ca_fi
 
 /// The advice for a server without TLS.
 const NOT_TLS: &str =
-    "its server does not speak TLS there: check the port, or let endpoint begin with http://";
+    "its server does not use TLS on this port: check the port, or begin endpoint with http://";
 
 /// Returns advice if the error is a failed TLS handshake. Recognizes the messages of rustls.
 pub(crate) fn tls_advice(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {

@@ -25,9 +25,9 @@ pub(crate) fn disk<'a>(
     match node {
         Some(node) if disk.is_node_local() && *node != context.options.node => {
             Err(JobError::permanent(
-                format!("The archive lies on node {node}, where the server no longer is."),
+                format!("The archive is on node {node}, but the server has moved to another node."),
                 format!(
-                    "disk {name} of node {node} is out of reach on node {}",
+                    "disk {name} of node {node} cannot be reached from node {}",
                     context.options.node
                 ),
             )

@@ -83,7 +83,7 @@ async fn promote(context: &Context) {
     match jobs::promote(&context.database).await {
         Ok(()) => context.database_health.record_success(),
         Err(error) => {
-            let what = "scheduled jobs could not be promoted";
+            let what = "scheduled jobs could not be put into the queue";
             context.database_health.record_failure(what, &error);
         }
     }
@@ -97,7 +97,7 @@ async fn rescue(context: &Context) {
         Ok(rescued) if rescued.is_empty() => return,
         Ok(rescued) => rescued,
         Err(error) => {
-            let what = "expired leases could not be rescued";
+            let what = "jobs with expired leases could not be rescued";
             context.database_health.record_failure(what, &error);
             return;
         }
@@ -121,6 +121,9 @@ async fn rescue(context: &Context) {
     let worker = &context.worker;
     let noted = maintenance::record_run(&context.database, "rescue", "", worker, &counts);
     if let Err(error) = noted.await {
-        tracing::warn!(error = chain(&error), "a rescue could not be recorded");
+        tracing::warn!(
+            error = chain(&error),
+            "the rescue of a job could not be recorded"
+        );
     }
 }

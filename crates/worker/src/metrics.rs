@@ -132,7 +132,7 @@ impl WorkerMetrics {
         );
         registry.register(
             "worker_concurrency",
-            "Jobs that this process can run at once",
+            "Maximum number of concurrent jobs of this process",
             self.concurrency.clone(),
         );
         registry.register(
@@ -147,12 +147,12 @@ impl WorkerMetrics {
         );
         registry.register(
             "backup_ratio",
-            "Size of each archive, relative to the bytes read for it",
+            "Size of each archive divided by the bytes read for it",
             self.ratios.clone(),
         );
         registry.register(
             "backup_notes",
-            "Files that completed backups hold incompletely or not at all",
+            "Files that completed backups contain only partly or not at all",
             self.notes.clone(),
         );
     }

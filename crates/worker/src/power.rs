@@ -65,7 +65,7 @@ pub enum PowerError {
         output: String,
     },
     /// A request to Docker failed.
-    #[error("docker could not be used at {}", socket.display())]
+    #[error("cannot use Docker at {}", socket.display())]
     Docker {
         /// Docker's socket.
         socket: std::path::PathBuf,
@@ -73,7 +73,7 @@ pub enum PowerError {
         source: bollard::errors::Error,
     },
     /// The server still runs although the driver has stopped it.
-    #[error("the server still runs after it was stopped")]
+    #[error("the server is still running after the attempt to stop it")]
     StillRuns,
 }
 

@@ -121,9 +121,10 @@ async fn claim_jobs(
         if listener.is_none() {
             match Listener::new(&context.database).await {
                 Ok(connected) => listener = Some(connected),
-                Err(error) => context
-                    .database_health
-                    .record_failure("the worker can't listen for jobs and polls instead", &error),
+                Err(error) => context.database_health.record_failure(
+                    "the worker cannot listen for new jobs, and polls instead",
+                    &error,
+                ),
             }
         }
         // A free low-priority slot counts as busy, so that normal jobs never use it.

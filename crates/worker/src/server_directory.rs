@@ -105,7 +105,7 @@ pub(crate) async fn resolve_for_job(
             let detail = chain(&error);
             match error {
                 DirectoryError::Refused { .. } => JobError::permanent(
-                    "The server's directory does not lie where its node allows servers to be. \
+                    "The server's directory is outside the folders that its node allows. \
                      Nothing was read or changed.",
                     detail,
                 )

@@ -49,10 +49,10 @@ pub struct Sweep<'a> {
 #[derive(Debug, thiserror::Error)]
 pub enum SweepError {
     /// Another process sweeps the same disk.
-    #[error("another process sweeps the disk `{0}`")]
+    #[error("another process is sweeping disk `{0}`")]
     Busy(String),
     /// The sweep was stopped.
-    #[error("it was stopped before its end")]
+    #[error("it was stopped before it completed")]
     Stopped,
     /// The database failed.
     #[error("the database could not be used")]

@@ -92,8 +92,9 @@ impl ArchiveCheck<'_> {
                 SidecarCheck::Contradicts(what) => {
                     let found = verified.entries;
                     return Ok(ArchiveVerdict::Damaged {
-                        sentence: "The stored archive does not hold what was backed up.".to_owned(),
-                        detail: format!("it holds {found} entries, but {what}"),
+                        sentence: "The stored archive does not contain what was backed up."
+                            .to_owned(),
+                        detail: format!("it contains {found} entries, but {what}"),
                     });
                 }
             }

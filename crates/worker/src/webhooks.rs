@@ -51,7 +51,7 @@ pub(crate) async fn deliver_all(context: Arc<Context>, shutdown: CancellationTok
         Err(error) => {
             tracing::error!(
                 error = chain(&error),
-                "the webhook client could not be created; no webhook is served"
+                "the HTTP client for webhooks could not be created; no webhooks are sent"
             );
             return;
         }

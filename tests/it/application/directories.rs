@@ -164,8 +164,8 @@ async fn a_link_out_of_the_roots_is_neither_backed_up_nor_restored_to() {
     let backup = owner.create(json!({})).await.uuid();
     let failed = ended(&owner, &backup).await;
     assert_eq!(failed["status"], "failed");
-    let text = "The server's directory does not lie where its node allows servers to be. Nothing \
-        was read or changed.";
+    let text = "The server's directory is outside the folders that its node allows. Nothing was \
+        read or changed.";
     assert_eq!(failed["error"], text);
 
     assert_eq!(owner.restore(&good, json!({})).await.status, 202);

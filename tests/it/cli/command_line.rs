@@ -37,7 +37,7 @@ fn all_wrong_settings_are_reported_at_once() {
     assert!(!data.exists());
 
     let fine = run(holdfast(&[]).arg("check-config"));
-    let text = "the settings are fine\n";
+    let text = "the settings are valid\n";
     assert_eq!((fine.code, fine.stdout.as_str()), (Some(0), text));
 }
 

@@ -44,7 +44,7 @@ async fn up_prints_its_address_and_other_commands_work_beside_it() {
 
     let second = admin(&["up", "--listen", "127.0.0.1:0"]);
     let refused = second.failure();
-    let holder = format!("process {} already runs on", up.id());
+    let holder = format!("process {} already uses the data folder", up.id());
     assert!(refused.contains(&holder), "{refused}");
 
     up.signal(Signal::TERM);

@@ -24,7 +24,7 @@ async fn an_unmounted_disk_is_reported_and_waited_for_and_not_created_again() {
     eventually("an operator is told", async || {
         let log = worker.log();
         let told = log.contains("a disk with archives is not available")
-            && log.contains("mount it, or, to begin anew, write `local` into that file");
+            && log.contains("to start with an empty one, write `local` into that file");
         told.then_some(())
     })
     .await;
@@ -40,7 +40,10 @@ async fn an_unmounted_disk_is_reported_and_waited_for_and_not_created_again() {
     command.env(variable(&("database.url", "")).0, &url);
     command.args(["admin", "--json", "storage", "sweep", "--data"]);
     let swept = run(command.arg(data));
-    assert!(swept.stderr.contains("it is no disk") || swept.stdout.contains("it is no disk"));
+    assert!(
+        swept.stderr.contains("not a disk of Holdfast")
+            || swept.stdout.contains("not a disk of Holdfast")
+    );
     let missing = "SELECT count(*) FROM backups WHERE missing_since IS NOT NULL";
     assert_eq!(app.sql().number(missing).await, 0);
     assert_eq!(files::files_below(&app.disk), [""; 0], "nothing was made");

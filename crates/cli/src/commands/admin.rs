@@ -47,7 +47,7 @@ pub enum AdminCommand {
     Job(list::JobCommand),
     /// Removes the backups that the retention rules do not keep
     Retention(retention::RetentionOptions),
-    /// Lists maintenance runs: retention, sweeps, pruning
+    /// Lists maintenance runs: retention, sweeps, pruning (removal of old database entries)
     #[command(subcommand)]
     Maintenance(maintenance::MaintenanceCommand),
     /// Verifies, imports and sweeps whole disks

@@ -46,8 +46,7 @@ pub enum ArchiveCommand {
         #[arg(long)]
         xattrs: bool,
     },
-    /// Replaces a directory with the contents of an archive, after verifying and unpacking all of
-    /// it
+    /// Replaces the contents of a directory with an archive, which is verified and unpacked first
     Restore {
         /// Archive to read
         archive: PathBuf,
@@ -73,7 +72,7 @@ pub enum ArchiveCommand {
         /// Archive to read
         archive: PathBuf,
     },
-    /// Writes one file of an archive to standard output. The archive must have its index beside it
+    /// Writes one file of an archive to standard output; needs the file ARCHIVE.index beside it
     Cat {
         /// Archive to read
         archive: PathBuf,

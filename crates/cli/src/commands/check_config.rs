@@ -8,7 +8,7 @@ use crate::settings::{Settings, environment};
 pub(super) fn run(global: &GlobalOptions) -> Result<(), CommandError> {
     match Settings::load(&global.config, environment(), &global.data) {
         Ok(_) => {
-            output::line("the settings are fine");
+            output::line("the settings are valid");
             Ok(())
         }
         Err(error) => {

@@ -21,7 +21,7 @@ pub(super) async fn run(settings: &Settings, data: &Path, check: bool) -> Result
     }
     match database::migrate(&database).await? {
         Schema::Newer(unknown) => output::line(&format!(
-            "the schema is newer than this version, which works with it: {} it does not know",
+            "the schema is newer than this version, but compatible: it also has {}",
             describe_migrations(&unknown)
         )),
         _ => output::line("the schema is up to date"),
@@ -36,12 +36,12 @@ fn check_result(schema: &Schema) -> Result<(), CommandError> {
             return Ok(());
         }
         Schema::Behind(missing) => CommandError::new(format!(
-            "the schema is behind this version, {} did not run: run `holdfast migrate`",
+            "the schema is older than this version: run `holdfast migrate` to apply {}",
             describe_migrations(missing)
         ))
         .with_exit_code(BEHIND),
         Schema::Newer(unknown) => CommandError::new(format!(
-            "the schema is newer than this version, which works with it: {} it does not know",
+            "the schema is newer than this version, but compatible: it also has {}",
             describe_migrations(unknown)
         ))
         .with_exit_code(NEWER),

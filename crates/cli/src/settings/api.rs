@@ -95,7 +95,8 @@ impl SettingsReader {
         match NodeName::parse(&text) {
             Ok(node) => Some(node),
             Err(_) => {
-                let rule = "must be 1 to 64 of A-Z, a-z, 0-9, ., _ and -, and not start with .";
+                let rule = "must be 1 to 64 characters (A-Z, a-z, 0-9, ., _ and -), and not start \
+                            with `.`";
                 self.reject("worker.node", format!("{rule}, not `{text}`"))
             }
         }

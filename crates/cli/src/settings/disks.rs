@@ -114,7 +114,7 @@ impl SettingsReader {
                     || format!("{table}driver"),
                     |field| format!("{table}{field}"),
                 );
-                let message = "the name of a disk must be 1 to 32 of a-z, 0-9, _ and -";
+                let message = "the name of a disk must be 1 to 32 characters (a-z, 0-9, _ and -)";
                 self.reject(&key, message)
             }
         }
@@ -214,7 +214,11 @@ impl SettingsReader {
         let mut owners = BTreeMap::new();
         for (name, disk) in disks {
             let in_bucket = |endpoint: &str, bucket: &str, prefix: &str| {
-                ("bucket", "place", format!("{endpoint} {bucket}/{prefix}"))
+                (
+                    "bucket",
+                    "bucket and prefix",
+                    format!("{endpoint} {bucket}/{prefix}"),
+                )
             };
             let (field, what, place) = match &disk.driver {
                 DiskDriver::Local { root } => ("root", "folder", root.display().to_string()),

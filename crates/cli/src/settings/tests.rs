@@ -216,8 +216,8 @@ fn a_secret_can_be_read_from_a_file() {
     assert_eq!(settings.auth.signing_key.unwrap().expose(), key);
 
     let both = problems(&[], &[by_file, ("HOLDFAST__AUTH__SIGNING_KEY", &key)]);
-    let expected = "auth.signing_key (HOLDFAST__AUTH__SIGNING_KEY): and auth.signing_key_file are \
-        both set: remove one";
+    let expected = "auth.signing_key (HOLDFAST__AUTH__SIGNING_KEY): auth.signing_key_file is set \
+        as well: remove one";
     assert_eq!(both, [expected]);
 
     let missing = problems(&[], &[("HOLDFAST__DATABASE__URL_FILE", "/nowhere/url")]);

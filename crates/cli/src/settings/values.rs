@@ -224,7 +224,7 @@ impl SettingsReader {
                 let text = text.trim_end_matches(['\r', '\n']).to_owned();
                 (file_key.as_str(), text)
             }
-            _ => return self.reject(key, format!("and {file_key} are both set: remove one")),
+            _ => return self.reject(key, format!("{file_key} is set as well: remove one")),
         };
         match check(&text) {
             Ok(()) => Some(Some(SecretString::new(text))),
@@ -250,7 +250,7 @@ impl SettingsReader {
                 (file_key.as_str(), lines.map(str::to_owned).collect())
             }
             (false, _) => {
-                return self.reject(key, format!("and {file_key} are both set: remove one"));
+                return self.reject(key, format!("{file_key} is set as well: remove one"));
             }
         };
         for text in &texts {

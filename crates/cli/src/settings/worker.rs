@@ -104,7 +104,7 @@ impl SettingsReader {
             };
             if path.starts_with(root) {
                 let root = root.display();
-                let message = format!("must not lie in {root}, the folder of disk {name}");
+                let message = format!("must not be in {root}, the folder of disk {name}");
                 return self.reject(key, message);
             }
         }

@@ -83,8 +83,8 @@ fn a_backup_is_deleted_after_its_maximum_age() {
     assert_verdicts(
         days(0),
         "2026-07-15T11:00:00Z          -> stays: it is the newest that completed
-         1999-01-01T00:00:00Z          -> stays: backups may get any age
-         1999-01-01T00:00:00Z failed   -> stays: backups may get any age",
+         1999-01-01T00:00:00Z          -> stays: there is no age limit
+         1999-01-01T00:00:00Z failed   -> stays: there is no age limit",
     );
     assert_verdicts(
         days(u32::MAX),
@@ -199,13 +199,13 @@ fn rotation_deletes_the_oldest_unlocked_backups_above_the_limit() {
         "2026-07-15T11:00:00Z creating -> stays: it is being created
   2026-07-14T00:00:00Z          -> stays: it is the newest that completed
   2026-07-13T00:00:00Z          -> goes: it is the oldest, and the server has more than 3 backups
-  2026-07-12T00:00:00Z failed   -> stays: backups may get any age
+  2026-07-12T00:00:00Z failed   -> stays: there is no age limit
   2026-07-11T00:00:00Z          -> goes: it is the oldest, and the server has more than 3 backups
   2026-07-10T00:00:00Z locked   -> stays: it is locked",
     );
     // At the limit, nothing is deleted. The newest good backup never is.
     for (limit, verdict) in [
-        (2, "stays: backups may get any age"),
+        (2, "stays: there is no age limit"),
         (
             1,
             "goes: it is the oldest, and the server has more than 1 backups",

@@ -89,7 +89,7 @@ async fn a_folder_without_the_programs_is_named() {
     let text = refusal(&options).await.to_string();
     assert_eq!(
         text,
-        "no initdb in /etc, which was given as the folder of PostgreSQL's programs"
+        "no initdb in /etc, the folder given for PostgreSQL's programs"
     );
     assert!(!folder.cluster().exists());
 }
@@ -154,7 +154,7 @@ async fn a_folder_with_other_files_stays_unchanged() {
         .mode();
     let text = refusal(&folder.options()).await.to_string();
     assert!(
-        text.contains("is not empty and contains no cluster of Holdfast"),
+        text.contains("is not empty and contains no PostgreSQL cluster of Holdfast"),
         "{text}"
     );
     assert_eq!(

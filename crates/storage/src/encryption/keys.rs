@@ -34,12 +34,13 @@ pub struct Encryption {
 pub enum KeysRefused {
     /// A text is not a public key.
     #[error(
-        "holds an invalid age recipient: recipients begin with age1, as age-keygen prints them"
+        "contains an invalid age recipient: recipients begin with age1, as age-keygen prints them"
     )]
     Recipient,
     /// A text is not a private key.
     #[error(
-        "holds no age identity: a line that begins with AGE-SECRET-KEY-1, as age-keygen writes it"
+        "contains no age identity (a line that begins with AGE-SECRET-KEY-1, as age-keygen writes \
+         it)"
     )]
     Identity,
 }

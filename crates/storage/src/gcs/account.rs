@@ -49,12 +49,12 @@ impl ServiceAccount {
         // The parser's own message may quote the key.
         let file: KeyFile = serde_json::from_str(text).map_err(|error| {
             let (line, column) = (error.line(), error.column());
-            format!("holds no JSON key of a service account: line {line}, column {column}")
+            format!("contains no JSON key of a service account: line {line}, column {column}")
         })?;
         if file.kind != KEY_FILE_TYPE {
             let kind: String = file.kind.chars().take(40).collect();
             return Err(format!(
-                "holds a key of type `{kind}`, but `{KEY_FILE_TYPE}` is needed"
+                "contains a key of type `{kind}`, but `{KEY_FILE_TYPE}` is needed"
             ));
         }
         let fields = [
@@ -158,11 +158,11 @@ mod tests {
         let table = [
             (
                 format!("{{\"private_key\": \"{hidden}\", oops"),
-                "holds no JSON key of a service account: line 1",
+                "contains no JSON key of a service account: line 1",
             ),
             (
                 good.replace("\"service_account\"", "\"authorized_user\""),
-                "holds a key of type `authorized_user`, but `service_account` is needed",
+                "contains a key of type `authorized_user`, but `service_account` is needed",
             ),
             (good.replace("client_email", "email"), "has no client_email"),
             (

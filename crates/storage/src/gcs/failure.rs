@@ -271,11 +271,11 @@ impl GcsDisk {
         let is_retained =
             response.reason == "retentionPolicyNotMet" || response.mentions(&["retention"]);
         if response.status == 401 {
-            format!("bucket `{bucket}` was not opened to {account}: check service_account_file")
+            format!("bucket `{bucket}` refused {account}: check service_account_file")
         } else if is_unpaid {
-            format!("the project of bucket `{bucket}` is not paid for: check its billing")
+            format!("billing is disabled for the project of bucket `{bucket}`: enable it")
         } else if is_retained {
-            format!("the retention policy of bucket `{bucket}` keeps its objects")
+            format!("the retention policy of bucket `{bucket}` does not allow this")
         } else {
             format!(
                 "{account} may not do this in bucket `{bucket}`: give the account the role Storage \
@@ -292,7 +292,7 @@ impl GcsDisk {
         ]);
         if is_clock_skew {
             let advice = "the clocks of this machine and of Google differ by too much: set this \
-                          machine's clock, best by NTP";
+                          machine's clock, for example with NTP";
             return self.misconfigured(advice.to_owned(), response);
         }
         let account = self.account_name();

@@ -96,12 +96,14 @@ impl LocalDisk {
             Ok(_) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Err(io::Error::other(format!(
-                    "it is no disk: `{MARKER}` is missing there; mount it, or, to begin anew, \
-                     write `{}` into that file",
+                    "not a disk of Holdfast: `{MARKER}` is missing there; mount the disk, or, to \
+                     start with an empty one, write `{}` into that file",
                     self.name
                 )))
             }
-            Err(error) => Err(io::Error::other(format!("the disk is not there: {error}"))),
+            Err(error) => Err(io::Error::other(format!(
+                "the folder of the disk cannot be read: {error}"
+            ))),
         }
     }
 

@@ -235,7 +235,7 @@ impl S3Disk {
             }
             (ConfigProblem::ClockSkew, _) => {
                 "the clocks of this machine and of the server differ by too much: set this \
-                 machine's clock, best by NTP"
+                 machine's clock, for example with NTP"
                     .to_owned()
             }
             (ConfigProblem::WrongRegion, Some(actual)) if actual != region => format!(

@@ -99,7 +99,7 @@ async fn a_download_from_google_resumes_after_a_lost_connection() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn permanent_errors_of_google_give_advice_and_are_not_retried() {
     for (status, expected) in [
-        (401, "was not opened to unauthenticated requests"),
+        (401, "refused unauthenticated requests"),
         (403, "give the account the role Storage Object Admin"),
         (404, "there is no bucket `holdfast-test`"),
         (400, "check endpoint"),

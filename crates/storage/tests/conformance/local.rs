@@ -62,7 +62,7 @@ async fn a_disk_that_contains_archives_is_never_created_again() {
     fs_err::create_dir_all(root.join("lost+found")).unwrap();
     for disk in [&unmounted, &open()] {
         let text = error_text(&disk.check().await.unwrap_err());
-        let helps = "mount it, or, to begin anew, write `local` into that file";
+        let helps = "to start with an empty one, write `local` into that file";
         assert!(text.contains(helps), "{text}");
         for error in [
             disk.begin(key(1), SIZE_MAX).await.unwrap_err(),

@@ -9,7 +9,7 @@ use crate::tls::Tls;
 
 fn assert_untrusted(error: &Error) {
     let text = error_text(error);
-    let expected = "is set up wrongly: the certificate of its server is not trusted: set ca_file";
+    let expected = "is misconfigured: the certificate of its server is not trusted: set ca_file";
     assert!(text.contains(expected), "{text}");
     assert!(text.contains("UnknownIssuer"), "{text}");
     assert!(!error.is_temporary());
@@ -61,7 +61,7 @@ async fn the_error_of_a_server_without_tls_says_so() {
     ] {
         let error = disk.check().await.unwrap_err();
         let text = error_text(&error);
-        assert!(text.contains("does not speak TLS there"), "{text}");
+        assert!(text.contains("does not use TLS on this port"), "{text}");
         assert!(!error.is_temporary());
     }
 }

@@ -43,7 +43,7 @@ impl Leader {
             if lock.is_held().await {
                 return true;
             }
-            tracing::warn!(office = self.name, "lost the leader lock");
+            tracing::warn!(lock = self.name, "lost the leader lock");
             self.lock = None;
             self.last_start = None;
             if let Some((_, stop)) = &self.work {
@@ -52,14 +52,14 @@ impl Leader {
         }
         match LeaderLock::try_acquire(&context.database, &self.name, LockTimeout::Short).await {
             Ok(Some(lock)) => {
-                tracing::debug!(office = self.name, "took the leader lock");
+                tracing::debug!(lock = self.name, "took the leader lock");
                 self.lock = Some(lock);
                 true
             }
             Ok(None) => false,
             Err(error) => {
                 tracing::debug!(
-                    office = self.name,
+                    lock = self.name,
                     error = chain(&error),
                     "the leader lock could not be taken"
                 );

@@ -129,7 +129,7 @@ async fn stoppable(stop: &CancellationToken, work: impl Future<Output = RunResul
     tokio::select! {
         result = work => result,
         () = stop.cancelled() => RunResult {
-            error: Some("it was stopped before its end".to_owned()),
+            error: Some("it was stopped before it completed".to_owned()),
             ..RunResult::default()
         },
     }

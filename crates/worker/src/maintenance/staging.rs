@@ -42,7 +42,7 @@ pub(super) async fn recover(context: &Arc<Context>, stop: &CancellationToken) {
         recover_one(context, result, server, directory);
     });
     if let Some(error) = recovered.await.error {
-        tracing::warn!(error, "interrupted restores could not be looked for");
+        tracing::warn!(error, "could not look for interrupted restores");
     }
 }
 
@@ -133,7 +133,7 @@ async fn each_server(
     let mut after: Option<PathBuf> = None;
     loop {
         if stop.is_cancelled() {
-            result.error = Some("it was stopped before its end".to_owned());
+            result.error = Some("it was stopped before it completed".to_owned());
             return result;
         }
         let node = &context.options.node;

@@ -28,7 +28,7 @@ pub enum KeyCommand {
             value_parser = ["client", "application"]
         )]
         kind: String,
-        /// Format of the responses
+        /// Format of the responses: that of Holdfast's documentation, or that of Pterodactyl
         #[arg(
             long,
             value_name = "PROFILE",

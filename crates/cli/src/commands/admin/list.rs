@@ -46,7 +46,7 @@ pub enum JobCommand {
 /// The filter of a list.
 #[derive(Debug, Args)]
 pub struct ListFilter {
-    /// UUID of a server, or its first eight characters, to list only that server's rows
+    /// UUID of a server, or its first eight characters, to list only rows of that server
     #[arg(long, value_name = "SERVER")]
     server: Option<String>,
     /// Maximum number of rows

@@ -24,7 +24,7 @@ pub struct RetentionOptions {
     /// UUID of a server, or its first eight characters, to process only that server
     #[arg(long, value_name = "SERVER")]
     server: Option<String>,
-    /// Shows the backups that are kept as well, with the reason
+    /// Also shows the backups that are kept, with the reason
     #[arg(long)]
     kept: bool,
 }

@@ -24,7 +24,7 @@ use crate::settings::Settings;
 /// The subcommands of `holdfast admin server`.
 #[derive(Debug, Subcommand)]
 pub enum ServerCommand {
-    /// Registers a server, whose directory is backed up
+    /// Registers a server, so that its directory can be backed up
     Create {
         /// UUID of the server [default: a new one]
         #[arg(long, value_name = "UUID")]
@@ -37,7 +37,7 @@ pub enum ServerCommand {
     Set {
         /// UUID of the server, or its first eight characters
         server: String,
-        /// State of the server in the panel
+        /// State of the server in the panel; only `normal` allows backups and restores
         #[arg(
             long,
             value_name = "STATE",
@@ -50,7 +50,7 @@ pub enum ServerCommand {
     },
     /// Lists servers
     List,
-    /// Deletes a server, and waits until it is deleted; its directory stays
+    /// Deletes a server, and waits until it is deleted; its directory is kept
     #[command(group = clap::ArgGroup::new("backups").required(true))]
     Delete {
         /// UUID of the server, or its first eight characters
@@ -58,7 +58,7 @@ pub enum ServerCommand {
         /// Deletes the backups of the server from their disks
         #[arg(long, group = "backups")]
         delete_backups: bool,
-        /// Keeps the archives on their disks, and removes them from the database
+        /// Keeps the archives on their disks, and only removes the backups from the database
         #[arg(long, group = "backups")]
         keep_backups: bool,
     },
@@ -88,17 +88,18 @@ pub struct ServerOptions {
     /// Maximum size of an archive, in bytes
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     max_backup_bytes: Option<u64>,
-    /// Maximum size of all archives together, in bytes; 0 means no quota
+    /// Maximum total size of all archives, in bytes; 0 means no quota
     #[arg(long, value_name = "N")]
     quota_bytes: Option<u64>,
     /// Maximum age of backups, in days; 0 means no limit
     #[arg(long, value_name = "N")]
     retention_days: Option<u32>,
     /// Retention rules that replace those of the settings, such as last=3,daily=7,weekly=4 (also
-    /// within=DAYS, hourly, monthly); `settings` restores those of the settings
+    /// within=DAYS, hourly, monthly); `settings` applies those of the settings again
     #[arg(long, value_name = "RULES", value_parser = parse_keep)]
     keep: Option<ServerKeepRules>,
-    /// Whether a new backup at the limit replaces the oldest unlocked backup
+    /// When the server has reached its backup limit: whether a new backup replaces the oldest
+    /// unlocked one
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     rotate: Option<bool>,
 }

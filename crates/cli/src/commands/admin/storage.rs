@@ -27,7 +27,7 @@ const LISTED_MAX: usize = 100;
 pub enum StorageCommand {
     /// Verifies every archive of a disk; exit code 1 if one is damaged or cannot be read
     Verify(ArchiveSelection),
-    /// Adds backups that are on a disk, but not in the database, to the database
+    /// Imports the backups that are on a disk but missing from the database
     Import {
         /// The archives.
         #[command(flatten)]

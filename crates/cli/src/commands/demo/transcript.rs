@@ -23,7 +23,7 @@ pub(super) struct Transcript {
 
 impl Transcript {
     pub(super) fn begin() -> Self {
-        output::line("Holdfast: a backup, a download and a restore of a small server, for real.");
+        output::line("Holdfast demo: backs up, downloads and restores a small server");
         Self {
             is_terminal: io::stdout().is_terminal(),
             headings: Cell::new(0),
@@ -106,7 +106,7 @@ impl Transcript {
             self.print(&format!("ok: {statement}"));
             Ok(())
         } else {
-            Err(CommandError::new(format!("this is not true: {statement}")))
+            Err(CommandError::new(format!("this check failed: {statement}")))
         }
     }
 }

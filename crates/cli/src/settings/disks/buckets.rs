@@ -79,7 +79,7 @@ impl SettingsReader {
         if path.is_empty() {
             return match endpoint? {
                 Some(_) => Some(None),
-                None => self.reject(key, "must be set: the JSON key file of a service account"),
+                None => self.reject(key, "must be set to the JSON key file of a service account"),
             };
         }
         let text = self.read_file(key, &path)?;
@@ -110,7 +110,8 @@ impl SettingsReader {
         if (3..=255).contains(&bucket.len()) && bucket.bytes().all(is_allowed) {
             return Some(bucket);
         }
-        let message = format!("must be the name of a bucket, not `{bucket}`");
+        let message =
+            format!("must be 3 to 255 characters (A-Z, a-z, 0-9, ., _ and -), not `{bucket}`");
         self.reject(&key, message)
     }
 

@@ -27,7 +27,7 @@ fn each_problem_with_a_bucket_is_one_line() {
             S3,
             "bucket = 'b'".to_owned(),
             "bucket",
-            "must be the name of a bucket, not \
+            "must be 3 to 255 characters (A-Z, a-z, 0-9, ., _ and -), not \
             `b`"
             .to_owned(),
         ),
@@ -93,7 +93,9 @@ fn each_problem_with_a_bucket_is_one_line() {
             S3,
             format!("ca_file = '{no_certificate}'"),
             "ca_file",
-            format!("{no_certificate} holds no certificate in PEM (-----BEGIN CERTIFICATE-----)"),
+            format!(
+                "{no_certificate} contains no certificate in PEM (-----BEGIN CERTIFICATE-----)"
+            ),
         ),
         (
             S3,
@@ -115,7 +117,7 @@ fn each_problem_with_a_bucket_is_one_line() {
             GCS,
             String::new(),
             "service_account_file",
-            "must be set: the JSON key file of a service account".to_owned(),
+            "must be set to the JSON key file of a service account".to_owned(),
         ),
         (
             GCS,
@@ -129,7 +131,7 @@ fn each_problem_with_a_bucket_is_one_line() {
             &with_account,
             String::new(),
             "service_account_file",
-            format!("{no_key} holds a key of type ``, but `service_account` is needed"),
+            format!("{no_key} contains a key of type ``, but `service_account` is needed"),
         ),
         (
             &with_account,
@@ -202,7 +204,7 @@ fn two_disks_must_not_share_a_place() {
     let found = problems(&[S3, &other], &[]);
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(
-        found[0].contains("is already the place of disk far"),
+        found[0].contains("is already the bucket and prefix of disk far"),
         "{found:?}"
     );
 }

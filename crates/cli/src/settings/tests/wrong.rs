@@ -117,7 +117,8 @@ fn each_problem_with_a_variable_is_one_line() {
         (
             "WORKER__NODE",
             "a b",
-            "must be 1 to 64 of A-Z, a-z, 0-9, ., _ and -, and not start with ., not `a b`",
+            "must be 1 to 64 characters (A-Z, a-z, 0-9, ., _ and -), and not start with `.`, \
+             not `a b`",
         ),
         (
             "WORKER__COMPRESSION_LEVEL",
@@ -132,7 +133,7 @@ fn each_problem_with_a_variable_is_one_line() {
         (
             "WORKER__STAGING_DIR",
             "/data/backups/staging",
-            "must not lie in /data/backups, the folder of disk local",
+            "must not be in /data/backups, the folder of disk local",
         ),
         ("LOG__FORMAT", "xml", "must be human or json, not `xml`"),
         ("LOG__FILTER", "", "must be set, for example to info"),
@@ -177,8 +178,8 @@ fn each_problem_in_a_file_names_the_file() {
         ),
         (
             "worker.node = ''",
-            "worker.node (HOLDFAST__WORKER__NODE) in 0.toml: must be 1 to 64 of A-Z, a-z, 0-9, ., \
-             _ and -, and not start with ., not ``",
+            "worker.node (HOLDFAST__WORKER__NODE) in 0.toml: must be 1 to 64 characters (A-Z, \
+             a-z, 0-9, ., _ and -), and not start with `.`, not ``",
         ),
         (
             "\nauth.signing_key = 'hunter2",
@@ -187,7 +188,7 @@ fn each_problem_in_a_file_names_the_file() {
         (
             "storage.disks.'Main!'.root = '/x'",
             "storage.disks.Main!.root (HOLDFAST__STORAGE__DISKS__MAIN!__ROOT) in 0.toml: the name \
-             of a disk must be 1 to 32 of a-z, 0-9, _ and -",
+             of a disk must be 1 to 32 characters (a-z, 0-9, _ and -)",
         ),
         (
             "storage.disks.main.driver = 'local'",
@@ -212,7 +213,7 @@ fn each_problem_in_a_file_names_the_file() {
         (
             "[storage.disks.far]\ndriver = 's3'\nbucket = 'x'",
             "storage.disks.far.bucket (HOLDFAST__STORAGE__DISKS__FAR__BUCKET) in 0.toml: must be \
-             the name of a bucket, not `x`",
+             3 to 255 characters (A-Z, a-z, 0-9, ., _ and -), not `x`",
         ),
         (
             "[storage.disks.far]\ndriver = 's3'\nbucket = 'xyz'\nbukcet = 'xyz'",
@@ -244,7 +245,7 @@ fn each_problem_in_a_file_names_the_file() {
             "[storage.disks.far]\ndriver = 's3'\nbucket = 'xyz'\n[storage.disks.near]\ndriver = \
              's3'\nbucket = 'xyz'\nprefix = '/'",
             "storage.disks.near.bucket (HOLDFAST__STORAGE__DISKS__NEAR__BUCKET) in 0.toml: is \
-             already the place of disk far",
+             already the bucket and prefix of disk far",
         ),
     ];
     for (text, expected) in table {

@@ -245,7 +245,7 @@ impl Import<'_> {
             return Ok(result);
         }
         let text = format!(
-            "{} of {} manifests on disk `{}` could not be used; the others were",
+            "{} of {} manifests on disk `{}` could not be used",
             self.problems_count,
             self.manifests,
             self.disk.name()
