@@ -131,7 +131,7 @@ mod tests {
         let lock = DataLock::acquire(data.path()).unwrap();
         let refused = DataLock::acquire(data.path()).unwrap_err().to_string();
         assert!(
-            refused.contains(&format!("process {} already runs", std::process::id())),
+            refused.contains(&format!("process {} already uses", std::process::id())),
             "{refused}"
         );
         drop(lock);
