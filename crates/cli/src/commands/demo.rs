@@ -41,7 +41,7 @@ pub(super) async fn run(keep: bool) -> Result<(), CommandError> {
     super::init_telemetry(&settings)?;
 
     transcript.heading("Starting a private PostgreSQL, the API and a worker");
-    transcript.print(&format!("folder: {}", folder.path().display()));
+    transcript.print(&format!("in {}", folder.path().display()));
     let (database, postgres) = database::connect_or_start(&settings, &data, false).await?;
     let demo = Demo {
         transcript,
@@ -131,9 +131,7 @@ impl Demo {
         let key = self.run_steps(url).await?;
         if keep {
             let transcript = &self.transcript;
-            transcript.heading(
-                "Keeping the service running; press Ctrl-C to stop it and remove everything",
-            );
+            transcript.heading("Left running, as you asked; Ctrl-C ends it and removes everything");
             transcript.print(&format!("URL  {url}"));
             transcript.print(&format!("key  {key}"));
             shutdown::requested().await?;
@@ -143,7 +141,7 @@ impl Demo {
 
     /// Performs all steps, and returns the API key that they used.
     async fn run_steps(&self, url: &str) -> Result<String, CommandError> {
-        self.transcript.print(&format!("URL of the API: {url}"));
+        self.transcript.print(&format!("answers at {url}"));
         let directory = self.folder.join("server");
         let before = self.create_server_directory(&directory)?;
         let Access { client, key } = self.register_server(url, &directory).await?;
@@ -158,7 +156,7 @@ impl Demo {
             restore: restore_seconds,
         };
         self.print_figures(&restored, &backup, &durations);
-        self.transcript.heading("All steps succeeded");
+        self.transcript.heading("Every step held");
         Ok(key)
     }
 
@@ -166,8 +164,7 @@ impl Demo {
         &self,
         directory: &Path,
     ) -> Result<BTreeMap<PathBuf, FileState>, CommandError> {
-        self.transcript
-            .heading("Creating a directory like a game server's");
+        self.transcript.heading("A game server's directory");
         files::create(directory)?;
         let files = files::scan(directory)?;
         let source_bytes = files.values().map(|file| file.size_bytes).sum();
@@ -182,7 +179,7 @@ impl Demo {
 
     /// Creates a user, an API key and the server.
     async fn register_server(&self, url: &str, directory: &Path) -> Result<Access, CommandError> {
-        self.transcript.heading("Registering the server");
+        self.transcript.heading("Registering it");
         self.admin(&["user", "create", "--email", EMAIL]).await?;
         let key = self.admin(&["key", "create", "--user", EMAIL]).await?;
         let key = string_field(&key, "token")?;
@@ -223,7 +220,7 @@ impl Demo {
         backup: &DemoBackup,
     ) -> Result<f64, CommandError> {
         let transcript = &self.transcript;
-        transcript.heading("Downloading the backup, with a link that needs no key");
+        transcript.heading("Downloading it, with a link that needs no key");
         let path = format!("/{}/download", backup.uuid);
         let link = client.get(transcript, &path).await?;
         let link = string_field(&link["attributes"], "url")?;
@@ -232,10 +229,10 @@ impl Demo {
         let (received_bytes, sha256) = client.download(transcript, &link, &file).await?;
         let seconds = begun.elapsed().as_secs_f64();
         transcript.check(
-            "the size is the one in the API",
+            "its size is what the API says",
             received_bytes == backup.archive_bytes,
         )?;
-        transcript.check("the SHA-256 is the one in the API", sha256 == backup.sha256)?;
+        transcript.check("its SHA-256 is what the API says", sha256 == backup.sha256)?;
         Ok(seconds)
     }
 
@@ -248,7 +245,7 @@ impl Demo {
         files::damage(directory, &self.transcript)?;
         let damaged = files::scan(directory)?;
         self.transcript
-            .check("the directory has changed", damaged != *before)
+            .check("the directory is not what it was", damaged != *before)
     }
 
     async fn restore_backup(
@@ -286,7 +283,7 @@ impl Demo {
             transcript.print(difference);
         }
         transcript.check(
-            "all files are as they were before the backup, except for the ignored ones",
+            "the server is what it was, without what the patterns left out",
             after == expected,
         )?;
         Ok(expected)
@@ -310,12 +307,12 @@ impl Demo {
         } = durations;
         self.transcript.heading("Figures");
         for line in [
-            format!("files      {files} in {entries} entries, {file_bytes}"),
+            format!("files      {files} of {entries} entries, {file_bytes}"),
             format!("archive    {archive_bytes}"),
             format!("sha256     {sha256}"),
-            format!("backup     {backup:.2} s, including the wait for the worker"),
+            format!("backup     {backup:.2} s, waiting for the worker included"),
             format!("download   {download:.2} s"),
-            format!("restore    {restore:.2} s, including the wait for the worker"),
+            format!("restore    {restore:.2} s, waiting for the worker included"),
         ] {
             self.transcript.print(&line);
         }
@@ -352,7 +349,7 @@ impl Demo {
         let deadline = Instant::now() + STEP_TIMEOUT;
         let path = format!("/{backup}");
         self.transcript
-            .request("GET", &client.url(&path), "   (repeated)");
+            .request("GET", &client.url(&path), "   (again and again)");
         loop {
             let response = client.get_silently(&path).await?;
             let attributes = &response["attributes"];

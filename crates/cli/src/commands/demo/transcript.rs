@@ -23,7 +23,7 @@ pub(super) struct Transcript {
 
 impl Transcript {
     pub(super) fn begin() -> Self {
-        output::line("Holdfast demo: backs up, downloads and restores a small server");
+        output::line("Holdfast: a backup, a download and a restore of a small server, for real.");
         Self {
             is_terminal: io::stdout().is_terminal(),
             headings: Cell::new(0),
