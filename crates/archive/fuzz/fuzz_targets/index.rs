@@ -1,6 +1,4 @@
 //! Reads an index with arbitrary records and correct checksums. It must not panic.
-//!
-//! Run `cargo +nightly fuzz run index` in `crates/archive`.
 #![no_main]
 
 use std::io::Write;

@@ -1,6 +1,4 @@
 //! Compiles and matches arbitrary patterns. It must not panic, and must take bounded time.
-//!
-//! Run `cargo +nightly fuzz run rules` in `crates/archive`.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,7 +1,6 @@
 //! Restores arbitrary bytes as a tar stream. It must not panic or write outside of the destination.
 //!
-//! A tree that was restored must be archivable again. Run `cargo +nightly fuzz run unpack` in
-//! `crates/archive`.
+//! A tree that was restored must be archivable again.
 #![no_main]
 
 use std::fs;
