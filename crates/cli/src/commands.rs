@@ -46,10 +46,7 @@ async fn run_command(cli: Cli) -> Result<(), CommandError> {
         Command::Worker => worker::run(load(&global)?, data).await,
         Command::Migrate { check } => migrate::run(&load(&global)?, data, check).await,
         Command::Healthcheck { url } => healthcheck::run(url, || load(&global)).await,
-        Command::Openapi => {
-            output::text(&holdfast_api::openapi());
-            Ok(())
-        }
+        Command::Openapi => output::text(&holdfast_api::openapi()),
         Command::CheckConfig => check_config::run(&global),
         Command::Archive { command } => archive::run(command).await,
         Command::Admin { json, command } => admin::run(&load(&global)?, data, json, command).await,
@@ -67,6 +64,14 @@ fn load_with_listen(
     let mut settings = load(global)?;
     settings.http.listen = listen.unwrap_or(settings.http.listen);
     Ok(settings)
+}
+
+/// Prints where a service answers. It goes on if nobody can read that.
+fn announce(text: &str) {
+    if let Err(error) = output::line(text) {
+        let error = error.after("the address of the service is only in the log");
+        tracing::warn!("{text}: {error}");
+    }
 }
 
 /// Sets up logging for a long-running command, until the returned value is dropped.

@@ -1,10 +1,13 @@
 //! The error of a command: one line for the user.
 
-use std::fmt;
+use std::{fmt, io};
 
 use serde_json::Value;
 
 use holdfast_domain::error_chain::chain;
+
+/// The exit code of a program that SIGPIPE has ended, as a shell shows it.
+const BROKEN_PIPE_EXIT_CODE: u8 = 128 + 13;
 
 /// The error of a command. Its text says what failed, on what, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +31,32 @@ impl CommandError {
     /// Creates an error from what failed, and its cause with all sources.
     pub fn with_cause(what: impl fmt::Display, cause: &dyn std::error::Error) -> Self {
         Self::new(format!("{what}: {}", chain(cause)))
+    }
+
+    /// Creates the error of a command that cannot write to stdout. If the reader has closed the
+    /// pipe (`| head`), the command ends like other Unix programs: without a text, and with the
+    /// exit code of SIGPIPE.
+    pub fn stdout(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::new("").with_exit_code(BROKEN_PIPE_EXIT_CODE),
+            _ => Self::new(format!("cannot write to stdout: {error}")),
+        }
+    }
+
+    /// Puts what else has failed before the text. The command then always has a text, and exit
+    /// code 1.
+    #[must_use]
+    pub fn after(self, what: &str) -> Self {
+        let cause = match self.text.as_str() {
+            "" => "stdout is closed",
+            text => text,
+        };
+        Self::new(format!("{what}: {cause}"))
+    }
+
+    /// Returns whether there is nothing to tell the user.
+    pub fn is_silent(&self) -> bool {
+        self.text.is_empty()
     }
 
     /// Adds a result that the command prints in spite of the error.

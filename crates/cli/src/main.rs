@@ -8,10 +8,16 @@ use holdfast_cli::args::Cli;
 use holdfast_cli::{commands, output};
 
 fn main() -> ExitCode {
-    match commands::run(Cli::parse()) {
+    let result = match Cli::try_parse() {
+        Ok(cli) => commands::run(cli),
+        Err(usage) => output::usage(&usage),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            output::problem(&error.to_string());
+            if !error.is_silent() {
+                output::problem(&error.to_string());
+            }
             error.exit_code().into()
         }
     }

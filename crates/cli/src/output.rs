@@ -1,21 +1,51 @@
 //! The output of commands: results on stdout, problems on stderr.
+//!
+//! A result that cannot be written is an error: a script must not take a cut result for a whole
+//! one.
 
 use std::io::{self, Write};
 
 use serde_json::Value;
 use unicode_width::UnicodeWidthStr;
 
+use crate::error::CommandError;
+
+/// The exit code for a wrong command line.
+const USAGE_EXIT_CODE: u8 = 2;
 /// A field that is printed as a table of its own.
 const FINDINGS: &str = "findings";
 
-/// Writes a line to stdout. A closed stdout (`| head`) is ignored.
-pub fn line(text: &str) {
-    let _closed = writeln!(io::stdout().lock(), "{text}");
+/// Writes a line to stdout.
+///
+/// # Errors
+/// As [`text`].
+pub fn line(line: &str) -> Result<(), CommandError> {
+    text(&format!("{line}\n"))
 }
 
 /// Writes a text to stdout as it is.
-pub fn text(text: &str) {
-    let _closed = io::stdout().lock().write_all(text.as_bytes());
+///
+/// # Errors
+/// If stdout cannot be written to; see [`CommandError::stdout`].
+pub fn text(text: &str) -> Result<(), CommandError> {
+    let mut stdout = io::stdout().lock();
+    let written = stdout.write_all(text.as_bytes());
+    written
+        .and_then(|()| stdout.flush())
+        .map_err(|error| CommandError::stdout(&error))
+}
+
+/// Writes what `--help` and `--version` ask for to stdout, or what is wrong with a command line to
+/// stderr.
+///
+/// # Errors
+/// The command line is wrong: the error has no text, and exit code 2. Otherwise as [`text`].
+pub fn usage(usage: &clap::Error) -> Result<(), CommandError> {
+    let printed = usage.print().and_then(|()| io::stdout().flush());
+    match usage.use_stderr() {
+        true => Err(CommandError::new("").with_exit_code(USAGE_EXIT_CODE)),
+        false => printed.map_err(|error| CommandError::stdout(&error)),
+    }
 }
 
 /// Writes a problem to stderr, after the name of the program.
@@ -24,12 +54,14 @@ pub fn problem(text: &str) {
 }
 
 /// Writes a result to stdout: as one JSON value, or as text.
-pub fn result(json: bool, value: &Value) {
+///
+/// # Errors
+/// As [`text`].
+pub fn result(json: bool, value: &Value) -> Result<(), CommandError> {
     if json {
-        line(&value.to_string());
-    } else {
-        lines(value).iter().for_each(|text| line(text));
+        return line(&value.to_string());
     }
+    lines(value).iter().try_for_each(|text| line(text))
 }
 
 /// Formats a result as text.

@@ -67,11 +67,36 @@ pub async fn list(database: &Database, server: ServerId) -> Result<Vec<Subuser>,
         .map(|row| Subuser {
             user: UserId(row.user_id),
             email: row.email,
-            permissions: row
-                .permissions
-                .iter()
-                .filter_map(|name| Permission::parse(name))
-                .collect(),
+            permissions: parse(&row.permissions),
         })
         .collect())
+}
+
+/// Lists the subusers of all servers, by server and then by email address.
+///
+/// # Errors
+/// If the database can't be read.
+pub async fn list_all(database: &Database) -> Result<Vec<(ServerId, Subuser)>, Error> {
+    let rows = sqlx::query!(
+        "SELECT s.server_id, s.user_id, u.email, s.permissions
+         FROM subusers s JOIN users u ON u.id = s.user_id ORDER BY s.server_id, lower(u.email)",
+    )
+    .fetch_all(database.pool())
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            let subuser = Subuser {
+                user: UserId(row.user_id),
+                email: row.email,
+                permissions: parse(&row.permissions),
+            };
+            (ServerId(row.server_id), subuser)
+        })
+        .collect())
+}
+
+fn parse(permissions: &[String]) -> Vec<Permission> {
+    let known = permissions.iter().map(|name| Permission::parse(name));
+    known.flatten().collect()
 }

@@ -17,6 +17,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Subcommand;
 use serde_json::Value;
 
+use holdfast_db::operator_log::Change;
 use holdfast_db::{Database, servers, users};
 use holdfast_domain::{Server, ServerRef};
 
@@ -65,23 +66,86 @@ pub(super) async fn run(
     command: AdminCommand,
 ) -> Result<(), CommandError> {
     let database = database::connect(settings, data).await?;
-    let result = execute(settings, &database, command).await;
+    let ended = match execute(settings, &database, command).await {
+        Ok(outcome) => outcome.print(json).await,
+        Err(error) => match error.result().map(|result| output::result(json, result)) {
+            None | Some(Ok(())) => Err(error),
+            Some(Err(lost)) => Err(lost.after(&error.to_string())),
+        },
+    };
     service::close(&database).await;
-    match result {
-        Ok(result) => {
-            output::result(json, &result);
-            Ok(())
-        }
-        Err(error) => {
-            if let Some(result) = error.result() {
-                output::result(json, result);
+    ended
+}
+
+/// The outcome of a command.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The command was carried out, and this is its result.
+    Done(Value),
+    /// The command has created a secret, which it shows only once: here.
+    Secret(Box<UncommittedSecret>),
+}
+
+/// A secret that does not exist before it has been shown, so that none is lost.
+#[derive(Debug)]
+pub struct UncommittedSecret {
+    result: Value,
+    /// What was created: `key`.
+    noun: &'static str,
+    /// The ID of what was created.
+    id: String,
+    change: Change,
+}
+
+impl From<Value> for Outcome {
+    fn from(result: Value) -> Self {
+        Self::Done(result)
+    }
+}
+
+impl Outcome {
+    /// Prints the result.
+    async fn print(self, json: bool) -> Result<(), CommandError> {
+        match self {
+            Self::Done(result) => {
+                output::result(json, &result).map_err(|lost| match lost.is_silent() {
+                    true => lost,
+                    false => lost.after("the command was carried out, but its result is lost"),
+                })
             }
-            Err(error)
+            Self::Secret(secret) => {
+                let shown = output::result(json, &secret.result);
+                let noun = secret.noun;
+                shown.map_err(|lost| lost.after(&format!("the {noun} was not created")))?;
+                secret.commit().await.map(drop)
+            }
+        }
+    }
+
+    /// Returns the result, for a caller who shows it in another way.
+    ///
+    /// # Errors
+    /// If it cannot be committed.
+    pub async fn result(self) -> Result<Value, CommandError> {
+        match self {
+            Self::Done(result) => Ok(result),
+            Self::Secret(secret) => secret.commit().await,
         }
     }
 }
 
-/// Executes a command, and returns the result to print.
+impl UncommittedSecret {
+    async fn commit(self) -> Result<Value, CommandError> {
+        let committed = self.change.commit(Some(&self.id), None).await;
+        committed.map_err(|error| {
+            let noun = self.noun;
+            CommandError::with_cause(format!("the {noun} that was shown is not valid"), &error)
+        })?;
+        Ok(self.result)
+    }
+}
+
+/// Executes a command.
 ///
 /// # Errors
 /// The reason that the command failed.
@@ -89,10 +153,11 @@ pub async fn execute(
     settings: &Settings,
     database: &Database,
     command: AdminCommand,
-) -> Result<Value, CommandError> {
-    match command {
+) -> Result<Outcome, CommandError> {
+    let result = match command {
+        AdminCommand::Key(command) => return key::run(database, command).await,
+        AdminCommand::Webhook(command) => return webhook::run(database, command).await,
         AdminCommand::User(command) => user::run(database, command).await,
-        AdminCommand::Key(command) => key::run(database, command).await,
         AdminCommand::Server(command) => server::run(settings, database, command).await,
         AdminCommand::Subuser(command) => subuser::run(database, command).await,
         AdminCommand::Backup(command) => list::backups(database, command).await,
@@ -100,8 +165,8 @@ pub async fn execute(
         AdminCommand::Retention(options) => retention::run(settings, database, options).await,
         AdminCommand::Maintenance(command) => maintenance::run(database, command).await,
         AdminCommand::Storage(command) => storage::run(settings, database, command).await,
-        AdminCommand::Webhook(command) => webhook::run(database, command).await,
-    }
+    };
+    result.map(Outcome::from)
 }
 
 async fn find_user(database: &Database, email: &str) -> Result<users::User, CommandError> {

@@ -147,12 +147,11 @@ fn create(
     let hash = hex::encode(summary.sha256);
     replace_archive(archive, &partial, &partial_index, &hash)?;
     print_notes(&summary.notes);
-    output::line(&format!("{hash}  {}", archive.display()));
+    output::line(&format!("{hash}  {}", archive.display()))?;
     output::line(&format!(
         "{} entries, {} files, {} bytes in {} bytes",
         summary.entries, summary.files, summary.source_bytes, summary.archive_bytes
-    ));
-    Ok(())
+    ))
 }
 
 /// Returns the ignore rules of a file, or those of the `.pteroignore` in the directory.
@@ -227,8 +226,7 @@ fn restore(
         restored.files,
         restored.bytes,
         destination.display()
-    ));
-    Ok(())
+    ))
 }
 
 fn verify(archive: &Path) -> Result<(), CommandError> {
@@ -238,7 +236,7 @@ fn verify(archive: &Path) -> Result<(), CommandError> {
         "{}  {}",
         hex::encode(verified.sha256),
         archive.display()
-    ));
+    ))?;
     output::line(&format!(
         "complete{}: {} entries, {} files, {} bytes",
         if expected.is_some() {
@@ -249,8 +247,7 @@ fn verify(archive: &Path) -> Result<(), CommandError> {
         verified.entries,
         verified.files,
         verified.source_bytes
-    ));
-    Ok(())
+    ))
 }
 
 fn list(archive: &Path) -> Result<(), CommandError> {
@@ -272,11 +269,10 @@ fn list(archive: &Path) -> Result<(), CommandError> {
         },
     );
     match listed {
-        // The reader closed the pipe (`| head`).
-        Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+        Err(Error::Output(error)) => return Err(CommandError::stdout(&error)),
         other => other?,
     };
-    Ok(out.flush()?)
+    out.flush().map_err(|error| CommandError::stdout(&error))
 }
 
 fn cat(archive: &Path, path: &OsStr) -> Result<(), CommandError> {
@@ -292,14 +288,14 @@ fn cat(archive: &Path, path: &OsStr) -> Result<(), CommandError> {
         }
     };
     match result {
-        // The reader closed the pipe (`| head`).
-        Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(Error::Output(error)) => Err(CommandError::stdout(&error)),
         Ok(None) => Err(CommandError::new(format!(
             "there is no file `{}` in `{}`",
             path.to_string_lossy(),
             archive.display()
         ))),
-        other => other.map(drop).map_err(CommandError::from),
+        Ok(Some(_)) => out.flush().map_err(|error| CommandError::stdout(&error)),
+        Err(error) => Err(error.into()),
     }
 }
 

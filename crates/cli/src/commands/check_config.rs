@@ -7,10 +7,7 @@ use crate::settings::{Settings, environment};
 
 pub(super) fn run(global: &GlobalOptions) -> Result<(), CommandError> {
     match Settings::load(&global.config, environment(), &global.data) {
-        Ok(_) => {
-            output::line("the settings are valid");
-            Ok(())
-        }
+        Ok(_) => output::line("the settings are valid"),
         Err(error) => {
             for problem in &error.0 {
                 output::problem(&problem.to_string());

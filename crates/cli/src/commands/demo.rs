@@ -59,7 +59,7 @@ pub(super) async fn run(keep: bool) -> Result<(), CommandError> {
     }
     outcome?;
     folder.close()?;
-    Ok(())
+    demo.transcript.finish()
 }
 
 /// Returns the default settings with a free port, and a log of problems only.
@@ -134,6 +134,7 @@ impl Demo {
             transcript.heading("Left running, as you asked; Ctrl-C ends it and removes everything");
             transcript.print(&format!("URL  {url}"));
             transcript.print(&format!("key  {key}"));
+            transcript.finish()?;
             shutdown::requested().await?;
         }
         Ok(())
@@ -331,7 +332,8 @@ impl Demo {
         ));
         let line = CommandLine::try_parse_from(["admin"].iter().chain(arguments))
             .map_err(|error| CommandError::new(error.to_string()))?;
-        let result = admin::execute(&self.settings, &self.database, line.command).await?;
+        let outcome = admin::execute(&self.settings, &self.database, line.command).await?;
+        let result = outcome.result().await?;
         self.transcript.json(&result);
         Ok(result)
     }

@@ -30,8 +30,7 @@ pub(super) async fn run(
         .map_err(|error| CommandError::with_cause(format!("{url} does not answer"), &error))?
         .status();
     if status.is_success() {
-        output::line("ok");
-        Ok(())
+        output::line("ok")
     } else {
         Err(CommandError::new(format!("{url} answered {status}")))
     }

@@ -26,15 +26,11 @@ pub(super) async fn run(settings: &Settings, data: &Path, check: bool) -> Result
         )),
         _ => output::line("the schema is up to date"),
     }
-    Ok(())
 }
 
 fn check_result(schema: &Schema) -> Result<(), CommandError> {
     let error = match schema {
-        Schema::Current => {
-            output::line("the schema is up to date");
-            return Ok(());
-        }
+        Schema::Current => return output::line("the schema is up to date"),
         Schema::Behind(missing) => CommandError::new(format!(
             "the schema is older than this version: run `holdfast migrate` to apply {}",
             describe_migrations(missing)

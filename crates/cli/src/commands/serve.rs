@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::error::CommandError;
 use crate::settings::Settings;
-use crate::{data, database, output, service, shutdown};
+use crate::{data, database, service, shutdown};
 
 pub(super) async fn run(settings: Settings, data: &Path) -> Result<(), CommandError> {
     let _telemetry = super::init_telemetry(&settings)?;
@@ -25,7 +25,7 @@ pub(super) async fn run(settings: Settings, data: &Path) -> Result<(), CommandEr
         listener,
     )
     .await?;
-    output::line(&format!("Holdfast's API answers at http://{address}"));
+    super::announce(&format!("Holdfast's API answers at http://{address}"));
     tokio::select! {
         stop = shutdown::requested() => stop?,
         error = api.ended() => return Err(error),

@@ -7,7 +7,7 @@ use holdfast_postgres::PrivatePostgres;
 use crate::data::{self, DataLock};
 use crate::error::CommandError;
 use crate::settings::Settings;
-use crate::{database, output, service, shutdown};
+use crate::{database, service, shutdown};
 
 pub(super) async fn run(settings: Settings, data: &Path) -> Result<(), CommandError> {
     let _telemetry = super::init_telemetry(&settings)?;
@@ -34,7 +34,7 @@ pub(super) async fn run(settings: Settings, data: &Path) -> Result<(), CommandEr
         .await?;
         let mut worker =
             service::start_worker(&settings, database.clone(), disks, &process_metrics);
-        output::line(&format!("Holdfast answers at http://{address}"));
+        super::announce(&format!("Holdfast answers at http://{address}"));
         let ended = tokio::select! {
             stop = shutdown::requested() => stop,
             error = api.ended() => Err(error),

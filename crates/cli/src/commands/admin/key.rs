@@ -9,7 +9,7 @@ use holdfast_db::{Database, keys};
 use holdfast_domain::Profile;
 use holdfast_domain::key::{ApiKey, KeyIdentifier, KeyKind, KeyToken};
 
-use super::{change, date, find_user};
+use super::{Outcome, UncommittedSecret, change, date, find_user};
 use crate::error::CommandError;
 
 /// The subcommands of `holdfast admin key`.
@@ -59,7 +59,7 @@ pub enum KeyCommand {
     },
 }
 
-pub(super) async fn run(database: &Database, command: KeyCommand) -> Result<Value, CommandError> {
+pub(super) async fn run(database: &Database, command: KeyCommand) -> Result<Outcome, CommandError> {
     match command {
         KeyCommand::Create {
             user,
@@ -87,10 +87,10 @@ pub(super) async fn run(database: &Database, command: KeyCommand) -> Result<Valu
             };
             create(database, &key, &token).await
         }
-        KeyCommand::Revoke { identifier } => revoke(database, &identifier).await,
+        KeyCommand::Revoke { identifier } => Ok(revoke(database, &identifier).await?.into()),
         KeyCommand::List { user } => {
             let keys = keys::list(database, user.as_deref()).await?;
-            Ok(keys
+            let keys: Value = keys
                 .into_iter()
                 .map(|found| {
                     json!({
@@ -104,7 +104,8 @@ pub(super) async fn run(database: &Database, command: KeyCommand) -> Result<Valu
                         "created_at": date(found.api_key.created_at),
                     })
                 })
-                .collect())
+                .collect();
+            Ok(keys.into())
         }
     }
 }
@@ -113,17 +114,25 @@ async fn create(
     database: &Database,
     key: &ApiKey,
     token: &KeyToken,
-) -> Result<Value, CommandError> {
+) -> Result<Outcome, CommandError> {
     let mut change = change::begin(database, "key create").await?;
     keys::create(&mut change, key).await?;
-    change.commit(Some(key.identifier.as_str()), None).await?;
-    Ok(json!({
-        "identifier": key.identifier.as_str(),
+    let id = key.identifier.to_string();
+    let result = json!({
+        "identifier": id,
         "token": token.reveal(),
         "kind": key.kind.as_str(),
         "profile": key.profile.as_str(),
         "expires_at": key.expires_at.map(date),
-    }))
+    });
+    let noun = "key";
+    let secret = UncommittedSecret {
+        result,
+        noun,
+        id,
+        change,
+    };
+    Ok(Outcome::Secret(Box::new(secret)))
 }
 
 async fn revoke(database: &Database, identifier: &str) -> Result<Value, CommandError> {
@@ -142,9 +151,8 @@ async fn revoke(database: &Database, identifier: &str) -> Result<Value, CommandE
 }
 
 fn network(text: &str) -> Result<IpNet, String> {
-    text.parse::<IpNet>()
-        .or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from))
-        .map_err(|_| "must be an address or a network such as 10.0.0.0/8".to_owned())
+    let invalid = || "must be an address or a network such as 10.0.0.0/8".to_owned();
+    holdfast_domain::network::parse(text).ok_or_else(invalid)
 }
 
 fn lifetime(text: &str) -> Result<Duration, String> {

@@ -24,11 +24,11 @@ pub enum SubuserCommand {
         #[arg(long, value_name = "PERMISSION", num_args = 1.., value_parser = permission)]
         permission: Vec<Permission>,
     },
-    /// Lists the subusers of a server
+    /// Lists subusers
     List {
-        /// UUID of the server, or its first eight characters
+        /// UUID of a server, or its first eight characters, to list only its subusers
         #[arg(long, value_name = "SERVER")]
-        server: String,
+        server: Option<String>,
     },
 }
 
@@ -54,12 +54,19 @@ pub(super) async fn run(
             Ok(json!({ "server": server.id, "user": user.email, "permissions": permissions }))
         }
         SubuserCommand::List { server } => {
-            let server = find_server(database, &server).await?;
-            let subusers = subusers::list(database, server.id).await?;
+            let subusers = match server {
+                Some(text) => {
+                    let server = find_server(database, &text).await?.id;
+                    let subusers = subusers::list(database, server).await?;
+                    subusers.into_iter().map(|found| (server, found)).collect()
+                }
+                None => subusers::list_all(database).await?,
+            };
             Ok(subusers
                 .into_iter()
-                .map(|subuser| {
+                .map(|(server, subuser)| {
                     json!({
+                        "server": server,
                         "uuid": subuser.user,
                         "user": subuser.email,
                         "permissions": names(&subuser.permissions),

@@ -18,7 +18,7 @@ use holdfast_domain::event::{EVENT_KINDS, EventBody};
 use holdfast_domain::{ServerId, WebhookId};
 use holdfast_worker::webhooks::WebhookSender;
 
-use super::{change, date, find_server};
+use super::{Outcome, UncommittedSecret, change, date, find_server};
 use crate::error::CommandError;
 
 /// The subcommands of `holdfast admin webhook`.
@@ -53,7 +53,7 @@ pub enum WebhookCommand {
 pub(super) async fn run(
     database: &Database,
     command: WebhookCommand,
-) -> Result<Value, CommandError> {
+) -> Result<Outcome, CommandError> {
     match command {
         WebhookCommand::Create { url, event, server } => {
             let server = match server {
@@ -64,7 +64,7 @@ pub(super) async fn run(
         }
         WebhookCommand::List => {
             let all = webhooks::list(database).await?;
-            Ok(all
+            let all: Value = all
                 .into_iter()
                 .map(|found| {
                     json!({
@@ -81,7 +81,8 @@ pub(super) async fn run(
                         "created_at": date(found.created_at),
                     })
                 })
-                .collect())
+                .collect();
+            Ok(all.into())
         }
         WebhookCommand::Delete { id } => {
             let mut change = change::begin(database, "webhook delete").await?;
@@ -89,9 +90,9 @@ pub(super) async fn run(
                 return Err(missing(id));
             }
             change.commit(Some(&id.to_string()), None).await?;
-            Ok(json!({ "id": id, "deleted": true }))
+            Ok(json!({ "id": id, "deleted": true }).into())
         }
-        WebhookCommand::Test { id } => test(database, id).await,
+        WebhookCommand::Test { id } => Ok(test(database, id).await?.into()),
     }
 }
 
@@ -100,7 +101,7 @@ async fn create(
     url: String,
     kinds: Vec<String>,
     server: Option<ServerId>,
-) -> Result<Value, CommandError> {
+) -> Result<Outcome, CommandError> {
     let mut secret = vec![0; 32];
     rand::fill(&mut secret[..]);
     let webhook = Webhook {
@@ -112,14 +113,21 @@ async fn create(
     };
     let mut change = change::begin(database, "webhook create").await?;
     webhooks::create(&mut change, &webhook).await?;
-    change.commit(Some(&webhook.id.to_string()), None).await?;
-    Ok(json!({
+    let result = json!({
         "id": webhook.id,
         "url": webhook.url,
         "events": webhook.kinds,
         "server": webhook.server,
         "secret": format!("whsec_{}", STANDARD.encode(&webhook.secret.0)),
-    }))
+    });
+    let (noun, id) = ("webhook", webhook.id.to_string());
+    let secret = UncommittedSecret {
+        result,
+        noun,
+        id,
+        change,
+    };
+    Ok(Outcome::Secret(Box::new(secret)))
 }
 
 async fn test(database: &Database, id: Uuid) -> Result<Value, CommandError> {

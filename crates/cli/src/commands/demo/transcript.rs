@@ -1,7 +1,7 @@
 //! The output of the demo: numbered headings, commands, responses, and a progress bar if stdout is
 //! a terminal.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io::{self, IsTerminal, Write};
 
 use serde_json::Value;
@@ -19,25 +19,41 @@ pub(super) struct Transcript {
     headings: Cell<u32>,
     /// Whether the cursor is behind a progress bar.
     has_bar: Cell<bool>,
+    /// Why a line could not be written.
+    lost: RefCell<Option<CommandError>>,
 }
 
 impl Transcript {
     pub(super) fn begin() -> Self {
-        output::line("Holdfast: a backup, a download and a restore of a small server, for real.");
-        Self {
+        let transcript = Self {
             is_terminal: io::stdout().is_terminal(),
             headings: Cell::new(0),
             has_bar: Cell::new(false),
+            lost: RefCell::new(None),
+        };
+        transcript
+            .line("Holdfast: a backup, a download and a restore of a small server, for real.");
+        transcript
+    }
+
+    fn line(&self, text: &str) {
+        if let Err(error) = output::line(text) {
+            self.lost.borrow_mut().get_or_insert(error);
         }
+    }
+
+    /// Returns the first error of writing. The demo itself goes on until its end, and cleans up.
+    pub(super) fn finish(&self) -> Result<(), CommandError> {
+        self.lost.borrow_mut().take().map_or(Ok(()), Err)
     }
 
     pub(super) fn heading(&self, title: &str) {
         self.headings.set(self.headings.get() + 1);
-        output::line(&format!("\n{}. {title}", self.headings.get()));
+        self.line(&format!("\n{}. {title}", self.headings.get()));
     }
 
     pub(super) fn print(&self, text: &str) {
-        output::line(&format!("   {text}"));
+        self.line(&format!("   {text}"));
     }
 
     /// Prints a command as a user would type it.
@@ -96,7 +112,7 @@ impl Transcript {
     /// Ends the line of the progress bar.
     pub(super) fn end_progress(&self) {
         if self.has_bar.replace(false) {
-            output::line("");
+            self.line("");
         }
     }
 
