@@ -18,6 +18,7 @@ use prometheus_client::encoding::{DescriptorEncoder, prometheus_text};
 use prometheus_client::registry::Registry;
 
 use holdfast_db::Database;
+use holdfast_domain::network;
 
 use self::database_metrics::DatabaseMetrics;
 use self::gauges::encode_gauges;
@@ -67,7 +68,7 @@ impl ApiMetrics {
     /// all networks are allowed.
     pub(crate) fn may_read(&self, address: Option<IpAddr>) -> bool {
         self.allowed_networks.iter().any(|network| match address {
-            Some(address) => network.contains(&address),
+            Some(address) => network::contains(network, address),
             None => network.prefix_len() == 0,
         })
     }

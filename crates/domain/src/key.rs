@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::id::UserId;
+use crate::network;
 use crate::profile::Profile;
 
 const IDENTIFIER_LENGTH: usize = 16;
@@ -202,8 +203,11 @@ impl ApiKey {
         if self.allowed_ips.is_empty() {
             return Ok(());
         }
-        let address = address.map(|a| a.to_canonical());
-        if address.is_some_and(|a| self.allowed_ips.iter().any(|net| net.contains(&a))) {
+        let is_allowed = |address| {
+            let mut networks = self.allowed_ips.iter();
+            networks.any(|allowed| network::contains(allowed, address))
+        };
+        if address.is_some_and(is_allowed) {
             Ok(())
         } else {
             Err(KeyRefused::AddressNotAllowed)

@@ -15,6 +15,7 @@ pub mod job;
 pub mod key;
 pub mod limit;
 pub mod name;
+pub mod network;
 pub mod orphan;
 pub mod profile;
 pub mod retention;

@@ -1,7 +1,7 @@
 //! Reads values by key, as the types that several settings share, and collects the problems.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use toml::Value;
+
+use holdfast_domain::network;
 
 use super::SecretString;
 use super::layers::SettingValue;
@@ -149,13 +151,10 @@ impl SettingsReader {
     pub(super) fn networks(&mut self, key: &str) -> Option<Vec<IpNet>> {
         let mut networks = Some(Vec::new());
         for text in self.list(key)? {
-            let network = text
-                .parse()
-                .or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-            match (network, &mut networks) {
-                (Ok(network), Some(networks)) => networks.push(network.trunc()),
-                (Ok(_), None) => {}
-                (Err(_), _) => {
+            match (network::parse(&text), &mut networks) {
+                (Some(network), Some(networks)) => networks.push(network.trunc()),
+                (Some(_), None) => {}
+                (None, _) => {
                     let rule = "must be addresses or networks such as 10.0.0.0/8";
                     networks = self.reject(key, format!("{rule}, not `{text}`"));
                 }

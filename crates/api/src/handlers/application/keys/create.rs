@@ -1,7 +1,5 @@
 //! `POST /keys`: creates a key. Only this answer contains the token.
 
-use std::net::IpAddr;
-
 use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::{DateTime, Utc};
 use ipnet::IpNet;
@@ -9,7 +7,7 @@ use ipnet::IpNet;
 use holdfast_db::keys::{self, KeyOfUser};
 use holdfast_db::users;
 use holdfast_domain::key::{ApiKey, KeyKind, KeyToken};
-use holdfast_domain::{Profile, UserId, UserRef};
+use holdfast_domain::{Profile, UserId, UserRef, network};
 
 use crate::auth::Operator;
 use crate::error::ApiError;
@@ -87,7 +85,7 @@ impl KeyFields {
         let profile = fields.one_of("profile", &["documented", "pterodactyl"], Profile::parse);
         let description = fields.text("description", DESCRIPTION_MAX);
         let expected = "an address or a network such as 10.0.0.0/8";
-        let allowed_ips = fields.list("allowed_ips", "ip", expected, network);
+        let allowed_ips = fields.list("allowed_ips", "ip", expected, network::parse);
         let expires_at = fields.time("expires_at");
         if expires_at.is_some_and(|time| time <= (state.now)()) {
             fields.add_violation(
@@ -125,10 +123,4 @@ fn generate(fields: KeyFields, now: DateTime<Utc>) -> (ApiKey, KeyToken) {
         created_at: now,
     };
     (key, token)
-}
-
-/// Parses a network. A single address is a network with one address.
-fn network(text: &str) -> Option<IpNet> {
-    let address = || text.parse::<IpAddr>().map(IpNet::from);
-    text.parse().or_else(|_| address()).ok()
 }
