@@ -113,9 +113,18 @@ pub(crate) fn describe_migrations(migrations: &[i64]) -> String {
 
 async fn open(settings: &Settings, url: &str) -> Result<Database, CommandError> {
     check_root_certificate(url)?;
-    Database::connect(url, settings.database.max_connections.get())
+    let unusable = |error| CommandError::with_cause("the database can't be used", &error);
+    let connections = settings.database.max_connections.get();
+    let database = Database::connect(url, connections)
         .await
-        .map_err(|error| CommandError::with_cause("the database can't be used", &error))
+        .map_err(unusable)?;
+    match holdfast_db::check_server(&database).await {
+        Ok(()) => Ok(database),
+        Err(error) => {
+            database.close().await;
+            Err(unusable(error))
+        }
+    }
 }
 
 /// Opens the certificate file that `url` names, because the driver's error does not name it.

@@ -2,12 +2,23 @@
 
 use std::sync::Arc;
 
+/// SQLSTATE codes, or the start of them, of errors after which the same call may succeed later:
+/// connection errors, lost deadlocks, too few resources, shutdown, read-only mode; the errors of a
+/// server whose user or database does not exist yet or any more; and a query that an operator has
+/// cancelled, or that has exceeded a time limit.
+const TEMPORARY_CODES: [&str; 11] = [
+    "08", "40", "53", "57P", "25006", "28", "3D", "57014", "55P03", "25P03", "25P04",
+];
+
 /// Why a call to the database failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// `database.url` is not a valid URL.
     #[error("the database URL can't be read")]
     Url(#[source] sqlx::Error),
+    /// The database cannot be used as it is. The text says what to change.
+    #[error("{0}")]
+    Unsuitable(String),
     /// The database can't be reached, or is read-only at the moment. The same call may succeed
     /// later.
     #[error("the database can't be reached")]
@@ -70,13 +81,7 @@ impl From<sqlx::Error> for Error {
                 Some("23503") => Self::Missing {
                     constraint: database.constraint().unwrap_or_default().to_owned(),
                 },
-                // Connection errors, lost deadlocks, too few resources, shutdown, read-only mode;
-                // and the errors of a server whose user or database does not exist yet or any more.
-                Some(code)
-                    if ["08", "40", "53", "57P", "25006", "28", "3D"]
-                        .iter()
-                        .any(|class| code.starts_with(class)) =>
-                {
+                Some(code) if TEMPORARY_CODES.iter().any(|class| code.starts_with(class)) => {
                     Self::Unavailable(error)
                 }
                 _ => Self::Query(error),

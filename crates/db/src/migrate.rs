@@ -31,11 +31,30 @@ pub enum Schema {
 /// [`Error::Migrate`] names the migration that failed. That migration has changed nothing.
 /// [`Error::OtherMigration`] if the database was migrated by other files.
 pub async fn migrate(database: &Database) -> Result<Schema, Error> {
-    if let too_new @ Schema::TooNew(_) = schema(database).await? {
-        return Ok(too_new);
+    match schema(database).await? {
+        too_new @ Schema::TooNew(_) => return Ok(too_new),
+        Schema::Behind(_) => check_may_create(database).await?,
+        Schema::Current | Schema::Newer(_) => {}
     }
     migrator().run(database.pool()).await?;
     schema(database).await
+}
+
+/// Checks that the role of the connection may create tables.
+async fn check_may_create(database: &Database) -> Result<(), Error> {
+    let (may_create, command): (bool, String) = sqlx::query_as(
+        "SELECT has_schema_privilege(current_schema(), 'CREATE'),
+                format('GRANT CREATE ON SCHEMA %I TO %I', current_schema(), current_user)",
+    )
+    .fetch_one(database.pool())
+    .await?;
+    if may_create {
+        return Ok(());
+    }
+    Err(Error::Unsuitable(format!(
+        "the user of the database may not create tables: run `{command}` as the owner of the \
+         database"
+    )))
 }
 
 /// Returns how the schema relates to this version. It changes nothing.

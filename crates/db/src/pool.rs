@@ -17,6 +17,28 @@ const MAX_BROKEN_CONNECTIONS: u32 = 64;
 /// How long a caller waits for a connection before the call fails.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The settings of each session. A role or a database can have other values.
+///
+/// - Planning takes longer than running these queries, and none of them needs a plan for its
+///   arguments. So each connection plans a query once.
+/// - What was confirmed must not be lost when Postgres crashes. Other values than `off` are about
+///   standbys, and stay.
+/// - Time limits would end migrations, and connections that wait for notifications. Only newer
+///   versions of Postgres have the last two.
+const SESSION_SETTINGS: &str = "
+    SET plan_cache_mode = force_generic_plan;
+    SET standard_conforming_strings = on;
+    SET default_transaction_isolation = 'read committed';
+    SET statement_timeout = 0;
+    SET lock_timeout = 0;
+    SET idle_in_transaction_session_timeout = 0;
+    SELECT set_config('synchronous_commit', 'on', false)
+    WHERE current_setting('synchronous_commit') = 'off';
+    SELECT set_config(name, '0', false)
+    FROM unnest(ARRAY['idle_session_timeout', 'transaction_timeout']) AS name
+    WHERE current_setting(name, true) IS NOT NULL;
+";
+
 /// The greatest total of a list. Counting stops there, so that it stays cheap with millions of
 /// rows.
 pub(crate) const COUNT_MAX: i64 = 100_000;
@@ -78,6 +100,9 @@ impl Database {
     pub async fn connect(url: &str, max_connections: u32) -> Result<Self, Error> {
         let options = PgConnectOptions::from_str(url)
             .map_err(Error::Url)?
+            // PgBouncer refuses connections with this parameter, and every supported version of
+            // Postgres returns exact numbers without it.
+            .extra_float_digits(None)
             .application_name("holdfast");
         let pool = PgPoolOptions::new()
             .max_connections(max_connections)
@@ -95,11 +120,7 @@ impl Database {
             })
             .after_connect(|connection, _| {
                 Box::pin(async move {
-                    // Planning takes longer than running these queries, and none of them needs a
-                    // plan for its arguments. So each connection plans a query once.
-                    connection
-                        .execute("SET plan_cache_mode = force_generic_plan")
-                        .await?;
+                    connection.execute(SESSION_SETTINGS).await?;
                     Ok(())
                 })
             })

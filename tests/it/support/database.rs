@@ -32,6 +32,26 @@ impl TestDatabase {
         Self::copy("template0").await
     }
 
+    /// Creates a database without tables, with options such as an encoding.
+    pub(crate) async fn create_with(options: &str) -> Self {
+        Self::copy(&format!("template0 {options}")).await
+    }
+
+    /// Changes the database, for example its settings for new sessions.
+    pub(crate) async fn alter(&self, change: &str) {
+        let alter = format!("ALTER DATABASE {} {change}", self.name);
+        server().administer(&alter).await;
+    }
+
+    /// Runs a statement outside the database, such as one that creates another one.
+    pub(crate) async fn administer(statement: &str) {
+        server().administer(statement).await;
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     async fn copy(template: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
