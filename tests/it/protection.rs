@@ -49,7 +49,7 @@ async fn every_answer_has_the_headers_that_protect_browsers() {
             "archive",
             send(owner.plain(Method::GET, &link)).await,
             200,
-            "private, no-store",
+            "private, no-store, no-transform",
         ),
         (
             "no archive",

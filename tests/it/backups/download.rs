@@ -79,7 +79,8 @@ async fn a_downloaded_archive_unpacks_to_the_files_that_were_backed_up() {
         format!("attachment; filename=\"{uuid}.tar.gz\"")
     );
     assert_eq!(archive.header("content-encoding"), "");
-    assert_eq!(archive.header("cache-control"), "private, no-store");
+    let caching = "private, no-store, no-transform";
+    assert_eq!(archive.header("cache-control"), caching);
 
     let file = app.beside("downloaded.tar.gz");
     fs_err::write(&file, &archive.bytes).unwrap();

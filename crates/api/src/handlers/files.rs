@@ -75,7 +75,9 @@ pub(crate) async fn download(
         None => stream::archive(&request, disk, key, completed, name).await?,
     };
     let headers = response.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+    // A proxy that compressed the archive would take away its length and its ranges.
+    let caching = HeaderValue::from_static("private, no-store, no-transform");
+    headers.insert(CACHE_CONTROL, caching);
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     Ok(response)
 }

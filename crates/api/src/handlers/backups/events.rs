@@ -61,7 +61,8 @@ pub(crate) async fn events(
     });
     Ok(HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "text/event-stream"))
-        .insert_header((CACHE_CONTROL, "no-cache"))
+        // A proxy that compressed the stream would hold events back.
+        .insert_header((CACHE_CONTROL, "no-cache, no-transform"))
         // Without this header, nginx would buffer the stream.
         .insert_header(("x-accel-buffering", "no"))
         .streaming(chunks))

@@ -6,8 +6,8 @@
 use actix_web::body::SizedStream;
 use actix_web::http::Method;
 use actix_web::http::header::{
-    ACCEPT_RANGES, Charset, ContentDisposition, ContentType, DispositionParam, DispositionType,
-    ExtendedValue, HttpDate, LAST_MODIFIED,
+    ACCEPT_RANGES, CACHE_CONTROL, Charset, ContentDisposition, ContentType, DispositionParam,
+    DispositionType, ExtendedValue, HttpDate, LAST_MODIFIED,
 };
 use actix_web::web::{Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse};
@@ -70,6 +70,8 @@ pub(crate) async fn contents_file(
     response
         .insert_header(ContentType::octet_stream())
         .insert_header(attachment(&archive.path))
+        // A proxy that compressed the file would take away its length.
+        .insert_header((CACHE_CONTROL, "no-store, no-transform"))
         .insert_header((ACCEPT_RANGES, "none"));
     if let Some(modified) = DateTime::from_timestamp(modified.0, modified.1)
         && modified.timestamp() > 0
