@@ -107,6 +107,7 @@ fn restore(restore: &Restore) -> RestoreView {
         started_at: restore.started_at.map(date),
         finished_at: restore.finished_at.map(date),
         error: restore.error.clone(),
+        notes: notes(&restore.notes),
     }
 }
 

@@ -38,7 +38,8 @@ macro_rules! select_backups_of {
                     u.verify_started_at AS \"verify_started_at?\",
                     r.state AS \"restore_state?\", r.started_at AS \"restore_started_at?\",
                     r.finalized_at AS \"restore_finalized_at?\",
-                    r.errors -> -1 ->> 'sentence' AS \"restore_error?\"
+                    r.errors -> -1 ->> 'sentence' AS \"restore_error?\",
+                    r.notes_count AS \"restore_notes_count?\", r.notes AS \"restore_notes?\"
              FROM " + $from + " " + $tail,
             $($argument),*
         )
@@ -71,7 +72,8 @@ macro_rules! select_backups {
                      AND j.state IN ('available', 'scheduled', 'running')
              ) u ON true
              LEFT JOIN LATERAL (
-                 SELECT j.state, j.started_at, j.finalized_at, j.errors FROM jobs j
+                 SELECT j.state, j.started_at, j.finalized_at, j.errors, j.notes_count, j.notes
+                 FROM jobs j
                  WHERE j.server_id = b.server_id AND j.backup_id = b.id
                      AND (j.kind = 'restore_backup') IS TRUE
                  ORDER BY j.id DESC LIMIT 1

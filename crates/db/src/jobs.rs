@@ -26,7 +26,7 @@ pub use claim::{Claim, ClaimRequest, ConcurrencyLimits, claim};
 pub use maintenance::{RescuedJob, promote, rescue};
 pub use progress::{UnfinishedJob, list_unfinished};
 pub use query::{Job, JobFilter, cancel_for_operator, count, find, find_in, list, page};
-pub use settle::{JobFailure, cancel, complete, discard, release, retry};
+pub use settle::{JobFailure, cancel, complete, discard, record_notes, release, retry};
 
 /// A job to be enqueued.
 #[derive(Clone, Debug)]

@@ -72,7 +72,7 @@ pub struct CompletedBackup {
     pub notes: BackupNotes,
 }
 
-/// Files that were skipped or that changed while they were read. All are counted; only the first
+/// Files that a backup or restore did not take as they were. All are counted; only the first
 /// hundred are listed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BackupNotes {
@@ -93,6 +93,8 @@ pub struct Restore {
     pub finished_at: Option<DateTime<Utc>>,
     /// The reason of a failure, as a sentence for the server's owner.
     pub error: Option<String>,
+    /// Files that were not restored as they are in the archive, and old files that were kept.
+    pub notes: BackupNotes,
 }
 
 /// The latest verification of a backup: the archive is read from its disk, and its hash compared
@@ -264,6 +266,7 @@ mod tests {
                 started_at: None,
                 finished_at: None,
                 error: None,
+                notes: BackupNotes::default(),
             }),
             verification: None,
             damaged_at: None,

@@ -99,7 +99,7 @@ async fn record_success(
         .count_attempt(claim.kind, AttemptOutcome::Lost);
     match success {
         JobSuccess::Created(completed) => remove_orphan(context, claim, completed).await,
-        JobSuccess::Restored
+        JobSuccess::Restored(_)
         | JobSuccess::Deleted
         | JobSuccess::ServerDeleted
         | JobSuccess::Verified(_)
@@ -145,7 +145,8 @@ async fn write_success(
             backups::delete(transaction, claim.backup).await?;
         }
         JobSuccess::ServerDeleted => servers::end_deletion(transaction, claim.server).await?,
-        JobSuccess::Restored => {
+        JobSuccess::Restored(notes) => {
+            jobs::record_notes(transaction, claim, notes).await?;
             let event = ActivityEvent::RestoreComplete;
             record(transaction, claim, event, None, json!({})).await?;
         }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use holdfast_db::jobs::JobFailure;
-use holdfast_domain::backup::CompletedBackup;
+use holdfast_domain::backup::{BackupNotes, CompletedBackup};
 use holdfast_domain::error_chain::chain;
 
 use crate::verify_archive::ArchiveVerdict;
@@ -13,8 +13,8 @@ use crate::verify_archive::ArchiveVerdict;
 pub(crate) enum JobSuccess {
     /// Stored the archive of a backup.
     Created(CompletedBackup),
-    /// Restored the server's files.
-    Restored,
+    /// Restored the server's files, with these notes.
+    Restored(BackupNotes),
     /// Removed the backup's objects.
     Deleted,
     /// Removed the server's archives, or kept them as requested.
@@ -71,6 +71,14 @@ pub(crate) enum FailureReason {
     Database,
     /// Another reason, which is in the log.
     Unexpected,
+}
+
+/// Returns the notes of an archive or restore in the form in which they are stored.
+pub(crate) fn stored_notes(notes: &holdfast_archive::Notes) -> BackupNotes {
+    BackupNotes {
+        count: notes.count,
+        first: notes.first.iter().map(ToString::to_string).collect(),
+    }
 }
 
 impl FailureReason {

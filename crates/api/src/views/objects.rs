@@ -93,6 +93,8 @@ pub(crate) struct RestoreView {
     pub(crate) finished_at: Option<String>,
     /// Why the restore failed, as a sentence.
     pub(crate) error: Option<String>,
+    /// Files that were not restored as they are in the archive, and old files that were kept.
+    pub(crate) notes: NotesView,
 }
 
 /// The status of a restore.
@@ -133,7 +135,7 @@ pub(crate) enum VerificationStatus {
     Inconclusive,
 }
 
-/// Notes about files that could not be archived completely.
+/// Notes about files that could not be archived or restored unchanged.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct NotesView {
     /// The number of notes.

@@ -106,7 +106,8 @@ pub async fn list_completed_on(
                             NULL::text AS verify_state,
                             NULL::timestamptz AS verify_started_at) u
          CROSS JOIN (SELECT NULL::text AS state, NULL::timestamptz AS started_at,
-                            NULL::timestamptz AS finalized_at, NULL::jsonb AS errors) r",
+                            NULL::timestamptz AS finalized_at, NULL::jsonb AS errors,
+                            NULL::bigint AS notes_count, NULL::text[] AS notes) r",
         "WHERE b.id > $1 AND b.disk = $2 AND b.state = 'completed'
              AND ($3::uuid IS NULL OR b.server_id = $3)
          ORDER BY b.id LIMIT $4",

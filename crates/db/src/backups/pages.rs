@@ -103,7 +103,8 @@ async fn find(
              GROUP BY j.backup_id
          ) u ON u.backup_id = b.id
          LEFT JOIN (
-             SELECT DISTINCT ON (backup_id) backup_id, state, started_at, finalized_at, errors
+             SELECT DISTINCT ON (backup_id) backup_id, state, started_at, finalized_at, errors,
+                    notes_count, notes
              FROM jobs
              WHERE server_id = ANY ($1) AND (kind = 'restore_backup') IS TRUE
              ORDER BY backup_id, id DESC

@@ -46,6 +46,8 @@ pub(crate) struct BackupRow {
     pub(crate) restore_started_at: Option<DateTime<Utc>>,
     pub(crate) restore_finalized_at: Option<DateTime<Utc>>,
     pub(crate) restore_error: Option<String>,
+    pub(crate) restore_notes_count: Option<i64>,
+    pub(crate) restore_notes: Option<Vec<String>>,
 }
 
 impl TryFrom<BackupRow> for Backup {
@@ -123,6 +125,10 @@ fn restore(row: &BackupRow) -> Result<Option<Restore>, Error> {
         started_at: row.restore_started_at,
         finished_at: row.restore_finalized_at,
         error: row.restore_error.clone().filter(|_| failed),
+        notes: BackupNotes {
+            count: row.restore_notes_count.unwrap_or(0).unsigned_abs(),
+            first: row.restore_notes.clone().unwrap_or_default(),
+        },
     }))
 }
 

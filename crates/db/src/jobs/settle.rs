@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use holdfast_domain::JobState;
+use holdfast_domain::backup::BackupNotes;
 
 use crate::error::Error;
 use crate::jobs::Claim;
@@ -25,6 +26,26 @@ pub struct JobFailure {
 /// If the database can't be written.
 pub async fn complete(transaction: &mut Transaction, claim: &Claim) -> Result<bool, Error> {
     finalize(transaction, claim, JobState::Completed, None).await
+}
+
+/// Stores the notes of a restore with its job, in the transaction that completes it.
+///
+/// # Errors
+/// If the database can't be written.
+pub async fn record_notes(
+    transaction: &mut Transaction,
+    claim: &Claim,
+    notes: &BackupNotes,
+) -> Result<(), Error> {
+    sqlx::query!(
+        "UPDATE jobs SET notes_count = $2, notes = $3 WHERE id = $1",
+        claim.id.0,
+        i64::try_from(notes.count).unwrap_or(i64::MAX),
+        &notes.first,
+    )
+    .execute(transaction.connection())
+    .await?;
+    Ok(())
 }
 
 /// Ends a job as discarded, with its last failure.

@@ -71,6 +71,8 @@ pub(super) struct RequestRow {
     pub(super) restore_started_at: Option<DateTime<Utc>>,
     pub(super) restore_finalized_at: Option<DateTime<Utc>>,
     pub(super) restore_error: Option<String>,
+    pub(super) restore_notes_count: Option<i64>,
+    pub(super) restore_notes: Option<Vec<String>>,
     pub(super) list_versions: Vec<Uuid>,
 }
 
@@ -183,6 +185,8 @@ impl RequestRow {
             restore_started_at: self.restore_started_at,
             restore_finalized_at: self.restore_finalized_at,
             restore_error: self.restore_error.take(),
+            restore_notes_count: self.restore_notes_count,
+            restore_notes: self.restore_notes.take(),
         })
     }
 }

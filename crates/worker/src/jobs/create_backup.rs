@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 
 use holdfast_archive::{CreateOptions, IgnoreRules, Summary};
 use holdfast_db::{backups, servers};
-use holdfast_domain::backup::{BackupNotes, CompletedBackup};
+use holdfast_domain::backup::CompletedBackup;
 use holdfast_domain::error_chain::chain;
 use holdfast_domain::ignore::IgnorePatterns;
 use holdfast_domain::job::Phase;
@@ -19,7 +19,7 @@ use holdfast_storage::{ArchiveKey, Disk, Manifest, StorageKey, Upload};
 use crate::context::Context;
 use crate::disk_access;
 use crate::lease::ActiveJob;
-use crate::outcome::{FailureReason, JobError, JobSuccess};
+use crate::outcome::{FailureReason, JobError, JobSuccess, stored_notes};
 use crate::pipe::pipe;
 use crate::server_directory;
 
@@ -83,10 +83,7 @@ pub(crate) async fn run(
         sha256: summary.sha256,
         size_bytes: summary.archive_bytes,
         attempt: claim.attempt,
-        notes: BackupNotes {
-            count: summary.notes.count,
-            first: first_notes(&summary),
-        },
+        notes: stored_notes(&summary.notes),
     }))
 }
 
@@ -129,16 +126,11 @@ fn manifest(
         files: summary.files,
         unpacked_bytes: summary.source_bytes,
         notes: summary.notes.count,
-        first_notes: first_notes(summary),
+        first_notes: stored_notes(&summary.notes).first,
         ignored_files: backup.ignored_files.clone(),
         is_locked: backup.is_locked,
         is_scheduled: backup.is_scheduled,
     }
-}
-
-fn first_notes(summary: &Summary) -> Vec<String> {
-    let first = summary.notes.first.iter();
-    first.map(ToString::to_string).collect()
 }
 
 /// Makes the objects visible: the index, then the archive, then the manifest. An archive that is

@@ -20,7 +20,7 @@ use holdfast_storage::{ArchiveKey, StorageKey};
 
 use crate::context::Context;
 use crate::lease::ActiveJob;
-use crate::outcome::{FailureReason, JobError, JobSuccess};
+use crate::outcome::{FailureReason, JobError, JobSuccess, stored_notes};
 use crate::power::PowerGuard;
 use crate::{disk_access, fetch, server_directory};
 
@@ -47,9 +47,10 @@ pub(crate) async fn run(
         files = summary.files,
         size_bytes = summary.bytes,
         notes = summary.notes.count,
+        first_note = summary.notes.first.first().map(tracing::field::display),
         "restored a backup"
     );
-    Ok(JobSuccess::Restored)
+    Ok(JobSuccess::Restored(stored_notes(&summary.notes)))
 }
 
 async fn load(context: &Context, claim: &Claim) -> Result<(Server, Backup), JobError> {
