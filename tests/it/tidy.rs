@@ -12,9 +12,10 @@ use std::process::Command;
 const MAX_LINES: usize = 400;
 
 /// The crates of the workspace that each crate may depend on.
-const ALLOWED_DEPENDENCIES: [(&str, &[&str]); 8] = [
+const ALLOWED_DEPENDENCIES: [(&str, &[&str]); 9] = [
     ("domain", &[]),
-    ("archive", &[]),
+    ("ioctl", &[]),
+    ("archive", &["ioctl"]),
     ("postgres", &[]),
     ("storage", &["domain"]),
     ("db", &["domain"]),
@@ -295,14 +296,22 @@ fn every_setting_has_a_comment() {
 
 #[test]
 fn every_crate_keeps_the_lints_and_versions_of_the_workspace() {
+    let workspace_lints = manifest("Cargo.toml")["workspace"]["lints"].clone();
     for (krate, _) in ALLOWED_DEPENDENCIES {
         let manifest = manifest(&format!("crates/{krate}/Cargo.toml"));
         assert_eq!(
             manifest["package"]["name"].as_str(),
             Some(format!("holdfast-{krate}").as_str())
         );
-        let inherits = manifest["lints"]["workspace"].as_bool();
-        assert_eq!(inherits, Some(true), "lints of {krate}");
+        if krate == "ioctl" {
+            // The only crate with unsafe code. All its other lints are those of the workspace.
+            let mut lints = workspace_lints.clone();
+            lints["rust"]["unsafe_code"] = "deny".into();
+            assert_eq!(manifest["lints"], lints);
+        } else {
+            let inherits = manifest["lints"]["workspace"].as_bool();
+            assert_eq!(inherits, Some(true), "lints of {krate}");
+        }
         for section in ["dependencies", "dev-dependencies", "build-dependencies"] {
             let Some(section) = manifest.get(section).and_then(toml::Value::as_table) else {
                 continue;
