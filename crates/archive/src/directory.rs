@@ -105,6 +105,15 @@ impl FolderStack {
     }
 }
 
+/// Makes the entries of a folder durable, where the file system can.
+pub(crate) fn sync_folder(folder: impl AsFd) -> Result<(), Errno> {
+    match rustix::fs::fsync(folder) {
+        // Some file systems sync only files.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Ok(()),
+        other => other,
+    }
+}
+
 /// Opens the folder `name` in `parent`. Fails if it is a symlink.
 pub(crate) fn open_folder(parent: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno> {
     rustix::fs::openat(parent, name, FOLDER_FLAGS, Mode::empty())

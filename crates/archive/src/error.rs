@@ -114,6 +114,15 @@ pub enum Error {
         path: PathBuf,
     },
 
+    /// The directory to restore, or an entry in it, cannot be moved. Nothing was changed.
+    #[error("{} cannot be moved: {reason}", path.display())]
+    Immovable {
+        /// The directory or entry.
+        path: PathBuf,
+        /// What forbids it.
+        reason: &'static str,
+    },
+
     /// The staging folder is on another file system than the directory to restore.
     #[error(
         "the staging folder {} is not on the file system of {}",

@@ -37,7 +37,7 @@ pub use ignore::{IgnoreRules, Pteroignore, read_pteroignore};
 pub use index::{CheckedIndex, check_index};
 pub use list::{ListedEntry, list, list_index};
 pub use options::{BeforeSwap, CreateOptions, Expected, RestoreOptions};
-pub use restore::{is_staging_name, recover, remove_abandoned_staging, restore, staging_path};
+pub use restore::{is_staging_name, recover, remove_abandoned_staging, restore, staging_paths};
 pub use summary::{Note, Notes, Recovered, RestoreSummary, Summary, Totals, VerifySummary};
 pub use tar_format::EntryKind;
 pub use verify::{verify, verify_stream};

@@ -5,25 +5,38 @@
 //! is removed after it.
 
 mod abandoned;
+mod attributes;
+mod children;
+mod copy;
 mod layout;
+mod leftovers;
+mod lock;
 mod merge;
 mod remove;
+mod staging;
 mod swap;
 
 use std::fs::File;
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+
+use rustix::fs::AtFlags;
+use rustix::io::Errno;
 
 use crate::blocks::decompress_blocks;
 use crate::gunzip::{ArchiveReader, check_hash, check_size, gunzip, sha256};
 use crate::index::IndexReader;
 use crate::options::thread_count;
+use crate::summary::Notes;
 use crate::tar_format::{TarReader, read_error};
 use crate::unpack::{AttributePolicy, unpack};
 use crate::verify::archive_size;
 use crate::{BeforeSwap, Control, Error, Recovered, RestoreOptions, RestoreSummary};
-pub use abandoned::{is_staging_name, remove_abandoned_staging, staging_path};
+
+pub use abandoned::{is_staging_name, remove_abandoned_staging, staging_paths};
 use layout::RestoreLayout;
+use staging::{OwnFolder, Staging};
 
 /// Restores an archive into `destination`, which keeps its own owner and mode.
 ///
@@ -44,7 +57,7 @@ use layout::RestoreLayout;
 /// [`Error::Corrupt`] and [`Error::Hostile`] are problems of the archive. The others are
 /// [`Error::NoSpace`] (bytes), [`Error::Busy`] if another process is restoring the directory,
 /// [`Error::Refused`] with the error of `before_swap`, [`Error::StagingElsewhere`],
-/// [`Error::MountedInside`], [`Error::Cancelled`] and [`Error::Io`].
+/// [`Error::MountedInside`], [`Error::Immovable`], [`Error::Cancelled`] and [`Error::Io`].
 ///
 /// # Examples
 ///
@@ -85,7 +98,7 @@ pub fn restore(
     let size = archive_size(archive)?;
     control.reset_done();
     let layout = RestoreLayout::prepare(destination, options.staging_dir.as_deref())?;
-    let lock = layout.lock()?.ok_or_else(|| Error::Busy {
+    let lock = lock::lock(&layout)?.ok_or_else(|| Error::Busy {
         path: layout.destination.clone(),
     })?;
     swap::recover(&layout)?;
@@ -104,7 +117,7 @@ pub fn restore(
         let _ = swap::recover(&layout);
         layout.remove_destination_if_created();
     }
-    layout.unlock(lock);
+    lock::unlock(&layout, lock);
     outcome
 }
 
@@ -119,15 +132,26 @@ pub fn recover(destination: &Path, staging_dir: Option<&Path>) -> Result<Recover
     let Some(layout) = RestoreLayout::find(destination, staging_dir)? else {
         return Ok(Recovered::Nothing);
     };
-    if !layout.has_leftovers() {
+    if !has_leftovers(&layout)? {
         return Ok(Recovered::Nothing);
     }
-    let Some(lock) = layout.lock()? else {
+    let Some(lock) = lock::lock(&layout)? else {
         return Ok(Recovered::Busy);
     };
     let outcome = swap::recover(&layout);
-    layout.unlock(lock);
+    lock::unlock(&layout, lock);
     outcome
+}
+
+/// Returns whether a staging folder, leftovers or a lock file exist.
+fn has_leftovers(layout: &RestoreLayout) -> Result<bool, Error> {
+    for base in [&layout.staging_name, &layout.leftovers_name] {
+        if !OwnFolder::find(layout, base)?.is_empty() {
+            return Ok(true);
+        }
+    }
+    let (folder, name) = (layout.lock_folder(), layout.lock_name.as_slice());
+    Ok(rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).is_ok())
 }
 
 /// A restore that holds the lock of its directory.
@@ -150,22 +174,58 @@ impl Restore<'_> {
         self.check_archive()?;
         self.layout.refuse_mounts_inside()?;
         let index = index.and_then(|index| self.usable_index(index));
-        let mut summary = self.stage(index.as_ref())?;
-        if !self.options.truncate {
-            // A server that still runs could write files that would not be kept.
-            before_swap().map_err(Error::Refused)?;
-            merge::keep_others(self.layout, self.control)?;
+        let needed = self.space_needed(index.as_ref())?;
+        let with_figures = |error| self.layout.add_space_figures(error, needed);
+        let (staging, mut summary) = self.stage(index.as_ref(), needed).map_err(with_figures)?;
+        let swapped = self.complete(&staging, &mut summary.notes, before_swap);
+        if swapped.is_err() && !swap::has_marker(staging.folder.handle.as_fd()) {
+            // The first error is returned. What stays is removed by `recover`.
+            let _ = staging.folder.remove(self.layout);
         }
-        let exchangeable = swap::copy_root_attributes(self.layout)?;
-        self.layout.sync()?;
-        self.control.check()?;
-        swap::swap(self.layout, exchangeable, before_swap)?;
-        // The restore is complete. Files that cannot be removed now are removed by `recover` later.
-        if let Err(error) = self.layout.remove_staging() {
+        swapped.map_err(with_figures)?;
+        // The restore is complete, so an error must not hide that.
+        if let Err(error) = self.remove_old_tree(&staging, &mut summary.notes) {
             let reason = format!("the old files could not all be removed: {error}");
             summary.notes.add(b".", reason);
         }
         Ok(summary)
+    }
+
+    /// Makes the staged tree complete and durable, and puts it into place.
+    fn complete(
+        &self,
+        staging: &Staging,
+        notes: &mut Notes,
+        before_swap: BeforeSwap<'_>,
+    ) -> Result<(), Error> {
+        if !self.options.truncate {
+            // A server that still runs could write files that would not be kept.
+            before_swap().map_err(Error::Refused)?;
+            merge::keep_others(self.layout, staging, self.control, notes)?;
+        }
+        let exchangeable = !self.layout.swaps_children && {
+            let (directory, tree) = (self.layout.target.as_fd(), staging.tree.as_fd());
+            attributes::copy_to_root(directory, tree, notes).map_err(|error| {
+                Error::io("copy the attributes of", &self.layout.destination, error)
+            })?
+        };
+        sync(staging).map_err(|error| {
+            Error::io("write to disk", &staging.folder.path(self.layout), error)
+        })?;
+        self.control.check()?;
+        swap::swap(self.layout, staging, exchangeable, before_swap)
+    }
+
+    /// Removes the old tree. What cannot be removed is moved aside and noted.
+    fn remove_old_tree(&self, staging: &Staging, notes: &mut Notes) -> Result<(), Error> {
+        let remains = staging.folder.remove(self.layout)?;
+        if remains.is_empty() {
+            return Ok(());
+        }
+        let name = leftovers::set_aside(self.layout, &staging.folder)?;
+        let reason = format!("{remains} could not be removed; they are kept in this folder");
+        notes.add(&name, reason);
+        Ok(())
     }
 
     /// Compares size and hash of the archive with the recorded ones.
@@ -188,21 +248,37 @@ impl Restore<'_> {
     }
 
     /// Checks the free space, and unpacks the archive into a new staging folder.
-    fn stage(&self, index: Option<&IndexReader<'_>>) -> Result<RestoreSummary, Error> {
-        let needed = self.space_needed(index)?;
+    fn stage(
+        &self,
+        index: Option<&IndexReader<'_>>,
+        needed: u64,
+    ) -> Result<(Staging, RestoreSummary), Error> {
         let available = self.layout.available();
         if needed > available {
             return Err(Error::NoSpace { needed, available });
         }
-        let staged = match self.unpack(index) {
+        match self.stage_with(index) {
             // The archive may be whole although its index is wrong.
             Err(Error::Corrupt { .. } | Error::Hostile { .. }) if index.is_some() => {
-                self.layout.remove_staging()?;
-                self.unpack(None)
+                self.stage_with(None)
             }
             other => other,
-        };
-        staged.map_err(|error| self.layout.add_space_figures(error, needed))
+        }
+    }
+
+    /// Unpacks the archive into a new staging folder. Removes that after an error.
+    fn stage_with(
+        &self,
+        index: Option<&IndexReader<'_>>,
+    ) -> Result<(Staging, RestoreSummary), Error> {
+        let staging = Staging::create(self.layout)?;
+        match self.unpack(index, &staging) {
+            Ok(summary) => Ok((staging, summary)),
+            Err(error) => {
+                staging.folder.remove(self.layout)?;
+                Err(error)
+            }
+        }
     }
 
     /// Returns the bytes that unpacking needs: the total of the index, or else a lower bound from
@@ -222,10 +298,29 @@ impl Restore<'_> {
         Ok(self.size.max(u64::from(u32::from_le_bytes(length))))
     }
 
-    /// Unpacks the archive into a new staging folder.
-    fn unpack(&self, index: Option<&IndexReader<'_>>) -> Result<RestoreSummary, Error> {
+    /// Unpacks the archive into the tree of a new staging folder.
+    fn unpack(
+        &self,
+        index: Option<&IndexReader<'_>>,
+        staging: &Staging,
+    ) -> Result<RestoreSummary, Error> {
+        let mut notes = Notes::default();
+        attributes::copy_inherited(self.layout.target.as_fd(), staging.tree.as_fd(), &mut notes)
+            .map_err(|error| Error::io("copy the project of", &self.layout.destination, error))?;
+        let mut summary = self.unpack_into(index, staging)?;
+        summary.notes.append(notes);
+        Ok(summary)
+    }
+
+    fn unpack_into(
+        &self,
+        index: Option<&IndexReader<'_>>,
+        staging: &Staging,
+    ) -> Result<RestoreSummary, Error> {
         let (archive, control) = (self.archive, self.control);
-        let root = self.layout.create_staging()?;
+        let root = rustix::io::dup(&staging.tree);
+        let root =
+            root.map_err(|error| Error::io("open", &staging.folder.path(self.layout), error))?;
         control.reset_done();
         control.set_totals(0, 0);
         let policy = AttributePolicy {
@@ -249,5 +344,17 @@ impl Restore<'_> {
             return Err(Error::corrupt("its entries do not match its index"));
         }
         Ok(summary)
+    }
+}
+
+/// Makes the staged files durable.
+fn sync(staging: &Staging) -> Result<(), Errno> {
+    match rustix::fs::syncfs(&staging.tree) {
+        // Without this call, all file systems are synced.
+        Err(Errno::NOSYS | Errno::INVAL | Errno::OPNOTSUPP) => {
+            rustix::fs::sync();
+            Ok(())
+        }
+        other => other,
     }
 }

@@ -1,6 +1,7 @@
 //! The results of operations: totals, hashes and notes.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use crate::error::lossy;
 
@@ -58,6 +59,13 @@ impl Notes {
     /// The most notes that are stored.
     const MAX_STORED: usize = 100;
 
+    /// Adds all notes of another operation.
+    pub(crate) fn append(&mut self, other: Self) {
+        self.count += other.count;
+        let room = Self::MAX_STORED.saturating_sub(self.first.len());
+        self.first.extend(other.first.into_iter().take(room));
+    }
+
     /// Counts a note, and stores it if there is room.
     pub(crate) fn add(&mut self, path: &[u8], reason: impl Into<String>) {
         self.count += 1;
@@ -99,7 +107,7 @@ pub struct RestoreSummary {
 }
 
 /// The result of [`recover`](crate::recover).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Recovered {
     /// Nothing was left behind.
     Nothing,
@@ -111,4 +119,11 @@ pub enum Recovered {
     Finished,
     /// An interrupted swap was undone. The tree is the one before the restore.
     Undone,
+    /// The tree in place is complete, but files of an old tree could not be removed.
+    Kept {
+        /// The folder that holds them.
+        path: PathBuf,
+        /// How many there are, and what forbids to remove the first one.
+        remains: String,
+    },
 }

@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use holdfast_archive::{Recovered, recover};
 
+use crate::disks::{Mounted, can_use, output};
 use crate::support::*;
 use crate::swap::{archive_of, tree};
 
@@ -35,6 +36,25 @@ fn a_killed_restore_of_a_mount_point_is_recovered() {
     }
     let archive = archive_of(folder.path(), 400);
     let [old, new] = kill_at_random(disk.path(), &archive, 40, false, false);
+    assert!(
+        old > 0 && new > 0,
+        "the kills met only one side: {old} old, {new} new"
+    );
+}
+
+#[test]
+fn a_killed_restore_of_a_subvolume_is_recovered() {
+    if !can_use(&["btrfs"]) {
+        return;
+    }
+    let Some(disk) = Mounted::new("btrfs", &["-q"]) else {
+        return;
+    };
+    let (folder, target) = (folder(), disk.path().join("server"));
+    output("btrfs", &["subvolume", "create", target.to_str().unwrap()]);
+    tree(&target, "old", 100);
+    let archive = archive_of(folder.path(), 200);
+    let [old, new] = kill_at_random(&target, &archive, 12, false, false);
     assert!(
         old > 0 && new > 0,
         "the kills met only one side: {old} old, {new} new"

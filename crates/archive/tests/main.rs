@@ -2,17 +2,29 @@
 #![cfg(test)]
 
 #[cfg(test)]
+mod attacker;
+#[cfg(test)]
+mod disks;
+#[cfg(test)]
 mod faults_of_archives;
 #[cfg(test)]
 mod faults_of_attributes;
 #[cfg(test)]
 mod faults_of_backups;
 #[cfg(test)]
+mod file_systems;
+#[cfg(test)]
 mod hostile_archives;
 #[cfg(test)]
 mod interop;
 #[cfg(test)]
+mod kept_files;
+#[cfg(test)]
 mod kills;
+#[cfg(test)]
+mod leftovers;
+#[cfg(test)]
+mod odd_file_systems;
 #[cfg(test)]
 mod round_trip;
 #[cfg(test)]

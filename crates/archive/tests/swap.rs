@@ -289,9 +289,7 @@ fn a_disk_mounted_inside_of_the_server_is_never_moved_or_emptied() {
         },
     );
     let noted = late.as_ref().is_ok_and(|summary| summary.notes.count == 1);
-    let carried = folder
-        .path()
-        .join(".holdfast-restore-server/tree/with blank");
+    let carried = folder.path().join(".holdfast-old-server/1/tree/with blank");
     let unmounted = Command::new("umount")
         .arg(&carried)
         .status()

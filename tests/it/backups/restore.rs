@@ -76,6 +76,9 @@ async fn a_restore_without_truncation_keeps_files_that_the_archive_lacks() {
         let now = files::tree(&app.directory);
         let kept = Path::new("new.txt");
         expected.insert(kept.to_owned(), now[kept].clone());
+        // The archive has a folder of this name, so the file is kept under a new one.
+        let displaced = now[Path::new("plugins")].clone();
+        expected.insert("plugins.before-restore".into(), displaced);
         let answer = if by_query {
             let path = format!("/{uuid}/restore?truncate=0");
             send(app.as_owner().request(Method::POST, &path)).await
@@ -84,8 +87,16 @@ async fn a_restore_without_truncation_keeps_files_that_the_archive_lacks() {
             app.as_owner().restore(&uuid, body).await
         };
         assert_eq!(answer.status, 202);
-        assert_eq!(app.restored(&uuid).await["status"], "completed");
+        let restore = app.restored(&uuid).await;
+        assert_eq!(restore["status"], "completed");
         assert_eq!(files::tree(&app.directory), expected);
+        let note = "plugins.before-restore: this file was `plugins`, and the backup has a folder \
+                    of that name";
+        assert_eq!(restore["notes"], json!({ "count": 1, "first": [note] }));
+        // The list shows them, too.
+        let list = app.as_owner().list("").await.json();
+        let listed = &list["data"][0]["attributes"]["restore"];
+        assert_eq!(listed["notes"], restore["notes"]);
         assert_eq!(leftovers(&app), [""; 0]);
         app.stop().await;
     }

@@ -12,27 +12,38 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::layout::{LOCK_PREFIX, RestoreLayout, STAGING_PREFIX};
+use super::layout::{LEFTOVERS_PREFIX, LOCK_PREFIX, RestoreLayout, STAGING_PREFIX};
 use super::remove::remove_tree;
 use super::swap::has_marker;
 use crate::Error;
 use crate::directory::{open_folder, open_source};
 
-/// Returns whether this is the name of a staging folder outside of its directory.
+/// Returns whether this is the name of a staging folder outside of its directory, or of a folder
+/// with leftovers.
 pub fn is_staging_name(name: &[u8]) -> bool {
-    name.starts_with(STAGING_PREFIX)
+    directory_name(name).is_some()
 }
 
-/// Returns the staging folder of `destination`; `None` if the directory does not exist.
+/// Returns the end of the name of such a folder, which tells the directory.
+fn directory_name(name: &[u8]) -> Option<&[u8]> {
+    name.strip_prefix(STAGING_PREFIX)
+        .or_else(|| name.strip_prefix(LEFTOVERS_PREFIX))
+}
+
+/// Returns the staging folder of `destination` and the folder with its leftovers; `None` if the
+/// directory does not exist.
 ///
 /// # Errors
 ///
 /// [`Error::Io`] if something cannot be read; [`Error::StagingElsewhere`].
-pub fn staging_path(
+pub fn staging_paths(
     destination: &Path,
     staging_dir: Option<&Path>,
-) -> Result<Option<PathBuf>, Error> {
-    Ok(RestoreLayout::find(destination, staging_dir)?.map(|layout| layout.staging_path()))
+) -> Result<Option<[PathBuf; 2]>, Error> {
+    let layout = RestoreLayout::find(destination, staging_dir)?;
+    Ok(layout.map(|layout| {
+        [&layout.staging_name, &layout.leftovers_name].map(|name| layout.path_of_staged(name))
+    }))
 }
 
 /// Removes the staging folder of a directory that no server uses any more.
@@ -48,7 +59,7 @@ pub fn remove_abandoned_staging(staging: &Path) -> Result<bool, Error> {
         return Ok(false);
     };
     let name = name.as_bytes();
-    let Some(directory_name) = name.strip_prefix(STAGING_PREFIX) else {
+    let Some(directory_name) = directory_name(name) else {
         return Ok(false);
     };
     let fail = |error| Error::io("remove", staging, error);
@@ -76,7 +87,10 @@ pub fn remove_abandoned_staging(staging: &Path) -> Result<bool, Error> {
         }
     }
     drop(folder);
-    remove_tree(parent.as_fd(), name).map_err(fail)?;
+    let remains = remove_tree(parent.as_fd(), name);
+    if let Some((_, error)) = remains.first {
+        return Err(fail(error));
+    }
     if lock.is_some() {
         // It is removed while the lock is held, as in a restore. A file that stays does no harm.
         let _ = rustix::fs::unlinkat(&parent, lock_name.as_slice(), AtFlags::empty());

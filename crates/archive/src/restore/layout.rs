@@ -1,31 +1,40 @@
 //! The layout of a restore: the server directory, the staging folder and the lock.
 //!
-//! The staging folder must be on the same file system and mount as the directory. So it is beside
-//! the directory, or inside it if the directory is a mount point or its parent cannot be written.
+//! Entries can be moved only within a file system, and not into another mount or btrfs subvolume.
+//! So the staging folder is beside the directory, or inside it if the directory is a mount point or
+//! a subvolume, or if its parent cannot be written.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{
-    Access, AtFlags, FlockOperation, Gid, Mode, OFlags, StatxAttributes, StatxFlags, Uid,
-};
+use rustix::fs::{Access, AtFlags, Gid, StatxAttributes, StatxFlags, Uid};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
-use super::remove::remove_tree;
 use crate::Error;
-use crate::directory::{FOLDER_FLAGS, Identity, open_folder, open_source};
+use crate::directory::open_source;
 use crate::error::is_disk_full;
 
-/// The name of the staged tree in the staging folder; after an exchange, it is the old tree.
-pub(super) const TREE: &[u8] = b"tree";
 /// The prefix of staging folders beside a directory or in a shared folder.
 pub(super) const STAGING_PREFIX: &[u8] = b".holdfast-restore-";
+/// The prefix of folders with the leftovers of old trees.
+pub(super) const LEFTOVERS_PREFIX: &[u8] = b".holdfast-old-";
 /// The prefix of lock files beside a directory.
 pub(super) const LOCK_PREFIX: &[u8] = b".holdfast-lock-";
 const STAGING_INSIDE: &[u8] = b".holdfast-restore";
+const LEFTOVERS_INSIDE: &[u8] = b".holdfast-old";
 const LOCK_INSIDE: &[u8] = b".holdfast-lock";
+
+/// Where the staging folder is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In the folder that holds the directory, or in one that the caller named.
+    Beside,
+    /// In the directory itself, whose owner may be another user.
+    Inside,
+}
 
 /// A server directory, and the folders and files of its restore.
 pub(super) struct RestoreLayout {
@@ -38,16 +47,17 @@ pub(super) struct RestoreLayout {
     /// The folder that holds the staging folder.
     pub(super) staging_parent: OwnedFd,
     staging_parent_path: PathBuf,
-    pub(super) staging: Vec<u8>,
-    /// Whether the directory cannot be renamed, so that its children are swapped instead. The lock
-    /// is then inside the directory, and so is the staging folder, unless the caller names one.
+    pub(super) place: Place,
+    pub(super) staging_name: Vec<u8>,
+    pub(super) leftovers_name: Vec<u8>,
+    /// Whether the directory cannot be renamed, so that its children are swapped instead.
     pub(super) swaps_children: bool,
+    /// Whether the parent cannot be written, so that the lock is inside the directory.
+    pub(super) locks_inside: bool,
+    pub(super) lock_name: Vec<u8>,
     /// Whether this restore has created the directory.
     created: bool,
 }
-
-/// The lock of a restore. The kernel releases it when the process ends.
-pub(super) struct RestoreLock(OwnedFd);
 
 impl RestoreLayout {
     /// Returns the layout of a directory. Creates the directory if it is missing.
@@ -81,54 +91,86 @@ impl RestoreLayout {
         let name = name.as_bytes().to_vec();
         let parent = open_source(parent_path)?;
         let read_failed = |error: Errno| Error::io("read", &real, error);
-        let is_mount = is_mount_point(&target).map_err(read_failed)?;
+        let target_stat = rustix::fs::fstat(&target).map_err(read_failed)?;
+        let parent_stat = rustix::fs::fstat(&parent).map_err(read_failed)?;
+        // A btrfs subvolume has another device than its parent, but is not a mount point.
+        let is_separate = target_stat.st_dev != parent_stat.st_dev
+            || is_mount_point(&target).map_err(read_failed)?;
         let writable = rustix::fs::accessat(&parent, ".", Access::WRITE_OK, AtFlags::EACCESS);
-        let swaps_children = is_mount || writable.is_err();
-        let (staging_parent_path, staging) = match staging {
-            Some(folder) => (folder.to_path_buf(), shared_staging_name(&real)),
-            None if swaps_children => (real.clone(), STAGING_INSIDE.to_vec()),
+        let locks_inside = writable.is_err();
+        let swaps_children = is_separate || locks_inside;
+        let place = match staging {
+            None if swaps_children => Place::Inside,
+            _ => Place::Beside,
+        };
+        let (staging_parent_path, staging_name, leftovers_name) = match staging {
+            Some(folder) => (
+                folder.to_path_buf(),
+                shared_name(STAGING_PREFIX, &real),
+                shared_name(LEFTOVERS_PREFIX, &real),
+            ),
+            None if swaps_children => (
+                real.clone(),
+                STAGING_INSIDE.to_vec(),
+                LEFTOVERS_INSIDE.to_vec(),
+            ),
             None => (
                 parent_path.to_path_buf(),
                 name_beside(STAGING_PREFIX, &name),
+                name_beside(LEFTOVERS_PREFIX, &name),
             ),
         };
         let staging_parent = open_source(&staging_parent_path)?;
         let staging_stat = rustix::fs::fstat(&staging_parent)
             .map_err(|error| Error::io("read", &staging_parent_path, error))?;
-        let target_stat = rustix::fs::fstat(&target).map_err(read_failed)?;
         if staging_stat.st_dev != target_stat.st_dev {
             return Err(Error::StagingElsewhere {
                 staging: staging_parent_path,
                 destination: real,
             });
         }
+        let lock_name = match locks_inside {
+            true => LOCK_INSIDE.to_vec(),
+            false => name_beside(LOCK_PREFIX, &name),
+        };
         Ok(Some(Self {
             target,
             parent,
             name,
             staging_parent,
             staging_parent_path,
-            staging,
+            place,
+            staging_name,
+            leftovers_name,
             swaps_children,
+            locks_inside,
+            lock_name,
             created: false,
             destination: real,
         }))
     }
 
-    /// Returns the path of the staging folder.
-    pub(super) fn staging_path(&self) -> PathBuf {
-        self.staging_parent_path
-            .join(std::ffi::OsStr::from_bytes(&self.staging))
+    /// Returns the path of a name in the folder that holds the staging folder.
+    pub(super) fn path_of_staged(&self, name: &[u8]) -> PathBuf {
+        self.staging_parent_path.join(OsStr::from_bytes(name))
     }
 
-    pub(super) fn open_staging(&self) -> Result<OwnedFd, Error> {
-        rustix::fs::openat(
-            &self.staging_parent,
-            self.staging.as_slice(),
-            FOLDER_FLAGS,
-            Mode::empty(),
-        )
-        .map_err(|error| Error::io("open", &self.staging_path(), error))
+    /// Returns the folder of the lock file.
+    pub(super) fn lock_folder(&self) -> &OwnedFd {
+        if self.locks_inside {
+            &self.target
+        } else {
+            &self.parent
+        }
+    }
+
+    /// Returns the path of the lock file.
+    pub(super) fn lock_path(&self) -> PathBuf {
+        let name = OsStr::from_bytes(&self.lock_name);
+        match self.destination.parent() {
+            Some(parent) if !self.locks_inside => parent.join(name),
+            _ => self.destination.join(name),
+        }
     }
 
     /// Returns the free bytes for the staging folder.
@@ -152,7 +194,7 @@ impl RestoreLayout {
                 continue;
             };
             let mounted = unescape(field);
-            let path = Path::new(std::ffi::OsStr::from_bytes(&mounted));
+            let path = Path::new(OsStr::from_bytes(&mounted));
             if path != self.destination && path.starts_with(&self.destination) {
                 return Err(Error::MountedInside {
                     path: path.to_path_buf(),
@@ -160,69 +202,6 @@ impl RestoreLayout {
             }
         }
         Ok(())
-    }
-
-    /// Takes the lock. Returns `None` if another process holds it.
-    pub(super) fn lock(&self) -> Result<Option<RestoreLock>, Error> {
-        let (folder, name) = self.lock_location();
-        let fail = |error| Error::io("lock", &self.destination, error);
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        loop {
-            let file = rustix::fs::openat(folder, name.as_slice(), flags, Mode::RUSR | Mode::WUSR);
-            let file = file.map_err(fail)?;
-            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => {}
-                Err(Errno::WOULDBLOCK) => return Ok(None),
-                Err(Errno::INTR) => continue,
-                Err(error) => return Err(fail(error)),
-            }
-            // The previous holder may have removed the file after it was opened here.
-            let opened = rustix::fs::fstat(&file).map_err(fail)?;
-            match rustix::fs::statat(folder, name.as_slice(), AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(there) if Identity::from(&there) == Identity::from(&opened) => {
-                    return Ok(Some(RestoreLock(file)));
-                }
-                Ok(_) | Err(Errno::NOENT) => {}
-                Err(error) => return Err(fail(error)),
-            }
-        }
-    }
-
-    /// Releases the lock and removes its file.
-    pub(super) fn unlock(&self, lock: RestoreLock) {
-        let (folder, name) = self.lock_location();
-        // It is removed while the lock is held, so that other processes notice. A file that stays
-        // does no harm.
-        let _ = rustix::fs::unlinkat(folder, name.as_slice(), AtFlags::empty());
-        drop(lock.0);
-    }
-
-    /// Returns the folder and the name of the lock file.
-    fn lock_location(&self) -> (&OwnedFd, Vec<u8>) {
-        if self.swaps_children {
-            (&self.target, LOCK_INSIDE.to_vec())
-        } else {
-            (&self.parent, name_beside(LOCK_PREFIX, &self.name))
-        }
-    }
-
-    /// Returns whether a staging folder or a lock file exists.
-    pub(super) fn has_leftovers(&self) -> bool {
-        let exists = |folder: &OwnedFd, name: &[u8]| {
-            rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
-        };
-        let (folder, name) = self.lock_location();
-        exists(&self.staging_parent, &self.staging) || exists(folder, &name)
-    }
-
-    /// Creates the staging folder with an empty tree, and opens the tree.
-    pub(super) fn create_staging(&self) -> Result<OwnedFd, Error> {
-        let fail = |error: Errno| Error::io("create", &self.staging_path(), error);
-        rustix::fs::mkdirat(&self.staging_parent, self.staging.as_slice(), Mode::RWXU)
-            .map_err(fail)?;
-        let staging = self.open_staging()?;
-        rustix::fs::mkdirat(&staging, TREE, Mode::RWXU).map_err(fail)?;
-        open_folder(staging.as_fd(), TREE).map_err(fail)
     }
 
     /// Returns the owner of restored files if the archive's owners are not applied.
@@ -251,19 +230,6 @@ impl RestoreLayout {
         }
     }
 
-    /// Makes the staged files durable.
-    pub(super) fn sync(&self) -> Result<(), Error> {
-        let staging = self.open_staging()?;
-        rustix::fs::syncfs(&staging)
-            .map_err(|error| Error::io("write to disk", &self.staging_path(), error))
-    }
-
-    /// Removes the staging folder with everything in it.
-    pub(super) fn remove_staging(&self) -> Result<(), Error> {
-        remove_tree(self.staging_parent.as_fd(), &self.staging)
-            .map_err(|error| Error::io("remove", &self.staging_path(), error))
-    }
-
     /// Removes the directory if this restore has created it and it is empty.
     pub(super) fn remove_destination_if_created(&self) {
         if self.created {
@@ -273,9 +239,9 @@ impl RestoreLayout {
 }
 
 /// Returns a name in a staging folder that many servers share. It depends on the whole path.
-fn shared_staging_name(directory: &Path) -> Vec<u8> {
+fn shared_name(prefix: &[u8], directory: &Path) -> Vec<u8> {
     let hash = hex::encode(Sha256::digest(directory.as_os_str().as_bytes()));
-    [STAGING_PREFIX, &hash.as_bytes()[..32]].concat()
+    [prefix, &hash.as_bytes()[..32]].concat()
 }
 
 /// Returns a name beside the directory. A long name is cut, and ends in its hash.
@@ -309,13 +275,8 @@ fn unescape(field: &[u8]) -> Vec<u8> {
     path
 }
 
+/// Returns whether a folder is a mount point. Before Linux 5.8, only its device tells that.
 fn is_mount_point(folder: &OwnedFd) -> Result<bool, Errno> {
     let stat = rustix::fs::statx(folder, "", AtFlags::EMPTY_PATH, StatxFlags::empty())?;
-    let root = StatxAttributes::MOUNT_ROOT;
-    if stat.stx_attributes_mask.contains(root) {
-        return Ok(stat.stx_attributes.contains(root));
-    }
-    // Before Linux 5.8: compares the device with that of the parent.
-    let above = rustix::fs::statat(folder, "..", AtFlags::empty())?;
-    Ok(above.st_dev != rustix::fs::fstat(folder)?.st_dev)
+    Ok(stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }

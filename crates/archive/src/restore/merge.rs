@@ -2,139 +2,221 @@
 //! tree.
 //!
 //! The restore then needs the same single swap as a full one, and changes nothing of the server
-//! before it. Entries that both trees have come from the archive, and so do the attributes of
-//! folders.
+//! before it. A file that both trees have comes from the archive, and so do the attributes of
+//! folders. An entry of another kind than the archive's is kept under a new name.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid};
+use rustix::fs::{AtFlags, FileType, Mode, Stat};
 use rustix::io::Errno;
 
-use super::layout::{RestoreLayout, TREE};
+use super::children::own_names;
+use super::copy::Copier;
+use super::layout::RestoreLayout;
+use super::staging::{Staging, names_in};
 use crate::directory::{FolderStack, Identity, open_folder};
 use crate::error::lossy;
-use crate::walk::HOLDFAST_PREFIX;
+use crate::summary::Notes;
 use crate::{Control, Error};
+
+/// What is added to the name of an entry that the archive displaces.
+const DISPLACED: &str = ".before-restore";
+/// The longest name, in bytes.
+const MAX_NAME: usize = 255;
 
 /// A folder of the server, whose entries are linked into the same folder of the staged tree.
 struct FolderPair {
-    names: Vec<(Vec<u8>, FileType)>,
+    names: Vec<Vec<u8>>,
     /// The attributes of the staged folder, which are set again at the end.
     staged: Stat,
 }
 
 /// Links all entries of the destination that the staged tree does not have into it.
-pub(super) fn keep_others(layout: &RestoreLayout, control: &Control) -> Result<(), Error> {
-    let staging = layout.open_staging()?;
-    let fail = |error| Error::io("read", &layout.destination, error);
-    let staged = open_folder(staging.as_fd(), TREE).map_err(fail)?;
-    let present = layout
-        .target
-        .try_clone()
-        .map_err(|error| Error::io("read", &layout.destination, error))?;
-    let present = open_folder(present.as_fd(), b".").map_err(fail)?;
-    let mut path: Vec<Vec<u8>> = Vec::new();
-    merge(present, staged, control, &mut path).map_err(|error| match error {
-        Errno::CANCELED => Error::Cancelled,
-        error => {
-            let below = lossy(&path.join(&b'/'));
-            Error::io("keep", &layout.destination.join(below), error)
-        }
-    })
-}
-
-fn merge(
-    present: OwnedFd,
-    staged: OwnedFd,
+pub(super) fn keep_others(
+    layout: &RestoreLayout,
+    staging: &Staging,
     control: &Control,
-    path: &mut Vec<Vec<u8>>,
-) -> Result<(), Errno> {
-    let mut pairs = vec![folder_pair(present.as_fd(), staged.as_fd())?];
-    pairs[0]
-        .names
-        .retain(|(name, _)| !name.starts_with(HOLDFAST_PREFIX));
-    let mut from = FolderStack::new(present)?;
-    let mut to = FolderStack::new(staged)?;
-    while let Some(current) = pairs.last_mut() {
-        if control.is_cancelled() {
-            return Err(Errno::CANCELED);
-        }
-        let Some((name, kind)) = current.names.pop() else {
-            let Some(done) = pairs.pop() else { break };
-            set_attributes(to.current()?.as_fd(), &done.staged)?;
-            if pairs.is_empty() {
-                break;
+    notes: &mut Notes,
+) -> Result<(), Error> {
+    let fail = |error| Error::io("read", &layout.destination, error);
+    let own_names = own_names(layout)?;
+    let present = open_folder(layout.target.as_fd(), b".").map_err(fail)?;
+    let staged = rustix::io::dup(&staging.tree).map_err(fail)?;
+    let mut merge = Merge {
+        control,
+        notes,
+        copier: Copier::new(&staging.tree, control),
+        path: Vec::new(),
+    };
+    merge
+        .run(present, staged, &own_names)
+        .map_err(|error| match error {
+            Errno::CANCELED => Error::Cancelled,
+            error => {
+                let below = lossy(&merge.path.join(&b'/'));
+                Error::io("keep", &layout.destination.join(below), error)
             }
-            path.pop();
-            from.pop()?;
-            to.pop()?;
-            continue;
-        };
-        path.push(name);
-        let name = path.last().map_or(&b""[..], Vec::as_slice);
-        if let Some((below_from, below_to)) =
-            keep_entry(from.current()?.as_fd(), to.current()?.as_fd(), name, kind)?
-        {
-            let next = folder_pair(below_from.as_fd(), below_to.as_fd())?;
-            let identity = Identity::from(&rustix::fs::fstat(&below_from)?);
-            from.push(below_from, identity);
-            to.push(below_to, Identity::from(&next.staged));
-            pairs.push(next);
-        } else {
-            path.pop();
-        }
-    }
-    Ok(())
+        })
 }
 
-/// Links or copies one entry. Returns a folder, which the caller must merge.
-fn keep_entry(
-    from: BorrowedFd<'_>,
-    to: BorrowedFd<'_>,
-    name: &[u8],
-    kind: FileType,
-) -> Result<Option<(OwnedFd, OwnedFd)>, Errno> {
-    let is_folder = match kind {
-        FileType::Directory => true,
-        FileType::Unknown => {
-            let stat = rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW)?;
-            FileType::from_raw_mode(stat.st_mode) == FileType::Directory
-        }
-        _ => false,
-    };
-    if !is_folder {
-        return match rustix::fs::linkat(from, name, to, name, AtFlags::empty()) {
-            Ok(()) | Err(Errno::EXIST) => Ok(None),
-            Err(Errno::PERM | Errno::MLINK | Errno::OPNOTSUPP) => {
-                copy_file(from, to, name).map(|()| None)
+struct Merge<'a> {
+    control: &'a Control,
+    notes: &'a mut Notes,
+    copier: Copier<'a>,
+    /// The names from the root of the staged tree to the current entry.
+    path: Vec<Vec<u8>>,
+}
+
+impl Merge<'_> {
+    fn run(
+        &mut self,
+        present: OwnedFd,
+        staged: OwnedFd,
+        own_names: &[Vec<u8>],
+    ) -> Result<(), Errno> {
+        let mut pairs = vec![folder_pair(present.as_fd(), staged.as_fd())?];
+        pairs[0].names.retain(|name| !own_names.contains(name));
+        let mut from = FolderStack::new(present)?;
+        let mut to = FolderStack::new(staged)?;
+        while let Some(current) = pairs.last_mut() {
+            if self.control.is_cancelled() {
+                return Err(Errno::CANCELED);
             }
-            Err(error) => Err(error),
-        };
+            let Some(name) = current.names.pop() else {
+                let Some(done) = pairs.pop() else { break };
+                self.copier
+                    .set_attributes(to.current()?.as_fd(), &done.staged)?;
+                if pairs.is_empty() {
+                    break;
+                }
+                self.path.pop();
+                from.pop()?;
+                to.pop()?;
+                continue;
+            };
+            self.path.push(name);
+            let kept = self.keep_entry(from.current()?.as_fd(), to.current()?.as_fd())?;
+            if let Some((below_from, below_to)) = kept {
+                let next = folder_pair(below_from.as_fd(), below_to.as_fd())?;
+                let identity = Identity::from(&rustix::fs::fstat(&below_from)?);
+                from.push(below_from, identity);
+                to.push(below_to, Identity::from(&next.staged));
+                pairs.push(next);
+            } else {
+                self.path.pop();
+            }
+        }
+        Ok(())
     }
-    let below_from = open_folder(from, name)?;
-    match rustix::fs::mkdirat(to, name, Mode::RWXU) {
-        Ok(()) => {
-            let stat = rustix::fs::fstat(&below_from)?;
-            let below_to = open_folder(to, name)?;
-            copy_owner(below_to.as_fd(), &stat)?;
-            set_attributes(below_to.as_fd(), &stat)?;
-            Ok(Some((below_from, below_to)))
-        }
-        Err(Errno::EXIST) => {
-            let stat = rustix::fs::statat(to, name, AtFlags::SYMLINK_NOFOLLOW)?;
-            if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
-                return Ok(None);
+
+    /// Keeps the entry at the current path. Returns a folder, which the caller must merge.
+    fn keep_entry(
+        &mut self,
+        from: BorrowedFd<'_>,
+        to: BorrowedFd<'_>,
+    ) -> Result<Option<(OwnedFd, OwnedFd)>, Errno> {
+        let name = self.path.last().cloned().unwrap_or_default();
+        let present = match kind_of(from, &name)? {
+            Some(present) => present,
+            // The server's owner has removed it meanwhile.
+            None => return Ok(None),
+        };
+        let mut new_name = name.clone();
+        match kind_of(to, &name)? {
+            Some(FileType::Directory) if present == FileType::Directory => {
+                return Ok(Some((open_folder(from, &name)?, open_staged(to, &name)?)));
             }
-            if stat.st_mode & 0o700 == 0o700 || rustix::process::geteuid().is_root() {
-                return Ok(Some((below_from, open_folder(to, name)?)));
+            Some(staged) if staged == present => return Ok(None),
+            Some(staged) => {
+                if present == FileType::Directory && names_in(open_folder(from, &name)?)?.is_empty()
+                {
+                    return Ok(None);
+                }
+                new_name = displaced_name(from, to, &name)?;
+                if let Some(last) = self.path.last_mut() {
+                    last.clone_from(&new_name);
+                }
+                let reason = format!(
+                    "this {} was `{}`, and the backup has a {} of that name",
+                    kind_name(present),
+                    lossy(&name),
+                    kind_name(staged)
+                );
+                self.notes.add(&self.path.join(&b'/'), reason);
             }
-            // Its mode does not allow opening it. It is set back at once.
-            rustix::fs::chmodat(to, name, Mode::RWXU, AtFlags::empty())?;
-            let below_to = open_folder(to, name)?;
-            rustix::fs::fchmod(&below_to, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
-            Ok(Some((below_from, below_to)))
+            None => {}
         }
+        if present != FileType::Directory {
+            let path = &self.path;
+            self.copier
+                .link_or_copy((from, &name), (to, &new_name), path, self.notes)?;
+            return Ok(None);
+        }
+        let below_from = open_folder(from, &name)?;
+        rustix::fs::mkdirat(to, new_name.as_slice(), Mode::RWXU)?;
+        let below_to = open_folder(to, &new_name)?;
+        self.copier.copy_attributes(
+            below_from.as_fd(),
+            below_to.as_fd(),
+            &self.path,
+            self.notes,
+        )?;
+        Ok(Some((below_from, below_to)))
+    }
+}
+
+/// Returns the kind of an entry; `None` if it does not exist.
+fn kind_of(folder: BorrowedFd<'_>, name: &[u8]) -> Result<Option<FileType>, Errno> {
+    match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some(FileType::from_raw_mode(stat.st_mode))),
+        Err(Errno::NOENT) => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+fn kind_name(kind: FileType) -> &'static str {
+    match kind {
+        FileType::Directory => "folder",
+        FileType::RegularFile => "file",
+        FileType::Symlink => "link",
+        _ => "special file",
+    }
+}
+
+/// Returns a name that neither the server nor the archive uses: `NAME.before-restore`,
+/// `NAME.before-restore.2` and so on.
+fn displaced_name(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &[u8]) -> Result<Vec<u8>, Errno> {
+    let mut number = 1_u32;
+    loop {
+        let end = match number {
+            1 => DISPLACED.to_owned(),
+            _ => format!("{DISPLACED}.{number}"),
+        };
+        // A character is never cut in half.
+        let mut length = name.len().min(MAX_NAME - end.len());
+        while length < name.len() && length > 0 && name[length] & 0xc0 == 0x80 {
+            length -= 1;
+        }
+        let new_name = [&name[..length], end.as_bytes()].concat();
+        if kind_of(from, &new_name)?.is_none() && kind_of(to, &new_name)?.is_none() {
+            return Ok(new_name);
+        }
+        number = number.checked_add(1).ok_or(Errno::EXIST)?;
+    }
+}
+
+/// Opens a staged folder whatever its mode is. `folder_pair` makes it writable.
+fn open_staged(to: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno> {
+    match open_folder(to, name) {
+        Err(Errno::ACCESS) => {
+            let stat = rustix::fs::statat(to, name, AtFlags::SYMLINK_NOFOLLOW)?;
+            rustix::fs::chmodat(to, name, Mode::RWXU, AtFlags::empty())?;
+            let folder = open_folder(to, name)?;
+            // The mode is read again, and set again at the end.
+            rustix::fs::fchmod(&folder, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
+            Ok(folder)
+        }
+        other => other,
     }
 }
 
@@ -144,61 +226,8 @@ fn folder_pair(present: BorrowedFd<'_>, staged: BorrowedFd<'_>) -> Result<Folder
     if stat.st_mode & 0o700 != 0o700 {
         rustix::fs::fchmod(staged, Mode::RWXU)?;
     }
-    let mut names = Vec::new();
-    let mut listing = Dir::read_from(present)?;
-    while let Some(entry) = listing.read() {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        if name != b"." && name != b".." {
-            names.push((name.to_vec(), entry.file_type()));
-        }
-    }
     Ok(FolderPair {
-        names,
+        names: names_in(present)?,
         staged: stat,
     })
-}
-
-/// Copies the owner, if the process is allowed to.
-fn copy_owner(folder: BorrowedFd<'_>, like: &Stat) -> Result<(), Errno> {
-    let owner = (
-        Some(Uid::from_raw(like.st_uid)),
-        Some(Gid::from_raw(like.st_gid)),
-    );
-    match rustix::fs::fchown(folder, owner.0, owner.1) {
-        Ok(()) | Err(Errno::PERM) => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
-/// Sets mode and times.
-fn set_attributes(folder: BorrowedFd<'_>, like: &Stat) -> Result<(), Errno> {
-    rustix::fs::fchmod(folder, Mode::from_raw_mode(like.st_mode & 0o7777))?;
-    let time = |tv_sec, nanoseconds| Timespec {
-        tv_sec,
-        tv_nsec: i64::try_from(nanoseconds).unwrap_or(0),
-    };
-    let times = Timestamps {
-        last_access: time(like.st_atime, like.st_atime_nsec),
-        last_modification: time(like.st_mtime, like.st_mtime_nsec),
-    };
-    rustix::fs::futimens(folder, &times)
-}
-
-/// Copies a file that cannot be linked, because of its owner or its number of links.
-fn copy_file(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let source = rustix::fs::openat(from, name, flags, Mode::empty())?;
-    let stat = rustix::fs::fstat(&source)?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Err(Errno::PERM);
-    }
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let target = rustix::fs::openat(to, name, flags, Mode::RUSR | Mode::WUSR)?;
-    let mut source = std::fs::File::from(source);
-    let mut target = std::fs::File::from(target);
-    std::io::copy(&mut source, &mut target)
-        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-    copy_owner(target.as_fd(), &stat)?;
-    set_attributes(target.as_fd(), &stat)
 }

@@ -8,12 +8,14 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, Dir, Gid, Mode, OFlags, RenameFlags, Uid};
+use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use super::layout::{RestoreLayout, TREE};
-use crate::directory::{Identity, open_folder};
-use crate::walk::HOLDFAST_PREFIX;
+use super::children::{check_movable, move_children, own_names};
+use super::layout::RestoreLayout;
+use super::leftovers;
+use super::staging::{OwnFolder, Staging, TREE};
+use crate::directory::{Identity, open_folder, sync_folder};
 use crate::{BeforeSwap, Error, Recovered};
 
 /// The folder of the old children while the children are swapped.
@@ -26,10 +28,10 @@ const MOVING_IN: &[u8] = b"moving-in";
 /// `before_swap` runs right before the first existing file is changed.
 pub(super) fn swap(
     layout: &RestoreLayout,
+    staging: &Staging,
     exchangeable: bool,
     before_swap: BeforeSwap<'_>,
 ) -> Result<(), Error> {
-    let staging = layout.open_staging()?;
     let fail = |error| Error::io("put the restored files into", &layout.destination, error);
     before_swap().map_err(Error::Refused)?;
     let entry = rustix::fs::statat(
@@ -41,76 +43,59 @@ pub(super) fn swap(
     if Identity::from(&entry.map_err(fail)?) != Identity::from(&opened) {
         return Err(fail(Errno::STALE));
     }
+    let folder = &staging.folder.handle;
     if exchangeable {
         let flags = RenameFlags::EXCHANGE;
         let name = layout.name.as_slice();
-        match rustix::fs::renameat_with(&staging, TREE, &layout.parent, name, flags) {
+        match rustix::fs::renameat_with(folder, TREE, &layout.parent, name, flags) {
             Ok(()) => {
                 // The swap is done, and an error here cannot undo it.
                 let _ = rustix::fs::fsync(&layout.parent);
-                let _ = rustix::fs::fsync(&staging);
+                let _ = rustix::fs::fsync(folder);
                 return Ok(());
             }
-            Err(Errno::INVAL | Errno::NOSYS | Errno::BUSY) => {}
+            // XDEV: a lower layer of overlayfs, or a parent with another project. PERM: a sticky
+            // parent. The children may be movable all the same.
+            Err(
+                Errno::INVAL
+                | Errno::NOSYS
+                | Errno::BUSY
+                | Errno::XDEV
+                | Errno::PERM
+                | Errno::ACCESS,
+            ) => {}
             Err(error) => return Err(fail(error)),
         }
     }
-    swap_children(layout, staging.as_fd()).map_err(fail)
-}
-
-/// Copies owner and mode of the directory to the staged root. Returns whether the two can be
-/// exchanged.
-pub(super) fn copy_root_attributes(layout: &RestoreLayout) -> Result<bool, Error> {
-    let staging = layout.open_staging()?;
-    let fail = |error| Error::io("copy the mode of", &layout.destination, error);
-    if layout.swaps_children {
-        Ok(false)
-    } else {
-        copy_owner_and_mode(layout, staging.as_fd()).map_err(fail)
-    }
-}
-
-fn copy_owner_and_mode(layout: &RestoreLayout, staging: BorrowedFd<'_>) -> Result<bool, Errno> {
-    let tree = open_folder(staging, TREE)?;
-    let (like, own) = (
-        rustix::fs::fstat(&layout.target)?,
-        rustix::fs::fstat(&tree)?,
-    );
-    if (like.st_uid, like.st_gid) != (own.st_uid, own.st_gid) {
-        let owner = (
-            Some(Uid::from_raw(like.st_uid)),
-            Some(Gid::from_raw(like.st_gid)),
-        );
-        match rustix::fs::fchown(&tree, owner.0, owner.1) {
-            Ok(()) => {}
-            Err(Errno::PERM) => return Ok(false),
-            Err(error) => return Err(error),
-        }
-    }
-    rustix::fs::fchmod(&tree, Mode::from_raw_mode(like.st_mode & 0o7777))?;
-    Ok(true)
+    let own_names = own_names(layout)?;
+    check_movable(layout, folder.as_fd(), staging.tree.as_fd(), &own_names)?;
+    swap_children(layout, folder.as_fd(), &staging.tree, &own_names).map_err(fail)
 }
 
 /// Swaps the children of the directory and of the staged tree.
-fn swap_children(layout: &RestoreLayout, staging: BorrowedFd<'_>) -> Result<(), Errno> {
+fn swap_children(
+    layout: &RestoreLayout,
+    staging: BorrowedFd<'_>,
+    tree: &OwnedFd,
+    own_names: &[Vec<u8>],
+) -> Result<(), Errno> {
     match rustix::fs::mkdirat(staging, OLD, Mode::RWXU) {
         Ok(()) | Err(Errno::EXIST) => {}
         Err(error) => return Err(error),
     }
     let old = open_folder(staging, OLD)?;
-    let tree = open_folder(staging, TREE)?;
     set_marker(staging, MOVING_OUT)?;
-    let moved = move_children(layout.target.as_fd(), old.as_fd())
-        .and_then(|()| rustix::fs::fsync(&old))
+    let moved = move_children(layout.target.as_fd(), old.as_fd(), own_names)
+        .and_then(|()| sync_folder(&old))
         .and_then(|()| set_marker(staging, MOVING_IN))
-        .and_then(|()| move_children(tree.as_fd(), layout.target.as_fd()))
-        .and_then(|()| rustix::fs::fsync(&layout.target));
+        .and_then(|()| move_children(tree.as_fd(), layout.target.as_fd(), &[]))
+        .and_then(|()| sync_folder(&layout.target));
     let Err(error) = moved else {
         // The swap is done. The staging folder can be removed.
         remove_marker(staging, MOVING_OUT)?;
         return remove_marker(staging, MOVING_IN);
     };
-    undo(layout, staging, &old, &tree)?;
+    undo(layout, staging, &old, tree, own_names)?;
     Err(error)
 }
 
@@ -120,83 +105,73 @@ fn undo(
     staging: BorrowedFd<'_>,
     old: &OwnedFd,
     tree: &OwnedFd,
+    own_names: &[Vec<u8>],
 ) -> Result<(), Errno> {
     if is_set(staging, MOVING_IN) {
-        move_children(layout.target.as_fd(), tree.as_fd())?;
+        move_children(layout.target.as_fd(), tree.as_fd(), own_names)?;
         remove_marker(staging, MOVING_IN)?;
     }
-    move_children(old.as_fd(), layout.target.as_fd())?;
-    rustix::fs::fsync(&layout.target)?;
+    move_children(old.as_fd(), layout.target.as_fd(), &[])?;
+    sync_folder(&layout.target)?;
     remove_marker(staging, MOVING_OUT)
 }
 
 /// Finishes or undoes an interrupted swap, and removes the staging folder. The lock must be held.
+///
+/// What cannot be removed is moved aside, so that it never blocks a restore.
 pub(super) fn recover(layout: &RestoreLayout) -> Result<Recovered, Error> {
-    let fail = |error| Error::io("recover", &layout.destination, error);
-    let staging = match open_folder(layout.staging_parent.as_fd(), &layout.staging) {
-        Ok(staging) => staging,
-        Err(Errno::NOENT) => return Ok(Recovered::Nothing),
-        Err(error) => return Err(fail(error)),
-    };
-    let mut outcome = Recovered::Cleaned;
-    if is_set(staging.as_fd(), MOVING_OUT) {
-        let old = open_folder(staging.as_fd(), OLD).map_err(fail)?;
-        let tree = open_folder(staging.as_fd(), TREE).map_err(fail)?;
-        if is_set(staging.as_fd(), MOVING_IN) {
-            move_children(tree.as_fd(), layout.target.as_fd()).map_err(fail)?;
-            rustix::fs::fsync(&layout.target).map_err(fail)?;
-            remove_marker(staging.as_fd(), MOVING_OUT).map_err(fail)?;
-            remove_marker(staging.as_fd(), MOVING_IN).map_err(fail)?;
-            outcome = Recovered::Finished;
-        } else {
-            undo(layout, staging.as_fd(), &old, &tree).map_err(fail)?;
-            outcome = Recovered::Undone;
+    let mut outcome = Recovered::Nothing;
+    for staging in OwnFolder::find(layout, &layout.staging_name)? {
+        outcome = recover_one(layout, &staging)?;
+        if !staging.remove(layout)?.is_empty() {
+            leftovers::set_aside(layout, &staging)?;
         }
     }
-    drop(staging);
-    layout.remove_staging()?;
-    Ok(outcome)
+    let Some(remains) = leftovers::retry(layout)? else {
+        return Ok(outcome);
+    };
+    Ok(match outcome {
+        Recovered::Finished | Recovered::Undone => outcome,
+        _ if remains.is_empty() => Recovered::Cleaned,
+        _ => Recovered::Kept {
+            path: layout.path_of_staged(&layout.leftovers_name),
+            remains: remains.to_string(),
+        },
+    })
 }
 
-/// Moves all children from one folder to another. An existing entry with the same name is
-/// exchanged.
-fn move_children(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<(), Errno> {
-    let mut names = Vec::new();
-    let mut listing = Dir::read_from(from)?;
-    while let Some(entry) = listing.read() {
-        let name = entry?.file_name().to_bytes().to_vec();
-        if name != b"." && name != b".." && !name.starts_with(HOLDFAST_PREFIX) {
-            names.push(name);
-        }
+fn recover_one(layout: &RestoreLayout, staging: &OwnFolder) -> Result<Recovered, Error> {
+    let fail = |error| Error::io("recover", &layout.destination, error);
+    let staging = staging.handle.as_fd();
+    if !is_set(staging, MOVING_OUT) {
+        return Ok(Recovered::Cleaned);
     }
-    for name in names {
-        let name = name.as_slice();
-        match rustix::fs::renameat_with(from, name, to, name, RenameFlags::NOREPLACE) {
-            Ok(()) => {}
-            Err(Errno::EXIST) => {
-                rustix::fs::renameat_with(from, name, to, name, RenameFlags::EXCHANGE)?;
-            }
-            // The file system does not support these flags. Without them, a file that is created
-            // at this moment could be replaced.
-            Err(Errno::INVAL | Errno::NOSYS) => rustix::fs::renameat(from, name, to, name)?,
-            Err(error) => return Err(error),
-        }
+    let old = open_folder(staging, OLD).map_err(fail)?;
+    let tree = open_folder(staging, TREE).map_err(fail)?;
+    if !is_set(staging, MOVING_IN) {
+        let own_names = own_names(layout)?;
+        undo(layout, staging, &old, &tree, &own_names).map_err(fail)?;
+        return Ok(Recovered::Undone);
     }
-    Ok(())
+    move_children(tree.as_fd(), layout.target.as_fd(), &[]).map_err(fail)?;
+    sync_folder(&layout.target).map_err(fail)?;
+    remove_marker(staging, MOVING_OUT).map_err(fail)?;
+    remove_marker(staging, MOVING_IN).map_err(fail)?;
+    Ok(Recovered::Finished)
 }
 
 /// Creates a marker, durably.
 fn set_marker(staging: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = rustix::fs::openat(staging, name, flags, Mode::RUSR | Mode::WUSR)?;
     rustix::fs::fsync(&file)?;
-    rustix::fs::fsync(staging)
+    sync_folder(staging)
 }
 
 /// Removes a marker, durably.
 fn remove_marker(staging: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
     match rustix::fs::unlinkat(staging, name, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => rustix::fs::fsync(staging),
+        Ok(()) | Err(Errno::NOENT) => sync_folder(staging),
         Err(error) => Err(error),
     }
 }

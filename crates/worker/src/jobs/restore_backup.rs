@@ -209,6 +209,17 @@ fn engine_error(error: Error) -> JobError {
             detail,
         )
         .with_reason(FailureReason::NoSpace),
+        Error::Immovable { path, reason } => {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            JobError::permanent(
+                format!(
+                    "The server's files could not be put back: `{name}` can't be moved, because \
+                     {reason}. They are as they were."
+                ),
+                detail,
+            )
+            .with_reason(FailureReason::TargetUnwritable)
+        }
         Error::Busy { .. } => JobError::retryable(
             "Another process is restoring this server. Nothing was changed.",
             detail,

@@ -105,10 +105,8 @@ async fn without_known_servers(
     let remaining = abandoned.clone();
     let checked = each_server(context, stop, move |context, _, _, directory| {
         let staging_dir = context.options.staging_dir.as_deref();
-        match holdfast_archive::staging_path(directory, staging_dir) {
-            Ok(Some(staging)) => {
-                remaining.lock().remove(&staging);
-            }
+        match holdfast_archive::staging_paths(directory, staging_dir) {
+            Ok(Some(paths)) => remaining.lock().retain(|folder| !paths.contains(folder)),
             Ok(None) => {}
             // The server's staging folder is unknown, so keep all folders beside its directory.
             Err(_) => remaining
@@ -195,6 +193,14 @@ fn resolve(
 fn recover_one(context: &Context, result: &mut RunResult, server: ServerId, directory: &Path) {
     let count = match holdfast_archive::recover(directory, context.options.staging_dir.as_deref()) {
         Ok(Recovered::Nothing | Recovered::Busy) => return,
+        Ok(Recovered::Kept { path, remains }) => {
+            tracing::warn!(
+                %server,
+                folder = %path.display(),
+                "{remains} could not be removed after a restore",
+            );
+            "kept"
+        }
         Ok(recovered) => {
             tracing::warn!(%server, ?recovered, "recovered from an interrupted restore");
             "recovered"
