@@ -256,6 +256,7 @@ pub fn start_worker(
         host: host(),
         database,
         database_health: holdfast_worker::DatabaseHealth::default(),
+        directory_checks: holdfast_worker::DirectoryChecks::default(),
         disks,
         metrics: metrics.worker.clone(),
         set_trace_parent: trace_propagation(&settings.log).set_parent,

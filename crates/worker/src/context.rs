@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use tokio::sync::Semaphore;
 use tracing::Span;
 
 use holdfast_db::Database;
@@ -36,12 +38,24 @@ pub struct Context {
     /// Attaches a job's span to the trace of the request that created the job. Does nothing if
     /// spans are not exported.
     pub set_trace_parent: fn(&Span, &TraceParent),
+    /// Limits the threads that compare the directories of servers.
+    pub directory_checks: DirectoryChecks,
     /// The settings.
     pub options: WorkerOptions,
     /// The clock for times that users see. Leases use the database's clock.
     pub now: fn() -> DateTime<Utc>,
     /// Random numbers in 0.0 ..= 1.0, so that workers that failed together do not retry together.
     pub jitter: fn() -> f64,
+}
+
+/// Limits the threads that compare directories. One on a file system that hangs never ends.
+#[derive(Clone, Debug)]
+pub struct DirectoryChecks(pub(crate) Arc<Semaphore>);
+
+impl Default for DirectoryChecks {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(4)))
+    }
 }
 
 /// The settings of a worker.

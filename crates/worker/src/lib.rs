@@ -24,12 +24,13 @@ mod registration;
 mod retention;
 mod runner;
 mod server_directory;
+mod shared_directory;
 mod sweep;
 mod verification;
 mod verify_archive;
 pub mod webhooks;
 
-pub use context::{Context, MaintenanceOptions, WorkerOptions};
+pub use context::{Context, DirectoryChecks, MaintenanceOptions, WorkerOptions};
 pub use database_health::DatabaseHealth;
 pub use measure::count_source_bytes;
 pub use metrics::WorkerMetrics;

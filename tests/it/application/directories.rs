@@ -200,3 +200,28 @@ async fn a_worker_without_roots_leaves_servers_of_the_application_api_alone() {
     assert_eq!(failed["status"], "failed", "{failed}");
     hosting.app.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_servers_that_share_a_directory_through_a_link_are_neither_saved_nor_restored() {
+    let app = App::start().await;
+    files::make_server(&app.directory);
+    let uuid = app.backup().await;
+    let before = files::tree(&app.directory);
+    let other = app.another_server("alias").await;
+    for target in [app.directory.clone(), app.directory.join("world")] {
+        symlink(&target, &other.directory).unwrap();
+        assert_eq!(app.as_owner().restore(&uuid, json!({})).await.status, 202);
+        let restore = app.restored(&uuid).await;
+        assert_eq!(restore["status"], "failed");
+        let sentence = "The server's directory is also used by another server. Nothing was read or \
+                        changed.";
+        assert_eq!(restore["error"], sentence);
+        assert_eq!(files::tree(&app.directory), before);
+        let backup = app.as_owner().create(json!({})).await.uuid();
+        assert_eq!(app.ended(&backup).await["error"], sentence);
+        fs_err::remove_file(&other.directory).unwrap();
+    }
+    assert_eq!(app.as_owner().restore(&uuid, json!({})).await.status, 202);
+    assert_eq!(app.restored(&uuid).await["status"], "completed");
+    app.stop().await;
+}

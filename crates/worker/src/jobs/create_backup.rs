@@ -21,7 +21,7 @@ use crate::disk_access;
 use crate::lease::ActiveJob;
 use crate::outcome::{FailureReason, JobError, JobSuccess, stored_notes};
 use crate::pipe::pipe;
-use crate::server_directory;
+use crate::{server_directory, shared_directory};
 
 /// How long removing the objects of a failed attempt may take.
 const REMOVE_TIMEOUT: Duration = Duration::from_secs(4);
@@ -54,6 +54,7 @@ pub(crate) async fn run(
     // thread, since a read from a file system that hangs never ends.
     let rules = job.unless_stopped(async {
         server.directory = server_directory::resolve_for_job(context, &server).await?;
+        shared_directory::refuse_shared(context, server.id, &server.directory).await?;
         let rules = Arc::new(rules(context, &server, &mut backup).await?);
         scan(job, &server, &rules).await?;
         Ok(rules)

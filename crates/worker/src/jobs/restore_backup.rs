@@ -22,7 +22,7 @@ use crate::context::Context;
 use crate::lease::ActiveJob;
 use crate::outcome::{FailureReason, JobError, JobSuccess, stored_notes};
 use crate::power::PowerGuard;
-use crate::{disk_access, fetch, server_directory};
+use crate::{disk_access, fetch, server_directory, shared_directory};
 
 pub(crate) async fn run(
     context: &Arc<Context>,
@@ -98,6 +98,7 @@ async fn prepare(
         attempt: completed.attempt,
     };
     let directory = server_directory::resolve_for_job(context, server).await?;
+    shared_directory::refuse_shared(context, server.id, &directory).await?;
     let power = PowerGuard::new(&context.options.power, server.id).await?;
     let staging = fetch::staging_dir(context, &directory);
     let archive = fetch::open_object(job, disk, StorageKey::Archive(key), &staging).await?;
