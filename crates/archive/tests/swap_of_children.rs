@@ -16,7 +16,9 @@ const NOBODY: u32 = 65_534;
 fn restore_as_nobody(archive: &Path, target: &Path) -> (bool, String) {
     // The user cannot read the build folder.
     let own_engine = archive.with_file_name("engine");
-    fs_err::copy(engine(), &own_engine).unwrap();
+    // Another thread that starts a program must not inherit a handle to write to it.
+    let copied = Command::new("cp").arg(engine()).arg(&own_engine).status();
+    assert!(copied.unwrap().success());
     let output = Command::new("setpriv")
         .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
         .arg(own_engine)
@@ -88,6 +90,29 @@ fn a_directory_with_an_unwritable_parent_is_swapped_child_by_child() {
     assert_eq!(contents(&target), wanted);
     let after = fs_err::metadata(&target).unwrap();
     assert_eq!((after.ino(), after.uid()), (inode, NOBODY));
+}
+
+#[test]
+fn files_with_holdfast_names_in_a_directory_with_an_unwritable_parent_block_nothing() {
+    let Some((folder, archive, wanted)) = prepared() else {
+        return;
+    };
+    let target = folder.path().join("server");
+    for round in 0..3 {
+        tree(&target, "old", 5);
+        for (number, name) in ["lock", "lock.2", "restore", "old"].iter().enumerate() {
+            let path = target.join(format!(".holdfast-{name}"));
+            match (number + round) % 3 {
+                0 => write(path.join("inside"), "x"),
+                1 => std::os::unix::fs::symlink("/nowhere/at/all", path).unwrap(),
+                _ => write(path, "a file"),
+            }
+        }
+        give_to_nobody(&target);
+        let (restored, said) = restore_as_nobody(&archive, &target);
+        assert!(restored, "{said}");
+        assert_eq!(contents(&target), wanted, "round {round}");
+    }
 }
 
 #[test]

@@ -123,6 +123,10 @@ mod tests {
             assert!(!remove_abandoned_staging(&marked).expect("it stays"));
             assert!(marked.join("tree/world").exists());
         }
+        let old = parent.path().join(".holdfast-old-gone");
+        fs_err::create_dir_all(old.join("1/tree")).expect("a folder");
+        assert!(is_staging_name(b".holdfast-old-gone"));
+        assert!(remove_abandoned_staging(&old).expect("it goes") && !old.exists());
         let held = make("held", "tree/a");
         let lock = fs_err::File::create(parent.path().join(".holdfast-lock-held"));
         let lock = lock.expect("a file").into_file();

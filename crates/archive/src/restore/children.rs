@@ -10,6 +10,7 @@ use rustix::io::Errno;
 
 use super::attributes::adopt_project;
 use super::layout::{Place, RestoreLayout};
+use super::lock::lock_files;
 use super::staging::{OwnFolder, names_in};
 use crate::Error;
 use crate::directory::open_folder;
@@ -30,7 +31,9 @@ pub(super) fn own_names(layout: &RestoreLayout) -> Result<Vec<Vec<u8>>, Error> {
         }
     }
     if layout.locks_inside {
-        names.push(layout.lock_name.clone());
+        let files =
+            lock_files(layout).map_err(|error| Error::io("read", &layout.destination, error))?;
+        names.extend(files);
     }
     Ok(names)
 }

@@ -1,39 +1,57 @@
 //! The lock of a restore: a file that the kernel unlocks when its process ends.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::layout::RestoreLayout;
+use super::staging::{NAMES_MAX, is_numbered, names_in, numbered};
 use crate::Error;
 use crate::directory::Identity;
 
-/// A held lock.
-pub(super) struct RestoreLock(OwnedFd);
+/// A held lock, and the name of its file.
+pub(super) struct RestoreLock {
+    file: OwnedFd,
+    name: Vec<u8>,
+}
 
 /// Takes the lock of a directory. Returns `None` if another process holds it.
 pub(super) fn lock(layout: &RestoreLayout) -> Result<Option<RestoreLock>, Error> {
-    let (folder, name) = (layout.lock_folder(), layout.lock_name.as_slice());
-    let fail = |error| Error::io("lock", &layout.lock_path(), error);
+    let mut number = 1;
+    loop {
+        let name = numbered(&layout.lock_name, number);
+        match lock_file(layout.lock_folder(), &name) {
+            Ok(file) => return Ok(file.map(|file| RestoreLock { file, name })),
+            // Inside the directory, the server may have something else of this name.
+            Err(Errno::ISDIR | Errno::LOOP | Errno::ACCESS | Errno::NXIO)
+                if layout.locks_inside && number < NAMES_MAX =>
+            {
+                number += 1;
+            }
+            Err(error) => return Err(Error::io("lock", &layout.lock_path(), error)),
+        }
+    }
+}
+
+fn lock_file(folder: &OwnedFd, name: &[u8]) -> Result<Option<OwnedFd>, Errno> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     loop {
-        let file = rustix::fs::openat(folder, name, flags, Mode::RUSR | Mode::WUSR);
-        let file = file.map_err(fail)?;
+        let file = rustix::fs::openat(folder, name, flags, Mode::RUSR | Mode::WUSR)?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => return Ok(None),
             Err(Errno::INTR) => continue,
-            Err(error) => return Err(fail(error)),
+            Err(error) => return Err(error),
         }
         // The previous holder may have removed the file after it was opened here.
-        let opened = rustix::fs::fstat(&file).map_err(fail)?;
+        let opened = rustix::fs::fstat(&file)?;
         match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(there) if Identity::from(&there) == Identity::from(&opened) => {
-                return Ok(Some(RestoreLock(file)));
+                return Ok(Some(file));
             }
             Ok(_) | Err(Errno::NOENT) => {}
-            Err(error) => return Err(fail(error)),
+            Err(error) => return Err(error),
         }
     }
 }
@@ -42,7 +60,25 @@ pub(super) fn lock(layout: &RestoreLayout) -> Result<Option<RestoreLock>, Error>
 pub(super) fn unlock(layout: &RestoreLayout, lock: RestoreLock) {
     // It is removed while the lock is held, so that other processes notice. A file that stays does
     // no harm.
-    let name = layout.lock_name.as_slice();
-    let _ = rustix::fs::unlinkat(layout.lock_folder().as_fd(), name, AtFlags::empty());
-    drop(lock.0);
+    let name = lock.name.as_slice();
+    let _ = rustix::fs::unlinkat(layout.lock_folder(), name, AtFlags::empty());
+    drop(lock.file);
+}
+
+/// Returns the names of lock files in a directory.
+pub(super) fn lock_files(layout: &RestoreLayout) -> Result<Vec<Vec<u8>>, Errno> {
+    let folder = layout.lock_folder();
+    let own = rustix::process::geteuid().as_raw();
+    let mut names = names_in(folder)?;
+    names.retain(|name| {
+        is_numbered(&layout.lock_name, name)
+            && rustix::fs::statat(folder, name.as_slice(), AtFlags::SYMLINK_NOFOLLOW).is_ok_and(
+                |stat| {
+                    FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+                        && stat.st_uid == own
+                        && stat.st_size == 0
+                },
+            )
+    });
+    Ok(names)
 }

@@ -21,7 +21,7 @@ use crate::directory::{Identity, open_folder};
 pub(super) const TREE: &[u8] = b"tree";
 
 /// How many names are tried where another folder or file may have the first one.
-const NAMES_MAX: u32 = 1000;
+pub(super) const NAMES_MAX: u32 = 1000;
 
 /// An open folder that this user has made.
 pub(super) struct OwnFolder {
@@ -162,14 +162,14 @@ pub(super) fn names_in(folder: impl AsFd) -> Result<Vec<Vec<u8>>, Errno> {
 }
 
 /// Returns the name for a number: `NAME`, `NAME.2`, `NAME.3`.
-fn numbered(base: &[u8], number: u32) -> Vec<u8> {
+pub(super) fn numbered(base: &[u8], number: u32) -> Vec<u8> {
     match number {
         1 => base.to_vec(),
         _ => [base, format!(".{number}").as_bytes()].concat(),
     }
 }
 
-fn is_numbered(base: &[u8], name: &[u8]) -> bool {
+pub(super) fn is_numbered(base: &[u8], name: &[u8]) -> bool {
     name.strip_prefix(base)
         .is_some_and(|rest| match rest.split_first() {
             None => true,
