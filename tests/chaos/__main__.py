@@ -54,6 +54,9 @@ def run(world, options):
     rng = random.Random(f"{options.seed}/servers")
     actors = [Actor(world, *server, random.Random(f"{options.seed}/{number}"))
               for number, server in enumerate(world.make_servers(options.servers, rng))]
+    for actor in actors:
+        if not actor.stream.is_ready.wait(30):
+            raise RuntimeError("an event stream does not start")
     until = time.monotonic() + options.seconds
     threads = [threading.Thread(target=guarded, args=(world, actor, until)) for actor in actors]
     for thread in threads:
@@ -87,11 +90,13 @@ def report(world, faults, actors, audit, lines):
     print(f"\n{total} faults:")
     for kind, count in sorted(faults.counts.items()):
         print(f"  {count:4} {kind}")
-    print(f"\nthe bucket: {world.bucket_kind}")
+    print(f"\nthe bucket: {world.bucket_kind}; "
+          f"{'and an emulator of Google Cloud Storage' if world.google else 'none of Google (scripts/with-gcs)'}")
     print(f"done: {', '.join(f'{count} {what}' for what, count in sorted(done.items()))}")
     print(f"logged: {', '.join(f'{count} {level}' for level, count in sorted(lines.items()))}")
     print(f"slowest stop of a process: {world.slowest_stop:.2f} s; "
           f"what ran at the end had ended after {audit.settled:.1f} s")
+    print(f"{audit.events} events reached the webhook and the streams")
     print(f"{audit.verified} archives downloaded, verified and unpacked to the expected contents\n")
     findings = [("stuck", audit.stuck), ("lost", audit.lost), ("orphaned", audit.orphaned),
                 ("harmed", audit.harmed), ("wrong otherwise", world.our_faults)]

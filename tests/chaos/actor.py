@@ -8,6 +8,7 @@ import time
 import urllib.parse
 
 from api import Api, Unknown
+from listeners import Stream
 import tree
 
 
@@ -27,6 +28,8 @@ class Actor:
         self.disk, self.node, self.megabytes = disk, node, megabytes
         self.rng = rng
         self.api = Api(world, server, rng)
+        self.stream = Stream(world, server, type(rng)(rng.random()))
+        self.running = world.power / "running" / server  # exists while the server runs
         self.backups = {}
         self.contents = [tree.read(directory)]  # possible contents of the directory
         self.counts = {}
@@ -59,6 +62,8 @@ class Actor:
         self.log_event("asked", method=method, path=path, status=status)
         if status >= 500:
             self.count(f"answered {status}")
+            # If the connection to the database broke during the commit, it may still be committed now.
+            time.sleep(1)
         return status, answer
 
     def step(self):
@@ -180,6 +185,8 @@ class Actor:
 
     def restore(self, uuid):
         before = self.api.details(uuid)["restore"]
+        if self.rng.random() < 0.6:
+            self.running.touch()
         truncate = self.rng.random() < 0.75
         status, _ = self.request_change("POST", f"/{uuid}/restore", {"truncate": truncate})
         if status is not None and 400 <= status < 500:
@@ -198,6 +205,8 @@ class Actor:
         self.log_event("restored", backup=uuid, truncate=truncate, **after)
         if after["status"] == "completed":
             self.contents = targets
+            if self.running.exists():
+                self.world.record_defect(f"server {self.server} still runs after a restore of {uuid}")
         elif after["error"]:
             # A worker that stopped responding may have completed the restore.
             self.contents = self.contents + targets

@@ -15,6 +15,8 @@ import tree
 # them.
 SETTLE_SECONDS = 120
 SWEEP_SECONDS = 60
+# The longest time for an event to arrive: a paused receiver gets the next delivery after a minute.
+EVENT_SECONDS = 150
 STAGING = ".holdfast-"
 
 
@@ -23,6 +25,7 @@ class Audit:
         self.world, self.actors = world, actors
         self.stuck, self.lost, self.orphaned, self.harmed = [], [], [], []
         self.verified = 0
+        self.events = 0
         self.settled = 0.0
 
     def run(self):
@@ -41,6 +44,24 @@ class Audit:
             self.lost += actor.lost
             self.harmed += actor.harmed
         self.look_for_staging()
+        if self.world.psql:
+            self.check_events()
+
+    def check_events(self):
+        """Checks that the webhook and the streams learn of every event."""
+        deadline = time.monotonic() + EVENT_SECONDS
+        while True:
+            rows = [line.split("|") for line in self.world.postgres.query("SELECT uuid, server_id FROM events").split()]
+            self.events = len(rows)
+            streams = {actor.server: actor.stream.seen for actor in self.actors}
+            missing = [f"event {event} did not reach the webhook" for event, _ in rows
+                       if event not in self.world.receiver.accepted]
+            missing += [f"event {event} did not reach the stream of {server}" for event, server in rows
+                        if event not in streams[server]]
+            if not missing or time.monotonic() > deadline:
+                break
+            time.sleep(0.5)
+        self.lost += missing
 
     def settle(self):
         """Checks that every job ends in time."""
@@ -124,8 +145,15 @@ class Audit:
         for actor in self.actors:
             for uuid, one in actor.backups.items():
                 if one.status == "completed" and one.deletion != "done":
-                    wanted[uuid] = actor.disk if actor.disk == "offsite" else f"disk-{actor.node}"
-        found = [(f"disk-{node}", name) for node in self.world.apis for name in files(self.world.work / f"disk-{node}")]
+                    local = self.world.folder_of(actor.disk, actor.node).name
+                    wanted[uuid] = local if actor.disk in ("local", "sealed") else actor.disk
+        found = []
+        for disk in ("local", "sealed"):
+            for folder in [self.world.folder_of(disk, node) for node in self.world.apis]:
+                found += [(folder.name, name) for name in files(folder)]
+        if self.world.google:
+            found += [("google", name.removeprefix(self.world.prefix + "/"))
+                      for name in self.world.google.objects(self.world.prefix)]
         found += [("offsite", name.removeprefix(self.world.prefix + "/"))
                   for name in self.world.bucket.objects(self.world.prefix)]
         for place, name in found:

@@ -1,9 +1,12 @@
-"""Lists the objects and unfinished uploads of a bucket directly, with signed requests."""
+"""Lists the objects and unfinished uploads of buckets directly."""
 
 import datetime
 import hashlib
 import hmac
 import http.client
+import http.server
+import json
+import threading
 import urllib.parse
 import xml.etree.ElementTree as xml
 
@@ -11,6 +14,8 @@ EMPTY = hashlib.sha256(b"").hexdigest()
 
 
 class Bucket:
+    """A bucket of an S3 server, listed with signed requests."""
+
     def __init__(self, endpoint, name, region, access_key, secret_key):
         self.host = endpoint.removeprefix("http://")
         self.name, self.region = name, region
@@ -67,6 +72,53 @@ class Bucket:
         if answer.status != 200:
             raise RuntimeError(f"the bucket answers {answer.status} to {line}: {body[:300]!r}")
         return xml.fromstring(body)
+
+
+class GoogleBucket:
+    """A bucket of an emulator of Google Cloud Storage, and the account and token server that the service needs."""
+
+    def __init__(self, endpoint, name, key_file, folder):
+        self.host = endpoint.removeprefix("http://")
+        self.name = name
+        tokens = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Tokens)
+        tokens.daemon_threads = True
+        threading.Thread(target=tokens.serve_forever, daemon=True).start()
+        account = json.loads(key_file.read_text())
+        account["token_uri"] = f"http://127.0.0.1:{tokens.server_port}/token"
+        self.account_file = folder / "google.json"
+        self.account_file.write_text(json.dumps(account))
+
+    def objects(self, prefix):
+        """Returns the names of all objects below a prefix."""
+        names, token = [], None
+        while True:
+            query = {"prefix": prefix, **({"pageToken": token} if token else {})}
+            connection = http.client.HTTPConnection(self.host, timeout=30)
+            try:
+                connection.request("GET", f"/storage/v1/b/{self.name}/o?{urllib.parse.urlencode(query)}")
+                answer = json.loads(connection.getresponse().read())
+            finally:
+                connection.close()
+            names += [one["name"] for one in answer.get("items", [])]
+            token = answer.get("nextPageToken")
+            if not token:
+                return names
+
+
+class Tokens(http.server.BaseHTTPRequestHandler):
+    """A token server that gives everybody a token. The emulator does not check it."""
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        body = json.dumps({"access_token": "chaos-token", "expires_in": 3600, "token_type": "Bearer"}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
 
 
 def quote(text):

@@ -1,6 +1,8 @@
 """The faults: they start at random, and several run at once if they affect different things."""
 
 import os
+import pathlib
+import resource
 import signal
 import threading
 import time
@@ -28,6 +30,15 @@ class Faults:
             (self.cut_bucket, "bucket", 3), (self.take_bucket_away, "bucket", 2), (self.slow_bucket, "bucket", 2),
             (self.busy_bucket, "bucket", 3), (self.fragile_bucket, "bucket", 2), (self.lose_bucket, "bucket", 1),
         ]
+        self.kinds += [
+            (self.starve_worker_of_descriptors, "worker", 2), (self.starve_api_of_descriptors, "api", 2),
+            (self.starve_worker_of_memory, "worker", 1), (self.break_power, "power", 2),
+            (self.fail_receiver, "receiver", 2), (self.hang_receiver, "receiver", 1),
+            (self.forgetful_receiver, "receiver", 1),
+        ]
+        if world.google:
+            self.kinds += [(self.cut_google, "google", 2), (self.take_google_away, "google", 1),
+                           (self.busy_google, "google", 2), (self.fragile_google, "google", 2)]
         if world.mounts:
             self.kinds.append((self.fill_disk, "disk", 3))
         if not world.psql:
@@ -121,6 +132,56 @@ class Faults:
     def pause_api(self, api, rng):
         self.pause(api, rng.uniform(0.2, 5))
 
+    def starve_of_descriptors(self, process, seconds):
+        """No more files and connections can be opened."""
+        pid = process.child.pid
+        soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        used = len(os.listdir(f"/proc/{pid}/fd"))
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (min(used, hard), hard))
+        time.sleep(seconds)
+        if process.child.pid == pid and process.child.poll() is None:
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
+
+    def starve_worker_of_descriptors(self, worker, rng):
+        self.starve_of_descriptors(worker, rng.uniform(1, 8))
+
+    def starve_api_of_descriptors(self, api, rng):
+        self.starve_of_descriptors(api, rng.uniform(1, 5))
+
+    def starve_worker_of_memory(self, worker, rng):
+        """No more memory can be allocated. A process that can't continue then may end."""
+        pid = worker.child.pid
+        soft, hard = resource.prlimit(pid, resource.RLIMIT_AS)
+        pages = int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[0])
+        worker.expected = True
+        resource.prlimit(pid, resource.RLIMIT_AS, (pages * os.sysconf("SC_PAGE_SIZE") + (4 << 20), hard))
+        time.sleep(rng.uniform(1, 5))
+        if worker.child.pid == pid and worker.child.poll() is None:
+            resource.prlimit(pid, resource.RLIMIT_AS, (soft, hard))
+            worker.expected = False
+
+    # What the service calls.
+
+    def break_power(self, _, rng):
+        broken = self.world.power / "broken"
+        broken.touch()
+        time.sleep(rng.uniform(1, 6))
+        broken.unlink()
+
+    def change_receiver(self, mode, seconds):
+        self.world.receiver.mode = mode
+        time.sleep(seconds)
+        self.world.receiver.mode = "accept"
+
+    def fail_receiver(self, _, rng):
+        self.change_receiver("fail", rng.uniform(1, 6))
+
+    def hang_receiver(self, _, rng):
+        self.change_receiver("hang", rng.uniform(1, 6))
+
+    def forgetful_receiver(self, _, rng):
+        self.change_receiver("forget", rng.uniform(1, 4))
+
     # The database.
 
     def crash_postgres(self, _, rng):
@@ -196,6 +257,18 @@ class Faults:
 
     def lose_bucket(self, _, rng):
         self.for_a_while(self.world.s3_proxy, "lose", rng.uniform(1, 8))
+
+    def cut_google(self, _, rng):
+        self.world.google_proxy.cut()
+
+    def take_google_away(self, _, rng):
+        self.for_a_while(self.world.google_proxy, "refuse", rng.uniform(1, 10))
+
+    def busy_google(self, _, rng):
+        self.for_a_while(self.world.google_proxy, "busy", rng.uniform(0.5, 6))
+
+    def fragile_google(self, _, rng):
+        self.for_a_while(self.world.google_proxy, "fragile", rng.uniform(1, 6))
 
     # The disk.
 

@@ -9,7 +9,8 @@ import subprocess
 import threading
 import time
 
-from bucket import Bucket
+from bucket import Bucket, GoogleBucket
+from listeners import Receiver
 from proxy import Proxy
 import tree
 
@@ -20,6 +21,16 @@ LEASE_SECONDS = 5
 STOP_SECONDS = 14
 SECRET = "a-secret-that-shows-nowhere"
 SIGNING_KEY = "chaos-signing-key-that-shows-nowhere-0123456789"
+AGE_IDENTITY = "AGE-SECRET-KEY-1GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPQ4EGAEX"
+# Stops a server, or says whether it runs. A server is a file. With `broken`, every command fails.
+POWER = """#!/bin/sh
+cd "$(dirname "$0")"
+[ ! -e broken ] || { echo "told to fail" >&2; exit 7; }
+case $1 in
+    stop) rm -f "running/$2" ;;
+    running) [ -e "running/$2" ] || exit 1 ;;
+esac
+"""
 
 
 class Process:
@@ -156,6 +167,11 @@ class World:
         self.tokens = []
         self.ended = threading.Event()
         self.postgres = Postgres(self)
+        self.receiver = Receiver(self)
+        self.power = work / "power"
+        (self.power / "running").mkdir(parents=True)
+        (self.power / "power").write_text(POWER)
+        (self.power / "power").chmod(0o755)
         self.open_bucket(options)
 
     def log_event(self, what, **fields):
@@ -192,7 +208,30 @@ class World:
         host, port = self.bucket.host.split(":")
         self.s3_proxy = Proxy((host, int(port)), f"{self.seed}/s3")
         self.prefix = f"chaos-{os.getpid()}"
-        self.secrets = [secret, SIGNING_KEY]
+        self.secrets = [secret, SIGNING_KEY, AGE_IDENTITY]
+        self.open_google()
+
+    def open_google(self):
+        """Uses the emulator of the environment (`scripts/with-gcs`), if there is one."""
+        endpoint = os.environ.get("HOLDFAST_TEST_GCS_ENDPOINT")
+        self.google = None
+        if endpoint:
+            here = pathlib.Path(__file__).parent
+            key_file = here.parent.parent / "crates/storage/src/gcs/tests/key.json"
+            self.google = GoogleBucket(endpoint, os.environ["HOLDFAST_TEST_GCS_BUCKET"], key_file, self.work)
+            host, port = self.google.host.split(":")
+            self.google_proxy = Proxy((host, int(port)), f"{self.seed}/google")
+
+    def google_settings(self):
+        if not self.google:
+            return {}
+        return {
+            "storage.disks.google.driver": "gcs",
+            "storage.disks.google.endpoint": f"http://127.0.0.1:{self.google_proxy.port}",
+            "storage.disks.google.bucket": self.google.name,
+            "storage.disks.google.prefix": self.prefix,
+            "storage.disks.google.service_account_file": self.google.account_file,
+        }
 
     def start(self):
         self.postgres.start()
@@ -201,7 +240,7 @@ class World:
         for node in NODES:
             port = free_port()
             self.apis[node] = f"127.0.0.1:{port}"
-            disk = self.small_disk(self.work / f"disk-{node}")
+            power = self.power / "power"
             common = {
                 **settings,
                 "database.max_connections": 6,
@@ -219,7 +258,14 @@ class World:
                 "maintenance.interval_seconds": 5,
                 "maintenance.sweep_interval_seconds": 10,
                 "maintenance.orphan_age_seconds": 0,
-                "storage.disks.local.root": disk,
+                "power.driver": "command",
+                "power.stop_command": json.dumps([str(power), "stop", "{server}"]),
+                "power.running_command": json.dumps([str(power), "running", "{server}"]),
+                "storage.disks.local.root": self.small_disk(self.folder_of("local", node)),
+                "storage.disks.sealed.driver": "local",
+                "storage.disks.sealed.root": self.small_disk(self.folder_of("sealed", node)),
+                "storage.disks.sealed.encryption": "age",
+                "storage.disks.sealed.age_identity": AGE_IDENTITY,
                 "storage.disks.offsite.driver": "s3",
                 "storage.disks.offsite.endpoint": f"http://127.0.0.1:{self.s3_proxy.port}",
                 "storage.disks.offsite.bucket": self.bucket.name,
@@ -228,6 +274,7 @@ class World:
                 "storage.disks.offsite.access_key_id": self.bucket.access_key,
                 "storage.disks.offsite.secret_access_key": self.bucket.secret_key,
                 "storage.disks.offsite.part_size_bytes": 5 << 20,
+                **self.google_settings(),
             }
             data = self.work / f"data-{node}"
             self.settings = common
@@ -237,6 +284,10 @@ class World:
                 self.add(worker)
                 self.workers.append(worker)
         threading.Thread(target=self.restart_ended, daemon=True).start()
+
+    def folder_of(self, disk, node):
+        """Returns the folder of a local disk on a node."""
+        return self.work / f"disk-{disk}-{node}"
 
     def add(self, process):
         self.processes.append(process)
@@ -270,17 +321,21 @@ class World:
         return json.loads(self.run_once(["admin", "--json", "--data", self.work / "data", *arguments], self.settings))
 
     def make_servers(self, count, rng):
-        """Registers servers on both nodes, some with a disk in the bucket, one whose directory is a mount point."""
+        """Registers servers on both nodes and all disks, one whose directory is a mount point, and a webhook."""
+        self.receiver.secret = self.admin("webhook", "create", "--url", self.receiver.url)["secret"]
+        self.secrets.append(self.receiver.secret)
         self.admin("user", "create", "--email", "owner@example.com")
         token = self.admin("key", "create", "--user", "owner@example.com")["token"]
         self.tokens.append(token)
         self.secrets.append(token)
         servers = []
+        disks = ["offsite", "local", "sealed", *(["google"] if self.google else [])]
         for number in range(count):
-            node, disk = NODES[number % 2], ["offsite", "local"][number // 2 % 2]
+            # Each disk gets servers of both nodes.
+            node, disk = NODES[(number + number // len(disks)) % 2], disks[number % len(disks)]
             directory = self.work / "servers" / f"s{number}"
             directory.mkdir(parents=True)
-            if number == 2 and os.geteuid() == 0:
+            if number == 1 and os.geteuid() == 0:
                 # A restore exchanges its children one by one, since a mount point cannot be
                 # renamed.
                 if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=100m", "tmpfs", directory]).returncode == 0:
