@@ -55,6 +55,7 @@ pub(crate) struct S3Disk {
 
 impl S3Disk {
     pub(crate) fn new(name: DiskName, options: S3Options) -> Arc<Self> {
+        client::load_authorities();
         Arc::new(Self {
             name,
             options,

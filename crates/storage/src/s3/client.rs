@@ -39,6 +39,16 @@ const RATE_MIN: u64 = 64 * 1024;
 /// How long a connection may transfer nothing.
 const STALL_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// Loads the certificates of the machine's authorities.
+///
+/// The SDK loads them once, when the first client is used. If the process has no free file
+/// descriptor at that moment, the SDK trusts no server until the process ends. So this runs at the
+/// start.
+pub(super) fn load_authorities() {
+    let connector = ConnectorBuilder::default().tls_provider(Provider::Rustls(CryptoMode::AwsLc));
+    drop(connector.build());
+}
+
 /// Creates a disk's client, for its configured endpoint or for `endpoint`.
 pub(super) async fn connect(
     name: &DiskName,
