@@ -350,7 +350,8 @@ pub async fn lock(
             (SELECT count(*) FROM jobs
              WHERE server_id = $1 AND kind = 'create_backup'
                  AND state NOT IN ('discarded', 'cancelled')
-                 AND created_at > now() - make_interval(secs => $2)) AS "recent!""#,
+                 AND created_at > now() - make_interval(secs => $2)
+                 AND created_at < now() + make_interval(secs => $2)) AS "recent!""#,
         server.0,
         f64::from(recent_seconds),
     )

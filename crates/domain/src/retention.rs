@@ -3,15 +3,23 @@
 //! Never deleted: locked backups, unfinished ones, those that a job uses, the newest completed one,
 //! and the newest good one. A damaged or missing archive can't be restored, so it never counts as
 //! the newest good one.
+//!
+//! A date in the future is wrong: the backup was created before the clock was set back. So it is
+//! older than the backups since then, and its age is not known. No rule counts it, no rule deletes
+//! it, and rotation deletes it before backups with a possible date.
 
 mod keep;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::fmt;
 
-use chrono::{DateTime, Datelike, TimeDelta, Timelike, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::id::BackupId;
+
+/// How far clocks may differ before a date counts as one in the future.
+const TOLERANCE: TimeDelta = TimeDelta::days(1);
 
 /// How long backups are kept.
 ///
@@ -156,6 +164,8 @@ pub enum KeepReason {
     Newest,
     /// It is the newest good backup.
     NewestGood,
+    /// Its date is in the future, so its age is not known.
+    FutureDate,
     /// There is no maximum age.
     Forever,
     /// It is not older than this number of days.
@@ -211,6 +221,7 @@ impl fmt::Display for KeepReason {
             Self::InUse => f.write_str("a job is working with it"),
             Self::Newest => f.write_str("it is the newest that completed"),
             Self::NewestGood => f.write_str("it is the newest that is good"),
+            Self::FutureDate => f.write_str("its date is in the future, so its age is not known"),
             Self::Forever => f.write_str("there is no age limit"),
             Self::Young(days) => write!(f, "it is not older than {days} days"),
             Self::Rules(rules) => {
@@ -249,14 +260,15 @@ impl KeepRule {
     }
 }
 
-/// Decides about all backups of one server. Returns them newest first, each with its verdict.
+/// Decides about all backups of one server. Returns them newest first, each with its verdict, and
+/// those with a date in the future last.
 pub fn decide(
     candidates: &[RetentionCandidate],
     policy: &RetentionPolicy,
     now: DateTime<Utc>,
 ) -> Vec<(RetentionCandidate, RetentionVerdict)> {
     let mut newest_first = candidates.to_vec();
-    newest_first.sort_by_key(|c| std::cmp::Reverse((c.created_at, c.id)));
+    newest_first.sort_by_key(|c| Reverse((!is_in_future(c, now), c.created_at, c.id)));
     let newest = newest_first.iter().find(|c| c.is_completed()).map(|c| c.id);
     let newest_good = newest_first.iter().find(|c| c.is_good()).map(|c| c.id);
     let kept_by = policy.keep_rules.keep(&newest_first, now);
@@ -264,6 +276,7 @@ pub fn decide(
     let by_age = |candidate: &RetentionCandidate, reason: fn(u32) -> RemoveReason| match policy.days
     {
         0 => RetentionVerdict::Keep(KeepReason::Forever),
+        _ if is_in_future(candidate, now) => RetentionVerdict::Keep(KeepReason::FutureDate),
         days if is_older(candidate, days, now) => RetentionVerdict::Remove(reason(days)),
         days => RetentionVerdict::Keep(KeepReason::Young(days)),
     };
@@ -284,6 +297,9 @@ pub fn decide(
             CandidateState::Completed { is_good: true } if policy.keep_rules.is_on() => {
                 match kept_by.get(&candidate.id) {
                     Some(rules) => RetentionVerdict::Keep(KeepReason::Rules(rules.clone())),
+                    None if is_in_future(candidate, now) => {
+                        RetentionVerdict::Keep(KeepReason::FutureDate)
+                    }
                     None => RetentionVerdict::Remove(RemoveReason::NoKeepRule),
                 }
             }
@@ -314,7 +330,10 @@ fn rotate(newest_first: &mut [(RetentionCandidate, RetentionVerdict)], limit: u3
         let may_be_deleted = matches!(
             verdict,
             RetentionVerdict::Keep(
-                KeepReason::Forever | KeepReason::Young(_) | KeepReason::Rules(_)
+                KeepReason::Forever
+                    | KeepReason::Young(_)
+                    | KeepReason::Rules(_)
+                    | KeepReason::FutureDate
             )
         );
         if candidate.is_completed() && may_be_deleted {
@@ -324,64 +343,17 @@ fn rotate(newest_first: &mut [(RetentionCandidate, RetentionVerdict)], limit: u3
     }
 }
 
+/// Returns whether the date of a backup is so far in the future that clocks which differ a little,
+/// or a wrong time zone, do not explain it.
+fn is_in_future(candidate: &RetentionCandidate, now: DateTime<Utc>) -> bool {
+    now.checked_add_signed(TOLERANCE)
+        .is_some_and(|latest| candidate.created_at > latest)
+}
+
 fn is_older(candidate: &RetentionCandidate, days: u32, now: DateTime<Utc>) -> bool {
     // With more days than the calendar has, no backup is older.
     let oldest = TimeDelta::try_days(days.into()).and_then(|age| now.checked_sub_signed(age));
     oldest.is_some_and(|oldest| candidate.created_at < oldest)
-}
-
-impl KeepRules {
-    /// Returns whether any rule is set.
-    pub fn is_on(&self) -> bool {
-        *self != Self::default()
-    }
-
-    /// Returns which rules keep which good backups. Locked backups and the newest one count too.
-    fn keep(
-        &self,
-        newest_first: &[RetentionCandidate],
-        now: DateTime<Utc>,
-    ) -> BTreeMap<BackupId, BTreeSet<KeepRule>> {
-        let mut kept: BTreeMap<BackupId, BTreeSet<KeepRule>> = BTreeMap::new();
-        let good = || newest_first.iter().filter(|c| c.is_good());
-        let within = good().filter(|c| self.within_days > 0 && !is_older(c, self.within_days, now));
-        let last = good().take(usize::try_from(self.last).unwrap_or(usize::MAX));
-        for (rule, candidates) in [
-            (KeepRule::Within, within.collect::<Vec<_>>()),
-            (KeepRule::Last, last.collect()),
-        ] {
-            for candidate in candidates {
-                kept.entry(candidate.id).or_default().insert(rule);
-            }
-        }
-        type SpanOf = fn(DateTime<Utc>) -> (i32, u32, u32);
-        let spans: [(KeepRule, u32, SpanOf); 4] = [
-            (KeepRule::Hourly, self.hourly, |t| {
-                (t.year(), t.ordinal(), t.hour())
-            }),
-            (KeepRule::Daily, self.daily, |t| (t.year(), t.ordinal(), 0)),
-            (KeepRule::Weekly, self.weekly, |t| {
-                (t.iso_week().year(), t.iso_week().week(), 0)
-            }),
-            (KeepRule::Monthly, self.monthly, |t| {
-                (t.year(), t.month(), 0)
-            }),
-        ];
-        for (rule, count, span_of) in spans {
-            let (mut left, mut last_span) = (count, None);
-            for candidate in good() {
-                let span = Some(span_of(candidate.created_at));
-                if left == 0 {
-                    break;
-                }
-                if span != last_span {
-                    kept.entry(candidate.id).or_default().insert(rule);
-                    (left, last_span) = (left - 1, span);
-                }
-            }
-        }
-        kept
-    }
 }
 
 #[cfg(test)]

@@ -146,7 +146,8 @@ fn name(location: ArchiveLocation<'_>) -> String {
     }
 }
 
-/// Claims the schedule of a location for a minute if it is due. Returns whether it was.
+/// Claims the schedule of a location for a minute if it is due. Returns whether it was. A schedule
+/// is never a day ahead, unless the clock was set back since: then it is due, too.
 async fn claim_schedule(database: &Database, location: ArchiveLocation<'_>) -> Result<bool, Error> {
     let name = name(location);
     sqlx::query!(
@@ -157,7 +158,7 @@ async fn claim_schedule(database: &Database, location: ArchiveLocation<'_>) -> R
     .await?;
     let claimed = sqlx::query!(
         "UPDATE verification_schedules SET next_at = now() + interval '1 minute'
-         WHERE location = $1 AND next_at <= now()",
+         WHERE location = $1 AND (next_at <= now() OR next_at > now() + interval '1 day')",
         name,
     )
     .execute(database.pool())

@@ -1,11 +1,71 @@
-//! Keep rules as text: `last=3,daily=7,monthly=12`.
+//! Keep rules: which backups they keep, and their text: `last=3,daily=7,monthly=12`.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::KeepRules;
+use chrono::{DateTime, Datelike, Timelike, Utc};
+
+use crate::id::BackupId;
+
+use super::{KeepRule, KeepRules, RetentionCandidate, is_in_future, is_older};
 
 /// The maximum number in a rule.
 const NUMBER_MAX: u32 = i32::MAX.unsigned_abs();
+
+impl KeepRules {
+    /// Returns whether any rule is set.
+    pub fn is_on(&self) -> bool {
+        *self != Self::default()
+    }
+
+    /// Returns which rules keep which good backups. Locked backups and the newest one count too.
+    pub(super) fn keep(
+        &self,
+        newest_first: &[RetentionCandidate],
+        now: DateTime<Utc>,
+    ) -> BTreeMap<BackupId, BTreeSet<KeepRule>> {
+        let mut kept: BTreeMap<BackupId, BTreeSet<KeepRule>> = BTreeMap::new();
+        let counts = |c: &&RetentionCandidate| c.is_good() && !is_in_future(c, now);
+        let good = || newest_first.iter().filter(counts);
+        let within = good().filter(|c| self.within_days > 0 && !is_older(c, self.within_days, now));
+        let last = good().take(usize::try_from(self.last).unwrap_or(usize::MAX));
+        for (rule, candidates) in [
+            (KeepRule::Within, within.collect::<Vec<_>>()),
+            (KeepRule::Last, last.collect()),
+        ] {
+            for candidate in candidates {
+                kept.entry(candidate.id).or_default().insert(rule);
+            }
+        }
+        type SpanOf = fn(DateTime<Utc>) -> (i32, u32, u32);
+        let spans: [(KeepRule, u32, SpanOf); 4] = [
+            (KeepRule::Hourly, self.hourly, |t| {
+                (t.year(), t.ordinal(), t.hour())
+            }),
+            (KeepRule::Daily, self.daily, |t| (t.year(), t.ordinal(), 0)),
+            (KeepRule::Weekly, self.weekly, |t| {
+                (t.iso_week().year(), t.iso_week().week(), 0)
+            }),
+            (KeepRule::Monthly, self.monthly, |t| {
+                (t.year(), t.month(), 0)
+            }),
+        ];
+        for (rule, count, span_of) in spans {
+            let (mut left, mut last_span) = (count, None);
+            for candidate in good() {
+                let span = Some(span_of(candidate.created_at));
+                if left == 0 {
+                    break;
+                }
+                if span != last_span {
+                    kept.entry(candidate.id).or_default().insert(rule);
+                    (left, last_span) = (left - 1, span);
+                }
+            }
+        }
+        kept
+    }
+}
 
 impl KeepRules {
     /// The format of the text, for error messages.
