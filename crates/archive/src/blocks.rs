@@ -12,7 +12,7 @@ use flate2::{Decompress, FlushDecompress, Status};
 use crate::compress::{FINAL_BLOCK, GZIP_HEADER};
 use crate::index::{BlockLocation, IndexReader};
 use crate::tar_format::read_error;
-use crate::{Control, Error};
+use crate::{Control, Error, threads};
 
 /// A decompressor of blocks. Its buffers are reused.
 pub(crate) struct Inflater {
@@ -93,33 +93,33 @@ pub(crate) fn decompress_blocks<'scope, 'env>(
     scope: &'scope Scope<'scope, 'env>,
     archive: &'env File,
     index: &'env IndexReader<'env>,
-    threads: usize,
+    count: usize,
     control: &'env Control,
-) -> BlockStream {
-    let (jobs, work) = bounded::<DecompressJob>(threads);
-    let (turns, order) = bounded(threads + 1);
-    for _ in 0..threads {
+) -> Result<BlockStream, Error> {
+    let (jobs, work) = bounded::<DecompressJob>(count);
+    let (turns, order) = bounded(count + 1);
+    threads::spawn_pool(scope, count, || {
         let work = work.clone();
-        scope.spawn(move || {
+        move || {
             let mut inflater = Inflater::new();
             for DecompressJob { location, done } in work {
                 // Fails only if the reader has stopped.
                 let _ = done.send(inflater.block(archive, &location));
             }
-        });
-    }
-    scope.spawn(move || {
+        }
+    })?;
+    threads::spawn(scope, move || {
         if let Err(error) = send_jobs(archive, index, control, &jobs, &turns) {
             let (failed, turn) = bounded(1);
             let _ = failed.send(Err(error));
             let _ = turns.send(turn);
         }
-    });
-    BlockStream {
+    })?;
+    Ok(BlockStream {
         order,
         current: Vec::new(),
         used: 0,
-    }
+    })
 }
 
 /// Sends the blocks to the threads. Checks the gzip header and trailer.

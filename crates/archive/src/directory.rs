@@ -109,7 +109,7 @@ impl FolderStack {
 pub(crate) fn sync_folder(folder: impl AsFd) -> Result<(), Errno> {
     match rustix::fs::fsync(folder) {
         // Some file systems sync only files.
-        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Ok(()),
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::BADF | Errno::ISDIR) => Ok(()),
         other => other,
     }
 }

@@ -6,6 +6,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::file_system::is_disk_full;
+
 /// The reason why an operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -83,6 +85,31 @@ pub enum Error {
         available: u64,
     },
 
+    /// The file system can store no more files, although it has free bytes.
+    #[error("no inodes are left: the file system of {} can store no more files", path.display())]
+    NoInodes {
+        /// The folder that was written to.
+        path: PathBuf,
+    },
+
+    /// The quota of the user or group is used up.
+    #[error("the disk quota on the file system of {} is used up", path.display())]
+    QuotaExceeded {
+        /// The folder that was written to.
+        path: PathBuf,
+    },
+
+    /// The system starts no more threads for this user or container.
+    #[error(
+        "cannot start a thread: raise the limit of processes and threads (ulimit -u, TasksMax of \
+         systemd, or the pids limit of the container)"
+    )]
+    Threads(
+        /// The error of the system.
+        #[source]
+        io::Error,
+    ),
+
     /// Another process is restoring this directory.
     #[error("{} is being restored by another process", path.display())]
     Busy {
@@ -159,23 +186,15 @@ impl Error {
         }
     }
 
-    /// Returns whether a full disk or an exceeded quota is the reason.
+    /// Returns whether used up space, inodes or quota is the reason.
     #[must_use]
     pub fn is_no_space(&self) -> bool {
         match self {
-            Self::NoSpace { .. } => true,
+            Self::NoSpace { .. } | Self::NoInodes { .. } | Self::QuotaExceeded { .. } => true,
             Self::Io { source, .. } | Self::Output(source) => is_disk_full(source),
             _ => false,
         }
     }
-}
-
-/// Returns whether a write failed because the disk is full or the quota is exceeded.
-pub(crate) fn is_disk_full(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    )
 }
 
 /// Returns a name for messages: invalid UTF-8 is replaced, and long names are cut.

@@ -5,7 +5,6 @@
 //! depend on the blocks only, never on which thread was faster.
 
 use std::io::Write;
-use std::thread;
 
 use crc32fast::Hasher;
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -14,7 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::compress::{Compressor, FINAL_BLOCK, GZIP_HEADER};
 use crate::index::{IndexTotals, IndexWriter};
 use crate::options::thread_count;
-use crate::{CreateOptions, Error};
+use crate::{CreateOptions, Error, threads};
 
 /// A block of the tar stream, and the index records of the entries that start in it.
 #[derive(Default)]
@@ -92,22 +91,22 @@ pub(crate) fn run<T>(
     index: impl Write + Send,
     produce: impl FnOnce(&mut BlockSink) -> Result<(T, IndexTotals), Error>,
 ) -> Result<(T, WrittenArchive), Error> {
-    let threads = thread_count(options.threads);
+    let count = thread_count(options.threads);
     let level = options.level;
     let limit = options.max_archive_bytes;
-    let (jobs, queue) = bounded::<CompressJob>(threads);
-    let (steps, order) = bounded::<WriteStep>(threads + 2);
-    let (give_back, written) = bounded(threads + 4);
-    thread::scope(|scope| {
-        for _ in 0..threads {
-            let queue = queue.clone();
-            scope.spawn(move || compress_blocks(&queue, level));
-        }
-        drop(queue);
-        let writer = scope.spawn(move || {
+    let (jobs, queue) = bounded::<CompressJob>(count);
+    let (steps, order) = bounded::<WriteStep>(count + 2);
+    let (give_back, written) = bounded(count + 4);
+    std::thread::scope(move |scope| {
+        let writer = threads::spawn(scope, move || {
             let output = LimitedOutput::new(archive, limit);
             write_blocks(&order, &give_back, output, index)
-        });
+        })?;
+        threads::spawn_pool(scope, count, || {
+            let queue = queue.clone();
+            move || compress_blocks(&queue, level)
+        })?;
+        drop(queue);
         let mut sink = BlockSink {
             jobs,
             steps,

@@ -336,7 +336,7 @@ impl Restore<'_> {
         let totals = &index.totals;
         control.set_totals(totals.files, totals.source_bytes);
         let summary = std::thread::scope(|scope| {
-            let blocks = decompress_blocks(scope, archive, index, threads, control);
+            let blocks = decompress_blocks(scope, archive, index, threads, control)?;
             unpack(&mut TarReader::new(blocks), root, policy, threads, control)
         })?;
         let unpacked = (summary.entries, summary.files, summary.bytes);

@@ -44,7 +44,7 @@ pub(crate) fn unpack<R: BufRead>(
     let umask = umask();
     thread::scope(|scope| {
         let errors = Arc::new(FirstError::default());
-        let small_files = SmallFilePool::start(scope, threads, umask, &errors, control);
+        let small_files = SmallFilePool::start(scope, threads, umask, &errors, control)?;
         let tree = StagingTree::new(root, small_files, errors)?;
         let guard = SpaceGuard::new(disk, control);
         let summary = RestoreSummary::default();

@@ -112,6 +112,37 @@ fn a_full_disk_is_noticed_before_any_file_is_changed() {
 }
 
 #[test]
+fn used_up_inodes_are_named_and_not_taken_for_used_up_space() {
+    let Some(disk) = Disk::mount("size=64m,nr_inodes=200") else {
+        return;
+    };
+    let folder = folder();
+    let source = folder.path().join("source");
+    for number in 0..400 {
+        write(source.join(number.to_string()), "x");
+    }
+    let target = disk.path().join("server");
+    precious(&target);
+    let before = describe(&target);
+    let made = make_simply(&source);
+    for index in [None, Some(&made.index)] {
+        let error = restore(
+            &made.archive,
+            index,
+            &target,
+            &RestoreOptions::default(),
+            &Control::new(),
+            &mut || Ok(()),
+        )
+        .unwrap_err();
+        assert!(matches!(error, Error::NoInodes { .. }), "{error}");
+        assert!(error.is_no_space());
+        assert_eq!(describe(&target), before);
+        assert_eq!(fs_err::read_dir(disk.path()).unwrap().count(), 1);
+    }
+}
+
+#[test]
 fn a_wrong_trailer_or_hash_is_an_error() {
     let folder = folder();
     server(folder.path());

@@ -260,19 +260,21 @@ impl Disk {
         }
     }
 
-    /// Returns the number of bytes that can still be written, or `None` for a bucket.
+    /// Returns the number of bytes that can still be written. Returns `None` for a bucket, and for
+    /// a file system that does not report it.
     ///
     /// # Errors
     /// If the file system can't be queried.
     pub async fn free_bytes(&self) -> Result<Option<u64>, Error> {
         match &self.backend {
-            Backend::Local(disk) => disk.free_bytes().await.map(Some),
+            Backend::Local(disk) => disk.free_bytes().await,
             Backend::S3(_) | Backend::Gcs(_) => Ok(None),
         }
     }
 
-    /// Checks that the disk can be used: writes a probe file to a folder, or lists a bucket, which
-    /// tests address, region, clock and credentials. A bucket's success is cached for five seconds.
+    /// Checks that the disk can be used: stores, reads and deletes a probe file in a folder, or lists
+    /// a bucket, which tests address, region, clock and credentials. A success is cached for five
+    /// seconds.
     ///
     /// # Errors
     /// The reason why the disk can't be used.

@@ -1,5 +1,6 @@
 //! Errors of a disk, by what the caller can do about them.
 
+use std::fmt;
 use std::io;
 
 use holdfast_domain::error_chain::chain;
@@ -16,13 +17,15 @@ pub enum Error {
         /// The object.
         object: String,
     },
-    /// The disk or its user's quota is full.
-    #[error("disk `{disk}` is full while writing {object}")]
+    /// The disk has no space, inodes or quota left, or stores no files of that size.
+    #[error("disk `{disk}` {shortage} while writing {object}")]
     Full {
         /// The disk's name.
         disk: String,
         /// The object that was written.
         object: String,
+        /// What is used up.
+        shortage: Shortage,
     },
     /// The disk denies access: file permissions, a read-only file system, or credentials.
     #[error("disk `{disk}` refuses access to {object}: {advice}")]
@@ -82,6 +85,36 @@ pub enum Error {
     },
 }
 
+/// What a disk ran out of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shortage {
+    /// Bytes.
+    Space,
+    /// Inodes: the file system can store no more files and folders, although it has free bytes.
+    Inodes,
+    /// The quota of the service's user or group: of bytes or of inodes.
+    Quota,
+    /// The file system, the limit `ulimit -f` or the bucket allows no object of that size.
+    FileSize,
+}
+
+impl fmt::Display for Shortage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Space => "is full",
+            Self::Inodes => {
+                "has no free inodes (its file system can store no more files; delete some, or make \
+                 a file system with more inodes)"
+            }
+            Self::Quota => "has no quota left for the service's user (of bytes or of inodes)",
+            Self::FileSize => {
+                "can't store so large an object (a limit of its file system, of `ulimit -f` or of \
+                 the bucket)"
+            }
+        })
+    }
+}
+
 /// The advice for a server whose certificate no trusted authority signed.
 const UNTRUSTED: &str = "the certificate of its server is not trusted: set ca_file to the \
      certificate of the authority that signed it, and check endpoint and this machine's clock";
@@ -138,16 +171,37 @@ impl Error {
         let (disk, object) = (disk.to_owned(), object.to_string());
         match source.kind() {
             io::ErrorKind::NotFound => Self::NotFound { object },
-            io::ErrorKind::StorageFull
-            | io::ErrorKind::QuotaExceeded
-            | io::ErrorKind::FileTooLarge => Self::Full { disk, object },
-            io::ErrorKind::AlreadyExists => Self::Exists { disk, object },
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Self::Denied {
+            io::ErrorKind::StorageFull => Self::Full {
                 disk,
                 object,
-                advice: "the service's user must be able to write there".to_owned(),
-                source: source.into(),
+                shortage: Shortage::Space,
             },
+            io::ErrorKind::QuotaExceeded => Self::Full {
+                disk,
+                object,
+                shortage: Shortage::Quota,
+            },
+            io::ErrorKind::FileTooLarge => Self::Full {
+                disk,
+                object,
+                shortage: Shortage::FileSize,
+            },
+            io::ErrorKind::AlreadyExists => Self::Exists { disk, object },
+            kind @ (io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) => {
+                let advice = match kind {
+                    io::ErrorKind::ReadOnlyFilesystem => {
+                        "its file system is read-only; Linux does that after an error of the \
+                         hardware, which `dmesg` shows: repair it, and mount it again"
+                    }
+                    _ => "the service's user must be able to write there",
+                };
+                Self::Denied {
+                    disk,
+                    object,
+                    advice: advice.to_owned(),
+                    source: source.into(),
+                }
+            }
             _ => Self::Unavailable {
                 disk,
                 object,

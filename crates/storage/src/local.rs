@@ -3,9 +3,11 @@
 //! An upload writes a temporary file (`.<name>.partial`) in the same folder, syncs it, renames it
 //! and syncs the folder. The rename fails if the name exists. File operations run on tokio's
 //! blocking threads. Callers pass chunks of about a megabyte, so that the switch between threads
-//! costs little.
+//! costs little. Differences between file systems are in `file_system`.
 
+mod file_system;
 mod listing;
+mod probe;
 mod reader;
 mod root;
 mod upload;
@@ -19,10 +21,12 @@ use fs_err as fs;
 
 use holdfast_domain::{BackupId, DiskName, ServerId};
 
-use crate::error::Error;
+use crate::error::{Error, Shortage};
+use crate::health_cache::HealthCache;
 use crate::key::StorageKey;
 use crate::object::{Object, PartialUpload};
 
+pub use file_system::{free_bytes, rename_new};
 pub(crate) use listing::LocalListing;
 pub(crate) use reader::LocalReader;
 pub(crate) use upload::LocalUpload;
@@ -32,11 +36,33 @@ pub(crate) use upload::LocalUpload;
 pub(crate) struct LocalDisk {
     name: DiskName,
     root: PathBuf,
+    health: HealthCache,
+    /// Held by the thread that queries the file system. A disk that hangs then blocks one thread,
+    /// not one for each query.
+    query: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl LocalDisk {
+    fn new(name: DiskName, root: &Path) -> Self {
+        Self {
+            name,
+            root: root.to_owned(),
+            health: HealthCache::default(),
+            query: Arc::default(),
+        }
+    }
+
+    /// Maps an error. It may query the file system, so it must run on a blocking thread.
     fn io_error(&self, object: impl ToString, source: io::Error) -> Error {
-        Error::from_io(self.name.as_str(), object, source)
+        let found = Shortage::of(&source, &self.root);
+        match (Error::from_io(self.name.as_str(), object, source), found) {
+            (Error::Full { disk, object, .. }, Some(shortage)) => Error::Full {
+                disk,
+                object,
+                shortage,
+            },
+            (error, _) => error,
+        }
     }
 
     fn path(&self, key: StorageKey) -> PathBuf {
@@ -59,12 +85,33 @@ impl LocalDisk {
         object: impl ToString,
         work: impl FnOnce(&Self) -> io::Result<T> + Send + 'static,
     ) -> Result<T, Error> {
-        let disk = Arc::clone(self);
-        let joined = tokio::task::spawn_blocking(move || work(&disk)).await;
-        joined
-            .map_err(io::Error::other)
-            .flatten()
-            .map_err(|source| self.io_error(object, source))
+        let (disk, object) = (Arc::clone(self), object.to_string());
+        let thread = {
+            let object = object.clone();
+            move || work(&disk).map_err(|source| disk.io_error(object, source))
+        };
+        match tokio::task::spawn_blocking(thread).await {
+            Ok(done) => done,
+            Err(error) => Err(Error::from_io(
+                self.name.as_str(),
+                object,
+                io::Error::other(error),
+            )),
+        }
+    }
+
+    /// Runs `work` on a blocking thread, after the earlier calls of this function have ended.
+    async fn run_query<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, Error> {
+        let turn = Arc::clone(&self.query).lock_owned().await;
+        self.run_blocking(self.root.display(), move |disk| {
+            let done = work(disk);
+            drop(turn);
+            done
+        })
+        .await
     }
 
     pub(crate) async fn begin(self: &Arc<Self>, key: StorageKey) -> Result<LocalUpload, Error> {
@@ -80,7 +127,9 @@ impl LocalDisk {
                 {
                     return Err(error);
                 }
-                fs::File::create(&partial).map(fs::File::into_file)
+                // Exclusively, so that only this upload can give the object its name.
+                let created = fs::File::create_new(&partial);
+                created.map(fs::File::into_file)
             })
             .await?
         };
@@ -89,6 +138,7 @@ impl LocalDisk {
             key,
             file: Some(file),
             partial,
+            written_bytes: 0,
         })
     }
 
@@ -184,8 +234,8 @@ impl LocalDisk {
             .await
     }
 
-    pub(crate) async fn free_bytes(self: &Arc<Self>) -> Result<u64, Error> {
-        self.run_blocking(self.root.display(), |disk| {
+    pub(crate) async fn free_bytes(self: &Arc<Self>) -> Result<Option<u64>, Error> {
+        self.run_query(|disk| {
             disk.check_mounted()?;
             free_bytes(&disk.root)
         })
@@ -264,14 +314,4 @@ impl LocalDisk {
             other => other,
         }
     }
-}
-
-/// Returns the number of bytes that an unprivileged user can still write to the file system of
-/// `folder`.
-///
-/// # Errors
-/// If the file system can't be queried.
-pub fn free_bytes(folder: &Path) -> io::Result<u64> {
-    let status = rustix::fs::statvfs(folder)?;
-    Ok(status.f_bavail.saturating_mul(status.f_frsize))
 }

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use holdfast_storage::{Disk, StorageKey};
+use holdfast_storage::{Disk, Shortage, StorageKey};
 
 use crate::context::Context;
 use crate::lease::ActiveJob;
@@ -43,8 +43,9 @@ async fn download(disk: &Disk, key: StorageKey, staging: &Path) -> Result<File, 
     let needed = reader.object_bytes();
     let folder = staging.to_owned();
     let mut file = blocking(staging, move || {
-        let free = holdfast_storage::free_bytes(&folder)?;
-        if free < needed {
+        if let Some(free) = holdfast_storage::free_bytes(&folder)?
+            && free < needed
+        {
             let text = format!("{needed} bytes are needed, {free} are free");
             return Err(io::Error::new(io::ErrorKind::StorageFull, text));
         }
@@ -86,24 +87,32 @@ async fn blocking<T: Send + 'static>(
     staging: &Path,
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, JobError> {
+    let folder = staging.to_owned();
+    // The file system is queried for the reason of an error, too.
+    let work = move || work().map_err(|error| staging_error(&folder, &error));
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|error| JobError::panicked(&error))?
-        .map_err(|error| staging_error(staging, &error))
 }
 
 fn staging_error(staging: &Path, error: &io::Error) -> JobError {
-    let detail = format!("`{}`: {error}", staging.display());
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => JobError::permanent(
-            "There is not enough space on the server's node to fetch the archive. Nothing was \
-             changed.",
-            detail,
-        )
-        .with_reason(FailureReason::NoSpace),
-        _ => JobError::retryable(
+    let mut detail = format!("`{}`: {error}", staging.display());
+    let Some(shortage) = Shortage::of(error, staging) else {
+        return JobError::retryable(
             "The archive could not be fetched to the server's node. Nothing was changed.",
             detail,
         )
-        .with_reason(FailureReason::TargetUnwritable),
-    }
+        .with_reason(FailureReason::TargetUnwritable);
+    };
+    let sentence = match shortage {
+        Shortage::Space => {
+            "There is not enough space on the server's node to fetch the archive. Nothing was \
+             changed."
+        }
+        Shortage::Inodes | Shortage::Quota | Shortage::FileSize => {
+            detail = format!("{detail}: the file system {shortage}");
+            "The server's node can't store a copy of the archive: its inodes, its quota or the \
+             largest size of a file do not allow it. Nothing was changed."
+        }
+    };
+    JobError::permanent(sentence, detail).with_reason(FailureReason::NoSpace)
 }

@@ -172,11 +172,23 @@ impl JobError {
 
     /// Maps an error of a disk.
     pub(crate) fn disk(error: &holdfast_storage::Error) -> Self {
-        use holdfast_storage::Error;
+        use holdfast_storage::{Error, Shortage};
         let sentence = match error {
-            Error::Full { disk, .. } => {
-                format!("The storage `{disk}` has no space left for this backup.")
-            }
+            Error::Full { disk, shortage, .. } => match shortage {
+                Shortage::Space => {
+                    format!("The storage `{disk}` has no space left for this backup.")
+                }
+                Shortage::Inodes => format!(
+                    "The storage `{disk}` has no inodes left: its file system can store no more \
+                     files."
+                ),
+                Shortage::Quota => {
+                    format!("The storage `{disk}` has no quota left for this backup.")
+                }
+                Shortage::FileSize => {
+                    format!("The storage `{disk}` can't store an archive of this size.")
+                }
+            },
             Error::NotFound { .. } => "The stored archive is missing.".to_owned(),
             Error::Denied { disk, .. } => format!(
                 "The storage `{disk}` refused access. The operator of the service has to check its \

@@ -53,7 +53,7 @@ async fn staging_free_bytes(context: &Context) -> Option<u64> {
         .await
         .ok()?
         .ok()?
-        .ok()
+        .ok()?
 }
 
 /// Removes this worker's row. Logs a failure.

@@ -5,6 +5,7 @@
 //! a subvolume, or if its parent cannot be written.
 
 use std::ffi::OsStr;
+use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -15,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 use crate::Error;
 use crate::directory::open_source;
-use crate::error::is_disk_full;
+use crate::file_system::{FreeSpace, is_disk_full};
 
 /// The prefix of staging folders beside a directory or in a shared folder.
 pub(super) const STAGING_PREFIX: &[u8] = b".holdfast-restore-";
@@ -173,13 +174,12 @@ impl RestoreLayout {
         }
     }
 
-    /// Returns the free bytes for the staging folder.
+    /// Returns the free bytes for the staging folder, or the greatest number if the file system
+    /// does not report them. A full disk then fails the first write.
     pub(super) fn available(&self) -> u64 {
-        match rustix::fs::fstatvfs(&self.staging_parent) {
-            Ok(disk) if disk.f_blocks > 0 => disk.f_bavail.saturating_mul(disk.f_frsize),
-            // The file system reports no sizes. A full disk fails the first write.
-            _ => u64::MAX,
-        }
+        FreeSpace::of(&self.staging_parent)
+            .bytes
+            .unwrap_or(u64::MAX)
     }
 
     /// Refuses a directory with a mount point inside.
@@ -219,14 +219,20 @@ impl RestoreLayout {
         )))
     }
 
-    /// Adds needed and free bytes to the error of a full disk.
+    /// Replaces the error of a full disk by one that says what is used up: bytes, inodes or quota.
     pub(super) fn add_space_figures(&self, error: Error, needed: u64) -> Error {
-        match &error {
-            Error::Io { source, .. } if is_disk_full(source) => Error::NoSpace {
+        let Error::Io { source, .. } = &error else {
+            return error;
+        };
+        let path = self.staging_parent_path.clone();
+        match source.kind() {
+            ErrorKind::QuotaExceeded => Error::QuotaExceeded { path },
+            _ if !is_disk_full(source) => error,
+            _ if FreeSpace::of(&self.staging_parent).lacks_inodes() => Error::NoInodes { path },
+            _ => Error::NoSpace {
                 needed,
                 available: self.available(),
             },
-            _ => error,
         }
     }
 

@@ -7,6 +7,7 @@ use rustix::fs::{AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFla
 use rustix::io::Errno;
 
 use super::entry_error::entry_error;
+use crate::file_system::FreeSpace;
 use crate::tar_format::{TarEntry, TarReader, Time};
 use crate::{Control, Error};
 
@@ -220,17 +221,13 @@ impl<'a> SpaceGuard<'a> {
             return Ok(());
         }
         self.unchecked = 0;
-        let Ok(disk) = rustix::fs::fstatvfs(&self.root) else {
-            return Ok(());
-        };
-        let available = disk.f_bavail.saturating_mul(disk.f_frsize);
-        if available < Self::STEP {
-            return Err(Error::NoSpace {
+        match FreeSpace::of(&self.root).bytes {
+            Some(available) if available < Self::STEP => Err(Error::NoSpace {
                 needed: Self::STEP,
                 available,
-            });
+            }),
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 

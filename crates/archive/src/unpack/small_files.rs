@@ -13,7 +13,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::entry_error::entry_error;
 use super::file::{Attributes, NewFile};
 use super::handle::{FirstError, FolderHandle};
-use crate::{Control, Error};
+use crate::{Control, Error, threads};
 
 /// The largest file that the pool writes, in bytes.
 pub(super) const SMALL_FILE_BYTES_MAX: u64 = 128 << 10;
@@ -54,24 +54,24 @@ impl SmallFilePool {
     /// Starts the threads; they end when the pool is dropped.
     pub(super) fn start<'scope>(
         scope: &'scope Scope<'scope, '_>,
-        threads: usize,
+        count: usize,
         umask: u32,
         errors: &Arc<FirstError>,
         control: &'scope Control,
-    ) -> Self {
-        let (batches, work) = bounded::<Batch>(threads);
+    ) -> Result<Self, Error> {
+        let (batches, work) = bounded::<Batch>(count);
         let pending = Pending::default();
-        for _ in 0..threads {
+        threads::spawn_pool(scope, count, || {
             let (work, errors) = (work.clone(), Arc::clone(errors));
             let pending = Arc::clone(&pending);
-            scope.spawn(move || write_batches(&work, umask, &errors, &pending, control));
-        }
-        Self {
+            move || write_batches(&work, umask, &errors, &pending, control)
+        })?;
+        Ok(Self {
             batch: Batch::default(),
             batches,
             pending,
             errors: Arc::clone(errors),
-        }
+        })
     }
 
     /// Adds a file; `fill` appends its contents.

@@ -12,7 +12,7 @@ use holdfast_domain::error_chain::chain;
 
 use super::GcsDisk;
 use super::account::SigningFailed;
-use crate::error::{Error, tls_advice};
+use crate::error::{Error, Shortage, tls_advice};
 
 /// The maximum length of a server's reason or message in an error, in characters.
 const TEXT_MAX: usize = 300;
@@ -248,7 +248,11 @@ impl GcsDisk {
             404 if response.mentions(&["bucket does not exist"]) => self.bucket_missing(response),
             404 | 410 => Error::NotFound { object },
             412 => Error::Exists { disk, object },
-            413 => Error::Full { disk, object },
+            413 => Error::Full {
+                disk,
+                object,
+                shortage: Shortage::Space,
+            },
             401 | 403 => {
                 let advice = self.access_advice(&response);
                 self.denied(object, advice, response)

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 
 use super::session::{Chunk, Session, format_crc};
 use super::{ARCHIVE_TYPE, GcsDisk, GcsOptions, ObjectMetadata, TAG_NAME, client};
-use crate::error::Error;
+use crate::error::{Error, Shortage};
 use crate::key::StorageKey;
 
 /// An upload to a [`GcsDisk`].
@@ -56,6 +56,7 @@ impl GcsDisk {
             return Err(Error::Full {
                 disk: self.name.to_string(),
                 object: key.to_string(),
+                shortage: Shortage::FileSize,
             });
         }
         Ok(GcsUpload {

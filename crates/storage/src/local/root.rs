@@ -1,5 +1,4 @@
-//! The root folder of a local disk: which disk it belongs to, and whether it is mounted and
-//! writable.
+//! The root folder of a local disk: which disk it belongs to, and whether it is mounted.
 //!
 //! A marker file with the disk's name identifies it. A folder without the file may be a mount point
 //! without its disk. It must never be used as a disk that is known to contain archives.
@@ -7,19 +6,19 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use fs_err as fs;
+use rustix::io::Errno;
 
 use holdfast_domain::{DiskName, ServerId};
 
 use super::LocalDisk;
+use super::file_system::{rename_new, sync_folder};
+use super::probe::write_new;
 use crate::error::Error;
 
 /// The file with the name of the disk that the folder belongs to. Two disks can't share a folder.
 const MARKER: &str = ".holdfast-disk";
-/// The prefix of files that test whether the folder is writable.
-const PROBE_PREFIX: &str = ".holdfast-probe-";
 
 impl LocalDisk {
     /// Opens the disk in `root`, and creates the folder if it is missing.
@@ -27,10 +26,7 @@ impl LocalDisk {
     /// # Errors
     /// If `root` is not a directory, is not writable, or belongs to a disk of another name.
     pub(crate) fn open_or_create(name: DiskName, root: &Path) -> Result<Arc<Self>, Error> {
-        let disk = Self {
-            name,
-            root: root.to_owned(),
-        };
+        let disk = Self::new(name, root);
         disk.claim_root()
             .map_err(|source| disk.io_error(root.display(), source))?;
         Ok(Arc::new(disk))
@@ -39,10 +35,7 @@ impl LocalDisk {
     /// Opens a disk that is known to contain archives. It never creates the folder. It restores the
     /// marker file if the folder contains servers.
     pub(crate) fn open_existing(name: DiskName, root: &Path) -> Result<Arc<Self>, Error> {
-        let disk = Self {
-            name,
-            root: root.to_owned(),
-        };
+        let disk = Self::new(name, root);
         let is_mounted = disk.root.join(MARKER).exists() || disk.has_server_folders();
         if is_mounted {
             disk.claim_root()
@@ -61,33 +54,53 @@ impl LocalDisk {
     fn claim_root(&self) -> io::Result<()> {
         fs::create_dir_all(&self.root)?;
         let marker = self.root.join(MARKER);
-        match fs::read_to_string(&marker) {
-            Ok(owner) if owner.trim() == self.name.as_str() => {}
-            Ok(owner) => {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidInput,
-                    format!(
-                        "`{}` belongs to disk `{}`",
-                        self.root.display(),
-                        owner.trim()
-                    ),
-                ));
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                fs::write(&marker, format!("{}\n", self.name))?;
-            }
-            Err(error) => return Err(error),
+        if self.marker_owner()?.is_none() {
+            self.write_marker(&marker)?;
         }
-        self.probe()
+        // Another disk may have claimed the folder meanwhile.
+        match self.marker_owner()? {
+            Some(owner) if owner == self.name.as_str() => self.probe(),
+            owner => Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!(
+                    "`{}` belongs to disk `{}`",
+                    self.root.display(),
+                    owner.unwrap_or_default()
+                ),
+            )),
+        }
     }
 
-    /// Writes and removes a file. Permission bits are no proof of a writable folder for root.
-    fn probe(&self) -> io::Result<()> {
-        let probe = self
-            .root
-            .join(format!("{PROBE_PREFIX}{}", std::process::id()));
-        fs::write(&probe, b"holdfast")?;
-        fs::remove_file(&probe)
+    /// Returns the disk that the folder belongs to. A crash or a full disk may have left an empty
+    /// marker file, which belongs to nobody.
+    fn marker_owner(&self) -> io::Result<Option<String>> {
+        match fs::read_to_string(self.root.join(MARKER)) {
+            Ok(owner) => Ok(Some(owner.trim().to_owned()).filter(|owner| !owner.is_empty())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn write_marker(&self, marker: &Path) -> io::Result<()> {
+        let text = format!("{}\n", self.name);
+        let new = self.new_probe_path();
+        let written = write_new(&new, text.as_bytes()).and_then(|()| {
+            match fs::metadata(marker) {
+                // Nothing is lost by replacing an empty file.
+                Ok(metadata) if metadata.len() == 0 => fs::rename(&new, marker),
+                _ => rename_new(&new, marker),
+            }
+        });
+        match written {
+            Ok(()) => sync_folder(&self.root),
+            Err(error) => {
+                self.remove_if_exists(&new)?;
+                match error.kind() {
+                    io::ErrorKind::AlreadyExists => Ok(()),
+                    _ => Err(error),
+                }
+            }
+        }
     }
 
     /// Checks that the folder contains the marker file.
@@ -102,38 +115,15 @@ impl LocalDisk {
                 )))
             }
             Err(error) => Err(io::Error::other(format!(
-                "the folder of the disk cannot be read: {error}"
+                "the folder of the disk cannot be read: {error}{}",
+                match error.raw_os_error().map(Errno::from_raw_os_error) {
+                    // The server of a network file system has forgotten the mount, or the process
+                    // behind a FUSE file system has ended.
+                    Some(Errno::STALE | Errno::NOTCONN) =>
+                        "; unmount its file system and mount it again",
+                    _ => "",
+                }
             ))),
         }
-    }
-
-    pub(crate) async fn check(self: &Arc<Self>) -> Result<(), Error> {
-        self.run_blocking(self.root.display(), |disk| {
-            disk.check_mounted()?;
-            disk.probe()
-        })
-        .await
-    }
-
-    pub(crate) async fn remove_probes(self: &Arc<Self>, before: SystemTime) -> Result<u64, Error> {
-        self.run_blocking(self.root.display(), move |disk| {
-            disk.check_mounted()?;
-            let mut removed = 0;
-            for entry in fs::read_dir(&disk.root)? {
-                let entry = entry?;
-                let name = entry.file_name();
-                let is_probe = name
-                    .to_str()
-                    .is_some_and(|name| name.starts_with(PROBE_PREFIX));
-                // A file that was removed meanwhile has no metadata.
-                let written_at = entry.metadata().and_then(|metadata| metadata.modified());
-                if is_probe && written_at.is_ok_and(|at| at < before) {
-                    disk.remove(&entry.path())?;
-                    removed += 1;
-                }
-            }
-            Ok(removed)
-        })
-        .await
     }
 }

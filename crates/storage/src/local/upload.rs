@@ -9,6 +9,7 @@ use bytes::Bytes;
 use fs_err as fs;
 
 use super::LocalDisk;
+use super::file_system::{rename_new, sync_and_close, sync_folder};
 use crate::error::Error;
 use crate::key::StorageKey;
 
@@ -20,6 +21,7 @@ pub(crate) struct LocalUpload {
     /// `None` during a write on another thread, and after an error.
     pub(super) file: Option<File>,
     pub(super) partial: PathBuf,
+    pub(super) written_bytes: u64,
 }
 
 impl LocalUpload {
@@ -32,6 +34,7 @@ impl LocalUpload {
         let Some(mut file) = self.file.take() else {
             return Err(self.failed_before());
         };
+        let bytes = chunk.len() as u64;
         let file = self
             .disk
             .run_blocking(self.key, move |_| {
@@ -40,6 +43,7 @@ impl LocalUpload {
             })
             .await?;
         self.file = Some(file);
+        self.written_bytes += bytes;
         Ok(())
     }
 
@@ -47,16 +51,19 @@ impl LocalUpload {
         let Some(file) = self.file.take() else {
             return Err(self.failed_before());
         };
-        let (key, partial) = (self.key, self.partial.clone());
+        let (key, partial, bytes) = (self.key, self.partial.clone(), self.written_bytes);
         self.disk
             .run_blocking(key, move |disk| {
-                file.sync_all()?;
-                drop(file);
                 let path = disk.path(key);
-                rename_new(&partial, &path)?;
+                publish(file, bytes, &partial, &path)?;
                 let folder = path.parent().unwrap_or(&disk.root);
-                fs::File::open(folder)?.sync_all()?;
-                fs::File::open(&disk.root)?.sync_all()
+                let synced = sync_folder(folder).and_then(|()| sync_folder(&disk.root));
+                if synced.is_err()
+                    && let Err(error) = fs::remove_file(&path)
+                {
+                    tracing::warn!(%error, "an object that may not be durable stays visible");
+                }
+                synced
             })
             .await
     }
@@ -74,6 +81,8 @@ impl Drop for LocalUpload {
     /// Removes the partial file of an upload that was neither finished nor aborted. In the other
     /// cases it no longer exists.
     fn drop(&mut self) {
+        // Network and FUSE file systems keep a file that is removed while it is open.
+        self.file = None;
         match fs::remove_file(&self.partial) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -84,16 +93,15 @@ impl Drop for LocalUpload {
     }
 }
 
-/// Renames a file. Fails if the new name exists.
-fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
-    use rustix::fs::{CWD, RenameFlags, renameat_with};
-    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // NFS and some FUSE file systems do not support this. A hard link also fails if the name
-        // exists.
-        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
-            fs::hard_link(from, to)?;
-            fs::remove_file(from)
-        }
-        other => Ok(other?),
+/// Makes the bytes of a temporary file durable, and gives the file its name.
+pub(super) fn publish(file: File, bytes: u64, partial: &Path, path: &Path) -> io::Result<()> {
+    sync_and_close(file)?;
+    // Some file systems on a network report a failed upload only by the file's size.
+    let stored = fs::symlink_metadata(partial)?.len();
+    if stored != bytes {
+        return Err(io::Error::other(format!(
+            "the file system stored {stored} bytes instead of {bytes}"
+        )));
     }
+    rename_new(partial, path)
 }

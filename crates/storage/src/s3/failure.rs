@@ -12,7 +12,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use holdfast_domain::error_chain::chain;
 
 use super::S3Disk;
-use crate::error::{Error, tls_advice};
+use crate::error::{Error, Shortage, tls_advice};
 
 /// The maximum length of a server's code or message in an error, in characters.
 const TEXT_MAX: usize = 300;
@@ -216,7 +216,11 @@ impl S3Disk {
         match response.problem() {
             Problem::ObjectMissing => Error::NotFound { object },
             Problem::ObjectExists => Error::Exists { disk, object },
-            Problem::StorageFull => Error::Full { disk, object },
+            Problem::StorageFull => Error::Full {
+                disk,
+                object,
+                shortage: Shortage::Space,
+            },
             Problem::Temporary => self.unavailable(object, response),
             Problem::Config(problem) => {
                 self.misconfigured(self.config_advice(problem, &response), response)

@@ -19,7 +19,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::multipart::{MultipartUpload, PARTS_LOST, send_part};
 use super::{ARCHIVE_TYPE, S3Disk, ServerSideEncryption, client, failure};
-use crate::error::Error;
+use crate::error::{Error, Shortage};
 use crate::key::StorageKey;
 
 /// The maximum number of parts in flight.
@@ -55,6 +55,7 @@ impl S3Disk {
             return Err(Error::Full {
                 disk: self.name.to_string(),
                 object: key.to_string(),
+                shortage: Shortage::FileSize,
             });
         };
         Ok(S3Upload {

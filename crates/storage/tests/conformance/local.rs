@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use holdfast_storage::{Disk, Error};
+use holdfast_storage::{Disk, Error, Shortage};
 
 use crate::objects::{
     SIZE_MAX, archive_key, assert_invisible, backup, error_text, key, noise, partials, put,
@@ -140,7 +140,16 @@ async fn a_full_disk_is_reported_and_the_partial_upload_removed() {
     put(&disk, key(1), &noise(500_000)).await.unwrap();
     for _ in 0..2 {
         let error = put(&disk, key(2), &noise(3_000_000)).await.unwrap_err();
-        assert!(matches!(error, Error::Full { .. }), "{error:?}");
+        assert!(
+            matches!(
+                error,
+                Error::Full {
+                    shortage: Shortage::Space,
+                    ..
+                }
+            ),
+            "{error:?}"
+        );
         assert!(!error.is_temporary());
         assert_invisible(&disk, key(2)).await;
         assert_eq!(partials(&disk).await, []);

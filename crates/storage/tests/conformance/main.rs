@@ -16,11 +16,13 @@
 mod encryption;
 mod every_call;
 mod faults;
+mod file_systems;
 mod gcs;
 #[path = "../../../../tests/it/support/google.rs"]
 mod google;
 mod google_account;
 mod local;
+mod mounts;
 mod objects;
 mod paged;
 mod places;

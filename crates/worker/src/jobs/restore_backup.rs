@@ -221,6 +221,17 @@ fn engine_error(error: Error) -> JobError {
             )
             .with_reason(FailureReason::TargetUnwritable)
         }
+        Error::NoInodes { .. } => JobError::permanent(
+            "There are no free inodes on the server's node: its file system can store no more \
+             files. Nothing was changed.",
+            detail,
+        )
+        .with_reason(FailureReason::NoSpace),
+        Error::QuotaExceeded { .. } => JobError::permanent(
+            "The disk quota on the server's node is used up. Nothing was changed.",
+            detail,
+        )
+        .with_reason(FailureReason::NoSpace),
         Error::Busy { .. } => JobError::retryable(
             "Another process is restoring this server. Nothing was changed.",
             detail,
