@@ -27,6 +27,9 @@ const CANNOT_CONNECT_NOW: &str = "57P03";
 /// SQLSTATE `invalid_catalog_name`: there is no such database.
 const NO_SUCH_DATABASE: &str = "3D000";
 
+/// The words of `initdb` about a user ID without a name.
+const NO_ACCOUNT: &str = "could not look up effective user ID";
+
 /// A running cluster that this process owns.
 ///
 /// If it is dropped without [`stop`](Self::stop), or the process dies, Postgres shuts down by
@@ -188,11 +191,16 @@ impl StartPlan<'_> {
         }
         if let Err(error) = result {
             folder::clear_unfinished(&self.directory)?;
-            return Err(error);
+            return Err(match error {
+                Error::Create { reason, .. } if reason.contains(NO_ACCOUNT) => {
+                    self.user.no_account()
+                }
+                error => error,
+            });
         }
         fs_err::rename(&unfinished, &self.data)?;
         if self.options.durable {
-            fs_err::File::open(&self.directory)?.sync_all()?;
+            folder::sync(&self.directory)?;
         }
         Ok(())
     }
@@ -278,6 +286,7 @@ impl StartPlan<'_> {
             // The log is searched for English words; see `log.rs`.
             ("logging_collector", "off"),
             ("log_destination", "stderr"),
+            ("dynamic_shared_memory_type", shared_memory_type()),
             ("lc_messages", "C"),
             ("timezone", "UTC"),
             ("log_timezone", "UTC"),
@@ -296,6 +305,17 @@ impl StartPlan<'_> {
             arguments.extend(["-c".to_owned(), format!("{name}={value}")]);
         }
         arguments
+    }
+}
+
+/// Returns where parallel queries exchange rows: in `/dev/shm`, or in files of the cluster if
+/// `/dev/shm` is missing or as small as in some containers.
+fn shared_memory_type() -> &'static str {
+    const BYTES_MIN: u64 = 16 << 20;
+    match rustix::fs::statvfs("/dev/shm") {
+        // A total of zero means that there is no limit.
+        Ok(shm) if shm.f_blocks == 0 || shm.f_blocks * shm.f_frsize >= BYTES_MIN => "posix",
+        _ => "mmap",
     }
 }
 

@@ -101,6 +101,29 @@ pub enum Error {
          add one, or set database.url"
     )]
     NoUser,
+    /// `initdb` looks its user up by name, and the user ID of this process has none.
+    #[error(
+        "this process runs as user ID {uid}, which has no entry in /etc/passwd, and PostgreSQL's \
+         initdb needs one: add the line `holdfast:x:{uid}:{gid}::/:/bin/false` to that file (in a \
+         container: mount such a file), start as another user, or set database.url"
+    )]
+    NoAccount {
+        /// The user ID.
+        uid: u32,
+        /// The group ID.
+        gid: u32,
+    },
+    /// The file system stores no owners or modes.
+    #[error(
+        "the file system of {} does not store owners and modes of files (FAT, exFAT and some \
+         network file systems), so PostgreSQL cannot use it: choose a folder on another one, or \
+         set database.url",
+        directory.display()
+    )]
+    NoModes {
+        /// The cluster's folder.
+        directory: PathBuf,
+    },
     /// The user that Postgres runs as has no search permission for a folder.
     #[error(
         "PostgreSQL runs as user {user}, who cannot enter {folder}: \

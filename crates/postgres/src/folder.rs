@@ -5,7 +5,10 @@
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 use crate::Error;
+use crate::error::context;
 use crate::user::{ClusterUser, is_home};
 
 /// The prefix of the name of a cluster that is being created. The ID of the process follows.
@@ -33,8 +36,34 @@ pub(crate) fn prepare(directory: &Path, binaries: &Path, user: &ClusterUser) -> 
     if !directory.exists() {
         fs_err::create_dir(directory)?;
     }
-    set_mode(directory, 0o700)?;
-    user.chown(directory)
+    let changed = set_mode(directory, 0o700).and_then(|()| user.chown(directory));
+    let metadata = fs_err::metadata(directory)?;
+    let (uid, mode) = (metadata.uid(), metadata.permissions().mode() & 0o7777);
+    // Some file systems refuse a change, others ignore it.
+    if mode == 0o700 && uid == user.uid() {
+        return changed;
+    }
+    Err(Error::NoModes {
+        directory: directory.into(),
+    })
+}
+
+/// Makes the names in a folder durable, if its file system supports that.
+///
+/// # Errors
+/// An error of the operating system.
+pub(crate) fn sync(folder: &Path) -> Result<(), Error> {
+    match rustix::fs::fsync(fs_err::File::open(folder)?) {
+        Ok(())
+        | Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::BADF | Errno::ISDIR) => {
+            Ok(())
+        }
+        Err(error) => Err(context(
+            &error.into(),
+            format_args!("cannot sync folder {}", folder.display()),
+        )
+        .into()),
+    }
 }
 
 /// Removes unfinished clusters of processes that were killed. The caller must hold the owner lock.

@@ -75,6 +75,21 @@ impl ClusterUser {
             .ok_or(Error::NoUser)
     }
 
+    /// Returns the user ID.
+    pub(crate) fn uid(&self) -> u32 {
+        self.ids
+            .map_or_else(|| rustix::process::geteuid().as_raw(), |(uid, _)| uid)
+    }
+
+    /// Returns the error for a user ID without a name.
+    pub(crate) fn no_account(&self) -> Error {
+        let gid = rustix::process::getegid().as_raw();
+        Error::NoAccount {
+            uid: self.uid(),
+            gid: self.ids.map_or(gid, |(_, gid)| gid),
+        }
+    }
+
     /// Says whether this is another user than that of this process.
     pub(crate) fn differs(&self) -> bool {
         self.ids.is_some()

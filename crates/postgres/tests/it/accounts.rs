@@ -174,3 +174,113 @@ async fn the_error_for_an_ordinary_user_names_the_owner_of_the_cluster() {
         "{text}"
     );
 }
+
+#[tokio::test]
+async fn a_user_id_without_an_account_is_named_with_what_to_do() {
+    as_root!();
+    let folder = Folder::new();
+    let uid = 2_000_012_345;
+    std::os::unix::fs::chown(folder.root(), Some(uid), Some(uid)).unwrap();
+    let start = || {
+        Command::new("setpriv")
+            .args([&format!("--reuid={uid}"), &format!("--regid={uid}")])
+            .arg("--clear-groups")
+            .arg(with_postgres())
+            .arg(folder.cluster())
+            .args(["--", "sh", "-c", "exit 5"])
+            // Neither is needed.
+            .env_remove("HOME")
+            .env_remove("TMPDIR")
+            .output()
+            .unwrap()
+    };
+    let refused = start();
+    let text = String::from_utf8_lossy(&refused.stderr);
+    let expected = format!("add the line `holdfast:x:{uid}:{uid}::/:/bin/false` to that file");
+    assert!(text.contains(&expected), "{text}");
+    assert!(!text.contains("could not look up"), "{text}");
+    // Only initdb needs the account. A cluster that exists already runs.
+    PrivatePostgres::start(&folder.options())
+        .await
+        .unwrap()
+        .stop()
+        .await
+        .unwrap();
+    let chown = Command::new("chown")
+        .args(["-R", &format!("{uid}:{uid}")])
+        .arg(folder.cluster())
+        .status();
+    assert!(chown.unwrap().success());
+    let started = start();
+    assert_eq!(started.status.code(), Some(5), "{started:?}");
+}
+
+/// Runs `with-postgres` with a small or missing `/dev/shm`, in a mount namespace.
+fn with_shared_memory(folder: &Folder, prepare: &str) -> std::process::Output {
+    let script = "psql -XAtc 'SHOW dynamic_shared_memory_type' \"$DATABASE_URL\"";
+    Command::new("unshare")
+        .args(["--mount", "sh", "-c"])
+        .arg(format!("{prepare} && exec \"$@\""))
+        .arg("sh")
+        .arg(with_postgres())
+        .arg(folder.cluster())
+        .args(["--", "sh", "-c", script])
+        .output()
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_small_or_missing_shared_memory_is_replaced_by_files() {
+    as_root!();
+    let mounts = Command::new("unshare").args(["--mount", "true"]).output();
+    if !mounts.is_ok_and(|done| done.status.success()) {
+        println!("skipped: no mount namespaces here");
+        return;
+    }
+    for (prepare, expected) in [
+        ("true", "posix\n"),
+        ("mount -t tmpfs -o size=64k none /dev/shm", "mmap\n"),
+        (
+            "mount -t tmpfs none /dev && mknod -m 666 /dev/null c 1 3",
+            "mmap\n",
+        ),
+    ] {
+        let folder = Folder::new();
+        let output = with_shared_memory(&folder, prepare);
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(text, expected, "{prepare}: {output:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_system_without_owners_and_modes_is_refused() {
+    as_root!();
+    let folder = Folder::new();
+    folder.open();
+    let image = folder.root().join("image");
+    fs_err::File::create(&image)
+        .unwrap()
+        .set_len(16 << 20)
+        .unwrap();
+    let mounted = folder.root().join("mounted");
+    fs_err::create_dir(&mounted).unwrap();
+    let made = Command::new("mkfs.vfat").arg(&image).output();
+    let is_made = made.is_ok_and(|made| made.status.success());
+    let mount = || {
+        Command::new("mount")
+            .args(["-o", "loop"])
+            .args([&image, &mounted])
+            .status()
+    };
+    if !is_made || !mount().is_ok_and(|status| status.success()) {
+        println!("skipped: mkfs.vfat or mounting a loop device does not work here");
+        return;
+    }
+    let mut options = folder.options();
+    options.directory = mounted.join("postgres");
+    let started = PrivatePostgres::start(&options).await;
+    let unmounted = Command::new("umount").arg("-l").arg(&mounted).status();
+    assert!(unmounted.unwrap().success());
+    let text = started.unwrap_err().to_string();
+    assert!(text.contains("does not store owners and modes"), "{text}");
+}
