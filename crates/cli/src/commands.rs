@@ -12,11 +12,13 @@ mod worker;
 
 use std::net::SocketAddr;
 
+use tokio::runtime::Runtime;
+
 use crate::args::{Cli, Command, GlobalOptions};
 use crate::error::CommandError;
 use crate::settings::{Settings, environment};
 use crate::telemetry::Telemetry;
-use crate::{output, telemetry};
+use crate::{output, telemetry, threads};
 
 /// Runs a command to its end.
 ///
@@ -26,31 +28,49 @@ use crate::{output, telemetry};
 /// # Errors
 /// The reason that the command failed.
 pub fn run(cli: Cli) -> Result<(), CommandError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| CommandError::new(format!("cannot start the runtime: {error}")))?;
-    let result = runtime.block_on(run_command(cli));
+    let (global, data) = (&cli.global, &cli.global.data);
+    match cli.command {
+        Command::Demo { keep } => run_service(demo::run(keep)),
+        Command::Up { listen } => {
+            run_service(async { up::run(load_with_listen(global, listen)?, data).await })
+        }
+        Command::Serve { listen } => {
+            run_service(async { serve::run(load_with_listen(global, listen)?, data).await })
+        }
+        Command::Worker => run_service(async { worker::run(load(global)?, data).await }),
+        Command::Migrate { check } => {
+            run_short(async { migrate::run(&load(global)?, data, check).await })
+        }
+        Command::Healthcheck { url } => run_short(healthcheck::run(url, || load(global))),
+        Command::Openapi => output::text(&holdfast_api::openapi()),
+        Command::CheckConfig => check_config::run(global),
+        Command::Archive { command } => archive::run(command),
+        Command::Admin { json, command } => {
+            run_short(async { admin::run(&load(global)?, data, json, command).await })
+        }
+    }
+}
+
+/// Runs a command that runs until it is stopped.
+fn run_service(
+    command: impl Future<Output = Result<(), CommandError>>,
+) -> Result<(), CommandError> {
+    block_on(threads::runtime_for_service()?, command)
+}
+
+/// Runs a command that ends by itself.
+fn run_short(command: impl Future<Output = Result<(), CommandError>>) -> Result<(), CommandError> {
+    block_on(threads::runtime_for_command()?, command)
+}
+
+fn block_on(
+    runtime: Runtime,
+    command: impl Future<Output = Result<(), CommandError>>,
+) -> Result<(), CommandError> {
+    let result = runtime.block_on(command);
     // A blocking thread that hangs on an unavailable disk must not keep the process running.
     runtime.shutdown_background();
     result
-}
-
-async fn run_command(cli: Cli) -> Result<(), CommandError> {
-    let global = cli.global;
-    let data = &global.data;
-    match cli.command {
-        Command::Demo { keep } => demo::run(keep).await,
-        Command::Up { listen } => up::run(load_with_listen(&global, listen)?, data).await,
-        Command::Serve { listen } => serve::run(load_with_listen(&global, listen)?, data).await,
-        Command::Worker => worker::run(load(&global)?, data).await,
-        Command::Migrate { check } => migrate::run(&load(&global)?, data, check).await,
-        Command::Healthcheck { url } => healthcheck::run(url, || load(&global)).await,
-        Command::Openapi => output::text(&holdfast_api::openapi()),
-        Command::CheckConfig => check_config::run(&global),
-        Command::Archive { command } => archive::run(command).await,
-        Command::Admin { json, command } => admin::run(&load(&global)?, data, json, command).await,
-    }
 }
 
 fn load(global: &GlobalOptions) -> Result<Settings, CommandError> {

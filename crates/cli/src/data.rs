@@ -70,7 +70,12 @@ impl DataLock {
                 )));
             }
             Err(TryLockError::Error(error)) => {
-                return Err(CommandError::with_cause(path.display(), &error));
+                let what = format!(
+                    "`{}` can't be locked; if its file system has no locks, choose another \
+                     folder with --data",
+                    path.display()
+                );
+                return Err(CommandError::with_cause(what, &error));
             }
         }
         file.set_len(0)?;
@@ -101,8 +106,8 @@ pub fn signing_key(data: &Path) -> Result<Vec<u8>, CommandError> {
     let mut random = [0_u8; 32];
     rand::fill(&mut random);
     let text = hex::encode(random);
-    // The key is written to a temporary file and then linked, so that it is never incomplete. If
-    // two processes create it at the same time, the second one uses the key of the first.
+    // The key is written to a temporary file and then renamed, so that it is never incomplete. If
+    // two processes create it at the same time, both use the key that the file has in the end.
     let new = data.join(format!("signing.key.{}", std::process::id()));
     let mut file = fs::OpenOptions::new()
         .write(true)
@@ -112,12 +117,15 @@ pub fn signing_key(data: &Path) -> Result<Vec<u8>, CommandError> {
         .open(&new)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
-    let linked = fs::hard_link(&new, &path);
-    fs::remove_file(&new)?;
-    match linked {
-        Ok(()) => Ok(text.into_bytes()),
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => signing_key(data),
-        Err(error) => Err(error.into()),
+    match holdfast_storage::rename_new(&new, &path) {
+        Ok(()) => signing_key(data),
+        Err(error) => {
+            fs::remove_file(&new)?;
+            match error.kind() {
+                ErrorKind::AlreadyExists => signing_key(data),
+                _ => Err(error.into()),
+            }
+        }
     }
 }
 

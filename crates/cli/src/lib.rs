@@ -15,3 +15,4 @@ pub mod service;
 pub mod settings;
 pub mod shutdown;
 pub mod telemetry;
+mod threads;

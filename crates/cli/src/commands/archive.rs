@@ -81,8 +81,8 @@ pub enum ArchiveCommand {
     },
 }
 
-pub(super) async fn run(command: ArchiveCommand) -> Result<(), CommandError> {
-    tokio::task::spawn_blocking(move || match command {
+pub(super) fn run(command: ArchiveCommand) -> Result<(), CommandError> {
+    match command {
         ArchiveCommand::Create {
             source,
             archive,
@@ -118,8 +118,7 @@ pub(super) async fn run(command: ArchiveCommand) -> Result<(), CommandError> {
         ArchiveCommand::Verify { archive } => verify(&archive),
         ArchiveCommand::List { archive } => list(&archive),
         ArchiveCommand::Cat { archive, path } => cat(&archive, &path),
-    })
-    .await?
+    }
 }
 
 fn create(
