@@ -142,6 +142,67 @@ fn used_up_inodes_are_named_and_not_taken_for_used_up_space() {
     }
 }
 
+/// Restores an archive in a process whose system calls fail as strace is told. Returns `None` if
+/// strace does not work here.
+fn restored_with_faults(
+    archive: &Path,
+    target: &Path,
+    faults: &[&str],
+) -> Option<std::process::Output> {
+    let works = std::process::Command::new("strace")
+        .args(["-o", "/dev/null", "true"])
+        .output();
+    if !works.is_ok_and(|done| done.status.success()) {
+        skip("strace is missing or may not trace");
+        return None;
+    }
+    let done = std::process::Command::new("strace")
+        .args(["-f", "-qq", "-o", "/dev/null"])
+        .args(faults)
+        .arg(engine())
+        .arg("restore")
+        .args([archive, target])
+        .output();
+    Some(done.unwrap())
+}
+
+#[test]
+fn folders_that_cannot_be_synced_and_unknown_free_space_do_not_stop_a_restore() {
+    let folder = folder();
+    let source = folder.path().join("source");
+    server(&source);
+    // Large enough for a look at the free space on the way.
+    write(source.join("large.bin"), vec![1; 70 << 20]);
+    let archive = folder.path().join("a.tar.gz");
+    fs_err::write(&archive, bytes(&make_simply(&source).archive)).unwrap();
+    let target = folder.path().join("target");
+    let staging = folder.path().join(".holdfast-restore-target");
+    let old = staging.join("old");
+    let folders = [&target, &staging, &old].map(|path| path.to_str().unwrap());
+    let of_folders = folders.map(|path| ["-P", path]).concat();
+    for error in ["EINVAL", "ENOSYS", "EOPNOTSUPP", "EIO"] {
+        precious(&target);
+        // Without the exchange of folders, their children are moved, and each step is synced.
+        let fsync = format!("inject=fsync:error={error}");
+        let faults = ["-e", fsync.as_str(), "-e", "inject=renameat2:error=EINVAL"];
+        let faults = [of_folders.as_slice(), &faults].concat();
+        let Some(done) = restored_with_faults(&archive, &target, &faults) else {
+            return;
+        };
+        assert_eq!(done.status.success(), error != "EIO", "{error}: {done:?}");
+        let is_restored = target.join("large.bin").exists();
+        assert_eq!(is_restored, error != "EIO", "{error}");
+        fs_err::remove_dir_all(&target).unwrap();
+        if staging.exists() {
+            fs_err::remove_dir_all(&staging).unwrap();
+        }
+    }
+    let zeros = "00".repeat(120);
+    let statfs = format!("inject=statfs,fstatfs:retval=0:poke_exit=@arg2={zeros}");
+    let done = restored_with_faults(&archive, &target, &["-e", &statfs]).unwrap();
+    assert!(done.status.success(), "{done:?}");
+}
+
 #[test]
 fn a_wrong_trailer_or_hash_is_an_error() {
     let folder = folder();

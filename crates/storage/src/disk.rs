@@ -272,9 +272,9 @@ impl Disk {
         }
     }
 
-    /// Checks that the disk can be used: stores, reads and deletes a probe file in a folder, or lists
-    /// a bucket, which tests address, region, clock and credentials. A success is cached for five
-    /// seconds.
+    /// Checks that the disk can be used: stores, reads and deletes a probe file in a folder, or
+    /// lists a bucket, which tests address, region, clock and credentials. A success is cached for
+    /// five seconds.
     ///
     /// # Errors
     /// The reason why the disk can't be used.

@@ -88,9 +88,9 @@ pub enum Error {
 /// What a disk ran out of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shortage {
-    /// Bytes.
+    /// The disk has no free bytes.
     Space,
-    /// Inodes: the file system can store no more files and folders, although it has free bytes.
+    /// The file system can store no more files and folders, although it has free bytes.
     Inodes,
     /// The quota of the service's user or group: of bytes or of inodes.
     Quota,

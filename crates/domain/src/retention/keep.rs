@@ -5,9 +5,8 @@ use std::fmt;
 
 use chrono::{DateTime, Datelike, Timelike, Utc};
 
-use crate::id::BackupId;
-
 use super::{KeepRule, KeepRules, RetentionCandidate, is_in_future, is_older};
+use crate::id::BackupId;
 
 /// The maximum number in a rule.
 const NUMBER_MAX: u32 = i32::MAX.unsigned_abs();
