@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 use reqwest::Method;
 use serde_json::json;
 
+use holdfast_domain::Profile;
+use holdfast_domain::key::KeyKind;
+
 use crate::support::app::App;
 use crate::support::client::{Answer, Client, send};
 use crate::support::eventually;
@@ -128,5 +131,68 @@ async fn a_server_that_was_backed_up_too_often_must_wait() {
         .query("UPDATE jobs SET created_at = created_at - interval '601 seconds'")
         .await;
     app.backup().await;
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_secrets_beyond_the_limit_are_not_looked_up() {
+    let app = App::without_worker(&[("http.rate_limit_per_minute", "6")]).await;
+    let owner = app.as_owner();
+    let token = owner.token().unwrap().to_owned();
+    // The identifier is right, and the secret is wrong.
+    let guess = owner.with_token(&format!("{}{}", &token[..16], "0".repeat(32)));
+    // Repeats if a minute ends meanwhile, since counting then restarts.
+    for round in 0.. {
+        assert_eq!(
+            owner.list("").await.status,
+            200,
+            "a valid key is not counted by address"
+        );
+        until_refused(&guess).await;
+        let reset = number(&guess.list("").await, "x-ratelimit-reset");
+        app.sql().take_away().await;
+        let blind = guess.list("").await;
+        let unseen = app.as_stranger().list("").await;
+        let known = owner.list("").await;
+        app.sql().bring_back().await;
+        if number(&guess.list("").await, "x-ratelimit-reset") != reset {
+            assert!(round < 3, "the minute always ended");
+            continue;
+        }
+        // Without the database, a look-up would be answered with 503.
+        assert_eq!(blind.status, 429);
+        assert_eq!(
+            unseen.status, 429,
+            "a key that was never valid here counts as a guess"
+        );
+        assert_eq!(
+            known.status, 503,
+            "a key that was valid before is looked up"
+        );
+        break;
+    }
+    eventually("the owner is answered", async || {
+        (owner.list("").await.status == 200).then_some(())
+    })
+    .await;
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_valid_key_does_not_use_up_the_limit_of_its_address() {
+    let app = App::without_worker(&[("http.rate_limit_per_minute", "3")]).await;
+    // More keys than the address has requests.
+    for _ in 0..5 {
+        let user = app.server.owner;
+        let token = app.key(user, KeyKind::Client, Profile::Documented).await;
+        let answer = app.as_owner().with_token(&token).list("").await;
+        assert_eq!(answer.status, 200);
+    }
+    // With two keys, a proxy may have checked the other one.
+    let owner = app.as_owner();
+    let token = owner.token().unwrap().to_owned();
+    let twice = owner.request(Method::GET, "");
+    let twice = send(twice.header("authorization", format!("Bearer {token}"))).await;
+    assert_eq!(twice.status, 401);
     app.stop().await;
 }

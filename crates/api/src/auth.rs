@@ -29,7 +29,7 @@ use crate::client_address;
 use crate::error::ApiError;
 use crate::input::Fields;
 use crate::operator_log;
-use crate::rate_limit;
+use crate::rate_limit::{self, Guess};
 use crate::request_id;
 use crate::state::ApiState;
 
@@ -109,22 +109,30 @@ impl FromRequest for Operator {
 }
 
 /// Checks that a request has a valid key of the kind `needed`, and counts it for the rate limit.
+///
+/// A secret that was not valid before is counted by its address before it is looked up. So a flood
+/// of wrong secrets does not reach the database.
 async fn authenticate(request: &HttpRequest, needed: KeyKind) -> Result<RequestContext, ApiError> {
-    let context = check_key(request, needed).await;
-    let key = context
-        .as_ref()
-        .map(|context| &context.key.api_key.identifier);
-    rate_limit::count(request, key)?;
-    context
+    let token = bearer(request);
+    let guess = Guess::count(request, token.as_ref())?;
+    let token = token.ok_or(ApiError::InvalidCredentials)?;
+    let context = check_key(request, &token, needed).await;
+    guess.end(request, &token, context.as_ref().map(|_| ()))?;
+    let context = context?;
+    rate_limit::count_key(request, &context.key.api_key.identifier)?;
+    Ok(context)
 }
 
 /// Looks up the key of a request in one query, together with the objects in its path for the client
 /// API. Then checks the key. From here on, all answers have the profile of the key, even errors.
-async fn check_key(request: &HttpRequest, needed: KeyKind) -> Result<RequestContext, ApiError> {
+async fn check_key(
+    request: &HttpRequest,
+    token: &KeyToken,
+    needed: KeyKind,
+) -> Result<RequestContext, ApiError> {
     let state = request
         .app_data::<web::Data<ApiState>>()
         .ok_or(ApiError::Internal)?;
-    let token = bearer(request).ok_or(ApiError::InvalidCredentials)?;
     let path_segment = |name| match needed {
         KeyKind::Client => request.match_info().get(name),
         KeyKind::Application => None,
@@ -135,7 +143,7 @@ async fn check_key(request: &HttpRequest, needed: KeyKind) -> Result<RequestCont
         backup: path_segment("backup").and_then(BackupId::parse),
     };
     let address = client_address::of_request(request);
-    let context = look_up(state, lookup, &token, address).await?;
+    let context = look_up(state, lookup, token, address).await?;
     let key = &context.key.api_key;
     request.extensions_mut().insert(key.profile);
     if key.kind != needed {
@@ -208,8 +216,13 @@ impl StreamCredentials {
     }
 }
 
+/// Returns the key of a request. With two of them, a proxy may have checked the other one.
 fn bearer(request: &HttpRequest) -> Option<KeyToken> {
-    let header = request.headers().get(AUTHORIZATION)?.to_str().ok()?;
+    let mut headers = request.headers().get_all(AUTHORIZATION);
+    let header = headers.next()?.to_str().ok()?;
+    if headers.next().is_some() {
+        return None;
+    }
     let (scheme, token) = header.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("bearer") {
         return None;

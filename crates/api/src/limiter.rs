@@ -4,7 +4,7 @@
 //! to those of the other processes in the database. So several processes together can exceed the
 //! limit by at most the requests of one second. This module knows nothing of HTTP.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +19,8 @@ const EXCHANGE_INTERVAL: Duration = Duration::from_secs(1);
 /// How many subjects have a count of their own. All further subjects share one count, so that a
 /// flood of made-up addresses cannot exhaust the memory.
 const SUBJECTS_MAX: usize = 100_000;
+/// How many proven secrets are remembered before older ones are forgotten.
+const PROVEN_MAX: usize = 10_000;
 /// The subject that the further subjects share.
 const OVERFLOW_SUBJECT: &str = "newcomers";
 
@@ -27,6 +29,15 @@ const OVERFLOW_SUBJECT: &str = "newcomers";
 pub struct RateLimiter {
     per_minute: u32,
     window: Mutex<Window>,
+    proven: Mutex<ProvenSecrets>,
+}
+
+/// The hashes of secrets that were valid when they were last used, in two generations. This says
+/// nothing about whether they are valid now.
+#[derive(Debug, Default)]
+struct ProvenSecrets {
+    newer: HashSet<[u8; 32]>,
+    older: HashSet<[u8; 32]>,
 }
 
 /// The counts of one minute.
@@ -72,6 +83,7 @@ impl RateLimiter {
         let limiter = Arc::new(Self {
             per_minute,
             window: Mutex::default(),
+            proven: Mutex::default(),
         });
         if per_minute > 0 {
             tokio::spawn(run_exchange(
@@ -124,6 +136,28 @@ impl RateLimiter {
             retry_after_seconds,
             is_allowed,
         })
+    }
+
+    /// Takes a request back that [`RateLimiter::count`] has counted.
+    pub(crate) fn uncount(&self, subject: &str, now: DateTime<Utc>) {
+        if let Some(count) = self.window(now).subjects.get_mut(subject) {
+            count.local = count.local.saturating_sub(1);
+        }
+    }
+
+    /// Remembers the hash of a secret that was valid.
+    pub(crate) fn prove(&self, hash: [u8; 32]) {
+        let mut proven = self.proven.lock().unwrap_or_else(PoisonError::into_inner);
+        if proven.newer.len() >= PROVEN_MAX && !proven.newer.contains(&hash) {
+            proven.older = std::mem::take(&mut proven.newer);
+        }
+        proven.newer.insert(hash);
+    }
+
+    /// Returns whether a secret with this hash was valid before.
+    pub(crate) fn is_proven(&self, hash: &[u8; 32]) -> bool {
+        let proven = self.proven.lock().unwrap_or_else(PoisonError::into_inner);
+        proven.newer.contains(hash) || proven.older.contains(hash)
     }
 
     /// Adds the counts of this process to those in the database, and reads the sums.
@@ -196,6 +230,7 @@ mod tests {
         RateLimiter {
             per_minute,
             window: Mutex::default(),
+            proven: Mutex::default(),
         }
     }
 
@@ -236,6 +271,25 @@ mod tests {
         assert!(is_allowed(&limited, "a"));
         assert!(!is_allowed(&limited, "a"));
         assert_eq!(limiter(0).count("a", at(0)), None);
+    }
+
+    #[test]
+    fn a_bounded_number_of_proven_secrets_is_remembered() {
+        let limiter = limiter(1);
+        let hash = |number: usize| {
+            let mut hash = [0; 32];
+            hash[..8].copy_from_slice(&number.to_le_bytes());
+            hash
+        };
+        for number in 0..=2 * PROVEN_MAX {
+            assert!(!limiter.is_proven(&hash(number)));
+            limiter.prove(hash(number));
+            assert!(limiter.is_proven(&hash(number)));
+        }
+        assert!(!limiter.is_proven(&hash(0)), "the oldest are forgotten");
+        assert!(limiter.is_proven(&hash(PROVEN_MAX + 1)));
+        let proven = limiter.proven.lock().expect("a lock");
+        assert!(proven.newer.len() + proven.older.len() <= 2 * PROVEN_MAX);
     }
 
     #[test]

@@ -8,28 +8,84 @@ use actix_web::dev::ServiceResponse;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{HttpMessage, HttpRequest, web};
 
-use holdfast_domain::key::KeyIdentifier;
+use holdfast_domain::key::{KeyIdentifier, KeyToken};
 
 use crate::client_address;
 use crate::error::ApiError;
 use crate::limiter::LimitStatus;
 use crate::state::ApiState;
 
-/// Counts a request by its key, or by its address if the key is missing or invalid.
+/// Counts a request by its key.
 ///
 /// # Errors
-/// [`ApiError::TooManyRequests`] above the limit. A request whose key could not be checked, because
-/// the database is unavailable, is not counted.
-pub(crate) fn count(
-    request: &HttpRequest,
-    key: Result<&KeyIdentifier, &ApiError>,
-) -> Result<(), ApiError> {
-    let subject = match key {
-        Ok(key) => format!("key:{key}"),
-        Err(ApiError::Unavailable | ApiError::Internal) => return Ok(()),
-        Err(_) => address_subject(request),
-    };
-    match count_subject(request, &subject) {
+/// [`ApiError::TooManyRequests`] above the limit.
+pub(crate) fn count_key(request: &HttpRequest, key: &KeyIdentifier) -> Result<(), ApiError> {
+    refuse_above(count_subject(request, &format!("key:{key}")))
+}
+
+/// A request whose secret may be wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Guess {
+    /// The secret was valid before, so it is not looked up in vain.
+    Proven,
+    /// The request was counted by its address.
+    Counted,
+}
+
+impl Guess {
+    /// Counts a request by its address, before its key is looked up.
+    ///
+    /// # Errors
+    /// [`ApiError::TooManyRequests`] above the limit.
+    pub(crate) fn count(request: &HttpRequest, token: Option<&KeyToken>) -> Result<Self, ApiError> {
+        let state = request.app_data::<web::Data<ApiState>>();
+        let is_proven = token
+            .zip(state)
+            .is_some_and(|(token, state)| state.rate_limiter.is_proven(&token.secret_hash()));
+        if is_proven {
+            return Ok(Self::Proven);
+        }
+        refuse_above(count_subject(request, &address_subject(request)))?;
+        Ok(Self::Counted)
+    }
+
+    /// Corrects the count of the address once the key was looked up. Only wrong keys count. If the
+    /// database is unavailable, nobody knows, and the request does not count.
+    ///
+    /// # Errors
+    /// [`ApiError::TooManyRequests`] above the limit.
+    pub(crate) fn end(
+        self,
+        request: &HttpRequest,
+        token: &KeyToken,
+        found: Result<(), &ApiError>,
+    ) -> Result<(), ApiError> {
+        let Some(state) = request.app_data::<web::Data<ApiState>>() else {
+            return Ok(());
+        };
+        let limiter = &state.rate_limiter;
+        let may_be_right = matches!(
+            found,
+            Ok(()) | Err(ApiError::Unavailable | ApiError::Internal)
+        );
+        match self {
+            Self::Counted if may_be_right => {
+                limiter.uncount(&address_subject(request), (state.now)());
+            }
+            Self::Proven if !may_be_right => {
+                refuse_above(count_subject(request, &address_subject(request)))?;
+            }
+            Self::Counted | Self::Proven => {}
+        }
+        if found.is_ok() {
+            limiter.prove(token.secret_hash());
+        }
+        Ok(())
+    }
+}
+
+fn refuse_above(status: Option<LimitStatus>) -> Result<(), ApiError> {
+    match status {
         Some(status) if !status.is_allowed => Err(ApiError::TooManyRequests {
             retry_after_seconds: status.retry_after_seconds,
         }),
