@@ -9,7 +9,7 @@ mod sse_event;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
@@ -32,6 +32,15 @@ const EVENTS_EVERY: u32 = 15;
 const BATCH: u32 = 100;
 /// How many events a stream may be behind before it has to read from the database.
 const QUEUE_LENGTH: usize = 256;
+
+/// How often a stream that finds no place looks for streams whose clients have gone. The first
+/// comment to such a client is answered with a reset, and a later one fails.
+const PROBES: u32 = 5;
+/// The time between these comments.
+const PROBE_INTERVAL: Duration = Duration::from_millis(100);
+
+/// What a new stream gets: its claim, the coming events, and the current progress of jobs.
+type Subscription = (StreamPermit, broadcast::Receiver<SseEvent>, Vec<SseEvent>);
 
 /// The limits of open streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +65,8 @@ struct Shared {
     in_all: usize,
     by_key: HashMap<KeyIdentifier, usize>,
     topics: HashMap<ServerId, Topic>,
+    /// When the streams were last sent a comment, to find those whose clients have gone.
+    probed_at: Option<Instant>,
 }
 
 /// A server with open streams.
@@ -114,7 +125,7 @@ impl Streams {
         key: &KeyIdentifier,
         server: ServerId,
         newest: i64,
-    ) -> Result<(StreamPermit, broadcast::Receiver<SseEvent>, Vec<SseEvent>), ApiError> {
+    ) -> Result<Subscription, ApiError> {
         let mut shared = self.shared();
         if shared.is_closed {
             return Err(ApiError::Unavailable);
@@ -141,6 +152,41 @@ impl Streams {
             server,
         };
         Ok((permit, receiver, progress))
+    }
+
+    /// Subscribes a stream like [`Streams::subscribe`]. If all places are taken, it finds the
+    /// streams whose clients have gone: that shows only when something is sent to them.
+    async fn subscribe_soon(
+        self: &Arc<Self>,
+        key: &KeyIdentifier,
+        server: ServerId,
+        newest: i64,
+    ) -> Result<Subscription, ApiError> {
+        for _ in 0..PROBES {
+            match self.subscribe(key, server, newest) {
+                Err(ApiError::TooManyStreams) => {
+                    self.probe();
+                    tokio::time::sleep(PROBE_INTERVAL).await;
+                }
+                subscribed => return subscribed,
+            }
+        }
+        self.subscribe(key, server, newest)
+    }
+
+    /// Sends a comment to every stream, at most once per [`PROBE_INTERVAL`].
+    fn probe(&self) {
+        let mut shared = self.shared();
+        let now = Instant::now();
+        if shared
+            .probed_at
+            .is_none_or(|before| now.duration_since(before) >= PROBE_INTERVAL)
+        {
+            shared.probed_at = Some(now);
+            for topic in shared.topics.values() {
+                let _no_receiver = topic.sender.send(SseEvent::comment());
+            }
+        }
     }
 
     /// Returns the servers with open streams, or `only` one of them, each with its last published

@@ -67,10 +67,10 @@ impl EventStream {
         };
         let last_event = after.unwrap_or(stored.newest);
         // Subscribed before the missed events are read, so that no event is lost in between.
-        let (permit, receiver, progress) =
-            state
-                .streams
-                .subscribe(credentials.key(), server, stored.newest)?;
+        let streams = &state.streams;
+        let (permit, receiver, progress) = streams
+            .subscribe_soon(credentials.key(), server, stored.newest)
+            .await?;
         let mut queue = VecDeque::from([
             Bytes::from(format!("retry: {RECONNECT_MS}\n\n")),
             SseEvent::ready(last_event, is_complete).bytes,
@@ -113,7 +113,7 @@ impl EventStream {
                     Err(RecvError::Closed) => return None,
                 },
                 () = tokio::time::sleep_until(self.keep_alive_at) => {
-                    self.queue.push_back(SseEvent::comment());
+                    self.queue.push_back(SseEvent::comment().bytes);
                 }
                 () = tokio::time::sleep_until(self.check_access_at) => {}
             }

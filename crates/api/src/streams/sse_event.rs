@@ -41,8 +41,11 @@ impl SseEvent {
     }
 
     /// Returns a comment, which keeps the connection open.
-    pub(super) fn comment() -> Bytes {
-        Bytes::from_static(b": still here\n\n")
+    pub(super) fn comment() -> Self {
+        Self {
+            number: None,
+            bytes: Bytes::from_static(b": still here\n\n"),
+        }
     }
 }
 
