@@ -62,6 +62,8 @@ pub(crate) enum ApiError {
     MoveServer(ServerBusy),
     /// The user owns servers.
     OwnsServers,
+    /// The user is the only administrator.
+    LastAdmin,
     /// A worker is running the job.
     JobRunning,
     /// The job has ended.
@@ -149,9 +151,11 @@ impl ApiError {
             Self::Delete(DeleteRefused::Locked) => {
                 (StatusCode::BAD_REQUEST, "BackupIsLockedException")
             }
-            Self::OwnsServers | Self::JobRunning | Self::JobEnded | Self::OnAnotherNode => {
-                (StatusCode::CONFLICT, "ConflictHttpException")
-            }
+            Self::OwnsServers
+            | Self::LastAdmin
+            | Self::JobRunning
+            | Self::JobEnded
+            | Self::OnAnotherNode => (StatusCode::CONFLICT, "ConflictHttpException"),
             Self::DeleteFailed | Self::Unavailable => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "ServiceUnavailableHttpException",
@@ -298,6 +302,11 @@ impl ApiError {
                 "Cannot change the server's node or directory while {}.",
                 busy_reason(*busy)
             ),
+            Self::LastAdmin => {
+                "This user is the only administrator, and cannot be demoted or deleted. Make \
+                 another user an administrator first."
+                    .into()
+            }
             Self::OwnsServers => {
                 "This user owns servers and cannot be deleted. Delete the servers first, or give \
                  them to another owner."

@@ -99,6 +99,18 @@ pub async fn update(
     Ok(row.map(|row| user(row.id, row.email, row.is_admin, row.created_at)))
 }
 
+/// Returns whether there is an administrator besides `id`. Locks all administrators until the end
+/// of the transaction, so that two of them cannot demote each other.
+///
+/// # Errors
+/// If the database can't be read.
+pub async fn has_other_admin(change: &mut Change, id: UserId) -> Result<bool, Error> {
+    let admins = sqlx::query_scalar!("SELECT id FROM users WHERE is_admin ORDER BY id FOR UPDATE")
+        .fetch_all(change.connection())
+        .await?;
+    Ok(admins.iter().any(|admin| *admin != id.0))
+}
+
 /// Deletes a user with all keys and permissions. Returns whether the user existed.
 ///
 /// # Errors

@@ -65,3 +65,32 @@ async fn violations_in_a_key_are_reported_by_rule() {
     assert_eq!(broken(&answer), [("user".to_owned(), "exists".to_owned())]);
     hosting.app.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn networks_of_no_client_are_refused_and_mapped_ones_hold_ipv4_clients() {
+    let hosting = Hosting::without_worker().await;
+    let (app, panel) = (&hosting.app, &hosting.panel);
+    let create = async |network: &str| {
+        let body = json!({ "user": "owner@example.com", "allowed_ips": [network] });
+        panel.post("/keys", body).await
+    };
+    for nobody in ["0.0.0.0", "::", "224.0.0.0/4", "ff02::1", "255.255.255.255"] {
+        let answer = create(nobody).await;
+        let expected = [("allowed_ips.0".to_owned(), "ip".to_owned())];
+        assert_eq!(broken(&answer), expected, "{nobody}");
+    }
+    // The client is 127.0.0.1.
+    for (network, status) in [
+        ("::ffff:127.0.0.1", 200),
+        ("::ffff:127.0.0.0/104", 200),
+        ("::/0", 200),
+        ("0.0.0.0/0", 200),
+        ("::ffff:10.0.0.0/104", 403),
+        ("::1", 403),
+    ] {
+        let key = made(&create(network).await);
+        let holder = app.as_owner().with_token(key["token"].as_str().unwrap());
+        assert_eq!(holder.list("").await.status, status, "{network}");
+    }
+    hosting.app.stop().await;
+}

@@ -133,3 +133,49 @@ async fn lists_have_pages_oldest_first() {
     assert!(panel.list("/users?page=9").await.is_empty());
     hosting.app.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_administrator_stays_one() {
+    let hosting = Hosting::without_worker().await;
+    let panel = &hosting.panel;
+    let last = "/users/admin@example.com";
+    let text = "This user is the only administrator, and cannot be demoted or deleted. Make \
+        another user an administrator first.";
+    for answer in [
+        panel.patch(last, json!({ "admin": false })).await,
+        panel.delete(last).await,
+    ] {
+        let expected = (409, "ConflictHttpException".into(), text.into());
+        assert_eq!(answer.refusal(), expected);
+    }
+    assert_eq!(panel.get(last).await.attributes()["admin"], true);
+    // Other changes are fine, and so is a change to what is true already.
+    assert_eq!(
+        panel.patch(last, json!({ "admin": true })).await.status,
+        200
+    );
+    let other = "/users/stranger@example.com";
+    assert_eq!(
+        panel.patch(other, json!({ "admin": false })).await.status,
+        200
+    );
+
+    // With a second one, both demote each other at the same time: one of them stays.
+    assert_eq!(
+        panel.patch(other, json!({ "admin": true })).await.status,
+        200
+    );
+    let (one, two) = tokio::join!(
+        panel.patch(last, json!({ "admin": false })),
+        panel.patch(other, json!({ "admin": false })),
+    );
+    let mut statuses = [one.status, two.status];
+    statuses.sort_unstable();
+    assert!(
+        statuses == [200, 403] || statuses == [200, 409],
+        "{statuses:?}"
+    );
+    let admins = "SELECT count(*) FROM users WHERE is_admin";
+    assert_eq!(hosting.app.sql().number(admins).await, 1);
+    hosting.app.stop().await;
+}

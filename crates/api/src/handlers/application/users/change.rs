@@ -41,6 +41,9 @@ pub(crate) async fn change(
     fields.check()?;
 
     let mut change = operator.begin_change(&state).await?;
+    if is_admin == Some(false) && !users::has_other_admin(&mut change, user.id).await? {
+        return Err(ApiError::LastAdmin);
+    }
     let user = users::update(&mut change, user.id, email.as_ref(), is_admin)
         .await
         .map_err(map_save_error)?

@@ -32,6 +32,9 @@ pub(crate) async fn delete(
     let user = operator.user(&state, &path).await?;
 
     let mut change = operator.begin_change(&state).await?;
+    if !users::has_other_admin(&mut change, user.id).await? {
+        return Err(ApiError::LastAdmin);
+    }
     match users::delete(&mut change, user.id).await {
         Ok(true) => operator_log::commit(change, None, HttpResponse::NoContent().finish()).await,
         Ok(false) => Err(ApiError::NotFound),
