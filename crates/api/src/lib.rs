@@ -8,6 +8,7 @@
 
 mod auth;
 mod client_address;
+mod content_scans;
 mod download_token;
 mod error;
 mod handlers;
@@ -30,6 +31,7 @@ mod streams;
 mod views;
 mod violation;
 
+pub use content_scans::ContentScans;
 pub use download_token::TokenSigner;
 pub use limiter::RateLimiter;
 pub use list_cache::ListCache;

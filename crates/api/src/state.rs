@@ -18,6 +18,7 @@ use holdfast_domain::limit::Throttle;
 use holdfast_domain::{Backup, DirectoryRules, DiskName, NodeName, Server, TraceParent};
 use holdfast_storage::{Disk, Disks};
 
+use crate::content_scans::ContentScans;
 use crate::download_token::TokenSigner;
 use crate::limiter::RateLimiter;
 use crate::list_cache::ListCache;
@@ -51,6 +52,8 @@ pub struct ApiState {
     pub backup_pages: BackupPages,
     /// Caches pages of backups.
     pub list_cache: ListCache,
+    /// Limits the reading of indexes.
+    pub content_scans: ContentScans,
     /// The disks that this process can read from.
     pub disks: Disks,
     /// Signs and verifies download tokens.

@@ -13,8 +13,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use holdfast_api::{
-    ApiMetrics, ApiOptions, ApiState, ListCache, Notifications, RateLimiter, SizeEstimator,
-    Streams, TokenSigner, TracePropagation,
+    ApiMetrics, ApiOptions, ApiState, ContentScans, ListCache, Notifications, RateLimiter,
+    SizeEstimator, Streams, TokenSigner, TracePropagation,
 };
 use holdfast_db::Database;
 use holdfast_db::backups::BackupPages;
@@ -184,6 +184,7 @@ pub async fn start_api(
         request_lookup: RequestLookup::start(&database),
         backup_pages: BackupPages::start(&database),
         list_cache: ListCache::default(),
+        content_scans: ContentScans::default(),
         estimate_size: size_estimator(&settings.api),
         trace_propagation: trace_propagation(&settings.log),
         options: settings.api.clone(),

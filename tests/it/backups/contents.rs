@@ -298,3 +298,42 @@ async fn contents_that_cannot_be_shown_are_refused_in_json() {
     );
     app.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_who_list_at_once_wait_or_are_refused() {
+    let app = App::start().await;
+    for number in 0..2000 {
+        files::write(&app.directory.join(format!("many/{number:04}")), b"x");
+    }
+    let uuid = app.backup().await;
+    let owner = app.as_owner();
+    let mut all = tokio::task::JoinSet::new();
+    for _ in 0..150 {
+        let (owner, uuid) = (owner.clone(), uuid.clone());
+        all.spawn(async move { folder(&owner, &uuid, "?path=many&page=20&per_page=100").await });
+    }
+    let mut listed = 0;
+    while let Some(answer) = all.join_next().await {
+        let answer = answer.unwrap();
+        match answer.status {
+            200 => {
+                assert_eq!(names(&answer).len(), 100);
+                listed += 1;
+            }
+            status => {
+                let (_, code, _) = answer.refusal();
+                assert_eq!(
+                    (status, code.as_str()),
+                    (429, "TooManyRequestsHttpException")
+                );
+                assert_eq!(answer.header("retry-after"), "2");
+            }
+        }
+    }
+    assert!(
+        listed >= 64,
+        "those that had a place were answered: {listed}"
+    );
+    assert_eq!(folder(&owner, &uuid, "?path=many").await.status, 200);
+    app.stop().await;
+}

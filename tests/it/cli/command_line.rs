@@ -60,6 +60,16 @@ fn an_invalid_command_line_exits_with_2() {
             "90",
         ],
         &["admin", "key", "create", "--user", "a", "--allowed-ip", "x"],
+        // No client can have this address.
+        &[
+            "admin",
+            "key",
+            "create",
+            "--user",
+            "a",
+            "--allowed-ip",
+            "0.0.0.0",
+        ],
         &["admin", "key", "create", "--user", "a", "--kind", "x"],
         &["admin", "server", "set", "x", "--state", "asleep"],
         &["admin", "server", "create", "--max-backup-bytes", "0"],

@@ -10,7 +10,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use holdfast_archive::{EntryKind, Error, ListedEntry, list_index};
 
-use self::archive_access::{ArchiveAccess, map_index_error, run_blocking};
+use self::archive_access::{ArchiveAccess, map_index_error};
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::openapi::answers::Refusals;
@@ -53,9 +53,9 @@ pub(crate) async fn contents(
     state: web::Data<ApiState>,
 ) -> Result<HttpResponse, ApiError> {
     let archive = ArchiveAccess::of_request(&caller, &state, request.query_string(), false)?;
-    let index = archive.index().await?;
-    let (folder, read_page) = (archive.path, page.clone());
-    let found = run_blocking(move || read_folder(index, &folder, &read_page)).await?;
+    let (folder, read_page) = (archive.path.clone(), page.clone());
+    let scan = move |index| read_folder(index, &folder, &read_page);
+    let found = archive.scan_index(scan).await?;
     let (entries, total) = match found.map_err(|error| map_index_error(&error))? {
         FolderLookup::Missing => return Err(ApiError::NotFound),
         FolderLookup::NotAFolder => return Err(ApiError::NotAFolder),

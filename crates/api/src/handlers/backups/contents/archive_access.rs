@@ -7,6 +7,7 @@ use holdfast_domain::{BackupId, ServerId};
 use holdfast_storage::{ArchiveKey, BlockingReader, Disk, StorageKey};
 
 use crate::auth::{Caller, permit};
+use crate::content_scans::ContentScans;
 use crate::error::ApiError;
 use crate::page::query_value;
 use crate::state::ApiState;
@@ -19,6 +20,7 @@ pub(super) struct ArchiveAccess<'a> {
     pub(super) path: Vec<u8>,
     disk: &'a Disk,
     key: ArchiveKey,
+    scans: &'a ContentScans,
 }
 
 impl<'a> ArchiveAccess<'a> {
@@ -49,6 +51,7 @@ impl<'a> ArchiveAccess<'a> {
             server: server.id,
             backup: backup.id,
             path: normalize(&path.unwrap_or_default()),
+            scans: &state.content_scans,
             disk: state.disks.get(&backup.disk)?,
             key: ArchiveKey {
                 server: server.id,
@@ -59,13 +62,32 @@ impl<'a> ArchiveAccess<'a> {
     }
 
     /// Opens the index of the archive.
-    pub(super) async fn index(&self) -> Result<BlockingReader, ApiError> {
+    async fn index(&self) -> Result<BlockingReader, ApiError> {
         let reader = self.disk.read(StorageKey::Index(self.key), 0..u64::MAX);
         match reader.await {
             Ok(reader) => Ok(reader.into_blocking()),
             Err(holdfast_storage::Error::NotFound { .. }) => Err(ApiError::IndexMissing),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Opens the index and reads it with `scan`, as soon as this process may read one more.
+    ///
+    /// # Errors
+    /// If too many requests wait for that, or the index cannot be opened.
+    pub(super) async fn scan_index<T: Send + 'static>(
+        &self,
+        scan: impl FnOnce(BlockingReader) -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let permit = self.scans.permit().await?;
+        let index = self.index().await?;
+        run_blocking(move || {
+            let scanned = scan(index);
+            // The thread goes on when the client has gone, so it keeps the permit until here.
+            drop(permit);
+            scanned
+        })
+        .await
     }
 
     /// Opens a range of the archive.

@@ -104,8 +104,9 @@ async fn find(archive: &ArchiveAccess<'_>) -> Result<Box<FileLocation<BlockingRe
     let mut path = archive.path.clone();
     let mut is_first = true;
     loop {
-        let index = archive.index().await?;
-        let found = run_blocking(move || find_file(index, &path)).await?;
+        let found = archive
+            .scan_index(move |index| find_file(index, &path))
+            .await?;
         match found.map_err(|error| map_index_error(&error))? {
             PathLookup::File(location) => return Ok(location),
             PathLookup::HardLink(target) if is_first => path = target,
