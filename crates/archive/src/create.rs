@@ -8,7 +8,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, Stat};
 
 use crate::directory::Identity;
-use crate::pack::Packer;
+use crate::pack::{OutsideLinks, Packer};
 use crate::walk::{Visitor, WalkEntry, walk};
 use crate::{Control, CreateOptions, Error, IgnoreRules, Summary, Totals, pipeline};
 
@@ -30,15 +30,17 @@ pub fn scan(source: &Path, rules: &IgnoreRules, control: &Control) -> Result<Tot
 /// Archives `source` as a POSIX tar in one gzip member, and writes its index.
 ///
 /// The same tree always gives the same bytes, with any number of threads. Entries that cannot be
-/// read, or that change or vanish while they are read, become [`Notes`](crate::Notes), not errors.
+/// read, or that change or vanish while they are read, become [`Notes`](crate::Notes), not errors. So
+/// do symlinks that leave `source`. A reason that lies outside of the entry, such as a lack of file
+/// descriptors or a failing disk, is an error.
 /// Both writers are flushed; the caller must make the files durable, and delete them after an
 /// error.
 ///
 /// # Errors
 ///
 /// [`Error::SourceMissing`], [`Error::NotADirectory`], [`Error::Cancelled`], [`Error::TooLarge`]
-/// (bytes of the archive), [`Error::Output`] if a writer fails, [`Error::Io`] if `source` itself
-/// cannot be read.
+/// (bytes of the archive), [`Error::Output`] if a writer fails, [`Error::NoAccess`] or
+/// [`Error::Io`] if `source` itself cannot be read, [`Error::Io`] if the system fails.
 ///
 /// # Examples
 ///
@@ -87,7 +89,8 @@ fn create_into(
     control: &Control,
 ) -> Result<Summary, Error> {
     let (packed, written) = pipeline::run(options, archive, index, |sink| {
-        let mut packer = Packer::new(options, control, sink);
+        let links = OutsideLinks::new(source);
+        let mut packer = Packer::new(options, links, control, sink);
         if let Some(reason) = rules.unused_reason() {
             packer.add_note(b".pteroignore", format!("it was not used: {reason}"));
         }
@@ -117,6 +120,7 @@ impl Visitor for Counter {
     }
 
     fn visit_file(&mut self, found: &WalkEntry<'_>) -> Result<(), Error> {
+        // What cannot be read is left to `create`.
         let stat = rustix::fs::statat(found.folder, found.name, AtFlags::SYMLINK_NOFOLLOW);
         if let Ok(stat) = stat {
             self.totals.files += 1;

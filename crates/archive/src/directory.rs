@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
 
-use rustix::fs::{Mode, OFlags, Stat};
+use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use crate::Error;
@@ -20,17 +20,83 @@ pub(crate) const FOLDER_FLAGS: OFlags = OFlags::RDONLY
     .union(OFlags::CLOEXEC)
     .union(OFlags::NONBLOCK);
 
-/// Opens the directory that the caller named. Only here a symlink as the last part is followed.
+/// Opens the directory that the caller named, to read it. Only here a symlink as the last part is
+/// followed.
 pub(crate) fn open_source(source: &Path) -> Result<OwnedFd, Error> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::open(source, flags, Mode::empty()).map_err(|error| match error {
+    rustix::fs::open(source, flags, Mode::empty()).map_err(|error| open_error(source, error))
+}
+
+/// Opens a directory that the caller named, to reach entries by their names. The right to read it
+/// is not needed. Without that right, the handle cannot be listed or synced.
+pub(crate) fn open_to_pass(path: &Path) -> Result<OwnedFd, Error> {
+    match open_source(path) {
+        Err(Error::NoAccess { action: READ, .. }) => {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            rustix::fs::open(path, flags, Mode::empty()).map_err(|error| open_error(path, error))
+        }
+        other => other,
+    }
+}
+
+fn open_error(path: &Path, error: Errno) -> Error {
+    match error {
         Errno::NOENT => Error::SourceMissing {
-            path: source.to_path_buf(),
+            path: path.to_path_buf(),
         },
         Errno::NOTDIR => Error::NotADirectory {
-            path: source.to_path_buf(),
+            path: path.to_path_buf(),
         },
-        _ => Error::io("open", source, error),
+        Errno::ACCESS => no_access(path).unwrap_or_else(|| Error::io("open", path, error)),
+        _ => Error::io("open", path, error),
+    }
+}
+
+/// Refuses a directory whose mode does not let this user list it and change its entries.
+pub(crate) fn check_changeable(folder: &Path) -> Result<(), Error> {
+    let wanted = [
+        ("write into", Access::WRITE_OK | Access::EXEC_OK),
+        (READ, Access::READ_OK),
+    ];
+    for (action, access) in wanted {
+        if rustix::fs::accessat(CWD, folder, access, AtFlags::EACCESS) == Err(Errno::ACCESS)
+            && let Some(error) = access_error(action, folder)
+        {
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+const READ: &str = "read";
+
+/// Returns which folder refuses access to a path; `None` if it is not for its mode.
+fn no_access(path: &Path) -> Option<Error> {
+    let absolute = std::path::absolute(path).ok()?;
+    let mut above: Vec<&Path> = absolute.ancestors().collect();
+    above.reverse();
+    let refuses = |folder: &Path, access| {
+        rustix::fs::accessat(CWD, folder, access, AtFlags::EACCESS) == Err(Errno::ACCESS)
+    };
+    let closed = above.iter().find(|folder| refuses(folder, Access::EXEC_OK));
+    let (action, folder) = match closed {
+        // The folder that refuses is the one above the first path that cannot be reached.
+        Some(folder) if rustix::fs::stat(*folder).is_ok() => ("pass through", *folder),
+        Some(folder) => ("pass through", folder.parent()?),
+        None if refuses(&absolute, Access::READ_OK) => (READ, absolute.as_path()),
+        None => return None,
+    };
+    access_error(action, folder)
+}
+
+fn access_error(action: &'static str, folder: &Path) -> Option<Error> {
+    let stat = rustix::fs::stat(folder).ok()?;
+    Some(Error::NoAccess {
+        action,
+        folder: folder.to_path_buf(),
+        mode: stat.st_mode & 0o7777,
+        owner: stat.st_uid,
+        user: rustix::process::geteuid().as_raw(),
     })
 }
 
@@ -47,6 +113,12 @@ impl From<&Stat> for Identity {
             device: stat.st_dev,
             inode: stat.st_ino,
         }
+    }
+}
+
+impl From<&(u64, u64)> for Identity {
+    fn from(&(device, inode): &(u64, u64)) -> Self {
+        Self { device, inode }
     }
 }
 

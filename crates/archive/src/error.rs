@@ -67,6 +67,34 @@ pub enum Error {
         reason: String,
     },
 
+    /// The file is not a `.tar.gz` or a `.tar`, but of another known format.
+    #[error("the archive is {format}: {remedy} first")]
+    OtherFormat {
+        /// What the file is.
+        format: &'static str,
+        /// How to get the files out of it.
+        remedy: &'static str,
+    },
+
+    /// The process has no right to a folder that it needs.
+    #[error(
+        "user {user} cannot {action} the folder {}, which belongs to user {owner} and has mode \
+         {mode:04o}: change its mode, or run as its owner",
+        folder.display()
+    )]
+    NoAccess {
+        /// What is not allowed, as a verb: `read`, `write into`, `pass through`.
+        action: &'static str,
+        /// The folder.
+        folder: PathBuf,
+        /// Its mode.
+        mode: u32,
+        /// The user ID of its owner.
+        owner: u32,
+        /// The user ID of the process.
+        user: u32,
+    },
+
     /// An entry could write outside of the destination, or no honest archive holds such an entry.
     #[error("the archive's entry {entry:?} is refused: {reason}")]
     Hostile {

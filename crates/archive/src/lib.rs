@@ -7,11 +7,13 @@
 //! - [`verify()`] reads an archive completely and checks it.
 //! - [`list()`] and [`read_file`] use the index to read only a part of an archive.
 
+mod acl;
 mod blocks;
 mod compress;
 mod control;
 mod create;
 mod directory;
+mod entry_check;
 mod error;
 mod extract_file;
 mod file_system;

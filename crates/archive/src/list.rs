@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Read;
 
-use crate::gunzip::{ArchiveReader, gunzip};
+use crate::gunzip::{ArchiveReader, tar_stream};
 use crate::index::{IndexReader, Record, RecordReader, StreamFrames};
 use crate::tar_format::{EntryKind, TarEntry, TarReader};
 use crate::{Control, Error};
@@ -63,7 +63,7 @@ pub fn list(
         }
         return Ok(());
     }
-    let mut tar = TarReader::new(gunzip(ArchiveReader::new(archive, control)));
+    let mut tar = TarReader::new(tar_stream(ArchiveReader::new(archive, control)));
     while let Some(entry) = tar.next_entry()? {
         control.check()?;
         each(&ListedEntry::from(entry))?;

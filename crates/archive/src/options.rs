@@ -14,8 +14,10 @@ pub struct CreateOptions {
     /// The largest archive in bytes. A larger one fails with
     /// [`Error::TooLarge`](crate::Error::TooLarge).
     pub max_archive_bytes: Option<u64>,
-    /// Whether extended attributes are stored.
+    /// Whether extended attributes of users (`user.*`) are stored. Access control lists always are.
     pub xattrs: bool,
+    /// Files to leave out, by device and inode: those that the archive is written to.
+    pub own_files: Vec<(u64, u64)>,
 }
 
 impl Default for CreateOptions {
@@ -26,6 +28,7 @@ impl Default for CreateOptions {
             read_limit_bytes_per_second: None,
             max_archive_bytes: None,
             xattrs: false,
+            own_files: Vec::new(),
         }
     }
 }
@@ -51,7 +54,8 @@ pub struct RestoreOptions {
     /// Whether files get the owners that the archive states. Otherwise they belong to the owner of
     /// the destination if the process is root, or else to the user of the process.
     pub apply_owner: bool,
-    /// Whether setuid, setgid and sticky bits are restored.
+    /// Whether setuid and setgid bits of files are restored. Those of folders that give nobody a
+    /// right, setgid and sticky, always are.
     pub special_modes: bool,
     /// Threads for unpacking; 0 means one per core.
     pub threads: usize,

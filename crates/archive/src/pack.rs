@@ -4,14 +4,17 @@
 //! read: a file that shrinks is filled with zeros, a file that grows is cut, and both are noted.
 //! The end of a block depends only on the bytes before it, so the same tree gives the same bytes.
 
+mod attributes;
 mod contents;
+mod outside_links;
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 
+use crate::acl::Acls;
 use crate::compress::BLOCK_BYTES;
 use crate::directory::Identity;
 use crate::index::{EntryRecords, IndexTotals, SourceFile};
@@ -21,8 +24,11 @@ use crate::tar_format::{
     EntryKind, TAR_BLOCK, TarEntry, Time, encode_header, encode_sparse_map, padding,
 };
 use crate::throttle::Throttle;
-use crate::walk::{Visitor, WalkEntry, cannot};
+use crate::walk::{Visitor, WalkEntry, entry_problem};
 use crate::{Control, CreateOptions, Error};
+
+use attributes::AttributeReader;
+pub(crate) use outside_links::OutsideLinks;
 
 /// A block with at least this many bytes ends early if the next entry does not fit into it.
 const EARLY_END_BYTES: usize = BLOCK_BYTES / 8;
@@ -40,7 +46,10 @@ pub(crate) struct PackedTotals {
 pub(crate) struct Packer<'a> {
     control: &'a Control,
     sink: &'a mut BlockSink,
-    xattrs: bool,
+    attributes: AttributeReader,
+    links: OutsideLinks,
+    /// The files that the archive is written to.
+    own_files: Vec<Identity>,
     throttle: Throttle,
     block: Block,
     records: EntryRecords,
@@ -56,13 +65,16 @@ pub(crate) struct Packer<'a> {
 impl<'a> Packer<'a> {
     pub(crate) fn new(
         options: &CreateOptions,
+        links: OutsideLinks,
         control: &'a Control,
         sink: &'a mut BlockSink,
     ) -> Self {
         Self {
             control,
             sink,
-            xattrs: options.xattrs,
+            attributes: AttributeReader::new(options.xattrs),
+            links,
+            own_files: options.own_files.iter().map(Identity::from).collect(),
             throttle: Throttle::new(options.read_limit_bytes_per_second),
             block: Block::default(),
             records: EntryRecords::default(),
@@ -75,6 +87,9 @@ impl<'a> Packer<'a> {
 
     /// Ends the tar stream.
     pub(crate) fn finish(mut self) -> Result<(PackedTotals, IndexTotals), Error> {
+        if let Some(reason) = self.links.summary() {
+            self.add_note(b".", reason);
+        }
         self.put(&[0; 2 * TAR_BLOCK])?;
         self.end_block()?;
         let totals = IndexTotals {
@@ -172,6 +187,7 @@ impl<'a> Packer<'a> {
             size: 0,
             stored: 0,
             segments: None,
+            acls: Acls::default(),
             xattrs: Vec::new(),
         }
     }
@@ -186,7 +202,7 @@ impl Visitor for Packer<'_> {
     ) -> Result<(), Error> {
         let mut entry = Self::new_entry(path, EntryKind::Directory, stat);
         if let Some(folder) = folder {
-            entry.xattrs = self.read_xattrs(folder, path);
+            self.read_attributes(folder, &mut entry, stat)?;
         }
         self.put_entry(&entry, stat)
     }
@@ -204,10 +220,14 @@ impl Visitor for Packer<'_> {
                 return Ok(());
             }
             (Err(error), _) | (_, Err(error)) => {
-                self.add_note(found.path, open_failed(error));
+                let reason = open_failed(found.path, error)?;
+                self.add_note(found.path, reason);
                 return Ok(());
             }
         };
+        if let Some(reason) = self.links.note(found.path, target.as_bytes()) {
+            self.add_note(found.path, reason);
+        }
         let mut entry = Self::new_entry(found.path, EntryKind::Symlink, &stat);
         entry.mode = 0o777;
         entry.link = target.into_bytes();
@@ -217,12 +237,14 @@ impl Visitor for Packer<'_> {
     fn visit_file(&mut self, found: &WalkEntry<'_>) -> Result<(), Error> {
         let flags =
             OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
-        let opened = rustix::fs::openat(found.folder, found.name, flags, Mode::empty())
-            .and_then(|file| rustix::fs::fstat(&file).map(|stat| (file, stat)));
+        let open = || rustix::fs::openat(found.folder, found.name, flags, Mode::empty());
+        let opened =
+            retry_on_intr(open).and_then(|file| rustix::fs::fstat(&file).map(|stat| (file, stat)));
         let (file, stat) = match opened {
             Ok(opened) => opened,
             Err(error) => {
-                self.add_note(found.path, open_failed(error));
+                let reason = open_failed(found.path, error)?;
+                self.add_note(found.path, reason);
                 return Ok(());
             }
         };
@@ -233,12 +255,16 @@ impl Visitor for Packer<'_> {
             );
             return Ok(());
         }
+        if self.own_files.contains(&Identity::from(&stat)) {
+            self.add_note(found.path, "left out: it belongs to this archive".into());
+            return Ok(());
+        }
         if stat.st_nlink > 1 && self.put_hard_link(found, &stat)? {
             return Ok(());
         }
         let size = u64::try_from(stat.st_size).unwrap_or(0);
         let mut entry = Self::new_entry(found.path, EntryKind::File, &stat);
-        entry.xattrs = self.read_xattrs(file.as_fd(), found.path);
+        self.read_attributes(file.as_fd(), &mut entry, &stat)?;
         entry.size = size;
         entry.segments = contents::find_segments(file.as_fd(), &stat);
         let map = entry.segments.as_deref().map(encode_sparse_map);
@@ -301,11 +327,11 @@ pub(crate) fn time(seconds: i64, nanoseconds: u64) -> Time {
     }
 }
 
-/// Returns the note for an entry that could not be opened.
-fn open_failed(error: Errno) -> String {
-    match error {
+/// Returns the note for an entry that could not be opened for a reason of its own.
+fn open_failed(path: &[u8], error: Errno) -> Result<String, Error> {
+    Ok(match error {
         Errno::NOENT => "left out: it vanished while the backup ran".into(),
         Errno::LOOP | Errno::NXIO => "left out: it was replaced while the backup ran".into(),
-        _ => format!("left out: {}", cannot("read", error)),
-    }
+        _ => format!("left out: {}", entry_problem("read", path, error)?),
+    })
 }

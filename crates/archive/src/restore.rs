@@ -25,7 +25,7 @@ use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
 use crate::blocks::decompress_blocks;
-use crate::gunzip::{ArchiveReader, check_hash, check_size, gunzip, sha256};
+use crate::gunzip::{ArchiveReader, check_hash, check_size, sha256, tar_stream};
 use crate::index::IndexReader;
 use crate::options::thread_count;
 use crate::summary::Notes;
@@ -330,7 +330,7 @@ impl Restore<'_> {
         };
         let threads = thread_count(self.options.threads);
         let Some(index) = index else {
-            let mut tar = TarReader::new(gunzip(ArchiveReader::new(archive, control)));
+            let mut tar = TarReader::new(tar_stream(ArchiveReader::new(archive, control)));
             return unpack(&mut tar, root, policy, threads, control);
         };
         let totals = &index.totals;

@@ -6,13 +6,17 @@
 
 mod decode;
 mod encode;
+mod extension;
 mod pax;
 mod reader;
 mod sparse;
 
+pub(crate) use decode::is_header;
 pub(crate) use encode::encode_header;
 pub(crate) use reader::{TarReader, read_error};
 pub(crate) use sparse::encode_sparse_map;
+
+use crate::acl::Acls;
 
 /// Bytes of a tar block. Headers and file contents are padded to whole blocks.
 pub(crate) const TAR_BLOCK: usize = 512;
@@ -45,6 +49,9 @@ pub(crate) struct Segment {
     pub(crate) length: u64,
 }
 
+/// Names and values of extended attributes.
+pub(crate) type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// One entry of an archive, without its contents.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TarEntry {
@@ -62,7 +69,8 @@ pub(crate) struct TarEntry {
     pub(crate) stored: u64,
     /// The data ranges of a sparse file; `None` for other files.
     pub(crate) segments: Option<Vec<Segment>>,
-    pub(crate) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(crate) acls: Acls,
+    pub(crate) xattrs: Xattrs,
 }
 
 /// Returns the number of padding bytes after `length` bytes.

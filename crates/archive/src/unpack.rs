@@ -3,11 +3,12 @@
 //! Each step is one name relative to an open folder. No symlink is followed, and nothing is
 //! overwritten. Folders get their mode and times after the last entry below them is written.
 
+mod attributes;
 mod entry_error;
 mod file;
 mod folder;
 mod handle;
-mod name;
+mod refused;
 mod small_files;
 
 use std::io::BufRead;
@@ -19,15 +20,16 @@ use std::thread;
 use rustix::fs::{AtFlags, FileType};
 use rustix::io::Errno;
 
+use crate::entry_check::{EntryCheck, split_name};
 use crate::tar_format::{EntryKind, TarEntry, TarReader};
 use crate::{Control, Error, RestoreSummary};
 
+pub(crate) use attributes::AttributePolicy;
+use attributes::Attributes;
 use entry_error::entry_error;
-pub(crate) use file::AttributePolicy;
-use file::{Attributes, NewFile, SpaceGuard};
+use file::{NewFile, SpaceGuard};
 use folder::StagingTree;
-use handle::{FirstError, FolderHandle};
-use name::split_name;
+use handle::{FolderHandle, Problems};
 use small_files::{SMALL_FILE_BYTES_MAX, SmallFilePool};
 
 /// Unpacks all of `tar` into `root`. Small files are written on `threads` threads.
@@ -43,12 +45,14 @@ pub(crate) fn unpack<R: BufRead>(
         .map_err(|error| Error::io("open", Path::new("."), error))?;
     let umask = umask();
     thread::scope(|scope| {
-        let errors = Arc::new(FirstError::default());
-        let small_files = SmallFilePool::start(scope, threads, umask, &errors, control)?;
-        let tree = StagingTree::new(root, small_files, errors)?;
+        let problems = Arc::new(Problems::default());
+        let small_files = SmallFilePool::start(scope, threads, umask, &problems, control)?;
+        let tree = StagingTree::new(root, policy, small_files, Arc::clone(&problems))?;
         let guard = SpaceGuard::new(disk, control);
         let summary = RestoreSummary::default();
         let mut unpacker = Unpacker {
+            check: EntryCheck::new(),
+            problems: Arc::clone(&problems),
             tree,
             policy,
             umask,
@@ -60,6 +64,7 @@ pub(crate) fn unpack<R: BufRead>(
             unpacker.entry(entry, tar)?;
         }
         unpacker.tree.finish()?;
+        problems.refused.add_notes(&mut unpacker.summary.notes);
         Ok(unpacker.summary)
     })
 }
@@ -78,6 +83,8 @@ fn umask() -> u32 {
 }
 
 struct Unpacker<'a> {
+    check: EntryCheck,
+    problems: Arc<Problems>,
     tree: StagingTree,
     policy: AttributePolicy,
     umask: u32,
@@ -87,28 +94,28 @@ struct Unpacker<'a> {
 
 impl Unpacker<'_> {
     fn entry<R: BufRead>(&mut self, entry: TarEntry, tar: &mut TarReader<R>) -> Result<(), Error> {
-        let parts = split_name(&entry.path)?;
+        let place = self.check.next(&entry)?;
+        let parts = place.parts;
         self.summary.entries += 1;
         let Some((&name, parents)) = parts.split_last() else {
             // `./`: the root keeps its attributes.
-            return match entry.kind {
-                EntryKind::Directory => Ok(()),
-                _ => Err(Error::hostile(&entry.path, "it has no name")),
-            };
+            return Ok(());
         };
         let attributes = Attributes::from_entry(&entry, self.policy);
         if entry.kind == EntryKind::Directory {
-            return self.tree.add_folder(&entry.path, &parts, attributes);
+            let (path, may_exist) = (&entry.path, place.may_exist);
+            return self.tree.add_folder(path, &parts, may_exist, attributes);
         }
         let parent = self.tree.enter(&entry.path, parents)?;
         if entry.kind == EntryKind::Symlink {
-            return file::symlink(parent.as_fd(), name, &entry.link, &attributes)
+            let refused = &self.problems.refused;
+            return file::symlink(parent.as_fd(), name, &entry.link, &attributes, refused)
                 .map_err(|error| entry_error(&entry.path, error));
         }
         self.summary.files += 1;
         if entry.kind == EntryKind::HardLink {
             self.guard.control.add_file();
-            return self.hard_link(&entry, &parent, name);
+            return self.hard_link(&entry, &parent, name, &attributes);
         }
         self.summary.bytes += entry.size;
         if entry.segments.is_none() && entry.stored <= SMALL_FILE_BYTES_MAX {
@@ -130,7 +137,7 @@ impl Unpacker<'_> {
         let new = NewFile::create(parent.as_fd(), name, &attributes, self.umask).map_err(fail)?;
         new.fill(&entry, tar, &mut self.guard)?;
         self.guard.control.add_file();
-        new.finish().map_err(fail)
+        new.finish(&self.problems.refused).map_err(fail)
     }
 
     /// Creates a hard link to a file that was unpacked before.
@@ -139,8 +146,9 @@ impl Unpacker<'_> {
         entry: &TarEntry,
         parent: &FolderHandle,
         name: &[u8],
+        attributes: &Attributes,
     ) -> Result<(), Error> {
-        let target = split_name(&entry.link)?;
+        let target = split_name(&entry.link, &entry.path)?;
         self.tree.small_files.wait()?;
         let Some((&last, folders)) = target.split_last() else {
             return Err(Error::hostile(&entry.path, "it links to the root"));
@@ -168,7 +176,18 @@ impl Unpacker<'_> {
                 "its link target is not a regular file",
             ));
         }
-        rustix::fs::linkat(folder.as_fd(), last, parent.as_fd(), name, AtFlags::empty())
-            .map_err(|error| entry_error(&entry.path, error))
+        let (from, to) = ((folder.as_fd(), last), (parent.as_fd(), name));
+        match rustix::fs::linkat(from.0, from.1, to.0, to.1, AtFlags::empty()) {
+            // The file system has no hard links, or no more for this file.
+            Err(
+                error
+                @ (Errno::PERM | Errno::MLINK | Errno::OPNOTSUPP | Errno::NOSYS | Errno::XDEV),
+            ) => {
+                let refused = &self.problems.refused;
+                refused.links.add(error);
+                file::copy_instead_of_link(from, to, attributes, &mut self.guard, refused)
+            }
+            linked => linked.map_err(|error| entry_error(&entry.path, error)),
+        }
     }
 }

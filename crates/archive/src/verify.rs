@@ -1,4 +1,5 @@
-//! Verifies an archive completely: its hash, every checksum in it, and every entry to its end.
+//! Verifies an archive completely: its hash, every checksum in it, and every entry to its end. What
+//! a restore would refuse is refused here, too.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -8,7 +9,8 @@ use std::rc::Rc;
 
 use sha2::{Digest, Sha256};
 
-use crate::gunzip::{ArchiveReader, check_hash, check_size, gunzip};
+use crate::entry_check::EntryCheck;
+use crate::gunzip::{ArchiveReader, check_hash, check_size, tar_stream};
 use crate::tar_format::{EntryKind, TarReader, read_error};
 use crate::{Control, Error, Expected, VerifySummary};
 
@@ -20,7 +22,7 @@ use crate::{Control, Error, Expected, VerifySummary};
 /// # Errors
 ///
 /// [`Error::HashMismatch`] or [`Error::Corrupt`] if the archive is damaged, [`Error::Hostile`] for
-/// entries that [`create`](crate::create()) never writes, [`Error::Io`] if the archive cannot be
+/// entries that [`restore`](crate::restore()) refuses, [`Error::OtherFormat`] if it is no `.tar.gz`, [`Error::Io`] if the archive cannot be
 /// read, [`Error::Cancelled`].
 pub fn verify(
     archive: &File,
@@ -76,7 +78,10 @@ fn verify_reader(
     let mut reader = Rc::try_unwrap(reader)
         .map_err(|_| Error::corrupt("its end was not reached"))?
         .into_inner();
-    let is_damaged = matches!(outcome, Err(Error::Corrupt { .. } | Error::Hostile { .. }));
+    let is_damaged = matches!(
+        outcome,
+        Err(Error::Corrupt { .. } | Error::Hostile { .. } | Error::OtherFormat { .. })
+    );
     if outcome.is_err() && !is_damaged {
         return outcome;
     }
@@ -141,9 +146,11 @@ fn read_all(archive: impl Read, control: &Control) -> Result<VerifySummary, Erro
         files: 0,
         entries: 0,
     };
-    let mut tar = TarReader::new(gunzip(archive));
+    let mut tar = TarReader::new(tar_stream(archive));
+    let mut check = EntryCheck::new();
     while let Some(entry) = tar.next_entry()? {
         control.check()?;
+        check.next(&entry)?;
         summary.entries += 1;
         match entry.kind {
             EntryKind::File => {

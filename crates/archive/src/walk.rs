@@ -1,17 +1,19 @@
 //! Walks a tree in byte order, relative to folder handles, and visits every entry that the rules
 //! keep.
 //!
-//! It never follows a symlink. An entry that cannot be read becomes a note and is never dropped
-//! silently. Memory holds the names in the folders from the root to the current one, and nothing
+//! It never follows a symlink. An entry that cannot be read for a reason of its own becomes a note
+//! and is never dropped silently; any other reason stops the walk. Memory holds the names in the folders from the root to the current one, and nothing
 //! else.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, Stat};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 
 use crate::directory::{FOLDER_FLAGS, FolderStack, Identity, open_source};
+use crate::entry_check::MAX_DEPTH;
+use crate::error::lossy;
 use crate::ignore::{Decision, IgnoreRules};
 use crate::{Control, Error};
 
@@ -66,7 +68,7 @@ impl Names {
     /// too.
     fn read(folder: BorrowedFd<'_>) -> (Self, Option<Errno>) {
         let mut names = Self::default();
-        let mut listing = match Dir::read_from(folder) {
+        let mut listing = match retry_on_intr(|| Dir::read_from(folder)) {
             Ok(listing) => listing,
             Err(error) => return (names, Some(error)),
         };
@@ -192,15 +194,15 @@ impl<V: Visitor> Walk<'_, V> {
     /// Visits the entry whose name ends the current path.
     fn visit_entry(&mut self, name_length: usize, kind: FileType) -> Result<(), Error> {
         let name = self.path[self.path.len() - name_length..].to_vec();
-        let Ok(folder) = self.folders.current() else {
-            return Ok(());
-        };
+        let folder = self.folders.current();
+        let folder = folder.map_err(|error| Error::io("read", &shown(&self.path), error))?;
         let mut kind = kind;
         if kind == FileType::Unknown {
             match rustix::fs::statat(&*folder, name.as_slice(), AtFlags::SYMLINK_NOFOLLOW) {
                 Ok(stat) => kind = FileType::from_raw_mode(stat.st_mode),
                 Err(error) => {
-                    self.visitor.add_note(&self.path, cannot("read", error));
+                    let reason = entry_problem("read", &self.path, error)?;
+                    self.visitor.add_note(&self.path, reason);
                     return Ok(());
                 }
             }
@@ -255,6 +257,11 @@ impl<V: Visitor> Walk<'_, V> {
                 .add_note(&self.path, "left out: its path is longer than 1 MiB".into());
             return Ok(());
         }
+        if self.levels.len() > MAX_DEPTH {
+            let reason = format!("left out: it is more than {MAX_DEPTH} folders deep");
+            self.visitor.add_note(&self.path, reason);
+            return Ok(());
+        }
         let opened = open_with_stat(parent, name);
         let (folder, stat) = match opened {
             Ok(opened) => opened,
@@ -262,8 +269,8 @@ impl<V: Visitor> Walk<'_, V> {
         };
         let (names, failed) = Names::read(folder.as_fd());
         if let Some(error) = failed {
-            self.visitor
-                .add_note(&self.path, cannot("read all of the folder", error));
+            let reason = entry_problem("read all of the folder", &self.path, error)?;
+            self.visitor.add_note(&self.path, reason);
         }
         let pending = if decision.excluded {
             Some(stat)
@@ -296,7 +303,7 @@ impl<V: Visitor> Walk<'_, V> {
         let reason = match error {
             Errno::NOENT => "it vanished while the backup ran".into(),
             Errno::NOTDIR | Errno::LOOP => "it was replaced while the backup ran".into(),
-            _ => cannot("open the folder", error),
+            _ => entry_problem("open the folder", &self.path, error)?,
         };
         self.visitor.add_note(&self.path, reason);
         if let Ok(stat) = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)
@@ -329,14 +336,49 @@ impl<V: Visitor> Walk<'_, V> {
 }
 
 fn open_with_stat(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(OwnedFd, Stat), Errno> {
-    let folder = rustix::fs::openat(parent, name, FOLDER_FLAGS, Mode::empty())?;
+    let open = || rustix::fs::openat(parent, name, FOLDER_FLAGS, Mode::empty());
+    let folder = retry_on_intr(open)?;
     let stat = rustix::fs::fstat(&folder)?;
     Ok((folder, stat))
 }
 
-/// Returns the reason of a note: the action that failed and the system's error.
-pub(crate) fn cannot(action: &str, error: Errno) -> String {
-    format!("cannot {action}: {}", std::io::Error::from(error))
+/// Returns the reason of a note if the error is a property of the entry, such as its mode.
+///
+/// Everything else is an error of the walk: without file descriptors or memory, or with a disk that
+/// fails, every further entry would be left out, and the archive would look complete.
+pub(crate) fn entry_problem(
+    action: &'static str,
+    path: &[u8],
+    error: Errno,
+) -> Result<String, Error> {
+    if is_property(error) {
+        Ok(format!("cannot {action}: {}", std::io::Error::from(error)))
+    } else {
+        Err(Error::io(action, &shown(path), error))
+    }
+}
+
+/// Returns whether an error says something about one entry, and nothing about the others.
+fn is_property(error: Errno) -> bool {
+    matches!(
+        error,
+        // Its rights, or a key that is not loaded.
+        Errno::ACCESS | Errno::PERM | Errno::NOKEY
+        // It was removed or replaced.
+        | Errno::NOENT | Errno::NOTDIR | Errno::ISDIR | Errno::LOOP
+        // It is no file that can be read, or not by this process.
+        | Errno::NXIO | Errno::NODEV | Errno::OPNOTSUPP | Errno::INVAL | Errno::OVERFLOW
+        | Errno::FBIG | Errno::NAMETOOLONG | Errno::TXTBSY | Errno::BUSY
+        // Its checksum is wrong, or its inode is damaged (EUCLEAN).
+        | Errno::BADMSG | Errno::UCLEAN
+        // Its list of attributes is too long.
+        | Errno::TOOBIG | Errno::RANGE | Errno::NODATA
+    )
+}
+
+/// Returns a path of the archive for an error.
+fn shown(path: &[u8]) -> PathBuf {
+    PathBuf::from(lossy(path))
 }
 
 fn kind_name(kind: FileType) -> &'static str {

@@ -2,6 +2,8 @@
 #![cfg(test)]
 
 #[cfg(test)]
+mod acls;
+#[cfg(test)]
 mod attacker;
 #[cfg(test)]
 mod disks;

@@ -238,6 +238,11 @@ pub fn bytes(file: &File) -> Vec<u8> {
     all
 }
 
+/// Opens a file to read it.
+pub fn open(path: &Path) -> File {
+    fs_err::File::open(path).unwrap().into_parts().0
+}
+
 /// Returns an unnamed temporary file with these bytes.
 pub fn file_of(bytes: &[u8]) -> File {
     let mut file = tempfile::tempfile().unwrap();
@@ -251,7 +256,7 @@ pub fn is_root() -> bool {
 
 /// Prints why a test is skipped.
 pub fn skip(reason: &str) {
-    println!("skipped: {reason}");
+    eprintln!("skipped: {reason}");
 }
 
 /// Returns the paths in an archive, in its order.
@@ -269,14 +274,24 @@ pub fn entries(made: &Made) -> Vec<String> {
 pub struct Disk(tempfile::TempDir);
 
 impl Disk {
+    /// A file system without access control lists and attributes of users, which does not report
+    /// its size either. Mounting it needs root.
+    pub fn without_acls() -> Option<Self> {
+        Self::mount_type("ramfs", "mode=0755")
+    }
+
     pub fn mount(options: &str) -> Option<Self> {
+        Self::mount_type("tmpfs", options)
+    }
+
+    fn mount_type(kind: &str, options: &str) -> Option<Self> {
         if !is_root() {
             skip("only root can mount a file system");
             return None;
         }
         let folder = folder();
         let mounted = std::process::Command::new("mount")
-            .args(["-t", "tmpfs", "-o", options, "tmpfs"])
+            .args(["-t", kind, "-o", options, kind])
             .arg(folder.path())
             .status();
         if mounted.is_ok_and(|status| status.success()) {
@@ -323,4 +338,38 @@ pub fn assert_same(found: &Path, wanted: &Path) {
         wanted.keys().collect::<Vec<_>>(),
         found.keys().collect::<Vec<_>>()
     );
+}
+
+/// Runs the engine while a system call fails: `call:error=ERRNO`, and any other option of strace.
+/// With `only`, it fails for this file or folder alone. Returns `None`, and prints why, if strace is
+/// missing or may not trace.
+pub fn with_failing_call(
+    injection: &str,
+    only: Option<&Path>,
+    arguments: &[&OsStr],
+) -> Option<std::process::Output> {
+    let calls = injection.split(':').next().unwrap();
+    let mut command = std::process::Command::new("strace");
+    command.args([
+        "-f",
+        "-qqq",
+        "-o",
+        "/dev/null",
+        "-e",
+        &format!("trace={calls}"),
+    ]);
+    command.args(["-e", &format!("inject={injection}")]);
+    if let Some(only) = only {
+        command.arg("-P").arg(only);
+    }
+    let output = command.arg(engine()).args(arguments).output();
+    let Ok(output) = output else {
+        skip("strace is not installed");
+        return None;
+    };
+    if String::from_utf8_lossy(&output.stderr).contains("strace:") {
+        skip("strace may not trace here");
+        return None;
+    }
+    Some(output)
 }

@@ -1,4 +1,4 @@
-//! Reads the contents and the extended attributes of a file into the tar stream.
+//! Reads the contents of a file into the tar stream.
 
 use std::os::fd::BorrowedFd;
 
@@ -6,7 +6,7 @@ use rustix::buffer::spare_capacity;
 use rustix::fs::{SeekFrom, Stat};
 use rustix::io::Errno;
 
-use super::{BLOCK_BYTES, Packer, Visitor, cannot};
+use super::{BLOCK_BYTES, Packer, Visitor, entry_problem};
 use crate::Error;
 use crate::tar_format::Segment;
 
@@ -81,7 +81,10 @@ impl Packer<'_> {
                 Ok(0) => return self.fill(path, left, "it shrank while it was read"),
                 Ok(read) => read,
                 Err(Errno::INTR) => continue,
-                Err(error) => return self.fill(path, left, &cannot("read", error)),
+                Err(error) => {
+                    let reason = entry_problem("read", path, error)?;
+                    return self.fill(path, left, &reason);
+                }
             };
             let wanted = usize::try_from(left)
                 .unwrap_or(usize::MAX)
@@ -119,7 +122,8 @@ impl Packer<'_> {
                     Ok(read) => read,
                     Err(Errno::INTR) => 0,
                     Err(error) => {
-                        missing.get_or_insert_with(|| cannot("read", error));
+                        let reason = entry_problem("read", path, error)?;
+                        missing.get_or_insert(reason);
                         wanted
                     }
                 };
@@ -180,47 +184,5 @@ impl Packer<'_> {
         {
             self.add_note(path, "it changed while it was read".into());
         }
-    }
-
-    /// Reads the extended attributes, if the options ask for them.
-    pub(super) fn read_xattrs(
-        &mut self,
-        file: BorrowedFd<'_>,
-        path: &[u8],
-    ) -> Vec<(Vec<u8>, Vec<u8>)> {
-        const LARGEST: usize = 64 << 10;
-        if !self.xattrs {
-            return Vec::new();
-        }
-        let mut list = Vec::with_capacity(LARGEST);
-        match rustix::fs::flistxattr(file, spare_capacity(&mut list)) {
-            Ok(_) => {}
-            Err(Errno::OPNOTSUPP) => return Vec::new(),
-            Err(error) => {
-                self.add_note(path, cannot("read the extended attributes", error));
-                return Vec::new();
-            }
-        }
-        let mut names: Vec<&[u8]> = list
-            .split(|&byte| byte == 0)
-            .filter(|n| !n.is_empty())
-            .collect();
-        names.sort_unstable();
-        let mut found = Vec::new();
-        for name in names {
-            let mut value = Vec::with_capacity(LARGEST);
-            if name.contains(&b'=') {
-                self.add_note(
-                    path,
-                    "an extended attribute with an equals sign in its name is left out".into(),
-                );
-                continue;
-            }
-            match rustix::fs::fgetxattr(file, name, spare_capacity(&mut value)) {
-                Ok(_) => found.push((name.to_vec(), value)),
-                Err(error) => self.add_note(path, cannot("read an extended attribute", error)),
-            }
-        }
-        found
     }
 }

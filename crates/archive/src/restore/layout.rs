@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
 use crate::Error;
-use crate::directory::open_source;
+use crate::directory::open_to_pass;
 use crate::file_system::{FreeSpace, is_disk_full};
 
 /// The prefix of staging folders beside a directory or in a shared folder.
@@ -78,7 +78,7 @@ impl RestoreLayout {
 
     /// Returns the layout of an existing directory; `None` if it does not exist.
     pub(super) fn find(destination: &Path, staging: Option<&Path>) -> Result<Option<Self>, Error> {
-        let target = match open_source(destination) {
+        let target = match open_to_pass(destination) {
             Err(Error::SourceMissing { .. }) => return Ok(None),
             other => other?,
         };
@@ -90,7 +90,7 @@ impl RestoreLayout {
             });
         };
         let name = name.as_bytes().to_vec();
-        let parent = open_source(parent_path)?;
+        let parent = open_to_pass(parent_path)?;
         let read_failed = |error: Errno| Error::io("read", &real, error);
         let target_stat = rustix::fs::fstat(&target).map_err(read_failed)?;
         let parent_stat = rustix::fs::fstat(&parent).map_err(read_failed)?;
@@ -121,7 +121,7 @@ impl RestoreLayout {
                 name_beside(LEFTOVERS_PREFIX, &name),
             ),
         };
-        let staging_parent = open_source(&staging_parent_path)?;
+        let staging_parent = open_to_pass(&staging_parent_path)?;
         let staging_stat = rustix::fs::fstat(&staging_parent)
             .map_err(|error| Error::io("read", &staging_parent_path, error))?;
         if staging_stat.st_dev != target_stat.st_dev {

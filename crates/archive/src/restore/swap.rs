@@ -15,7 +15,7 @@ use super::children::{check_movable, move_children, own_names};
 use super::layout::RestoreLayout;
 use super::leftovers;
 use super::staging::{OwnFolder, Staging, TREE};
-use crate::directory::{Identity, open_folder, sync_folder};
+use crate::directory::{Identity, check_changeable, open_folder, sync_folder};
 use crate::{BeforeSwap, Error, Recovered};
 
 /// The folder of the old children while the children are swapped.
@@ -67,6 +67,7 @@ pub(super) fn swap(
             Err(error) => return Err(fail(error)),
         }
     }
+    check_changeable(&layout.destination)?;
     let own_names = own_names(layout)?;
     check_movable(layout, folder.as_fd(), staging.tree.as_fd(), &own_names)?;
     swap_children(layout, folder.as_fd(), &staging.tree, &own_names).map_err(fail)

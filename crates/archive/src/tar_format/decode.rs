@@ -6,7 +6,7 @@
 
 use std::io;
 
-use tar::{EntryType, GnuSparseHeader, Header};
+use tar::{GnuSparseHeader, Header};
 
 use super::pax::invalid;
 use super::{Segment, TAR_BLOCK};
@@ -14,10 +14,8 @@ use super::{Segment, TAR_BLOCK};
 /// The fields of a header that the reader uses.
 #[derive(Debug)]
 pub(super) struct HeaderFields {
-    pub(super) entry_type: EntryType,
-    /// Whether the type is the NUL byte of the time before POSIX, when a folder was a file whose
-    /// name ended in a slash.
-    pub(super) is_v7: bool,
+    /// The byte that states the type of the entry.
+    pub(super) type_byte: u8,
     pub(super) name: Vec<u8>,
     pub(super) link: Vec<u8>,
     pub(super) mode: u32,
@@ -48,14 +46,13 @@ pub(super) fn decode_header(block: &[u8; TAR_BLOCK]) -> io::Result<Option<Header
     let header = Header::from_byte_slice(block);
     let fields = header.as_old();
     check_checksum(header)?;
-    let entry_type = header.entry_type();
-    let sparse = match entry_type {
-        EntryType::GNUSparse => Some(decode_gnu_sparse(header)?),
+    let [type_byte] = fields.linkflag;
+    let sparse = match type_byte {
+        b'S' => Some(decode_gnu_sparse(header)?),
         _ => None,
     };
     Ok(Some(HeaderFields {
-        entry_type,
-        is_v7: fields.linkflag == [0],
+        type_byte,
         name: full_name(header),
         link: until_nul(&fields.linkname).to_vec(),
         mode: (number(&fields.mode, header.mode().map(u64::from))? & 0o7777) as u32,
@@ -65,6 +62,11 @@ pub(super) fn decode_header(block: &[u8; TAR_BLOCK]) -> io::Result<Option<Header
         seconds: signed_number(&fields.mtime, header.mtime())?,
         sparse,
     }))
+}
+
+/// Returns whether a block is a header or empty, as the first block of a tar is.
+pub(crate) fn is_header(block: &[u8; TAR_BLOCK]) -> bool {
+    block.iter().all(|&byte| byte == 0) || check_checksum(Header::from_byte_slice(block)).is_ok()
 }
 
 /// Joins prefix and name. `tar` would drop the prefix of a header with an unknown version.

@@ -89,6 +89,14 @@ fn add_attributes(entry: &TarEntry, records: &mut PaxRecords) {
     if entry.stored >= SIZE_LIMIT {
         records.add(b"size", entry.stored.to_string().as_bytes());
     }
+    for (key, list) in [
+        (&b"SCHILY.acl.access"[..], &entry.acls.access),
+        (b"SCHILY.acl.default", &entry.acls.default),
+    ] {
+        if let Some(list) = list {
+            records.add(key, list.to_text().as_bytes());
+        }
+    }
     for (key, value) in &entry.xattrs {
         records.add(&[b"SCHILY.xattr.", key.as_slice()].concat(), value);
     }

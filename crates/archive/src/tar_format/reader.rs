@@ -1,18 +1,48 @@
 //! Reads an archive entry by entry, and stops at anything that is not well-formed to the last byte.
 //!
-//! Reads ustar, PAX, GNU long names and all sparse formats. Memory is bounded, whatever sizes an
+//! Reads ustar, PAX, GNU long names, GNU dumps and all sparse formats. Memory is bounded, whatever sizes an
 //! archive claims. Contents are returned as slices of the input's own buffer.
 
 use std::io::{self, BufRead};
 use std::path::Path;
 
-use tar::{EntryType, GnuExtSparseHeader};
+use tar::GnuExtSparseHeader;
 
 use super::decode::{GnuSparseMap, HeaderFields, decode_header, decode_segments};
+use super::extension::Extension;
 use super::pax::{self, invalid};
 use super::sparse::check_sparse_map;
 use super::{EntryKind, Segment, TAR_BLOCK, TarEntry, Time, padding};
 use crate::Error;
+
+/// A folder.
+const DIRECTORY: u8 = b'5';
+/// The records of the next entry.
+const PAX_HEADER: u8 = b'x';
+/// The same, as Solaris writes it.
+const SUN_PAX_HEADER: u8 = b'X';
+/// Records of all later entries.
+const PAX_GLOBAL_HEADER: u8 = b'g';
+/// The name of the next entry.
+const GNU_LONG_NAME: u8 = b'L';
+/// The link target of the next entry.
+const GNU_LONG_LINK: u8 = b'K';
+/// A file with holes.
+const GNU_SPARSE: u8 = b'S';
+/// The label of the archive, which is not an entry.
+const GNU_VOLUME_LABEL: u8 = b'V';
+/// A folder of an incremental dump, with the names in it.
+const GNU_DUMP_DIRECTORY: u8 = b'D';
+/// The rest of a file that starts in another volume.
+const GNU_CONTINUED: u8 = b'M';
+/// A Solaris access control list of the next entry, which is not POSIX and not restored.
+const SUN_ACL: u8 = b'A';
+/// A file of which only the attributes have changed since another dump.
+const STAR_INODE: u8 = b'I';
+
+/// Why a part of a file is refused.
+const CONTINUED: &str = "it is the rest of a file that starts in another volume of the archive: \
+    unpack all volumes together with GNU tar";
 
 /// The largest extended header or long name, in bytes.
 const MAX_EXTENSION: u64 = 4 << 20;
@@ -28,23 +58,6 @@ pub(crate) struct TarReader<R> {
     padding: usize,
     /// Bytes that were returned last and are still in the input's buffer.
     returned: usize,
-}
-
-/// What extended headers state about the next entry.
-#[derive(Default)]
-struct Extension {
-    path: Option<Vec<u8>>,
-    link: Option<Vec<u8>>,
-    mtime: Option<Time>,
-    uid: Option<u64>,
-    gid: Option<u64>,
-    size: Option<u64>,
-    xattrs: Vec<(Vec<u8>, Vec<u8>)>,
-    sparse_major: Option<u64>,
-    sparse_name: Option<Vec<u8>>,
-    sparse_size: Option<u64>,
-    /// Offsets and lengths in turn.
-    sparse_numbers: Option<Vec<u64>>,
 }
 
 impl<R: BufRead> TarReader<R> {
@@ -73,14 +86,15 @@ impl<R: BufRead> TarReader<R> {
                 self.expect_end().map_err(read_error)?;
                 return Ok(None);
             };
-            match header.entry_type {
-                EntryType::XHeader
-                | EntryType::XGlobalHeader
-                | EntryType::GNULongName
-                | EntryType::GNULongLink => {
+            match header.type_byte {
+                PAX_HEADER | SUN_PAX_HEADER | PAX_GLOBAL_HEADER | GNU_LONG_NAME | GNU_LONG_LINK => {
                     self.read_extension(&header, &mut extension)
                         .map_err(read_error)?;
-                    is_extended |= header.entry_type != EntryType::XGlobalHeader;
+                    is_extended |= header.type_byte != PAX_GLOBAL_HEADER;
+                }
+                GNU_VOLUME_LABEL | SUN_ACL => {
+                    self.expect_data(header.size)?;
+                    self.skip_data().map_err(read_error)?;
                 }
                 _ => return self.entry(header, extension).map(Some),
             }
@@ -121,6 +135,16 @@ impl<R: BufRead> TarReader<R> {
         self.input.consume(self.returned);
         self.remaining -= self.returned as u64;
         self.returned = 0;
+    }
+
+    /// Announces the data of an entry.
+    fn expect_data(&mut self, bytes: u64) -> Result<(), Error> {
+        if i64::try_from(bytes).is_err() {
+            return Err(Error::corrupt("a size is out of range"));
+        }
+        self.remaining = bytes;
+        self.padding = padding(bytes);
+        Ok(())
     }
 
     fn skip_data(&mut self) -> io::Result<()> {
@@ -174,11 +198,10 @@ impl<R: BufRead> TarReader<R> {
         }
         self.skip_data()?;
         let name = || text.strip_suffix(b"\0").unwrap_or(&text).to_vec();
-        match header.entry_type {
-            EntryType::GNULongName => extension.path = Some(name()),
-            EntryType::GNULongLink => extension.link = Some(name()),
-            // Global headers are not used, but they must be well-formed.
-            EntryType::XGlobalHeader => pax::parse(&text, |_, _| Ok(()))?,
+        match header.type_byte {
+            GNU_LONG_NAME => extension.path = Some(name()),
+            GNU_LONG_LINK => extension.link = Some(name()),
+            PAX_GLOBAL_HEADER => pax::parse(&text, |key, value| extension.set_global(key, value))?,
             _ => pax::parse(&text, |key, value| extension.set(key, value))?,
         }
         Ok(())
@@ -186,16 +209,23 @@ impl<R: BufRead> TarReader<R> {
 
     fn entry(&mut self, header: HeaderFields, mut extension: Extension) -> Result<TarEntry, Error> {
         let mut path = extension.path.take().unwrap_or(header.name);
-        let kind = entry_kind(header.entry_type, header.is_v7, &path)?;
+        let kind = entry_kind(header.type_byte, &path)?;
+        if extension.is_continued {
+            return Err(Error::hostile(&path, CONTINUED));
+        }
+        let data = extension.size.unwrap_or(header.size);
         let stored = match kind {
-            EntryKind::File => extension.size.unwrap_or(header.size),
+            EntryKind::File => data,
             _ => 0,
         };
-        if i64::try_from(stored).is_err() {
-            return Err(Error::hostile(&path, "its size is out of range"));
-        }
-        self.remaining = stored;
-        self.padding = padding(stored);
+        let is_plain_directory = header.type_byte == DIRECTORY;
+        self.expect_data(match kind {
+            EntryKind::File => stored,
+            // Dumps store the names in the folder after it; a size without data is an old habit.
+            EntryKind::Directory if !is_plain_directory => data,
+            _ => 0,
+        })
+        .map_err(|_| Error::hostile(&path, "its size is out of range"))?;
         let mut size = stored;
         let mut segments = None;
         if kind == EntryKind::File {
@@ -229,8 +259,13 @@ impl<R: BufRead> TarReader<R> {
                 nanoseconds: 0,
             }),
             size,
-            stored: self.remaining,
+            stored: if kind == EntryKind::File {
+                self.remaining
+            } else {
+                0
+            },
             segments,
+            acls: extension.acls,
             xattrs: extension.xattrs,
         })
     }
@@ -313,53 +348,26 @@ impl<R: BufRead> TarReader<R> {
     }
 }
 
-/// Returns the kind of an entry. Devices, pipes and unknown types are refused.
-fn entry_kind(entry_type: EntryType, is_v7: bool, path: &[u8]) -> Result<EntryKind, Error> {
-    match entry_type {
-        EntryType::Regular if is_v7 && path.ends_with(b"/") => Ok(EntryKind::Directory),
-        EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => Ok(EntryKind::File),
-        EntryType::Link => Ok(EntryKind::HardLink),
-        EntryType::Symlink => Ok(EntryKind::Symlink),
-        EntryType::Directory => Ok(EntryKind::Directory),
-        EntryType::Char | EntryType::Block => Err(Error::hostile(path, "it is a device")),
-        EntryType::Fifo => Err(Error::hostile(path, "it is a named pipe")),
-        _ => Err(Error::hostile(path, "it is of an unknown kind")),
-    }
-}
-
-impl Extension {
-    fn set(&mut self, key: &[u8], value: &[u8]) -> io::Result<()> {
-        match key {
-            b"path" => self.path = Some(value.to_vec()),
-            b"linkpath" => self.link = Some(value.to_vec()),
-            b"mtime" => self.mtime = Some(pax::parse_time(value)?),
-            b"uid" => self.uid = Some(pax::parse_number(value)?),
-            b"gid" => self.gid = Some(pax::parse_number(value)?),
-            b"size" => self.size = Some(pax::parse_number(value)?),
-            b"GNU.sparse.major" => self.sparse_major = Some(pax::parse_number(value)?),
-            b"GNU.sparse.name" => self.sparse_name = Some(value.to_vec()),
-            b"GNU.sparse.realsize" | b"GNU.sparse.size" => {
-                self.sparse_size = Some(pax::parse_number(value)?);
-            }
-            b"GNU.sparse.offset" | b"GNU.sparse.numbytes" => {
-                self.sparse_numbers
-                    .get_or_insert_default()
-                    .push(pax::parse_number(value)?);
-            }
-            b"GNU.sparse.map" => {
-                let numbers = value
-                    .split(|&byte| byte == b',')
-                    .filter(|part| !part.is_empty());
-                let numbers: io::Result<Vec<u64>> = numbers.map(pax::parse_number).collect();
-                self.sparse_numbers = Some(numbers?);
-            }
-            _ => {
-                if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
-                    self.xattrs.push((name.to_vec(), value.to_vec()));
-                }
-            }
-        }
-        Ok(())
+/// Returns the kind of an entry. Devices and pipes are refused, and so is what another archive is
+/// needed for.
+///
+/// As POSIX says, an entry of an unknown type is a regular file. One whose name ends in a slash is a
+/// folder, as in the time before POSIX.
+fn entry_kind(type_byte: u8, path: &[u8]) -> Result<EntryKind, Error> {
+    let refused = |reason| Err(Error::hostile(path, reason));
+    match type_byte {
+        b'1' => Ok(EntryKind::HardLink),
+        b'2' => Ok(EntryKind::Symlink),
+        DIRECTORY | GNU_DUMP_DIRECTORY => Ok(EntryKind::Directory),
+        b'3' | b'4' => refused("it is a device"),
+        b'6' => refused("it is a named pipe"),
+        GNU_CONTINUED => refused(CONTINUED),
+        STAR_INODE => refused(
+            "its contents are not in the archive, which holds only changes since another one",
+        ),
+        GNU_SPARSE => Ok(EntryKind::File),
+        _ if path.ends_with(b"/") => Ok(EntryKind::Directory),
+        _ => Ok(EntryKind::File),
     }
 }
 

@@ -1,94 +1,17 @@
-//! Writes one file or symlink into the staging folder: contents, holes and attributes.
+//! Writes one file or symlink into the staging folder: contents and holes.
 
 use std::io::BufRead;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::attributes::Attributes;
 use super::entry_error::entry_error;
+use super::refused::Refused;
 use crate::file_system::FreeSpace;
-use crate::tar_format::{TarEntry, TarReader, Time};
+use crate::tar_format::{TarEntry, TarReader};
 use crate::{Control, Error};
-
-/// Which attributes of the archive are restored.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct AttributePolicy {
-    /// Whether entries get the owners that the archive states.
-    pub(crate) apply_owner: bool,
-    /// The owner of every entry otherwise; `None` leaves the owner of the process.
-    pub(crate) default_owner: Option<(Uid, Gid)>,
-    /// Whether setuid, setgid and sticky bits are restored.
-    pub(crate) special_modes: bool,
-}
-
-/// The attributes of an entry that are restored.
-#[derive(Debug, Clone)]
-pub(crate) struct Attributes {
-    pub(crate) mode: u32,
-    pub(crate) owner: Option<(Uid, Gid)>,
-    pub(crate) mtime: Time,
-    pub(crate) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
-}
-
-impl Attributes {
-    pub(crate) fn from_entry(entry: &TarEntry, policy: AttributePolicy) -> Self {
-        let mask = if policy.special_modes { 0o7777 } else { 0o777 };
-        // Ignores numbers that are out of range, or that mean "no change" to `chown`.
-        let number = |id: u64| u32::try_from(id).ok().filter(|&id| id != u32::MAX);
-        let archived = number(entry.uid).zip(number(entry.gid));
-        let archived = archived.map(|(uid, gid)| (Uid::from_raw(uid), Gid::from_raw(gid)));
-        let owner = if policy.apply_owner {
-            archived
-        } else {
-            policy.default_owner
-        };
-        // Attributes that may grant privileges are restored only together with the owner.
-        let wanted = |name: &[u8]| policy.apply_owner || name.starts_with(b"user.");
-        let xattrs = entry
-            .xattrs
-            .iter()
-            .filter(|(name, _)| wanted(name))
-            .cloned()
-            .collect();
-        Self {
-            mode: entry.mode & mask,
-            owner,
-            mtime: entry.mtime,
-            xattrs,
-        }
-    }
-
-    /// Sets all attributes of an open file or folder; the times last, because the rest changes
-    /// them.
-    pub(super) fn apply(&self, file: BorrowedFd<'_>, mode_is_set: bool) -> Result<(), Errno> {
-        if let Some((uid, gid)) = self.owner {
-            rustix::fs::fchown(file, Some(uid), Some(gid))?;
-        }
-        if !mode_is_set {
-            rustix::fs::fchmod(file, Mode::from_raw_mode(self.mode))?;
-        }
-        for (name, value) in &self.xattrs {
-            match rustix::fs::fsetxattr(file, name.as_slice(), value, XattrFlags::empty()) {
-                // A disk without extended attributes does not stop a restore.
-                Ok(()) | Err(Errno::OPNOTSUPP | Errno::PERM) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        rustix::fs::futimens(file, &self.times())
-    }
-
-    fn times(&self) -> Timestamps {
-        let time = Timespec {
-            tv_sec: self.mtime.seconds,
-            tv_nsec: i64::from(self.mtime.nanoseconds),
-        };
-        Timestamps {
-            last_access: time,
-            last_modification: time,
-        }
-    }
-}
 
 /// A file that is being written.
 pub(super) struct NewFile<'a> {
@@ -108,7 +31,9 @@ impl<'a> NewFile<'a> {
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         // If the umask removes no bit, the mode does not have to be set again.
-        let mode_is_set = attributes.mode & (umask | 0o7000) == 0 && attributes.owner.is_none();
+        let mode_is_set = attributes.mode & (umask | 0o7000) == 0
+            && attributes.owner.is_none()
+            && attributes.acls.is_empty();
         let mode = if mode_is_set { attributes.mode } else { 0o600 };
         let handle = rustix::fs::openat(folder, name, flags, Mode::from_raw_mode(mode))?;
         Ok(Self {
@@ -144,8 +69,9 @@ impl<'a> NewFile<'a> {
     }
 
     /// Sets the attributes of the file.
-    pub(super) fn finish(self) -> Result<(), Errno> {
-        self.attributes.apply(self.handle.as_fd(), self.mode_is_set)
+    pub(super) fn finish(self, refused: &Refused) -> Result<(), Errno> {
+        let file = self.handle.as_fd();
+        self.attributes.apply(file, self.mode_is_set, refused)
     }
 
     /// Writes the contents of the entry. Holes stay holes.
@@ -237,12 +163,48 @@ pub(super) fn symlink(
     name: &[u8],
     target: &[u8],
     attributes: &Attributes,
+    refused: &Refused,
 ) -> Result<(), Errno> {
     rustix::fs::symlinkat(target, folder, name)?;
+    let flags = AtFlags::SYMLINK_NOFOLLOW;
     if let Some((uid, gid)) = attributes.owner {
-        let flags = AtFlags::SYMLINK_NOFOLLOW;
-        rustix::fs::chownat(folder, name, Some(uid), Some(gid), flags)?;
+        let owned = rustix::fs::chownat(folder, name, Some(uid), Some(gid), flags);
+        refused.owners.accept(owned)?;
     }
-    let times = attributes.times();
-    rustix::fs::utimensat(folder, name, &times, AtFlags::SYMLINK_NOFOLLOW)
+    let timed = rustix::fs::utimensat(folder, name, &attributes.times(), flags);
+    refused.times.accept(timed).map(drop)
+}
+
+/// Copies a file to another name of it, where the file system has no hard links or no more of them.
+pub(super) fn copy_instead_of_link(
+    from: (BorrowedFd<'_>, &[u8]),
+    to: (BorrowedFd<'_>, &[u8]),
+    attributes: &Attributes,
+    guard: &mut SpaceGuard<'_>,
+    refused: &Refused,
+) -> Result<(), Error> {
+    let fail = |error: Errno| entry_error(to.1, error);
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let source = rustix::fs::openat(from.0, from.1, flags, Mode::empty()).map_err(fail)?;
+    let new = NewFile::create(to.0, to.1, attributes, 0o777).map_err(fail)?;
+    let mut buffer = vec![0; 256 << 10];
+    let (mut offset, mut length) = (0, 0);
+    loop {
+        match rustix::io::pread(&source, &mut buffer, offset) {
+            Ok(0) => break,
+            Ok(read) => {
+                offset += read as u64;
+                // Holes stay holes.
+                if buffer[..read].iter().any(|&byte| byte != 0) {
+                    new.write_at(&buffer[..read], length).map_err(fail)?;
+                }
+                length = offset;
+                guard.reserve(read as u64)?;
+            }
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(fail(error)),
+        }
+    }
+    rustix::fs::ftruncate(&new.handle, length).map_err(fail)?;
+    new.finish(refused).map_err(fail)
 }

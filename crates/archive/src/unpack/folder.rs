@@ -1,20 +1,20 @@
 //! The folders of the staging tree: opened once, finished after the last entry below them is
 //! written.
 
-use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::fs::{AtFlags, FileType, Mode};
 use rustix::io::Errno;
 
+use super::attributes::{AttributePolicy, Attributes};
 use super::entry_error::entry_error;
-use super::file::Attributes;
-use super::handle::{FirstError, FolderHandle};
+use super::handle::{FolderHandle, Problems};
 use super::small_files::SmallFilePool;
 use crate::Error;
+use crate::acl::{self, Acls};
 use crate::directory::{FOLDER_FLAGS, Identity};
-use crate::tar_format::Time;
+use crate::tar_format::{Time, Xattrs};
 
 /// A folder on the way to the current one.
 struct Level {
@@ -22,45 +22,46 @@ struct Level {
     identity: Identity,
     /// `None` while the folder is closed. Only the deepest folders stay open.
     folder: Option<Arc<FolderHandle>>,
-    /// The attributes to set at the end; `None` if the archive has no entry for the folder yet.
-    attributes: Option<Attributes>,
+    /// The attributes to set at the end.
+    attributes: Attributes,
 }
 
 /// The folders from the root of the staging tree to the current one.
 pub(super) struct StagingTree {
     levels: Vec<Level>,
-    /// Folders that were created for their contents, and whose own entry may still follow.
-    implicit: HashSet<Vec<u8>>,
+    policy: AttributePolicy,
     /// The pool that writes small files. It must be idle before a folder is opened again.
     pub(super) small_files: SmallFilePool,
-    errors: Arc<FirstError>,
+    problems: Arc<Problems>,
 }
 
 impl StagingTree {
     /// The most folders that are open at once.
     const MAX_OPEN: usize = 96;
-    /// The most implicit folders. Each takes memory until its entry follows.
-    const MAX_IMPLICIT: usize = 50_000;
 
     pub(super) fn new(
         root: OwnedFd,
+        policy: AttributePolicy,
         small_files: SmallFilePool,
-        errors: Arc<FirstError>,
+        problems: Arc<Problems>,
     ) -> Result<Self, Error> {
         let identity = rustix::fs::fstat(&root).map(|stat| Identity::from(&stat));
         let identity = identity.map_err(|error| entry_error(b"", error))?;
+        // Every new entry would inherit the lists of the folder that the tree is staged in.
+        acl::remove_inherited(root.as_fd()).map_err(|error| entry_error(b"", error))?;
         let folder = Some(Arc::new(FolderHandle::new(root)));
         let level = Level {
             name: Vec::new(),
             identity,
             folder,
-            attributes: None,
+            // The root keeps its attributes, so these are not used.
+            attributes: Attributes::of_implicit_folder(policy),
         };
         Ok(Self {
             levels: vec![level],
-            implicit: HashSet::new(),
+            policy,
             small_files,
-            errors,
+            problems,
         })
     }
 
@@ -96,36 +97,35 @@ impl StagingTree {
         while self.levels.len() > shared + 1 {
             self.leave(path)?;
         }
-        for (depth, part) in parts.iter().enumerate().skip(shared) {
-            self.descend(path, &parts[..depth], part)?;
+        for part in parts.iter().skip(shared) {
+            self.descend(path, part)?;
         }
         self.current().map_err(|error| entry_error(path, error))
     }
 
-    /// Creates the folder of an entry, or sets the attributes of an implicit folder.
+    /// Creates the folder of an entry. If it may exist, because an entry below it came first, it gets
+    /// the attributes of its own entry.
     pub(super) fn add_folder(
         &mut self,
         path: &[u8],
         parts: &[&[u8]],
+        may_exist: bool,
         attributes: Attributes,
     ) -> Result<(), Error> {
         let Some((name, parents)) = parts.split_last() else {
             return Ok(());
         };
-        let known = self.implicit.remove(&parts.join(&b'/'));
-        if known {
-            self.enter(path, parts)?;
-        } else {
-            let parent = self.enter(path, parents)?;
-            let made = rustix::fs::mkdirat(parent.as_fd(), *name, Mode::RWXU);
-            made.map_err(|error| entry_error(path, error))?;
-            self.open(parent.as_fd(), name, None)
-                .map_err(|error| entry_error(path, error))?;
+        let parent = self.enter(path, parents)?;
+        if may_exist {
+            self.descend(path, name)?;
+            if let Some(level) = self.levels.last_mut() {
+                level.attributes = attributes;
+            }
+            return Ok(());
         }
-        if let Some(level) = self.levels.last_mut() {
-            level.attributes = Some(attributes);
-        }
-        Ok(())
+        rustix::fs::mkdirat(parent.as_fd(), *name, Mode::RWXU)
+            .and_then(|()| self.open(parent.as_fd(), name, attributes))
+            .map_err(|error| entry_error(path, error))
     }
 
     /// Finishes all folders. Returns the first error of a background thread, if any.
@@ -135,7 +135,7 @@ impl StagingTree {
             self.leave(b"")?;
         }
         self.levels.clear();
-        self.errors.check()
+        self.problems.check()
     }
 
     fn current(&self) -> Result<Arc<FolderHandle>, Errno> {
@@ -146,56 +146,67 @@ impl StagingTree {
     }
 
     /// Enters a folder of the current one. Creates it if it is missing.
-    fn descend(&mut self, path: &[u8], parents: &[&[u8]], name: &[u8]) -> Result<(), Error> {
+    fn descend(&mut self, path: &[u8], name: &[u8]) -> Result<(), Error> {
         let fail = |error| entry_error(path, error);
         let parent = self.current().map_err(fail)?;
         match rustix::fs::mkdirat(parent.as_fd(), name, Mode::RWXU) {
             Ok(()) => {
-                if self.implicit.len() >= Self::MAX_IMPLICIT {
-                    return Err(Error::hostile(path, "too many folders have no entry"));
-                }
-                let mut full = parents.to_vec();
-                full.push(name);
-                self.implicit.insert(full.join(&b'/'));
-                self.open(parent.as_fd(), name, None).map_err(fail)
+                let attributes = Attributes::of_implicit_folder(self.policy);
+                self.open(parent.as_fd(), name, attributes).map_err(fail)
             }
             Err(Errno::EXIST) => {
                 // The folder is finished already. Its attributes are set again when it is left.
                 self.small_files.wait()?;
-                let stat = rustix::fs::statat(parent.as_fd(), name, AtFlags::SYMLINK_NOFOLLOW);
-                let stat = stat.map_err(fail)?;
-                if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
-                    return Err(fail(Errno::NOTDIR));
-                }
-                if stat.st_mode & 0o700 != 0o700 {
-                    rustix::fs::chmodat(parent.as_fd(), name, Mode::RWXU, AtFlags::empty())
-                        .map_err(fail)?;
-                }
-                let nanoseconds = u32::try_from(stat.st_mtime_nsec).unwrap_or(0);
-                let attributes = Attributes {
-                    mode: stat.st_mode & 0o7777,
-                    owner: None,
-                    mtime: Time {
-                        seconds: stat.st_mtime,
-                        nanoseconds,
-                    },
-                    xattrs: Vec::new(),
-                };
-                self.open(parent.as_fd(), name, Some(attributes))
-                    .map_err(fail)
+                self.reopen(parent.as_fd(), name).map_err(fail)
             }
             Err(error) => Err(fail(error)),
         }
     }
 
-    /// Opens a folder and makes it the current one. Closes one far above it.
+    /// Opens a finished folder again, so that entries can be added.
+    fn reopen(&mut self, parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
+        let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+            return Err(Errno::NOTDIR);
+        }
+        if stat.st_mode & 0o700 != 0o700 {
+            rustix::fs::chmodat(parent, name, Mode::RWXU, AtFlags::empty())?;
+        }
+        let nanoseconds = u32::try_from(stat.st_mtime_nsec).unwrap_or(0);
+        let mut attributes = Attributes {
+            mode: stat.st_mode & 0o7777,
+            owner: None,
+            mtime: Some(Time {
+                seconds: stat.st_mtime,
+                nanoseconds,
+            }),
+            acls: Acls::default(),
+            xattrs: Xattrs::new(),
+            is_folder: true,
+        };
+        let folder = rustix::fs::openat(parent, name, FOLDER_FLAGS, Mode::empty())?;
+        attributes.acls.default = acl::read(folder.as_fd(), acl::DEFAULT)?;
+        if attributes.acls.default.is_some() {
+            // New entries must not inherit it.
+            attributes.acls.access = acl::read(folder.as_fd(), acl::ACCESS)?;
+            acl::remove_inherited(folder.as_fd())?;
+        }
+        self.push(folder, name, attributes)
+    }
+
+    /// Opens a folder and makes it the current one.
     fn open(
         &mut self,
         parent: BorrowedFd<'_>,
         name: &[u8],
-        attributes: Option<Attributes>,
+        attributes: Attributes,
     ) -> Result<(), Errno> {
         let handle = rustix::fs::openat(parent, name, FOLDER_FLAGS, Mode::empty())?;
+        self.push(handle, name, attributes)
+    }
+
+    /// Makes an open folder the current one. Closes one far above it.
+    fn push(&mut self, handle: OwnedFd, name: &[u8], attributes: Attributes) -> Result<(), Errno> {
         let identity = Identity::from(&rustix::fs::fstat(&handle)?);
         let folder = Some(Arc::new(FolderHandle::new(handle)));
         self.levels.push(Level {
@@ -242,13 +253,7 @@ impl StagingTree {
             }
             parent.folder = Some(Arc::new(FolderHandle::new(handle)));
         }
-        if let Some(attributes) = level.attributes {
-            folder.apply_on_drop(attributes, level.name, Arc::clone(&self.errors));
-        } else {
-            // The archive has no entry for it, so it gets the usual mode.
-            let mode = Mode::from_raw_mode(0o755);
-            rustix::fs::fchmod(folder.as_fd(), mode).map_err(|error| entry_error(path, error))?;
-        }
-        self.errors.check()
+        folder.apply_on_drop(level.attributes, level.name, Arc::clone(&self.problems));
+        self.problems.check()
     }
 }

@@ -1,22 +1,27 @@
 //! Open folders of the staging tree, shared by the threads that write into them.
 //!
 //! A folder gets its mode and times when the last reference to it is dropped, since every later
-//! write below it would change them. A drop cannot return an error, so the first error is kept in a
-//! [`FirstError`].
+//! write below it would change them. A drop cannot return an error, so the first error is kept in
+//! [`Problems`].
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use super::file::Attributes;
+use super::attributes::Attributes;
+use super::refused::Refused;
 use crate::Error;
 use crate::error::lossy;
 
-/// The first error of a background thread or a destructor, until it can be returned.
+/// The first error of a background thread or a destructor, until it can be returned, and the
+/// attributes that were refused.
 #[derive(Default)]
-pub(super) struct FirstError(Mutex<Option<Error>>);
+pub(super) struct Problems {
+    error: Mutex<Option<Error>>,
+    pub(super) refused: Refused,
+}
 
-impl FirstError {
+impl Problems {
     /// Stores an error, unless there is one already.
     pub(super) fn set(&self, error: Error) {
         self.lock().get_or_insert(error);
@@ -33,7 +38,7 @@ impl FirstError {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Error>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.error.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -41,7 +46,7 @@ impl FirstError {
 struct OnDrop {
     attributes: Attributes,
     name: Vec<u8>,
-    errors: Arc<FirstError>,
+    problems: Arc<Problems>,
 }
 
 /// An open folder. Dropping the last reference applies its attributes.
@@ -59,18 +64,18 @@ impl FolderHandle {
         }
     }
 
-    /// Sets the attributes that are applied on drop; an error goes to `errors`.
+    /// Sets the attributes that are applied on drop; an error goes to `problems`.
     pub(super) fn apply_on_drop(
         &self,
         attributes: Attributes,
         name: Vec<u8>,
-        errors: Arc<FirstError>,
+        problems: Arc<Problems>,
     ) {
         // A folder is left once, so the first value is the only one.
         let _ = self.on_drop.set(OnDrop {
             attributes,
             name,
-            errors,
+            problems,
         });
     }
 }
@@ -86,11 +91,13 @@ impl Drop for FolderHandle {
         let Some(on_drop) = self.on_drop.get() else {
             return;
         };
-        if let Err(error) = on_drop.attributes.apply(self.handle.as_fd(), false) {
+        let problems = &on_drop.problems;
+        let applied = on_drop
+            .attributes
+            .apply(self.handle.as_fd(), false, &problems.refused);
+        if let Err(error) = applied {
             let name = lossy(&on_drop.name);
-            on_drop
-                .errors
-                .set(Error::io("set the mode of", Path::new(&name), error));
+            problems.set(Error::io("set the mode of", Path::new(&name), error));
         }
     }
 }

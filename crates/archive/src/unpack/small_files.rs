@@ -10,9 +10,10 @@ use std::thread::Scope;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use super::attributes::Attributes;
 use super::entry_error::entry_error;
-use super::file::{Attributes, NewFile};
-use super::handle::{FirstError, FolderHandle};
+use super::file::NewFile;
+use super::handle::{FolderHandle, Problems};
 use crate::{Control, Error, threads};
 
 /// The largest file that the pool writes, in bytes.
@@ -47,7 +48,7 @@ pub(super) struct SmallFilePool {
     batch: Batch,
     batches: Sender<Batch>,
     pending: Pending,
-    errors: Arc<FirstError>,
+    problems: Arc<Problems>,
 }
 
 impl SmallFilePool {
@@ -56,21 +57,21 @@ impl SmallFilePool {
         scope: &'scope Scope<'scope, '_>,
         count: usize,
         umask: u32,
-        errors: &Arc<FirstError>,
+        problems: &Arc<Problems>,
         control: &'scope Control,
     ) -> Result<Self, Error> {
         let (batches, work) = bounded::<Batch>(count);
         let pending = Pending::default();
         threads::spawn_pool(scope, count, || {
-            let (work, errors) = (work.clone(), Arc::clone(errors));
+            let (work, problems) = (work.clone(), Arc::clone(problems));
             let pending = Arc::clone(&pending);
-            move || write_batches(&work, umask, &errors, &pending, control)
+            move || write_batches(&work, umask, &problems, &pending, control)
         })?;
         Ok(Self {
             batch: Batch::default(),
             batches,
             pending,
-            errors: Arc::clone(errors),
+            problems: Arc::clone(problems),
         })
     }
 
@@ -109,12 +110,12 @@ impl SmallFilePool {
             count = changed.wait(count).unwrap_or_else(PoisonError::into_inner);
         }
         drop(count);
-        self.errors.check()
+        self.problems.check()
     }
 
     /// Sends the batch to the threads.
     fn send_batch(&mut self) -> Result<(), Error> {
-        self.errors.check()?;
+        self.problems.check()?;
         if self.batch.files.is_empty() {
             return Ok(());
         }
@@ -132,21 +133,21 @@ impl SmallFilePool {
 fn write_batches(
     work: &Receiver<Batch>,
     umask: u32,
-    errors: &FirstError,
+    problems: &Problems,
     pending: &Pending,
     control: &Control,
 ) {
     for batch in work {
         for file in batch.files {
-            if control.is_cancelled() || errors.is_set() {
+            if control.is_cancelled() || problems.is_set() {
                 continue;
             }
             let bytes = &batch.bytes[file.range];
             let written = NewFile::create(file.folder.as_fd(), &file.name, &file.attributes, umask)
                 .and_then(|new| new.write_all(bytes).map(|()| new))
-                .and_then(|new| new.finish());
+                .and_then(|new| new.finish(&problems.refused));
             if let Err(error) = written {
-                errors.set(entry_error(&file.path, error));
+                problems.set(entry_error(&file.path, error));
             }
             control.add_bytes(bytes.len() as u64);
             control.add_file();
