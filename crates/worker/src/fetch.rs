@@ -17,10 +17,20 @@ use crate::outcome::{FailureReason, JobError};
 /// How many bytes are written at once.
 const WRITE_BYTES: usize = 1 << 20;
 
-/// Returns where objects are downloaded to for a restore of `directory`.
-pub(crate) fn staging_dir(context: &Context, directory: &Path) -> PathBuf {
-    let beside = || directory.parent().unwrap_or(directory).to_owned();
-    context.options.staging_dir.clone().unwrap_or_else(beside)
+/// Returns where objects are downloaded to for a restore of `directory`: where it unpacks, because
+/// a mount point has another disk than the folder around it.
+pub(crate) async fn staging_dir(context: &Context, directory: &Path) -> Result<PathBuf, JobError> {
+    let staging_dir = context.options.staging_dir.clone();
+    let directory = directory.to_owned();
+    let found = tokio::task::spawn_blocking(move || {
+        let parent = |path: &Path| path.parent().unwrap_or(path).to_owned();
+        match holdfast_archive::staging_paths(&directory, staging_dir.as_deref()) {
+            Ok(Some([staging, _])) => parent(&staging),
+            // The directory does not exist yet, or the restore will say why it cannot be used.
+            Ok(None) | Err(_) => staging_dir.unwrap_or_else(|| parent(&directory)),
+        }
+    });
+    found.await.map_err(|error| JobError::panicked(&error))
 }
 
 /// Opens an object, or a copy of it in the folder `staging`.

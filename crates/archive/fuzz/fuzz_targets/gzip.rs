@@ -1,5 +1,5 @@
-//! Verifies, lists and restores arbitrary bytes as an archive. It must not panic, and the three must
-//! agree on whether the archive is whole.
+//! Verifies, lists and restores arbitrary bytes as an archive. It must not panic, and the three
+//! must agree on whether the archive is whole.
 //!
 //! Input that does not start like a gzip member gets a header and a correct trailer, since a fuzzer
 //! cannot guess a checksum.

@@ -100,7 +100,7 @@ async fn prepare(
     let directory = server_directory::resolve_for_job(context, server).await?;
     shared_directory::refuse_shared(context, server.id, &directory).await?;
     let power = PowerGuard::new(&context.options.power, server.id).await?;
-    let staging = fetch::staging_dir(context, &directory);
+    let staging = fetch::staging_dir(context, &directory).await?;
     let archive = fetch::open_object(job, disk, StorageKey::Archive(key), &staging).await?;
     // Without its index, an archive can still be restored, only more slowly.
     let index = fetch::open_object(job, disk, StorageKey::Index(key), &staging).await;
