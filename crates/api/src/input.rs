@@ -10,7 +10,7 @@ use actix_web::{HttpRequest, web};
 use serde_json::{Map, Value};
 
 use holdfast_domain::BackupName;
-use holdfast_domain::ignore::{IgnorePatterns, IgnoreRefused};
+use holdfast_domain::ignore::{IgnoreLimit, IgnorePatterns};
 use holdfast_domain::name::{BACKUP_NAME_MAX, NameRefused};
 
 use crate::error::ApiError;
@@ -119,16 +119,20 @@ impl Fields {
 
     /// Takes the ignore patterns: a string with one pattern per line, or an array of such strings.
     pub(crate) fn ignored(&mut self, max_bytes: usize) -> IgnorePatterns {
+        let mut is_array = false;
         let texts = match self.take(&["ignored", "ignored_files"]) {
             None => return IgnorePatterns::default(),
             Some(Value::String(text)) => vec![text],
             Some(Value::Array(values)) => {
+                is_array = true;
                 let mut texts = Vec::with_capacity(values.len());
                 for (i, value) in values.into_iter().enumerate() {
                     match value {
                         Value::String(text) => texts.push(text),
-                        Value::Null => {}
+                        // An empty text keeps the numbers of the others.
+                        Value::Null => texts.push(String::new()),
                         _ => {
+                            texts.push(String::new());
                             let field = format!("ignored.{i}");
                             let detail = format!("The {field} must be a string.");
                             self.violations
@@ -149,12 +153,16 @@ impl Fields {
         };
         IgnorePatterns::parse(texts.iter().map(String::as_str), max_bytes).unwrap_or_else(
             |refused| {
-                let rule = match refused {
-                    IgnoreRefused::Nul => "string",
+                let rule = match refused.reason {
+                    IgnoreLimit::Nul => "string",
                     _ => "max",
                 };
-                let detail = format!("The ignored is invalid: {refused}.");
-                self.add_violation("ignored", rule, detail);
+                let field = match refused.text.filter(|_| is_array) {
+                    Some(text) => format!("ignored.{text}"),
+                    None => "ignored".to_owned(),
+                };
+                let detail = format!("The {field} is invalid: {refused}.");
+                self.violations.push(Violation::new(field, rule, detail));
                 IgnorePatterns::default()
             },
         )

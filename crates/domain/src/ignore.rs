@@ -1,13 +1,14 @@
 //! Ignore patterns of a request, split into lines and checked against limits.
 //!
-//! The archive engine matches them, with the semantics of `.gitignore`.
+//! The archive engine matches them, with the semantics of `.gitignore`. It has the same limits for
+//! a pattern; comments are no patterns, so only the total size limits them.
 
 /// The maximum number of patterns, without comments.
 pub const PATTERNS_MAX: usize = 256;
 /// The maximum length of a line, in bytes.
 pub const LINE_BYTES_MAX: usize = 1024;
-/// The maximum number of `*`, `?` and `[` in a pattern. More would make matching slow.
-pub const WILDCARDS_MAX: usize = 32;
+/// The maximum number of `*`, `?` and `[` in a pattern.
+pub const WILDCARDS_MAX: usize = 64;
 
 /// Lines of ignore patterns, within the limits, without blank lines and `\r`. Comments are kept.
 ///
@@ -21,9 +22,19 @@ pub const WILDCARDS_MAX: usize = 32;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IgnorePatterns(Vec<String>);
 
+/// Ignore patterns that are refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct IgnoreRefused {
+    /// The index of the text that has the refused line; `None` if the list as a whole is refused.
+    pub text: Option<usize>,
+    /// The limit that is exceeded.
+    pub reason: IgnoreLimit,
+}
+
 /// Why ignore patterns are refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum IgnoreRefused {
+pub enum IgnoreLimit {
     /// The patterns are longer in total than the setting allows.
     #[error("the patterns are longer than {max_bytes} bytes in all")]
     TooLong {
@@ -57,21 +68,25 @@ impl IgnorePatterns {
         let mut lines = Vec::new();
         let mut total_bytes = 0;
         let mut patterns = 0;
-        for line in texts.into_iter().flat_map(|text| text.split('\n')) {
+        let of_list = |reason| IgnoreRefused { text: None, reason };
+        let texts = texts.into_iter().enumerate();
+        for (text, line) in texts.flat_map(|(i, text)| text.split('\n').map(move |line| (i, line)))
+        {
             let line = line.trim_end_matches('\r');
             total_bytes += line.len() + 1;
             if total_bytes > max_bytes.saturating_add(1) {
-                return Err(IgnoreRefused::TooLong { max_bytes });
+                return Err(of_list(IgnoreLimit::TooLong { max_bytes }));
             }
             if line.trim().is_empty() {
                 continue;
             }
-            if !line.starts_with('#') {
-                patterns += 1;
-            }
-            check_line(line)?;
+            check_line(line).map_err(|reason| IgnoreRefused {
+                text: Some(text),
+                reason,
+            })?;
+            patterns += usize::from(!line.starts_with('#'));
             if patterns > PATTERNS_MAX {
-                return Err(IgnoreRefused::TooMany);
+                return Err(of_list(IgnoreLimit::TooMany));
             }
             lines.push(line.to_owned());
         }
@@ -89,19 +104,19 @@ impl IgnorePatterns {
     }
 }
 
-fn check_line(line: &str) -> Result<(), IgnoreRefused> {
+fn check_line(line: &str) -> Result<(), IgnoreLimit> {
     if line.contains('\0') {
-        return Err(IgnoreRefused::Nul);
+        return Err(IgnoreLimit::Nul);
+    }
+    if line.starts_with('#') {
+        return Ok(());
     }
     if line.len() > LINE_BYTES_MAX {
-        return Err(IgnoreRefused::LineTooLong);
+        return Err(IgnoreLimit::LineTooLong);
     }
-    let wildcards = line
-        .bytes()
-        .filter(|b| matches!(b, b'*' | b'?' | b'['))
-        .count();
-    if wildcards > WILDCARDS_MAX && !line.starts_with('#') {
-        return Err(IgnoreRefused::TooManyWildcards);
+    let is_wildcard = |byte: &u8| matches!(byte, b'*' | b'?' | b'[');
+    if line.bytes().filter(is_wildcard).count() > WILDCARDS_MAX {
+        return Err(IgnoreLimit::TooManyWildcards);
     }
     Ok(())
 }
@@ -122,21 +137,37 @@ mod tests {
         let many = "a\n".repeat(PATTERNS_MAX + 1);
         let comments = "#a\n".repeat(PATTERNS_MAX + 1);
         let long = "a".repeat(LINE_BYTES_MAX + 1);
+        let long_comment = format!("#{}", "*".repeat(32 << 10));
         let stars = "*a".repeat(WILDCARDS_MAX + 1);
+        let of_list = |reason| Err(IgnoreRefused { text: None, reason });
+        let of_line = |reason| {
+            let text = Some(1);
+            Err(IgnoreRefused { text, reason })
+        };
         for (text, max, expected) in [
-            (many.as_str(), 65536, Err(IgnoreRefused::TooMany)),
-            (comments.as_str(), 65536, Ok(PATTERNS_MAX + 1)),
-            (long.as_str(), 65536, Err(IgnoreRefused::LineTooLong)),
-            (stars.as_str(), 65536, Err(IgnoreRefused::TooManyWildcards)),
-            ("a\0", 65536, Err(IgnoreRefused::Nul)),
-            ("12345", 5, Ok(1)),
-            ("123456", 5, Err(IgnoreRefused::TooLong { max_bytes: 5 })),
-            ("", 0, Ok(0)),
+            (many.as_str(), 65536, of_list(IgnoreLimit::TooMany)),
+            (comments.as_str(), 65536, Ok(PATTERNS_MAX + 2)),
+            (long.as_str(), 65536, of_line(IgnoreLimit::LineTooLong)),
+            (long_comment.as_str(), 65536, Ok(2)),
+            (
+                stars.as_str(),
+                65536,
+                of_line(IgnoreLimit::TooManyWildcards),
+            ),
+            ("a\0", 65536, of_line(IgnoreLimit::Nul)),
+            ("#a\0", 65536, of_line(IgnoreLimit::Nul)),
+            ("345", 5, Ok(2)),
+            ("3456", 5, of_list(IgnoreLimit::TooLong { max_bytes: 5 })),
+            ("", 2, Ok(1)),
         ] {
             assert_eq!(
-                IgnorePatterns::parse([text], max).map(|p| p.lines().len()),
+                IgnorePatterns::parse(["a", text], max).map(|p| p.lines().len()),
                 expected
             );
         }
+        assert_eq!(
+            IgnorePatterns::parse([""], 0),
+            Ok(IgnorePatterns::default())
+        );
     }
 }
