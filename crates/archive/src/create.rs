@@ -91,8 +91,8 @@ fn create_into(
     let (packed, written) = pipeline::run(options, archive, index, |sink| {
         let links = OutsideLinks::new(source);
         let mut packer = Packer::new(options, links, control, sink);
-        if let Some(reason) = rules.unused_reason() {
-            packer.add_note(b".pteroignore", format!("it was not used: {reason}"));
+        for note in rules.notes() {
+            packer.add_note(note.path.as_bytes(), note.reason.clone());
         }
         walk(source, rules, control, &mut packer)?;
         packer.finish()

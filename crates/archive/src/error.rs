@@ -162,6 +162,17 @@ pub enum Error {
         reason: String,
     },
 
+    /// The ignore patterns take more time than any list that is written by hand.
+    #[error(
+        "the ignore patterns took {seconds} s for {entries} files and folders; use fewer wildcards"
+    )]
+    SlowPatterns {
+        /// The time for matching, in seconds.
+        seconds: u64,
+        /// The number of entries that were matched.
+        entries: u32,
+    },
+
     /// A disk is mounted inside of the directory to restore.
     #[error("a file system is mounted at {}, inside the directory to restore", path.display())]
     MountedInside {

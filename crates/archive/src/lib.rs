@@ -37,7 +37,9 @@ pub use control::{Control, Progress};
 pub use create::{create, scan};
 pub use error::Error;
 pub use extract_file::{FileLocation, PathLookup, SingleFile, find_file, read_file};
-pub use ignore::{IgnoreRules, Pteroignore, read_pteroignore};
+pub use ignore::{
+    IgnoreRules, MAX_PATTERN_BYTES, MAX_PATTERNS, MAX_WILDCARDS, Pteroignore, read_pteroignore,
+};
 pub use index::{CheckedIndex, check_index};
 pub use list::{ListedEntry, list, list_index};
 pub use options::{BeforeSwap, CreateOptions, Expected, RestoreOptions};

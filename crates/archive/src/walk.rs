@@ -14,7 +14,7 @@ use rustix::io::{Errno, retry_on_intr};
 use crate::directory::{FOLDER_FLAGS, FolderStack, Identity, open_source};
 use crate::entry_check::MAX_DEPTH;
 use crate::error::lossy;
-use crate::ignore::{Decision, IgnoreRules};
+use crate::ignore::{Decision, IgnoreRules, Matcher};
 use crate::{Control, Error};
 
 /// The prefix of names that belong to Holdfast. An interrupted restore can leave such entries in a
@@ -66,14 +66,18 @@ impl Names {
 
     /// Reads and sorts the names of a folder. After an error, the names read before it are returned
     /// too.
-    fn read(folder: BorrowedFd<'_>) -> (Self, Option<Errno>) {
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`], as a folder can have millions of entries.
+    fn read(folder: BorrowedFd<'_>, control: &Control) -> Result<(Self, Option<Errno>), Error> {
         let mut names = Self::default();
         let mut listing = match retry_on_intr(|| Dir::read_from(folder)) {
             Ok(listing) => listing,
-            Err(error) => return (names, Some(error)),
+            Err(error) => return Ok((names, Some(error))),
         };
         let mut failed = None;
         while let Some(next) = listing.read() {
+            control.check()?;
             let entry = match next {
                 Ok(entry) => entry,
                 Err(error) => {
@@ -101,7 +105,7 @@ impl Names {
         names
             .spans
             .sort_unstable_by(|left, right| name(left).cmp(name(right)));
-        (names, failed)
+        Ok((names, failed))
     }
 }
 
@@ -117,7 +121,7 @@ struct Level {
 }
 
 struct Walk<'a, V> {
-    rules: &'a IgnoreRules,
+    matcher: Matcher<'a>,
     control: &'a Control,
     visitor: &'a mut V,
     folders: FolderStack,
@@ -133,21 +137,21 @@ pub(crate) fn walk<V: Visitor>(
     visitor: &mut V,
 ) -> Result<(), Error> {
     let root = open_source(source)?;
-    let (names, failed) = Names::read(root.as_fd());
+    let (names, failed) = Names::read(root.as_fd(), control)?;
     if let Some(error) = failed {
         return Err(Error::io("read", source, error));
     }
     let folders = FolderStack::new(root).map_err(|error| Error::io("read", source, error))?;
-    let decision = Decision::default();
+    let matcher = rules.matcher();
     let level = Level {
         names,
         next: 0,
         path_length: 0,
-        decision,
+        decision: matcher.root(),
         pending: None,
     };
     let mut walk = Walk {
-        rules,
+        matcher,
         control,
         visitor,
         folders,
@@ -207,14 +211,11 @@ impl<V: Visitor> Walk<'_, V> {
                 }
             }
         }
-        let parent = self
-            .levels
-            .last()
-            .map(|level| level.decision)
-            .unwrap_or_default();
-        let decision = self
-            .rules
-            .decide(&self.path, kind == FileType::Directory, parent);
+        let Some(level) = self.levels.last() else {
+            return Ok(());
+        };
+        let is_directory = kind == FileType::Directory;
+        let decision = self.matcher.decide(&name, is_directory, &level.decision)?;
         if kind == FileType::Directory {
             if decision.must_descend() {
                 return self.enter(folder.as_fd(), &name, decision);
@@ -262,12 +263,17 @@ impl<V: Visitor> Walk<'_, V> {
             self.visitor.add_note(&self.path, reason);
             return Ok(());
         }
+        if self.levels.len() > self.matcher.max_depth() {
+            let reason = "left out: it lies too deep for so many ignore patterns";
+            self.visitor.add_note(&self.path, reason.into());
+            return Ok(());
+        }
         let opened = open_with_stat(parent, name);
         let (folder, stat) = match opened {
             Ok(opened) => opened,
             Err(error) => return self.unreadable_folder(parent, name, decision, error),
         };
-        let (names, failed) = Names::read(folder.as_fd());
+        let (names, failed) = Names::read(folder.as_fd(), self.control)?;
         if let Some(error) = failed {
             let reason = entry_problem("read all of the folder", &self.path, error)?;
             self.visitor.add_note(&self.path, reason);

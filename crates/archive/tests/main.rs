@@ -18,6 +18,8 @@ mod file_systems;
 #[cfg(test)]
 mod hostile_archives;
 #[cfg(test)]
+mod hostile_patterns;
+#[cfg(test)]
 mod interop;
 #[cfg(test)]
 mod kept_files;
@@ -27,6 +29,8 @@ mod kills;
 mod leftovers;
 #[cfg(test)]
 mod odd_file_systems;
+#[cfg(test)]
+mod pteroignore;
 #[cfg(test)]
 mod round_trip;
 #[cfg(test)]

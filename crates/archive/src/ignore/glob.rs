@@ -1,260 +1,273 @@
-//! Matches wildcards as git does (`wildmatch` with `WM_PATHNAME`), in bounded time.
+//! Reads wildcards as git does (`wildmatch` with `WM_PATHNAME`), and writes them as globs of the
+//! crate globset.
 //!
-//! Users choose the patterns, so a pattern must not be able to stall a backup. Each star remembers
-//! the positions at which it has failed, so a match takes at most stars × length steps.
+//! The two languages differ: globset has alternatives in braces, its classes have no escapes, and
+//! it refuses what git merely never matches. So nothing is passed on as it was typed. A glob is
+//! written from tokens, and only ever for one name between slashes.
 
-/// A compiled wildcard pattern.
-#[derive(Debug)]
-pub(super) struct Glob {
-    tokens: Vec<Token>,
-    stars: usize,
-}
+use std::fmt::Write as _;
 
-#[derive(Debug)]
-enum Token {
-    Byte(u8),
-    /// `?`: one byte, never a slash.
+/// One token of a pattern.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Token {
+    Char(char),
+    /// `?`: one byte.
     Any,
-    /// `[…]`: one byte of the set, never a slash.
-    Set(Box<[bool; 256]>),
-    /// `*`: any bytes except a slash. The number of the star is its index in the table of failures.
-    Star(usize),
+    /// `[…]`: one byte of a class.
+    Class(Class),
+    /// `*`: any bytes except a slash.
+    Star,
     /// `**` alone between slashes: any bytes.
-    Everything(usize),
+    Everything,
     /// `**/`: nothing, or any bytes up to and including a slash.
-    Folders(usize),
-    /// An invalid class or escape: git matches nothing.
-    Never,
+    Folders,
+    Slash,
 }
 
-impl Glob {
-    /// Compiles the part of a pattern that git passes to `wildmatch`: the rest after its literal
-    /// prefix.
-    pub(super) fn new(pattern: &[u8]) -> Self {
-        let mut tokens = Vec::new();
-        let mut stars = 0;
-        let mut at = 0;
-        while at < pattern.len() {
-            match pattern[at] {
-                b'*' => {
-                    let start = at;
-                    while pattern.get(at) == Some(&b'*') {
-                        at += 1;
-                    }
-                    let opens = start == 0 || pattern[start - 1] == b'/';
-                    let rest = &pattern[at..];
-                    let alone = rest.is_empty() || rest[0] == b'/' || rest.starts_with(b"\\/");
-                    if at - start >= 2 && opens && alone {
-                        if rest.first() == Some(&b'/') {
-                            at += 1;
-                            tokens.push(Token::Folders(stars));
-                        } else {
-                            tokens.push(Token::Everything(stars));
-                        }
-                    } else {
-                        tokens.push(Token::Star(stars));
-                    }
-                    stars += 1;
-                    continue;
-                }
-                b'?' => tokens.push(Token::Any),
-                b'\\' => {
+/// Reads a pattern. Returns `None` if git matches nothing: a class or an escape has no end, or a
+/// class has an unknown name.
+///
+/// In a pattern for names (`is_path` is false), `**` is an ordinary star.
+pub(super) fn tokens(pattern: &str, is_path: bool) -> Option<Vec<Token>> {
+    let special = |char: char| matches!(char, '*' | '?' | '[' | '\\');
+    // git compares the text before the first special character on its own, and passes the rest to
+    // `wildmatch`.
+    let literal_end = pattern.find(special).unwrap_or(pattern.len());
+    let bytes = pattern.as_bytes();
+    let mut tokens = Vec::new();
+    let mut at = 0;
+    while let Some(char) = pattern[at..].chars().next() {
+        match char {
+            '*' => {
+                let start = at;
+                while bytes.get(at) == Some(&b'*') {
                     at += 1;
-                    tokens.push(
-                        pattern
-                            .get(at)
-                            .map_or(Token::Never, |&byte| Token::Byte(byte)),
-                    );
                 }
-                b'[' => match parse_class(pattern, at) {
-                    Some((set, last)) => {
-                        tokens.push(Token::Set(set));
-                        at = last;
-                    }
-                    None => {
-                        tokens.push(Token::Never);
-                        break;
-                    }
-                },
-                byte => tokens.push(Token::Byte(byte)),
-            }
-            at += 1;
-        }
-        Self { tokens, stars }
-    }
-
-    /// Returns whether the pattern matches all of `text`.
-    pub(super) fn matches(&self, text: &[u8]) -> bool {
-        // With at most two stars, no state is reached twice, so there is nothing to remember.
-        let slots = if self.stars > 2 {
-            self.stars * (text.len() + 1)
-        } else {
-            0
-        };
-        let mut failed = vec![false; slots];
-        self.match_from(0, text, 0, &mut failed)
-    }
-
-    /// Matches the tokens from `token` on with the text from `at` on.
-    fn match_from(
-        &self,
-        mut token: usize,
-        text: &[u8],
-        mut at: usize,
-        failed: &mut [bool],
-    ) -> bool {
-        while let Some(expected) = self.tokens.get(token) {
-            let here = text.get(at).copied();
-            let one = match expected {
-                Token::Byte(byte) => here == Some(*byte),
-                Token::Any => here.is_some_and(|byte| byte != b'/'),
-                Token::Set(set) => here.is_some_and(|byte| byte != b'/' && set[usize::from(byte)]),
-                Token::Never => false,
-                Token::Star(star) => return self.match_star(token, *star, false, text, at, failed),
-                Token::Everything(star) => {
-                    return self.match_star(token, *star, true, text, at, failed);
+                let opens = start == literal_end || bytes[start - 1] == b'/';
+                let rest = &bytes[at..];
+                let alone = rest.is_empty() || rest[0] == b'/' || rest.starts_with(b"\\/");
+                if !(is_path && at - start >= 2 && opens && alone) {
+                    tokens.push(Token::Star);
+                } else if rest.first() == Some(&b'/') {
+                    at += 1;
+                    tokens.push(Token::Folders);
+                } else {
+                    tokens.push(Token::Everything);
                 }
-                Token::Folders(star) => {
-                    if self.match_rest(token, *star, text, at, failed) {
-                        return true;
-                    }
-                    return (at..text.len()).any(|slash| {
-                        text[slash] == b'/'
-                            && self.match_rest(token, *star, text, slash + 1, failed)
-                    });
-                }
-            };
-            if !one {
-                return false;
+                continue;
             }
-            token += 1;
-            at += 1;
-        }
-        at == text.len()
-    }
-
-    /// Matches a star at `at`; `slashes` tells whether it matches slashes too.
-    fn match_star(
-        &self,
-        token: usize,
-        star: usize,
-        slashes: bool,
-        text: &[u8],
-        mut at: usize,
-        failed: &mut [bool],
-    ) -> bool {
-        if token + 1 == self.tokens.len() {
-            return slashes || !text[at..].contains(&b'/');
-        }
-        loop {
-            if self.match_rest(token, star, text, at, failed) {
-                return true;
-            }
-            if at == text.len() || (!slashes && text[at] == b'/') {
-                return false;
-            }
-            at += 1;
-        }
-    }
-
-    /// Matches the tokens after a star from one position on, unless that has failed before.
-    fn match_rest(
-        &self,
-        token: usize,
-        star: usize,
-        text: &[u8],
-        at: usize,
-        failed: &mut [bool],
-    ) -> bool {
-        let slot = star * (text.len() + 1) + at;
-        if failed.get(slot).copied().unwrap_or(false) {
-            return false;
-        }
-        if self.match_from(token + 1, text, at, failed) {
-            return true;
-        }
-        if let Some(seen) = failed.get_mut(slot) {
-            *seen = true;
-        }
-        false
-    }
-}
-
-/// Parses the class that starts at `open`. Returns its bytes and the position of its closing
-/// bracket.
-fn parse_class(pattern: &[u8], open: usize) -> Option<(Box<[bool; 256]>, usize)> {
-    let mut set = Box::new([false; 256]);
-    let mut at = open + 1;
-    let negated = matches!(pattern.get(at), Some(b'!' | b'^'));
-    if negated {
-        at += 1;
-    }
-    let mut previous = 0_u8;
-    let mut byte = *pattern.get(at)?;
-    loop {
-        let mut this = byte;
-        if byte == b'\\' {
-            at += 1;
-            this = *pattern.get(at)?;
-            set[usize::from(this)] = true;
-        } else if byte == b'-' && previous != 0 && pattern.get(at + 1).is_some_and(|&b| b != b']') {
-            at += 1;
-            let mut last = *pattern.get(at)?;
-            if last == b'\\' {
-                at += 1;
-                last = *pattern.get(at)?;
-            }
-            for member in previous..=last {
-                set[usize::from(member)] = true;
-            }
-            this = 0;
-        } else if byte == b'[' && pattern.get(at + 1) == Some(&b':') {
-            let start = at + 2;
-            let end = start + pattern.get(start..)?.iter().position(|&b| b == b']')?;
-            if end > start && pattern[end - 1] == b':' {
-                add_named_class(&pattern[start..end - 1], &mut set)?;
+            '?' => tokens.push(Token::Any),
+            '[' => {
+                let (class, end) = Class::parse(pattern, at)?;
+                tokens.push(Token::Class(class));
                 at = end;
-                this = 0;
-            } else {
-                set[usize::from(b'[')] = true;
+                continue;
             }
-        } else {
-            set[usize::from(byte)] = true;
+            '\\' => {
+                at += 1;
+                let escaped = pattern[at..].chars().next()?;
+                tokens.push(literal(escaped));
+                at += escaped.len_utf8();
+                continue;
+            }
+            char => tokens.push(literal(char)),
         }
-        previous = this;
-        at += 1;
-        byte = *pattern.get(at)?;
-        if byte == b']' {
-            break;
-        }
+        at += char.len_utf8();
     }
-    if negated {
-        for member in set.iter_mut() {
-            *member = !*member;
-        }
-    }
-    Some((set, at))
+    Some(tokens)
 }
 
-/// Adds the bytes of a class such as `[:alpha:]`. Returns `None` if its name is unknown.
-fn add_named_class(name: &[u8], set: &mut [bool; 256]) -> Option<()> {
-    let member: fn(&u8) -> bool = match name {
-        b"alnum" => u8::is_ascii_alphanumeric,
-        b"alpha" => u8::is_ascii_alphabetic,
-        b"blank" => |byte| matches!(byte, b' ' | b'\t'),
-        b"cntrl" => u8::is_ascii_control,
-        b"digit" => u8::is_ascii_digit,
-        b"graph" => u8::is_ascii_graphic,
-        b"lower" => u8::is_ascii_lowercase,
-        b"print" => |byte| matches!(byte, b' '..=b'~'),
-        b"punct" => u8::is_ascii_punctuation,
-        b"space" => |byte| matches!(byte, b' ' | 9..=13),
-        b"upper" => u8::is_ascii_uppercase,
-        b"xdigit" => u8::is_ascii_hexdigit,
-        _ => return None,
-    };
-    for byte in 0..=255_u8 {
-        set[usize::from(byte)] |= member(&byte);
+fn literal(char: char) -> Token {
+    match char {
+        '/' => Token::Slash,
+        char => Token::Char(char),
     }
-    Some(())
+}
+
+/// Writes the tokens of a name (no slashes, no `**`) as a glob that globset can read in one way
+/// only.
+pub(super) fn write_name(tokens: &[Token]) -> String {
+    let mut glob = String::new();
+    for (number, token) in tokens.iter().enumerate() {
+        match token {
+            Token::Char(char) => {
+                if matches!(char, '*' | '?' | '[' | ']' | '{' | '}' | ',' | '\\') {
+                    glob.push('\\');
+                }
+                glob.push(*char);
+            }
+            Token::Any => glob.push('?'),
+            Token::Class(class) => class.write(&mut glob),
+            Token::Star if glob.ends_with('*') && tokens[number - 1] == Token::Star => {}
+            Token::Star => glob.push('*'),
+            // A name holds none of these.
+            Token::Everything | Token::Folders | Token::Slash => {}
+        }
+    }
+    glob
+}
+
+/// A class of bytes.
+///
+/// git compares classes byte by byte, so `[é]` is a class of two bytes. globset writes the
+/// characters of a class as their bytes too: the range from `a` to `é` becomes `a` to the first
+/// byte of `é`, and its second byte. That is what git reads from `[a-é]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Class {
+    negated: bool,
+    ascii: [bool; 128],
+    /// Ranges that end in a character outside of ASCII.
+    ranges: Vec<(char, char)>,
+}
+
+impl Class {
+    /// Parses the class that starts at `open`. Returns it with the position after its end.
+    fn parse(pattern: &str, open: usize) -> Option<(Self, usize)> {
+        let mut class = Self {
+            negated: false,
+            ascii: [false; 128],
+            ranges: Vec::new(),
+        };
+        let bytes = pattern.as_bytes();
+        let char_at = |at: usize| pattern.get(at..)?.chars().next();
+        let mut at = open + 1;
+        if matches!(bytes.get(at), Some(b'!' | b'^')) {
+            class.negated = true;
+            at += 1;
+        }
+        // The last byte before a `-`, unless it ended a range.
+        let mut previous: Option<u8> = None;
+        loop {
+            let char = char_at(at)?;
+            let next = bytes.get(at + 1);
+            if char == '-' && previous.is_some() && next.is_some_and(|&next| next != b']') {
+                at += 1;
+                if bytes.get(at) == Some(&b'\\') {
+                    at += 1;
+                }
+                let last = char_at(at)?;
+                class.add_range(previous?, last);
+                previous = last_byte(last).filter(|byte| !byte.is_ascii());
+                at += last.len_utf8();
+            } else if char == '[' && next == Some(&b':') {
+                let start = at + 2;
+                let end = start + bytes.get(start..)?.iter().position(|&byte| byte == b']')?;
+                if end > start && bytes[end - 1] == b':' {
+                    class.add_named(&pattern[start..end - 1])?;
+                    previous = None;
+                    at = end + 1;
+                } else {
+                    class.add(char);
+                    previous = last_byte(char);
+                    at += 1;
+                }
+            } else {
+                let mut member = char;
+                if char == '\\' {
+                    at += 1;
+                    member = char_at(at)?;
+                }
+                class.add(member);
+                previous = last_byte(member);
+                at += member.len_utf8();
+            }
+            if bytes.get(at) == Some(&b']') {
+                return Some((class, at + 1));
+            }
+        }
+    }
+
+    fn add(&mut self, char: char) {
+        match self.ascii.get_mut(char as usize) {
+            Some(member) => *member = true,
+            None => self.ranges.push((char, char)),
+        }
+    }
+
+    /// Adds the bytes from `first` to the first byte of `last`, and the other bytes of `last`.
+    fn add_range(&mut self, first: u8, last: char) {
+        for byte in first..128 {
+            if u32::from(byte) <= u32::from(last) {
+                self.ascii[usize::from(byte)] = true;
+            }
+        }
+        if last.is_ascii() {
+            return;
+        }
+        if first.is_ascii() {
+            self.ranges.push(('\x7f', last));
+        } else {
+            // The second byte of `char::from(first)` is `first`, and its first byte lies between
+            // `first` and the first byte of any other character.
+            self.ranges.push((char::from(first), last.max('\u{bf}')));
+            self.ranges.push((last, last));
+        }
+    }
+
+    /// Adds the bytes of a class such as `[:alpha:]`. Returns `None` if its name is unknown.
+    fn add_named(&mut self, name: &str) -> Option<()> {
+        let is_member: fn(&u8) -> bool = match name {
+            "alnum" => u8::is_ascii_alphanumeric,
+            "alpha" => u8::is_ascii_alphabetic,
+            "blank" => |byte| matches!(byte, b' ' | b'\t'),
+            "cntrl" => u8::is_ascii_control,
+            "digit" => u8::is_ascii_digit,
+            "graph" => u8::is_ascii_graphic,
+            "lower" => u8::is_ascii_lowercase,
+            "print" => |byte| matches!(byte, b' '..=b'~'),
+            "punct" => u8::is_ascii_punctuation,
+            "space" => |byte| matches!(byte, b' ' | 9..=13),
+            "upper" => u8::is_ascii_uppercase,
+            "xdigit" => u8::is_ascii_hexdigit,
+            _ => return None,
+        };
+        for (byte, member) in (0_u8..).zip(&mut self.ascii) {
+            *member |= is_member(&byte);
+        }
+        Some(())
+    }
+
+    /// Writes the class. Its order leaves one reading: `]` first, `-` last, and a slash before any
+    /// `!` or `^`. The slash matches nothing, because a name holds none.
+    fn write(&self, glob: &mut String) {
+        let has = |char: char| self.ascii[char as usize];
+        glob.push_str(if self.negated { "[^" } else { "[" });
+        if has(']') {
+            glob.push(']');
+        }
+        glob.push('/');
+        let listed = |byte: u8| {
+            self.ascii.get(usize::from(byte)) == Some(&true) && !matches!(byte, 0 | b']' | b'-')
+        };
+        let mut byte = 1;
+        while byte < 128 {
+            let start = byte;
+            while listed(byte) {
+                byte += 1;
+            }
+            if byte > start {
+                write_range(glob, char::from(start), char::from(byte - 1));
+            }
+            byte += 1;
+        }
+        for &(first, last) in &self.ranges {
+            write_range(glob, first, last);
+        }
+        if has('-') {
+            glob.push('-');
+        }
+        glob.push(']');
+    }
+}
+
+fn write_range(glob: &mut String, first: char, last: char) {
+    // Writing to a string cannot fail.
+    let _ = match first == last {
+        true => write!(glob, "{first}"),
+        false => write!(glob, "{first}-{last}"),
+    };
+}
+
+fn last_byte(char: char) -> Option<u8> {
+    char.encode_utf8(&mut [0; 4]).bytes().last()
 }

@@ -1,14 +1,9 @@
 //! Parses one line of an ignore list, as git parses a line of `.gitignore`.
 
-use super::glob::Glob;
-use crate::Error;
+use super::glob::{Token, tokens, write_name};
+use super::{MAX_PATTERN_BYTES, MAX_WILDCARDS};
 
-/// The longest pattern, in bytes.
-const MAX_LENGTH: usize = 1024;
-/// The most wildcards (`*`, `?`, `[`) in one pattern.
-const MAX_WILDCARDS: usize = 64;
-
-/// A compiled pattern.
+/// A parsed pattern.
 #[derive(Debug)]
 pub(super) struct Pattern {
     /// Whether it starts with `!` and includes entries again.
@@ -17,173 +12,166 @@ pub(super) struct Pattern {
     pub(super) anchored: bool,
     /// Whether its last part is `*` or `**`.
     pub(super) ends_in_star: bool,
-    folders_only: bool,
-    /// The pattern up to its first special character.
-    literal: Vec<u8>,
-    rest: Rest,
-    /// The parts of an anchored negation, to decide which folders it may match below.
-    parts: Vec<Part>,
+    /// Whether it ends in a slash, and so matches folders only.
+    pub(super) folders_only: bool,
+    /// The paths that it matches; none if git matches nothing.
+    pub(super) paths: Vec<Vec<Step>>,
 }
 
-/// What follows the literal.
-#[derive(Debug)]
-enum Rest {
-    /// Nothing: the literal is the whole pattern.
-    Nothing,
-    /// `*` and another literal, which the name must end with.
-    EndsWith(Vec<u8>),
-    Glob(Glob),
-}
-
-/// One part between slashes.
-#[derive(Debug)]
-enum Part {
-    /// Any number of folders.
-    Folders,
-    Glob(Glob),
+/// A folder or the entry at the end of a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Step {
+    /// Whether any number of other folders may come before it.
+    pub(super) after_folders: bool,
+    /// The glob of its name; `None` matches every name.
+    pub(super) glob: Option<String>,
 }
 
 impl Pattern {
     /// Parses a line. Returns `None` for blank lines and comments.
-    pub(super) fn parse(line: &[u8]) -> Result<Option<Self>, Error> {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if line.is_empty() || line[0] == b'#' {
+    ///
+    /// # Errors
+    /// The limit that the pattern exceeds.
+    pub(super) fn parse(line: &str) -> Result<Option<Self>, String> {
+        let line = line.strip_suffix('\r').unwrap_or(line);
+        if line.is_empty() || line.starts_with('#') {
             return Ok(None);
         }
         let mut text = trim_trailing_spaces(line);
-        let negated = text.first() == Some(&b'!');
+        let negated = text.starts_with('!');
         if negated {
             text = &text[1..];
         }
-        check_limits(line, text)?;
-        let folders_only = text.last() == Some(&b'/');
-        if folders_only {
-            text = &text[..text.len() - 1];
-        }
+        check_limits(text)?;
+        let folders_only = text.ends_with('/');
+        text = text.strip_suffix('/').unwrap_or(text);
         if text.is_empty() {
             return Ok(None);
         }
-        let anchored = text.contains(&b'/');
-        if anchored {
-            text = text.strip_prefix(b"/").unwrap_or(text);
-        }
-        let special = |byte: &u8| matches!(byte, b'*' | b'?' | b'[' | b'\\');
-        let literal_length = text.iter().position(special).unwrap_or(text.len());
-        let (literal, wild) = text.split_at(literal_length);
-        let rest = if wild.is_empty() {
-            Rest::Nothing
-        } else if !anchored
-            && literal.is_empty()
-            && wild[0] == b'*'
-            && !wild[1..].iter().any(special)
-        {
-            Rest::EndsWith(wild[1..].to_vec())
-        } else {
-            Rest::Glob(Glob::new(wild))
-        };
-        let last = text.rsplit(|&byte| byte == b'/').next().unwrap_or(text);
-        let ends_in_star = last.iter().all(|&byte| byte == b'*');
-        let parts = if negated && anchored {
-            split_parts(text)
-        } else {
-            Vec::new()
+        let anchored = text.contains('/');
+        let last = text.rsplit('/').next().unwrap_or(text);
+        let ends_in_star = last.bytes().all(|byte| byte == b'*');
+        let relative = text.strip_prefix('/').unwrap_or(text);
+        let paths = match tokens(relative, anchored) {
+            Some(tokens) => paths(tokens, anchored),
+            None => Vec::new(),
         };
         Ok(Some(Self {
             negated,
             anchored,
             ends_in_star,
             folders_only,
-            literal: literal.to_vec(),
-            rest,
-            parts,
+            paths,
         }))
     }
+}
 
-    /// Returns whether the pattern matches this path. The caller must check the folders above it.
-    pub(super) fn matches(&self, path: &[u8], name: &[u8], is_directory: bool) -> bool {
-        if self.folders_only && !is_directory {
-            return false;
-        }
-        let text = if self.anchored { path } else { name };
-        let Some(text) = text.strip_prefix(self.literal.as_slice()) else {
-            return false;
-        };
-        match &self.rest {
-            Rest::Nothing => text.is_empty(),
-            Rest::EndsWith(end) => text.ends_with(end),
-            Rest::Glob(glob) => glob.matches(text),
-        }
-    }
-
-    /// Returns whether the pattern may match an entry below this folder.
-    pub(super) fn may_match_below(&self, folder: &[u8]) -> bool {
-        let mut parts = self.parts.iter();
-        for name in folder.split(|&byte| byte == b'/') {
-            match parts.next() {
-                None => return false,
-                Some(Part::Folders) => return true,
-                Some(Part::Glob(glob)) => {
-                    if !glob.matches(name) {
-                        return false;
+/// Splits a pattern at its slashes. The result has two paths if `**` follows the start of a name,
+/// as in `a**/b`: there it is a star in that name, or that star and folders.
+fn paths(tokens: Vec<Token>, anchored: bool) -> Vec<Vec<Step>> {
+    let mut open = vec![Path::new(!anchored)];
+    for token in tokens {
+        match token {
+            Token::Slash => open.iter_mut().for_each(Path::end_name),
+            Token::Folders | Token::Everything => {
+                let mut through_folders = Vec::new();
+                for path in &mut open {
+                    let mut longer = path.clone();
+                    if !longer.name.is_empty() {
+                        longer.name.push(Token::Star);
+                        longer.end_name();
                     }
+                    longer.after_folders = true;
+                    if token == Token::Everything {
+                        longer.name.push(Token::Star);
+                    }
+                    if path.name.is_empty() {
+                        *path = longer;
+                        continue;
+                    }
+                    if !through_folders.contains(&longer) {
+                        through_folders.push(longer);
+                    }
+                    if token == Token::Everything {
+                        path.name.push(Token::Star);
+                    }
+                }
+                through_folders.retain(|path| !open.contains(path));
+                open.append(&mut through_folders);
+            }
+            other => {
+                for path in &mut open {
+                    path.name.push(other.clone());
                 }
             }
         }
-        parts.next().is_some()
     }
+    open.iter_mut().for_each(Path::end_name);
+    open.retain(|path| !path.is_dead);
+    open.into_iter().map(|path| path.steps).collect()
 }
 
-/// Splits the text of a pattern at its slashes.
-fn split_parts(text: &[u8]) -> Vec<Part> {
-    let spans_slash = text.windows(2).any(|pair| pair == b"\\/") || text.contains(&b'[');
-    let mut parts = Vec::new();
-    for part in text.split(|&byte| byte == b'/') {
-        // A class or an escape may contain a slash. Then any folder may match.
-        if spans_slash || part.windows(2).any(|pair| pair == b"**") {
-            parts.push(Part::Folders);
-            break;
+/// A path that is being read.
+#[derive(Clone, PartialEq, Eq)]
+struct Path {
+    steps: Vec<Step>,
+    after_folders: bool,
+    name: Vec<Token>,
+    /// Whether a name is empty, as in `a//b`. No path has such a name.
+    is_dead: bool,
+}
+
+impl Path {
+    fn new(after_folders: bool) -> Self {
+        Self {
+            steps: Vec::new(),
+            after_folders,
+            name: Vec::new(),
+            is_dead: false,
         }
-        parts.push(Part::Glob(Glob::new(part)));
     }
-    parts
+
+    fn end_name(&mut self) {
+        let name = std::mem::take(&mut self.name);
+        self.is_dead |= name.is_empty();
+        let matches_all = name.iter().all(|token| *token == Token::Star);
+        self.steps.push(Step {
+            after_folders: std::mem::take(&mut self.after_folders),
+            glob: (!matches_all).then(|| write_name(&name)),
+        });
+    }
 }
 
-fn check_limits(line: &[u8], text: &[u8]) -> Result<(), Error> {
-    let wildcards = text
-        .iter()
-        .filter(|byte| matches!(byte, b'*' | b'?' | b'['))
-        .count();
-    let reason = if text.len() > MAX_LENGTH {
-        format!("it is longer than {MAX_LENGTH} bytes")
-    } else if wildcards > MAX_WILDCARDS {
-        format!("it has more than {MAX_WILDCARDS} wildcards")
-    } else if text.contains(&0) {
-        "it holds a NUL byte".to_owned()
+fn check_limits(text: &str) -> Result<(), String> {
+    let is_wildcard = |byte: &u8| matches!(byte, b'*' | b'?' | b'[');
+    if text.len() > MAX_PATTERN_BYTES {
+        Err(format!("it is longer than {MAX_PATTERN_BYTES} bytes"))
+    } else if text.bytes().filter(is_wildcard).count() > MAX_WILDCARDS {
+        Err(format!("it has more than {MAX_WILDCARDS} wildcards"))
+    } else if text.contains('\0') {
+        Err("it holds a NUL byte".to_owned())
     } else {
-        return Ok(());
-    };
-    Err(super::refuse(line, reason))
+        Ok(())
+    }
 }
 
 /// Removes trailing spaces that are not escaped, as git does.
-fn trim_trailing_spaces(line: &[u8]) -> &[u8] {
+fn trim_trailing_spaces(line: &str) -> &str {
     let mut end = None;
-    let mut at = 0;
-    while at < line.len() {
-        match line[at] {
+    let mut bytes = line.bytes().enumerate();
+    while let Some((at, byte)) = bytes.next() {
+        match byte {
             b' ' => {
                 end.get_or_insert(at);
             }
             b'\\' => {
-                at += 1;
-                if at == line.len() {
+                if bytes.next().is_none() {
                     return line;
                 }
                 end = None;
             }
             _ => end = None,
         }
-        at += 1;
     }
     &line[..end.unwrap_or(line.len())]
 }

@@ -161,7 +161,7 @@ fn ignore_rules(source: &Path, file: Option<&Path>) -> Result<IgnoreRules, Comma
         return Ok(IgnoreRules::new(&lines)?);
     }
     let own = holdfast_archive::read_pteroignore(source)?;
-    Ok(IgnoreRules::new(&own.lines)?.with_unused_reason(own.unused_reason))
+    Ok(IgnoreRules::new(&own.lines)?.with_notes(own.notes))
 }
 
 fn write_archive(

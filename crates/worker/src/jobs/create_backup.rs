@@ -11,7 +11,6 @@ use holdfast_archive::{CreateOptions, IgnoreRules, Summary};
 use holdfast_db::{backups, servers};
 use holdfast_domain::backup::CompletedBackup;
 use holdfast_domain::error_chain::chain;
-use holdfast_domain::ignore::IgnorePatterns;
 use holdfast_domain::job::Phase;
 use holdfast_domain::{Backup, BackupState, Server, ServerRef};
 use holdfast_storage::{ArchiveKey, Disk, Manifest, StorageKey, Upload};
@@ -25,8 +24,6 @@ use crate::{server_directory, shared_directory};
 
 /// How long removing the objects of a failed attempt may take.
 const REMOVE_TIMEOUT: Duration = Duration::from_secs(4);
-/// The maximum size of a `.pteroignore`, in bytes.
-const PTEROIGNORE_BYTES_MAX: usize = 32 * 1024;
 
 pub(crate) async fn run(
     context: &Arc<Context>,
@@ -55,7 +52,7 @@ pub(crate) async fn run(
     let rules = job.unless_stopped(async {
         server.directory = server_directory::resolve_for_job(context, &server).await?;
         shared_directory::refuse_shared(context, server.id, &server.directory).await?;
-        let rules = Arc::new(rules(context, &server, &mut backup).await?);
+        let rules = Arc::new(rules(context, job, &server, &mut backup).await?);
         scan(job, &server, &rules).await?;
         Ok(rules)
     });
@@ -184,35 +181,35 @@ async fn remove_published(disk: &Disk, key: ArchiveKey) {
 /// `.pteroignore`.
 async fn rules(
     context: &Context,
+    job: &ActiveJob,
     server: &Server,
     backup: &mut Backup,
 ) -> Result<IgnoreRules, JobError> {
-    let mut unused_reason = None;
-    if backup.ignored_files.is_empty() {
+    let mut notes = Vec::new();
+    // An earlier attempt may have stored the patterns of the `.pteroignore`, but not the notes.
+    if backup.ignored_files.is_empty() || job.claim.attempt > 1 {
         let directory = server.directory.clone();
         let own =
             tokio::task::spawn_blocking(move || holdfast_archive::read_pteroignore(&directory))
                 .await
                 .map_err(|error| JobError::panicked(&error))?
                 .map_err(|error| engine_error(&error))?;
-        unused_reason = own.unused_reason;
-        if !own.lines.is_empty() {
-            let own = own.lines.iter().map(String::as_str);
-            let bounded = IgnorePatterns::parse(own, PTEROIGNORE_BYTES_MAX).map_err(|refused| {
-                JobError::permanent(
-                    format!("The server's .pteroignore can't be used: {refused}."),
-                    refused.to_string(),
-                )
-                .with_reason(FailureReason::InvalidPatterns)
-            })?;
-            backup.ignored_files = bounded.lines().to_vec();
+        if backup.ignored_files.is_empty() && !own.lines.is_empty() {
+            backup.ignored_files.clone_from(&own.lines);
             backups::set_ignored_files(&context.database, backup.id, &backup.ignored_files)
                 .await
                 .map_err(|error| JobError::database(&error))?;
         }
+        if backup.ignored_files == own.lines {
+            notes = own.notes;
+        }
     }
-    let rules = IgnoreRules::new(&backup.ignored_files).map_err(|error| engine_error(&error))?;
-    Ok(rules.with_unused_reason(unused_reason))
+    let lines = backup.ignored_files.clone();
+    let rules = tokio::task::spawn_blocking(move || IgnoreRules::new(&lines))
+        .await
+        .map_err(|error| JobError::panicked(&error))?
+        .map_err(|error| engine_error(&error))?;
+    Ok(rules.with_notes(notes))
 }
 
 async fn scan(
@@ -325,6 +322,11 @@ fn engine_error(error: &holdfast_archive::Error) -> JobError {
             JobError::permanent(format!("An ignore pattern can't be used: {error}."), detail)
                 .with_reason(FailureReason::InvalidPatterns)
         }
+        Error::SlowPatterns { .. } => JobError::permanent(
+            format!("The ignore patterns can't be used: {error}."),
+            detail,
+        )
+        .with_reason(FailureReason::InvalidPatterns),
         Error::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
             JobError::permanent(
                 "The service is not allowed to read the server's directory.",
@@ -334,5 +336,17 @@ fn engine_error(error: &holdfast_archive::Error) -> JobError {
         }
         _ => JobError::retryable("The server's files could not be read.", detail)
             .with_reason(FailureReason::SourceUnreadable),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_domain::ignore;
+
+    #[test]
+    fn the_engine_accepts_every_pattern_that_a_request_may_have() {
+        assert_eq!(ignore::PATTERNS_MAX, holdfast_archive::MAX_PATTERNS);
+        assert_eq!(ignore::LINE_BYTES_MAX, holdfast_archive::MAX_PATTERN_BYTES);
+        assert_eq!(ignore::WILDCARDS_MAX, holdfast_archive::MAX_WILDCARDS);
     }
 }
