@@ -8,6 +8,7 @@ mod delete;
 mod download;
 mod list;
 mod lock;
+mod patterns;
 mod ranges;
 mod rename;
 mod restore;

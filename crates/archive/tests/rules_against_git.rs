@@ -277,7 +277,7 @@ fn patterns_match_the_same_paths_as_in_git() {
     let Some(folder) = repository() else { return };
     let root = folder.path();
     let paths = tree(root);
-    let lists = std::env::var("HOLDFAST_GIT_LISTS").map_or(300, |lists| lists.parse().unwrap());
+    let lists = std::env::var("HOLDFAST_GIT_LISTS").map_or(150, |lists| lists.parse().unwrap());
     let mut seed = Seed(20_261_122);
     let (mut compared, mut left_out) = (0, 0);
     while compared < lists {

@@ -20,6 +20,7 @@ use holdfast_db::Database;
 use holdfast_db::backups::BackupPages;
 use holdfast_db::request_lookup::RequestLookup;
 use holdfast_storage::Disks;
+use holdfast_worker::SourceCounter;
 
 use crate::data;
 use crate::error::CommandError;
@@ -227,15 +228,14 @@ fn trace_propagation(log: &LogSettings) -> TracePropagation {
 /// Returns the estimator of backup sizes. It only measures servers of this process's node, because
 /// the files of other servers are on other machines.
 fn size_estimator(options: &ApiOptions) -> SizeEstimator {
-    let (node, directory_rules) = (options.node.clone(), options.directory_rules.clone());
+    let node = options.node.clone();
+    let counter = Arc::new(SourceCounter::new(options.directory_rules.clone()));
     Box::new(move |server, patterns| {
         let is_here = server.node == node;
-        let directory_rules = directory_rules.clone();
+        let counter = Arc::clone(&counter);
         Box::pin(async move {
             match is_here {
-                true => {
-                    holdfast_worker::count_source_bytes(directory_rules, server, patterns).await
-                }
+                true => counter.count(server, patterns).await,
                 false => None,
             }
         })

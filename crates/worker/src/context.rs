@@ -71,6 +71,8 @@ pub struct WorkerOptions {
     pub concurrency_limits: ConcurrencyLimits,
     /// How long a claim lasts without a heartbeat.
     pub lease: Duration,
+    /// How long a backup, restore or verification may run; `None` means as long as it needs.
+    pub job_limit: Option<Duration>,
     /// The compression level, 0 to 9.
     pub compression_level: u32,
     /// How many threads compress one archive; 0 means one for each core.

@@ -17,7 +17,7 @@ use holdfast_domain::JobProgress;
 use holdfast_domain::job::Phase;
 
 use crate::context::Context;
-use crate::outcome::JobError;
+use crate::outcome::{FailureReason, JobError};
 
 /// Time between two heartbeats while there is progress.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
@@ -42,6 +42,8 @@ pub(crate) struct ActiveJob {
     lost: CancellationToken,
     /// Set when the worker shuts down.
     shutdown: CancellationToken,
+    /// Set when the attempt has run for as long as a job may.
+    out_of_time: OnceLock<()>,
     /// Set when the job must stop, for any reason.
     stop: CancellationToken,
 }
@@ -61,6 +63,7 @@ impl ActiveJob {
             cancelled_by: OnceLock::new(),
             lost: CancellationToken::new(),
             shutdown,
+            out_of_time: OnceLock::new(),
             stop: CancellationToken::new(),
         });
         let renewal = renew(Arc::clone(context), Arc::clone(&job));
@@ -98,8 +101,11 @@ impl ActiveJob {
     /// # Errors
     /// [`JobError::Stopped`] if so.
     pub(crate) fn check_stop(&self) -> Result<(), JobError> {
-        if self.lost.is_cancelled() || self.shutdown.is_cancelled() || self.cancelled_by().is_some()
-        {
+        let is_stopped = self.lost.is_cancelled()
+            || self.shutdown.is_cancelled()
+            || self.cancelled_by().is_some()
+            || self.out_of_time.get().is_some();
+        if is_stopped {
             Err(JobError::Stopped)
         } else {
             Ok(())
@@ -129,6 +135,40 @@ impl ActiveJob {
         tokio::select! {
             result = future => result,
             stopped = self.stopped() => Err(stopped),
+        }
+    }
+
+    /// Runs the job's work, and stops it after `limit`. A job that has ended by then counts.
+    ///
+    /// # Errors
+    /// Those of `work`. If it stopped because of the limit alone, a permanent error.
+    pub(crate) async fn within<T>(
+        &self,
+        limit: Option<Duration>,
+        work: impl Future<Output = Result<T, JobError>>,
+    ) -> Result<T, JobError> {
+        let Some(limit) = limit else {
+            return work.await;
+        };
+        let mut work = std::pin::pin!(work);
+        tokio::select! {
+            ended = &mut work => return ended,
+            () = tokio::time::sleep(limit) => {}
+        }
+        let has_other_reason = self.check_stop().is_err();
+        if self.out_of_time.set(()).is_ok() {
+            self.stop();
+        }
+        match work.await {
+            Err(JobError::Stopped) if !has_other_reason => {
+                let seconds = limit.as_secs();
+                let sentence =
+                    format!("The job ran longer than the {seconds} seconds that are allowed.");
+                let detail = format!("the job ran longer than limits.job_seconds = {seconds}");
+                let failed = JobError::permanent(sentence, detail);
+                Err(failed.with_reason(FailureReason::OutOfTime))
+            }
+            ended => ended,
         }
     }
 

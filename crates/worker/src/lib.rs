@@ -32,7 +32,7 @@ pub mod webhooks;
 
 pub use context::{Context, DirectoryChecks, MaintenanceOptions, WorkerOptions};
 pub use database_health::DatabaseHealth;
-pub use measure::count_source_bytes;
+pub use measure::SourceCounter;
 pub use metrics::WorkerMetrics;
 pub use retention::{RetentionDecision, RetentionRun, run as apply_retention};
 pub use runner::run;

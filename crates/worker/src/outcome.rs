@@ -49,6 +49,8 @@ pub(crate) enum FailureReason {
     InvalidPatterns,
     /// The archive grew larger than the limit.
     TooLarge,
+    /// The job ran longer than the limit.
+    OutOfTime,
     /// The server's node has too little space to restore.
     NoSpace,
     /// The stored archive has changed, or holds entries that can't be restored safely.
@@ -90,6 +92,7 @@ impl FailureReason {
             Self::DirectoryNotAllowed => "misplaced",
             Self::InvalidPatterns => "patterns",
             Self::TooLarge => "too_large",
+            Self::OutOfTime => "out_of_time",
             Self::NoSpace => "no_space",
             Self::ArchiveDamaged => "archive_damaged",
             Self::ArchiveMissing => "archive_missing",

@@ -11,6 +11,7 @@ use tracing::{Instrument as _, Span, field};
 
 use holdfast_db::jobs::{self, Claim, ClaimRequest};
 use holdfast_db::{Listener, Signal};
+use holdfast_domain::JobKind;
 use holdfast_domain::job::WorkerSlot;
 
 use crate::context::Context;
@@ -221,7 +222,14 @@ async fn run_job(context: Arc<Context>, claim: Claim, stop: CancellationToken) {
     );
     let _running = context.metrics.job_started(claim.kind);
     let (job, lease) = ActiveJob::begin(&context, claim, stop);
-    let result = crate::jobs::run(&context, &job).await;
+    // A deletion that fails leaves archives behind, so its time has no limit.
+    let limit = match job.claim.kind {
+        JobKind::CreateBackup | JobKind::RestoreBackup | JobKind::VerifyBackup => {
+            context.options.job_limit
+        }
+        JobKind::DeleteBackup | JobKind::DeleteServer => None,
+    };
+    let result = job.within(limit, crate::jobs::run(&context, &job)).await;
     finalize(&context, &job, result).await;
     lease.end();
     // The job has changed the free space that the next request checks.

@@ -29,6 +29,7 @@ impl SettingsReader {
         let threads = self.number::<usize>("worker.compression_threads", 0..=256);
         let read_limit = self.nonzero("worker.read_limit_bytes_per_second", 0..=BYTES_MAX);
         let lease = self.seconds("worker.lease_seconds", 5..=600);
+        let job_limit = self.seconds("limits.job_seconds", 0..=31_536_000);
         let staging_dir = self.staging_dir(storage);
         let verify_every = self.verify_every(storage);
         let power = self.power();
@@ -42,6 +43,7 @@ impl SettingsReader {
             concurrency: concurrency?,
             concurrency_limits: concurrency_limits?,
             lease: lease?,
+            job_limit: job_limit.map(|limit| (!limit.is_zero()).then_some(limit))?,
             compression_level: compression_level?,
             compression_threads: NonZeroUsize::new(threads?).unwrap_or(cores).get(),
             read_limit_bytes_per_second: read_limit?,
