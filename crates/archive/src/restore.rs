@@ -175,14 +175,15 @@ impl Restore<'_> {
         self.layout.refuse_mounts_inside()?;
         let index = index.and_then(|index| self.usable_index(index));
         let needed = self.space_needed(index.as_ref())?;
-        let with_figures = |error| self.layout.add_space_figures(error, needed);
-        let (staging, mut summary) = self.stage(index.as_ref(), needed).map_err(with_figures)?;
-        let swapped = self.complete(&staging, &mut summary.notes, before_swap);
+        let (staging, mut summary) = self.stage(index.as_ref(), needed)?;
+        let swapped = self
+            .complete(&staging, &mut summary.notes, before_swap)
+            .map_err(|error| self.layout.add_space_figures(error, needed));
         if swapped.is_err() && !swap::has_marker(staging.folder.handle.as_fd()) {
             // The first error is returned. What stays is removed by `recover`.
             let _ = staging.folder.remove(self.layout);
         }
-        swapped.map_err(with_figures)?;
+        swapped?;
         // The restore is complete, so an error must not hide that.
         if let Err(error) = self.remove_old_tree(&staging, &mut summary.notes) {
             let reason = format!("the old files could not all be removed: {error}");
@@ -257,10 +258,10 @@ impl Restore<'_> {
         if needed > available {
             return Err(Error::NoSpace { needed, available });
         }
-        match self.stage_with(index) {
+        match self.stage_with(index, needed) {
             // The archive may be whole although its index is wrong.
             Err(Error::Corrupt { .. } | Error::Hostile { .. }) if index.is_some() => {
-                self.stage_with(None)
+                self.stage_with(None, needed)
             }
             other => other,
         }
@@ -270,11 +271,15 @@ impl Restore<'_> {
     fn stage_with(
         &self,
         index: Option<&IndexReader<'_>>,
+        needed: u64,
     ) -> Result<(Staging, RestoreSummary), Error> {
-        let staging = Staging::create(self.layout)?;
+        let with_figures = |error| self.layout.add_space_figures(error, needed);
+        let staging = Staging::create(self.layout).map_err(with_figures)?;
         match self.unpack(index, &staging) {
             Ok(summary) => Ok((staging, summary)),
             Err(error) => {
+                // The disk is full only as long as the staging folder exists.
+                let error = with_figures(error);
                 staging.folder.remove(self.layout)?;
                 Err(error)
             }

@@ -40,9 +40,16 @@ pub(super) fn copy_inherited(
     notes: &mut Notes,
 ) -> Result<(), Errno> {
     copy_flags(directory, tree, notes);
-    // File systems without these attributes have no projects either.
-    let Ok(wanted) = holdfast_ioctl::extended_flags(directory) else {
-        return Ok(());
+    let wanted = match holdfast_ioctl::extended_flags(directory) {
+        Ok(wanted) => wanted,
+        Err(error) => {
+            // File systems without these attributes have no projects either.
+            if error == Errno::BADF {
+                let reason = "its project and flags were not kept: this user may not read it";
+                notes.add(b".", reason);
+            }
+            return Ok(());
+        }
     };
     let Ok(present) = holdfast_ioctl::extended_flags(tree) else {
         return Ok(());
