@@ -22,8 +22,8 @@ use crate::{Control, Error, Expected, VerifySummary};
 /// # Errors
 ///
 /// [`Error::HashMismatch`] or [`Error::Corrupt`] if the archive is damaged, [`Error::Hostile`] for
-/// entries that [`restore`](crate::restore()) refuses, [`Error::OtherFormat`] if it is no `.tar.gz`, [`Error::Io`] if the archive cannot be
-/// read, [`Error::Cancelled`].
+/// entries that [`restore`](crate::restore()) refuses, [`Error::OtherFormat`] if it is no
+/// `.tar.gz`, [`Error::Io`] if the archive cannot be read, [`Error::Cancelled`].
 pub fn verify(
     archive: &File,
     expected: Option<&Expected>,

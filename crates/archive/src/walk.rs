@@ -2,8 +2,8 @@
 //! keep.
 //!
 //! It never follows a symlink. An entry that cannot be read for a reason of its own becomes a note
-//! and is never dropped silently; any other reason stops the walk. Memory holds the names in the folders from the root to the current one, and nothing
-//! else.
+//! and is never dropped silently; any other reason stops the walk. Memory holds the names in the
+//! folders from the root to the current one, and nothing else.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};

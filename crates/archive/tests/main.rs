@@ -14,7 +14,11 @@ mod faults_of_attributes;
 #[cfg(test)]
 mod faults_of_backups;
 #[cfg(test)]
+mod faults_of_reading;
+#[cfg(test)]
 mod file_systems;
+#[cfg(test)]
+mod foreign_archives;
 #[cfg(test)]
 mod hostile_archives;
 #[cfg(test)]
@@ -28,9 +32,13 @@ mod kills;
 #[cfg(test)]
 mod leftovers;
 #[cfg(test)]
+mod malformed_archives;
+#[cfg(test)]
 mod odd_file_systems;
 #[cfg(test)]
 mod pteroignore;
+#[cfg(test)]
+mod refused_attributes;
 #[cfg(test)]
 mod round_trip;
 #[cfg(test)]

@@ -341,8 +341,8 @@ pub fn assert_same(found: &Path, wanted: &Path) {
 }
 
 /// Runs the engine while a system call fails: `call:error=ERRNO`, and any other option of strace.
-/// With `only`, it fails for this file or folder alone. Returns `None`, and prints why, if strace is
-/// missing or may not trace.
+/// With `only`, it fails for this file or folder alone. Returns `None`, and prints why, if strace
+/// is missing or may not trace.
 pub fn with_failing_call(
     injection: &str,
     only: Option<&Path>,

@@ -1,7 +1,7 @@
 //! Finds symlinks that leave the directory, by their text alone: no link is followed.
 //!
-//! A backup stores such a link and nothing of what it leads to. Without a note, the owner of a world
-//! on another disk would believe that it is saved.
+//! A backup stores such a link and nothing of what it leads to. Without a note, the owner of a
+//! world on another disk would believe that it is saved.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;

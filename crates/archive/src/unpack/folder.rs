@@ -103,8 +103,8 @@ impl StagingTree {
         self.current().map_err(|error| entry_error(path, error))
     }
 
-    /// Creates the folder of an entry. If it may exist, because an entry below it came first, it gets
-    /// the attributes of its own entry.
+    /// Creates the folder of an entry. If it may exist, because an entry below it came first, it
+    /// gets the attributes of its own entry.
     pub(super) fn add_folder(
         &mut self,
         path: &[u8],
