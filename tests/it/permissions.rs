@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use uuid::Uuid;
 
 use holdfast_domain::key::KeyKind;
@@ -132,5 +134,88 @@ async fn a_subuser_without_permissions_no_longer_finds_the_server() {
         .await
         .unwrap();
     assert_eq!(subuser.list("").await.status, 404);
+    app.stop().await;
+}
+
+/// Sends the head of a request, does something, and then sends its body. Returns the status.
+async fn with_a_late_body(
+    app: &App,
+    client: &Client,
+    (path, body): (&str, &str),
+    meanwhile: impl Future<Output = ()>,
+) -> u16 {
+    let address = app.base_url.strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let key = client.token().unwrap();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+         Authorization: Bearer {key}\r\nContent-Length: {}\r\n\r\n{}",
+        body.len(),
+        &body[..1],
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    // Nothing shows that the head was read. Were it read later, the request would be refused as
+    // well.
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    meanwhile.await;
+    stream.write_all(&body.as_bytes()[1..]).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let status = answer.split(' ').nth(1).unwrap_or_default();
+    status.parse().unwrap_or_else(|_| panic!("{answer}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_right_that_is_lost_before_the_body_has_arrived_is_lost() {
+    let app = App::start().await;
+    let uuid = app.backup().await;
+    app.sql().query("DELETE FROM activity").await;
+    let server = format!("/api/client/servers/{}/backups", app.server.id);
+    let rights = [
+        Permission::Read,
+        Permission::Create,
+        Permission::Restore,
+        Permission::Delete,
+    ];
+    for path in [
+        server.clone(),
+        format!("{server}/{uuid}/restore"),
+        format!("{server}/{uuid}/lock"),
+    ] {
+        for (change, expected) in [
+            ("DELETE FROM subusers", 404),
+            ("UPDATE subusers SET permissions = '{backup.read}'", 403),
+            ("DELETE FROM api_keys WHERE identifier = ", 401),
+        ] {
+            let client = app.as_subuser(&rights).await;
+            let mut change = change.to_owned();
+            if change.ends_with("= ") {
+                change.push_str(&format!("'{}'", &client.token().unwrap()[..16]));
+            }
+            let meanwhile = async {
+                app.sql().query(&change).await;
+            };
+            let status = with_a_late_body(&app, &client, (&path, "{}"), meanwhile).await;
+            assert_eq!(status, expected, "{path}: {change}");
+        }
+    }
+    assert_eq!(app.sql().number("SELECT count(*) FROM backups").await, 1);
+    assert_eq!(app.sql().number("SELECT count(*) FROM activity").await, 0);
+
+    // An administrator who is demoted meanwhile changes nothing.
+    let admin = holdfast_db::users::find_by_email(&app.database, "admin@example.com").await;
+    let admin = admin.unwrap().unwrap();
+    let token = app
+        .key(admin.id, KeyKind::Application, Profile::Documented)
+        .await;
+    let panel = app.as_admin().with_token(&token);
+    let meanwhile = async {
+        app.sql().query("UPDATE users SET is_admin = false").await;
+    };
+    let create = ("/api/application/users", "{\"email\": \"new@example.com\"}");
+    let status = with_a_late_body(&app, &panel, create, meanwhile).await;
+    assert_eq!(status, 403);
+    let new = "SELECT count(*) FROM users WHERE email = 'new@example.com'";
+    assert_eq!(app.sql().number(new).await, 0);
     app.stop().await;
 }

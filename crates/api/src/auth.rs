@@ -40,6 +40,7 @@ pub(crate) struct Caller {
     pub(crate) email: String,
     pub(crate) is_admin: bool,
     pub(crate) key: KeyIdentifier,
+    token: KeyToken,
     address: Option<IpAddr>,
     pub(crate) profile: Profile,
     pub(crate) trace: TraceContext,
@@ -64,6 +65,7 @@ impl FromRequest for Caller {
                 email: context.key.email,
                 is_admin: context.key.is_admin,
                 key: context.key.api_key.identifier,
+                token: bearer(&request).ok_or(ApiError::InvalidCredentials)?,
                 address: client_address::of_request(&request),
                 profile: context.key.api_key.profile,
                 trace: request_id::trace_of(&request),
@@ -78,6 +80,8 @@ impl FromRequest for Caller {
 /// The administrator who sent a request to the application API.
 #[derive(Clone, Debug)]
 pub(crate) struct Operator {
+    token: KeyToken,
+    address: Option<IpAddr>,
     trace: TraceContext,
     /// The request, as the operator log records it.
     action: OperatorAction,
@@ -101,6 +105,8 @@ impl FromRequest for Operator {
                 address: client_address::of_request(&request),
             };
             Ok(Self {
+                token: bearer(&request).ok_or(ApiError::InvalidCredentials)?,
+                address: origin.address,
                 trace: request_id::trace_of(&request),
                 action: operator_log::attach_action(&request, origin),
             })
@@ -231,6 +237,29 @@ fn bearer(request: &HttpRequest) -> Option<KeyToken> {
 }
 
 impl Caller {
+    /// Reads the caller's access to the server in the path again, and checks that the caller may do
+    /// `action`. The body of a request may arrive long after its head, when the key has been
+    /// revoked meanwhile. So a handler does this between the body and its transaction.
+    ///
+    /// # Errors
+    /// As for a new request with this key.
+    pub(crate) async fn confirm(
+        &self,
+        state: &ApiState,
+        action: Action,
+    ) -> Result<ServerAccess, ApiError> {
+        let (server, _) = self.server()?;
+        let lookup = LookupRequest {
+            key: self.key.clone(),
+            server: Some(ServerRef::Id(server.id)),
+            backup: None,
+        };
+        let context = look_up(state, lookup, &self.token, self.address).await?;
+        let (_, access) = context.server.ok_or(ApiError::NotFound)?;
+        permit(&access, action)?;
+        Ok(access)
+    }
+
     /// Returns the caller as the audit log records it.
     pub(crate) fn origin(&self) -> RequestOrigin {
         RequestOrigin {
@@ -292,11 +321,21 @@ impl Caller {
 }
 
 impl Operator {
-    /// Begins a change. It must end with [`operator_log::commit`].
+    /// Begins a change. It must end with [`operator_log::commit`]. The key is checked again, since
+    /// the body of the request may have arrived long after its head.
     ///
     /// # Errors
-    /// If the database is unavailable.
+    /// If the key is no longer valid, or the database is unavailable.
     pub(crate) async fn begin_change(&self, state: &ApiState) -> Result<Change, ApiError> {
+        let lookup = LookupRequest {
+            key: self.token.identifier().clone(),
+            server: None,
+            backup: None,
+        };
+        let context = look_up(state, lookup, &self.token, self.address).await?;
+        if !context.key.is_admin {
+            return Err(ApiError::Forbidden);
+        }
         let change = Change::begin(&state.database, self.action.clone()).await?;
         Ok(change.with_trace(self.trace))
     }

@@ -55,7 +55,8 @@ pub(crate) async fn create(
     permit(access, Action::Create)?;
 
     let fields = Fields::read(&request, payload).await?;
-    let fields = BackupFields::take(fields, access, &state)?;
+    let access = caller.confirm(&state, Action::Create).await?;
+    let fields = BackupFields::take(fields, &access, &state)?;
 
     let limits = create_limits(server, &state.options);
     let expected_bytes = expected_bytes(&state, server, &fields.ignored, &limits).await?;

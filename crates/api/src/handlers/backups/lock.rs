@@ -48,6 +48,7 @@ pub(crate) async fn lock(
     let mut fields = Fields::read(&request, payload).await?;
     let is_locked = fields.is_locked();
     fields.check()?;
+    caller.confirm(&state, Action::Lock).await?;
 
     let mut transaction = state.database.begin().await?;
     let mut backup = load_for_change(&mut transaction, server.id, backup.id).await?;

@@ -39,6 +39,7 @@ pub(crate) async fn rename(
     let name = fields.required_name();
     fields.check()?;
     let name = name.ok_or(ApiError::Internal)?;
+    caller.confirm(&state, Action::Rename).await?;
 
     let mut transaction = state.database.begin().await?;
     backups::rename(&mut transaction, backup.id, &name).await?;
