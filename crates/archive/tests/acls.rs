@@ -182,7 +182,7 @@ fn other_tars_read_the_lists_and_theirs_are_read() {
         if run(tool, folder.path(), script).is_none() {
             continue;
         }
-        let out = folder.path().join(&tool[..3].replace("tar", "gnu"));
+        let out = folder.path().join(tool[..3].replace("tar", "gnu"));
         assert_eq!(acl(&out.join("file")), FILE, "{tool}");
         assert_eq!(acl(&out.join("shared")), SHARED, "{tool}");
     }

@@ -81,7 +81,7 @@ fn a_list_that_may_not_be_read_is_not_used() {
     }
     let server = Server::new();
     write(server.list(), "a");
-    set_mode(&server.list(), 0);
+    set_mode(server.list(), 0);
     let unused = ".pteroignore: it was not used: it may not be read".to_owned();
     assert!(server.notes().contains(&unused));
 }
