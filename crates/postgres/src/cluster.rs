@@ -36,16 +36,16 @@ const NO_ACCOUNT: &str = "could not look up effective user ID";
 /// itself: a fast shutdown, and after 20 seconds an immediate one.
 #[derive(Debug)]
 pub struct PrivatePostgres {
-    address: Address,
-    directory: PathBuf,
+    plan: StartPlan,
     child: GuardedChild,
     log: Log,
     _lock: OwnerLock,
 }
 
 /// The values that creating and starting a cluster share.
-struct StartPlan<'a> {
-    options: &'a PostgresOptions,
+#[derive(Debug)]
+struct StartPlan {
+    options: PostgresOptions,
     directory: PathBuf,
     data: PathBuf,
     address: Address,
@@ -73,7 +73,7 @@ impl PrivatePostgres {
         folder::clear_unfinished(&directory)?;
         let mut log = Log::open(&directory)?;
         let plan = StartPlan {
-            options,
+            options: options.clone(),
             directory,
             data,
             address,
@@ -93,12 +93,8 @@ impl PrivatePostgres {
             user = plan.user.name,
             "PostgreSQL accepts connections"
         );
-        let StartPlan {
-            directory, address, ..
-        } = plan;
         Ok(Self {
-            address,
-            directory,
+            plan,
             child,
             log,
             _lock: lock,
@@ -107,12 +103,12 @@ impl PrivatePostgres {
 
     /// Returns the URL of one of its databases; see [`Address::url`].
     pub fn url(&self, database: &str) -> String {
-        self.address.url(database)
+        self.plan.address.url(database)
     }
 
     /// Returns the address of the cluster.
     pub fn address(&self) -> &Address {
-        &self.address
+        &self.plan.address
     }
 
     /// Runs one or more statements in a database and returns their rows, every value as text.
@@ -120,7 +116,7 @@ impl PrivatePostgres {
     /// # Errors
     /// [`Error::Refused`] with the server's message, or [`Error::Connection`].
     pub async fn query(&self, database: &str, statements: &str) -> Result<TextRows, Error> {
-        let mut connection = connection::connect(&self.address, database).await?;
+        let mut connection = connection::connect(&self.plan.address, database).await?;
         connection::query(&mut connection, statements).await
     }
 
@@ -134,6 +130,18 @@ impl PrivatePostgres {
         }
     }
 
+    /// Starts Postgres again, after it has ended unexpectedly, at the same address. Returns when it
+    /// accepts connections, as [`start`](Self::start) does.
+    ///
+    /// # Errors
+    /// [`Error::Start`] if it ends again, [`Error::Orphan`] if the old one does not stop.
+    pub async fn restart(&mut self) -> Result<(), Error> {
+        // If the guard script was killed, Postgres may still be running.
+        postmaster::stop_orphan(&self.plan.data, &self.plan.address).await?;
+        self.child = self.plan.launch(&mut self.log).await?;
+        Ok(())
+    }
+
     /// Shuts Postgres down, and waits until it has ended. A fast shutdown may take 20 seconds.
     /// After that, Postgres is terminated, and recovers at its next start.
     ///
@@ -143,7 +151,7 @@ impl PrivatePostgres {
         if self.child.ended()?.is_some() {
             let error = self.ended_error();
             // If the guard script was killed, Postgres may still be running.
-            postmaster::stop_orphan(&self.directory.join("data"), &self.address).await?;
+            postmaster::stop_orphan(&self.plan.data, &self.plan.address).await?;
             return Err(error);
         }
         self.child.signal("INT").await;
@@ -163,20 +171,20 @@ impl PrivatePostgres {
             self.child.wait().await?;
         }
         Err(Error::Stop {
-            directory: self.directory,
+            directory: self.plan.directory,
             seconds: FAST_STOP_TIMEOUT.as_secs(),
         })
     }
 
     fn ended_error(&self) -> Error {
         Error::Ended {
-            directory: self.directory.clone(),
+            directory: self.plan.directory.clone(),
             reason: self.log.reason(),
         }
     }
 }
 
-impl StartPlan<'_> {
+impl StartPlan {
     /// Creates the cluster under a temporary name, and renames it.
     async fn create(&self, log: &mut Log) -> Result<(), Error> {
         let unfinished = self.directory.join(format!(

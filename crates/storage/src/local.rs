@@ -18,6 +18,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fs_err as fs;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
 use holdfast_domain::{BackupId, DiskName, ServerId};
 
@@ -54,6 +56,13 @@ impl LocalDisk {
 
     /// Maps an error. It may query the file system, so it must run on a blocking thread.
     fn io_error(&self, object: impl ToString, source: io::Error) -> Error {
+        if source.kind() == io::ErrorKind::InvalidData {
+            return Error::Damaged {
+                disk: self.name.to_string(),
+                object: object.to_string(),
+                source: source.into(),
+            };
+        }
         let found = Shortage::of(&source, &self.root);
         match (Error::from_io(self.name.as_str(), object, source), found) {
             (Error::Full { disk, object, .. }, Some(shortage)) => Error::Full {
@@ -143,18 +152,46 @@ impl LocalDisk {
     }
 
     pub(crate) async fn size(self: &Arc<Self>, key: StorageKey) -> Result<u64, Error> {
-        self.run_blocking(key, move |disk| {
-            Ok(disk.check_if_missing(fs::metadata(disk.path(key)))?.len())
-        })
-        .await
+        self.run_blocking(key, move |disk| Ok(disk.open_file(key)?.metadata()?.len()))
+            .await
     }
 
     pub(crate) async fn open(self: &Arc<Self>, key: StorageKey) -> Result<File, Error> {
-        self.run_blocking(key, move |disk| {
-            disk.check_if_missing(fs::File::open(disk.path(key)))
-                .map(fs::File::into_file)
-        })
-        .await
+        self.run_blocking(key, move |disk| disk.open_file(key))
+            .await
+    }
+
+    /// Opens the file of an object.
+    ///
+    /// Only regular files are read, and no link is followed: a program that can write to the
+    /// folder must not make the service send another file, or wait for a FIFO.
+    fn open_file(&self, key: StorageKey) -> io::Result<File> {
+        let path = self.path(key);
+        let folder = path.parent().unwrap_or(&self.root);
+        let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let opened = rustix::fs::open(
+            folder,
+            flags | OFlags::PATH | OFlags::DIRECTORY,
+            Mode::empty(),
+        )
+        .and_then(|folder| {
+            let name = path.file_name().unwrap_or_default();
+            let flags = flags | OFlags::RDONLY | OFlags::NONBLOCK;
+            rustix::fs::openat(folder, name, flags, Mode::empty())
+        });
+        let file = match opened {
+            Ok(file) => File::from(file),
+            // A link or a socket.
+            Err(Errno::LOOP | Errno::NOTDIR | Errno::NXIO) => return Err(not_a_file(&path)),
+            Err(error) => {
+                let error = file_system::context(error.into(), "cannot open", &path);
+                return self.check_if_missing(Err(error));
+            }
+        };
+        match file.metadata()?.is_file() {
+            true => Ok(file),
+            false => Err(not_a_file(&path)),
+        }
     }
 
     pub(crate) async fn delete(self: &Arc<Self>, key: StorageKey) -> Result<(), Error> {
@@ -200,7 +237,9 @@ impl LocalDisk {
                 if path == disk.partial_path(key) {
                     continue;
                 }
-                match fs::metadata(&path) {
+                match fs::symlink_metadata(&path) {
+                    // Only regular files are read.
+                    Ok(metadata) if !metadata.is_file() => {}
                     Ok(metadata) => objects.push(Object {
                         key,
                         size_bytes: metadata.len(),
@@ -314,4 +353,9 @@ impl LocalDisk {
             other => other,
         }
     }
+}
+
+fn not_a_file(path: &Path) -> io::Error {
+    let text = format!("`{}` is not a regular file", path.display());
+    io::Error::new(io::ErrorKind::InvalidData, text)
 }

@@ -286,6 +286,9 @@ async fn a_link_ends_with_its_backup() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unreadable_archive_is_reported_without_its_path() {
     let (app, uuid, link, _) = with_link(100).await;
+    fs_err::write(app.archive(&uuid), "of another size").unwrap();
+    let answer = fetch(&app.as_anonymous(), &link, &[]).await;
+    insta::assert_json_snapshot!("archive_missing", answer.redacted());
     fs_err::remove_file(app.archive(&uuid)).unwrap();
     let answer = fetch(&app.as_anonymous(), &link, &[]).await;
     insta::assert_json_snapshot!("archive_missing", answer.redacted());

@@ -11,7 +11,7 @@ use holdfast_postgres::{PostgresOptions, PrivatePostgres};
 use super::full_disks::start_postgres;
 use super::{SLOWLY, assert_kept, finished, make_server, under_way};
 use crate::support::app::App;
-use crate::support::process::{Process, holdfast};
+use crate::support::process::{Process, holdfast, run};
 use crate::support::{eventually, files};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -51,6 +51,39 @@ async fn a_backup_completes_after_postgres_crashes_and_recovers() {
     assert_eq!(rows[0][0].as_deref(), Some("1"));
     app.stop().await;
     postgres.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn up_starts_its_own_postgres_again_a_limited_number_of_times() {
+    let folder = files::scratch();
+    let data = folder.path().join("data");
+    let (mut up, url) = Process::up(&data, &[]).await;
+    let cluster = data.join("postgres");
+    let mut health = holdfast(&[]);
+    health.args(["healthcheck", "--url", &url]);
+    for _ in 0..5 {
+        let killed = postmaster(&cluster);
+        kill_process(killed, Signal::KILL).unwrap();
+        eventually("another one accepts connections", async || {
+            let file = fs_err::read_to_string(cluster.join("data/postmaster.pid")).ok()?;
+            let is_ready = file.lines().nth(7)?.trim() == "ready";
+            (is_ready && postmaster(&cluster) != killed).then_some(())
+        })
+        .await;
+        eventually("the service is healthy again", async || {
+            (run(&mut health).code == Some(0)).then_some(())
+        })
+        .await;
+    }
+    kill_process(postmaster(&cluster), Signal::KILL).unwrap();
+    assert_eq!(up.ended().await.code(), Some(1));
+    let log = up.log();
+    assert_eq!(
+        log.matches("PostgreSQL is started again").count(),
+        5,
+        "{log}"
+    );
+    assert!(log.contains("ended unexpectedly"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -67,11 +67,15 @@ pub(crate) async fn download(
     let disk = state.disks.get(&backup.disk)?;
     let name = format!("{}.tar.gz", backup.id);
     let mut response = match disk.open(key).await? {
-        Some(file) => match &state.options.downloads_accel_path {
-            // The file was opened only to detect a missing archive here instead of in the proxy.
-            Some(path) => from_proxy(path, disk, key, name),
-            None => from_file(&request, file, name)?,
-        },
+        Some(file) => {
+            check_size(&file, key, completed.size_bytes)?;
+            match &state.options.downloads_accel_path {
+                // The file was opened only to detect a missing archive here instead of in the
+                // proxy.
+                Some(path) => from_proxy(path, disk, key, name),
+                None => from_file(&request, file, name)?,
+            }
+        }
         None => stream::archive(&request, disk, key, completed, name).await?,
     };
     let headers = response.headers_mut();
@@ -80,6 +84,21 @@ pub(crate) async fn download(
     headers.insert(CACHE_CONTROL, caching);
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     Ok(response)
+}
+
+/// Checks that an archive still has its size, before its first byte is sent.
+fn check_size(file: &File, key: StorageKey, size_bytes: u64) -> Result<(), ApiError> {
+    let object_bytes = file.metadata().map(|metadata| metadata.len());
+    if matches!(object_bytes, Ok(bytes) if bytes == size_bytes) {
+        return Ok(());
+    }
+    tracing::error!(
+        %key,
+        ?object_bytes,
+        size_bytes,
+        "the size of an archive has changed"
+    );
+    Err(ApiError::ArchiveMissing)
 }
 
 /// Answers with the path of the file for the proxy, which then sends it and handles ranges.

@@ -1,13 +1,19 @@
 //! `holdfast up`: runs a private Postgres, the API and a worker in one process.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
+use holdfast_domain::error_chain::chain;
 use holdfast_postgres::PrivatePostgres;
 
 use crate::data::{self, DataLock};
 use crate::error::CommandError;
 use crate::settings::Settings;
 use crate::{database, service, shutdown};
+
+/// How often the private Postgres is started again within [`RESTART_PERIOD`].
+const RESTARTS_MAX: usize = 5;
+const RESTART_PERIOD: Duration = Duration::from_mins(10);
 
 pub(super) async fn run(settings: Settings, data: &Path) -> Result<(), CommandError> {
     let _telemetry = super::init_telemetry(&settings)?;
@@ -40,7 +46,7 @@ pub(super) async fn run(settings: Settings, data: &Path) -> Result<(), CommandEr
             error = api.ended() => Err(error),
             error = worker.ended() => Err(error),
             error = service::any_ended(metrics.as_mut()) => Err(error),
-            error = postgres_ended(postgres.as_mut()) => Err(error),
+            error = keep_running(postgres.as_mut()) => Err(error),
         };
         tracing::info!("stopping");
         // The worker stops first, so that the API still shows the jobs that it returns to the
@@ -60,9 +66,24 @@ pub(super) async fn run(settings: Settings, data: &Path) -> Result<(), CommandEr
     outcome.and(postgres)
 }
 
-async fn postgres_ended(postgres: Option<&mut PrivatePostgres>) -> CommandError {
-    match postgres {
-        Some(postgres) => postgres.ended().await.into(),
-        None => std::future::pending().await,
+/// Starts the private Postgres again when it ends unexpectedly. Meanwhile the API answers 503, and
+/// jobs wait. Returns the error when it ends too often, or does not start.
+async fn keep_running(postgres: Option<&mut PrivatePostgres>) -> CommandError {
+    let Some(postgres) = postgres else {
+        return std::future::pending().await;
+    };
+    let mut restarts: Vec<Instant> = Vec::new();
+    loop {
+        let ended = postgres.ended().await;
+        restarts.retain(|at| at.elapsed() < RESTART_PERIOD);
+        if restarts.len() >= RESTARTS_MAX {
+            return ended.into();
+        }
+        restarts.push(Instant::now());
+        tracing::error!(error = chain(&ended), "PostgreSQL is started again");
+        if let Err(error) = postgres.restart().await {
+            return error.into();
+        }
+        tracing::info!("PostgreSQL accepts connections again");
     }
 }

@@ -157,6 +157,28 @@ async fn a_crashed_postgres_is_noticed_and_recovers_with_its_data() {
 }
 
 #[tokio::test]
+async fn a_killed_postgres_starts_again_at_the_same_address_with_its_data() {
+    let folder = Folder::new();
+    let mut postgres = PrivatePostgres::start(&PostgresOptions::new(folder.cluster()))
+        .await
+        .unwrap();
+    let url = postgres.url("postgres");
+    let create = "CREATE TABLE kept AS SELECT 7 AS seven";
+    postgres.query("postgres", create).await.unwrap();
+    for _ in 0..2 {
+        let killed = postmaster_of(&folder).unwrap();
+        crate::support::signal(killed, Signal::KILL);
+        assert!(matches!(postgres.ended().await, Error::Ended { .. }));
+        postgres.restart().await.unwrap();
+        assert_ne!(postmaster_of(&folder).unwrap(), killed);
+        assert_eq!(postgres.url("postgres"), url);
+        let rows = postgres.query("postgres", "SELECT seven FROM kept").await;
+        assert_eq!(rows.unwrap(), [[Some("7".to_owned())]]);
+    }
+    postgres.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_process_id_that_was_reused_does_not_block_a_start_and_is_not_signalled() {
     let folder = Folder::new();
     start(&folder).await.unwrap().stop().await.unwrap();

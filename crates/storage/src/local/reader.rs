@@ -6,7 +6,6 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use fs_err as fs;
 
 use super::LocalDisk;
 use crate::error::Error;
@@ -33,8 +32,7 @@ impl LocalDisk {
         range: Range<u64>,
     ) -> Result<LocalReader, Error> {
         let opened = self.run_blocking(key, move |disk| {
-            let opened = fs::File::open(disk.path(key));
-            let mut file = disk.check_if_missing(opened)?.into_file();
+            let mut file = disk.open_file(key)?;
             let object_bytes = file.metadata()?.len();
             file.seek(SeekFrom::Start(range.start.min(object_bytes)))?;
             let left_bytes = range.end.min(object_bytes).saturating_sub(range.start);

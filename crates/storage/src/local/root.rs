@@ -8,7 +8,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use fs_err as fs;
-use rustix::io::Errno;
 
 use holdfast_domain::{DiskName, ServerId};
 
@@ -116,10 +115,10 @@ impl LocalDisk {
             }
             Err(error) => Err(io::Error::other(format!(
                 "the folder of the disk cannot be read: {error}{}",
-                match error.raw_os_error().map(Errno::from_raw_os_error) {
+                match error.kind() {
                     // The server of a network file system has forgotten the mount, or the process
                     // behind a FUSE file system has ended.
-                    Some(Errno::STALE | Errno::NOTCONN) =>
+                    io::ErrorKind::StaleNetworkFileHandle | io::ErrorKind::NotConnected =>
                         "; unmount its file system and mount it again",
                     _ => "",
                 }

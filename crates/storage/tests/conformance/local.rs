@@ -6,7 +6,7 @@ use std::process::Command;
 use holdfast_storage::{Disk, Error, Shortage};
 
 use crate::objects::{
-    SIZE_MAX, archive_key, assert_invisible, backup, error_text, key, noise, partials, put,
+    SIZE_MAX, archive_key, assert_invisible, backup, error_text, key, list, noise, partials, put,
     read_all, server,
 };
 use crate::places::{name, skipped};
@@ -182,4 +182,44 @@ async fn a_read_only_disk_refuses_writes_and_can_still_be_read() {
         assert!(matches!(error, Error::Denied { .. }), "{error:?}");
     }
     assert!(read_all(&disk, key(1)).await == noise(500_000));
+}
+
+#[tokio::test]
+async fn an_object_that_is_a_link_or_a_fifo_is_damaged_and_never_followed() {
+    use std::os::unix::fs::symlink;
+    let root = tempfile::tempdir().unwrap();
+    let disk = disk(root.path());
+    let secret = root.path().join("secret");
+    fs_err::write(&secret, "secret").unwrap();
+    put(&disk, key(1), &noise(3)).await.unwrap();
+    let folder = root.path().join(server(1).to_string());
+    let path = |n| folder.join(format!("{}.tar.gz", backup(n)));
+    symlink(&secret, path(2)).unwrap();
+    symlink(path(1), path(3)).unwrap();
+    fs_err::create_dir(path(4)).unwrap();
+    let made = Command::new("mkfifo").arg(path(5)).status();
+    assert!(made.unwrap().success());
+    let _socket = std::os::unix::net::UnixListener::bind(path(6)).unwrap();
+    // The whole folder of a server may be a link, too.
+    let other = root.path().join(server(2).to_string());
+    symlink(&folder, &other).unwrap();
+    let mut linked = archive_key(1, 1);
+    linked.server = server(2);
+    let keys = (2..=6).map(key);
+    for key in keys.chain([holdfast_storage::StorageKey::Archive(linked)]) {
+        let refused = [
+            disk.size(key).await.err(),
+            disk.open(key).await.err(),
+            disk.read(key, 0..10).await.err(),
+        ];
+        for error in refused {
+            assert!(matches!(error, Some(Error::Damaged { .. })), "{error:?}");
+        }
+    }
+    assert_eq!(list(&disk, Some(server(1))).await, [key(1)]);
+    // Deleting removes the link, not the file that it leads to.
+    disk.delete(key(3)).await.unwrap();
+    disk.delete_backup(server(1), backup(2)).await.unwrap();
+    assert_eq!(fs_err::read(&secret).unwrap(), b"secret");
+    assert!(read_all(&disk, key(1)).await == noise(3));
 }
