@@ -180,6 +180,7 @@ async fn a_user_id_without_an_account_is_named_with_what_to_do() {
     as_root!();
     let folder = Folder::new();
     let uid = 2_000_012_345;
+    folder.open();
     std::os::unix::fs::chown(folder.root(), Some(uid), Some(uid)).unwrap();
     let start = || {
         Command::new("setpriv")
@@ -200,6 +201,7 @@ async fn a_user_id_without_an_account_is_named_with_what_to_do() {
     assert!(text.contains(&expected), "{text}");
     assert!(!text.contains("could not look up"), "{text}");
     // Only initdb needs the account. A cluster that exists already runs.
+    fs_err::remove_dir_all(folder.cluster()).unwrap();
     PrivatePostgres::start(&folder.options())
         .await
         .unwrap()
@@ -237,6 +239,7 @@ async fn a_small_or_missing_shared_memory_is_replaced_by_files() {
         println!("skipped: no mount namespaces here");
         return;
     }
+    let folder = Folder::new();
     for (prepare, expected) in [
         ("true", "posix\n"),
         ("mount -t tmpfs -o size=64k none /dev/shm", "mmap\n"),
@@ -245,7 +248,6 @@ async fn a_small_or_missing_shared_memory_is_replaced_by_files() {
             "mmap\n",
         ),
     ] {
-        let folder = Folder::new();
         let output = with_shared_memory(&folder, prepare);
         let text = String::from_utf8_lossy(&output.stdout);
         assert_eq!(text, expected, "{prepare}: {output:?}");
