@@ -4,7 +4,9 @@
 //! group. So a mode must never be restored without its list: the group could get rights that only
 //! single users had.
 
+use std::collections::HashMap;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::OnceLock;
 
 use rustix::buffer::spare_capacity;
 use rustix::fs::XattrFlags;
@@ -213,7 +215,11 @@ fn parse_entry(text: &str) -> Option<Option<AclEntry>> {
     let id = match tag {
         USER | GROUP => {
             let number = |text: &str| text.parse().ok().filter(|&id: &u32| id != NO_ID);
-            match number(second).or_else(|| fourth.and_then(number)) {
+            let known = || local_names(tag).get(second).copied();
+            match number(second)
+                .or_else(|| fourth.and_then(number))
+                .or_else(known)
+            {
                 Some(id) => id,
                 None => return Some(None),
             }
@@ -221,6 +227,25 @@ fn parse_entry(text: &str) -> Option<Option<AclEntry>> {
         _ => NO_ID,
     };
     Some(Some(AclEntry { tag, rights, id }))
+}
+
+/// Returns the users or groups of this machine, by name. GNU tar and bsdtar write names by default.
+fn local_names(tag: u16) -> &'static HashMap<String, u32> {
+    static USERS: OnceLock<HashMap<String, u32>> = OnceLock::new();
+    static GROUPS: OnceLock<HashMap<String, u32>> = OnceLock::new();
+    let read = |path| {
+        let text = fs_err::read_to_string(path).unwrap_or_default();
+        let entries = text.lines().filter_map(|line| {
+            let mut fields = line.split(':');
+            let name = fields.next()?.to_owned();
+            Some((name, fields.nth(1)?.parse().ok()?))
+        });
+        entries.collect()
+    };
+    match tag {
+        USER => USERS.get_or_init(|| read("/etc/passwd")),
+        _ => GROUPS.get_or_init(|| read("/etc/group")),
+    }
 }
 
 fn parse_rights(text: &str) -> Option<u16> {
@@ -306,8 +331,11 @@ mod tests {
     }
 
     #[test]
-    fn names_without_a_number_are_left_out_and_malformed_lists_have_no_entries() {
-        let text = "user::rw-,user:steve:rwx,group::r--,mask::rwx,other::---";
+    fn unknown_names_are_left_out_and_malformed_lists_have_no_entries() {
+        let named = "user::rw-,user:root:rwx,group::r--,group:root:r--,mask::rwx,other::---";
+        let numbered = "user::rw-,user:0:rwx,group::r--,group:0:r--,mask::rwx,other::---";
+        assert_eq!(Acl::from_text(named.as_bytes()).to_text(), numbered);
+        let text = "user::rw-,user:no-such-user:rwx,group::r--,mask::rwx,other::---";
         let list = Acl::from_text(text.as_bytes());
         assert!(list.is_partial);
         assert_eq!(list.to_text(), "user::rw-,group::r--,mask::rwx,other::---");

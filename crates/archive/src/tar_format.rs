@@ -21,6 +21,9 @@ use crate::acl::Acls;
 /// Bytes of a tar block. Headers and file contents are padded to whole blocks.
 pub(crate) const TAR_BLOCK: usize = 512;
 
+/// The most segments in the map of a sparse file.
+const MAX_SEGMENTS: usize = 1 << 20;
+
 /// The kind of an archive entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryKind {

@@ -90,3 +90,27 @@ fn many_files_in_one_folder_are_restored_in_bounded_memory() {
     assert!(peak(&[Path::new("restore"), &archive, &target]) < LIMIT_KIB / 2);
     assert_eq!(fs_err::read_dir(&target).unwrap().count(), 20_000);
 }
+
+#[test]
+fn a_small_archive_of_a_deep_tree_takes_little_memory() {
+    let path = format!("{}/file", vec!["n".repeat(19); 16_000].join("/"));
+    let archive = crate::tar_builder::TarBuilder::default()
+        .pax(&crate::tar_builder::record("path", &path))
+        .file("file", b"x")
+        .packed();
+    let folder = memory_folder();
+    let file = folder.path().join("a.tar.gz");
+    fs_err::write(&file, bytes(&archive)).unwrap();
+    let target = folder.path().join("target");
+    for arguments in [
+        &[Path::new("verify"), &file][..],
+        &[Path::new("restore"), &file, &target],
+        &[Path::new("list"), &file],
+    ] {
+        let peak = peak(arguments);
+        assert!(peak < 64 << 10, "{arguments:?}: {peak} KiB");
+    }
+    // The standard library would remove so deep a tree by recursion.
+    let small = crate::tar_builder::TarBuilder::default().file("file", b"x");
+    put_back(&small.packed(), &target).unwrap();
+}

@@ -2,9 +2,14 @@
 
 use std::io;
 
-use super::pax;
-use super::{Time, Xattrs};
+use super::pax::{self, invalid};
+use super::{MAX_SEGMENTS, Time, Xattrs};
 use crate::acl::{self, Acl, Acls};
+
+/// The most extended attributes of an entry, and their bytes. An entry can have any number of
+/// extended headers, and all of them take memory.
+const MAX_XATTRS: usize = 1000;
+const MAX_XATTR_BYTES: usize = 4 << 20;
 
 /// What extended headers state about the next entry.
 #[derive(Default)]
@@ -49,9 +54,11 @@ impl Extension {
                 self.sparse_size = Some(pax::parse_number(value)?);
             }
             b"GNU.sparse.offset" | b"GNU.sparse.numbytes" => {
-                self.sparse_numbers
-                    .get_or_insert_default()
-                    .push(pax::parse_number(value)?);
+                let numbers = self.sparse_numbers.get_or_insert_default();
+                if numbers.len() >= 2 * MAX_SEGMENTS {
+                    return Err(invalid("the map of a sparse file is too long"));
+                }
+                numbers.push(pax::parse_number(value)?);
             }
             b"GNU.sparse.map" => {
                 let numbers = value
@@ -64,11 +71,11 @@ impl Extension {
             b"SCHILY.acl.default" => set_list(&mut self.acls.default, value, Acl::from_text),
             _ => {
                 if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
-                    self.add_xattr(name.to_vec(), value.to_vec());
+                    self.add_xattr(name.to_vec(), value.to_vec())?;
                 } else if let Some(name) = key.strip_prefix(b"LIBARCHIVE.xattr.")
                     && let (Some(name), Some(value)) = (decode_percent(name), decode_base64(value))
                 {
-                    self.add_xattr(name, value);
+                    self.add_xattr(name, value)?;
                 }
             }
         }
@@ -76,7 +83,7 @@ impl Extension {
     }
 
     /// Adds an extended attribute. A list as text, if there is one, counts before its attribute.
-    fn add_xattr(&mut self, name: Vec<u8>, value: Vec<u8>) {
+    fn add_xattr(&mut self, name: Vec<u8>, value: Vec<u8>) -> io::Result<()> {
         let list = match &name {
             name if name == acl::ACCESS.as_bytes() => &mut self.acls.access,
             name if name == acl::DEFAULT.as_bytes() => &mut self.acls.default,
@@ -84,10 +91,18 @@ impl Extension {
                 // bsdtar writes each attribute in two forms.
                 self.xattrs.retain(|(other, _)| *other != name);
                 self.xattrs.push((name, value));
-                return;
+                let sizes = self
+                    .xattrs
+                    .iter()
+                    .map(|(name, value)| name.len() + value.len());
+                if self.xattrs.len() > MAX_XATTRS || sizes.sum::<usize>() > MAX_XATTR_BYTES {
+                    return Err(invalid("an entry has too many extended attributes"));
+                }
+                return Ok(());
             }
         };
         list.get_or_insert_with(|| Acl::from_binary(&value));
+        Ok(())
     }
 }
 
@@ -159,6 +174,33 @@ mod tests {
             .expect("a record");
         assert_eq!(extension.xattrs.len(), 1);
         assert_eq!(decode_base64(b"AP8="), Some(vec![0, 255]));
+    }
+
+    #[test]
+    fn the_memory_of_one_entry_is_bounded_whatever_its_headers_hold() {
+        let mut extension = Extension::default();
+        let error = (0..2000)
+            .try_for_each(|number| {
+                let key = format!("SCHILY.xattr.user.{number}");
+                extension.set(key.as_bytes(), b"x")
+            })
+            .expect_err("too many");
+        assert_eq!(
+            error.to_string(),
+            "an entry has too many extended attributes"
+        );
+        let mut extension = Extension::default();
+        let value = vec![0; 3 << 20];
+        extension.set(b"SCHILY.xattr.user.a", &value).expect("room");
+        extension
+            .set(b"SCHILY.xattr.user.a", &value)
+            .expect("the same again");
+        assert!(extension.set(b"SCHILY.xattr.user.b", &value).is_err());
+        let mut extension = Extension::default();
+        let error = (0..3 * MAX_SEGMENTS)
+            .try_for_each(|_| extension.set(b"GNU.sparse.offset", b"0"))
+            .expect_err("too many");
+        assert_eq!(error.to_string(), "the map of a sparse file is too long");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::decode::{GnuSparseMap, HeaderFields, decode_header, decode_segments};
 use super::extension::Extension;
 use super::pax::{self, invalid};
 use super::sparse::check_sparse_map;
-use super::{EntryKind, Segment, TAR_BLOCK, TarEntry, Time, padding};
+use super::{EntryKind, MAX_SEGMENTS, Segment, TAR_BLOCK, TarEntry, Time, padding};
 use crate::Error;
 
 /// A folder.
@@ -46,8 +46,6 @@ const CONTINUED: &str = "it is the rest of a file that starts in another volume 
 
 /// The largest extended header or long name, in bytes.
 const MAX_EXTENSION: u64 = 4 << 20;
-/// The most segments in the map of a sparse file.
-const MAX_SEGMENTS: usize = 1 << 20;
 
 /// A reader of entries and their contents.
 pub(crate) struct TarReader<R> {
