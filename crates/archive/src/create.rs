@@ -32,8 +32,8 @@ pub fn scan(source: &Path, rules: &IgnoreRules, control: &Control) -> Result<Tot
 /// The same tree always gives the same bytes, with any number of threads. Entries that cannot be
 /// read, or that change or vanish while they are read, become [`Notes`](crate::Notes), not errors.
 /// So do symlinks that leave `source`. A reason that lies outside of the entry, such as a lack of
-/// file descriptors or a failing disk, is an error. Both writers are flushed; the caller must make the files durable, and delete them after an
-/// error.
+/// file descriptors or a failing disk, is an error. Both writers are flushed; the caller must make
+/// the files durable, and delete them after an error.
 ///
 /// # Errors
 ///

@@ -18,7 +18,7 @@ use crate::args::{Cli, Command, GlobalOptions};
 use crate::error::CommandError;
 use crate::settings::{Settings, environment};
 use crate::telemetry::Telemetry;
-use crate::{output, telemetry, threads};
+use crate::{output, process_limits, telemetry, threads};
 
 /// Runs a command to its end.
 ///
@@ -28,6 +28,8 @@ use crate::{output, telemetry, threads};
 /// # Errors
 /// The reason that the command failed.
 pub fn run(cli: Cli) -> Result<(), CommandError> {
+    process_limits::raise_open_files();
+    process_limits::catch_file_size_signal();
     let (global, data) = (&cli.global, &cli.global.data);
     match cli.command {
         Command::Demo { keep } => run_service(demo::run(keep)),
@@ -96,5 +98,10 @@ fn announce(text: &str) {
 
 /// Sets up logging for a long-running command, until the returned value is dropped.
 fn init_telemetry(settings: &Settings) -> Result<Telemetry, CommandError> {
-    telemetry::init(&settings.log)
+    let telemetry = telemetry::init(&settings.log)?;
+    tracing::info!(
+        open_files = process_limits::open_files(),
+        "the process may have this many files open"
+    );
+    Ok(telemetry)
 }

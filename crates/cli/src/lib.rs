@@ -11,6 +11,7 @@ pub mod data;
 pub mod database;
 pub mod error;
 pub mod output;
+pub mod process_limits;
 pub mod service;
 pub mod settings;
 pub mod shutdown;

@@ -2,7 +2,11 @@
 //!
 //! A result that cannot be written is an error: a script must not take a cut result for a whole
 //! one.
+//!
+//! Names of files, servers and backups come from strangers. Text for people shows their control
+//! characters as escapes, so that a name cannot forge a line or change the terminal. JSON is exact.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use serde_json::Value;
@@ -50,7 +54,79 @@ pub fn usage(usage: &clap::Error) -> Result<(), CommandError> {
 
 /// Writes a problem to stderr, after the name of the program.
 pub fn problem(text: &str) {
-    let _closed = writeln!(io::stderr().lock(), "holdfast: {text}");
+    let _closed = writeln!(io::stderr().lock(), "holdfast: {}", visible(text));
+}
+
+/// Shows control characters, and characters that change the direction of text, as escapes.
+pub fn visible(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_invisible) {
+        return text.into();
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        if is_invisible(character) {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown.into()
+}
+
+/// Shows the name of a file: as [`visible`], with `\\` for a backslash and `\xff` for a byte that
+/// is not UTF-8. Different names look different.
+pub fn visible_name(name: &[u8]) -> String {
+    let mut shown = String::with_capacity(name.len());
+    for chunk in name.utf8_chunks() {
+        shown.push_str(&visible(&chunk.valid().replace('\\', "\\\\")));
+        for byte in chunk.invalid() {
+            shown.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    shown
+}
+
+/// Returns the name that [`visible_name`] shows as `shown`; `None` if it shows none so.
+pub fn name_of_visible(shown: &str) -> Option<Vec<u8>> {
+    let mut name = Vec::with_capacity(shown.len());
+    let mut rest = shown;
+    while let Some(at) = rest.find('\\') {
+        name.extend_from_slice(&rest.as_bytes()[..at]);
+        let escape = &rest[at + 1..];
+        let hex = |digits: &str| u32::from_str_radix(digits, 16).ok();
+        let (character, length) = match escape.chars().next()? {
+            '\\' => ('\\', 1),
+            'n' => ('\n', 1),
+            'r' => ('\r', 1),
+            't' => ('\t', 1),
+            'x' => {
+                name.push(u8::try_from(hex(escape.get(1..3)?)?).ok()?);
+                rest = &escape[3..];
+                continue;
+            }
+            'u' => {
+                let digits = escape.strip_prefix("u{")?.split_once('}')?.0;
+                (char::from_u32(hex(digits)?)?, digits.len() + 3)
+            }
+            _ => return None,
+        };
+        name.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+        rest = &escape[length..];
+    }
+    name.extend_from_slice(rest.as_bytes());
+    Some(name)
+}
+
+/// Returns whether a character can hide or move text: control characters, line and paragraph
+/// separators, and marks that change the direction of text or have no width.
+fn is_invisible(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e007f}'
+        )
 }
 
 /// Writes a result to stdout: as one JSON value, or as text.
@@ -126,7 +202,7 @@ fn padded(text: &str, width: usize) -> String {
 fn cell(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
-        Value::String(text) => text.clone(),
+        Value::String(text) => visible(text).into_owned(),
         Value::Array(values) => values.iter().map(cell).collect::<Vec<_>>().join(" "),
         other => other.to_string(),
     }
@@ -154,6 +230,35 @@ mod tests {
                 "Survival    -",
             ]
         );
+    }
+
+    #[test]
+    fn a_name_can_neither_forge_a_line_nor_change_the_terminal() {
+        let rows = json!([{ "name": "a\nb  normal\u{1b}[2J\r\u{202e}c\u{9b}", "state": "-" }]);
+        let shown = "a\\nb  normal\\u{1b}[2J\\r\\u{202e}c\\u{9b}";
+        let lines = lines(&rows);
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert_eq!(lines[1], format!("{shown}  -"));
+        assert_eq!(visible("C:\\game Ω 備"), "C:\\game Ω 備");
+    }
+
+    #[test]
+    fn every_name_has_a_form_of_its_own_and_is_found_by_it() {
+        for (name, shown) in [
+            (&b"world/level.dat"[..], "world/level.dat"),
+            (b"a\nb", "a\\nb"),
+            (b"a\\nb", "a\\\\nb"),
+            (b"\x1b]0;x\x07\r\t\x7f", "\\u{1b}]0;x\\u{7}\\r\\t\\u{7f}"),
+            (b"raw-\xff\xfe", "raw-\\xff\\xfe"),
+            ("\u{202e}gpj.exe".as_bytes(), "\\u{202e}gpj.exe"),
+            ("ünï 備份 🎲".as_bytes(), "ünï 備份 🎲"),
+        ] {
+            assert_eq!(visible_name(name), shown);
+            assert_eq!(name_of_visible(shown).as_deref(), Some(name), "{shown}");
+        }
+        for shown in ["\\", "\\q", "\\xf", "\\u{110000}", "\\u{61"] {
+            assert_eq!(name_of_visible(shown), None, "{shown}");
+        }
     }
 
     #[test]

@@ -79,6 +79,8 @@ pub struct WorkerOptions {
     pub compression_threads: usize,
     /// The maximum rate at which a server's files are read, in bytes per second.
     pub read_limit_bytes_per_second: Option<NonZeroU64>,
+    /// Whether backups store the extended attributes of users.
+    pub xattrs: bool,
     /// The interval between two verifications of an archive, for each disk. Archives on other disks
     /// are verified on request only.
     pub verify_every: BTreeMap<DiskName, Duration>,

@@ -127,8 +127,10 @@ impl ArchiveCheck<'_> {
             Ok(verified) => Ok(Ok(verified)),
             Err(Error::Cancelled) => Err(VerifyError::Stopped),
             Err(
-                error
-                @ (Error::HashMismatch { .. } | Error::Corrupt { .. } | Error::Hostile { .. }),
+                error @ (Error::HashMismatch { .. }
+                | Error::Corrupt { .. }
+                | Error::Hostile { .. }
+                | Error::OtherFormat { .. }),
             ) => Ok(Err(ArchiveVerdict::Damaged {
                 sentence: "The stored archive is damaged: it is not what was backed up.".to_owned(),
                 detail: chain(&error),

@@ -176,3 +176,120 @@ fn patterns_exclude_files_and_a_failure_leaves_nothing() {
     }
     assert_eq!(files::files_below(here), before);
 }
+
+#[test]
+fn an_archive_inside_its_own_directory_is_not_packed() {
+    let folder = files::scratch();
+    let here = folder.path();
+    fs_err::write(here.join("file"), "x").unwrap();
+    for _ in 0..2 {
+        let made = archive(here, &["create", ".", "b.tar.gz"]);
+        assert_eq!(made.code, Some(0), "{made:?}");
+        assert!(
+            made.stderr
+                .contains("b.tar.gz.partial: left out: it belongs to this archive"),
+            "{made:?}"
+        );
+        assert_eq!(files::list(&here.join("b.tar.gz")), ["file"]);
+    }
+    assert_eq!(
+        files::files_below(here),
+        ["b.tar.gz", "b.tar.gz.index", "b.tar.gz.sha256", "file"]
+    );
+}
+
+#[test]
+fn names_cannot_forge_lines_and_are_found_as_they_are_shown() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let folder = files::scratch();
+    let here = folder.path();
+    let server = here.join("server");
+    fs_err::create_dir(&server).unwrap();
+    let forged = "a\n0644            1 forged\u{1b}[2K\r\u{202e}";
+    let names = [forged.as_bytes(), b"back\\slash", b"raw-\xff"];
+    for name in names {
+        let path = server.join(std::ffi::OsStr::from_bytes(name));
+        fs_err::write(path, name).unwrap();
+    }
+    let link = server.join("link\n\u{1b}[31m");
+    std::os::unix::fs::symlink("/outside\n", link).unwrap();
+    let made = archive(here, &["create", "server", "a.tar.gz"]);
+    assert_eq!(
+        made.stderr.lines().count(),
+        1,
+        "one line for one note: {made:?}"
+    );
+    assert!(!made.stderr.contains('\u{1b}'), "{made:?}");
+    let listed = archive(here, &["list", "a.tar.gz"]).stdout;
+    let shown: Vec<&str> = listed.lines().map(|line| &line[18..]).collect();
+    assert_eq!(
+        shown,
+        [
+            "a\\n0644            1 forged\\u{1b}[2K\\r\\u{202e}",
+            "back\\\\slash",
+            "link\\n\\u{1b}[31m",
+            "raw-\\xff",
+        ]
+    );
+    for (shown, name) in [shown[0], shown[1]].into_iter().zip(names) {
+        let read = archive(here, &["cat", "a.tar.gz", shown]);
+        assert_eq!(read.stdout.as_bytes(), name, "{read:?}");
+        let name = std::str::from_utf8(name).unwrap();
+        let read = archive(here, &["cat", "a.tar.gz", name]);
+        assert_eq!(read.stdout, name, "{read:?}");
+    }
+    let unknown = archive(here, &["cat", "a.tar.gz", "no\u{1b}thing"]);
+    assert!(unknown.failure().contains("no\\u{1b}thing"), "{unknown:?}");
+}
+
+#[test]
+fn a_limit_of_the_file_size_is_an_error_and_leaves_nothing() {
+    let folder = with_archive();
+    let here = folder.path();
+    fs_err::write(here.join("server/large"), vec![7; 4 << 20]).unwrap();
+    let create = archive(here, &["create", "server", "large.tar.gz", "--level", "0"]);
+    assert_eq!(create.code, Some(0), "{create:?}");
+    let before = files::tree(&here.join("server"));
+    let names = files::files_below(here);
+    let binary = holdfast(&[]).get_program().to_owned();
+    for arguments in [
+        "create server b.tar.gz --level 0",
+        "restore large.tar.gz server",
+    ] {
+        // Blocks of 512 or 1024 bytes: one or two MiB.
+        let script = format!("ulimit -f 2048; exec \"$0\" archive {arguments}");
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", &script]).arg(&binary).current_dir(here);
+        let ended = run(&mut command);
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.stderr.contains("File too large"), "{ended:?}");
+        assert_eq!(files::files_below(here), names);
+        assert_eq!(files::tree(&here.join("server")), before);
+    }
+}
+
+#[test]
+fn a_process_raises_its_limit_of_open_files() {
+    let folder = files::scratch();
+    let mut at = folder.path().join("server");
+    for level in 0..40 {
+        at.push(format!("folder-{level}"));
+        fs_err::create_dir_all(&at).unwrap();
+        fs_err::write(at.join("file"), "x").unwrap();
+    }
+    let binary = holdfast(&[]).get_program().to_owned();
+    for (limit, code) in [("-S -n 32", Some(0)), ("-n 32", Some(1))] {
+        let script = format!("ulimit {limit}; exec \"$0\" archive create server a.tar.gz");
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", &script]).arg(&binary);
+        let ended = run(command.current_dir(folder.path()));
+        assert_eq!(ended.code, code, "{limit}: {ended:?}");
+    }
+    assert_eq!(
+        files::files_below(folder.path())
+            .iter()
+            .filter(|name| name.contains("partial"))
+            .count(),
+        0
+    );
+}

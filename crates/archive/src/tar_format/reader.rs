@@ -1,7 +1,7 @@
 //! Reads an archive entry by entry, and stops at anything that is not well-formed to the last byte.
 //!
-//! Reads ustar, PAX, GNU long names, GNU dumps and all sparse formats. Memory is bounded, whatever sizes an
-//! archive claims. Contents are returned as slices of the input's own buffer.
+//! Reads ustar, PAX, GNU long names, GNU dumps and all sparse formats. Memory is bounded, whatever
+//! sizes an archive claims. Contents are returned as slices of the input's own buffer.
 
 use std::io::{self, BufRead};
 use std::path::Path;
@@ -349,8 +349,8 @@ impl<R: BufRead> TarReader<R> {
 /// Returns the kind of an entry. Devices and pipes are refused, and so is what another archive is
 /// needed for.
 ///
-/// As POSIX says, an entry of an unknown type is a regular file. One whose name ends in a slash is a
-/// folder, as in the time before POSIX.
+/// As POSIX says, an entry of an unknown type is a regular file. One whose name ends in a slash is
+/// a folder, as in the time before POSIX.
 fn entry_kind(type_byte: u8, path: &[u8]) -> Result<EntryKind, Error> {
     let refused = |reason| Err(Error::hostile(path, reason));
     match type_byte {

@@ -7,6 +7,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
@@ -42,7 +43,7 @@ pub enum ArchiveCommand {
         /// Number of compression threads; 0 means one per core
         #[arg(long, value_name = "N", default_value_t = 0)]
         threads: usize,
-        /// Stores extended attributes
+        /// Stores extended attributes of users (user.*)
         #[arg(long)]
         xattrs: bool,
     },
@@ -131,6 +132,12 @@ fn create(
     // The files have temporary names until they are complete.
     let partial = with_suffix(archive, ".partial");
     let partial_index = with_suffix(archive, ".index.partial");
+    let mut options = options.clone();
+    let replaced = ["", ".index", ".sha256"].map(|suffix| with_suffix(archive, suffix));
+    options.own_files = replaced
+        .iter()
+        .filter_map(|path| file_identity(path))
+        .collect();
     let created = write_archive(source, &rules, options, &partial, &partial_index);
     let summary = match created {
         Ok(summary) => summary,
@@ -167,15 +174,17 @@ fn ignore_rules(source: &Path, file: Option<&Path>) -> Result<IgnoreRules, Comma
 fn write_archive(
     source: &Path,
     rules: &IgnoreRules,
-    options: &CreateOptions,
+    mut options: CreateOptions,
     archive: &Path,
-    index: &Path,
+    index_path: &Path,
 ) -> Result<Summary, CommandError> {
     let file = fs::File::create(archive)?;
-    let index = fs::File::create(index)?;
+    let index = fs::File::create(index_path)?;
+    let own_files = [archive, index_path].map(file_identity);
+    options.own_files.extend(own_files.into_iter().flatten());
     let control = Control::new();
     let index_writer = BufWriter::new(&index);
-    let summary = holdfast_archive::create(source, rules, options, &file, index_writer, &control)?;
+    let summary = holdfast_archive::create(source, rules, &options, &file, index_writer, &control)?;
     file.sync_all()?;
     index.sync_all()?;
     Ok(summary)
@@ -262,7 +271,7 @@ fn list(archive: &Path) -> Result<(), CommandError> {
             } else {
                 ""
             };
-            let path = String::from_utf8_lossy(&entry.path);
+            let path = output::visible_name(&entry.path);
             writeln!(out, "{:04o} {:>12} {path}{slash}", entry.mode, entry.size)
                 .map_err(Error::Output)
         },
@@ -277,8 +286,17 @@ fn list(archive: &Path) -> Result<(), CommandError> {
 fn cat(archive: &Path, path: &OsStr) -> Result<(), CommandError> {
     let file = open(archive)?;
     let mut out = io::stdout().lock();
+    let mut read =
+        |index: &File, path: &[u8]| holdfast_archive::read_file(&file, index, path, &mut out);
     let result = match open_index(archive)? {
-        Some(index) => holdfast_archive::read_file(&file, &index, path.as_bytes(), &mut out),
+        // The path as it is, or else as `list` shows it.
+        Some(index) => match read(&index, path.as_bytes()) {
+            Ok(None) => match output::name_of_visible(&path.to_string_lossy()) {
+                Some(name) => read(&index, &name),
+                None => Ok(None),
+            },
+            other => other,
+        },
         None => {
             return Err(CommandError::new(format!(
                 "`{}` has no index beside it: use `tar xzOf` to read a file without one",
@@ -296,6 +314,12 @@ fn cat(archive: &Path, path: &OsStr) -> Result<(), CommandError> {
         Ok(Some(_)) => out.flush().map_err(|error| CommandError::stdout(&error)),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Returns device and inode of a file; `None` if it does not exist.
+fn file_identity(path: &Path) -> Option<(u64, u64)> {
+    let metadata = fs::metadata(path).ok()?;
+    Some((metadata.dev(), metadata.ino()))
 }
 
 /// Removes a file if it exists.
@@ -350,7 +374,8 @@ fn with_suffix(archive: &Path, suffix: &str) -> PathBuf {
 
 fn print_notes(notes: &Notes) {
     for note in &notes.first {
-        output::problem(&note.to_string());
+        let path = output::visible_name(note.path.as_bytes());
+        output::problem(&format!("{path}: {}", note.reason));
     }
     let more = notes.count.saturating_sub(notes.first.len() as u64);
     if more > 0 {

@@ -28,6 +28,7 @@ impl SettingsReader {
         let compression_level = self.number("worker.compression_level", 0..=9);
         let threads = self.number::<usize>("worker.compression_threads", 0..=256);
         let read_limit = self.nonzero("worker.read_limit_bytes_per_second", 0..=BYTES_MAX);
+        let xattrs = self.optional_bool("worker.xattrs");
         let lease = self.seconds("worker.lease_seconds", 5..=600);
         let job_limit = self.seconds("limits.job_seconds", 0..=31_536_000);
         let staging_dir = self.staging_dir(storage);
@@ -47,6 +48,7 @@ impl SettingsReader {
             compression_level: compression_level?,
             compression_threads: NonZeroUsize::new(threads?).unwrap_or(cores).get(),
             read_limit_bytes_per_second: read_limit?,
+            xattrs: xattrs?.unwrap_or(false),
             verify_every: verify_every?,
             max_backup_bytes: api.max_backup_bytes,
             staging_dir: staging_dir?,

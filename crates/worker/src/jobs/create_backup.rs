@@ -259,6 +259,7 @@ async fn store(
         threads: context.options.compression_threads,
         read_limit_bytes_per_second: context.options.read_limit_bytes_per_second.map(u64::from),
         max_archive_bytes: Some(most_bytes),
+        xattrs: context.options.xattrs,
         ..CreateOptions::default()
     };
     let (control, directory, rules) = (
@@ -334,6 +335,11 @@ fn engine_error(error: &holdfast_archive::Error) -> JobError {
             )
             .with_reason(FailureReason::SourceUnreadable)
         }
+        Error::NoAccess { .. } => JobError::permanent(
+            "The service is not allowed to read the server's directory.",
+            detail,
+        )
+        .with_reason(FailureReason::SourceUnreadable),
         _ => JobError::retryable("The server's files could not be read.", detail)
             .with_reason(FailureReason::SourceUnreadable),
     }

@@ -197,7 +197,7 @@ fn engine_error(error: Error) -> JobError {
             detail,
         )
         .with_reason(FailureReason::ArchiveDamaged),
-        Error::Hostile { .. } => JobError::permanent(
+        Error::Hostile { .. } | Error::OtherFormat { .. } => JobError::permanent(
             "The archive holds entries that can't be restored safely. Nothing was changed.",
             detail,
         )
