@@ -20,6 +20,7 @@ mod metrics;
 mod middleware;
 mod notifications;
 mod openapi;
+mod operator;
 mod operator_log;
 mod page;
 mod rate_limit;

@@ -132,8 +132,8 @@ impl IgnoreRules {
         Self::default()
     }
 
-    /// Adds notes about the `.pteroignore` of the source, from [`Pteroignore::notes`]. The archive's
-    /// summary holds them.
+    /// Adds notes about the `.pteroignore` of the source, from [`Pteroignore::notes`]. The summary
+    /// of the archive holds them.
     #[must_use]
     pub fn with_notes(mut self, notes: Vec<Note>) -> Self {
         self.notes = notes;

@@ -1,5 +1,5 @@
-//! Reads, compiles and matches an arbitrary `.pteroignore`. It must not panic or fail, and must take
-//! bounded time.
+//! Reads, compiles and matches an arbitrary `.pteroignore`. It must not panic or fail, and must
+//! take bounded time.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

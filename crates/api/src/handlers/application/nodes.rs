@@ -6,10 +6,10 @@ use actix_web::{HttpResponse, web};
 
 use holdfast_db::workers::{self, Worker};
 
-use crate::auth::Operator;
 use crate::error::ApiError;
 use crate::openapi::answers::Refusals;
 use crate::openapi::parameters::PageQuery;
+use crate::operator::Operator;
 use crate::page::Page;
 use crate::state::ApiState;
 use crate::views;

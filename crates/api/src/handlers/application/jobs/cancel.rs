@@ -7,10 +7,10 @@ use actix_web::{HttpResponse, web};
 
 use holdfast_db::jobs;
 
-use crate::auth::Operator;
 use crate::error::ApiError;
 use crate::openapi::answers::Refusals;
 use crate::openapi::parameters::JobPath;
+use crate::operator::Operator;
 use crate::operator_log;
 use crate::state::ApiState;
 use crate::views;

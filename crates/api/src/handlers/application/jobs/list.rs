@@ -6,11 +6,11 @@ use holdfast_db::jobs::{self, JobFilter};
 use holdfast_db::servers;
 use holdfast_domain::{JobKind, JobState, ServerId, ServerRef};
 
-use crate::auth::Operator;
 use crate::error::ApiError;
 use crate::input::Fields;
 use crate::openapi::answers::Refusals;
 use crate::openapi::parameters::{JobQuery, PageQuery};
+use crate::operator::Operator;
 use crate::page::Page;
 use crate::state::ApiState;
 use crate::views;

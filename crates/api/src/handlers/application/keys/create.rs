@@ -9,11 +9,11 @@ use holdfast_db::users;
 use holdfast_domain::key::{ApiKey, KeyKind, KeyToken};
 use holdfast_domain::{Profile, UserId, UserRef, network};
 
-use crate::auth::Operator;
 use crate::error::ApiError;
 use crate::input::Fields;
 use crate::openapi::answers::Refusals;
 use crate::openapi::application_bodies::CreateKeyBody;
+use crate::operator::Operator;
 use crate::operator_log;
 use crate::state::ApiState;
 use crate::views;

@@ -4,11 +4,11 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use holdfast_db::keys;
 
-use crate::auth::Operator;
 use crate::error::ApiError;
 use crate::input::Fields;
 use crate::openapi::answers::Refusals;
 use crate::openapi::parameters::PageQuery;
+use crate::operator::Operator;
 use crate::page::Page;
 use crate::state::ApiState;
 use crate::views;

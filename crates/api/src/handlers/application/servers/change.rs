@@ -7,12 +7,12 @@ use holdfast_db::servers;
 use holdfast_domain::limit;
 
 use super::fields::{ServerFields, check_directory, map_save_error};
-use crate::auth::Operator;
 use crate::error::ApiError;
 use crate::input::Fields;
 use crate::openapi::answers::Refusals;
 use crate::openapi::application_bodies::ChangeServerBody;
 use crate::openapi::parameters::ServerPath;
+use crate::operator::Operator;
 use crate::operator_log;
 use crate::state::ApiState;
 use crate::views;

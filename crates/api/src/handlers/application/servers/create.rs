@@ -8,11 +8,11 @@ use holdfast_domain::server::ServerLimits;
 use holdfast_domain::{DirectorySetBy, Server, ServerId, ServerState};
 
 use super::fields::{ServerFields, map_save_error};
-use crate::auth::Operator;
 use crate::error::ApiError;
 use crate::input::Fields;
 use crate::openapi::answers::Refusals;
 use crate::openapi::application_bodies::CreateServerBody;
+use crate::operator::Operator;
 use crate::operator_log;
 use crate::state::ApiState;
 use crate::views;

@@ -9,11 +9,11 @@ use holdfast_db::{jobs, servers};
 use holdfast_domain::job::{DeleteServerArgs, ServerBackupsAction};
 use holdfast_domain::limit::{self, ServerBusy};
 
-use crate::auth::Operator;
 use crate::error::ApiError;
 use crate::input::Fields;
 use crate::openapi::answers::Refusals;
 use crate::openapi::parameters::{DeleteServerQuery, ServerPath};
+use crate::operator::Operator;
 use crate::operator_log;
 use crate::state::ApiState;
 use crate::views;

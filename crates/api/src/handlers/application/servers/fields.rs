@@ -9,9 +9,9 @@ use holdfast_domain::{
 };
 use holdfast_storage::Disks;
 
-use crate::auth::Operator;
 use crate::error::ApiError;
 use crate::input::Fields;
+use crate::operator::Operator;
 use crate::state::{ApiOptions, ApiState};
 
 /// The longest name of a server, in characters.

@@ -4,10 +4,10 @@ use actix_web::{HttpResponse, web};
 
 use holdfast_db::servers;
 
-use crate::auth::Operator;
 use crate::error::ApiError;
 use crate::openapi::answers::Refusals;
 use crate::openapi::parameters::ServerPath;
+use crate::operator::Operator;
 use crate::state::ApiState;
 use crate::views;
 use crate::views::application::objects::ServerObject;

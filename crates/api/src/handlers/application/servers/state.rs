@@ -5,12 +5,12 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use holdfast_db::servers;
 
 use super::fields::take_state;
-use crate::auth::Operator;
 use crate::error::ApiError;
 use crate::input::Fields;
 use crate::openapi::answers::Refusals;
 use crate::openapi::application_bodies::StateBody;
 use crate::openapi::parameters::ServerPath;
+use crate::operator::Operator;
 use crate::operator_log;
 use crate::state::ApiState;
 use crate::views;

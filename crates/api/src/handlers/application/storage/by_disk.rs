@@ -8,10 +8,10 @@ use actix_web::{HttpResponse, web};
 use holdfast_db::usage::{self, StoredTotals};
 use holdfast_domain::DiskName;
 
-use crate::auth::Operator;
 use crate::error::ApiError;
 use crate::openapi::answers::Refusals;
 use crate::openapi::parameters::PageQuery;
+use crate::operator::Operator;
 use crate::page::Page;
 use crate::state::ApiState;
 use crate::views;

@@ -5,10 +5,10 @@ use actix_web::{HttpResponse, web};
 
 use holdfast_db::{servers, usage};
 
-use crate::auth::Operator;
 use crate::error::ApiError;
 use crate::openapi::answers::Refusals;
 use crate::openapi::parameters::PageQuery;
+use crate::operator::Operator;
 use crate::page::Page;
 use crate::state::ApiState;
 use crate::views;

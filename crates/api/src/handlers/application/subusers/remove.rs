@@ -5,10 +5,10 @@ use actix_web::{HttpResponse, web};
 
 use holdfast_db::subusers;
 
-use crate::auth::Operator;
 use crate::error::ApiError;
 use crate::openapi::answers::Refusals;
 use crate::openapi::parameters::SubuserPath;
+use crate::operator::Operator;
 use crate::operator_log;
 use crate::state::ApiState;
 

@@ -6,12 +6,12 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use holdfast_db::subusers::{self, Subuser};
 use holdfast_domain::Permission;
 
-use crate::auth::Operator;
 use crate::error::ApiError;
 use crate::input::Fields;
 use crate::openapi::answers::Refusals;
 use crate::openapi::application_bodies::SubuserBody;
 use crate::openapi::parameters::SubuserPath;
+use crate::operator::Operator;
 use crate::operator_log;
 use crate::state::ApiState;
 use crate::views;

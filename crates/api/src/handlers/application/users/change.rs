@@ -5,12 +5,12 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use holdfast_db::users;
 
 use super::fields::map_save_error;
-use crate::auth::Operator;
 use crate::error::ApiError;
 use crate::input::Fields;
 use crate::openapi::answers::Refusals;
 use crate::openapi::application_bodies::ChangeUserBody;
 use crate::openapi::parameters::UserPath;
+use crate::operator::Operator;
 use crate::operator_log;
 use crate::state::ApiState;
 use crate::views;

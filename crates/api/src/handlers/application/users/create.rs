@@ -7,11 +7,11 @@ use holdfast_db::users;
 use holdfast_domain::UserId;
 
 use super::fields::map_save_error;
-use crate::auth::Operator;
 use crate::error::ApiError;
 use crate::input::Fields;
 use crate::openapi::answers::Refusals;
 use crate::openapi::application_bodies::CreateUserBody;
+use crate::operator::Operator;
 use crate::operator_log;
 use crate::state::ApiState;
 use crate::views;

@@ -4,10 +4,10 @@ use actix_web::{HttpResponse, web};
 
 use holdfast_db::users;
 
-use crate::auth::Operator;
 use crate::error::ApiError;
 use crate::openapi::answers::Refusals;
 use crate::openapi::parameters::UserPath;
+use crate::operator::Operator;
 use crate::operator_log;
 use crate::state::ApiState;
 

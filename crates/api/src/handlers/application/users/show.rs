@@ -2,10 +2,10 @@
 
 use actix_web::{HttpResponse, web};
 
-use crate::auth::Operator;
 use crate::error::ApiError;
 use crate::openapi::answers::Refusals;
 use crate::openapi::parameters::UserPath;
+use crate::operator::Operator;
 use crate::state::ApiState;
 use crate::views;
 use crate::views::application::objects::UserObject;
