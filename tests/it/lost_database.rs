@@ -93,7 +93,7 @@ async fn no_backup_is_lost_with_the_database() {
     assert!(up.ended().await.success());
 
     let service = Service::start(&data, SERVER, &directory).await;
-    assert_eq!(before["data"][0]["attributes"]["notes"]["count"], 1);
+    assert_eq!(before["data"][0]["attributes"]["notes"]["count"], 2);
     let dry = admin(&data, &[&import[..], &["--dry-run"]].concat()).json();
     assert_eq!(
         (&dry["imported"], &dry["dry_run"]),

@@ -88,8 +88,17 @@ fn load_with_listen(
     Ok(settings)
 }
 
+/// Logs how many files a service may open. Without enough of them, its jobs and requests fail.
+fn log_limits() {
+    tracing::info!(
+        open_files = process_limits::open_files(),
+        "the process may have this many files open"
+    );
+}
+
 /// Prints where a service answers. It goes on if nobody can read that.
 fn announce(text: &str) {
+    log_limits();
     if let Err(error) = output::line(text) {
         let error = error.after("the address of the service is only in the log");
         tracing::warn!("{text}: {error}");
@@ -98,10 +107,5 @@ fn announce(text: &str) {
 
 /// Sets up logging for a long-running command, until the returned value is dropped.
 fn init_telemetry(settings: &Settings) -> Result<Telemetry, CommandError> {
-    let telemetry = telemetry::init(&settings.log)?;
-    tracing::info!(
-        open_files = process_limits::open_files(),
-        "the process may have this many files open"
-    );
-    Ok(telemetry)
+    telemetry::init(&settings.log)
 }

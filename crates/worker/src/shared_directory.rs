@@ -207,7 +207,7 @@ mod tests {
             ("real", "deep", true),
             ("deep", "alias", true),
             ("alias/missing", "real", true),
-            ("real", "alias/missing", false),
+            ("real", "alias/missing", true),
             ("real", "other", false),
             ("real", "missing", false),
             ("missing", "missing2", false),

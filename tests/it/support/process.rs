@@ -64,7 +64,7 @@ impl Ended {
         let line = self
             .stderr
             .strip_prefix("holdfast: ")
-            .unwrap()
+            .unwrap_or_else(|| panic!("not a message of holdfast: {self:?}"))
             .trim_end_matches('\n');
         assert!(!line.contains('\n'), "more than one line: {line}");
         line

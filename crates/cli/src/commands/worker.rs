@@ -15,6 +15,7 @@ pub(super) async fn run(settings: Settings, data: &Path) -> Result<(), CommandEr
     let process_metrics = service::ProcessMetrics::default();
     let mut metrics = service::start_metrics(&settings, &database, &disks, &process_metrics)?;
     let mut worker = service::start_worker(&settings, database.clone(), disks, &process_metrics);
+    super::log_limits();
     tokio::select! {
         stop = shutdown::requested() => stop?,
         error = worker.ended() => return Err(error),
