@@ -48,6 +48,7 @@ class Process:
 
     def start(self):
         with open(self.log, "ab") as log:
+            self.log_begin = log.tell()
             self.child = subprocess.Popen(
                 [self.world.binary, *self.arguments], env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
@@ -87,6 +88,13 @@ class Process:
         self.rest_until = time.monotonic() + rest
         return code
 
+    def has_started(self):
+        """Returns whether the latest process has said that it runs."""
+        with open(self.log, "rb") as log:
+            log.seek(self.log_begin)
+            text = log.read()
+        return b"the worker is ready" in text or b" answers at http" in text
+
     def restart_ended(self):
         if self.child is None or self.child.poll() is None:
             return
@@ -96,7 +104,7 @@ class Process:
             self.world.log_event("ended", process=self.name, code=self.child.returncode, seconds=round(lasted, 1))
             # A process that cannot start without the database says so and exits; a running process
             # continues.
-            if lasted > 10 or self.child.returncode < 0:
+            if self.has_started() or self.child.returncode < 0:
                 self.world.record_defect(f"{self.name} ended by itself with {self.child.returncode}")
             self.rest_until = time.monotonic() + 0.5
         if time.monotonic() >= self.rest_until:
