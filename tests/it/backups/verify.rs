@@ -1,7 +1,6 @@
 //! `POST …/backups/{backup}/verify`, and the schedule of verifications.
 
 use std::path::Path;
-use std::process::Command;
 
 use reqwest::Method;
 use rustix::process::Signal;
@@ -290,33 +289,19 @@ async fn a_worker_verifies_archives_after_the_configured_days() {
     app.stop().await;
 }
 
-/// Replaces an archive with a pipe: opening it blocks until something is written to it.
-fn block(archive: &Path) {
-    fs_err::remove_file(archive).unwrap();
-    let made = Command::new("mkfifo").arg(archive).status().unwrap();
-    assert!(made.success());
-}
-
-/// Unblocks a reader that waits for a pipe.
-fn let_go(archive: &Path) {
-    drop(
-        fs_err::OpenOptions::new()
-            .write(true)
-            .open(archive)
-            .unwrap(),
-    );
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_verification_blocks_neither_jobs_nor_deletions() {
     let mut app = App::without_worker(&[("worker.concurrency", "1")]).await;
     app.add_worker(&[]);
-    files::make_server(&app.directory);
-    let (held, other) = (app.backup().await, app.backup().await);
-    let pipe = app.archive(&held);
-    block(&pipe);
-    let beside = app.beside("pipe");
-    fs_err::hard_link(&pipe, &beside).unwrap();
+    let large = app.directory.join("large");
+    files::write(&large, &files::noise(3_000_000, 1));
+    let held = app.backup().await;
+    fs_err::remove_file(&large).unwrap();
+    files::write(&app.directory.join("small"), b"small");
+    let other = app.backup().await;
+    app.stop_workers().await;
+    // It verifies the large archive for half a minute.
+    app.add_worker(&[("worker.read_limit_bytes_per_second", "100000")]);
     let owner = app.as_owner();
     for uuid in [&held, &other] {
         assert_eq!(verify(&owner, uuid).await.status, 202);
@@ -333,7 +318,6 @@ async fn a_running_verification_blocks_neither_jobs_nor_deletions() {
     let waits = owner.show(&other).await.attributes();
     assert_eq!(waits["verification"]["status"], "queued");
     assert_eq!(owner.delete(&held).await.status, 204);
-    let_go(&beside);
     assert_eq!(verified(&app, &other).await["is_damaged"], false);
     let failed = events(&app)
         .await
