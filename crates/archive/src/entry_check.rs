@@ -6,7 +6,7 @@
 //! file system decides about them.
 
 use std::collections::HashSet;
-use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hasher, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash, Hasher, RandomState};
 
 use crate::Error;
 use crate::tar_format::{EntryKind, TarEntry};
@@ -24,7 +24,7 @@ const MAX_SEEN: usize = (4 << 20) / 8 * 7;
 /// The most folders that have no entry of their own.
 const MAX_IMPLICIT: usize = 50_000;
 
-/// The kind of a name that was seen, in the last bits of its hash.
+/// The kind of a name that was seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SeenKind {
     File = 0,
@@ -49,6 +49,40 @@ struct KnownFolder {
     path: DefaultHasher,
 }
 
+/// The hash of a path; its last two bits are the kind of the entry. Two are equal if their paths
+/// are, so that one look-up finds a path of any kind.
+#[derive(Debug, Clone, Copy)]
+struct SeenPath(u64);
+
+impl SeenPath {
+    fn new(path: &DefaultHasher, kind: SeenKind) -> Self {
+        Self(path.finish() & !3 | kind as u64)
+    }
+
+    fn kind(self) -> SeenKind {
+        match self.0 & 3 {
+            0 => SeenKind::File,
+            1 => SeenKind::Symlink,
+            2 => SeenKind::Folder,
+            _ => SeenKind::Implicit,
+        }
+    }
+}
+
+impl PartialEq for SeenPath {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 >> 2 == other.0 >> 2
+    }
+}
+
+impl Eq for SeenPath {}
+
+impl Hash for SeenPath {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.0 >> 2);
+    }
+}
+
 /// Hashes numbers that are hashes already.
 #[derive(Default)]
 struct SameNumber(u64);
@@ -68,7 +102,7 @@ impl Hasher for SameNumber {
 /// The names of an archive so far.
 pub(crate) struct EntryCheck {
     root: DefaultHasher,
-    seen: HashSet<u64, BuildHasherDefault<SameNumber>>,
+    seen: HashSet<SeenPath, BuildHasherDefault<SameNumber>>,
     folders: Vec<KnownFolder>,
     implicit: usize,
 }
@@ -118,7 +152,7 @@ impl EntryCheck {
         let may_exist = match self.kind_of(&path) {
             None => self.is_full(),
             Some(SeenKind::Implicit) if kind == SeenKind::Folder => {
-                self.seen.remove(&key(&path, SeenKind::Implicit));
+                self.seen.remove(&SeenPath::new(&path, SeenKind::Implicit));
                 self.implicit -= 1;
                 true
             }
@@ -183,20 +217,13 @@ impl EntryCheck {
     }
 
     fn kind_of(&self, path: &DefaultHasher) -> Option<SeenKind> {
-        let kinds = [
-            SeenKind::Folder,
-            SeenKind::File,
-            SeenKind::Symlink,
-            SeenKind::Implicit,
-        ];
-        kinds
-            .into_iter()
-            .find(|&kind| self.seen.contains(&key(path, kind)))
+        let any_kind = SeenPath::new(path, SeenKind::File);
+        self.seen.get(&any_kind).map(|seen| seen.kind())
     }
 
     /// Remembers a name, if there is room. Returns whether there is.
     fn remember(&mut self, path: &DefaultHasher, kind: SeenKind) -> bool {
-        !self.is_full() && self.seen.insert(key(path, kind))
+        !self.is_full() && self.seen.insert(SeenPath::new(path, kind))
     }
 
     fn is_full(&self) -> bool {
@@ -214,10 +241,6 @@ fn below(folder: &DefaultHasher, name: &[u8]) -> DefaultHasher {
     path.write(name);
     path.write_u8(b'/');
     path
-}
-
-fn key(path: &DefaultHasher, kind: SeenKind) -> u64 {
-    path.finish() & !3 | kind as u64
 }
 
 /// Splits a name into its parts, from the root down. Drops `.` and repeated slashes.
