@@ -265,7 +265,7 @@ mod tests {
             ),
             // Only trusted hosts.
             (PROXY, for_(b"10.2.3.4, 10.5.6.7"), Some("10.2.3.4")),
-            // What cannot be read is nobody's address, above all not the proxy's.
+            // An entry that cannot be read gives no address, and never that of the proxy.
             (PROXY, for_(b"\xff"), None),
             (PROXY, for_(b""), None),
             (PROXY, for_(b"invalid"), None),

@@ -13,7 +13,7 @@ use tokio::runtime::{self, Runtime};
 use crate::error::CommandError;
 
 /// How many threads for blocking work exist from the start. If the system later refuses another
-/// one, work waits for these instead of waiting for ever. Each job needs two at a time.
+/// one, work waits for these instead of hanging. Each job needs two at a time.
 const RESERVE: usize = 8;
 /// How long a thread for blocking work stays without any.
 const KEEP_ALIVE: Duration = Duration::from_hours(24);

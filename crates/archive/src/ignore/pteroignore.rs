@@ -1,6 +1,6 @@
 //! Reads `.pteroignore`, the ignore list in a server directory.
 //!
-//! Whoever owns the server writes this list, so nothing in it may fail a backup. What cannot be
+//! The owner of the server writes this list, so nothing in it may fail a backup. What cannot be
 //! used is left out, with a note that names it.
 
 use std::io::Read;

@@ -180,7 +180,7 @@ pub(super) fn is_numbered(base: &[u8], name: &[u8]) -> bool {
 
 /// Returns whether this user has made a folder.
 ///
-/// Beside the directory, nobody else can make one, unless that user controls the directory too.
+/// Beside the directory, only a user who controls the directory too could make one.
 fn is_ours(layout: &RestoreLayout, stat: &Stat) -> bool {
     if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
         return false;
