@@ -299,8 +299,10 @@ impl Restore<'_> {
         self.archive
             .read_exact_at(&mut length, at)
             .map_err(read_error)?;
-        // The length counts tar headers too, but only modulo 4 GiB.
-        Ok(self.size.max(u64::from(u32::from_le_bytes(length))))
+        // The length counts tar headers too, but only modulo 4 GiB. Deflate makes data at most 1032
+        // times smaller, so a greater length is damage, and not a lack of space.
+        let length = u64::from(u32::from_le_bytes(length));
+        Ok(self.size.max(length.min(self.size.saturating_mul(1032))))
     }
 
     /// Unpacks the archive into the tree of a new staging folder.
