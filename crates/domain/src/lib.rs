@@ -20,6 +20,7 @@ pub mod orphan;
 pub mod profile;
 pub mod retention;
 pub mod retry;
+pub mod schedule;
 pub mod server;
 pub mod server_directory;
 pub mod trace;
