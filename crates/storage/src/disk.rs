@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::ops::Range;
-use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use holdfast_domain::{BackupId, DiskName, ServerId};
@@ -13,7 +12,7 @@ use crate::error::Error;
 use crate::gcs::{GcsDisk, GcsOptions};
 use crate::key::StorageKey;
 use crate::listing::{Listing, PartialUploads};
-use crate::local::LocalDisk;
+use crate::local::{LocalDisk, LocalOptions};
 use crate::metrics::{DiskMetrics, Operation};
 use crate::object::PartialUpload;
 use crate::reader::ObjectReader;
@@ -31,24 +30,27 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// Opens a disk in the folder `root`, and creates the folder if it is missing.
+    /// Opens a disk in a folder, and creates the folder if it is missing. Closes an existing folder
+    /// to other users.
     ///
     /// # Errors
-    /// If `root` is not a directory, is not writable, or belongs to a disk of another name.
-    pub fn local(name: DiskName, root: &Path) -> Result<Self, Error> {
-        let backend = Backend::Local(LocalDisk::open_or_create(name.clone(), root)?);
+    /// If the folder is not a directory, is not writable, or belongs to a disk of another name.
+    pub fn local(name: DiskName, options: impl Into<LocalOptions>) -> Result<Self, Error> {
+        let opened = LocalDisk::open_or_create(name.clone(), options.into())?;
+        let backend = Backend::Local(opened);
         Ok(Self::new(name, backend))
     }
 
-    /// Opens a disk in the folder `root`, which already contains archives.
+    /// Opens a disk in a folder that already contains archives.
     ///
     /// A missing folder is not created: it may be an unmounted disk, which must not look like an
     /// empty one. Until the folder is back, every call fails.
     ///
     /// # Errors
-    /// If `root` is not a directory, is not writable, or belongs to a disk of another name.
-    pub fn local_existing(name: DiskName, root: &Path) -> Result<Self, Error> {
-        let backend = Backend::Local(LocalDisk::open_existing(name.clone(), root)?);
+    /// If the folder is not a directory, is not writable, or belongs to a disk of another name.
+    pub fn local_existing(name: DiskName, options: impl Into<LocalOptions>) -> Result<Self, Error> {
+        let opened = LocalDisk::open_existing(name.clone(), options.into())?;
+        let backend = Backend::Local(opened);
         Ok(Self::new(name, backend))
     }
 
@@ -107,6 +109,20 @@ impl Disk {
             Backend::Local(_) => true,
             Backend::S3(_) | Backend::Gcs(_) => false,
         }
+    }
+
+    /// Returns the group whose members may read the files of a folder, or `None` if only the
+    /// service's user may, or the disk is a bucket.
+    pub fn readers(&self) -> Option<u32> {
+        match &self.backend {
+            Backend::Local(disk) => disk.readers(),
+            Backend::S3(_) | Backend::Gcs(_) => None,
+        }
+    }
+
+    /// Returns whether the disk has encryption keys.
+    pub fn is_encrypted(&self) -> bool {
+        self.encryption.is_some()
     }
 
     /// Begins an upload of at most `size_max_bytes`, which determines the size of a bucket's parts.
@@ -256,6 +272,19 @@ impl Disk {
     pub async fn remove_probes(&self, before: SystemTime) -> Result<u64, Error> {
         match &self.backend {
             Backend::Local(disk) => disk.remove_probes(before).await,
+            Backend::S3(_) | Backend::Gcs(_) => Ok(0),
+        }
+    }
+
+    /// Sets the permissions of all files and folders of a folder, where they were written with
+    /// others. Logs how many were changed, and returns their number. Stops between two servers if
+    /// `is_stopped` says so; the rest is done the next time.
+    ///
+    /// # Errors
+    /// If the folder is unavailable. Permissions that cannot be changed are only logged.
+    pub async fn repair_permissions(&self, is_stopped: impl Fn() -> bool) -> Result<u64, Error> {
+        match &self.backend {
+            Backend::Local(disk) => disk.repair_permissions(is_stopped).await,
             Backend::S3(_) | Backend::Gcs(_) => Ok(0),
         }
     }

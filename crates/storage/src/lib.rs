@@ -17,6 +17,8 @@
 //! - **A reader ends without an error only after the last byte.** It resumes after a lost
 //!   connection.
 //! - **Deleting is idempotent.** Deleting a missing object succeeds.
+//! - **Only the service's user can read the files of a folder**, and the members of the group in
+//!   [`LocalOptions`], whatever the umask.
 //! - **Memory is bounded** for objects of any size: five parts on S3 (four in flight, one that
 //!   fills), two chunks on Google Cloud Storage, and one chunk on a local disk.
 //! - **Errors tell** whether the object is missing, the disk full, access denied, the configuration
@@ -79,7 +81,7 @@ pub use error::{Error, Shortage};
 pub use gcs::{GcsOptions, ServiceAccount};
 pub use key::{ArchiveKey, StorageKey};
 pub use listing::{Listing, PartialUploads};
-pub use local::{free_bytes, rename_new};
+pub use local::{LocalOptions, create_folder, free_bytes, rename_new};
 pub use manifest::Manifest;
 pub use object::{Object, PartialUpload};
 pub use reader::ObjectReader;

@@ -7,8 +7,11 @@
 
 mod file_system;
 mod listing;
+mod options;
+mod permissions;
 mod probe;
 mod reader;
+mod repair;
 mod root;
 mod upload;
 
@@ -16,6 +19,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use fs_err as fs;
 use rustix::fs::{Mode, OFlags};
@@ -30,6 +34,8 @@ use crate::object::{Object, PartialUpload};
 
 pub use file_system::{free_bytes, rename_new};
 pub(crate) use listing::LocalListing;
+pub use options::LocalOptions;
+pub use permissions::create_folder;
 pub(crate) use reader::LocalReader;
 pub(crate) use upload::LocalUpload;
 
@@ -38,6 +44,10 @@ pub(crate) use upload::LocalUpload;
 pub(crate) struct LocalDisk {
     name: DiskName,
     root: PathBuf,
+    /// The group of the settings.
+    group: Option<u32>,
+    /// Whether a problem with permissions was logged.
+    has_warned: AtomicBool,
     health: HealthCache,
     /// Held by the thread that queries the file system. A disk that hangs then blocks one thread,
     /// not one for each query.
@@ -45,10 +55,12 @@ pub(crate) struct LocalDisk {
 }
 
 impl LocalDisk {
-    fn new(name: DiskName, root: &Path) -> Self {
+    fn new(name: DiskName, options: LocalOptions) -> Self {
         Self {
             name,
-            root: root.to_owned(),
+            root: options.root,
+            group: options.group,
+            has_warned: AtomicBool::new(false),
             health: HealthCache::default(),
             query: Arc::default(),
         }
@@ -64,14 +76,17 @@ impl LocalDisk {
             };
         }
         let found = Shortage::of(&source, &self.root);
-        match (Error::from_io(self.name.as_str(), object, source), found) {
-            (Error::Full { disk, object, .. }, Some(shortage)) => Error::Full {
-                disk,
-                object,
-                shortage,
-            },
-            (error, _) => error,
+        let foreign = match source.kind() {
+            io::ErrorKind::PermissionDenied => self.advice_about_owner(),
+            _ => None,
+        };
+        let mut error = Error::from_io(self.name.as_str(), object, source);
+        match &mut error {
+            Error::Full { shortage, .. } => *shortage = found.unwrap_or(*shortage),
+            Error::Denied { advice, .. } => *advice = foreign.unwrap_or(std::mem::take(advice)),
+            _ => {}
         }
+        error
     }
 
     fn path(&self, key: StorageKey) -> PathBuf {
@@ -131,14 +146,9 @@ impl LocalDisk {
                 // Never create the root here: it may be a mount point without its disk.
                 disk.check_mounted()?;
                 let folder = partial.parent().unwrap_or(&disk.root);
-                if let Err(error) = fs::create_dir(folder)
-                    && error.kind() != io::ErrorKind::AlreadyExists
-                {
-                    return Err(error);
-                }
+                disk.create_server_folder(folder)?;
                 // Exclusively, so that only this upload can give the object its name.
-                let created = fs::File::create_new(&partial);
-                created.map(fs::File::into_file)
+                disk.create_file(&partial)
             })
             .await?
         };
@@ -315,18 +325,21 @@ impl LocalDisk {
         for entry in entries {
             let entry = entry?;
             let file_name = entry.file_name();
-            let Some(name) = file_name.to_str() else {
-                continue;
-            };
-            let object_name = name
-                .strip_prefix('.')
-                .and_then(|n| n.strip_suffix(".partial"))
-                .unwrap_or(name);
-            if let Some(key) = StorageKey::parse(&format!("{server}/{object_name}")) {
-                files.push((key, entry.path()));
-            }
+            let key = file_name
+                .to_str()
+                .and_then(|name| Self::key_of(server, name));
+            files.extend(key.map(|key| (key, entry.path())));
         }
         Ok(files)
+    }
+
+    /// Returns the key of an object or of a partial upload, by the name of its file.
+    fn key_of(server: ServerId, name: &str) -> Option<StorageKey> {
+        let object_name = name
+            .strip_prefix('.')
+            .and_then(|n| n.strip_suffix(".partial"))
+            .unwrap_or(name);
+        StorageKey::parse(&format!("{server}/{object_name}"))
     }
 
     fn partials_of(&self, server: ServerId) -> io::Result<Vec<PartialUpload>> {

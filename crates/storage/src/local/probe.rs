@@ -53,10 +53,10 @@ impl LocalDisk {
     }
 
     fn store_probe(&self, partial: &Path, published: &Path) -> io::Result<()> {
-        let mut file = fs::File::create_new(partial)?;
+        let mut file = self.create_file(partial)?;
         file.write_all(CONTENT)?;
         let failed = |error| context(error, "cannot store a file in", &self.root);
-        publish(file.into_file(), CONTENT.len() as u64, partial, published).map_err(failed)?;
+        publish(file, CONTENT.len() as u64, partial, published).map_err(failed)?;
         sync_folder(&self.root)?;
         if fs::read(published)? != CONTENT {
             return Err(io::Error::other(format!(
@@ -73,6 +73,13 @@ impl LocalDisk {
         self.root.join(format!("{PROBE_PREFIX}{random:016x}"))
     }
 
+    /// Writes a new file, and makes it durable.
+    pub(super) fn write_new(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+        let mut file = self.create_file(path)?;
+        file.write_all(content)?;
+        sync_and_close(file)
+    }
+
     pub(super) fn remove_if_exists(&self, path: &Path) -> io::Result<()> {
         match fs::remove_file(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -87,9 +94,7 @@ impl LocalDisk {
             for entry in fs::read_dir(&disk.root)? {
                 let entry = entry?;
                 let name = entry.file_name();
-                let is_probe = name
-                    .to_str()
-                    .is_some_and(|name| name.starts_with(PROBE_PREFIX));
+                let is_probe = name.to_str().is_some_and(is_probe_name);
                 // A file that was removed meanwhile has no metadata.
                 let written_at = entry.metadata().and_then(|metadata| metadata.modified());
                 if is_probe && written_at.is_ok_and(|at| at < before) {
@@ -103,9 +108,7 @@ impl LocalDisk {
     }
 }
 
-/// Writes a new file, and makes it durable.
-pub(super) fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut file = fs::File::create_new(path)?;
-    file.write_all(content)?;
-    sync_and_close(file.into_file())
+/// Returns whether a file in the root is one of a test.
+pub(super) fn is_probe_name(name: &str) -> bool {
+    name.starts_with(PROBE_PREFIX)
 }

@@ -4,41 +4,46 @@
 //! without its disk. It must never be used as a disk that is known to contain archives.
 
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
 use fs_err as fs;
+use rustix::fs::OFlags;
 
 use holdfast_domain::{DiskName, ServerId};
 
-use super::LocalDisk;
 use super::file_system::{rename_new, sync_folder};
-use super::probe::write_new;
+use super::permissions::{EntryKind, create_folder, open_folder};
+use super::{LocalDisk, LocalOptions};
 use crate::error::Error;
 
 /// The file with the name of the disk that the folder belongs to. Two disks can't share a folder.
-const MARKER: &str = ".holdfast-disk";
+pub(super) const MARKER: &str = ".holdfast-disk";
 
 impl LocalDisk {
     /// Opens the disk in `root`, and creates the folder if it is missing.
     ///
     /// # Errors
     /// If `root` is not a directory, is not writable, or belongs to a disk of another name.
-    pub(crate) fn open_or_create(name: DiskName, root: &Path) -> Result<Arc<Self>, Error> {
-        let disk = Self::new(name, root);
+    pub(crate) fn open_or_create(
+        name: DiskName,
+        options: LocalOptions,
+    ) -> Result<Arc<Self>, Error> {
+        let disk = Self::new(name, options);
         disk.claim_root()
-            .map_err(|source| disk.io_error(root.display(), source))?;
+            .map_err(|source| disk.io_error(disk.root.display(), source))?;
         Ok(Arc::new(disk))
     }
 
     /// Opens a disk that is known to contain archives. It never creates the folder. It restores the
     /// marker file if the folder contains servers.
-    pub(crate) fn open_existing(name: DiskName, root: &Path) -> Result<Arc<Self>, Error> {
-        let disk = Self::new(name, root);
+    pub(crate) fn open_existing(name: DiskName, options: LocalOptions) -> Result<Arc<Self>, Error> {
+        let disk = Self::new(name, options);
         let is_mounted = disk.root.join(MARKER).exists() || disk.has_server_folders();
         if is_mounted {
             disk.claim_root()
-                .map_err(|source| disk.io_error(root.display(), source))?;
+                .map_err(|source| disk.io_error(disk.root.display(), source))?;
         }
         Ok(Arc::new(disk))
     }
@@ -51,7 +56,13 @@ impl LocalDisk {
     }
 
     fn claim_root(&self) -> io::Result<()> {
-        fs::create_dir_all(&self.root)?;
+        match create_folder(&self.root, 0o700)? {
+            true => {
+                let root = open_folder(&self.root, OFlags::NOFOLLOW)?;
+                self.set_permissions(EntryKind::Root, &root, &self.root);
+            }
+            false => self.close_root()?,
+        }
         let marker = self.root.join(MARKER);
         if self.marker_owner()?.is_none() {
             self.write_marker(&marker)?;
@@ -83,7 +94,7 @@ impl LocalDisk {
     fn write_marker(&self, marker: &Path) -> io::Result<()> {
         let text = format!("{}\n", self.name);
         let new = self.new_probe_path();
-        let written = write_new(&new, text.as_bytes()).and_then(|()| {
+        let written = self.write_new(&new, text.as_bytes()).and_then(|()| {
             match fs::metadata(marker) {
                 // Nothing is lost by replacing an empty file.
                 Ok(metadata) if metadata.len() == 0 => fs::rename(&new, marker),
@@ -113,6 +124,7 @@ impl LocalDisk {
                     self.name
                 )))
             }
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(error),
             Err(error) => Err(io::Error::other(format!(
                 "the folder of the disk cannot be read: {error}{}",
                 match error.kind() {
@@ -124,5 +136,17 @@ impl LocalDisk {
                 }
             ))),
         }
+    }
+    /// Returns what to do if the folder belongs to another user than that of this process.
+    pub(super) fn advice_about_owner(&self) -> Option<String> {
+        let owner = fs::metadata(&self.root).ok()?.uid();
+        let own = rustix::process::geteuid().as_raw();
+        (owner != own).then(|| {
+            format!(
+                "`{}` belongs to user {owner}, and this process runs as user {own}: run all \
+                 processes as one user, or set `group` of the disk to a group that both are in",
+                self.root.display()
+            )
+        })
     }
 }

@@ -25,6 +25,7 @@ mod local;
 mod mounts;
 mod objects;
 mod paged;
+mod permissions;
 mod places;
 mod promises;
 #[path = "../../../../tests/it/support/proxy.rs"]
