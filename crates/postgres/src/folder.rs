@@ -2,7 +2,7 @@
 //!
 //! It contains `data` (the cluster itself), the socket, `owner.lock` and `postgres.log`.
 
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
@@ -29,12 +29,12 @@ pub(crate) fn prepare(directory: &Path, binaries: &Path, user: &ClusterUser) -> 
     let binaries_path: Vec<_> = binaries.ancestors().map(Path::to_owned).collect();
     check_access(&binaries_path.into_iter().rev().collect::<Vec<_>>(), user)?;
     for folder in missing {
-        fs_err::create_dir(&folder)?;
+        create_private(&folder)?;
         let mode = if user.differs() { 0o711 } else { 0o700 };
         set_mode(&folder, mode)?;
     }
     if !directory.exists() {
-        fs_err::create_dir(directory)?;
+        create_private(directory)?;
     }
     let changed = set_mode(directory, 0o700).and_then(|()| user.chown(directory));
     let metadata = fs_err::metadata(directory)?;
@@ -145,6 +145,17 @@ fn check_access(folders: &[PathBuf], user: &ClusterUser) -> Result<(), Error> {
         }),
         None => Ok(()),
     }
+}
+
+/// Creates a folder that is never open to other users, whatever the umask.
+fn create_private(folder: &Path) -> Result<(), Error> {
+    let created = std::fs::DirBuilder::new().mode(0o700).create(folder);
+    Ok(created.map_err(|error| {
+        context(
+            &error,
+            format_args!("cannot create folder {}", folder.display()),
+        )
+    })?)
 }
 
 fn set_mode(path: &Path, mode: u32) -> Result<(), Error> {

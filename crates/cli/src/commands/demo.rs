@@ -8,6 +8,7 @@ mod files;
 mod transcript;
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,8 @@ use crate::{data, database, service, shutdown};
 const STEP_TIMEOUT: Duration = Duration::from_secs(120);
 /// Slow enough for the default rate limit of 240 requests per minute.
 const POLL_INTERVAL: Duration = Duration::from_millis(300);
+/// The mode of the temporary folder.
+const FOLDER_MODE: u32 = 0o711;
 /// The email address of the user that the demo creates.
 const EMAIL: &str = "owner@example.com";
 
@@ -35,7 +38,11 @@ pub(super) async fn run(keep: bool) -> Result<(), CommandError> {
     let transcript = Transcript::begin();
     let folder = tempfile::Builder::new()
         .prefix("holdfast-demo-")
+        // The user of the private PostgreSQL passes through it; nobody else reads it.
+        .permissions(std::fs::Permissions::from_mode(FOLDER_MODE))
         .tempdir()?;
+    // The umask may have removed bits.
+    fs_err::set_permissions(folder.path(), std::fs::Permissions::from_mode(FOLDER_MODE))?;
     let data = data::prepare(&folder.path().join("data"))?;
     let settings = demo_settings(&data)?;
     super::init_telemetry(&settings)?;

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use fs_err as fs;
+use fs_err::os::unix::fs::OpenOptionsExt;
 use futures_util::StreamExt;
 use reqwest::{Method, Response};
 use serde_json::Value;
@@ -97,7 +98,8 @@ impl Client {
         let plain = link.split('?').next().unwrap_or_default();
         transcript.command(&format!("curl '{plain}?token=…' -o {}", to.display()));
         let response = check_status(self.http.get(link).send().await?).await?;
-        let mut file = fs::File::create(to)?;
+        let mut options = fs::OpenOptions::new();
+        let mut file = options.write(true).create_new(true).mode(0o600).open(to)?;
         let mut digest = Sha256::new();
         let mut received_bytes = 0;
         let mut stream = response.bytes_stream();
