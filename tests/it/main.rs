@@ -19,6 +19,7 @@ mod databases;
 mod disks;
 mod docs;
 mod faults;
+mod file_modes;
 mod free_space;
 mod guide;
 mod isolation;

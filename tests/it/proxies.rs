@@ -1,82 +1,13 @@
 //! A real nginx in front of the API: the client's address, and archives that stay as they are.
 
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-
 use reqwest::Method;
 use reqwest::header::HeaderValue;
 use serde_json::Value;
 
 use crate::support::app::App;
 use crate::support::client::send;
-use crate::support::{eventually, files, skipped};
-
-/// An nginx that compresses whatever it may. It ends when dropped.
-struct Nginx {
-    child: Child,
-    url: String,
-    _folder: tempfile::TempDir,
-}
-
-impl Nginx {
-    /// Starts it with these locations; `None`, with a message, where it is not installed.
-    async fn start(locations: &str) -> Option<Self> {
-        let programs = ["/usr/sbin/nginx", "/usr/bin/nginx"];
-        let Some(program) = programs.iter().find(|path| Path::new(path).exists()) else {
-            skipped("nginx is not installed");
-            return None;
-        };
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let listen = free.local_addr().unwrap();
-        drop(free);
-        let folder = files::scratch();
-        let at = folder.path().display();
-        // As root, nginx would run its workers as another user.
-        let user = match crate::support::is_root() {
-            true => "user root;",
-            false => "",
-        };
-        let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-            .map(|name| format!("{name}_temp_path {at}/{name};\n"))
-            .concat();
-        let text = format!(
-            "{user} daemon off; pid {at}/pid; error_log {at}/error.log;\n\
-             events {{ }}\n\
-             http {{\n{temporary} access_log off;\n\
-             gzip on; gzip_types *; gzip_proxied any; gzip_min_length 1; gzip_http_version 1.0;\n\
-             server {{ listen {listen};\n{locations}\n}}\n}}\n"
-        );
-        let settings = folder.path().join("nginx.conf");
-        fs_err::write(&settings, text).unwrap();
-        let log = folder.path().join("error.log");
-        let mut command = Command::new(program);
-        command.arg("-e").arg(&log).arg("-c").arg(&settings);
-        command.stdin(Stdio::null()).stdout(Stdio::null());
-        let mut child = command.stderr(Stdio::null()).spawn().unwrap();
-        eventually("nginx answers", async || {
-            let ended = child.try_wait().unwrap();
-            let log = fs_err::read_to_string(&log).unwrap_or_default();
-            assert!(ended.is_none(), "{ended:?}: {log}");
-            std::net::TcpStream::connect(listen).ok()
-        })
-        .await;
-        Some(Self {
-            child,
-            url: format!("http://{listen}"),
-            _folder: folder,
-        })
-    }
-}
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        let pid = i32::try_from(self.child.id()).unwrap();
-        let pid = rustix::process::Pid::from_raw(pid).unwrap();
-        // On SIGTERM, it ends its workers, too.
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        let _ = self.child.wait();
-    }
-}
+use crate::support::files;
+use crate::support::nginx::Nginx;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_proxy_that_compresses_everything_passes_archives_on_unchanged() {

@@ -12,6 +12,7 @@ pub(crate) mod fixtures;
     reason = "the tests of crates/storage try more of it than these do"
 )]
 pub(crate) mod google;
+pub(crate) mod nginx;
 pub(crate) mod postgres;
 pub(crate) mod process;
 #[expect(

@@ -169,6 +169,7 @@ pub async fn start_api(
 ) -> Result<ServiceTask, CommandError> {
     let stop = CancellationToken::new();
     let signer = token_signer(&settings.auth, data)?;
+    disks::warn_of_unreadable_disks(settings, &disks);
     let metrics = metrics
         .registry(settings, &database, &disks)
         .of_api(&database, settings.metrics.servers);

@@ -8,6 +8,7 @@
 
 mod api;
 mod disks;
+mod groups;
 mod layers;
 mod power;
 mod problem;
@@ -26,7 +27,7 @@ use ipnet::IpNet;
 
 use holdfast_api::{ApiOptions, StreamLimits};
 use holdfast_domain::DiskName;
-use holdfast_storage::{Encryption, GcsOptions, S3Options};
+use holdfast_storage::{Encryption, GcsOptions, LocalOptions, S3Options};
 use holdfast_worker::WorkerOptions;
 
 pub use problem::{SettingProblem, SettingSource, SettingsError};
@@ -106,7 +107,7 @@ impl StorageSettings {
     /// Returns the disks that every node reaches: those in buckets.
     pub fn shared_disks(&self) -> Vec<DiskName> {
         let shared = self.disks.iter().filter(|(_, disk)| match disk.driver {
-            DiskDriver::Local { .. } => false,
+            DiskDriver::Local(_) => false,
             DiskDriver::S3(_) | DiskDriver::Gcs(_) => true,
         });
         shared.map(|(name, _)| name.clone()).collect()
@@ -126,10 +127,7 @@ pub struct DiskSettings {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DiskDriver {
     /// A folder of this machine.
-    Local {
-        /// Its absolute path.
-        root: PathBuf,
-    },
+    Local(LocalOptions),
     /// A bucket of an S3-compatible server.
     S3(Box<S3Options>),
     /// A bucket of Google Cloud Storage.

@@ -58,8 +58,8 @@ fn open(
 ) -> Result<Disk, holdfast_storage::Error> {
     let name = name.clone();
     let opened = match &disk.driver {
-        DiskDriver::Local { root } if is_in_use => Disk::local_existing(name, root)?,
-        DiskDriver::Local { root } => Disk::local(name, root)?,
+        DiskDriver::Local(options) if is_in_use => Disk::local_existing(name, options.clone())?,
+        DiskDriver::Local(options) => Disk::local(name, options.clone())?,
         DiskDriver::S3(options) => Disk::s3(name, S3Options::clone(options)),
         DiskDriver::Gcs(options) => Disk::gcs(name, GcsOptions::clone(options))?,
     };
@@ -67,4 +67,21 @@ fn open(
         Some(keys) => opened.with_encryption(keys.clone()),
         None => opened,
     })
+}
+
+/// Warns about local disks whose files a proxy has to send, but may not read.
+pub(super) fn warn_of_unreadable_disks(settings: &Settings, disks: &Disks) {
+    if settings.api.downloads_accel_path.is_none() {
+        return;
+    }
+    for (disk, files) in disks.iter() {
+        let is_sent_by_proxy = files.is_node_local() && !files.is_encrypted();
+        if is_sent_by_proxy && files.readers().is_none() {
+            tracing::warn!(
+                %disk,
+                "downloads.accel_path is set, but only the user of this service may read the disk: \
+                 set storage.disks.{disk}.group to a group of the proxy's user"
+            );
+        }
+    }
 }

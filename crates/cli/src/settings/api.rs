@@ -110,10 +110,10 @@ impl SettingsReader {
             .map(|root| self.absolute_path("worker.roots", Path::new(root)))
             .collect();
         let local_disks = storage?.disks.iter().filter_map(|(name, disk)| {
-            let DiskDriver::Local { root } = &disk.driver else {
+            let DiskDriver::Local(options) = &disk.driver else {
                 return None;
             };
-            Some((name.clone(), root.clone()))
+            Some((name.clone(), options.root.clone()))
         });
         Some(DirectoryRules {
             roots: roots?,

@@ -6,15 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use holdfast_domain::DiskName;
-use holdfast_storage::Encryption;
+use holdfast_storage::{Encryption, LocalOptions};
 
 use super::layers::DISKS;
 use super::values::SettingsReader;
-use super::{DiskDriver, DiskSettings, SecretString, StorageSettings};
+use super::{DiskDriver, DiskSettings, SecretString, StorageSettings, groups};
 
 /// The drivers, each with the fields of its table beside `driver` and [`ENCRYPTION_FIELDS`].
 const DRIVERS: [(&str, &[&str]); 3] = [
-    ("local", &["root"]),
+    ("local", &["root", "group"]),
     (
         "s3",
         &[
@@ -165,11 +165,27 @@ impl SettingsReader {
     fn local_disk(&mut self, name: &str, table: &str, data: &Path) -> Option<DiskDriver> {
         let key = format!("{table}root");
         let root = match self.string(&key).unwrap_or_default().as_str() {
-            "" if name == "local" => self.absolute_path(&key, &data.join("backups"))?,
-            "" => return self.reject(&key, "must be set to the disk's folder"),
-            root => self.absolute_path(&key, Path::new(root))?,
+            "" if name == "local" => self.absolute_path(&key, &data.join("backups")),
+            "" => self.reject(&key, "must be set to the disk's folder"),
+            root => self.absolute_path(&key, Path::new(root)),
         };
-        Some(DiskDriver::Local { root })
+        let group = self.group(&format!("{table}group"));
+        Some(DiskDriver::Local(LocalOptions {
+            root: root?,
+            group: group?,
+        }))
+    }
+
+    /// Reads the group that may read the files of a disk, by name or number.
+    fn group(&mut self, key: &str) -> Option<Option<u32>> {
+        let text = self.string(key)?;
+        if text.is_empty() {
+            return Some(None);
+        }
+        match groups::usable_group(&text) {
+            Ok(group) => Some(Some(group)),
+            Err(message) => self.reject(key, message),
+        }
     }
 
     fn encryption(&mut self, table: &str) -> Option<Option<Encryption>> {
@@ -221,7 +237,9 @@ impl SettingsReader {
                 )
             };
             let (field, what, place) = match &disk.driver {
-                DiskDriver::Local { root } => ("root", "folder", root.display().to_string()),
+                DiskDriver::Local(options) => {
+                    ("root", "folder", options.root.display().to_string())
+                }
                 DiskDriver::S3(options) => {
                     let endpoint = options.endpoint.as_deref().unwrap_or_default();
                     in_bucket(endpoint, &options.bucket, &options.prefix)

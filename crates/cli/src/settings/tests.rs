@@ -88,7 +88,7 @@ fn the_defaults_are_valid() {
     let root = Path::new(DATA).join("backups");
     assert_eq!(settings.storage.disks.len(), 1);
     let local = &settings.storage.disks[&name];
-    assert_eq!(local.driver, DiskDriver::Local { root });
+    assert_eq!(local.driver, DiskDriver::Local((&root).into()));
     assert!(local.encryption.is_none());
     assert_eq!(settings.log.format, LogFormat::Human);
 }
@@ -184,9 +184,7 @@ fn a_variable_is_parsed_as_the_type_of_its_key() {
         .map(IpNet::to_string)
         .collect();
     assert_eq!(proxies, ["10.0.0.0/8", "::1/128"]);
-    let main = DiskDriver::Local {
-        root: "/srv/main".into(),
-    };
+    let main = DiskDriver::Local("/srv/main".into());
     assert_eq!(disk(&settings, "main").driver, main);
     assert_eq!(settings.storage.disks.len(), 2);
     let here = std::env::current_dir().unwrap();

@@ -9,6 +9,7 @@ use std::time::Duration;
 use holdfast_api::ApiOptions;
 use holdfast_db::jobs::ConcurrencyLimits;
 use holdfast_domain::DiskName;
+use holdfast_storage::LocalOptions;
 use holdfast_worker::WorkerOptions;
 
 use super::api::BYTES_MAX;
@@ -103,7 +104,7 @@ impl SettingsReader {
         }
         let path = self.absolute_path(key, Path::new(&text))?;
         for (name, disk) in &storage?.disks {
-            let DiskDriver::Local { root } = &disk.driver else {
+            let DiskDriver::Local(LocalOptions { root, .. }) = &disk.driver else {
                 continue;
             };
             if path.starts_with(root) {

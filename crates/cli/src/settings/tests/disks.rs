@@ -1,4 +1,4 @@
-//! Tests of the settings of disks in buckets.
+//! Tests of the settings of disks: those in buckets, and the group of a folder.
 
 use super::{disk, load, problems};
 use crate::settings::DiskDriver;
@@ -135,6 +135,12 @@ fn each_problem_with_a_bucket_is_one_line() {
         ),
         (
             &with_account,
+            "group = 'root'".to_owned(),
+            "group",
+            "is not a setting of a disk with driver gcs".to_owned(),
+        ),
+        (
+            &with_account,
             "region = 'eu'".to_owned(),
             "region",
             "is not a setting of a disk with driver gcs".to_owned(),
@@ -207,4 +213,17 @@ fn two_disks_must_not_share_a_place() {
         found[0].contains("is already the bucket and prefix of disk far"),
         "{found:?}"
     );
+}
+
+#[test]
+fn the_group_of_a_folder_is_a_name_or_a_number_that_this_process_may_use() {
+    let own = rustix::process::getegid().as_raw();
+    for (text, expected) in [(String::new(), None), (own.to_string(), Some(own))] {
+        let table = "[storage.disks.main]\ndriver = 'local'\nroot = '/srv/main'";
+        let settings = load(&[&format!("{table}\ngroup = '{text}'")], &[]).unwrap();
+        let DiskDriver::Local(options) = &disk(&settings, "main").driver else {
+            panic!("another driver")
+        };
+        assert_eq!(options.group, expected, "{text}");
+    }
 }

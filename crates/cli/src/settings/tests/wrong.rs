@@ -110,6 +110,11 @@ fn each_problem_with_a_variable_is_one_line() {
             "must be one of local, s3, gcs, not `ftp`",
         ),
         (
+            "STORAGE__DISKS__LOCAL__GROUP",
+            "no-such-group",
+            "there is no group `no-such-group` on this machine",
+        ),
+        (
             "STORAGE__DISKS__MAIN__ROTO",
             "/x",
             "is not a setting: did you mean HOLDFAST__STORAGE__DISKS__MAIN__ROOT?",
@@ -223,6 +228,11 @@ fn each_problem_in_a_file_names_the_file() {
         (
             "[storage.disks.far]\ndriver = 's3'\nbucket = 'xyz'\nroot = '/x'",
             "storage.disks.far.root (HOLDFAST__STORAGE__DISKS__FAR__ROOT) in 0.toml: is not a \
+             setting of a disk with driver s3",
+        ),
+        (
+            "[storage.disks.far]\ndriver = 's3'\nbucket = 'xyz'\ngroup = 'root'",
+            "storage.disks.far.group (HOLDFAST__STORAGE__DISKS__FAR__GROUP) in 0.toml: is not a \
              setting of a disk with driver s3",
         ),
         (
