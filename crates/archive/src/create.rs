@@ -124,7 +124,9 @@ impl Visitor for Counter {
         if let Ok(stat) = stat {
             self.totals.files += 1;
             if stat.st_nlink <= 1 || self.linked.insert(Identity::from(&stat)) {
-                self.totals.bytes += u64::try_from(stat.st_size).unwrap_or(0);
+                // A sparse file can claim 2⁶³ − 1 bytes.
+                let size = u64::try_from(stat.st_size).unwrap_or(0);
+                self.totals.bytes = self.totals.bytes.saturating_add(size);
             }
         }
         Ok(())

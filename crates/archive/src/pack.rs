@@ -283,7 +283,7 @@ impl Visitor for Packer<'_> {
         self.put_zeros(padding(entry.stored) as u64)?;
         self.note_changes(file.as_fd(), found.path, &stat);
         self.totals.files += 1;
-        self.totals.source_bytes += size;
+        self.totals.source_bytes = self.totals.source_bytes.saturating_add(size);
         self.control.add_file();
         if stat.st_nlink > 1 {
             self.linked.insert(

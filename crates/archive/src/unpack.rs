@@ -117,7 +117,7 @@ impl Unpacker<'_> {
             self.guard.control.add_file();
             return self.hard_link(&entry, &parent, name, &attributes);
         }
-        self.summary.bytes += entry.size;
+        self.summary.bytes = self.summary.bytes.saturating_add(entry.size);
         if entry.segments.is_none() && entry.stored <= SMALL_FILE_BYTES_MAX {
             self.guard.reserve(entry.stored)?;
             return self

@@ -155,7 +155,7 @@ fn read_all(archive: impl Read, control: &Control) -> Result<VerifySummary, Erro
         match entry.kind {
             EntryKind::File => {
                 summary.files += 1;
-                summary.source_bytes += entry.size;
+                summary.source_bytes = summary.source_bytes.saturating_add(entry.size);
                 control.add_file();
             }
             EntryKind::HardLink => {

@@ -1,11 +1,46 @@
 //! Archives are restored to the tree that they were made from.
 
+use std::fs::File;
+use std::path::Path;
+
 use holdfast_archive::{
     Control, CreateOptions, EntryKind, Error, IgnoreRules, ListedEntry, RestoreOptions, list,
     read_file, restore, scan, verify,
 };
 
 use crate::support::*;
+
+/// Three sparse files of 2⁶³ − 1 bytes each: 64 bits do not hold the sum.
+#[test]
+fn sizes_whose_sum_has_more_than_64_bits_end_nothing() {
+    let memory = Path::new("/dev/shm");
+    let Ok(source) = tempfile::tempdir_in(memory) else {
+        return skip("/dev/shm is missing");
+    };
+    for name in ["a", "b", "c"] {
+        let file = File::create_new(source.path().join(name)).unwrap();
+        if file.set_len(i64::MAX.unsigned_abs()).is_err() {
+            return skip("/dev/shm takes no files of 2⁶³ − 1 bytes");
+        }
+    }
+    let totals = scan(source.path(), &IgnoreRules::none(), &Control::new()).unwrap();
+    assert_eq!((totals.files, totals.bytes), (3, u64::MAX));
+    let made = make_simply(source.path());
+    assert_eq!(made.summary.source_bytes, u64::MAX);
+    assert!(
+        made.summary.notes.first.is_empty(),
+        "{:?}",
+        made.summary.notes
+    );
+    let expected = made.expected();
+    let verified = verify(&made.archive, expected.as_ref(), &Control::new()).unwrap();
+    assert_eq!((verified.files, verified.source_bytes), (3, u64::MAX));
+    let destination = tempfile::tempdir_in(memory).unwrap();
+    let restored = put_back(&made.archive, destination.path()).unwrap();
+    assert_eq!(restored.bytes, u64::MAX);
+    let size = destination.path().join("c").metadata().unwrap().len();
+    assert_eq!(size, i64::MAX.unsigned_abs());
+}
 
 #[test]
 fn a_server_is_restored_as_it_was() {

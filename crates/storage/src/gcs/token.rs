@@ -16,6 +16,8 @@ use super::{ServiceAccount, client, link};
 
 /// How long before its expiry a token is renewed.
 const RENEW_BEFORE: Duration = Duration::from_secs(300);
+/// The longest lifetime that is believed.
+const LIFETIME_MAX: Duration = Duration::from_secs(86_400);
 /// The OAuth grant type for a JWT that the account's key signed.
 const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
@@ -55,7 +57,7 @@ impl TokenCache {
             return Ok(Arc::clone(&cached.token));
         }
         let response = self.request_token(http).await?;
-        let lifetime = Duration::from_secs(response.expires_in);
+        let lifetime = Duration::from_secs(response.expires_in).min(LIFETIME_MAX);
         let use_for = lifetime.saturating_sub(RENEW_BEFORE).max(lifetime / 2);
         let token = AccessToken::from(response.access_token);
         *current = Some(CachedToken {

@@ -177,7 +177,8 @@ impl Import<'_> {
                     newest: manifest.created_at,
                 });
             unknown.backups += 1;
-            unknown.bytes += manifest.completed.size_bytes;
+            let size_bytes = manifest.completed.size_bytes;
+            unknown.bytes = unknown.bytes.saturating_add(size_bytes);
             if manifest.created_at >= unknown.newest {
                 unknown.newest = manifest.created_at;
                 unknown.name = manifest.server_name;

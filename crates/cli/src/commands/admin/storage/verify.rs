@@ -127,7 +127,7 @@ async fn verify_backup(
         return Ok(());
     }
     report.verified += 1;
-    report.bytes += completed.size_bytes;
+    report.bytes = report.bytes.saturating_add(completed.size_bytes);
     if let ArchiveVerdict::Damaged { detail, .. } = &verdict {
         output::problem(&format!("backup {} is damaged: {detail}", backup.id));
         report.add_bad(backup, detail);
