@@ -6,7 +6,7 @@
 
 mod forwarded;
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use actix_web::http::header::{HOST, HeaderName, X_FORWARDED_HOST, X_FORWARDED_PROTO};
 use actix_web::{HttpRequest, web};
@@ -15,6 +15,7 @@ use ipnet::IpNet;
 use holdfast_domain::network;
 
 use self::forwarded::{Hop, first_trusted};
+use crate::host::Host;
 use crate::state::{ApiOptions, ApiState};
 
 /// Ports that URLs do not need. A proxy behind another one may say the port of the other scheme.
@@ -44,6 +45,11 @@ pub(crate) fn base_url(request: &HttpRequest, options: &ApiOptions) -> String {
     requested_url(request, &options.trusted_proxies)
 }
 
+/// Returns the host that the client has asked, if a trusted proxy names it.
+pub(crate) fn forwarded_host(request: &HttpRequest, trusted: &[IpNet]) -> Option<String> {
+    Route::of(request, trusted).host(request)
+}
+
 /// Returns the URL of the service that the headers of a request name.
 fn requested_url(request: &HttpRequest, trusted: &[IpNet]) -> String {
     let route = Route::of(request, trusted);
@@ -59,7 +65,8 @@ fn requested_url(request: &HttpRequest, trusted: &[IpNet]) -> String {
             .and_then(|host| host.to_str().ok());
         let authority = request.uri().authority();
         let host = line.or_else(|| authority.map(|authority| authority.as_str()));
-        host.filter(|host| is_host(host)).map(str::to_owned)
+        host.filter(|host| Host::parse(host).is_some())
+            .map(str::to_owned)
     };
     let host = route.host(request).or_else(own_host);
     format!("{scheme}://{}", host.as_deref().unwrap_or("localhost"))
@@ -130,13 +137,17 @@ impl Route {
     fn host(&self, request: &HttpRequest) -> Option<String> {
         let hops = match &self.source {
             Source::Direct => return None,
-            Source::Forwarded(hop) => return hop.host.clone().filter(|host| is_host(host)),
+            Source::Forwarded(hop) => {
+                let host = hop.host.clone();
+                return host.filter(|host| Host::parse(host).is_some());
+            }
             Source::XForwarded { hops } => *hops,
         };
-        let host = entry(request, &X_FORWARDED_HOST, hops).filter(|host| is_host(host))?;
+        let host = entry(request, &X_FORWARDED_HOST, hops)?;
+        let has_port = Host::parse(&host)?.port.is_some();
         let port = entry(request, &X_FORWARDED_PORT, hops).and_then(|port| port.parse().ok());
         Some(match port {
-            Some(port) if !has_port(&host) && !STANDARD_PORTS.contains(&port) => {
+            Some(port) if !has_port && !STANDARD_PORTS.contains(&port) => {
                 format!("{host}:{port}")
             }
             _ => host,
@@ -180,36 +191,6 @@ fn has_trusted_peer(request: &HttpRequest, trusted: &[IpNet]) -> bool {
 
 fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
     trusted.iter().any(|net| network::contains(net, address))
-}
-
-/// Returns whether a text is a host name or an address, with an optional port, and nothing else.
-fn is_host(text: &str) -> bool {
-    let (name, port) = match text.strip_prefix('[') {
-        Some(rest) => {
-            let Some((address, port)) = rest.split_once(']') else {
-                return false;
-            };
-            if address.parse::<Ipv6Addr>().is_err() {
-                return false;
-            }
-            ("v6", port)
-        }
-        None => text.split_at(text.find(':').unwrap_or(text.len())),
-    };
-    let is_name = (1..=253).contains(&name.len())
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
-    let is_port = |port: &str| {
-        port.bytes().all(|byte| byte.is_ascii_digit())
-            && port.parse::<u16>().is_ok_and(|port| port > 0)
-    };
-    is_name && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
-}
-
-fn has_port(host: &str) -> bool {
-    host.rsplit_once(':')
-        .is_some_and(|(_, port)| !port.is_empty() && !port.ends_with(']'))
 }
 
 #[cfg(test)]

@@ -40,6 +40,8 @@ pub(crate) enum ApiError {
     Malformed,
     /// Another part of the request is invalid.
     BadRequest,
+    /// The settings do not list the host that the request names.
+    HostNotAllowed,
     /// The body did not arrive in time.
     BodyTimeout,
     /// The body is larger than the setting allows.
@@ -121,9 +123,11 @@ impl ApiError {
                 "TooManyRequestsHttpException",
             ),
             Self::Forbidden => (StatusCode::FORBIDDEN, "InsufficientPermissionsException"),
-            Self::Malformed | Self::BadRequest | Self::NotAFolder | Self::NotAFile => {
-                (StatusCode::BAD_REQUEST, "BadRequestHttpException")
-            }
+            Self::Malformed
+            | Self::BadRequest
+            | Self::HostNotAllowed
+            | Self::NotAFolder
+            | Self::NotAFile => (StatusCode::BAD_REQUEST, "BadRequestHttpException"),
             Self::BodyTimeout => (StatusCode::REQUEST_TIMEOUT, "RequestTimeoutHttpException"),
             Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLargeException"),
             Self::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "ValidationException"),
@@ -213,6 +217,9 @@ impl ApiError {
                 "The JSON data passed in the request appears to be malformed.".into()
             }
             Self::BadRequest => "The request could not be understood.".into(),
+            Self::HostNotAllowed => {
+                "The service does not answer to the host of this request.".into()
+            }
             Self::BodyTimeout => "The request took too long to arrive.".into(),
             Self::BodyTooLarge => "The request body is too large.".into(),
             Self::Invalid(_) => "The given data was invalid.".into(),

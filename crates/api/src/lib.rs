@@ -13,6 +13,8 @@ mod download_token;
 mod error;
 mod handlers;
 mod headers;
+mod host;
+mod host_check;
 mod input;
 mod limiter;
 mod list_cache;
@@ -34,6 +36,7 @@ mod violation;
 
 pub use content_scans::ContentScans;
 pub use download_token::TokenSigner;
+pub use host::AllowedHosts;
 pub use limiter::RateLimiter;
 pub use list_cache::ListCache;
 pub use metrics::ApiMetrics;

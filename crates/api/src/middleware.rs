@@ -21,6 +21,7 @@ use holdfast_domain::Profile;
 
 use crate::error::ApiError;
 use crate::headers::CommonHeaders;
+use crate::host_check;
 use crate::metrics::ApiMetrics;
 use crate::operator_log;
 use crate::rate_limit;
@@ -46,10 +47,13 @@ pub(crate) async fn handle(
         let path = request.path().to_owned();
         let headers = CommonHeaders::for_request(&request);
         let metrics = request.app_data::<web::Data<ApiMetrics>>().cloned();
-        // Panics are caught so that their answers have the error format, too.
-        let result = AssertUnwindSafe(next.call(request)).catch_unwind().await;
+        let result = match host_check::check(&request) {
+            // Panics are caught so that their answers have the error format, too.
+            Ok(()) => AssertUnwindSafe(answer(next, request)).catch_unwind().await,
+            Err(refused) => Ok(Ok(request.error_response(refused))),
+        };
         let response = match result {
-            Ok(response) => response?.map_into_boxed_body(),
+            Ok(response) => response?,
             Err(_) => {
                 tracing::error!(%method, path, "a handler panicked");
                 if let Some(metrics) = metrics {
@@ -76,6 +80,14 @@ pub(crate) async fn handle(
         Ok(response)
     };
     answer.instrument(span).await
+}
+
+async fn answer(
+    next: Next<impl MessageBody + 'static>,
+    request: ServiceRequest,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let response = next.call(request).await?;
+    Ok(response.map_into_boxed_body())
 }
 
 /// Gives an error answer the service's format. Other answers are returned unchanged.

@@ -2,14 +2,25 @@
 //!
 //! It opens no socket and handles no signals; both belong to the caller.
 
+mod strict_lines;
+
+use std::fmt;
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::Server;
+use actix_http::body::MessageBody;
+use actix_http::error::DispatchError;
+use actix_http::{HttpService, Request, Response, ServiceConfig};
+use actix_server::Server;
+use actix_service::{
+    IntoServiceFactory, ServiceFactory, ServiceFactoryExt as _, fn_service, map_config,
+};
+use actix_web::dev::AppConfig;
 use actix_web::middleware::{NormalizePath, from_fn};
-use actix_web::{App, HttpServer, web};
+use actix_web::{App, web};
+use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::ApiError;
@@ -19,12 +30,19 @@ use crate::middleware;
 use crate::routes;
 use crate::state::ApiState;
 
+use strict_lines::StrictLines;
+
 /// How long running requests may continue after the stop, in seconds.
 const DRAIN_SECONDS: u64 = 5;
 /// How long a client may take to close its connection.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// The largest number of connections to the separate address for metrics.
-const METRICS_CONNECTIONS: usize = 64;
+/// The limits of the separate address for metrics.
+const METRICS_LIMITS: ConnectionLimits = ConnectionLimits {
+    threads: 1,
+    connections: 64,
+    request_timeout: Duration::from_secs(5),
+    keep_alive: Duration::from_secs(5),
+};
 
 /// The reason why the service ended without being stopped.
 #[derive(Debug, thiserror::Error)]
@@ -52,9 +70,15 @@ fn start(
     state: web::Data<ApiState>,
     metrics: web::Data<ApiMetrics>,
 ) -> io::Result<Server> {
-    let options = state.options.clone();
+    let options = &state.options;
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
-    let server = HttpServer::new(move || {
+    let limits = ConnectionLimits {
+        threads,
+        connections: options.max_connections.div_ceil(threads).max(1),
+        request_timeout: options.request_timeout,
+        keep_alive: options.keep_alive,
+    };
+    run(listener, limits, move || {
         App::new()
             .app_data(state.clone())
             .app_data(metrics.clone())
@@ -62,17 +86,6 @@ fn start(
             .wrap(from_fn(middleware::handle))
             .configure(routes::routes)
     })
-    .listen(nonblocking(listener)?)?
-    .workers(threads)
-    // actix-web applies the limit to each thread.
-    .max_connections(options.max_connections.div_ceil(threads).max(1))
-    .client_request_timeout(options.request_timeout)
-    .client_disconnect_timeout(DISCONNECT_TIMEOUT)
-    .keep_alive(options.keep_alive)
-    .disable_signals()
-    .shutdown_timeout(DRAIN_SECONDS)
-    .run();
-    Ok(server)
 }
 
 /// Serves only `/metrics` and `/healthz` on `listener` until `shutdown`.
@@ -89,7 +102,7 @@ pub async fn serve_metrics(
 }
 
 fn start_metrics(listener: TcpListener, metrics: web::Data<ApiMetrics>) -> io::Result<Server> {
-    let server = HttpServer::new(move || {
+    run(listener, METRICS_LIMITS, move || {
         App::new()
             .app_data(metrics.clone())
             .wrap(from_fn(middleware::handle))
@@ -97,18 +110,65 @@ fn start_metrics(listener: TcpListener, metrics: web::Data<ApiMetrics>) -> io::R
             .route("/healthz", web::get().to(health::alive))
             .default_service(web::to(|| async { Err::<&str, _>(ApiError::NotFound) }))
     })
-    .listen(nonblocking(listener)?)?
-    .workers(1)
-    .max_connections(METRICS_CONNECTIONS)
-    .disable_signals()
-    .shutdown_timeout(DRAIN_SECONDS)
-    .run();
-    Ok(server)
 }
 
-fn nonblocking(listener: TcpListener) -> io::Result<TcpListener> {
+/// The limits of the connections to an address.
+#[derive(Clone, Copy, Debug)]
+struct ConnectionLimits {
+    threads: usize,
+    /// The largest number of open connections of each thread.
+    connections: usize,
+    /// How long the head of a request may take to arrive.
+    request_timeout: Duration,
+    /// How long an idle connection is kept open.
+    keep_alive: Duration,
+}
+
+/// Serves `app` on `listener`. `actix_web::HttpServer` does the same without [`StrictLines`].
+fn run<NewApp, NewFactory, Factory, Body>(
+    listener: TcpListener,
+    limits: ConnectionLimits,
+    app: NewApp,
+) -> io::Result<Server>
+where
+    NewApp: Fn() -> NewFactory + Clone + Send + 'static,
+    NewFactory: IntoServiceFactory<Factory, Request>,
+    Factory: ServiceFactory<Request, Config = AppConfig> + 'static,
+    Factory::Error: Into<actix_web::Error> + 'static,
+    Factory::InitError: fmt::Debug,
+    Factory::Response: Into<Response<Body>> + 'static,
+    Body: MessageBody + 'static,
+{
     listener.set_nonblocking(true)?;
-    Ok(listener)
+    let builder = Server::build();
+    let stop = builder.graceful_shutdown_signal();
+    let builder = builder.listen("http", listener, move || {
+        let stop = stop.clone();
+        let app = app().into_factory();
+        let app = app.map_err(|error| error.into().error_response());
+        let http = HttpService::build()
+            .graceful_shutdown_signal(move || {
+                let stop = stop.clone();
+                async move { stop.notified().await }
+            })
+            .keep_alive(limits.keep_alive)
+            .client_request_timeout(limits.request_timeout)
+            .client_disconnect_timeout(DISCONNECT_TIMEOUT)
+            .h1(map_config(app, |()| AppConfig::default()));
+        let config = ServiceConfig::default();
+        fn_service(move |stream: TcpStream| {
+            let peer = stream.peer_addr().ok();
+            let stream = StrictLines::new(stream, config.clone());
+            async move { Ok::<_, DispatchError>((stream, peer)) }
+        })
+        .and_then(http)
+    })?;
+    Ok(builder
+        .workers(limits.threads)
+        .max_concurrent_connections(limits.connections)
+        .disable_signals()
+        .shutdown_timeout(DRAIN_SECONDS)
+        .run())
 }
 
 /// Runs a server until `shutdown`, or until it fails.

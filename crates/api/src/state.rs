@@ -20,6 +20,7 @@ use holdfast_storage::{Disk, Disks};
 
 use crate::content_scans::ContentScans;
 use crate::download_token::TokenSigner;
+use crate::host::AllowedHosts;
 use crate::limiter::RateLimiter;
 use crate::list_cache::ListCache;
 use crate::notifications::Notifications;
@@ -84,6 +85,8 @@ pub struct ApiOptions {
     /// The internal path below which a proxy serves the files of local disks. `None`: the service
     /// sends the files itself.
     pub downloads_accel_path: Option<String>,
+    /// The hosts that requests may name.
+    pub allowed_hosts: AllowedHosts,
     /// The proxies whose `X-Forwarded-*` headers are used.
     pub trusted_proxies: Vec<IpNet>,
     /// The largest request body, in bytes.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use holdfast_api::{ApiOptions, StreamLimits};
+use holdfast_api::{AllowedHosts, ApiOptions, StreamLimits};
 use holdfast_domain::limit::Throttle;
 use holdfast_domain::{DirectoryRules, NodeName};
 
@@ -31,6 +31,7 @@ impl SettingsReader {
 
     pub(super) fn api(&mut self, storage: Option<&StorageSettings>) -> Option<ApiOptions> {
         let public_url = self.optional_url("http.public_url");
+        let mut allowed_hosts = self.allowed_hosts();
         let trusted_proxies = self.networks("http.trusted_proxies");
         let max_body_bytes = self.number("http.max_body_bytes", 1024..=(1 << 30));
         let request_timeout = self.seconds("http.request_timeout_seconds", 1..=600);
@@ -50,12 +51,21 @@ impl SettingsReader {
         let quota_bytes_per_server = self.number("limits.quota_bytes_per_server", 0..=BYTES_MAX);
         let disk_reserve_bytes = self.number("limits.disk_reserve_bytes", 0..=BYTES_MAX);
 
+        if let Some(hosts) = &mut allowed_hosts
+            && !hosts.is_empty()
+        {
+            for url in [&public_url, &downloads_public_url].into_iter().flatten() {
+                add_host(hosts, url.as_deref());
+            }
+        }
+
         let node = self.node();
         let directory_rules = self.directory_rules(storage);
         Some(ApiOptions {
             public_url: public_url?,
             downloads_public_url: downloads_public_url?,
             downloads_accel_path: downloads_accel_path?,
+            allowed_hosts: allowed_hosts?,
             trusted_proxies: trusted_proxies?,
             max_body_bytes: max_body_bytes?,
             request_timeout: request_timeout?,
@@ -75,6 +85,19 @@ impl SettingsReader {
             node: node?,
             directory_rules: directory_rules?,
         })
+    }
+
+    fn allowed_hosts(&mut self) -> Option<AllowedHosts> {
+        let key = "http.allowed_hosts";
+        let mut hosts = AllowedHosts::default();
+        for text in self.list(key)? {
+            if !hosts.add(&text) {
+                let rule = "must be host names or addresses without a port, such as \
+                            backups.example.com, *.example.com or 192.0.2.1";
+                return self.reject(key, format!("{rule}, not `{text}`"));
+            }
+        }
+        Some(hosts)
     }
 
     fn accel_path(&mut self) -> Option<Option<String>> {
@@ -119,5 +142,13 @@ impl SettingsReader {
             roots: roots?,
             disks: local_disks.collect(),
         })
+    }
+}
+
+/// Adds the host of one of the service's own URLs, which links lead to.
+fn add_host(hosts: &mut AllowedHosts, url: Option<&str>) {
+    let url = url.and_then(|url| reqwest::Url::parse(url).ok());
+    if let Some(host) = url.as_ref().and_then(|url| url.host_str()) {
+        hosts.add(host);
     }
 }

@@ -60,6 +60,18 @@ fn each_problem_with_a_variable_is_one_line() {
             "must not contain a user or password",
         ),
         (
+            "HTTP__ALLOWED_HOSTS",
+            "backups.example.com,http://b",
+            "must be host names or addresses without a port, such as backups.example.com, \
+             *.example.com or 192.0.2.1, not `http://b`",
+        ),
+        (
+            "HTTP__ALLOWED_HOSTS",
+            "b.example.com:443",
+            "must be host names or addresses without a port, such as backups.example.com, \
+             *.example.com or 192.0.2.1, not `b.example.com:443`",
+        ),
+        (
             "HTTP__TRUSTED_PROXIES",
             "10.0.0.1,ten",
             "must be addresses or networks such as 10.0.0.0/8, not `ten`",
