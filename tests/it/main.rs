@@ -40,6 +40,7 @@ mod refusals;
 mod request_ids;
 mod request_lines;
 mod secrets;
+mod standing;
 mod streams;
 mod support;
 mod tidy;

@@ -12,7 +12,9 @@ use actix_web::http::header::AUTHORIZATION;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use serde_json::Value;
 
+use holdfast_db::keys::KeyOfUser;
 use holdfast_db::request_lookup::{LookupRequest, RequestContext};
+use holdfast_db::standing::{self, Standing};
 use holdfast_db::{ListVersions, Transaction, activity};
 use holdfast_domain::access::Action;
 use holdfast_domain::activity::{ActivityEvent, RequestOrigin};
@@ -127,12 +129,48 @@ pub(crate) async fn look_up(
 ) -> Result<RequestContext, ApiError> {
     let context = state.request_lookup.find(lookup).await?;
     let context = context.ok_or(ApiError::InvalidCredentials)?;
-    let checked = context.key.api_key.check(token, (state.now)(), address);
+    check_token(&context.key, token, state, address)?;
+    Ok(context)
+}
+
+fn check_token(
+    key: &KeyOfUser,
+    token: &KeyToken,
+    state: &ApiState,
+    address: Option<IpAddr>,
+) -> Result<(), ApiError> {
+    let checked = key.api_key.check(token, (state.now)(), address);
     checked.map_err(|refused| match refused {
         KeyRefused::Invalid => ApiError::InvalidCredentials,
         KeyRefused::AddressNotAllowed => ApiError::AddressNotAllowed { address },
-    })?;
-    Ok(context)
+    })
+}
+
+/// The credentials of a request that changes something.
+pub(crate) struct Credentials<'a> {
+    pub(crate) user: UserId,
+    pub(crate) token: &'a KeyToken,
+    pub(crate) address: Option<IpAddr>,
+}
+
+impl Credentials<'_> {
+    /// Locks the key and the access to `server` until the transaction ends, and checks the key. The
+    /// only check of a transaction that acts for a caller.
+    ///
+    /// # Errors
+    /// As for a new request with this key.
+    pub(crate) async fn lock(
+        &self,
+        state: &ApiState,
+        transaction: &mut Transaction,
+        server: Option<ServerId>,
+    ) -> Result<Standing, ApiError> {
+        let key = self.token.identifier();
+        let standing = standing::lock(transaction, self.user, key, server).await?;
+        let standing = standing.ok_or(ApiError::InvalidCredentials)?;
+        check_token(&standing.key, self.token, state, self.address)?;
+        Ok(standing)
+    }
 }
 
 /// The credentials of a request about a server, to check them again while a stream is open.
@@ -197,27 +235,30 @@ pub(crate) fn bearer(request: &HttpRequest) -> Option<KeyToken> {
 }
 
 impl Caller {
-    /// Reads the caller's access to the server in the path again, and checks that the caller may do
-    /// `action`. The body of a request may arrive long after its head, when the key has been
-    /// revoked meanwhile. So a handler does this between the body and its transaction.
+    /// Begins the transaction that acts on the server in the path, and locks the server. Checks the
+    /// key again in this transaction, and that the caller may do `action`. So whoever revokes the
+    /// key or withdraws the permission waits until the transaction ends, or comes first.
     ///
     /// # Errors
     /// As for a new request with this key.
-    pub(crate) async fn confirm(
+    pub(crate) async fn begin(
         &self,
         state: &ApiState,
         action: Action,
-    ) -> Result<ServerAccess, ApiError> {
+    ) -> Result<(Transaction, ServerAccess), ApiError> {
         let (server, _) = self.server()?;
-        let lookup = LookupRequest {
-            key: self.key.clone(),
-            server: Some(ServerRef::Id(server.id)),
-            backup: None,
+        let mut transaction = state.database.begin().await?.with_trace(self.trace);
+        let credentials = Credentials {
+            user: self.user,
+            token: &self.token,
+            address: self.address,
         };
-        let context = look_up(state, lookup, &self.token, self.address).await?;
-        let (_, access) = context.server.ok_or(ApiError::NotFound)?;
+        let standing = credentials
+            .lock(state, &mut transaction, Some(server.id))
+            .await?;
+        let access = standing.access.ok_or(ApiError::NotFound)?;
         permit(&access, action)?;
-        Ok(access)
+        Ok((transaction, access))
     }
 
     /// Returns the caller as the audit log records it.

@@ -9,14 +9,13 @@ use actix_web::{FromRequest, HttpRequest};
 
 use holdfast_db::jobs::Job;
 use holdfast_db::operator_log::{Change, OperatorAction};
-use holdfast_db::request_lookup::LookupRequest;
 use holdfast_db::{jobs, servers, users};
 use holdfast_domain::activity::RequestOrigin;
 use holdfast_domain::key::{KeyKind, KeyToken};
 use holdfast_domain::limit::ServerLoad;
 use holdfast_domain::{JobId, Server, ServerId, ServerRef, TraceContext, UserId, UserRef};
 
-use crate::auth::{authenticate, bearer, look_up};
+use crate::auth::{Credentials, authenticate, bearer};
 use crate::client_address;
 use crate::error::ApiError;
 use crate::input::Fields;
@@ -27,6 +26,7 @@ use crate::state::ApiState;
 /// The administrator who sent a request to the application API.
 #[derive(Clone, Debug)]
 pub(crate) struct Operator {
+    user: UserId,
     token: KeyToken,
     address: Option<IpAddr>,
     trace: TraceContext,
@@ -52,6 +52,7 @@ impl FromRequest for Operator {
                 address: client_address::of_request(&request),
             };
             Ok(Self {
+                user: origin.user,
                 token: bearer(&request).ok_or(ApiError::InvalidCredentials)?,
                 address: origin.address,
                 trace: request_id::trace_of(&request),
@@ -62,38 +63,66 @@ impl FromRequest for Operator {
 }
 
 impl Operator {
-    /// Begins a change. It must end with [`operator_log::commit`]. The key is checked again, since
-    /// the body of the request may have arrived long after its head.
+    /// Begins a change. It must end with [`operator_log::commit`]. The key is checked again in this
+    /// transaction: whoever revokes it waits until the transaction ends, or comes first.
     ///
     /// # Errors
     /// If the key is no longer valid, or the database is unavailable.
     pub(crate) async fn begin_change(&self, state: &ApiState) -> Result<Change, ApiError> {
-        let lookup = LookupRequest {
-            key: self.token.identifier().clone(),
-            server: None,
-            backup: None,
-        };
-        let context = look_up(state, lookup, &self.token, self.address).await?;
-        if !context.key.is_admin {
-            return Err(ApiError::Forbidden);
-        }
-        let change = Change::begin(&state.database, self.action.clone()).await?;
-        Ok(change.with_trace(self.trace))
+        let mut change = self.begin(state).await?;
+        self.confirm(state, &mut change, None).await?;
+        Ok(change)
+    }
+
+    /// Begins a change of users or keys. Locks all administrators first, so that two of them cannot
+    /// wait for each other.
+    ///
+    /// # Errors
+    /// As [`Operator::begin_change`].
+    pub(crate) async fn begin_user_change(&self, state: &ApiState) -> Result<Change, ApiError> {
+        let mut change = self.begin(state).await?;
+        users::lock_admins(&mut change).await?;
+        self.confirm(state, &mut change, None).await?;
+        Ok(change)
     }
 
     /// Begins a change of a server. Locks the server, and returns it with its load.
     ///
     /// # Errors
-    /// [`ApiError::NotFound`] if the server was deleted meanwhile.
+    /// As [`Operator::begin_change`]. [`ApiError::NotFound`] if the server was deleted meanwhile.
     pub(crate) async fn begin_server_change(
         &self,
         state: &ApiState,
         server: ServerId,
     ) -> Result<(Change, Server, ServerLoad), ApiError> {
-        let mut change = self.begin_change(state).await?;
+        let mut change = self.begin(state).await?;
+        self.confirm(state, &mut change, Some(server)).await?;
         let locked = servers::lock_and_find(&mut change, server).await?;
         let (server, load) = locked.ok_or(ApiError::NotFound)?;
         Ok((change, server, load))
+    }
+
+    async fn begin(&self, state: &ApiState) -> Result<Change, ApiError> {
+        let change = Change::begin(&state.database, self.action.clone()).await?;
+        Ok(change.with_trace(self.trace))
+    }
+
+    async fn confirm(
+        &self,
+        state: &ApiState,
+        change: &mut Change,
+        server: Option<ServerId>,
+    ) -> Result<(), ApiError> {
+        let credentials = Credentials {
+            user: self.user,
+            token: &self.token,
+            address: self.address,
+        };
+        let standing = credentials.lock(state, change, server).await?;
+        if !standing.key.is_admin {
+            return Err(ApiError::Forbidden);
+        }
+        Ok(())
     }
 
     /// Loads a server by its UUID or short identifier.

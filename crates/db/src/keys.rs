@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use holdfast_domain::key::{ApiKey, KeyIdentifier, KeyKind};
-use holdfast_domain::{Profile, UserId};
+use holdfast_domain::{Permission, Profile, ServerAccess, UserId};
 
 use crate::error::Error;
 use crate::operator_log::Change;
@@ -19,6 +19,26 @@ pub struct KeyOfUser {
     pub is_admin: bool,
     /// The email address of the user.
     pub email: String,
+}
+
+impl KeyOfUser {
+    /// Returns the access of the user to a server, if there is any. `permissions` are those of the
+    /// user as a subuser of the server.
+    pub(crate) fn access(
+        &self,
+        owner: UserId,
+        permissions: Option<&[String]>,
+    ) -> Option<ServerAccess> {
+        if owner == self.api_key.user {
+            return Some(ServerAccess::Owner);
+        }
+        if self.is_admin {
+            return Some(ServerAccess::Admin);
+        }
+        let names = permissions?.iter();
+        let permissions = names.filter_map(|name| Permission::parse(name)).collect();
+        Some(ServerAccess::Subuser(permissions))
+    }
 }
 
 pub(crate) struct KeyRow {

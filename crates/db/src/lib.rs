@@ -28,6 +28,7 @@ pub mod request_lookup;
 pub mod retention;
 mod server_check;
 pub mod servers;
+pub mod standing;
 pub mod subusers;
 pub mod usage;
 pub mod users;

@@ -99,16 +99,26 @@ pub async fn update(
     Ok(row.map(|row| user(row.id, row.email, row.is_admin, row.created_at)))
 }
 
-/// Returns whether there is an administrator besides `id`. Locks all administrators until the end
-/// of the transaction, so that two of them cannot demote each other.
+/// Locks all administrators until the transaction ends, and returns them. No two transactions hold
+/// this lock, so administrators cannot demote each other or revoke each other's keys at once.
+///
+/// # Errors
+/// If the database can't be read.
+pub async fn lock_admins(change: &mut Change) -> Result<Vec<UserId>, Error> {
+    let admins =
+        sqlx::query_scalar!("SELECT id FROM users WHERE is_admin ORDER BY id FOR NO KEY UPDATE")
+            .fetch_all(change.connection())
+            .await?;
+    Ok(admins.into_iter().map(UserId).collect())
+}
+
+/// Returns whether there is an administrator besides `id`. Locks all administrators.
 ///
 /// # Errors
 /// If the database can't be read.
 pub async fn has_other_admin(change: &mut Change, id: UserId) -> Result<bool, Error> {
-    let admins = sqlx::query_scalar!("SELECT id FROM users WHERE is_admin ORDER BY id FOR UPDATE")
-        .fetch_all(change.connection())
-        .await?;
-    Ok(admins.iter().any(|admin| *admin != id.0))
+    let admins = lock_admins(change).await?;
+    Ok(admins.iter().any(|admin| *admin != id))
 }
 
 /// Deletes a user with all keys and permissions. Returns whether the user existed.

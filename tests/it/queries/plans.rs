@@ -14,7 +14,9 @@ use uuid::Uuid;
 use holdfast_db::backups::{ArchiveLocation, BackupPages, VerificationOutcome};
 use holdfast_db::jobs::{self, JobFilter};
 use holdfast_db::request_lookup::{LookupRequest, RequestLookup};
-use holdfast_db::{Database, activity, backups, events, metrics, servers, usage, webhooks};
+use holdfast_db::{
+    Database, activity, backups, events, metrics, servers, standing, usage, webhooks,
+};
 use holdfast_domain::backup::VerificationState;
 use holdfast_domain::job::WorkerSlot;
 use holdfast_domain::key::KeyIdentifier;
@@ -297,6 +299,28 @@ async fn no_query_that_is_repeated_reads_a_whole_table() {
     .await;
     let leave = "DELETE FROM jobs WHERE kind = 'verify_backup'";
     raw.query(leave).await;
+    // The check in each transaction that acts: an owner, and somebody without a part in the server.
+    for select in ["=", "<>"] {
+        let user = format!(
+            "SELECT user_id FROM api_keys JOIN servers ON owner_id {select} user_id
+             WHERE servers.id = '{large}' LIMIT 1"
+        );
+        let user = UserId(uuid(&user).await);
+        let key = one(&format!(
+            "SELECT identifier FROM api_keys WHERE user_id = '{}'",
+            user.0
+        ))
+        .await;
+        let key = KeyIdentifier::parse(&key).unwrap();
+        walks_an_index(&raw, "standing::lock", async |database| {
+            let mut transaction = database.begin().await.unwrap();
+            let found = standing::lock(&mut transaction, user, &key, Some(large)).await;
+            let access = found.unwrap().unwrap().access;
+            assert_eq!(access.is_some(), select == "=");
+        })
+        .await;
+    }
+
     // The queries of streams and webhooks.
     let some = "SELECT DISTINCT server_id FROM events ORDER BY 1 LIMIT 50";
     let after: Vec<(ServerId, i64)> = raw

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
-use holdfast_domain::{Backup, Permission, Server, ServerAccess};
+use holdfast_domain::{Backup, Server};
 
 use super::RequestContext;
 use crate::backups::BackupRow;
@@ -97,7 +97,7 @@ impl TryFrom<RequestRow> for RequestContext {
         })?;
         let server = server.map(Server::try_from).transpose()?;
         let server = server.and_then(|server| {
-            let access = access(&server, &key, row.permissions.as_deref())?;
+            let access = key.access(server.owner, row.permissions.as_deref())?;
             Some((server, access))
         });
         let backup = match (&server, backup) {
@@ -111,23 +111,6 @@ impl TryFrom<RequestRow> for RequestContext {
             list_versions: row.list_versions.into(),
         })
     }
-}
-
-/// Returns the access of a user to a server, if there is any.
-fn access(
-    server: &Server,
-    key: &KeyOfUser,
-    permissions: Option<&[String]>,
-) -> Option<ServerAccess> {
-    if server.owner == key.api_key.user {
-        return Some(ServerAccess::Owner);
-    }
-    if key.is_admin {
-        return Some(ServerAccess::Admin);
-    }
-    let names = permissions?.iter();
-    let permissions = names.filter_map(|name| Permission::parse(name)).collect();
-    Some(ServerAccess::Subuser(permissions))
 }
 
 impl RequestRow {

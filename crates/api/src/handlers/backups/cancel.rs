@@ -42,7 +42,7 @@ pub(crate) async fn cancel(
 
     // Subscribed before the job is cancelled, so that its end cannot be missed.
     let mut ended_jobs = state.notifications.ended_jobs();
-    let mut transaction = state.database.begin().await?;
+    let (mut transaction, _) = caller.begin(&state, Action::Cancel).await?;
     // All transactions lock the job before the backup, so that they cannot deadlock.
     let cancelled =
         jobs::cancel_creation(&mut transaction, server.id, backup.id, &caller.email).await?;

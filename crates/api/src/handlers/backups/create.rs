@@ -55,11 +55,11 @@ pub(crate) async fn create(
     permit(access, Action::Create)?;
 
     let fields = Fields::read(&request, payload).await?;
-    let access = caller.confirm(&state, Action::Create).await?;
-    let fields = BackupFields::take(fields, &access, &state)?;
+    let fields = BackupFields::take(fields, &state)?;
 
     let limits = create_limits(server, &state.options);
-    let expected_bytes = expected_bytes(&state, server, &fields.ignored, &limits).await?;
+    let expected_bytes = expected_bytes(&state, &caller, &fields.ignored, &limits).await?;
+    let (mut transaction, access, load) = begin(&state, &caller, &limits).await?;
     let backup = NewBackup {
         id: BackupId(Uuid::new_v4()),
         server: server.id,
@@ -68,12 +68,11 @@ pub(crate) async fn create(
         disk: server.disk.as_ref().unwrap_or(state.disks.default_name()),
         node: &server.node,
         reserved_bytes: expected_bytes,
-        is_locked: fields.is_locked,
+        // Without the permission to lock a backup, the field is ignored.
+        is_locked: fields.is_locked && access.may(Action::Lock),
         created_by: caller.user,
     };
 
-    let mut transaction = state.database.begin().await?.with_trace(caller.trace);
-    let load = check_limits(&mut transaction, server, &limits).await?;
     let budget =
         storage_budget(&mut transaction, server, backup.disk, &load, &state.options).await?;
     limit::check_space(expected_bytes, &budget).map_err(ApiError::Create)?;
@@ -100,7 +99,7 @@ struct BackupFields {
 }
 
 impl BackupFields {
-    fn take(mut fields: Fields, access: &ServerAccess, state: &ApiState) -> Result<Self, ApiError> {
+    fn take(mut fields: Fields, state: &ApiState) -> Result<Self, ApiError> {
         let name = fields.name();
         let ignored = fields.ignored(state.options.max_ignored_bytes);
         let is_locked = fields.is_locked().unwrap_or(false);
@@ -108,8 +107,7 @@ impl BackupFields {
         Ok(Self {
             name: name.unwrap_or_else(|| BackupName::from_time((state.now)())),
             ignored,
-            // Without the permission to lock a backup, the field is ignored.
-            is_locked: is_locked && access.may(Action::Lock),
+            is_locked,
         })
     }
 }
@@ -123,32 +121,33 @@ fn create_limits(server: &Server, options: &ApiOptions) -> CreateLimits {
     }
 }
 
-/// Locks the server, and checks its state and its limits.
-async fn check_limits(
-    transaction: &mut Transaction,
-    server: &Server,
+/// Begins the transaction, locks the server, and checks its state and its limits.
+async fn begin(
+    state: &ApiState,
+    caller: &Caller,
     limits: &CreateLimits,
-) -> Result<ServerLoad, ApiError> {
-    let load = servers::lock(transaction, server.id, limits.throttle.seconds).await?;
+) -> Result<(Transaction, ServerAccess, ServerLoad), ApiError> {
+    let (server, _) = caller.server()?;
+    let (mut transaction, access) = caller.begin(state, Action::Create).await?;
+    let load = servers::lock(&mut transaction, server.id, limits.throttle.seconds).await?;
     limit::check_create(&load, limits).map_err(ApiError::Create)?;
-    Ok(load)
+    Ok((transaction, access, load))
 }
 
 /// Returns the expected size of the archive, in bytes: the size of the latest archive, or else an
 /// estimate. It is at most the largest size that is allowed, and 0 if it is unknown.
 async fn expected_bytes(
     state: &ApiState,
-    server: &Server,
+    caller: &Caller,
     ignored: &IgnorePatterns,
     limits: &CreateLimits,
 ) -> Result<u64, ApiError> {
+    let (server, _) = caller.server()?;
     let expected = match backups::expected_bytes(&state.database, server.id).await? {
         Some(latest) => Some(latest),
         None => {
             // An estimate can take seconds, so a request that exceeds a limit is refused first.
-            let mut transaction = state.database.begin().await?;
-            check_limits(&mut transaction, server, limits).await?;
-            drop(transaction);
+            drop(begin(state, caller, limits).await?);
             (state.estimate_size)(server.clone(), ignored.lines().to_vec()).await
         }
     };

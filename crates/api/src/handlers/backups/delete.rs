@@ -48,7 +48,7 @@ pub(crate) async fn delete(
 
     // Subscribed before the job exists, so that its end cannot be missed.
     let mut ended_jobs = state.notifications.ended_jobs();
-    let mut transaction = state.database.begin().await?.with_trace(caller.trace);
+    let (mut transaction, _) = caller.begin(&state, Action::Delete).await?;
     let backup = backups::find_for_update(&mut transaction, server.id, backup.id)
         .await?
         .ok_or(ApiError::NotFound)?;

@@ -48,9 +48,8 @@ pub(crate) async fn lock(
     let mut fields = Fields::read(&request, payload).await?;
     let is_locked = fields.is_locked();
     fields.check()?;
-    caller.confirm(&state, Action::Lock).await?;
 
-    let mut transaction = state.database.begin().await?;
+    let (mut transaction, _) = caller.begin(&state, Action::Lock).await?;
     let mut backup = load_for_change(&mut transaction, server.id, backup.id).await?;
     backup
         .check_completed(BackupOperation::Lock)
@@ -85,7 +84,7 @@ pub(crate) async fn unlock(
     let (server, access, backup) = caller.backup()?;
     permit(access, Action::Lock)?;
 
-    let mut transaction = state.database.begin().await?;
+    let (mut transaction, _) = caller.begin(&state, Action::Lock).await?;
     let mut backup = load_for_change(&mut transaction, server.id, backup.id).await?;
     backup
         .check_completed(BackupOperation::Unlock)

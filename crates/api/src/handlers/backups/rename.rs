@@ -39,9 +39,8 @@ pub(crate) async fn rename(
     let name = fields.required_name();
     fields.check()?;
     let name = name.ok_or(ApiError::Internal)?;
-    caller.confirm(&state, Action::Rename).await?;
 
-    let mut transaction = state.database.begin().await?;
+    let (mut transaction, _) = caller.begin(&state, Action::Rename).await?;
     backups::rename(&mut transaction, backup.id, &name).await?;
     let event = ActivityEvent::Rename;
     caller

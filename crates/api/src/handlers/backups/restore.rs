@@ -55,9 +55,8 @@ pub(crate) async fn restore(
     let is_required = views::restore_requires_truncate(caller.profile);
     let truncate = fields.truncate(is_required).unwrap_or(true);
     fields.check()?;
-    caller.confirm(&state, Action::Restore).await?;
 
-    let mut transaction = state.database.begin().await?.with_trace(caller.trace);
+    let (mut transaction, _) = caller.begin(&state, Action::Restore).await?;
     let load = servers::lock(&mut transaction, server.id, 0).await?;
     let backup = backups::find_for_update(&mut transaction, server.id, backup.id)
         .await?

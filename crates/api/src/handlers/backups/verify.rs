@@ -44,7 +44,7 @@ pub(crate) async fn verify(
     let (server, access, backup) = caller.backup()?;
     permit(access, Action::Verify)?;
 
-    let mut transaction = state.database.begin().await?.with_trace(caller.trace);
+    let (mut transaction, _) = caller.begin(&state, Action::Verify).await?;
     let args = VerifyArgs {
         origin: Some(caller.origin()),
     };

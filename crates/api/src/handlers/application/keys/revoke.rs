@@ -29,7 +29,7 @@ pub(crate) async fn revoke(
 ) -> Result<HttpResponse, ApiError> {
     let identifier = KeyIdentifier::parse(&path).ok_or(ApiError::NotFound)?;
 
-    let mut change = operator.begin_change(&state).await?;
+    let mut change = operator.begin_user_change(&state).await?;
     if !keys::revoke(&mut change, &identifier).await? {
         return Err(ApiError::NotFound);
     }

@@ -40,7 +40,7 @@ pub(crate) async fn change(
     let is_admin = fields.flag("admin");
     fields.check()?;
 
-    let mut change = operator.begin_change(&state).await?;
+    let mut change = operator.begin_user_change(&state).await?;
     if is_admin == Some(false) && !users::has_other_admin(&mut change, user.id).await? {
         return Err(ApiError::LastAdmin);
     }

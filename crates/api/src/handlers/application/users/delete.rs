@@ -31,7 +31,7 @@ pub(crate) async fn delete(
 ) -> Result<HttpResponse, ApiError> {
     let user = operator.user(&state, &path).await?;
 
-    let mut change = operator.begin_change(&state).await?;
+    let mut change = operator.begin_user_change(&state).await?;
     if !users::has_other_admin(&mut change, user.id).await? {
         return Err(ApiError::LastAdmin);
     }
