@@ -13,9 +13,10 @@ use uuid::Uuid;
 
 use holdfast_db::backups::{ArchiveLocation, BackupPages, VerificationOutcome};
 use holdfast_db::jobs::{self, JobFilter};
+use holdfast_db::operator_log::{Change, OperatorAction};
 use holdfast_db::request_lookup::{LookupRequest, RequestLookup};
 use holdfast_db::{
-    Database, activity, backups, events, metrics, servers, standing, usage, webhooks,
+    Database, activity, backups, events, metrics, servers, standing, usage, users, webhooks,
 };
 use holdfast_domain::backup::VerificationState;
 use holdfast_domain::job::WorkerSlot;
@@ -37,12 +38,10 @@ const SEED: &str = "
     FROM users;
     INSERT INTO servers (id, owner_id, name, directory, node)
     SELECT gen_random_uuid(), id, 'S', '/srv/' || id, 'local' FROM users;
-    INSERT INTO backups (id, server_id, name, disk, state, completed_at, sha256, size_bytes, \
-    archive_attempt,
-                         created_at)
-    SELECT gen_random_uuid(), s.id, 'b', 'local', 'completed', now(), decode(repeat('00', 32), \
-    'hex'), 1, 1,
-           now() - n * interval '1 minute'
+    INSERT INTO backups (id, server_id, name, disk, state, completed_at, sha256, size_bytes,
+                         archive_attempt, created_at)
+    SELECT gen_random_uuid(), s.id, 'b', 'local', 'completed', now(),
+           decode(repeat('00', 32), 'hex'), 1, 1, now() - n * interval '1 minute'
     FROM (SELECT id, row_number() OVER (ORDER BY id) AS number FROM servers) s,
          LATERAL generate_series(1, CASE number WHEN 1 THEN 10000 ELSE 5 END) n;
     INSERT INTO jobs (kind, server_id, backup_id, node, state, finalized_at, started_at, attempt)
@@ -69,7 +68,8 @@ const SEED: &str = "
     WHERE n.id % 4 = 0";
 
 /// The tables that grow.
-const TABLES: [&str; 7] = [
+const TABLES: [&str; 8] = [
+    "users",
     "backups",
     "jobs",
     "servers",
@@ -321,7 +321,13 @@ async fn no_query_that_is_repeated_reads_a_whole_table() {
         .await;
     }
 
-    // The queries of streams and webhooks.
+    walks_an_index(&raw, "users::lock_admins", async |database| {
+        let (command, typed_by) = ("test".to_owned(), "test".to_owned());
+        let action = OperatorAction::Command { command, typed_by };
+        let mut change = Change::begin(database, action).await.unwrap();
+        assert!(users::lock_admins(&mut change).await.unwrap().is_empty());
+    })
+    .await;
     let some = "SELECT DISTINCT server_id FROM events ORDER BY 1 LIMIT 50";
     let after: Vec<(ServerId, i64)> = raw
         .query(some)
