@@ -102,6 +102,28 @@ fn crates_have_only_the_allowed_dependencies() {
     }
 }
 
+/// The packages of a lock file, each with its version.
+fn locked(path: &str) -> BTreeSet<(String, String)> {
+    let lock = manifest(path);
+    let packages = lock["package"].as_array().unwrap().iter();
+    let text = |package: &toml::Value, key: &str| package[key].as_str().unwrap().to_owned();
+    packages
+        .map(|package| (text(package, "name"), text(package, "version")))
+        .collect()
+}
+
+#[test]
+fn the_fuzz_targets_use_the_versions_of_the_workspace() {
+    let own = ["arbitrary", "holdfast-fuzz", "libfuzzer-sys"];
+    let workspace = locked("Cargo.lock");
+    let found: Vec<String> = locked("fuzz/Cargo.lock")
+        .iter()
+        .filter(|package| !workspace.contains(package) && !own.contains(&package.0.as_str()))
+        .map(|(name, version)| format!("{name} {version}"))
+        .collect();
+    assert_none(&found, "run `scripts/fuzz --lock` because of");
+}
+
 #[test]
 fn sqlx_actix_and_clap_are_used_only_by_their_crates() {
     // `postgres` uses sqlx only for its connection: it checks whether a cluster is ready.

@@ -29,6 +29,12 @@ pub(crate) fn of_request(request: &HttpRequest) -> Option<IpAddr> {
     Route::of(request, trusted).client
 }
 
+/// Returns the address of the client, with these trusted proxies.
+#[cfg(fuzzing)]
+pub(crate) fn address(request: &HttpRequest, trusted: &[IpNet]) -> Option<IpAddr> {
+    Route::of(request, trusted).client
+}
+
 /// Returns whether a trusted proxy sent the request.
 pub(crate) fn is_from_trusted_proxy(request: &HttpRequest) -> bool {
     let state = request.app_data::<web::Data<ApiState>>();
@@ -51,7 +57,7 @@ pub(crate) fn forwarded_host(request: &HttpRequest, trusted: &[IpNet]) -> Option
 }
 
 /// Returns the URL of the service that the headers of a request name.
-fn requested_url(request: &HttpRequest, trusted: &[IpNet]) -> String {
+pub(crate) fn requested_url(request: &HttpRequest, trusted: &[IpNet]) -> String {
     let route = Route::of(request, trusted);
     let scheme = if route.is_tls(request) {
         "https"
@@ -175,13 +181,14 @@ fn walk(hops: &[Hop], trusted: &[IpNet]) -> (Hop, usize) {
 /// Returns the entry that the first of `hops` trusted proxies has added to a header.
 fn entry(request: &HttpRequest, name: &HeaderName, hops: usize) -> Option<String> {
     let values = request.headers().get_all(name);
-    let lines = values.map(|value| value.to_str().unwrap_or_default());
-    let entries: Vec<&str> = lines
-        .flat_map(|line| line.split(','))
-        .map(str::trim)
+    let entries: Vec<&[u8]> = values
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
         .filter(|entry| !entry.is_empty())
         .collect();
-    first_trusted(&entries, hops).map(str::to_owned)
+    // Each entry is read by itself: what a client wrote must not hide what a proxy has added.
+    let entry = std::str::from_utf8(first_trusted(&entries, hops)?);
+    entry.ok().map(str::to_owned)
 }
 
 fn has_trusted_peer(request: &HttpRequest, trusted: &[IpNet]) -> bool {
@@ -330,7 +337,7 @@ mod tests {
 
     #[test]
     fn links_lead_to_the_host_that_the_first_trusted_proxy_was_asked_for() {
-        let all: [(&str, &[Header], &str); 19] = [
+        let all: [(&str, &[Header], &str); 20] = [
             ("192.0.2.1:1", &[("host", b"own:8080")], "http://own:8080"),
             (
                 "192.0.2.1:1",
@@ -364,6 +371,16 @@ mod tests {
                 PROXY,
                 &[("x-forwarded-host", b"a"), ("x-forwarded-host", b"b")],
                 "http://b",
+            ),
+            // Bytes of the client that are no text.
+            (
+                PROXY,
+                &[
+                    ("host", b"own"),
+                    ("x-forwarded-host", b"\xff, b"),
+                    ("x-forwarded-proto", b"\xff,https"),
+                ],
+                "https://b",
             ),
             // Two proxies, of which each has appended.
             (

@@ -17,6 +17,9 @@ use crate::error::ApiError;
 use crate::state::ApiState;
 use crate::violation::Violation;
 
+/// The most violations that an answer reports. A body can have a million of them.
+const VIOLATIONS_MAX: usize = 100;
+
 /// The fields of a request, and the violations that were found so far.
 ///
 /// Methods such as [`Fields::name`] and [`Fields::text`] remove a field and return its value. They
@@ -53,7 +56,11 @@ impl Fields {
         Self::parse(&body, content_type.unwrap_or_default())
     }
 
-    fn parse(body: &[u8], content_type: &str) -> Result<Self, ApiError> {
+    /// Parses a body.
+    ///
+    /// # Errors
+    /// [`ApiError::Malformed`] if it is neither a JSON object nor a form.
+    pub(crate) fn parse(body: &[u8], content_type: &str) -> Result<Self, ApiError> {
         // Some clients send a byte order mark.
         let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
         if body.trim_ascii().is_empty() {
@@ -135,8 +142,7 @@ impl Fields {
                             texts.push(String::new());
                             let field = format!("ignored.{i}");
                             let detail = format!("The {field} must be a string.");
-                            self.violations
-                                .push(Violation::new(field, "string", detail));
+                            self.add_violation(&field, "string", detail);
                         }
                     }
                 }
@@ -162,7 +168,7 @@ impl Fields {
                     None => "ignored".to_owned(),
                 };
                 let detail = format!("The {field} is invalid: {refused}.");
-                self.violations.push(Violation::new(field, rule, detail));
+                self.add_violation(&field, rule, detail);
                 IgnorePatterns::default()
             },
         )
@@ -417,5 +423,18 @@ mod tests {
                 ("truncate", "required")
             ]
         );
+    }
+
+    #[test]
+    fn an_answer_reports_a_hundred_violations_of_a_body_with_more() {
+        let wrong = vec!["0"; 100_000].join(",");
+        let mut fields = fields(&format!(r#"{{"ignored":[{wrong}]}}"#), "");
+        fields.ignored(100);
+        fields.list("other", "in", "a number", |_| Some(()));
+        let Err(ApiError::Invalid(violations)) = fields.check() else {
+            panic!("no violations")
+        };
+        assert_eq!(violations.len(), VIOLATIONS_MAX);
+        assert_eq!(violations[99].field, "ignored.99");
     }
 }

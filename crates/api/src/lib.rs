@@ -11,6 +11,8 @@ mod client_address;
 mod content_scans;
 mod download_token;
 mod error;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod handlers;
 mod headers;
 mod host;

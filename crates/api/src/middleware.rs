@@ -34,8 +34,7 @@ pub(crate) async fn handle(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let started = Instant::now();
-    // HTTP says to ignore an invalid range. The file handler would refuse it.
-    if request.headers().contains_key(RANGE) && Range::parse(&request).is_err() {
+    if !has_readable_range(&request) {
         request.headers_mut().remove(RANGE);
     }
     let (trace, span) = request_id::assign(&request);
@@ -88,6 +87,14 @@ async fn answer(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let response = next.call(request).await?;
     Ok(response.map_into_boxed_body())
+}
+
+/// Returns whether a request asks for ranges of bytes. HTTP says to ignore an invalid range, and one
+/// of another unit. The file handler would refuse both. The parser of actix accepts signs, too.
+pub(crate) fn has_readable_range(request: &impl HttpMessage) -> bool {
+    let header = request.headers().get(RANGE);
+    let is_plain = header.is_some_and(|value| !value.as_bytes().contains(&b'+'));
+    is_plain && matches!(Range::parse(request), Ok(Range::Bytes(_)))
 }
 
 /// Gives an error answer the service's format. Other answers are returned unchanged.
@@ -144,5 +151,34 @@ fn error_for_status(status: StatusCode, method: &str) -> ApiError {
         StatusCode::PRECONDITION_FAILED => ApiError::PreconditionFailed,
         status if status.is_client_error() => ApiError::BadRequest,
         _ => ApiError::Internal,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[test]
+    fn only_ranges_of_bytes_are_read() {
+        for (range, expected) in [
+            ("bytes=0-", true),
+            ("bytes=0-1,5-6", true),
+            ("bytes=-5", true),
+            ("bytes=5", false),
+            ("bytes", false),
+            ("bytes=+0-", false),
+            ("bytes=0-+5", false),
+            ("pages=1-2", false),
+            ("byteS=0)", false),
+            ("", false),
+        ] {
+            let request = TestRequest::default().insert_header((RANGE, range));
+            let found = has_readable_range(&request.to_http_request());
+            assert_eq!(found, expected, "{range}");
+        }
+        let request = TestRequest::default().to_http_request();
+        assert!(!has_readable_range(&request));
     }
 }

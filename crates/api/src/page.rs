@@ -51,14 +51,19 @@ impl Page {
         let state = request
             .app_data::<web::Data<ApiState>>()
             .ok_or(ApiError::Internal)?;
-        let query = request.query_string();
-        let (number, size) = number_and_size(query);
         let base_url = base_url(request, &state.options);
-        Ok(Self {
+        let url = format!("{base_url}{}", request.path());
+        Ok(Self::from_query(&url, request.query_string()))
+    }
+
+    /// Returns the page that a query selects of the list at `url`.
+    pub(crate) fn from_query(url: &str, query: &str) -> Self {
+        let (number, size) = number_and_size(query);
+        Self {
             number,
             size,
-            url: format!("{base_url}{}?{}", request.path(), filter_parameters(query)),
-        })
+            url: format!("{url}?{}", filter_parameters(query)),
+        }
     }
 
     /// Returns the largest number of entries on the page.

@@ -30,7 +30,7 @@ async fn ranges_of_an_archive_are_served() {
             assert!(part.bytes == whole[from..=to], "other bytes for {range}");
         }
         // An invalid range is ignored.
-        for range in ["junk", "pages=1-2", "bytes=x-y"] {
+        for range in ["junk", "pages=1-2", "bytes=x-y", "byteS=0)", "bytes=+0-"] {
             let answer = fetch(&anonymous, &link, &[("range", range)]).await;
             assert_eq!(
                 (answer.status, answer.bytes == whole),

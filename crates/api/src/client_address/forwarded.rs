@@ -25,12 +25,15 @@ pub(super) fn x_forwarded_for(headers: &HeaderMap) -> Option<Vec<Hop>> {
     let mut hops = Vec::new();
     for value in headers.get_all(X_FORWARDED_FOR) {
         let entries = value.as_bytes().split(|byte| *byte == b',');
-        hops.extend(entries.map(trimmed).filter(|entry| !entry.is_empty()).map(
-            |entry: &[u8]| Hop {
-                address: std::str::from_utf8(entry).ok().and_then(quoted_node),
-                ..Hop::default()
-            },
-        ));
+        hops.extend(
+            entries
+                .map(<[u8]>::trim_ascii)
+                .filter(|entry| !entry.is_empty())
+                .map(|entry: &[u8]| Hop {
+                    address: std::str::from_utf8(entry).ok().and_then(quoted_node),
+                    ..Hop::default()
+                }),
+        );
     }
     headers.contains_key(X_FORWARDED_FOR).then_some(hops)
 }
@@ -69,7 +72,7 @@ pub(super) fn forwarded(headers: &HeaderMap) -> Option<Vec<Hop>> {
 
 /// Returns the entry of a list that the first of `hops` trusted proxies has written, if each of
 /// them has appended one. A proxy that replaces the list instead leaves a shorter one.
-pub(super) fn first_trusted<'a>(list: &'a [&'a str], hops: usize) -> Option<&'a str> {
+pub(super) fn first_trusted<'a>(list: &[&'a [u8]], hops: usize) -> Option<&'a [u8]> {
     let index = list.len().saturating_sub(hops.max(1));
     list.get(index).copied()
 }
@@ -117,10 +120,6 @@ fn is_port(text: &str) -> bool {
         !name.is_empty() && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
     });
     is_number && text.parse::<u16>().is_ok() || is_hidden
-}
-
-fn trimmed(entry: &[u8]) -> &[u8] {
-    entry.trim_ascii()
 }
 
 /// The `name=value` pairs of one element.

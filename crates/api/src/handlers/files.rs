@@ -1,5 +1,8 @@
 //! `GET /download/backup?token=…`: downloads an archive with the token of a download link.
 
+#[cfg(fuzzing)]
+pub(crate) mod stream;
+#[cfg(not(fuzzing))]
 mod stream;
 
 use std::fs::File;
@@ -114,7 +117,11 @@ fn from_proxy(path: &str, disk: &Disk, key: StorageKey, name: String) -> HttpRes
 }
 
 /// Answers with a file, or a range of it.
-fn from_file(request: &HttpRequest, file: File, name: String) -> Result<HttpResponse, ApiError> {
+pub(crate) fn from_file(
+    request: &HttpRequest,
+    file: File,
+    name: String,
+) -> Result<HttpResponse, ApiError> {
     let file = NamedFile::from_file(file, &name)
         .map_err(|error| {
             tracing::error!(%error, name, "cannot read an archive");
@@ -128,7 +135,7 @@ fn from_file(request: &HttpRequest, file: File, name: String) -> Result<HttpResp
     Ok(file.into_response(request))
 }
 
-fn token(query: &str) -> Result<String, ApiError> {
+pub(crate) fn token(query: &str) -> Result<String, ApiError> {
     let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query).unwrap_or_default();
     pairs
         .into_iter()

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use holdfast_domain::EmailAddress;
 
-use super::Fields;
+use super::{Fields, VIOLATIONS_MAX};
 use crate::violation::Violation;
 
 impl Fields {
@@ -173,14 +173,16 @@ impl Fields {
         }
     }
 
-    /// Records a violation of `rule` by `field`.
+    /// Records a violation of `rule` by `field`. The first [`VIOLATIONS_MAX`] are kept.
     pub(crate) fn add_violation(
         &mut self,
         field: &str,
         rule: &'static str,
         detail: impl Into<String>,
     ) {
-        self.violations.push(Violation::new(field, rule, detail));
+        if self.violations.len() < VIOLATIONS_MAX {
+            self.violations.push(Violation::new(field, rule, detail));
+        }
     }
 
     fn not_a_string<T>(&mut self, field: &str) -> Option<T> {

@@ -11,6 +11,8 @@ mod state;
 pub(crate) use change::*;
 pub(crate) use create::*;
 pub(crate) use delete::*;
+#[cfg(fuzzing)]
+pub(crate) use fields::ServerFields;
 pub(crate) use list::*;
 pub(crate) use show::*;
 pub(crate) use state::*;

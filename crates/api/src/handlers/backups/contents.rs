@@ -20,6 +20,8 @@ use crate::state::ApiState;
 use crate::views;
 use crate::views::objects::FileList;
 
+#[cfg(fuzzing)]
+pub(crate) use self::archive_access::normalize;
 pub(crate) use self::file::*;
 
 /// Lists a folder of a backup.

@@ -1,6 +1,7 @@
 //! `POST …/backups`: creates a backup and the job that makes its archive.
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use chrono::{DateTime, Utc};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -55,7 +56,8 @@ pub(crate) async fn create(
     permit(access, Action::Create)?;
 
     let fields = Fields::read(&request, payload).await?;
-    let fields = BackupFields::take(fields, &state)?;
+    let options = &state.options;
+    let fields = BackupFields::take(fields, options.max_ignored_bytes, (state.now)())?;
 
     let limits = create_limits(server, &state.options);
     let expected_bytes = expected_bytes(&state, &caller, &fields.ignored, &limits).await?;
@@ -92,20 +94,24 @@ pub(crate) async fn create(
 }
 
 /// The fields of a request that creates a backup.
-struct BackupFields {
-    name: BackupName,
-    ignored: IgnorePatterns,
-    is_locked: bool,
+pub(crate) struct BackupFields {
+    pub(crate) name: BackupName,
+    pub(crate) ignored: IgnorePatterns,
+    pub(crate) is_locked: bool,
 }
 
 impl BackupFields {
-    fn take(mut fields: Fields, state: &ApiState) -> Result<Self, ApiError> {
+    pub(crate) fn take(
+        mut fields: Fields,
+        max_ignored_bytes: usize,
+        now: DateTime<Utc>,
+    ) -> Result<Self, ApiError> {
         let name = fields.name();
-        let ignored = fields.ignored(state.options.max_ignored_bytes);
+        let ignored = fields.ignored(max_ignored_bytes);
         let is_locked = fields.is_locked().unwrap_or(false);
         fields.check()?;
         Ok(Self {
-            name: name.unwrap_or_else(|| BackupName::from_time((state.now)())),
+            name: name.unwrap_or_else(|| BackupName::from_time(now)),
             ignored,
             is_locked,
         })

@@ -134,7 +134,7 @@ fn is_unmodified(request: &HttpRequest, tag: &EntityTag) -> Result<bool, ApiErro
 }
 
 /// The part of an archive that a request asks for.
-enum RequestedRange {
+pub(crate) enum RequestedRange {
     All,
     /// From the first byte up to, but not including, the second one.
     Part(u64, u64),
@@ -142,7 +142,11 @@ enum RequestedRange {
 }
 
 /// Reads the range of a request for an archive of `total` bytes.
-fn requested_range(request: &HttpRequest, tag: &EntityTag, total: u64) -> RequestedRange {
+pub(crate) fn requested_range(
+    request: &HttpRequest,
+    tag: &EntityTag,
+    total: u64,
+) -> RequestedRange {
     let spec = match allows_range(request, tag) {
         true => range(request),
         false => None,

@@ -23,7 +23,7 @@ use crate::views::application::objects::KeyObject;
 const DESCRIPTION_MAX: usize = 500;
 
 /// The fields of a request that creates a key.
-struct KeyFields {
+pub(crate) struct KeyFields {
     user: UserId,
     kind: KeyKind,
     profile: Profile,
@@ -80,6 +80,15 @@ impl KeyFields {
         mut fields: Fields,
     ) -> Result<Self, ApiError> {
         let user = operator.user_field(state, &mut fields, "user").await?;
+        Self::take_for_user(fields, user, (state.now)())
+    }
+
+    /// Takes all fields that can be read without the database.
+    pub(crate) fn take_for_user(
+        mut fields: Fields,
+        user: Option<UserId>,
+        now: DateTime<Utc>,
+    ) -> Result<Self, ApiError> {
         fields.require("user", user.as_ref());
         let kind = fields.one_of("kind", &["client", "application"], KeyKind::parse);
         let profile = fields.one_of("profile", &["documented", "pterodactyl"], Profile::parse);
@@ -87,7 +96,7 @@ impl KeyFields {
         let expected = "an address or a network such as 10.0.0.0/8";
         let allowed_ips = fields.list("allowed_ips", "ip", expected, network::parse);
         let expires_at = fields.time("expires_at");
-        if expires_at.is_some_and(|time| time <= (state.now)()) {
+        if expires_at.is_some_and(|time| time <= now) {
             fields.add_violation(
                 "expires_at",
                 "date",
@@ -107,7 +116,7 @@ impl KeyFields {
 }
 
 /// Generates a key and its token.
-fn generate(fields: KeyFields, now: DateTime<Utc>) -> (ApiKey, KeyToken) {
+pub(crate) fn generate(fields: KeyFields, now: DateTime<Utc>) -> (ApiKey, KeyToken) {
     let mut random = [0; 43];
     rand::fill(&mut random);
     let token = KeyToken::generate(fields.kind, &random);

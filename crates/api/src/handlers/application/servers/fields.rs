@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use holdfast_db::servers::DIRECTORY_TAKEN;
 use holdfast_domain::retention::KeepRules;
 use holdfast_domain::{
-    DirectorySetBy, DiskName, NodeName, Server, ServerId, ServerState, UserId, server_directory,
+    DirectoryRules, DirectorySetBy, DiskName, NodeName, Server, ServerId, ServerState, UserId,
+    server_directory,
 };
 use holdfast_storage::Disks;
 
@@ -24,7 +25,7 @@ const BYTES_MAX: u64 = i64::MAX.unsigned_abs();
 /// The fields of a request. `None` leaves a field unchanged; `Some(None)` resets it to the value of
 /// the settings.
 #[derive(Debug)]
-pub(super) struct ServerFields {
+pub(crate) struct ServerFields {
     pub(super) owner: Option<UserId>,
     pub(super) name: Option<String>,
     pub(super) directory: Option<PathBuf>,
@@ -46,17 +47,29 @@ impl ServerFields {
         state: &ApiState,
         fields: &mut Fields,
     ) -> Result<Self, ApiError> {
-        Ok(Self {
-            owner: operator.user_field(state, fields, "owner").await?,
+        let owner = operator.user_field(state, fields, "owner").await?;
+        let rules = &state.options.directory_rules;
+        let taken = Self::take_without_owner(fields, rules, &state.disks);
+        Ok(Self { owner, ..taken })
+    }
+
+    /// Takes all fields that can be read without the database.
+    pub(crate) fn take_without_owner(
+        fields: &mut Fields,
+        rules: &DirectoryRules,
+        disks: &Disks,
+    ) -> Self {
+        Self {
+            owner: None,
             name: fields.text("name", NAME_MAX),
-            directory: take_directory(fields, &state.options),
+            directory: take_directory(fields, rules),
             node: fields.nullable("node", |fields| {
                 let expected = "1 to 64 characters (a-z, A-Z, 0-9, `_`, `-` and `.`)";
                 fields.parsed("node", "string", expected, |text| {
                     NodeName::parse(text).ok()
                 })
             }),
-            disk: fields.nullable("disk", |fields| take_disk(fields, &state.disks)),
+            disk: fields.nullable("disk", |fields| take_disk(fields, disks)),
             backups: take_number(fields, "backup_limit", 0, COUNT_MAX),
             max_backup_bytes: take_number(fields, "max_backup_bytes", 1, BYTES_MAX),
             quota_bytes: take_number(fields, "quota_bytes", 0, BYTES_MAX),
@@ -66,11 +79,11 @@ impl ServerFields {
             }),
             rotate: fields.flag("rotate"),
             state: take_state(fields),
-        })
+        }
     }
 
     /// Applies the fields to a server. Returns whether its node or directory has changed.
-    pub(super) fn apply(self, server: &mut Server, options: &ApiOptions) -> bool {
+    pub(crate) fn apply(self, server: &mut Server, options: &ApiOptions) -> bool {
         let before = (server.node.clone(), server.directory.clone());
         set(&mut server.owner, self.owner);
         set(&mut server.name, self.name);
@@ -121,12 +134,10 @@ fn take_disk(fields: &mut Fields, disks: &Disks) -> Option<DiskName> {
 }
 
 /// Takes a directory that the rules allow for the application API.
-fn take_directory(fields: &mut Fields, options: &ApiOptions) -> Option<PathBuf> {
+fn take_directory(fields: &mut Fields, rules: &DirectoryRules) -> Option<PathBuf> {
     let text = fields.untrimmed("dir")?;
     let checked = server_directory::parse(&text).and_then(|directory| {
-        options
-            .directory_rules
-            .check(&directory, DirectorySetBy::Application)?;
+        rules.check(&directory, DirectorySetBy::Application)?;
         Ok(directory)
     });
     match checked {

@@ -138,7 +138,7 @@ fn map_error(error: &holdfast_archive::Error, damaged: ApiError) -> ApiError {
 }
 
 /// Returns a path as in an archive: without empty segments and `.` segments.
-fn normalize(path: &[u8]) -> Vec<u8> {
+pub(crate) fn normalize(path: &[u8]) -> Vec<u8> {
     let segments = path.split(|&byte| byte == b'/');
     let segments: Vec<&[u8]> = segments
         .filter(|segment| !segment.is_empty() && *segment != b".")
