@@ -89,8 +89,8 @@ async fn answer(
     Ok(response.map_into_boxed_body())
 }
 
-/// Returns whether a request asks for ranges of bytes. HTTP says to ignore an invalid range, and one
-/// of another unit. The file handler would refuse both. The parser of actix accepts signs, too.
+/// Returns whether a request asks for ranges of bytes. HTTP says to ignore an invalid range, and
+/// one of another unit. The file handler would refuse both. The parser of actix accepts signs, too.
 pub(crate) fn has_readable_range(request: &impl HttpMessage) -> bool {
     let header = request.headers().get(RANGE);
     let is_plain = header.is_some_and(|value| !value.as_bytes().contains(&b'+'));

@@ -1,9 +1,9 @@
 //! Reads an index with arbitrary records and correct checksums, beside a real archive.
 //!
-//! If the first byte of the input is 0, the others are the records. Otherwise they are changes to the
-//! real records: where (two bytes), how many bytes to remove, how many of the next bytes to insert.
-//! It must not panic or take much memory. The ways to read it agree, and what is read of the archive
-//! is what the archive holds.
+//! If the first byte of the input is 0, the others are the records. Otherwise they are changes to
+//! the real records: where (two bytes), how many bytes to remove, how many of the next bytes to
+//! insert. It must not panic or take much memory. The ways to read it agree, and what is read of
+//! the archive is what the archive holds.
 #![no_main]
 
 use std::fs::File;

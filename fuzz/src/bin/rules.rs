@@ -1,7 +1,7 @@
 //! Reads, compiles and matches an arbitrary `.pteroignore`.
 //!
-//! It must not panic or fail, and takes bounded time and memory. What is left out has a note. A list
-//! means the same twice in a row, and with comments and blank lines in between.
+//! It must not panic or fail, and takes bounded time and memory. What is left out has a note. A
+//! list means the same twice in a row, and with comments and blank lines in between.
 #![no_main]
 
 use std::path::Path;
@@ -19,7 +19,15 @@ const BOUNDS: Bounds = Bounds {
 thread_local! {
     static TREE: tempfile::TempDir = {
         let folder = tempfile::Builder::new().tempdir_in("/dev/shm").unwrap();
-        let paths = ["a/b/c", "a/b/d", "keep/sub/x.log", "keep/y.log", "logs/x y", "\u{e9}/{a,b}", "[b]"];
+        let paths = [
+            "a/b/c",
+            "a/b/d",
+            "keep/sub/x.log",
+            "keep/y.log",
+            "logs/x y",
+            "\u{e9}/{a,b}",
+            "[b]",
+        ];
         for path in paths.into_iter().chain(["aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"]) {
             let path = folder.path().join(path);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
