@@ -292,3 +292,66 @@ fn the_staging_folder_inside_a_directory_is_closed_to_its_owner() {
     .unwrap();
     assert_eq!(seen, Some((0, 0o700)));
 }
+
+/// Renames the staging folder right before a step of a restore, as the directory's owner can.
+fn put_back_with_stolen_staging(
+    target: &Path,
+    truncate: bool,
+    stolen: &str,
+) -> Result<holdfast_archive::RestoreSummary, Error> {
+    let source = folder();
+    write(source.path().join("world/new.dat"), "restored");
+    let made = make_simply(source.path());
+    let options = holdfast_archive::RestoreOptions {
+        truncate,
+        ..Default::default()
+    };
+    let control = holdfast_archive::Control::new();
+    holdfast_archive::restore(&made.archive, None, target, &options, &control, &mut || {
+        // The hook runs twice without `truncate`.
+        let _ = fs_err::rename(target.join(".holdfast-restore"), target.join(stolen));
+        Ok(())
+    })
+}
+
+#[test]
+fn a_staging_folder_under_another_name_is_neither_kept_nor_moved_into_itself() {
+    for (truncate, stolen) in [(true, "stolen"), (false, "stolen")] {
+        let Some(disk) = Disk::mount("size=16m") else {
+            return;
+        };
+        let target = disk.path();
+        write(target.join("world/old.dat"), "old");
+        put_back_with_stolen_staging(target, truncate, stolen).unwrap();
+        let found = contents(target);
+        let new = ("world/new.dat".into(), "restored".to_owned());
+        let old = ("world/old.dat".into(), "old".to_owned());
+        match truncate {
+            true => assert_eq!(found, [new]),
+            false => assert_eq!(found, [new, old]),
+        }
+        // Its place is not known, so the empty folder stays.
+        assert_eq!(fs_err::read_dir(target.join(stolen)).unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn a_staging_folder_in_a_folder_of_the_server_fails_the_restore_and_changes_nothing() {
+    for truncate in [true, false] {
+        let Some(disk) = Disk::mount("size=16m") else {
+            return;
+        };
+        let target = disk.path();
+        write(target.join("world/old.dat"), "old");
+        let before = contents(target);
+        let failed = put_back_with_stolen_staging(target, truncate, "world/stolen");
+        assert!(
+            matches!(failed, Err(Error::Io { .. } | Error::Immovable { .. })),
+            "{failed:?}"
+        );
+        let below = target.join("world/stolen");
+        assert_eq!(fs_err::read_dir(&below).unwrap().count(), 0, "{truncate}");
+        fs_err::remove_dir(&below).unwrap();
+        assert_eq!(contents(target), before);
+    }
+}

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, FileType, IFlags, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, FileType, IFlags, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
 
 use super::attributes::adopt_project;
@@ -13,7 +13,7 @@ use super::layout::{Place, RestoreLayout};
 use super::lock::lock_files;
 use super::staging::{OwnFolder, names_in};
 use crate::Error;
-use crate::directory::open_folder;
+use crate::directory::{Identity, open_folder};
 
 /// A file and a folder with a file, onto which an entry is moved in vain to learn what forbids it.
 const PROBE_FILE: &[u8] = b"probe-file";
@@ -21,8 +21,34 @@ const PROBE_FOLDER: &[u8] = b"probe-folder";
 /// `OVERLAYFS_SUPER_MAGIC`.
 const OVERLAYFS: u64 = 0x794c_7630;
 
-/// Returns the names in the directory that belong to Holdfast, and are not moved.
-pub(super) fn own_names(layout: &RestoreLayout) -> Result<Vec<Vec<u8>>, Error> {
+/// What belongs to Holdfast in a directory, and is neither moved nor kept.
+pub(super) struct OwnEntries {
+    names: Vec<Vec<u8>>,
+    /// The staging folder. The directory's owner can give it any other name.
+    staging: Identity,
+}
+
+impl OwnEntries {
+    /// Returns whether an entry of the directory itself belongs to Holdfast.
+    pub(super) fn contain(&self, directory: BorrowedFd<'_>, name: &[u8]) -> bool {
+        self.names.iter().any(|own| own == name)
+            || rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)
+                .is_ok_and(|stat| self.is_staging(&stat))
+    }
+
+    /// Returns whether something is the staging folder. Its owner can move it to any depth.
+    pub(super) fn is_staging(&self, stat: &Stat) -> bool {
+        Identity::from(stat) == self.staging
+    }
+}
+
+/// Returns what belongs to Holdfast in the directory.
+pub(super) fn own_entries(
+    layout: &RestoreLayout,
+    staging: BorrowedFd<'_>,
+) -> Result<OwnEntries, Error> {
+    let fail = |error| Error::io("read", &layout.destination, error);
+    let staging = rustix::fs::fstat(staging).map_err(fail)?;
     let mut names = Vec::new();
     if layout.place == Place::Inside {
         for base in [&layout.staging_name, &layout.leftovers_name] {
@@ -31,24 +57,25 @@ pub(super) fn own_names(layout: &RestoreLayout) -> Result<Vec<Vec<u8>>, Error> {
         }
     }
     if layout.locks_inside {
-        let files =
-            lock_files(layout).map_err(|error| Error::io("read", &layout.destination, error))?;
-        names.extend(files);
+        names.extend(lock_files(layout).map_err(fail)?);
     }
-    Ok(names)
+    Ok(OwnEntries {
+        names,
+        staging: Identity::from(&staging),
+    })
 }
 
 /// Refuses a directory whose children cannot all be moved, before the first one is.
 ///
-/// `own_names` stay in the directory, so the archive must not hold them.
+/// Holdfast's own entries stay in the directory, so the archive must not hold their names.
 pub(super) fn check_movable(
     layout: &RestoreLayout,
     staging: BorrowedFd<'_>,
     tree: BorrowedFd<'_>,
-    own_names: &[Vec<u8>],
+    own: &OwnEntries,
 ) -> Result<(), Error> {
     let fail = |error| Error::io("read", &layout.destination, error);
-    for name in own_names {
+    for name in &own.names {
         match rustix::fs::statat(tree, name.as_slice(), AtFlags::SYMLINK_NOFOLLOW) {
             Err(Errno::NOENT) => {}
             Ok(_) => return Err(Error::hostile(name, "Holdfast uses its name")),
@@ -60,7 +87,7 @@ pub(super) fn check_movable(
     let is_overlay = rustix::fs::fstatfs(&layout.target)
         .is_ok_and(|disk| u64::try_from(disk.f_type).is_ok_and(|kind| kind == OVERLAYFS));
     for name in names_in(&layout.target).map_err(fail)? {
-        if own_names.contains(&name) {
+        if own.contain(layout.target.as_fd(), &name) {
             continue;
         }
         if let Err(error) = probe(layout.target.as_fd(), &name, staging, is_overlay) {
@@ -131,15 +158,15 @@ fn probe(
     }
 }
 
-/// Moves all children from one folder to another, except those with the names in `own_names`. An
-/// existing entry with the same name is exchanged.
+/// Moves all children from one folder to another, except Holdfast's own. An existing entry with the
+/// same name is exchanged.
 pub(super) fn move_children(
     from: BorrowedFd<'_>,
     to: BorrowedFd<'_>,
-    own_names: &[Vec<u8>],
+    own: Option<&OwnEntries>,
 ) -> Result<(), Errno> {
     for name in names_in(from)? {
-        if own_names.contains(&name) {
+        if own.is_some_and(|own| own.contain(from, &name)) {
             continue;
         }
         match move_child(from, to, &name) {

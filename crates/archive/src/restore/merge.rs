@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, Stat};
 use rustix::io::Errno;
 
-use super::children::own_names;
+use super::children::{OwnEntries, own_entries};
 use super::copy::Copier;
 use super::layout::RestoreLayout;
 use super::staging::{Staging, names_in};
@@ -39,43 +39,41 @@ pub(super) fn keep_others(
     notes: &mut Notes,
 ) -> Result<(), Error> {
     let fail = |error| Error::io("read", &layout.destination, error);
-    let own_names = own_names(layout)?;
+    let own = own_entries(layout, staging.folder.handle.as_fd())?;
     let present = open_folder(layout.target.as_fd(), b".").map_err(fail)?;
     let staged = rustix::io::dup(&staging.tree).map_err(fail)?;
     let mut merge = Merge {
         control,
         notes,
+        own: &own,
         copier: Copier::new(&staging.tree, control),
         path: Vec::new(),
     };
-    merge
-        .run(present, staged, &own_names)
-        .map_err(|error| match error {
-            Errno::CANCELED => Error::Cancelled,
-            error => {
-                let below = lossy(&merge.path.join(&b'/'));
-                Error::io("keep", &layout.destination.join(below), error)
-            }
-        })
+    merge.run(present, staged).map_err(|error| match error {
+        Errno::CANCELED => Error::Cancelled,
+        error => {
+            let below = lossy(&merge.path.join(&b'/'));
+            Error::io("keep", &layout.destination.join(below), error)
+        }
+    })
 }
 
 struct Merge<'a> {
     control: &'a Control,
     notes: &'a mut Notes,
+    own: &'a OwnEntries,
     copier: Copier<'a>,
     /// The names from the root of the staged tree to the current entry.
     path: Vec<Vec<u8>>,
 }
 
 impl Merge<'_> {
-    fn run(
-        &mut self,
-        present: OwnedFd,
-        staged: OwnedFd,
-        own_names: &[Vec<u8>],
-    ) -> Result<(), Errno> {
+    fn run(&mut self, present: OwnedFd, staged: OwnedFd) -> Result<(), Errno> {
         let mut pairs = vec![folder_pair(present.as_fd(), staged.as_fd())?];
-        pairs[0].names.retain(|name| !own_names.contains(name));
+        let own = self.own;
+        pairs[0]
+            .names
+            .retain(|name| !own.contain(present.as_fd(), name));
         let mut from = FolderStack::new(present)?;
         let mut to = FolderStack::new(staged)?;
         while let Some(current) = pairs.last_mut() {
@@ -124,7 +122,10 @@ impl Merge<'_> {
         let mut new_name = name.clone();
         match kind_of(to, &name)? {
             Some(FileType::Directory) if present == FileType::Directory => {
-                return Ok(Some((open_folder(from, &name)?, open_staged(to, &name)?)));
+                let Some(below_from) = self.open_kept(from, &name)? else {
+                    return Ok(None);
+                };
+                return Ok(Some((below_from, open_staged(to, &name)?)));
             }
             Some(staged) if staged == present => return Ok(None),
             Some(staged) => {
@@ -152,7 +153,9 @@ impl Merge<'_> {
                 .link_or_copy((from, &name), (to, &new_name), path, self.notes)?;
             return Ok(None);
         }
-        let below_from = open_folder(from, &name)?;
+        let Some(below_from) = self.open_kept(from, &name)? else {
+            return Ok(None);
+        };
         rustix::fs::mkdirat(to, new_name.as_slice(), Mode::RWXU)?;
         let below_to = open_folder(to, &new_name)?;
         self.copier.copy_attributes(
@@ -162,6 +165,14 @@ impl Merge<'_> {
             self.notes,
         )?;
         Ok(Some((below_from, below_to)))
+    }
+
+    /// Opens a folder whose entries are kept; `None` if it is the staging folder, which the
+    /// server's owner can move to any place. Its tree would otherwise be linked into itself.
+    fn open_kept(&self, from: BorrowedFd<'_>, name: &[u8]) -> Result<Option<OwnedFd>, Errno> {
+        let folder = open_folder(from, name)?;
+        let stat = rustix::fs::fstat(&folder)?;
+        Ok((!self.own.is_staging(&stat)).then_some(folder))
     }
 }
 

@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use super::children::{check_movable, move_children, own_names};
+use super::children::{OwnEntries, check_movable, move_children, own_entries};
 use super::layout::RestoreLayout;
 use super::leftovers;
 use super::staging::{OwnFolder, Staging, TREE};
@@ -68,9 +68,9 @@ pub(super) fn swap(
         }
     }
     check_changeable(&layout.destination)?;
-    let own_names = own_names(layout)?;
-    check_movable(layout, folder.as_fd(), staging.tree.as_fd(), &own_names)?;
-    swap_children(layout, folder.as_fd(), &staging.tree, &own_names).map_err(fail)
+    let own = own_entries(layout, folder.as_fd())?;
+    check_movable(layout, folder.as_fd(), staging.tree.as_fd(), &own)?;
+    swap_children(layout, folder.as_fd(), &staging.tree, &own).map_err(fail)
 }
 
 /// Swaps the children of the directory and of the staged tree.
@@ -78,7 +78,7 @@ fn swap_children(
     layout: &RestoreLayout,
     staging: BorrowedFd<'_>,
     tree: &OwnedFd,
-    own_names: &[Vec<u8>],
+    own: &OwnEntries,
 ) -> Result<(), Errno> {
     match rustix::fs::mkdirat(staging, OLD, Mode::RWXU) {
         Ok(()) | Err(Errno::EXIST) => {}
@@ -86,17 +86,17 @@ fn swap_children(
     }
     let old = open_folder(staging, OLD)?;
     set_marker(staging, MOVING_OUT)?;
-    let moved = move_children(layout.target.as_fd(), old.as_fd(), own_names)
+    let moved = move_children(layout.target.as_fd(), old.as_fd(), Some(own))
         .and_then(|()| sync_folder(&old))
         .and_then(|()| set_marker(staging, MOVING_IN))
-        .and_then(|()| move_children(tree.as_fd(), layout.target.as_fd(), &[]))
+        .and_then(|()| move_children(tree.as_fd(), layout.target.as_fd(), None))
         .and_then(|()| sync_folder(&layout.target));
     let Err(error) = moved else {
         // The swap is done. The staging folder can be removed.
         remove_marker(staging, MOVING_OUT)?;
         return remove_marker(staging, MOVING_IN);
     };
-    undo(layout, staging, &old, tree, own_names)?;
+    undo(layout, staging, &old, tree, own)?;
     Err(error)
 }
 
@@ -106,13 +106,13 @@ fn undo(
     staging: BorrowedFd<'_>,
     old: &OwnedFd,
     tree: &OwnedFd,
-    own_names: &[Vec<u8>],
+    own: &OwnEntries,
 ) -> Result<(), Errno> {
     if is_set(staging, MOVING_IN) {
-        move_children(layout.target.as_fd(), tree.as_fd(), own_names)?;
+        move_children(layout.target.as_fd(), tree.as_fd(), Some(own))?;
         remove_marker(staging, MOVING_IN)?;
     }
-    move_children(old.as_fd(), layout.target.as_fd(), &[])?;
+    move_children(old.as_fd(), layout.target.as_fd(), None)?;
     sync_folder(&layout.target)?;
     remove_marker(staging, MOVING_OUT)
 }
@@ -150,11 +150,11 @@ fn recover_one(layout: &RestoreLayout, staging: &OwnFolder) -> Result<Recovered,
     let old = open_folder(staging, OLD).map_err(fail)?;
     let tree = open_folder(staging, TREE).map_err(fail)?;
     if !is_set(staging, MOVING_IN) {
-        let own_names = own_names(layout)?;
-        undo(layout, staging, &old, &tree, &own_names).map_err(fail)?;
+        let own = own_entries(layout, staging)?;
+        undo(layout, staging, &old, &tree, &own).map_err(fail)?;
         return Ok(Recovered::Undone);
     }
-    move_children(tree.as_fd(), layout.target.as_fd(), &[]).map_err(fail)?;
+    move_children(tree.as_fd(), layout.target.as_fd(), None).map_err(fail)?;
     sync_folder(&layout.target).map_err(fail)?;
     remove_marker(staging, MOVING_OUT).map_err(fail)?;
     remove_marker(staging, MOVING_IN).map_err(fail)?;
