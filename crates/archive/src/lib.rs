@@ -20,6 +20,7 @@ mod file_system;
 mod gunzip;
 mod ignore;
 mod index;
+mod lease;
 mod list;
 mod options;
 mod pack;

@@ -11,13 +11,14 @@ mod outside_links;
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
-use rustix::io::{Errno, retry_on_intr};
+use rustix::fs::{AtFlags, FileType, Stat};
+use rustix::io::Errno;
 
 use crate::acl::Acls;
 use crate::compress::BLOCK_BYTES;
 use crate::directory::Identity;
 use crate::index::{EntryRecords, IndexTotals, SourceFile};
+use crate::lease::{self, LeaseWait};
 use crate::pipeline::{Block, BlockSink};
 use crate::summary::Notes;
 use crate::tar_format::{
@@ -50,6 +51,7 @@ pub(crate) struct Packer<'a> {
     links: OutsideLinks,
     /// The files that the archive is written to.
     own_files: Vec<Identity>,
+    leases: LeaseWait,
     throttle: Throttle,
     block: Block,
     records: EntryRecords,
@@ -75,6 +77,7 @@ impl<'a> Packer<'a> {
             attributes: AttributeReader::new(options.xattrs),
             links,
             own_files: options.own_files.iter().map(Identity::from).collect(),
+            leases: LeaseWait::new(lease::WAIT),
             throttle: Throttle::new(options.read_limit_bytes_per_second),
             block: Block::default(),
             records: EntryRecords::default(),
@@ -235,11 +238,10 @@ impl Visitor for Packer<'_> {
     }
 
     fn visit_file(&mut self, found: &WalkEntry<'_>) -> Result<(), Error> {
-        let flags =
-            OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
-        let open = || rustix::fs::openat(found.folder, found.name, flags, Mode::empty());
-        let opened =
-            retry_on_intr(open).and_then(|file| rustix::fs::fstat(&file).map(|stat| (file, stat)));
+        let opened = self
+            .leases
+            .open(found.folder, found.name, Some(self.control))
+            .and_then(|file| rustix::fs::fstat(&file).map(|stat| (file, stat)));
         let (file, stat) = match opened {
             Ok(opened) => opened,
             Err(error) => {
@@ -332,6 +334,20 @@ fn open_failed(path: &[u8], error: Errno) -> Result<String, Error> {
     Ok(match error {
         Errno::NOENT => "left out: it vanished while the backup ran".into(),
         Errno::LOOP | Errno::NXIO => "left out: it was replaced while the backup ran".into(),
+        Errno::AGAIN => "left out: another process has a lease on it".into(),
         _ => format!("left out: {}", entry_problem("read", path, error)?),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_stays_leased_is_noted_and_a_lack_of_descriptors_is_an_error() {
+        let note = open_failed(b"file", Errno::AGAIN).ok();
+        let expected = "left out: another process has a lease on it";
+        assert_eq!(note.as_deref(), Some(expected));
+        assert!(open_failed(b"file", Errno::MFILE).is_err());
+    }
 }

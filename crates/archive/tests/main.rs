@@ -30,6 +30,8 @@ mod kept_files;
 #[cfg(test)]
 mod kills;
 #[cfg(test)]
+mod leases;
+#[cfg(test)]
 mod leftovers;
 #[cfg(test)]
 mod malformed_archives;

@@ -4,20 +4,24 @@
 //! used is left out, with a note that names it.
 
 use std::io::Read;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use super::pattern::Pattern;
 use super::{MAX_PATTERNS, shorten};
+use crate::lease::LeaseWait;
 use crate::{Error, Note};
 
 /// The names of the list. The first one that exists is used.
 const NAMES: [&str; 2] = [".pteroignore", ".pelicanignore"];
 /// The largest list that is used, in bytes.
 const MAX_LIST: u64 = 32 * 1024;
+/// How long another process may take to give up a lease on the list.
+const LEASE_WAIT: Duration = Duration::from_secs(5);
 /// How many unusable lines get a note of their own.
 const MAX_LINE_NOTES: usize = 20;
 
@@ -43,19 +47,19 @@ pub struct Pteroignore {
 /// [`Error::SourceMissing`], [`Error::NotADirectory`], or [`Error::Io`] if reading fails.
 pub fn read_pteroignore(source: &Path) -> Result<Pteroignore, Error> {
     let root = crate::directory::open_source(source)?;
-    let flags =
-        OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+    let mut leases = LeaseWait::new(LEASE_WAIT);
     for name in NAMES {
         let unused = |reason: &str| Pteroignore {
             lines: Vec::new(),
             notes: vec![note(name, format!("it was not used: {reason}"))],
         };
-        let file = match rustix::fs::openat(&root, name, flags, Mode::empty()) {
+        let file = match leases.open(root.as_fd(), name.as_bytes(), None) {
             Ok(file) => file,
             Err(Errno::NOENT) => continue,
             Err(Errno::LOOP) => return Ok(unused("it is a symbolic link")),
             // Opening a socket, or a device without a driver.
             Err(Errno::NXIO | Errno::NODEV) => return Ok(unused("it is not a regular file")),
+            Err(Errno::AGAIN) => return Ok(unused("another process has a lease on it")),
             Err(Errno::ACCESS | Errno::PERM) => return Ok(unused("it may not be read")),
             Err(error) => return Err(Error::io("open", &source.join(name), error)),
         };

@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use super::attributes::copy_xattrs;
 use crate::Control;
 use crate::directory::{Identity, open_folder};
+use crate::lease::{self, LeaseWait};
 use crate::summary::Notes;
 
 /// The most copied files whose other names are remembered. Beyond, a name becomes a file.
@@ -24,6 +25,7 @@ pub(super) type NameIn<'a> = (BorrowedFd<'a>, &'a [u8]);
 pub(super) struct Copier<'a> {
     tree: &'a OwnedFd,
     control: &'a Control,
+    leases: LeaseWait,
     /// The paths of copied files that have other names, by the original.
     copied: HashMap<Identity, Vec<Vec<u8>>>,
 }
@@ -33,6 +35,7 @@ impl<'a> Copier<'a> {
         Self {
             tree,
             control,
+            leases: LeaseWait::new(lease::WAIT),
             copied: HashMap::new(),
         }
     }
@@ -85,8 +88,7 @@ impl<'a> Copier<'a> {
         path: &[Vec<u8>],
         notes: &mut Notes,
     ) -> Result<(), Errno> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let source = rustix::fs::openat(from, name, flags, Mode::empty())?;
+        let source = self.leases.open(from, name, Some(self.control))?;
         let stat = rustix::fs::fstat(&source)?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(Errno::STALE);

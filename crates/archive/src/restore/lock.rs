@@ -6,7 +6,7 @@ use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::layout::RestoreLayout;
-use super::staging::{NAMES_MAX, is_numbered, names_in, numbered};
+use super::staging::{NAMES_MAX, is_numbered, keeps_attributes, names_in, numbered};
 use crate::Error;
 use crate::directory::Identity;
 
@@ -21,12 +21,17 @@ pub(super) fn lock(layout: &RestoreLayout) -> Result<Option<RestoreLock>, Error>
     let mut number = 1;
     loop {
         let name = numbered(&layout.lock_name, number);
-        match lock_file(layout.lock_folder(), &name) {
+        match lock_file(layout, &name) {
             Ok(file) => return Ok(file.map(|file| RestoreLock { file, name })),
             // Inside the directory, the server may have something else of this name.
-            Err(Errno::ISDIR | Errno::LOOP | Errno::ACCESS | Errno::NXIO)
-                if layout.locks_inside && number < NAMES_MAX =>
-            {
+            Err(
+                Errno::ISDIR
+                | Errno::LOOP
+                | Errno::ACCESS
+                | Errno::NXIO
+                | Errno::AGAIN
+                | Errno::PERM,
+            ) if layout.locks_inside && number < NAMES_MAX => {
                 number += 1;
             }
             Err(error) => return Err(Error::io("lock", &layout.lock_path(), error)),
@@ -34,10 +39,28 @@ pub(super) fn lock(layout: &RestoreLayout) -> Result<Option<RestoreLock>, Error>
     }
 }
 
-fn lock_file(folder: &OwnedFd, name: &[u8]) -> Result<Option<OwnedFd>, Errno> {
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+/// Fails with [`Errno::PERM`] if the file inside the directory is one of the server's, since its
+/// owner could hold the lock for ever.
+fn lock_file(layout: &RestoreLayout, name: &[u8]) -> Result<Option<OwnedFd>, Errno> {
+    let folder = layout.lock_folder();
+    // A FIFO, or a lease of another process, must not make this wait.
+    let flags = OFlags::RDWR
+        | OFlags::CREATE
+        | OFlags::NOFOLLOW
+        | OFlags::NONBLOCK
+        | OFlags::CLOEXEC
+        | OFlags::NOCTTY;
     loop {
         let file = rustix::fs::openat(folder, name, flags, Mode::RUSR | Mode::WUSR)?;
+        if layout.locks_inside {
+            let stat = rustix::fs::fstat(&file)?;
+            let own = rustix::process::geteuid().as_raw();
+            let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+            // Network file systems may show another owner than the one that made it.
+            if !is_file || (stat.st_uid != own && keeps_attributes(layout, own)) {
+                return Err(Errno::PERM);
+            }
+        }
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => return Ok(None),

@@ -198,7 +198,7 @@ fn is_ours(layout: &RestoreLayout, stat: &Stat) -> bool {
 
 /// Returns whether the file system keeps owner and mode. A file without a name tells that, because
 /// nobody can put another one in its place.
-fn keeps_attributes(layout: &RestoreLayout, own: u32) -> bool {
+pub(super) fn keeps_attributes(layout: &RestoreLayout, own: u32) -> bool {
     let flags = OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC;
     let file = rustix::fs::openat(&layout.staging_parent, ".", flags, Mode::RUSR | Mode::WUSR);
     let stat = file.and_then(|file| rustix::fs::fstat(&file));
