@@ -3,7 +3,7 @@
 
 mod clocks;
 mod database_away;
-mod full_disks;
+pub(crate) mod full_disks;
 mod hanging_files;
 mod held_restore;
 mod job_phases;

@@ -12,6 +12,7 @@
 
 mod activity;
 mod application;
+mod attacker;
 mod backups;
 mod cli;
 mod database_by_tls;

@@ -19,10 +19,10 @@ use crate::support::s3::S3Server;
 use crate::support::{eventually, files, is_root, skipped};
 
 /// A disk of a few megabytes.
-struct SmallDisk(PathBuf);
+pub(crate) struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    fn mount(folder: PathBuf, megabytes: u32) -> Option<Self> {
+    pub(crate) fn mount(folder: PathBuf, megabytes: u32) -> Option<Self> {
         if !is_root() {
             skipped("only root may mount a small disk");
             return None;

@@ -71,21 +71,28 @@ pub(crate) fn noise(length: usize, seed: u64) -> Vec<u8> {
 
 /// Describes everything of a tree that a backup must preserve: one line for each entry.
 pub(crate) fn tree(root: &Path) -> BTreeMap<PathBuf, String> {
+    tree_of(root, &|_| true)
+}
+
+/// Describes a tree without the entries that do not count, and without what is below them.
+pub(crate) fn tree_of(root: &Path, counts: &dyn Fn(&Path) -> bool) -> BTreeMap<PathBuf, String> {
     let mut found = BTreeMap::new();
     let mut links = BTreeMap::new();
-    walk(root, root, &mut links, &mut found);
+    walk(root, root, counts, &mut links, &mut found);
     found
 }
 
 fn walk(
     root: &Path,
     folder: &Path,
+    counts: &dyn Fn(&Path) -> bool,
     links: &mut BTreeMap<u64, PathBuf>,
     found: &mut BTreeMap<PathBuf, String>,
 ) {
     let mut paths: Vec<PathBuf> = fs_err::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
+        .filter(|path| counts(path))
         .collect();
     paths.sort();
     for path in paths {
@@ -95,7 +102,7 @@ fn walk(
         let line = if metadata.is_symlink() {
             format!("link to {}", fs_err::read_link(&path).unwrap().display())
         } else if metadata.is_dir() {
-            walk(root, &path, links, found);
+            walk(root, &path, counts, links, found);
             format!("folder {mode:o} of {time}")
         } else {
             let first = links.entry(metadata.ino()).or_insert_with(|| name.clone());
