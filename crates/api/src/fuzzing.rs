@@ -9,6 +9,7 @@ use std::fs::File;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
+use actix_http::ServiceConfig;
 use actix_web::HttpRequest;
 use actix_web::http::header::{
     AUTHORIZATION, CONTENT_RANGE, EntityTag, HeaderName, HeaderValue, RANGE,
@@ -17,14 +18,17 @@ use actix_web::test::TestRequest;
 use chrono::DateTime;
 use ipnet::IpNet;
 
+use crate::AllowedHosts;
 use crate::auth;
 use crate::client_address;
 use crate::download_token::TokenSigner;
 use crate::handlers::backups::normalize;
 use crate::handlers::files::stream::{RequestedRange, requested_range};
 use crate::handlers::files::{from_file, token};
+use crate::host::Host;
 use crate::middleware::has_readable_range;
 use crate::page::{self, Page};
+use crate::serve::strict_lines::LineCheck;
 
 pub use bodies::{
     BackupBody, JobQuery, MAX_IGNORED_BYTES, Refusal, application_key, create_backup,
@@ -63,6 +67,40 @@ pub fn client(peer: SocketAddr, headers: &[(&str, &[u8])], trusted: &[IpNet]) ->
         address: client_address::address(&request, trusted),
         url: client_address::requested_url(&request, trusted),
     }
+}
+
+/// Parses a host: its name, and its port.
+pub fn host(text: &str) -> Option<(String, Option<u16>)> {
+    Host::parse(text).map(|host| (host.name, host.port))
+}
+
+/// Returns whether a request may name a host if only `allowed` is. `None`: one of them is no host.
+pub fn is_allowed_host(allowed: &str, text: &str) -> Option<bool> {
+    let mut hosts = AllowedHosts::default();
+    let is_valid = hosts.add(allowed);
+    Some(hosts.contains(&Host::parse(text).filter(|_| is_valid)?))
+}
+
+/// Returns what the service reads from a connection on which these bytes arrive, in pieces of these
+/// lengths, over and over.
+pub fn strict_lines(bytes: &[u8], lengths: &[usize]) -> Vec<u8> {
+    thread_local! {
+        static CONFIG: ServiceConfig = actix_web::rt::Runtime::new()
+            .expect("a runtime")
+            .block_on(async { ServiceConfig::default() });
+    }
+    let mut check = CONFIG.with(|config| LineCheck::new(config.clone()));
+    let mut bytes = bytes.to_vec();
+    let mut rest = &mut bytes[..];
+    for length in lengths.iter().cycle() {
+        if rest.is_empty() {
+            break;
+        }
+        let (piece, following) = rest.split_at_mut((*length).clamp(1, rest.len()));
+        check.check(piece);
+        rest = following;
+    }
+    bytes
 }
 
 /// Returns the key in `Authorization`, with its secret.

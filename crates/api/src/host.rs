@@ -80,10 +80,8 @@ impl Host {
                 let is_valid = (1..=253).contains(&name.len()) && name.bytes().all(is_name);
                 let name = name.strip_suffix('.').unwrap_or(name);
                 let name = name.to_ascii_lowercase();
-                (
-                    Some(name).filter(|name| is_valid && !name.is_empty())?,
-                    port,
-                )
+                let has_empty_label = name.split('.').any(str::is_empty);
+                (Some(name).filter(|_| is_valid && !has_empty_label)?, port)
             }
         };
         let port = match port.strip_prefix(':') {
@@ -113,6 +111,9 @@ mod tests {
             ("[2001:DB8:0::1]:443", Some(("2001:db8::1", Some(443)))),
             ("", None),
             (".", None),
+            ("a..", None),
+            ("a..b", None),
+            (".a", None),
             (":80", None),
             ("a:", None),
             ("a:0", None),

@@ -2,6 +2,9 @@
 //!
 //! It opens no socket and handles no signals; both belong to the caller.
 
+#[cfg(fuzzing)]
+pub(crate) mod strict_lines;
+#[cfg(not(fuzzing))]
 mod strict_lines;
 
 use std::fmt;

@@ -80,7 +80,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for StrictLines<S> {
 }
 
 /// Finds the lines among the bytes of a connection, and checks how they end.
-struct LineCheck {
+pub(crate) struct LineCheck {
     /// `None` after an error or a bare LF: the connection ends there, and all bytes count as lines.
     decoder: Option<Codec>,
     /// The start of a head that has not arrived as a whole. It is shorter than 128 KiB.
@@ -90,7 +90,7 @@ struct LineCheck {
 }
 
 impl LineCheck {
-    fn new(config: ServiceConfig) -> Self {
+    pub(crate) fn new(config: ServiceConfig) -> Self {
         Self {
             decoder: Some(Codec::new(config)),
             head: BytesMut::new(),
@@ -99,7 +99,7 @@ impl LineCheck {
     }
 
     /// Replaces each bare LF in lines among `received`, the next bytes of the connection.
-    fn check(&mut self, received: &mut [u8]) {
+    pub(crate) fn check(&mut self, received: &mut [u8]) {
         let mut rest = received;
         // The lines in `head` are already checked.
         let mut checked = self.head.len();
