@@ -160,7 +160,6 @@ mod tests {
             ("a.example.org", true),
             ("a.b.EXAMPLE.org.", true),
             ("example.org", false),
-            (".example.org", false),
             ("badexample.org", false),
             ("192.0.2.1:80", true),
             ("192.0.2.2", false),

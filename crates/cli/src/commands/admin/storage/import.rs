@@ -322,6 +322,13 @@ fn check_manifest(
     if manifest.size_bytes == 0 || i64::try_from(manifest.size_bytes).is_err() {
         return Err("its size is invalid".to_owned());
     }
+    // The database can store neither.
+    if i32::try_from(manifest.attempt).unwrap_or(0) == 0 {
+        return Err("its attempt is invalid".to_owned());
+    }
+    if manifest.created_at.min(manifest.completed_at) < DateTime::UNIX_EPOCH {
+        return Err("its times are before 1970".to_owned());
+    }
     let name = BackupName::parse(&manifest.name).map_err(|error| format!("its name: {error}"))?;
     // A time in the future would make the backup the newest one permanently.
     let completed_at = manifest.completed_at.min(now);
@@ -348,4 +355,58 @@ fn check_manifest(
             },
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_that_the_database_cannot_store_is_a_problem_of_its_own() {
+        let server = "d3aac109-45e1-4c23-9a84-c8d5f06b93a1";
+        let backup = "a4962fe6-90c8-4b89-ba62-a5d3b06426c0";
+        let valid = json!({
+            "format": 1, "written_by": "holdfast", "server": server, "server_name": "s",
+            "backup": backup, "name": "n", "attempt": 2, "created_at": "2026-01-01T00:00:00Z",
+            "completed_at": "2026-01-01T00:01:00Z", "size_bytes": 7, "sha256": "00".repeat(32),
+            "entries": 3, "files": 2, "unpacked_bytes": 9, "notes": 0, "ignored_files": [],
+            "is_locked": true, "is_scheduled": false
+        });
+        for (field, value, problem) in [
+            ("name", json!("other"), None),
+            ("attempt", json!(i32::MAX), None),
+            ("attempt", json!(0), Some("its attempt is invalid")),
+            ("attempt", json!(u32::MAX), Some("its attempt is invalid")),
+            (
+                "created_at",
+                json!("-200000-01-01T00:00:00Z"),
+                Some("its times are before 1970"),
+            ),
+            (
+                "completed_at",
+                json!("-4714-01-01T00:00:00Z"),
+                Some("its times are before 1970"),
+            ),
+            ("completed_at", json!("+200000-01-01T00:00:00Z"), None),
+            ("size_bytes", json!(u64::MAX), Some("its size is invalid")),
+            ("sha256", json!("00"), Some("its sha256 is invalid")),
+            (
+                "ignored_files",
+                json!(["\0"]),
+                Some("a text in it contains a NUL character"),
+            ),
+        ] {
+            let mut changed = valid.clone();
+            changed[field] = value;
+            let text = changed.to_string();
+            let manifest = Manifest::from_json(text.as_bytes()).expect("a manifest");
+            let key = ArchiveKey {
+                server: ServerId::parse(server).expect("a UUID"),
+                backup: BackupId::parse(backup).expect("a UUID"),
+                attempt: manifest.attempt,
+            };
+            let checked = check_manifest(key, manifest, Utc::now());
+            assert_eq!(checked.err().as_deref(), problem, "{text}");
+        }
+    }
 }
