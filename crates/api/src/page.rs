@@ -166,7 +166,9 @@ fn digits(text: &str) -> Option<u64> {
     if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
-    Some(text.parse().unwrap_or(i64::MAX.unsigned_abs()))
+    // The database counts up to this number.
+    let most = i64::MAX.unsigned_abs();
+    Some(text.parse().unwrap_or(most).min(most))
 }
 
 #[cfg(test)]
@@ -184,6 +186,7 @@ mod tests {
             ("page=+2&per_page=1000", 2, 100),
             ("page=%202%20&per_page=", 2, 25),
             ("page=99999999999999999999999", i64::MAX.unsigned_abs(), 25),
+            ("page=18446744073709551615", i64::MAX.unsigned_abs(), 25),
             ("%%%=&&", 1, 25),
         ] {
             assert_eq!(number_and_size(query), (number, size), "{query}");
