@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use holdfast_archive::{Error, Recovered, recover};
+use holdfast_archive::{Control, Error, Recovered, RestoreOptions, recover, restore};
 
 use crate::disks::can_use;
 use crate::support::*;
@@ -40,9 +40,13 @@ struct Attack(Option<Child>);
 
 impl Attack {
     fn start(directory: &Path) -> Self {
+        Self::start_with(directory, SWAP_NAMES)
+    }
+
+    fn start_with(directory: &Path, program: &str) -> Self {
         let mut child = Command::new("setpriv")
             .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
-            .args(["perl", "-e", SWAP_NAMES])
+            .args(["perl", "-e", program])
             .current_dir(directory)
             .stdout(Stdio::piped())
             .spawn()
@@ -174,6 +178,45 @@ fn an_owner_that_swaps_names_in_a_loop_never_gets_a_foreign_tree_or_a_file_outsi
     assert!(restored > 0, "no restore came through");
 }
 
+/// Creates and removes names of the server as fast as it can.
+const CREATE_AND_REMOVE: &str = r#"
+    $SIG{TERM} = sub { print "1\n"; exit };
+    $| = 1;
+    print "ready\n";
+    while (1) {
+        for my $name ("evil1", "evil2", "evil3", "new0", "new1") {
+            open(my $file, ">", "evil-made") and close($file);
+            rename("evil-made", $name) unless -e $name;
+            unlink($name) if -e $name and -z $name;
+        }
+    }
+"#;
+
+#[test]
+fn names_that_come_and_go_fail_no_restore() {
+    if !can_use(&["perl", "setpriv", "mount"]) {
+        return;
+    }
+    let Some(disk) = Disk::mount("size=64m") else {
+        return;
+    };
+    let (folder, target) = (folder(), disk.path());
+    let archive = open(&archive_of(folder.path(), 10));
+    tree(target, "old", 5);
+    std::os::unix::fs::chown(target, Some(PLAYER), Some(PLAYER)).unwrap();
+    for round in 0..40 {
+        let attack = Attack::start_with(target, CREATE_AND_REMOVE);
+        let options = RestoreOptions {
+            truncate: round % 2 == 0,
+            ..Default::default()
+        };
+        let control = Control::new();
+        let restored = restore(&archive, None, target, &options, &control, &mut || Ok(()));
+        attack.stop();
+        restored.unwrap_or_else(|error| panic!("round {round}: {error}"));
+    }
+}
+
 #[test]
 fn files_of_the_owner_with_holdfast_names_block_nothing() {
     let Some(disk) = Disk::mount("size=16m") else {
@@ -279,12 +322,12 @@ fn the_staging_folder_inside_a_directory_is_closed_to_its_owner() {
         .arg(target)
         .output();
     let mut seen = None;
-    let options = holdfast_archive::RestoreOptions {
+    let options = RestoreOptions {
         truncate: true,
         ..Default::default()
     };
-    let control = holdfast_archive::Control::new();
-    holdfast_archive::restore(&made.archive, None, target, &options, &control, &mut || {
+    let control = Control::new();
+    restore(&made.archive, None, target, &options, &control, &mut || {
         let staging = fs_err::metadata(target.join(".holdfast-restore")).unwrap();
         seen = Some((staging.uid(), staging.permissions().mode() & 0o7777));
         Ok(())
@@ -302,12 +345,12 @@ fn put_back_with_stolen_staging(
     let source = folder();
     write(source.path().join("world/new.dat"), "restored");
     let made = make_simply(source.path());
-    let options = holdfast_archive::RestoreOptions {
+    let options = RestoreOptions {
         truncate,
         ..Default::default()
     };
-    let control = holdfast_archive::Control::new();
-    holdfast_archive::restore(&made.archive, None, target, &options, &control, &mut || {
+    let control = Control::new();
+    restore(&made.archive, None, target, &options, &control, &mut || {
         // The hook runs twice without `truncate`.
         let _ = fs_err::rename(target.join(".holdfast-restore"), target.join(stolen));
         Ok(())

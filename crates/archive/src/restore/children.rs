@@ -18,6 +18,8 @@ use crate::directory::{Identity, open_folder};
 /// A file and a folder with a file, onto which an entry is moved in vain to learn what forbids it.
 const PROBE_FILE: &[u8] = b"probe-file";
 const PROBE_FOLDER: &[u8] = b"probe-folder";
+/// How often a child is moved while the server's owner creates and removes its name.
+const MOVES_MAX: u32 = 1000;
 /// `OVERLAYFS_SUPER_MAGIC`.
 const OVERLAYFS: u64 = 0x794c_7630;
 
@@ -170,6 +172,8 @@ pub(super) fn move_children(
             continue;
         }
         match move_child(from, to, &name) {
+            // The server's owner has removed it meanwhile.
+            Err(Errno::NOENT) if own.is_some() => {}
             Err(Errno::XDEV) if adopt_project(from, &name, to)? => move_child(from, to, &name)?,
             Err(Errno::ROFS) => move_snapshot(from, to, &name)?,
             other => other?,
@@ -191,11 +195,19 @@ fn move_snapshot(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &[u8]) -> Resul
 }
 
 fn move_child(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
-    match rustix::fs::renameat_with(from, name, to, name, RenameFlags::NOREPLACE) {
-        Err(Errno::EXIST) => rustix::fs::renameat_with(from, name, to, name, RenameFlags::EXCHANGE),
-        // The file system does not support these flags. Without them, a file that is created at
-        // this moment could be replaced.
-        Err(Errno::INVAL | Errno::NOSYS) => rustix::fs::renameat(from, name, to, name),
-        other => other,
+    for _ in 0..MOVES_MAX {
+        match rustix::fs::renameat_with(from, name, to, name, RenameFlags::NOREPLACE) {
+            Err(Errno::EXIST) => {}
+            // The file system does not support these flags. Without them, a file that is created
+            // at this moment could be replaced.
+            Err(Errno::INVAL | Errno::NOSYS) => return rustix::fs::renameat(from, name, to, name),
+            other => return other,
+        }
+        match rustix::fs::renameat_with(from, name, to, name, RenameFlags::EXCHANGE) {
+            // One of the two is gone: the server's owner creates and removes it meanwhile.
+            Err(Errno::NOENT) => {}
+            other => return other,
+        }
     }
+    Err(Errno::BUSY)
 }

@@ -21,6 +21,8 @@ use crate::{Control, Error};
 
 /// What is added to the name of an entry that the archive displaces.
 const DISPLACED: &str = ".before-restore";
+/// How often an entry that changes meanwhile is looked at.
+const LOOKS_MAX: u32 = 10;
 /// The longest name, in bytes.
 const MAX_NAME: usize = 255;
 
@@ -107,40 +109,63 @@ impl Merge<'_> {
         Ok(())
     }
 
-    /// Keeps the entry at the current path. Returns a folder, which the caller must merge.
+    /// Keeps the entry at the current path. Returns a folder, which the caller must merge. Looks
+    /// again if the server's owner removes or replaces the entry meanwhile.
     fn keep_entry(
         &mut self,
         from: BorrowedFd<'_>,
         to: BorrowedFd<'_>,
     ) -> Result<Option<(OwnedFd, OwnedFd)>, Errno> {
         let name = self.path.last().cloned().unwrap_or_default();
-        let present = match kind_of(from, &name)? {
+        let mut looks = 0;
+        loop {
+            looks += 1;
+            match self.try_to_keep(from, to, &name) {
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::STALE)
+                    if looks < LOOKS_MAX =>
+                {
+                    if let Some(last) = self.path.last_mut() {
+                        last.clone_from(&name);
+                    }
+                }
+                other => return other,
+            }
+        }
+    }
+
+    fn try_to_keep(
+        &mut self,
+        from: BorrowedFd<'_>,
+        to: BorrowedFd<'_>,
+        name: &[u8],
+    ) -> Result<Option<(OwnedFd, OwnedFd)>, Errno> {
+        let present = match kind_of(from, name)? {
             Some(present) => present,
             // The server's owner has removed it meanwhile.
             None => return Ok(None),
         };
-        let mut new_name = name.clone();
-        match kind_of(to, &name)? {
+        let mut new_name = name.to_vec();
+        match kind_of(to, name)? {
             Some(FileType::Directory) if present == FileType::Directory => {
-                let Some(below_from) = self.open_kept(from, &name)? else {
+                let Some(below_from) = self.open_kept(from, name)? else {
                     return Ok(None);
                 };
-                return Ok(Some((below_from, open_staged(to, &name)?)));
+                return Ok(Some((below_from, open_staged(to, name)?)));
             }
             Some(staged) if staged == present => return Ok(None),
             Some(staged) => {
-                if present == FileType::Directory && names_in(open_folder(from, &name)?)?.is_empty()
+                if present == FileType::Directory && names_in(open_folder(from, name)?)?.is_empty()
                 {
                     return Ok(None);
                 }
-                new_name = displaced_name(from, to, &name)?;
+                new_name = displaced_name(from, to, name)?;
                 if let Some(last) = self.path.last_mut() {
                     last.clone_from(&new_name);
                 }
                 let reason = format!(
                     "this {} was `{}`, and the backup has a {} of that name",
                     kind_name(present),
-                    lossy(&name),
+                    lossy(name),
                     kind_name(staged)
                 );
                 self.notes.add(&self.path.join(&b'/'), reason);
@@ -150,10 +175,10 @@ impl Merge<'_> {
         if present != FileType::Directory {
             let path = &self.path;
             self.copier
-                .link_or_copy((from, &name), (to, &new_name), path, self.notes)?;
+                .link_or_copy((from, name), (to, &new_name), path, self.notes)?;
             return Ok(None);
         }
-        let Some(below_from) = self.open_kept(from, &name)? else {
+        let Some(below_from) = self.open_kept(from, name)? else {
             return Ok(None);
         };
         rustix::fs::mkdirat(to, new_name.as_slice(), Mode::RWXU)?;
