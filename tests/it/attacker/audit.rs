@@ -93,7 +93,8 @@ fn is_attackers(path: &Path) -> bool {
     let name = path.file_name().map_or(&b""[..], OsStr::as_encoded_bytes);
     let prefixes = OWN_PREFIXES.iter().map(|prefix| prefix.as_bytes());
     name.starts_with(b".holdfast")
-        || name == b".pteroignore"
+        // A restore may keep it under a longer name.
+        || name.starts_with(b".pteroignore")
         || prefixes.into_iter().any(|prefix| name.starts_with(prefix))
 }
 

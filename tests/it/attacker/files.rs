@@ -87,7 +87,11 @@ impl Vandal {
             "symlink" => self.link_to_target(&place),
             "hard link" => {
                 let target = match self.dice.below(3) {
-                    0 if mode == Mode::Wild => self.server_entry(),
+                    0 if mode == Mode::Wild => {
+                        // The other names of a file of the server are never written to.
+                        let place = place.with_file_name(format!("evil-link-{}", self.made));
+                        return fs_err::hard_link(self.server_entry(), place).is_ok();
+                    }
                     1 => self.dice.pick(&self.targets).join("secret"),
                     _ => self.dice.pick(&self.targets).join("public"),
                 };

@@ -104,6 +104,9 @@ fn walk(
         } else if metadata.is_dir() {
             walk(root, &path, counts, links, found);
             format!("folder {mode:o} of {time}")
+        } else if !metadata.is_file() {
+            // Reading it could wait for ever.
+            format!("special file {mode:o}")
         } else {
             let first = links.entry(metadata.ino()).or_insert_with(|| name.clone());
             let hash = sha256(&fs_err::read(&path).unwrap());
