@@ -220,7 +220,12 @@ pub fn read_file(
     // Checks the whole index before it is used.
     IndexReader::open(index)?;
     let found = match find_file(OffsetReader::new(index, 0), path)? {
-        PathLookup::HardLink(first) => find_file(OffsetReader::new(index, 0), &first)?,
+        PathLookup::HardLink(first) => match find_file(OffsetReader::new(index, 0), &first)? {
+            PathLookup::Missing => {
+                return Err(Error::corrupt("its index has a hard link to nothing"));
+            }
+            found => found,
+        },
         found => found,
     };
     let location = match found {
@@ -309,5 +314,42 @@ impl<I: Read, A: Read> Read for BlockReader<I, A> {
         buffer[..length].copy_from_slice(&available[..length]);
         self.consume(length);
         Ok(length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::{EntryRecords, IndexTotals, IndexWriter, SourceFile};
+    use crate::tar_format::TarEntry;
+
+    #[test]
+    fn a_hard_link_to_nothing_is_damage_and_no_missing_path() {
+        let entry = TarEntry {
+            path: b"link".to_vec(),
+            kind: EntryKind::HardLink,
+            link: b"nothing".to_vec(),
+            mode: 0o644,
+            uid: 0,
+            gid: 0,
+            mtime: Default::default(),
+            size: 0,
+            stored: 0,
+            segments: None,
+            acls: Default::default(),
+            xattrs: Default::default(),
+        };
+        let mut records = Vec::new();
+        EntryRecords::default().add(&entry, 0, &SourceFile::default(), &mut records);
+        let mut bytes = Vec::new();
+        let mut writer = IndexWriter::new(&mut bytes).expect("an index");
+        writer.block(512, 20, 0, &records).expect("a block");
+        let totals = IndexTotals::default();
+        writer.finish(&totals, &[0; 32]).expect("an index");
+        let mut index = tempfile::tempfile().expect("a file");
+        index.write_all(&bytes).expect("the index is written");
+        let read = |path| read_file(&index, &index, path, &mut io::sink());
+        assert!(matches!(read(b"link"), Err(Error::Corrupt { .. })));
+        assert!(matches!(read(b"nothing"), Ok(None)));
     }
 }

@@ -145,7 +145,9 @@ fn check(records: &[u8], archive: &[u8], trailer: &[u8]) {
     }
     for path in paths.iter().chain(&streamed).take(4) {
         let mut read = Vec::new();
-        if read_file(&archive_file, &index, path, &mut read).is_ok() {
+        let size = read_file(&archive_file, &index, path, &mut read);
+        if let Ok(Some(size)) = size {
+            assert_eq!(size, read.len() as u64);
             assert_eq!(
                 Some(&read),
                 contents(path).as_ref(),
