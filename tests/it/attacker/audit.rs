@@ -107,10 +107,13 @@ pub(super) fn archived_files(archive: &Path, scratch: &Path) -> BTreeMap<PathBuf
     found
 }
 
-/// Checks that no object of a disk contains a secret, and returns how many archives were read.
-pub(super) fn check_secret(disk: &Path, secret: &str) -> u64 {
+/// Checks that no object of a disk whose name contains `part` contains a secret, and returns how
+/// many archives were read.
+pub(super) fn check_secret(disk: &Path, part: &str, secret: &str) -> u64 {
     let mut archives = 0;
-    for name in files::files_below(disk) {
+    let mut names = files::files_below(disk);
+    names.retain(|name| name.contains(part));
+    for name in names {
         let path = disk.join(&name);
         let found = if name.ends_with(".gz") || name.ends_with(".index") {
             archives += u64::from(name.ends_with(".gz"));

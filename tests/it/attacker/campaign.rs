@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::audit::{archived_files, server_files};
+use super::audit::{archived_files, check_secret, server_files};
 use super::dice::Dice;
 use super::program::Mode;
 use super::world::{Attacker, Server, World};
@@ -24,6 +24,8 @@ pub(super) struct Figures {
     pub(super) backups: u64,
     pub(super) restores: u64,
     compared: u64,
+    /// Archives that were searched for a secret before they were deleted.
+    pub(super) searched: u64,
     cancelled: u64,
     /// The reasons of failures, and how often each came.
     failures: BTreeMap<String, u64>,
@@ -98,6 +100,8 @@ impl<'a> Campaign<'a> {
             if self.backups.len() > KEPT_MAX {
                 let index = self.dice.below(KEPT_MAX as u64);
                 let oldest = self.backups.remove(usize::try_from(index).unwrap());
+                let (disk, secret) = (self.world.archives(), &self.world.secret);
+                self.figures.searched += check_secret(&disk, &oldest, secret);
                 let answer = self.server.owner.delete(&oldest).await;
                 assert_eq!(answer.status, 204, "{}", answer.json());
             }
