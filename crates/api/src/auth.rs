@@ -236,8 +236,8 @@ pub(crate) fn bearer(request: &HttpRequest) -> Option<KeyToken> {
 
 impl Caller {
     /// Begins the transaction that acts on the server in the path, and locks the server. Checks the
-    /// key again in this transaction, and that the caller may do `action`. So whoever revokes the
-    /// key or withdraws the permission waits until the transaction ends, or comes first.
+    /// key again in this transaction, and that the caller may do `action`. Another transaction that
+    /// revokes the key or withdraws the permission waits until this one ends, or comes first.
     ///
     /// # Errors
     /// As for a new request with this key.

@@ -64,7 +64,7 @@ impl FromRequest for Operator {
 
 impl Operator {
     /// Begins a change. It must end with [`operator_log::commit`]. The key is checked again in this
-    /// transaction: whoever revokes it waits until the transaction ends, or comes first.
+    /// transaction. Another transaction that revokes it waits until this one ends, or comes first.
     ///
     /// # Errors
     /// If the key is no longer valid, or the database is unavailable.

@@ -1,6 +1,6 @@
 //! Files on which another process has a lease, and locks that a server's owner holds.
 //!
-//! Whoever opens a leased file waits for up to 45 s, and the owner of a server can lease them all.
+//! Opening a leased file takes up to 45 s, and the owner of a server can lease all of its files.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -12,7 +12,7 @@ use rustix::fs::FlockOperation;
 use crate::disks::can_use;
 use crate::support::*;
 
-/// Takes a lease on a file, and gives it up after some seconds whoever asks for the file.
+/// Takes a lease on a file, and gives it up some seconds after another process has opened it.
 const HOLD: &str = r#"
     $SIG{IO} = "IGNORE";
     open(my $file, "+<", $ARGV[0]) or exit 1;

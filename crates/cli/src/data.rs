@@ -142,7 +142,7 @@ impl DataLock {
                 &error,
             )
         })?;
-        // Whoever can open the file can hold the lock.
+        // A user who can open the file can hold the lock.
         close_file(&file)?;
         let mut file = file.into_file();
         match file.try_lock() {

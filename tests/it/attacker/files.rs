@@ -272,7 +272,7 @@ fn make_deep(place: &Path, levels: u32) -> bool {
     true
 }
 
-/// Takes a lease on a file for some seconds: whoever opens the file must wait until it is given up.
+/// Takes a lease on a file for some seconds. Opening the file takes until the lease is given up.
 fn lease(place: &Path) -> bool {
     // The child has the lease as long as it has the file.
     // `fcntl(…, F_SETLEASE, F_WRLCK)`.

@@ -40,7 +40,7 @@ pub(super) fn lock(layout: &RestoreLayout) -> Result<Option<RestoreLock>, Error>
 }
 
 /// Fails with [`Errno::PERM`] if the file inside the directory is one of the server's, since its
-/// owner could hold the lock for ever.
+/// owner could hold the lock without end.
 fn lock_file(layout: &RestoreLayout, name: &[u8]) -> Result<Option<OwnedFd>, Errno> {
     let folder = layout.lock_folder();
     // A FIFO, or a lease of another process, must not make this wait.

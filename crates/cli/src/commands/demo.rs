@@ -38,7 +38,7 @@ pub(super) async fn run(keep: bool) -> Result<(), CommandError> {
     let transcript = Transcript::begin();
     let folder = tempfile::Builder::new()
         .prefix("holdfast-demo-")
-        // The user of the private PostgreSQL passes through it; nobody else reads it.
+        // The user of the private PostgreSQL passes through it. No other user can list it.
         .permissions(std::fs::Permissions::from_mode(FOLDER_MODE))
         .tempdir()?;
     // The umask may have removed bits.

@@ -2,8 +2,8 @@
 //! disk.
 //!
 //! Everything is opened relative to its folder, and no link is followed. Only files and folders
-//! with names of Holdfast that belong to this process's user are changed: whoever can write to the
-//! disk must not make the service change other files.
+//! with names of Holdfast that belong to this process's user are changed. A user who can write to
+//! the disk must not make the service change other files.
 
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
