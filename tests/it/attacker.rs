@@ -30,7 +30,7 @@ use self::dice::Dice;
 use self::world::World;
 use crate::support::{files as trees, is_root, skipped};
 
-/// The longest time for a backup or restore of the server that nobody attacks.
+/// The longest time for a backup or restore of the server that is not attacked.
 const SLOWEST: Duration = Duration::from_secs(45);
 
 #[tokio::test(flavor = "multi_thread")]

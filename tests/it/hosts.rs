@@ -71,7 +71,7 @@ async fn only_the_allowed_hosts_are_answered_and_lead_links() {
         let expected = (400, "BadRequestHttpException".to_owned(), text.to_owned());
         assert_eq!(answer.refusal(), expected, "{host}");
         assert!(!String::from_utf8_lossy(&answer.bytes).contains(host));
-        // Nobody reads metrics or a download by such a name, but load balancers ask by address.
+        // Metrics and downloads need an allowed name. Load balancers ask for health by address.
         for (path, status) in [
             ("/healthz", 200),
             ("/healthz/", 200),

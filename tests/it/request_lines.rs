@@ -1,5 +1,5 @@
 //! Requests that a proxy and the service could read differently are refused, over a raw socket. So
-//! nobody can hide one request in another.
+//! no request can hide in another one.
 
 use std::time::Duration;
 
@@ -140,7 +140,7 @@ async fn requests_that_can_be_read_in_two_ways_are_refused_and_end_the_connectio
     }
     assert_eq!(app.sql().number("SELECT count(*) FROM backups").await, 0);
 
-    // Two keys: nobody is authenticated.
+    // A request with two keys is not authenticated.
     let twice = with(&format!("Authorization: Bearer {key}\r\nConnection: close"));
     assert_eq!(
         statuses(&answers(&app, twice.as_bytes(), 4096).await),

@@ -26,7 +26,7 @@ pub(super) struct Outside {
 }
 
 impl Outside {
-    /// Watches a folder. Nobody uses it from here on, unless a link led there.
+    /// Watches a folder. From here on, it is used only if a link led there.
     pub(super) fn watch(folder: &Path) -> Self {
         let before = describe(folder);
         let events = init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).unwrap();

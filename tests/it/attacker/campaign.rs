@@ -236,7 +236,7 @@ pub(super) async fn restore(server: &Server, uuid: &str, truncate: bool) -> Resu
     restored(server, uuid).await
 }
 
-/// Backs up and restores the server that nobody attacks. Everything must succeed.
+/// Backs up and restores the server that is not attacked. Everything must succeed.
 pub(super) async fn undisturbed(world: &World, until: Instant, mut dice: Dice) -> Figures {
     let mut figures = Figures::default();
     let server = &world.bystander;

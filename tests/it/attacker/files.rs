@@ -291,7 +291,7 @@ fn lease(place: &Path) -> bool {
     let mut said = String::new();
     let output = child.stdout.take();
     let read = output.map(|mut output| std::io::Read::read_to_string(&mut output, &mut said));
-    // It ends by its alarm, and nobody waits for it.
+    // It ends by its alarm. This process does not wait for it.
     read.is_some_and(|read| read.is_ok()) && said == "held\n"
 }
 

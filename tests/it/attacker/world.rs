@@ -1,4 +1,4 @@
-//! What is attacked: a service in its own process, three servers, and files that nobody may touch.
+//! What is attacked: a service in its own process, three servers, and files that must stay unused.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::process::CommandExt as _;
@@ -29,7 +29,7 @@ pub(super) struct World {
     pub(super) plain: Server,
     /// A mount point that is attacked. Staging is inside it.
     pub(super) mounted: Server,
-    /// A server that nobody attacks.
+    /// A server that is not attacked.
     pub(super) bystander: Server,
     /// What only root can read. It must never be in an archive.
     pub(super) secret: String,
