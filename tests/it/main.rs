@@ -40,6 +40,7 @@ mod reference;
 mod refusals;
 mod request_ids;
 mod request_lines;
+mod schedules;
 mod secrets;
 mod standing;
 mod streams;

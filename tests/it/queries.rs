@@ -132,6 +132,7 @@ impl Fixture {
             reserved_bytes: 0,
             is_locked: true,
             created_by: self.owner,
+            schedule: None,
         };
         backups::insert(&mut transaction, &new).await.unwrap();
         let job = new_job(JobKind::CreateBackup, server, backup);
@@ -210,6 +211,7 @@ fn new_job<'a>(kind: JobKind, server: ServerId, backup: BackupId) -> NewJob<'a> 
         node: NODE.get_or_init(node),
         args: json!({}),
         max_attempts: 3,
+        run: None,
     }
 }
 

@@ -7,6 +7,7 @@ mod space;
 mod verification;
 
 use holdfast_domain::backup::CompletedBackup;
+use holdfast_domain::schedule::ScheduleId;
 use holdfast_domain::{Backup, BackupId, BackupName, DiskName, NodeName, ServerId, UserId};
 
 pub use self::import::{ImportedBackup, count_completed_on, find_known, import, list_completed_on};
@@ -105,6 +106,8 @@ pub struct NewBackup<'a> {
     pub is_locked: bool,
     /// The user who creates it.
     pub created_by: UserId,
+    /// The schedule that creates it.
+    pub schedule: Option<ScheduleId>,
 }
 
 /// Inserts a backup in the state `creating`.
@@ -114,8 +117,8 @@ pub struct NewBackup<'a> {
 pub async fn insert(transaction: &mut Transaction, backup: &NewBackup<'_>) -> Result<(), Error> {
     sqlx::query!(
         "INSERT INTO backups (id, server_id, name, ignored_files, disk, is_locked, created_by, node,
-                              reserved_bytes)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+                              reserved_bytes, schedule_id, is_scheduled)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10::bigint IS NOT NULL)",
         backup.id.0,
         backup.server.0,
         backup.name.as_str(),
@@ -125,6 +128,7 @@ pub async fn insert(transaction: &mut Transaction, backup: &NewBackup<'_>) -> Re
         backup.created_by.0,
         backup.node.as_str(),
         i64::try_from(backup.reserved_bytes).unwrap_or(i64::MAX),
+        backup.schedule.map(|schedule| schedule.0),
     )
     .execute(transaction.connection())
     .await?;

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use holdfast_domain::schedule::RunId;
 use holdfast_domain::{
     BackupId, JobId, JobKind, JobProgress, JobState, NodeName, ServerId, TraceParent,
 };
@@ -43,6 +44,8 @@ pub struct NewJob<'a> {
     pub args: Value,
     /// The greatest number of attempts.
     pub max_attempts: u32,
+    /// The run of a schedule that the job is a task of.
+    pub run: Option<RunId>,
 }
 
 /// Enqueues a job. Workers are notified when the transaction commits.
@@ -55,8 +58,8 @@ pub async fn enqueue(transaction: &mut Transaction, job: &NewJob<'_>) -> Result<
     let parent = trace.and_then(|trace| trace.parent);
     let id = sqlx::query_scalar!(
         "INSERT INTO jobs (kind, server_id, backup_id, node, args, max_attempts, priority,
-                           request_id, traceparent)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+                           request_id, traceparent, run_id)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
          RETURNING id",
         job.kind.as_str(),
         job.server.0,
@@ -67,6 +70,7 @@ pub async fn enqueue(transaction: &mut Transaction, job: &NewJob<'_>) -> Result<
         job.kind.priority(),
         trace.as_ref().map(|trace| trace.request.as_str()),
         parent.as_ref().map(TraceParent::as_str),
+        job.run.map(|run| run.0),
     )
     .fetch_one(transaction.connection())
     .await?;

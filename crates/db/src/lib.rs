@@ -26,6 +26,7 @@ pub mod rates;
 mod raw;
 pub mod request_lookup;
 pub mod retention;
+pub mod schedules;
 mod server_check;
 pub mod servers;
 pub mod standing;

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use holdfast_domain::job::DeleteArgs;
 use holdfast_domain::retention::{CandidateState, KeepRules, RetentionCandidate};
+use holdfast_domain::schedule::ScheduleId;
 use holdfast_domain::{BackupId, DiskName, JobId, JobKind, NodeName, ServerId};
 
 use crate::error::Error;
@@ -221,6 +222,24 @@ pub async fn list_locked_backups(
     rows.into_iter().map(RetentionBackup::try_from).collect()
 }
 
+/// Lists the backups of a schedule whose server this transaction has locked, except those that are
+/// being deleted.
+///
+/// # Errors
+/// If the database can't be read.
+pub async fn list_backups_of_schedule(
+    transaction: &mut Transaction,
+    server: ServerId,
+    schedule: ScheduleId,
+) -> Result<Vec<RetentionBackup>, Error> {
+    let own = sqlx::query_scalar!("SELECT id FROM backups WHERE schedule_id = $1", schedule.0)
+        .fetch_all(transaction.connection())
+        .await?;
+    let mut backups = list_locked_backups(transaction, server).await?;
+    backups.retain(|backup| own.contains(&backup.candidate.id.0));
+    Ok(backups)
+}
+
 /// Locks a server until the transaction ends, if it rotates its backups. Otherwise returns `None`.
 ///
 /// # Errors
@@ -289,6 +308,7 @@ pub async fn enqueue_deletion(
         node,
         args: json!(args),
         max_attempts: MAX_ATTEMPTS,
+        run: None,
     };
     Ok(Some(jobs::enqueue(transaction, &job).await?))
 }

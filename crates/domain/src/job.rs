@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 use serde::{Deserialize, Serialize};
 
 use crate::activity::RequestOrigin;
+use crate::schedule::PowerAction;
 
 /// The kind of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,16 +22,19 @@ pub enum JobKind {
     DeleteServer,
     /// Reads an archive back and compares its hash with the recorded one.
     VerifyBackup,
+    /// Sends a command to a server's console, or changes its power state, for a schedule.
+    RunTask,
 }
 
 impl JobKind {
     /// Every kind.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::CreateBackup,
         Self::RestoreBackup,
         Self::DeleteBackup,
         Self::DeleteServer,
         Self::VerifyBackup,
+        Self::RunTask,
     ];
 
     /// Returns the kind's name in the job table.
@@ -41,6 +45,7 @@ impl JobKind {
             Self::DeleteBackup => "delete_backup",
             Self::DeleteServer => "delete_server",
             Self::VerifyBackup => "verify_backup",
+            Self::RunTask => "run_task",
         }
     }
 
@@ -53,11 +58,14 @@ impl JobKind {
     pub fn priority(self) -> i16 {
         match self {
             Self::CreateBackup | Self::RestoreBackup | Self::DeleteBackup | Self::DeleteServer => 0,
+            Self::RunTask => PROMPT_MAX,
             Self::VerifyBackup => LOW_PRIORITY_MIN,
         }
     }
 }
 
+/// The last priority that belongs to [`WorkerSlot::Prompt`].
+const PROMPT_MAX: i16 = -100;
 /// The first priority that belongs to [`WorkerSlot::LowPriority`].
 const LOW_PRIORITY_MIN: i16 = 100;
 /// The priority of a scheduled verification: after the requested ones.
@@ -66,6 +74,9 @@ pub const SCHEDULED_VERIFICATION_PRIORITY: i16 = LOW_PRIORITY_MIN + 10;
 /// The slots of a worker. Each runs jobs of one range of priorities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WorkerSlot {
+    /// Tasks of schedules that take seconds. They run in separate slots, since a command such as
+    /// `save-on` must not wait for the backups of other servers.
+    Prompt,
     /// Backups, restores and deletions, which a user waits for.
     Normal,
     /// Verifications. They run in a separate slot, so that they never delay other jobs.
@@ -76,7 +87,8 @@ impl WorkerSlot {
     /// Returns the priorities of the slot's jobs.
     pub fn priorities(self) -> RangeInclusive<i16> {
         match self {
-            Self::Normal => i16::MIN..=LOW_PRIORITY_MIN - 1,
+            Self::Prompt => i16::MIN..=PROMPT_MAX,
+            Self::Normal => PROMPT_MAX + 1..=LOW_PRIORITY_MIN - 1,
             Self::LowPriority => LOW_PRIORITY_MIN..=i16::MAX,
         }
     }
@@ -158,6 +170,18 @@ pub struct DeleteArgs {
     /// Why the service started it, such as the retention rule.
     #[serde(default)]
     pub reason: Option<String>,
+}
+
+/// The arguments of a job that runs a task of a schedule, stored as JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunTaskArgs {
+    /// Ask whether the server is online. The job fails if it is not.
+    RequireOnline,
+    /// Change the power state.
+    Power(PowerAction),
+    /// Send a line to the console.
+    Command(String),
 }
 
 /// What happens to a server's archives when the server is deleted.
@@ -296,16 +320,22 @@ mod tests {
     }
 
     #[test]
-    fn only_verifications_run_in_the_low_priority_slot() {
+    fn each_kind_of_job_belongs_to_one_slot() {
+        let slots = [
+            WorkerSlot::Prompt,
+            WorkerSlot::Normal,
+            WorkerSlot::LowPriority,
+        ];
         for kind in JobKind::ALL {
-            let is_low = WorkerSlot::LowPriority
-                .priorities()
-                .contains(&kind.priority());
-            assert_eq!(is_low, kind == JobKind::VerifyBackup);
-            assert_ne!(
-                is_low,
-                WorkerSlot::Normal.priorities().contains(&kind.priority())
-            );
+            let expected = match kind {
+                JobKind::RunTask => WorkerSlot::Prompt,
+                JobKind::VerifyBackup => WorkerSlot::LowPriority,
+                _ => WorkerSlot::Normal,
+            };
+            for slot in slots {
+                let belongs = slot.priorities().contains(&kind.priority());
+                assert_eq!(belongs, slot == expected, "{kind:?} {slot:?}");
+            }
         }
         assert!(
             WorkerSlot::LowPriority

@@ -84,9 +84,13 @@ pub fn check_idle(state: ServerState, unfinished: Option<JobKind>) -> Result<(),
         Some(JobKind::CreateBackup) => Err(ServerBusy::BackingUp),
         Some(JobKind::RestoreBackup) => Err(ServerBusy::Restoring),
         // These jobs use archives, never the server's files.
-        Some(JobKind::DeleteBackup | JobKind::DeleteServer | JobKind::VerifyBackup) | None => {
-            Ok(())
-        }
+        Some(
+            JobKind::DeleteBackup
+            | JobKind::DeleteServer
+            | JobKind::VerifyBackup
+            | JobKind::RunTask,
+        )
+        | None => Ok(()),
     }
 }
 

@@ -137,7 +137,8 @@ impl RetentionCandidate {
         matches!(self.state, CandidateState::Completed { .. })
     }
 
-    fn is_counted(&self) -> bool {
+    /// Returns whether it counts towards the limit of backups.
+    pub fn is_counted(&self) -> bool {
         self.state != CandidateState::Failed
     }
 }

@@ -6,6 +6,7 @@
 
 mod cron;
 mod due;
+mod model;
 mod run;
 mod task;
 
@@ -15,6 +16,9 @@ use serde::{Deserialize, Serialize};
 
 pub use cron::{Cron, CronFields, CronInvalid, Timezone};
 pub use due::{DueTimes, JITTER_MAX_SECONDS, MissedPolicy, Timing, due_times};
+pub use model::{
+    LastResult, RunState, Schedule, ScheduleName, ScheduleRun, ScheduleSettings, StoredTask,
+};
 pub use run::{NextStep, RunPosition, StepOutcome, next_step};
 pub use task::{
     COMMAND_MAX_BYTES, PowerAction, ScheduleTask, TASKS_MAX, TIME_OFFSET_MAX_SECONDS, TaskAction,

@@ -86,6 +86,13 @@ pub struct WorkerOptions {
     pub verify_every: BTreeMap<DiskName, Duration>,
     /// The maximum size of an archive in bytes, unless the server has its own limit.
     pub max_backup_bytes: u64,
+    /// The maximum size of the ignore patterns of one backup, in bytes.
+    pub max_ignored_bytes: usize,
+    /// The maximum size of all archives of a server, in bytes, unless the server has its own limit;
+    /// 0 means no limit.
+    pub quota_bytes_per_server: u64,
+    /// Bytes of each disk that must stay free.
+    pub disk_reserve_bytes: u64,
     /// Where restores are unpacked; `None` means beside the server's directory.
     pub staging_dir: Option<PathBuf>,
     /// How a server is stopped before a restore.

@@ -103,6 +103,7 @@ async fn record_success(
         | JobSuccess::Deleted
         | JobSuccess::ServerDeleted
         | JobSuccess::Verified(_)
+        | JobSuccess::TaskRun
         | JobSuccess::NothingToDo => Ok(()),
     }
 }
@@ -151,7 +152,7 @@ async fn write_success(
             record(transaction, claim, event, None, json!({})).await?;
         }
         JobSuccess::Verified(verdict) => verification::record(transaction, claim, verdict).await?,
-        JobSuccess::NothingToDo => {}
+        JobSuccess::TaskRun | JobSuccess::NothingToDo => {}
     }
     Ok(true)
 }
@@ -226,8 +227,8 @@ async fn discard(context: &Context, claim: &Claim, failure: &JobFailure) -> Resu
             let event = ActivityEvent::RestoreFailed;
             record(&mut transaction, claim, event, None, why).await?;
         }
-        // The backup is unchanged.
-        JobKind::DeleteBackup => {}
+        // The backup is unchanged. The run of a task is told by a trigger.
+        JobKind::DeleteBackup | JobKind::RunTask => {}
         JobKind::VerifyBackup => {
             verification::record_inconclusive(context, &mut transaction, claim, failure).await?;
         }

@@ -4,6 +4,7 @@ mod create_backup;
 mod delete_backup;
 mod delete_server;
 mod restore_backup;
+mod run_task;
 mod verify_backup;
 
 use std::sync::Arc;
@@ -25,5 +26,6 @@ pub(crate) async fn run(
         JobKind::DeleteBackup => delete_backup::run(context, job).await,
         JobKind::DeleteServer => delete_server::run(context, job).await,
         JobKind::VerifyBackup => verify_backup::run(context, job).await,
+        JobKind::RunTask => run_task::run(context, job).await,
     }
 }

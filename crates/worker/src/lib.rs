@@ -23,6 +23,7 @@ pub mod power;
 mod registration;
 mod retention;
 mod runner;
+mod schedules;
 mod server_directory;
 mod shared_directory;
 mod sweep;

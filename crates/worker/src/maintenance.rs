@@ -24,7 +24,7 @@ use holdfast_domain::error_chain::chain;
 
 use self::leadership::Leader;
 use crate::context::Context;
-use crate::{registration, verification};
+use crate::{registration, schedules, verification};
 
 /// Time between two rounds. Each round promotes scheduled jobs that are due.
 const ROUND_INTERVAL: Duration = Duration::from_secs(1);
@@ -54,6 +54,10 @@ pub(crate) async fn maintain(context: Arc<Context>, shutdown: CancellationToken)
             if round.is_multiple_of(RESCUE_EVERY) {
                 rescue(&context).await;
             }
+            leader.start_schedules(|stop| {
+                let context = Arc::clone(&context);
+                async move { schedules::advance(&context, &stop).await }
+            });
             let is_new = leader.is_new();
             leader
                 .start_work(|stop| service::run_due(Arc::clone(&context), is_new, may_sweep, stop));

@@ -21,6 +21,8 @@ pub(crate) enum JobSuccess {
     ServerDeleted,
     /// Verified an archive.
     Verified(ArchiveVerdict),
+    /// Ran a task of a schedule.
+    TaskRun,
     /// There was nothing left to do.
     NothingToDo,
 }
@@ -63,6 +65,8 @@ pub(crate) enum FailureReason {
     Busy,
     /// The server runs or may run, and can't be stopped.
     ServerRunning,
+    /// The server's power driver can't run the task of a schedule.
+    PowerDriver,
     /// The disk is full.
     DiskFull,
     /// The disk refuses access, or is misconfigured.
@@ -99,6 +103,7 @@ impl FailureReason {
             Self::TargetUnwritable => "target_unwritable",
             Self::Busy => "busy",
             Self::ServerRunning => "server_running",
+            Self::PowerDriver => "power_driver",
             Self::DiskFull => "disk_full",
             Self::DiskRefused => "disk_refused",
             Self::DiskUnavailable => "disk_unavailable",

@@ -1,7 +1,8 @@
-//! Stops a server before its files are replaced. Does not start it again.
+//! Stops a server before its files are replaced, and does not start it again. For schedules,
+//! changes the power state of a server and sends commands to its console.
 //!
-//! Two cases are not covered. With the driver `none`, nothing is checked. A server that starts in
-//! the few milliseconds between the last check and the swap keeps the old files open.
+//! Two cases of restores are not covered. With the driver `none`, nothing is checked. A server that
+//! starts in the few milliseconds between the last check and the swap keeps the old files open.
 
 mod command;
 mod docker;
@@ -12,6 +13,7 @@ use tokio::time::Instant;
 
 use holdfast_domain::ServerId;
 use holdfast_domain::error_chain::chain;
+use holdfast_domain::schedule::PowerAction;
 
 pub use self::command::CommandPower;
 pub use self::docker::DockerPower;
@@ -19,8 +21,8 @@ use crate::outcome::{FailureReason, JobError};
 
 /// Time between two checks whether a server still runs.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
-/// How long a server may still run after the driver has stopped it.
-const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the state of a server may take to change after the driver has acted.
+const STATE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How servers are stopped.
 #[derive(Clone, Debug)]
@@ -72,6 +74,18 @@ pub enum PowerError {
         /// Docker's error.
         source: bollard::errors::Error,
     },
+    /// The driver, as it is set, can't do this.
+    #[error("{0}")]
+    Unsupported(String),
+    /// The server does not run, so its console takes no command.
+    #[error("the server does not run")]
+    NotRunning,
+    /// A command could not be written to the server's console.
+    #[error("the command could not be sent to the server's console")]
+    Console(#[source] std::io::Error),
+    /// The server does not run although the driver has started it.
+    #[error("the server is not running after the attempt to start it")]
+    NotStarted,
     /// The server still runs although the driver has stopped it.
     #[error("the server is still running after the attempt to stop it")]
     StillRuns,
@@ -97,10 +111,89 @@ impl Power {
             Self::Command(command) => command.stop(server).await?,
             Self::Docker(docker) => docker.stop(server).await?,
         }
-        let deadline = Instant::now() + STOP_TIMEOUT;
-        while self.is_running(server).await? {
+        self.wait_until(server, false).await
+    }
+
+    /// Changes the power state of a server, and waits until it is reached. Does nothing if it is
+    /// already reached.
+    ///
+    /// # Errors
+    /// If the driver can't do it, or if the state is not reached.
+    pub(crate) async fn change(
+        &self,
+        server: ServerId,
+        action: PowerAction,
+    ) -> Result<(), PowerError> {
+        self.check_driver()?;
+        match action {
+            PowerAction::Stop => self.stop(server).await,
+            PowerAction::Start => self.start(server).await,
+            PowerAction::Restart => {
+                self.stop(server).await?;
+                self.start(server).await
+            }
+            PowerAction::Kill => {
+                match self {
+                    Self::None => {}
+                    Self::Command(command) => command.kill(server).await?,
+                    Self::Docker(docker) => docker.kill(server).await?,
+                }
+                self.wait_until(server, false).await
+            }
+        }
+    }
+
+    async fn start(&self, server: ServerId) -> Result<(), PowerError> {
+        if self.is_running(server).await? {
+            return Ok(());
+        }
+        match self {
+            Self::None => {}
+            Self::Command(command) => command.start(server).await?,
+            Self::Docker(docker) => docker.start(server).await?,
+        }
+        self.wait_until(server, true).await
+    }
+
+    /// Sends a line to a server's console.
+    ///
+    /// # Errors
+    /// [`PowerError::NotRunning`] if the server does not run. Other errors if the driver can't do
+    /// it.
+    pub(crate) async fn send_command(
+        &self,
+        server: ServerId,
+        line: &str,
+    ) -> Result<(), PowerError> {
+        self.check_driver()?;
+        if !self.is_running(server).await? {
+            return Err(PowerError::NotRunning);
+        }
+        match self {
+            Self::None => Ok(()),
+            Self::Command(command) => command.send_command(server, line).await,
+            Self::Docker(docker) => docker.send_command(server, line).await,
+        }
+    }
+
+    fn check_driver(&self) -> Result<(), PowerError> {
+        match self {
+            Self::None => Err(PowerError::Unsupported(
+                "power.driver is \"none\"; set it to \"docker\" or \"command\"".to_owned(),
+            )),
+            Self::Command(_) | Self::Docker(_) => Ok(()),
+        }
+    }
+
+    async fn wait_until(&self, server: ServerId, runs: bool) -> Result<(), PowerError> {
+        let deadline = Instant::now() + STATE_TIMEOUT;
+        while self.is_running(server).await? != runs {
             if Instant::now() >= deadline {
-                return Err(PowerError::StillRuns);
+                return Err(if runs {
+                    PowerError::NotStarted
+                } else {
+                    PowerError::StillRuns
+                });
             }
             tokio::time::sleep(POLL_INTERVAL).await;
         }

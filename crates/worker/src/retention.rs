@@ -141,7 +141,7 @@ async fn remove_batch(
         if tried == DELETIONS_PER_TRANSACTION {
             break;
         }
-        let node = options.node_of(&server, &decision.backup);
+        let node = options.node_of(&server.node, &decision.backup);
         let reason = format!("retention: {why}");
         decision.job =
             rows::enqueue_deletion(&mut transaction, &decision.backup, node, &reason).await?;
@@ -177,7 +177,7 @@ pub(crate) async fn rotate(
     let backups = rows::list_locked_backups(transaction, server.id).await?;
     for decision in decide_all(&options, &server_without_days, backups, (context.now)()) {
         if let RetentionVerdict::Remove(why) = decision.verdict {
-            let node = options.node_of(server, &decision.backup);
+            let node = options.node_of(&server.node, &decision.backup);
             let reason = format!("rotation: {why}");
             rows::enqueue_deletion(transaction, &decision.backup, node, &reason).await?;
         }
@@ -198,14 +198,14 @@ impl RetentionRun {
 
     /// Returns the node whose worker can delete the archive: the node of the local disk that holds
     /// it, or else the server's node.
-    fn node_of<'a>(
+    pub(crate) fn node_of<'a>(
         &self,
-        server: &'a RetentionServer,
+        server: &'a NodeName,
         backup: &'a RetentionBackup,
     ) -> &'a NodeName {
         match &backup.node {
             Some(node) if !self.shared_disks.contains(&backup.disk) => node,
-            _ => &server.node,
+            _ => server,
         }
     }
 }

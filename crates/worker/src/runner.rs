@@ -34,6 +34,8 @@ const TASK_STOP_TIMEOUT: Duration = Duration::from_secs(1);
 /// How many verifications run in addition to the other jobs. There are few, because they load the
 /// disk and no user waits for them.
 const LOW_PRIORITY_SLOTS: usize = 1;
+/// How many commands and power actions of schedules run in addition to the other jobs.
+const PROMPT_SLOTS: usize = 4;
 
 /// Runs the jobs of one node until `shutdown`. Then claims no more jobs, lets short ones end,
 /// releases the rest without counting the attempt, and returns within 12 s even if something hangs.
@@ -116,7 +118,12 @@ async fn claim_jobs(
     running: &mut JoinSet<()>,
 ) {
     let mut listener = None;
-    let low_priority_slots = Arc::new(Semaphore::new(LOW_PRIORITY_SLOTS));
+    let slots = [
+        (WorkerSlot::Prompt, PROMPT_SLOTS),
+        (WorkerSlot::Normal, context.options.concurrency),
+        (WorkerSlot::LowPriority, LOW_PRIORITY_SLOTS),
+    ]
+    .map(|(slot, count)| (slot, Arc::new(Semaphore::new(count))));
     while !shutdown.is_cancelled() {
         // Listen before the query, so that no job is missed in between.
         if listener.is_none() {
@@ -128,26 +135,22 @@ async fn claim_jobs(
                 ),
             }
         }
-        // A free low-priority slot counts as busy, so that normal jobs never use it.
-        let busy = running.len() + low_priority_slots.available_permits();
-        let free = (context.options.concurrency + LOW_PRIORITY_SLOTS).saturating_sub(busy);
-        if free > 0 {
-            for claim in claim(context, WorkerSlot::Normal, free).await {
+        for (slot, free) in &slots {
+            let count = free.available_permits();
+            if count == 0 {
+                continue;
+            }
+            for claim in claim(context, *slot, count).await {
+                // Only this loop takes permits, so one is free for each claim.
+                let permit = Arc::clone(free).try_acquire_owned();
                 let span = job_span(context, &claim);
                 let task = run_job(Arc::clone(context), claim, stop_jobs.clone());
+                let task = async move {
+                    task.await;
+                    drop(permit);
+                };
                 running.spawn(task.instrument(span));
             }
-        }
-        if let Ok(slot) = Arc::clone(&low_priority_slots).try_acquire_owned()
-            && let Some(claim) = claim(context, WorkerSlot::LowPriority, 1).await.pop()
-        {
-            let span = job_span(context, &claim);
-            let task = run_job(Arc::clone(context), claim, stop_jobs.clone());
-            let task = async move {
-                task.await;
-                drop(slot);
-            };
-            running.spawn(task.instrument(span));
         }
         tokio::select! {
             () = shutdown.cancelled() => {}
@@ -227,7 +230,8 @@ async fn run_job(context: Arc<Context>, claim: Claim, stop: CancellationToken) {
         JobKind::CreateBackup | JobKind::RestoreBackup | JobKind::VerifyBackup => {
             context.options.job_limit
         }
-        JobKind::DeleteBackup | JobKind::DeleteServer => None,
+        // The power driver limits the time of a task.
+        JobKind::DeleteBackup | JobKind::DeleteServer | JobKind::RunTask => None,
     };
     let result = job.within(limit, crate::jobs::run(&context, &job)).await;
     finalize(&context, &job, result).await;

@@ -221,7 +221,6 @@ async fn a_list_shows_every_final_state_at_once() {
     .await;
     assert!(called_off.unwrap());
     polled.sees("a job that an operator called off").await;
-
     let (backup, server) = (BackupId::parse(&uuid).unwrap(), &polled.app.server);
     let job = NewJob {
         kind: JobKind::DeleteBackup,
@@ -230,6 +229,7 @@ async fn a_list_shows_every_final_state_at_once() {
         node: &server.node,
         args: json!({}),
         max_attempts: 3,
+        run: None,
     };
     let mut transaction = polled.database().begin().await.unwrap();
     jobs::enqueue(&mut transaction, &job).await.unwrap();

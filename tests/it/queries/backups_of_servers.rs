@@ -38,6 +38,7 @@ async fn a_waiter_for_a_servers_lock_sees_its_current_load() {
             reserved_bytes: 0,
             is_locked: false,
             created_by: fixture.owner,
+            schedule: None,
         };
         backups::insert(&mut first, &new).await.unwrap();
         let job = new_job(JobKind::CreateBackup, server, backup);

@@ -1,4 +1,4 @@
-//! Reads how servers are stopped before a restore.
+//! Reads how servers are controlled: stopped before a restore, and by the tasks of schedules.
 
 use std::path::Path;
 
@@ -9,6 +9,9 @@ use super::values::SettingsReader;
 const DRIVER: &str = "power.driver";
 const STOP: &str = "power.stop_command";
 const RUNNING: &str = "power.running_command";
+const START: &str = "power.start_command";
+const KILL: &str = "power.kill_command";
+const CONSOLE: &str = "power.console_command";
 
 impl SettingsReader {
     pub(super) fn power(&mut self) -> Option<Power> {
@@ -16,6 +19,9 @@ impl SettingsReader {
         let timeout = self.seconds("power.stop_timeout_seconds", 1..=3600);
         let stop = self.list(STOP);
         let running = self.list(RUNNING);
+        let start = self.optional_command(START);
+        let kill = self.optional_command(KILL);
+        let console = self.optional_command(CONSOLE);
         let socket = self.string("power.docker_socket");
         let label = self.string("power.docker_label");
         let timeout = timeout?;
@@ -27,6 +33,9 @@ impl SettingsReader {
                 Some(Power::Command(CommandPower {
                     stop: stop?,
                     running: running?,
+                    start: start?,
+                    kill: kill?,
+                    console: console?,
                     timeout,
                     path: std::env::var_os("PATH"),
                 }))
@@ -44,6 +53,14 @@ impl SettingsReader {
                 let message = format!("must be none, command or docker, not `{other}`");
                 self.reject(DRIVER, message)
             }
+        }
+    }
+
+    /// Reads a command that may be missing.
+    fn optional_command(&mut self, key: &str) -> Option<Vec<String>> {
+        match self.list(key)? {
+            words if words.is_empty() => Some(words),
+            words => self.check_command(key, words),
         }
     }
 

@@ -37,6 +37,7 @@ pub async fn begin_deletion(
         node: &server.node,
         args: json!(args),
         max_attempts: MAX_ATTEMPTS,
+        run: None,
     };
     jobs::enqueue(change, &job).await
 }

@@ -1,7 +1,9 @@
-//! Stops servers by commands from the settings.
+//! Controls servers by commands from the settings.
 //!
 //! Commands run without a shell. `{server}` in an argument and the variable `HOLDFAST_SERVER` are
-//! the server's UUID, which holds no character that a program could misread.
+//! the server's UUID, which holds no character that a program could misread. `{command}` and
+//! `HOLDFAST_COMMAND` are the line for the console; it may hold any character but control
+//! characters, so it must not be passed to a shell as a part of a script.
 
 use std::ffi::OsString;
 use std::process::{ExitStatus, Stdio};
@@ -23,7 +25,7 @@ const OUTPUT_BYTES_MAX: usize = 2048;
 /// How long to read output after a command has ended: another process may hold the pipe open.
 const OUTPUT_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// The commands that stop a server and say whether it runs.
+/// The commands that control a server and say whether it runs.
 #[derive(Clone, Debug)]
 pub struct CommandPower {
     /// Program and arguments. Stops a server, and ends once it has stopped.
@@ -31,7 +33,14 @@ pub struct CommandPower {
     /// Program and arguments. Exits with 0 if the server runs, with 1 or 3 if not (3 as systemctl
     /// does).
     pub running: Vec<String>,
-    /// The timeout of `stop`.
+    /// Program and arguments. Starts a server. Empty: schedules can't start servers.
+    pub start: Vec<String>,
+    /// Program and arguments. Stops a server at once. Empty: schedules can't kill servers.
+    pub kill: Vec<String>,
+    /// Program and arguments. Sends the line `{command}` to a server's console. Empty: schedules
+    /// can't send commands.
+    pub console: Vec<String>,
+    /// The timeout of each but `running`.
     pub timeout: Duration,
     /// The variable `PATH`, the only one that is passed on.
     pub path: Option<OsString>,
@@ -39,7 +48,9 @@ pub struct CommandPower {
 
 impl CommandPower {
     pub(super) async fn is_running(&self, server: ServerId) -> Result<bool, PowerError> {
-        let (status, output) = self.run(&self.running, server, RUNNING_TIMEOUT).await?;
+        let (status, output) = self
+            .run(&self.running, server, None, RUNNING_TIMEOUT)
+            .await?;
         match status.code() {
             Some(0) => Ok(true),
             Some(1 | 3) => Ok(false),
@@ -48,11 +59,39 @@ impl CommandPower {
     }
 
     pub(super) async fn stop(&self, server: ServerId) -> Result<(), PowerError> {
-        let (status, output) = self.run(&self.stop, server, self.timeout).await?;
+        self.succeed(&self.stop, server, None).await
+    }
+
+    pub(super) async fn start(&self, server: ServerId) -> Result<(), PowerError> {
+        check_set("power.start_command", &self.start)?;
+        self.succeed(&self.start, server, None).await
+    }
+
+    pub(super) async fn kill(&self, server: ServerId) -> Result<(), PowerError> {
+        check_set("power.kill_command", &self.kill)?;
+        self.succeed(&self.kill, server, None).await
+    }
+
+    pub(super) async fn send_command(
+        &self,
+        server: ServerId,
+        line: &str,
+    ) -> Result<(), PowerError> {
+        check_set("power.console_command", &self.console)?;
+        self.succeed(&self.console, server, Some(line)).await
+    }
+
+    async fn succeed(
+        &self,
+        words: &[String],
+        server: ServerId,
+        line: Option<&str>,
+    ) -> Result<(), PowerError> {
+        let (status, output) = self.run(words, server, line, self.timeout).await?;
         if status.success() {
             Ok(())
         } else {
-            Err(failed(&self.stop, status, output))
+            Err(failed(words, status, output))
         }
     }
 
@@ -60,16 +99,22 @@ impl CommandPower {
         &self,
         words: &[String],
         server: ServerId,
+        line: Option<&str>,
         limit: Duration,
     ) -> Result<(ExitStatus, String), PowerError> {
         let program = program(words);
         let uuid = server.to_string();
-        let arguments = words.iter().skip(1);
+        let arguments = words.iter().skip(1).map(|word| {
+            // The line comes last, so that no `{server}` in it is replaced.
+            let word = word.replace("{server}", &uuid);
+            line.map_or(word.clone(), |line| word.replace("{command}", line))
+        });
         let mut command = Command::new(&program);
         command
-            .args(arguments.map(|word| word.replace("{server}", &uuid)))
+            .args(arguments)
             .env_clear()
             .env("HOLDFAST_SERVER", &uuid)
+            .envs(line.map(|line| ("HOLDFAST_COMMAND", line)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -112,6 +157,13 @@ impl CommandPower {
             }),
         }
     }
+}
+
+fn check_set(key: &str, words: &[String]) -> Result<(), PowerError> {
+    if words.is_empty() {
+        return Err(PowerError::Unsupported(format!("{key} is not set")));
+    }
+    Ok(())
 }
 
 /// A command and its child processes. Killed on drop, unless released.
@@ -186,6 +238,9 @@ mod tests {
             stop: ["/bin/sh", "-c", script, "stop", "{server}"]
                 .map(str::to_owned)
                 .to_vec(),
+            start: Vec::new(),
+            kill: Vec::new(),
+            console: Vec::new(),
             running: ["/bin/sh", "-c", script, "running", "id={server}"]
                 .map(str::to_owned)
                 .to_vec(),

@@ -1,4 +1,4 @@
-//! Stops servers that are containers on this node, through Docker's socket.
+//! Controls servers that are containers on this node, through Docker's socket.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use bollard::errors::Error;
 use bollard::query_parameters::{
-    InspectContainerOptions, ListContainersOptionsBuilder, StopContainerOptionsBuilder,
+    AttachContainerOptionsBuilder, InspectContainerOptions, KillContainerOptions,
+    ListContainersOptionsBuilder, StartContainerOptions, StopContainerOptionsBuilder,
 };
 use bollard::{API_DEFAULT_VERSION, Docker};
+use tokio::io::AsyncWriteExt as _;
 
 use holdfast_domain::ServerId;
 
@@ -62,6 +64,94 @@ impl DockerPower {
             Ok(())
         };
         stopped.await.map_err(|source| self.failed(source))
+    }
+
+    pub(super) async fn start(&self, server: ServerId) -> Result<(), PowerError> {
+        let docker = self.connect().await?;
+        let started = async {
+            for container in self.containers(&docker, server).await? {
+                let options = None::<StartContainerOptions>;
+                match docker.start_container(&container, options).await {
+                    // 304: it has already started.
+                    Ok(())
+                    | Err(Error::DockerResponseServerError {
+                        status_code: 304, ..
+                    }) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(())
+        };
+        started.await.map_err(|source| self.failed(source))
+    }
+
+    pub(super) async fn kill(&self, server: ServerId) -> Result<(), PowerError> {
+        let docker = self.connect().await?;
+        let killed = async {
+            for container in self.containers(&docker, server).await? {
+                match docker
+                    .kill_container(&container, None::<KillContainerOptions>)
+                    .await
+                {
+                    // 409: it does not run; 404: it no longer exists.
+                    Ok(())
+                    | Err(Error::DockerResponseServerError {
+                        status_code: 404 | 409,
+                        ..
+                    }) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(())
+        };
+        killed.await.map_err(|source| self.failed(source))
+    }
+
+    /// Writes a line to the standard input of the server's containers that run.
+    pub(super) async fn send_command(
+        &self,
+        server: ServerId,
+        line: &str,
+    ) -> Result<(), PowerError> {
+        let docker = self.connect().await?;
+        let containers = self.containers(&docker, server).await;
+        let containers = containers.map_err(|source| self.failed(source))?;
+        let mut is_sent = false;
+        for container in containers {
+            let inspected = docker.inspect_container(&container, None::<InspectContainerOptions>);
+            let found = inspected.await.map_err(|source| self.failed(source))?;
+            if !found
+                .state
+                .is_some_and(|state| state.running.unwrap_or(false))
+            {
+                continue;
+            }
+            let config = found.config.unwrap_or_default();
+            // With `stdin_once`, the container's input would end with this command.
+            if !config.open_stdin.unwrap_or(false) || config.stdin_once.unwrap_or(false) {
+                return Err(PowerError::Unsupported(format!(
+                    "the standard input of container {container} is not kept open; create it with \
+                     `stdin_open: true` (`docker run --interactive --detach`)"
+                )));
+            }
+            let options = AttachContainerOptionsBuilder::default()
+                .stream(true)
+                .stdin(true)
+                .build();
+            let attached = docker.attach_container(&container, Some(options)).await;
+            let mut input = attached.map_err(|source| self.failed(source))?.input;
+            let written = async {
+                input.write_all(format!("{line}\n").as_bytes()).await?;
+                input.flush().await
+            };
+            written.await.map_err(PowerError::Console)?;
+            is_sent = true;
+        }
+        if is_sent {
+            Ok(())
+        } else {
+            Err(PowerError::NotRunning)
+        }
     }
 
     async fn connect(&self) -> Result<Docker, PowerError> {

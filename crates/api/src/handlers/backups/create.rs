@@ -73,6 +73,7 @@ pub(crate) async fn create(
         // Without the permission to lock a backup, the field is ignored.
         is_locked: fields.is_locked && access.may(Action::Lock),
         created_by: caller.user,
+        schedule: None,
     };
 
     let budget =
@@ -195,6 +196,7 @@ async fn enqueue(
         node: &server.node,
         args: json!({}),
         max_attempts: MAX_ATTEMPTS,
+        run: None,
     };
     match jobs::enqueue(transaction, &job).await {
         Ok(_) => Ok(()),

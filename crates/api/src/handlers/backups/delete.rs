@@ -81,6 +81,7 @@ async fn enqueue(
             reason: None,
         }),
         max_attempts: MAX_ATTEMPTS,
+        run: None,
     };
     Ok(jobs::enqueue(transaction, &job).await?)
 }

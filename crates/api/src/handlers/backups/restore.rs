@@ -78,6 +78,7 @@ pub(crate) async fn restore(
         node: &server.node,
         args: args.clone(),
         max_attempts: MAX_ATTEMPTS,
+        run: None,
     };
     jobs::enqueue(&mut transaction, &job)
         .await

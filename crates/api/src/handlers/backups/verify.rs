@@ -90,6 +90,7 @@ async fn enqueue(
         node: state.archive_node(server, backup),
         args: json!(args),
         max_attempts: VERIFY_ATTEMPTS,
+        run: None,
     };
     match jobs::enqueue(transaction, &job).await {
         Ok(_) => Ok(true),

@@ -1,0 +1,330 @@
+//! Schedules and their tasks. Their runs are in `runs`.
+
+mod runs;
+mod tasks;
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use holdfast_domain::retention::KeepRules;
+use holdfast_domain::schedule::{
+    Cron, CronFields, LastResult, MissedPolicy, RunState, Schedule, ScheduleId, ScheduleName,
+    ScheduleSettings, StoredTask, Timezone, Timing,
+};
+use holdfast_domain::{BackupId, ServerId, UserId};
+
+pub use runs::{
+    ActiveRun, DueSchedule, NewRun, begin_task, finish, insert_missed, insert_run, list_due,
+    list_ready, lock_due, lock_ready, postpone, prune_runs, record_failure, runs_of, start,
+};
+pub use tasks::{delete_task, insert_task, update_task};
+
+use crate::error::Error;
+use crate::pool::{Database, Transaction};
+use crate::servers::rules;
+
+struct ScheduleRow {
+    id: i64,
+    server_id: Uuid,
+    name: String,
+    minute: String,
+    hour: String,
+    day_of_month: String,
+    month: String,
+    day_of_week: String,
+    timezone: String,
+    jitter_seconds: i32,
+    missed: String,
+    keep: Option<String>,
+    is_active: bool,
+    only_when_online: bool,
+    next_due_at: Option<DateTime<Utc>>,
+    next_run_at: Option<DateTime<Utc>>,
+    last_run_at: Option<DateTime<Utc>>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+    is_processing: bool,
+    result_state: Option<String>,
+    result_finished_at: Option<DateTime<Utc>>,
+    result_backup: Option<Uuid>,
+    result_error: Option<String>,
+}
+
+impl ScheduleRow {
+    fn timing(&self) -> Result<Timing, Error> {
+        let fields = CronFields {
+            minute: self.minute.clone(),
+            hour: self.hour.clone(),
+            day_of_month: self.day_of_month.clone(),
+            month: self.month.clone(),
+            day_of_week: self.day_of_week.clone(),
+        };
+        let text = fields.to_string();
+        Ok(Timing {
+            cron: Cron::parse(fields).map_err(|_| Error::unreadable("cron expression", &text))?,
+            timezone: Timezone::parse(&self.timezone)
+                .ok_or_else(|| Error::unreadable("time zone", &self.timezone))?,
+            jitter_seconds: self.jitter_seconds.unsigned_abs(),
+            missed: MissedPolicy::parse(&self.missed)
+                .ok_or_else(|| Error::unreadable("policy for missed runs", &self.missed))?,
+        })
+    }
+
+    fn into_schedule(self, tasks: Vec<StoredTask>) -> Result<Schedule, Error> {
+        let timing = self.timing()?;
+        let name = ScheduleName::parse(&self.name).ok().flatten();
+        let name = name.ok_or_else(|| Error::unreadable("name of a schedule", &self.name))?;
+        let last_result = match (&self.result_state, self.result_finished_at) {
+            (Some(state), Some(finished_at)) => Some(LastResult {
+                state: RunState::parse(state)
+                    .ok_or_else(|| Error::unreadable("state of a run", state))?,
+                finished_at,
+                backup: self.result_backup.map(BackupId),
+                error: self.result_error,
+            }),
+            _ => None,
+        };
+        Ok(Schedule {
+            id: ScheduleId(self.id),
+            server: ServerId(self.server_id),
+            settings: ScheduleSettings {
+                name,
+                timing,
+                keep: self.keep.as_deref().map(rules).transpose()?,
+                is_active: self.is_active,
+                only_when_online: self.only_when_online,
+            },
+            next_due_at: self.next_due_at,
+            next_run_at: self.next_run_at,
+            last_run_at: self.last_run_at,
+            is_processing: self.is_processing,
+            last_result,
+            tasks,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+        })
+    }
+}
+
+macro_rules! select_schedules {
+    ($executor:expr, $fetch:ident, $tail:tt $(, $argument:expr)* $(,)?) => {
+        sqlx::query_as!(
+            ScheduleRow,
+            "SELECT s.id, s.server_id, s.name, s.minute, s.hour, s.day_of_month, s.month,
+                    s.day_of_week, s.timezone, s.jitter_seconds, s.missed, s.keep, s.is_active,
+                    s.only_when_online, s.next_due_at, s.next_run_at, s.last_run_at, s.created_at,
+                    s.updated_at,
+                    EXISTS (
+                        SELECT 1 FROM schedule_runs u
+                        WHERE u.server_id = s.server_id AND u.schedule_id = s.id
+                            AND u.state IN ('waiting', 'running')
+                    ) AS \"is_processing!\",
+                    r.state AS \"result_state?\", r.finished_at AS \"result_finished_at?\",
+                    r.backup_id AS \"result_backup?\", r.error AS \"result_error?\"
+             FROM schedules s
+             LEFT JOIN LATERAL (
+                 SELECT state, finished_at, backup_id, error FROM schedule_runs r
+                 WHERE r.schedule_id = s.id AND r.finished_at IS NOT NULL
+                 ORDER BY r.id DESC LIMIT 1
+             ) r ON true "
+                + $tail,
+            $($argument),*
+        )
+        .$fetch($executor)
+        .await
+    };
+}
+
+/// Finds a schedule of a server.
+///
+/// # Errors
+/// If the database can't be read.
+pub async fn find(
+    database: &Database,
+    server: ServerId,
+    schedule: ScheduleId,
+) -> Result<Option<Schedule>, Error> {
+    let mut transaction = database.begin().await?;
+    find_in(&mut transaction, server, schedule).await
+}
+
+/// Finds a schedule of a server, as a transaction has left it.
+///
+/// # Errors
+/// If the database can't be read.
+pub async fn find_in(
+    transaction: &mut Transaction,
+    server: ServerId,
+    schedule: ScheduleId,
+) -> Result<Option<Schedule>, Error> {
+    let row = select_schedules!(
+        transaction.connection(),
+        fetch_optional,
+        "WHERE s.id = $1 AND s.server_id = $2",
+        schedule.0,
+        server.0,
+    )?;
+    match row {
+        None => Ok(None),
+        Some(row) => {
+            let mut tasks = tasks::list(transaction, &[schedule.0]).await?;
+            let tasks = tasks.remove(&schedule).unwrap_or_default();
+            row.into_schedule(tasks).map(Some)
+        }
+    }
+}
+
+/// Lists the schedules of a server, oldest first.
+///
+/// # Errors
+/// If the database can't be read.
+pub async fn list(database: &Database, server: ServerId) -> Result<Vec<Schedule>, Error> {
+    let mut transaction = database.begin().await?;
+    let rows = select_schedules!(
+        transaction.connection(),
+        fetch_all,
+        "WHERE s.server_id = $1 ORDER BY s.id",
+        server.0,
+    )?;
+    let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
+    let mut tasks = tasks::list(&mut transaction, &ids).await?;
+    rows.into_iter()
+        .map(|row| {
+            let tasks = tasks.remove(&ScheduleId(row.id)).unwrap_or_default();
+            row.into_schedule(tasks)
+        })
+        .collect()
+}
+
+/// Inserts a schedule without tasks. It is not due before [`set_next`]. Returns its ID and the time
+/// of the database.
+///
+/// # Errors
+/// If the database can't be written.
+pub async fn insert(
+    transaction: &mut Transaction,
+    server: ServerId,
+    settings: &ScheduleSettings,
+    created_by: Option<UserId>,
+) -> Result<(ScheduleId, DateTime<Utc>), Error> {
+    let timing = &settings.timing;
+    let fields = timing.cron.fields();
+    let row = sqlx::query!(
+        r#"INSERT INTO schedules (server_id, name, minute, hour, day_of_month, month, day_of_week,
+                                  timezone, jitter_seconds, missed, keep, is_active,
+                                  only_when_online, created_by)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+           RETURNING id, now() AS "now!""#,
+        server.0,
+        settings.name.as_str(),
+        fields.minute,
+        fields.hour,
+        fields.day_of_month,
+        fields.month,
+        fields.day_of_week,
+        timing.timezone.name(),
+        i32::try_from(timing.jitter_seconds).unwrap_or(i32::MAX),
+        timing.missed.as_str(),
+        settings.keep.map(|keep| keep.to_string()),
+        settings.is_active,
+        settings.only_when_online,
+        created_by.map(|user| user.0),
+    )
+    .fetch_one(transaction.connection())
+    .await?;
+    Ok((ScheduleId(row.id), row.now))
+}
+
+/// Replaces the settings of a schedule, which is then not due before [`set_next`]. Returns the time
+/// of the database, or `None` if the server has no such schedule.
+///
+/// # Errors
+/// If the database can't be written.
+pub async fn update(
+    transaction: &mut Transaction,
+    server: ServerId,
+    schedule: ScheduleId,
+    settings: &ScheduleSettings,
+) -> Result<Option<DateTime<Utc>>, Error> {
+    let timing = &settings.timing;
+    let fields = timing.cron.fields();
+    let now = sqlx::query_scalar!(
+        r#"UPDATE schedules SET name = $3, minute = $4, hour = $5, day_of_month = $6, month = $7,
+                  day_of_week = $8, timezone = $9, jitter_seconds = $10, missed = $11, keep = $12,
+                  is_active = $13, only_when_online = $14, updated_at = now(), next_due_at = NULL,
+                  next_run_at = NULL
+           WHERE id = $1 AND server_id = $2
+           RETURNING now() AS "now!""#,
+        schedule.0,
+        server.0,
+        settings.name.as_str(),
+        fields.minute,
+        fields.hour,
+        fields.day_of_month,
+        fields.month,
+        fields.day_of_week,
+        timing.timezone.name(),
+        i32::try_from(timing.jitter_seconds).unwrap_or(i32::MAX),
+        timing.missed.as_str(),
+        settings.keep.map(|keep| keep.to_string()),
+        settings.is_active,
+        settings.only_when_online,
+    )
+    .fetch_optional(transaction.connection())
+    .await?;
+    Ok(now)
+}
+
+/// Sets the next due time of a schedule, and when its run begins.
+///
+/// # Errors
+/// If the database can't be written.
+pub async fn set_next(
+    transaction: &mut Transaction,
+    schedule: ScheduleId,
+    next: Option<(DateTime<Utc>, DateTime<Utc>)>,
+) -> Result<(), Error> {
+    sqlx::query!(
+        "UPDATE schedules SET next_due_at = $2, next_run_at = $3 WHERE id = $1",
+        schedule.0,
+        next.map(|(due, _)| due),
+        next.map(|(_, begin)| begin),
+    )
+    .execute(transaction.connection())
+    .await?;
+    Ok(())
+}
+
+/// Returns the retention rules of a schedule; `None` if it has none, or was deleted.
+///
+/// # Errors
+/// If the database can't be read.
+pub async fn keep_rules(
+    transaction: &mut Transaction,
+    schedule: ScheduleId,
+) -> Result<Option<KeepRules>, Error> {
+    let keep = sqlx::query_scalar!("SELECT keep FROM schedules WHERE id = $1", schedule.0)
+        .fetch_optional(transaction.connection())
+        .await?;
+    keep.flatten().as_deref().map(rules).transpose()
+}
+
+/// Deletes a schedule and its tasks. Unfinished runs continue, since they may owe a task. Returns
+/// whether it existed.
+///
+/// # Errors
+/// If the database can't be written.
+pub async fn delete(
+    transaction: &mut Transaction,
+    server: ServerId,
+    schedule: ScheduleId,
+) -> Result<bool, Error> {
+    let done = sqlx::query!(
+        "DELETE FROM schedules WHERE id = $1 AND server_id = $2",
+        schedule.0,
+        server.0,
+    )
+    .execute(transaction.connection())
+    .await?;
+    Ok(done.rows_affected() == 1)
+}

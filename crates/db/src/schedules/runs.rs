@@ -1,0 +1,426 @@
+//! Runs of schedules: which ones are due, which ones wait for their next task.
+//!
+//! Two leaders at the same time do no harm: each row is locked before it is read, rows that another
+//! transaction has locked are skipped, and a due time can have only one run.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use holdfast_domain::schedule::{
+    RunId, RunState, Schedule, ScheduleId, ScheduleRun, ScheduleTask, StepOutcome,
+};
+use holdfast_domain::{BackupId, JobId, ServerId};
+
+use crate::error::Error;
+use crate::pool::{Database, Transaction};
+
+/// A schedule that is due, locked until the transaction ends.
+#[derive(Clone, Debug)]
+pub struct DueSchedule {
+    /// The schedule.
+    pub schedule: Schedule,
+    /// Its next due time.
+    pub due_at: DateTime<Utc>,
+    /// The time of the database.
+    pub now: DateTime<Utc>,
+}
+
+/// A run to be inserted.
+#[derive(Clone, Debug)]
+pub struct NewRun<'a> {
+    /// The schedule.
+    pub schedule: &'a Schedule,
+    /// The due time.
+    pub due_at: DateTime<Utc>,
+    /// Whether a user started it.
+    pub is_manual: bool,
+}
+
+/// A run that needs a decision, locked until the transaction ends.
+#[derive(Clone, Debug)]
+pub struct ActiveRun {
+    /// The ID.
+    pub id: RunId,
+    /// The schedule.
+    pub schedule: ScheduleId,
+    /// Whether the schedule was deleted.
+    pub is_deleted: bool,
+    /// The server.
+    pub server: ServerId,
+    /// Waiting or running.
+    pub state: RunState,
+    /// The tasks.
+    pub tasks: Vec<ScheduleTask>,
+    /// The current task, counted from 0; `None` for the question whether the server is online.
+    pub task: Option<usize>,
+    /// Whether only owed tasks are left, after a failure.
+    pub is_aborted: bool,
+    /// How the current task ended; `None` if it has not begun.
+    pub outcome: Option<StepOutcome>,
+    /// The first failure.
+    pub error: Option<String>,
+}
+
+/// Lists schedules that are due, the most overdue first.
+///
+/// # Errors
+/// If the database can't be read.
+pub async fn list_due(database: &Database, limit: u32) -> Result<Vec<ScheduleId>, Error> {
+    let ids = sqlx::query_scalar!(
+        "SELECT id FROM schedules WHERE next_run_at <= now() ORDER BY next_run_at LIMIT $1",
+        i64::from(limit),
+    )
+    .fetch_all(database.pool())
+    .await?;
+    Ok(ids.into_iter().map(ScheduleId).collect())
+}
+
+/// Locks a schedule that is due. Returns `None` if it no longer is, or if another transaction has
+/// locked it.
+///
+/// # Errors
+/// If the database can't be read.
+pub async fn lock_due(
+    transaction: &mut Transaction,
+    schedule: ScheduleId,
+) -> Result<Option<DueSchedule>, Error> {
+    let row = sqlx::query!(
+        r#"SELECT s.server_id, s.next_due_at AS "due_at!", now() AS "now!" FROM schedules s
+           WHERE s.id = $1 AND s.next_run_at <= now() FOR NO KEY UPDATE SKIP LOCKED"#,
+        schedule.0,
+    )
+    .fetch_optional(transaction.connection())
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let found = super::find_in(transaction, ServerId(row.server_id), schedule).await?;
+    Ok(found.map(|schedule| DueSchedule {
+        schedule,
+        due_at: row.due_at,
+        now: row.now,
+    }))
+}
+
+/// Inserts a waiting run with a copy of the schedule's tasks. Returns `None` if the due time has a
+/// run already.
+///
+/// # Errors
+/// If the database can't be written.
+pub async fn insert_run(
+    transaction: &mut Transaction,
+    run: &NewRun<'_>,
+) -> Result<Option<RunId>, Error> {
+    let tasks: Vec<&ScheduleTask> = run
+        .schedule
+        .tasks
+        .iter()
+        .map(|stored| &stored.task)
+        .collect();
+    let tasks = serde_json::to_value(tasks).unwrap_or_default();
+    let first = if run.schedule.settings.only_when_online {
+        -1
+    } else {
+        0
+    };
+    let id = sqlx::query_scalar!(
+        "INSERT INTO schedule_runs (schedule_id, server_id, due_at, is_manual, state, tasks, task,
+                                    ready_at)
+         VALUES ($1, $2, $3, $4, 'waiting', $5, $6, now())
+         ON CONFLICT ON CONSTRAINT schedule_runs_due DO NOTHING
+         RETURNING id",
+        run.schedule.id.0,
+        run.schedule.server.0,
+        run.due_at,
+        run.is_manual,
+        tasks,
+        first,
+    )
+    .fetch_optional(transaction.connection())
+    .await?;
+    if id.is_some() {
+        sqlx::query!(
+            "UPDATE schedules SET last_run_at = now() WHERE id = $1",
+            run.schedule.id.0
+        )
+        .execute(transaction.connection())
+        .await?;
+    }
+    Ok(id.map(RunId))
+}
+
+/// Records due times that did not run.
+///
+/// # Errors
+/// If the database can't be written.
+pub async fn insert_missed(
+    transaction: &mut Transaction,
+    schedule: &Schedule,
+    due_at: &[DateTime<Utc>],
+    why: &str,
+) -> Result<(), Error> {
+    sqlx::query!(
+        "INSERT INTO schedule_runs (schedule_id, server_id, due_at, state, finished_at, error)
+         SELECT $1, $2, due_at, 'missed', now(), $4 FROM unnest($3::timestamptz[]) due_at
+         ON CONFLICT ON CONSTRAINT schedule_runs_due DO NOTHING",
+        schedule.id.0,
+        schedule.server.0,
+        due_at,
+        why,
+    )
+    .execute(transaction.connection())
+    .await?;
+    Ok(())
+}
+
+/// Lists runs that need a decision, the longest-waiting first.
+///
+/// # Errors
+/// If the database can't be read.
+pub async fn list_ready(database: &Database, limit: u32) -> Result<Vec<RunId>, Error> {
+    let ids = sqlx::query_scalar!(
+        "SELECT id FROM schedule_runs WHERE ready_at <= now() ORDER BY ready_at, id LIMIT $1",
+        i64::from(limit),
+    )
+    .fetch_all(database.pool())
+    .await?;
+    Ok(ids.into_iter().map(RunId).collect())
+}
+
+/// Locks a run that needs a decision, after its server. Returns `None` if it no longer does, or if
+/// another transaction has locked it.
+///
+/// # Errors
+/// If the database can't be read.
+pub async fn lock_ready(
+    transaction: &mut Transaction,
+    run: RunId,
+) -> Result<Option<ActiveRun>, Error> {
+    let row = sqlx::query!(
+        r#"SELECT schedule_id, server_id, state, tasks, task AS "task!", is_aborted,
+                  has_succeeded, error,
+                  NOT EXISTS (SELECT 1 FROM schedules s WHERE s.id = r.schedule_id)
+                      AS "is_deleted!"
+           FROM schedule_runs r
+           WHERE id = $1 AND ready_at <= now() FOR NO KEY UPDATE SKIP LOCKED"#,
+        run.0,
+    )
+    .fetch_optional(transaction.connection())
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let tasks = serde_json::from_value(row.tasks)
+        .map_err(|_| Error::unreadable("list of tasks", &format!("of run {run}")))?;
+    let outcome = row.has_succeeded.map(|succeeded| match succeeded {
+        true => StepOutcome::Succeeded,
+        false => StepOutcome::Failed,
+    });
+    Ok(Some(ActiveRun {
+        id: run,
+        schedule: ScheduleId(row.schedule_id),
+        is_deleted: row.is_deleted,
+        server: ServerId(row.server_id),
+        state: RunState::parse(&row.state)
+            .ok_or_else(|| Error::unreadable("state of a run", &row.state))?,
+        tasks,
+        task: usize::try_from(row.task).ok(),
+        is_aborted: row.is_aborted,
+        outcome,
+        error: row.error,
+    }))
+}
+
+/// Makes a waiting run a running one. Returns `false` if another run of the server is running. The
+/// caller has locked the server.
+///
+/// # Errors
+/// If the database can't be written.
+pub async fn start(transaction: &mut Transaction, run: RunId) -> Result<bool, Error> {
+    let done = sqlx::query!(
+        "UPDATE schedule_runs r SET state = 'running', started_at = now()
+         WHERE r.id = $1 AND r.state = 'waiting' AND NOT EXISTS (
+             SELECT 1 FROM schedule_runs o WHERE o.server_id = r.server_id AND o.state = 'running'
+         )",
+        run.0,
+    )
+    .execute(transaction.connection())
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Records that a task has begun. The run is ready again when the job ends.
+///
+/// # Errors
+/// If the database can't be written.
+pub async fn begin_task(
+    transaction: &mut Transaction,
+    run: RunId,
+    task: Option<usize>,
+    is_aborted: bool,
+    job: JobId,
+    backup: Option<BackupId>,
+) -> Result<(), Error> {
+    sqlx::query!(
+        "UPDATE schedule_runs SET task = $2, is_aborted = $3, job_id = $4, has_succeeded = NULL,
+                ready_at = NULL, backup_id = coalesce($5, backup_id)
+         WHERE id = $1",
+        run.0,
+        number(task),
+        is_aborted,
+        job.0,
+        backup.map(|backup| backup.0),
+    )
+    .execute(transaction.connection())
+    .await?;
+    Ok(())
+}
+
+/// Sets the current task, how it has ended if it has, and when the run is ready again.
+///
+/// # Errors
+/// If the database can't be written.
+pub async fn postpone(
+    transaction: &mut Transaction,
+    run: RunId,
+    task: Option<usize>,
+    is_aborted: bool,
+    outcome: Option<StepOutcome>,
+    wait: Duration,
+) -> Result<(), Error> {
+    sqlx::query!(
+        "UPDATE schedule_runs SET task = $2, is_aborted = $3, job_id = NULL, has_succeeded = $4,
+                ready_at = now() + make_interval(secs => $5)
+         WHERE id = $1",
+        run.0,
+        number(task),
+        is_aborted,
+        outcome.map(|outcome| outcome == StepOutcome::Succeeded),
+        wait.as_secs_f64(),
+    )
+    .execute(transaction.connection())
+    .await?;
+    Ok(())
+}
+
+/// Records the first failure of a run. Later ones change nothing.
+///
+/// # Errors
+/// If the database can't be written.
+pub async fn record_failure(
+    transaction: &mut Transaction,
+    run: RunId,
+    sentence: &str,
+) -> Result<(), Error> {
+    sqlx::query!(
+        "UPDATE schedule_runs SET error = coalesce(error, $2) WHERE id = $1",
+        run.0,
+        sentence,
+    )
+    .execute(transaction.connection())
+    .await?;
+    Ok(())
+}
+
+/// Ends a run, and lets the next run of its server begin.
+///
+/// # Errors
+/// If the database can't be written.
+pub async fn finish(
+    transaction: &mut Transaction,
+    run: &ActiveRun,
+    state: RunState,
+) -> Result<(), Error> {
+    sqlx::query!(
+        "UPDATE schedule_runs SET state = $2, finished_at = now(), ready_at = NULL WHERE id = $1",
+        run.id.0,
+        state.as_str(),
+    )
+    .execute(transaction.connection())
+    .await?;
+    sqlx::query!(
+        "UPDATE schedules SET
+             last_success_at = CASE WHEN $2 THEN now() ELSE last_success_at END
+         WHERE id = $1",
+        run.schedule.0,
+        state == RunState::Completed,
+    )
+    .execute(transaction.connection())
+    .await?;
+    sqlx::query!(
+        "UPDATE schedule_runs SET ready_at = now()
+         WHERE id = (
+             SELECT id FROM schedule_runs WHERE server_id = $1 AND state = 'waiting'
+             ORDER BY id LIMIT 1
+         )",
+        run.server.0,
+    )
+    .execute(transaction.connection())
+    .await?;
+    Ok(())
+}
+
+/// Lists the latest runs of a schedule, newest first.
+///
+/// # Errors
+/// If the database can't be read.
+pub async fn runs_of(
+    database: &Database,
+    schedule: ScheduleId,
+    limit: u32,
+) -> Result<Vec<ScheduleRun>, Error> {
+    let rows = sqlx::query!(
+        "SELECT id, server_id, due_at, is_manual, state, error, backup_id, started_at, finished_at
+         FROM schedule_runs WHERE schedule_id = $1 ORDER BY id DESC LIMIT $2",
+        schedule.0,
+        i64::from(limit),
+    )
+    .fetch_all(database.pool())
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(ScheduleRun {
+                id: RunId(row.id),
+                schedule,
+                server: ServerId(row.server_id),
+                due_at: row.due_at,
+                is_manual: row.is_manual,
+                state: RunState::parse(&row.state)
+                    .ok_or_else(|| Error::unreadable("state of a run", &row.state))?,
+                error: row.error,
+                backup: row.backup_id.map(BackupId),
+                started_at: row.started_at,
+                finished_at: row.finished_at,
+            })
+        })
+        .collect()
+}
+
+/// Deletes runs that ended longer than `age` ago, except the latest one of each schedule. Returns
+/// how many.
+///
+/// # Errors
+/// If the database can't be written.
+pub async fn prune_runs(database: &Database, age: Duration) -> Result<u64, Error> {
+    let mut pruned = 0;
+    loop {
+        let done = sqlx::query!(
+            "DELETE FROM schedule_runs WHERE id = ANY (ARRAY(
+                 SELECT r.id FROM schedule_runs r
+                 WHERE r.finished_at < now() - make_interval(secs => $1) AND EXISTS (
+                     SELECT 1 FROM schedule_runs n
+                     WHERE n.schedule_id = r.schedule_id AND n.id > r.id
+                         AND n.finished_at IS NOT NULL)
+                 ORDER BY r.finished_at LIMIT 1000
+             ))",
+            age.as_secs_f64(),
+        )
+        .execute(database.pool())
+        .await?;
+        pruned += done.rows_affected();
+        if done.rows_affected() < 1000 {
+            return Ok(pruned);
+        }
+    }
+}
+
+fn number(task: Option<usize>) -> i32 {
+    task.map_or(-1, |task| i32::try_from(task).unwrap_or(i32::MAX))
+}

@@ -1,0 +1,197 @@
+//! The backup of a schedule: begins it within the server's limits, and deletes older ones
+//! afterwards.
+
+use serde_json::json;
+use uuid::Uuid;
+
+use holdfast_db::backups::NewBackup;
+use holdfast_db::jobs::NewJob;
+use holdfast_db::schedules::ActiveRun;
+use holdfast_db::{Error, Transaction, activity, backups, jobs, retention, schedules};
+use holdfast_domain::activity::ActivityEvent;
+use holdfast_domain::ignore::IgnorePatterns;
+use holdfast_domain::limit::{
+    CreateLimits, CreateRefused, ServerBusy, ServerLoad, StorageBudget, Throttle, check_create,
+    check_space,
+};
+use holdfast_domain::retention::{CandidateState, RetentionPolicy, RetentionVerdict, decide};
+use holdfast_domain::schedule::ScheduleId;
+use holdfast_domain::{BackupId, BackupName, JobId, JobKind, Server};
+
+use crate::context::Context;
+use crate::retention::RetentionRun;
+
+/// The number of attempts before the backup has failed.
+const MAX_ATTEMPTS: u32 = 3;
+
+/// What became of a backup that a schedule should create.
+pub(super) enum BackupStart {
+    /// It was enqueued.
+    Begun(JobId, BackupId),
+    /// A backup or restore of the server runs. The run waits for its end.
+    Busy,
+    /// It can't be created, for this reason: a sentence for users.
+    Refused(String),
+}
+
+/// Creates the backup and its job, within the limits of the server. At the limit, a schedule may
+/// create one more backup if it can then delete one of its own.
+pub(super) async fn begin(
+    context: &Context,
+    transaction: &mut Transaction,
+    server: &Server,
+    load: &ServerLoad,
+    run: &ActiveRun,
+    patterns: &str,
+) -> Result<BackupStart, Error> {
+    let options = &context.options;
+    let own = retention::list_backups_of_schedule(transaction, server.id, run.schedule).await?;
+    let own = own.iter().filter(|backup| {
+        let candidate = &backup.candidate;
+        matches!(candidate.state, CandidateState::Completed { .. })
+            && !candidate.is_locked
+            && !candidate.is_in_use
+    });
+    let own = u64::try_from(own.count()).unwrap_or(u64::MAX);
+    let rotates = server.limits.rotate;
+    let load = ServerLoad {
+        rotatable: if rotates { load.rotatable } else { own },
+        ..*load
+    };
+    let limits = CreateLimits {
+        backups: backup_limit(context, server),
+        throttle: Throttle {
+            count: 0,
+            seconds: 0,
+        },
+        rotate: true,
+    };
+    match check_create(&load, &limits) {
+        Ok(()) => {}
+        Err(refused) => return Ok(refusal(refused)),
+    }
+    let Ok(ignored) = IgnorePatterns::parse(patterns.lines(), options.max_ignored_bytes) else {
+        let why = "The ignore patterns of the task are invalid.";
+        return Ok(BackupStart::Refused(why.to_owned()));
+    };
+    let disk = server.disk.as_ref().unwrap_or(context.disks.default_name());
+    let largest = server
+        .limits
+        .max_backup_bytes
+        .unwrap_or(options.max_backup_bytes);
+    let expected = backups::expected_bytes(&context.database, server.id).await?;
+    let expected = expected.unwrap_or_default().min(largest);
+    let (free_bytes, pending_bytes) =
+        backups::free_and_reserved_bytes(transaction, &server.node, disk).await?;
+    let budget = StorageBudget {
+        free_bytes,
+        pending_bytes,
+        reserve_bytes: options.disk_reserve_bytes,
+        quota_bytes: server
+            .limits
+            .quota_bytes
+            .unwrap_or(options.quota_bytes_per_server),
+        archived_bytes: load.archived_bytes,
+    };
+    if let Err(refused) = check_space(expected, &budget) {
+        return Ok(refusal(refused));
+    }
+    let name = BackupName::from_time((context.now)());
+    let backup = NewBackup {
+        id: BackupId(Uuid::new_v4()),
+        server: server.id,
+        name: &name,
+        ignored_files: ignored.lines(),
+        disk,
+        node: &server.node,
+        reserved_bytes: expected,
+        is_locked: false,
+        created_by: server.owner,
+        schedule: Some(run.schedule),
+    };
+    backups::insert(transaction, &backup).await?;
+    let job = NewJob {
+        kind: JobKind::CreateBackup,
+        server: server.id,
+        backup: backup.id,
+        node: &server.node,
+        args: json!({}),
+        max_attempts: MAX_ATTEMPTS,
+        run: Some(run.id),
+    };
+    let job = jobs::enqueue(transaction, &job).await?;
+    let (event, properties) = (
+        ActivityEvent::Start,
+        json!({ "locked": false, "schedule": run.schedule }),
+    );
+    activity::record(transaction, event, server.id, backup.id, None, &properties).await?;
+    Ok(BackupStart::Begun(job, backup.id))
+}
+
+fn refusal(refused: CreateRefused) -> BackupStart {
+    let sentence = match refused {
+        CreateRefused::Busy(ServerBusy::BackingUp | ServerBusy::Restoring) => {
+            return BackupStart::Busy;
+        }
+        CreateRefused::Busy(ServerBusy::Installing) => {
+            "The server was being installed, so no backup was created."
+        }
+        CreateRefused::Busy(ServerBusy::Suspended) => {
+            "The server was suspended, so no backup was created."
+        }
+        CreateRefused::Throttled(_) | CreateRefused::TooMany => {
+            "The server has reached its limit of backups, and the schedule has no backup that it \
+             may delete."
+        }
+        CreateRefused::NoSpace => "There was not enough space for a backup.",
+    };
+    BackupStart::Refused(sentence.to_owned())
+}
+
+/// Deletes backups of the schedule after one has completed: by the schedule's retention rules, and
+/// the oldest one if the server is above its limit.
+pub(super) async fn retain(
+    context: &Context,
+    transaction: &mut Transaction,
+    server: &Server,
+    schedule: ScheduleId,
+) -> Result<(), Error> {
+    let all = retention::list_locked_backups(transaction, server.id).await?;
+    let total = all.iter().filter(|b| b.candidate.is_counted()).count();
+    let own = retention::list_backups_of_schedule(transaction, server.id, schedule).await?;
+    let own_count = own.iter().filter(|b| b.candidate.is_counted()).count();
+    // The other backups use their part of the limit.
+    let limit = usize::try_from(backup_limit(context, server)).unwrap_or(usize::MAX);
+    let above = total.saturating_sub(limit);
+    let rotate_to = (above > 0).then(|| {
+        // The newest one stays in any case.
+        u32::try_from(own_count.saturating_sub(above).max(1)).unwrap_or(u32::MAX)
+    });
+    let keep = schedules::keep_rules(transaction, schedule).await?;
+    let policy = RetentionPolicy {
+        days: 0,
+        keep_rules: keep.unwrap_or_default(),
+        rotate_to,
+    };
+    let run = RetentionRun::of(context);
+    let candidates: Vec<_> = own.iter().map(|backup| backup.candidate).collect();
+    for (candidate, verdict) in decide(&candidates, &policy, (context.now)()) {
+        let RetentionVerdict::Remove(why) = verdict else {
+            continue;
+        };
+        if let Some(backup) = own
+            .iter()
+            .find(|backup| backup.candidate.id == candidate.id)
+        {
+            let node = run.node_of(&server.node, backup);
+            let reason = format!("schedule: {why}");
+            retention::enqueue_deletion(transaction, backup, node, &reason).await?;
+        }
+    }
+    Ok(())
+}
+
+fn backup_limit(context: &Context, server: &Server) -> u32 {
+    let default = context.options.maintenance.backups_per_server;
+    server.limits.backups.unwrap_or(default)
+}
