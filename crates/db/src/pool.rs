@@ -91,6 +91,36 @@ where
     read(database, requests).await
 }
 
+/// Connects a pool, and opens its first connection. A connection that could not be set up is tried
+/// again: until then, a time limit of its role or database can end any statement.
+async fn connect_pool(
+    options: PgConnectOptions,
+    max_connections: u32,
+) -> Result<PgPool, sqlx::Error> {
+    PgPoolOptions::new()
+        .max_connections(max_connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        // A check of the connection costs as much as a query. So connections that were used a
+        // moment ago are not checked. If such a connection has broken, the query fails.
+        .test_before_acquire(false)
+        .before_acquire(|connection, used| {
+            Box::pin(async move {
+                if used.idle_for >= UNCHECKED_IDLE_TIME {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
+        .after_connect(|connection, _| {
+            Box::pin(async move {
+                connection.execute(SESSION_SETTINGS).await?;
+                Ok(())
+            })
+        })
+        .connect_with(options)
+        .await
+}
+
 impl Database {
     /// Connects to `url` and opens the first connection.
     ///
@@ -104,28 +134,7 @@ impl Database {
             // Postgres returns exact numbers without it.
             .extra_float_digits(None)
             .application_name("holdfast");
-        let pool = PgPoolOptions::new()
-            .max_connections(max_connections)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            // A check of the connection costs as much as a query. So connections that were used a
-            // moment ago are not checked. If such a connection has broken, the query fails.
-            .test_before_acquire(false)
-            .before_acquire(|connection, used| {
-                Box::pin(async move {
-                    if used.idle_for >= UNCHECKED_IDLE_TIME {
-                        connection.ping().await?;
-                    }
-                    Ok(true)
-                })
-            })
-            .after_connect(|connection, _| {
-                Box::pin(async move {
-                    connection.execute(SESSION_SETTINGS).await?;
-                    Ok(())
-                })
-            })
-            .connect_with(options)
-            .await?;
+        let pool = connect_pool(options, max_connections).await?;
         Ok(Self { pool })
     }
 
@@ -164,6 +173,12 @@ impl Database {
     /// Closes every connection when its current work is done.
     pub async fn close(&self) {
         self.pool.close().await;
+    }
+
+    /// Opens one more connection, beside those of the pool.
+    pub(crate) async fn connect_once_more(&self) -> Result<PgPool, Error> {
+        let options = self.pool.connect_options().as_ref().clone();
+        Ok(connect_pool(options, 1).await?)
     }
 
     pub(crate) fn pool(&self) -> &PgPool {

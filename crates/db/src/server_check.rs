@@ -4,7 +4,7 @@
 //! What a session can set for itself is set when it begins (see `pool`). This module finds what
 //! only an operator can change, and says how.
 
-use sqlx::{Connection as _, PgConnection, Row as _};
+use sqlx::{PgConnection, Row as _};
 
 use crate::error::Error;
 use crate::pool::Database;
@@ -50,8 +50,8 @@ pub async fn check_server(database: &Database) -> Result<(), Error> {
 /// Checks that a connection keeps its session. Behind a pooler in transaction or statement mode, it
 /// does not: then prepared statements, LISTEN and locks of sessions do not work.
 async fn check_sessions(database: &Database, first: &mut PgConnection) -> Result<(), Error> {
-    let options = database.pool().connect_options();
-    let mut second = PgConnection::connect_with(&options).await?;
+    let other = database.connect_once_more().await?;
+    let mut second = other.acquire().await?;
     let (mut of_first, mut of_second) = (None, None);
     for _ in 0..PROBES {
         let now_first = backend(first).await?;
@@ -72,8 +72,8 @@ async fn check_sessions(database: &Database, first: &mut PgConnection) -> Result
         }
         (of_first, of_second) = (Some(now_first), Some(now_second));
     }
-    // The session ends with the connection in any case.
-    let _closed = second.close().await;
+    drop(second);
+    other.close().await;
     Ok(())
 }
 
