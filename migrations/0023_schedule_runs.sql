@@ -19,6 +19,8 @@ CREATE TABLE schedule_runs (
     job_id       bigint,
     -- Whether only owed tasks are left to run, after a failure.
     is_aborted   boolean NOT NULL DEFAULT false,
+    -- Whether the schedule was switched on or off since, and so no longer waits for the run.
+    is_abandoned boolean NOT NULL DEFAULT false,
     -- How the current task's job ended, set by a trigger.
     has_succeeded boolean,
     -- When the leader must look at the run again. NULL while a job runs, and at the end.

@@ -261,7 +261,8 @@ async fn runs_of_one_server_follow_each_other() {
     let pair = ["console one", "console two"];
     assert_eq!(scene.calls(), [pair, pair, pair].concat());
     let overlaps = "SELECT count(*) FROM schedule_runs a JOIN schedule_runs b
-                    ON a.id <> b.id AND a.started_at < b.finished_at AND b.started_at < a.started_at";
+                    ON a.id <> b.id AND a.started_at < b.finished_at
+                        AND b.started_at < a.started_at";
     assert_eq!(scene.app.sql().number(overlaps).await, 0);
     scene.app.stop().await;
 }

@@ -1,5 +1,6 @@
 //! Schedules and their tasks. Their runs are in `runs`.
 
+mod history;
 mod runs;
 mod tasks;
 
@@ -13,9 +14,10 @@ use holdfast_domain::schedule::{
 };
 use holdfast_domain::{BackupId, ServerId, UserId};
 
+pub use history::{ManualRun, abandon, prune_runs, run_now, runs_of};
 pub use runs::{
     ActiveRun, DueSchedule, NewRun, begin_task, finish, insert_missed, insert_run, list_due,
-    list_ready, lock_due, lock_ready, postpone, prune_runs, record_failure, runs_of, start,
+    list_ready, lock_due, lock_ready, postpone, record_failure, start,
 };
 pub use tasks::{delete_task, insert_task, update_task};
 
@@ -117,7 +119,7 @@ macro_rules! select_schedules {
                     EXISTS (
                         SELECT 1 FROM schedule_runs u
                         WHERE u.server_id = s.server_id AND u.schedule_id = s.id
-                            AND u.state IN ('waiting', 'running')
+                            AND u.state IN ('waiting', 'running') AND NOT u.is_abandoned
                     ) AS \"is_processing!\",
                     r.state AS \"result_state?\", r.finished_at AS \"result_finished_at?\",
                     r.backup_id AS \"result_backup?\", r.error AS \"result_error?\"
@@ -196,8 +198,7 @@ pub async fn list(database: &Database, server: ServerId) -> Result<Vec<Schedule>
         .collect()
 }
 
-/// Inserts a schedule without tasks. It is not due before [`set_next`]. Returns its ID and the time
-/// of the database.
+/// Inserts a schedule without tasks, with its next due time by the clock of the database.
 ///
 /// # Errors
 /// If the database can't be written.
@@ -206,7 +207,7 @@ pub async fn insert(
     server: ServerId,
     settings: &ScheduleSettings,
     created_by: Option<UserId>,
-) -> Result<(ScheduleId, DateTime<Utc>), Error> {
+) -> Result<ScheduleId, Error> {
     let timing = &settings.timing;
     let fields = timing.cron.fields();
     let row = sqlx::query!(
@@ -232,11 +233,13 @@ pub async fn insert(
     )
     .fetch_one(transaction.connection())
     .await?;
-    Ok((ScheduleId(row.id), row.now))
+    let id = ScheduleId(row.id);
+    set_next(transaction, id, next_of(id, settings, row.now)).await?;
+    Ok(id)
 }
 
-/// Replaces the settings of a schedule, which is then not due before [`set_next`]. Returns the time
-/// of the database, or `None` if the server has no such schedule.
+/// Replaces the settings of a schedule, and sets its next due time by the clock of the database.
+/// Returns whether the server has the schedule.
 ///
 /// # Errors
 /// If the database can't be written.
@@ -245,7 +248,7 @@ pub async fn update(
     server: ServerId,
     schedule: ScheduleId,
     settings: &ScheduleSettings,
-) -> Result<Option<DateTime<Utc>>, Error> {
+) -> Result<bool, Error> {
     let timing = &settings.timing;
     let fields = timing.cron.fields();
     let now = sqlx::query_scalar!(
@@ -272,10 +275,23 @@ pub async fn update(
     )
     .fetch_optional(transaction.connection())
     .await?;
-    Ok(now)
+    let Some(now) = now else { return Ok(false) };
+    set_next(transaction, schedule, next_of(schedule, settings, now)).await?;
+    Ok(true)
 }
 
-/// Sets the next due time of a schedule, and when its run begins.
+fn next_of(
+    schedule: ScheduleId,
+    settings: &ScheduleSettings,
+    now: DateTime<Utc>,
+) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
+    settings
+        .is_active
+        .then(|| settings.timing.next(schedule, now))
+        .flatten()
+}
+
+/// Sets the next due time of a schedule, and when its run begins, after a run.
 ///
 /// # Errors
 /// If the database can't be written.

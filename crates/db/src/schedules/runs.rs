@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use holdfast_domain::schedule::{
-    RunId, RunState, Schedule, ScheduleId, ScheduleRun, ScheduleTask, StepOutcome,
-};
+use holdfast_domain::schedule::{RunId, RunState, Schedule, ScheduleId, ScheduleTask, StepOutcome};
 use holdfast_domain::{BackupId, JobId, ServerId};
 
 use crate::error::Error;
@@ -208,7 +206,7 @@ pub async fn lock_ready(
     .await?;
     let Some(row) = row else { return Ok(None) };
     let tasks = serde_json::from_value(row.tasks)
-        .map_err(|_| Error::unreadable("list of tasks", &format!("of run {run}")))?;
+        .map_err(|_| Error::unreadable("list of tasks", format!("of run {run}")))?;
     let outcome = row.has_succeeded.map(|succeeded| match succeeded {
         true => StepOutcome::Succeeded,
         false => StepOutcome::Failed,
@@ -355,70 +353,6 @@ pub async fn finish(
     .execute(transaction.connection())
     .await?;
     Ok(())
-}
-
-/// Lists the latest runs of a schedule, newest first.
-///
-/// # Errors
-/// If the database can't be read.
-pub async fn runs_of(
-    database: &Database,
-    schedule: ScheduleId,
-    limit: u32,
-) -> Result<Vec<ScheduleRun>, Error> {
-    let rows = sqlx::query!(
-        "SELECT id, server_id, due_at, is_manual, state, error, backup_id, started_at, finished_at
-         FROM schedule_runs WHERE schedule_id = $1 ORDER BY id DESC LIMIT $2",
-        schedule.0,
-        i64::from(limit),
-    )
-    .fetch_all(database.pool())
-    .await?;
-    rows.into_iter()
-        .map(|row| {
-            Ok(ScheduleRun {
-                id: RunId(row.id),
-                schedule,
-                server: ServerId(row.server_id),
-                due_at: row.due_at,
-                is_manual: row.is_manual,
-                state: RunState::parse(&row.state)
-                    .ok_or_else(|| Error::unreadable("state of a run", &row.state))?,
-                error: row.error,
-                backup: row.backup_id.map(BackupId),
-                started_at: row.started_at,
-                finished_at: row.finished_at,
-            })
-        })
-        .collect()
-}
-
-/// Deletes runs that ended longer than `age` ago, except the latest one of each schedule. Returns
-/// how many.
-///
-/// # Errors
-/// If the database can't be written.
-pub async fn prune_runs(database: &Database, age: Duration) -> Result<u64, Error> {
-    let mut pruned = 0;
-    loop {
-        let done = sqlx::query!(
-            "DELETE FROM schedule_runs WHERE id = ANY (ARRAY(
-                 SELECT r.id FROM schedule_runs r
-                 WHERE r.finished_at < now() - make_interval(secs => $1) AND EXISTS (
-                     SELECT 1 FROM schedule_runs n
-                     WHERE n.schedule_id = r.schedule_id AND n.id > r.id
-                         AND n.finished_at IS NOT NULL)
-                 ORDER BY r.finished_at LIMIT 1000
-             ))",
-            age.as_secs_f64(),
-        )
-        .execute(database.pool())
-        .await?;
-        pruned += done.rows_affected();
-        if done.rows_affected() < 1000 {
-            return Ok(pruned);
-        }
-    }
 }
 
 fn number(task: Option<usize>) -> i32 {

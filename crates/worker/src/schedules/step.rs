@@ -127,7 +127,7 @@ async fn begin(
     run: &ActiveRun,
 ) -> Result<bool, Error> {
     let is_owed = is_owed(run);
-    if run.is_deleted && !is_owed {
+    if !is_owed && (run.is_deleted || run.is_aborted) {
         return fail(transaction, run, "The schedule was deleted.").await;
     }
     let args = match run.task.and_then(|task| run.tasks.get(task)) {
