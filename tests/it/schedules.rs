@@ -166,6 +166,22 @@ async fn a_schedule_for_servers_that_are_online_is_skipped_otherwise() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_does_not_run_is_backed_up_without_commands() {
+    let scene = scene().await;
+    fs_err::write(scene.log.with_extension("off"), "").unwrap();
+    let tasks = ["command save-off", "backup", "command save-on"];
+    let schedule = scene.schedule("", &tasks).await;
+    assert_eq!(scene.ended(schedule).await, ("completed".to_owned(), None));
+    assert!(scene.calls().is_empty());
+    let backups = scene.app.as_owner().list("").await;
+    assert_eq!(
+        backups.json()["data"][0]["attributes"]["is_successful"],
+        true
+    );
+    scene.app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn after_an_outage_one_run_makes_up_for_the_missed_ones() {
     let scene = scene().await;
     let now = chrono::Utc::now();

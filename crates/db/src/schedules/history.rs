@@ -56,8 +56,8 @@ pub async fn run_now(
     })
 }
 
-/// Lets the unfinished runs of a schedule begin no further tasks but owed ones, because the schedule
-/// was switched on or off. The schedule no longer waits for them.
+/// Lets the unfinished runs of a schedule begin no further tasks but owed ones, because the
+/// schedule was switched on or off. The schedule no longer waits for them.
 ///
 /// # Errors
 /// If the database can't be written.

@@ -31,7 +31,16 @@ pub(crate) async fn run(
                 _ => Err(PowerError::NotRunning),
             },
             RunTaskArgs::Power(action) => power.change(claim.server, *action).await,
-            RunTaskArgs::Command(line) => power.send_command(claim.server, line).await,
+            RunTaskArgs::Command(line) => match power.send_command(claim.server, line).await {
+                // A server that does not run has nothing to save, and its backup must not fail for
+                // that.
+                Err(PowerError::NotRunning) => {
+                    let server = claim.server;
+                    tracing::info!(%server, "no command sent: the server does not run");
+                    Ok(())
+                }
+                sent => sent,
+            },
         }
     };
     job.unless_stopped(async { done.await.map_err(|error| failed(&error)) })
