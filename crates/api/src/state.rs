@@ -15,6 +15,7 @@ use holdfast_db::Database;
 use holdfast_db::backups::BackupPages;
 use holdfast_db::request_lookup::RequestLookup;
 use holdfast_domain::limit::Throttle;
+use holdfast_domain::schedule::{PowerSupport, Timezone};
 use holdfast_domain::{Backup, DirectoryRules, DiskName, NodeName, Server, TraceParent};
 use holdfast_storage::{Disk, Disks};
 
@@ -113,6 +114,10 @@ pub struct ApiOptions {
     pub max_ignored_bytes: usize,
     /// How long a download link is valid, in seconds.
     pub download_ttl_seconds: u32,
+    /// The time zone of schedules that are created without one.
+    pub timezone: Timezone,
+    /// What the power driver can do for the tasks of schedules.
+    pub power_support: PowerSupport,
     /// The node of this process, and of servers that are registered without one.
     pub node: NodeName,
     /// The rules for the directories of servers.

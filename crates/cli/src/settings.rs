@@ -14,6 +14,7 @@ mod power;
 mod problem;
 mod read;
 mod retention;
+mod schedules;
 mod secret;
 mod values;
 mod worker;
@@ -44,7 +45,7 @@ pub struct Settings {
     pub auth: AuthSettings,
     /// The disks.
     pub storage: StorageSettings,
-    /// The options of the API: most of `http`, and `downloads` and `limits`.
+    /// The options of the API: most of `http`, and `downloads`, `limits` and `schedules`.
     pub api: ApiOptions,
     /// The options of the worker: `worker`, `verify`, `power`, `retention` and `maintenance`.
     pub worker: WorkerOptions,

@@ -9,6 +9,7 @@ mod due;
 mod model;
 mod run;
 mod task;
+mod task_limits;
 
 use std::fmt;
 
@@ -24,6 +25,7 @@ pub use task::{
     COMMAND_MAX_BYTES, PowerAction, ScheduleTask, TASKS_MAX, TIME_OFFSET_MAX_SECONDS, TaskAction,
     TaskActionKind, TaskRefused,
 };
+pub use task_limits::{PowerSupport, PowerUnsupported, TaskLimits, TaskNotAllowed};
 
 macro_rules! number_id {
     ($(#[$doc:meta])* $name:ident) => {

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use holdfast_domain::ServerId;
 use holdfast_domain::error_chain::chain;
-use holdfast_domain::schedule::PowerAction;
+use holdfast_domain::schedule::{PowerAction, PowerSupport, PowerUnsupported};
 
 pub use self::command::CommandPower;
 pub use self::docker::DockerPower;
@@ -91,7 +91,26 @@ pub enum PowerError {
     StillRuns,
 }
 
+impl From<PowerUnsupported> for PowerError {
+    fn from(unsupported: PowerUnsupported) -> Self {
+        Self::Unsupported(unsupported.to_string())
+    }
+}
+
 impl Power {
+    /// Returns what the driver can do for the tasks of schedules.
+    pub fn support(&self) -> PowerSupport {
+        match self {
+            Self::None => PowerSupport::None,
+            Self::Command(command) => PowerSupport::Commands {
+                can_start: !command.start.is_empty(),
+                can_kill: !command.kill.is_empty(),
+                can_send: !command.console.is_empty(),
+            },
+            Self::Docker(_) => PowerSupport::All,
+        }
+    }
+
     /// Returns whether a server runs.
     ///
     /// # Errors
@@ -124,7 +143,7 @@ impl Power {
         server: ServerId,
         action: PowerAction,
     ) -> Result<(), PowerError> {
-        self.check_driver()?;
+        self.support().check_power(action)?;
         match action {
             PowerAction::Stop => self.stop(server).await,
             PowerAction::Start => self.start(server).await,
@@ -165,7 +184,7 @@ impl Power {
         server: ServerId,
         line: &str,
     ) -> Result<(), PowerError> {
-        self.check_driver()?;
+        self.support().check_command()?;
         if !self.is_running(server).await? {
             return Err(PowerError::NotRunning);
         }
@@ -173,15 +192,6 @@ impl Power {
             Self::None => Ok(()),
             Self::Command(command) => command.send_command(server, line).await,
             Self::Docker(docker) => docker.send_command(server, line).await,
-        }
-    }
-
-    fn check_driver(&self) -> Result<(), PowerError> {
-        match self {
-            Self::None => Err(PowerError::Unsupported(
-                "power.driver is \"none\"; set it to \"docker\" or \"command\"".to_owned(),
-            )),
-            Self::Command(_) | Self::Docker(_) => Ok(()),
         }
     }
 

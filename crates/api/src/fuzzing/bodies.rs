@@ -13,6 +13,7 @@ use uuid::Uuid;
 use holdfast_domain::job::ServerBackupsAction;
 use holdfast_domain::key::ApiKey;
 use holdfast_domain::limit::Throttle;
+use holdfast_domain::schedule::{PowerSupport, Timezone};
 use holdfast_domain::server::ServerLimits;
 use holdfast_domain::{
     DirectoryRules, DirectorySetBy, DiskName, JobKind, JobState, NodeName, Permission, Server,
@@ -163,6 +164,8 @@ fn options() -> &'static ApiOptions {
         disk_reserve_bytes: 0,
         max_ignored_bytes: MAX_IGNORED_BYTES,
         download_ttl_seconds: 1,
+        timezone: Timezone::UTC,
+        power_support: PowerSupport::All,
         node: NodeName::parse("node").expect("a name"),
         directory_rules: DirectoryRules {
             roots: vec![PathBuf::from("/srv")],

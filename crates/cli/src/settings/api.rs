@@ -1,10 +1,12 @@
-//! Reads the options of the API: `http`, `downloads`, `limits`, and where servers may lie.
+//! Reads the options of the API: `http`, `downloads`, `limits`, `schedules`, and where servers may
+//! lie.
 
 use std::path::{Path, PathBuf};
 
 use holdfast_api::{AllowedHosts, ApiOptions, StreamLimits};
 use holdfast_domain::limit::Throttle;
 use holdfast_domain::{DirectoryRules, NodeName};
+use holdfast_worker::power::Power;
 
 use super::values::SettingsReader;
 use super::{DiskDriver, HttpSettings, StorageSettings};
@@ -29,7 +31,11 @@ impl SettingsReader {
         })
     }
 
-    pub(super) fn api(&mut self, storage: Option<&StorageSettings>) -> Option<ApiOptions> {
+    pub(super) fn api(
+        &mut self,
+        storage: Option<&StorageSettings>,
+        power: Option<&Power>,
+    ) -> Option<ApiOptions> {
         let public_url = self.optional_url("http.public_url");
         let mut allowed_hosts = self.allowed_hosts();
         let trusted_proxies = self.networks("http.trusted_proxies");
@@ -50,6 +56,8 @@ impl SettingsReader {
         let max_ignored_bytes = self.number("limits.max_ignored_bytes", 1..=(1 << 20));
         let quota_bytes_per_server = self.number("limits.quota_bytes_per_server", 0..=BYTES_MAX);
         let disk_reserve_bytes = self.number("limits.disk_reserve_bytes", 0..=BYTES_MAX);
+
+        let timezone = self.timezone("schedules.timezone");
 
         if let Some(hosts) = &mut allowed_hosts
             && !hosts.is_empty()
@@ -82,6 +90,8 @@ impl SettingsReader {
             disk_reserve_bytes: disk_reserve_bytes?,
             max_ignored_bytes: max_ignored_bytes?,
             download_ttl_seconds: download_ttl_seconds?,
+            timezone: timezone?,
+            power_support: power?.support(),
             node: node?,
             directory_rules: directory_rules?,
         })

@@ -40,8 +40,9 @@ impl SettingsReader {
         let database = self.database();
         let auth = self.auth();
         let storage = self.storage(data);
-        let api = self.api(storage.as_ref());
-        let worker = self.worker(api.as_ref(), storage.as_ref());
+        let power = self.power();
+        let api = self.api(storage.as_ref(), power.as_ref());
+        let worker = self.worker(api.as_ref(), storage.as_ref(), power);
         let metrics = self.metrics();
         let log = self.log();
         Some(Settings {

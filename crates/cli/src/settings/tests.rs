@@ -58,6 +58,7 @@ fn the_defaults_are_valid() {
     assert!(settings.database.url.is_none() && settings.auth.signing_key.is_none());
     assert_eq!(settings.api.max_backup_bytes, 10 << 30);
     assert_eq!(settings.api.download_ttl_seconds, 3600);
+    assert_eq!(settings.api.timezone.name(), "UTC");
     let limits = &settings.worker.concurrency_limits;
     assert_eq!((limits.per_node, limits.per_disk), (0, 0));
     assert_eq!(settings.worker.maintenance.retention_policy.days, 90);

@@ -1,4 +1,4 @@
-//! Reads the options of the worker: `worker`, `verify`, `power`, `retention`, `maintenance`, and
+//! Reads the options of the worker: `worker`, `verify`, `retention`, `maintenance`, and
 //! its part of `limits`.
 
 use std::collections::BTreeMap;
@@ -11,6 +11,7 @@ use holdfast_db::jobs::ConcurrencyLimits;
 use holdfast_domain::DiskName;
 use holdfast_storage::LocalOptions;
 use holdfast_worker::WorkerOptions;
+use holdfast_worker::power::Power;
 
 use super::api::BYTES_MAX;
 use super::values::SettingsReader;
@@ -23,6 +24,7 @@ impl SettingsReader {
         &mut self,
         api: Option<&ApiOptions>,
         storage: Option<&StorageSettings>,
+        power: Option<Power>,
     ) -> Option<WorkerOptions> {
         let concurrency = self.number("worker.concurrency", 1..=64);
         let concurrency_limits = self.concurrency_limits(storage);
@@ -34,7 +36,6 @@ impl SettingsReader {
         let job_limit = self.seconds("limits.job_seconds", 0..=31_536_000);
         let staging_dir = self.staging_dir(storage);
         let verify_every = self.verify_every(storage);
-        let power = self.power();
         let maintenance = self.maintenance(api);
         let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let api = api?;

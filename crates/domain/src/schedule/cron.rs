@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use chrono::{DateTime, NaiveDateTime, TimeDelta, TimeZone, Utc};
+use chrono::{DateTime, FixedOffset, NaiveDateTime, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 use croner::parser::{CronParser, Seconds, Year};
 
@@ -185,6 +185,11 @@ impl Timezone {
     /// Returns the name.
     pub fn name(self) -> &'static str {
         self.0.name()
+    }
+
+    /// Returns an instant as clocks of the zone show it, with the offset from UTC.
+    pub fn show(self, instant: DateTime<Utc>) -> DateTime<FixedOffset> {
+        instant.with_timezone(&self.0).fixed_offset()
     }
 
     /// Returns the first instant at which clocks show `wall_clock`, or the end of the gap that

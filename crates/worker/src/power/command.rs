@@ -63,12 +63,10 @@ impl CommandPower {
     }
 
     pub(super) async fn start(&self, server: ServerId) -> Result<(), PowerError> {
-        check_set("power.start_command", &self.start)?;
         self.succeed(&self.start, server, None).await
     }
 
     pub(super) async fn kill(&self, server: ServerId) -> Result<(), PowerError> {
-        check_set("power.kill_command", &self.kill)?;
         self.succeed(&self.kill, server, None).await
     }
 
@@ -77,7 +75,6 @@ impl CommandPower {
         server: ServerId,
         line: &str,
     ) -> Result<(), PowerError> {
-        check_set("power.console_command", &self.console)?;
         self.succeed(&self.console, server, Some(line)).await
     }
 
@@ -157,13 +154,6 @@ impl CommandPower {
             }),
         }
     }
-}
-
-fn check_set(key: &str, words: &[String]) -> Result<(), PowerError> {
-    if words.is_empty() {
-        return Err(PowerError::Unsupported(format!("{key} is not set")));
-    }
-    Ok(())
 }
 
 /// A command and its child processes. Killed on drop, unless released.

@@ -82,6 +82,11 @@ fn each_problem_with_a_variable_is_one_line() {
             "must be between 1024 and 1073741824, not 5",
         ),
         (
+            "SCHEDULES__TIMEZONE",
+            "Berlin",
+            "must be a name of the IANA time zone database such as Europe/Berlin, not `Berlin`",
+        ),
+        (
             "RETENTION__DAYS",
             "-1",
             "must be between 0 and 36525, not -1",
