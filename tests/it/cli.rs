@@ -7,6 +7,8 @@ mod command_line;
 mod low_limits;
 mod output;
 mod processes;
+mod schedule_refusals;
+mod schedules;
 
 use std::process::Command;
 

@@ -90,7 +90,7 @@ pub enum Command {
         #[command(subcommand)]
         command: ArchiveCommand,
     },
-    /// Manages users, API keys, servers, subusers and webhooks; lists backups and jobs
+    /// Manages users, API keys, servers, subusers, schedules and webhooks; lists backups and jobs
     Admin {
         /// Prints the result as one JSON value
         #[arg(long, global = true)]

@@ -8,6 +8,7 @@
 
 use std::borrow::Cow;
 use std::io::{self, Write};
+use std::iter;
 
 use serde_json::Value;
 use unicode_width::UnicodeWidthStr;
@@ -16,6 +17,8 @@ use crate::error::CommandError;
 
 /// The exit code for a wrong command line.
 const USAGE_EXIT_CODE: u8 = 2;
+/// What a list without rows prints.
+const NO_ROWS: &str = "(none)";
 /// A field that is printed as a table of its own.
 const FINDINGS: &str = "findings";
 
@@ -140,6 +143,64 @@ pub fn result(json: bool, value: &Value) -> Result<(), CommandError> {
     lines(value).iter().try_for_each(|text| line(text))
 }
 
+/// Writes any number of rows, page by page: as one JSON array, or as a table whose columns are as
+/// wide as on its first page needed.
+#[derive(Debug)]
+pub struct RowWriter {
+    json: bool,
+    /// The columns and their widths, after the first row.
+    columns: Option<Vec<(String, usize)>>,
+}
+
+impl RowWriter {
+    /// Begins a list.
+    pub fn new(json: bool) -> Self {
+        Self {
+            json,
+            columns: None,
+        }
+    }
+
+    /// Writes rows.
+    ///
+    /// # Errors
+    /// As [`text`].
+    pub fn write(&mut self, rows: &[Value]) -> Result<(), CommandError> {
+        let mut page = String::new();
+        let is_first = self.columns.is_none();
+        let columns = self.columns.get_or_insert_with(|| columns(rows));
+        if self.json {
+            for (index, row) in rows.iter().enumerate() {
+                page.push(if is_first && index == 0 { '[' } else { ',' });
+                page.push_str(&row.to_string());
+            }
+        } else {
+            let header = is_first.then(|| header(columns));
+            for line in header
+                .into_iter()
+                .chain(rows.iter().map(|row| table_row(columns, row)))
+            {
+                page.push_str(&line);
+                page.push('\n');
+            }
+        }
+        text(&page)
+    }
+
+    /// Ends the list.
+    ///
+    /// # Errors
+    /// As [`text`].
+    pub fn finish(self) -> Result<(), CommandError> {
+        match (self.json, self.columns) {
+            (true, None) => line("[]"),
+            (true, Some(_)) => line("]"),
+            (false, None) => line(NO_ROWS),
+            (false, Some(_)) => Ok(()),
+        }
+    }
+}
+
 /// Formats a result as text.
 fn lines(value: &Value) -> Vec<String> {
     match value {
@@ -171,26 +232,38 @@ fn lines(value: &Value) -> Vec<String> {
 
 /// Formats rows as a table whose columns are the fields of the first row.
 fn table(rows: &[Value]) -> Vec<String> {
-    let Some(Value::Object(first)) = rows.first() else {
-        return vec!["(none)".to_owned()];
+    if rows.is_empty() {
+        return vec![NO_ROWS.to_owned()];
+    }
+    let columns = columns(rows);
+    let rows = rows.iter().map(|row| table_row(&columns, row));
+    iter::once(header(&columns)).chain(rows).collect()
+}
+
+/// Returns the columns of a table, which are the fields of its first row, and their widths.
+fn columns(rows: &[Value]) -> Vec<(String, usize)> {
+    let first = rows.first().and_then(Value::as_object);
+    let names = first.into_iter().flat_map(|first| first.keys());
+    let width = |name: &String| {
+        let cells = rows.iter().map(|row| cell(&row[name.as_str()]).width());
+        cells.max().unwrap_or_default().max(name.width())
     };
-    let columns: Vec<String> = first.keys().cloned().collect();
-    let cells = |row: &Value| {
-        let cells = columns.iter().map(|column| cell(&row[column.as_str()]));
-        cells.collect::<Vec<_>>()
-    };
-    let mut table: Vec<Vec<String>> = rows.iter().map(cells).collect();
-    table.insert(0, columns.clone());
-    let widths: Vec<usize> = (0..columns.len())
-        .map(|column| table.iter().map(|row| row[column].width()).max())
-        .map(Option::unwrap_or_default)
-        .collect();
-    let format_row = |row: &Vec<String>| {
-        let cells = row.iter().zip(&widths);
-        let cells: Vec<String> = cells.map(|(text, width)| padded(text, *width)).collect();
-        cells.join("  ").trim_end().to_owned()
-    };
-    table.iter().map(format_row).collect()
+    names.map(|name| (name.clone(), width(name))).collect()
+}
+
+fn header(columns: &[(String, usize)]) -> String {
+    let names = columns.iter().map(|(name, width)| padded(name, *width));
+    joined(names)
+}
+
+fn table_row(columns: &[(String, usize)], row: &Value) -> String {
+    let cells = columns.iter();
+    joined(cells.map(|(name, width)| padded(&cell(&row[name.as_str()]), *width)))
+}
+
+fn joined(cells: impl Iterator<Item = String>) -> String {
+    let line = cells.collect::<Vec<_>>().join("  ");
+    line.trim_end().to_owned()
 }
 
 /// Appends spaces up to a width in terminal columns. Wide characters, such as CJK, take two.

@@ -19,7 +19,7 @@ pub use runs::{
     ActiveRun, DueSchedule, NewRun, begin_task, finish, insert_missed, insert_run, list_due,
     list_ready, lock_due, lock_ready, postpone, record_failure, start,
 };
-pub use tasks::{delete_task, insert_task, update_task};
+pub use tasks::{delete_task, insert_task, replace_tasks, update_task};
 
 use crate::error::Error;
 use crate::pool::{Database, Transaction};
@@ -188,14 +188,66 @@ pub async fn list(database: &Database, server: ServerId) -> Result<Vec<Schedule>
         "WHERE s.server_id = $1 ORDER BY s.id",
         server.0,
     )?;
+    with_tasks(&mut transaction, rows).await
+}
+
+/// Lists a page of the schedules after one, oldest first. Filters by server if one is given.
+///
+/// # Errors
+/// If the database can't be read.
+pub async fn page(
+    database: &Database,
+    server: Option<ServerId>,
+    after: ScheduleId,
+    limit: u32,
+) -> Result<Vec<Schedule>, Error> {
+    let mut transaction = database.begin().await?;
+    let rows = match server {
+        Some(server) => select_schedules!(
+            transaction.connection(),
+            fetch_all,
+            "WHERE s.server_id = $1 AND s.id > $2 ORDER BY s.id LIMIT $3",
+            server.0,
+            after.0,
+            i64::from(limit),
+        ),
+        None => select_schedules!(
+            transaction.connection(),
+            fetch_all,
+            "WHERE s.id > $1 ORDER BY s.id LIMIT $2",
+            after.0,
+            i64::from(limit),
+        ),
+    }?;
+    with_tasks(&mut transaction, rows).await
+}
+
+async fn with_tasks(
+    transaction: &mut Transaction,
+    rows: Vec<ScheduleRow>,
+) -> Result<Vec<Schedule>, Error> {
     let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
-    let mut tasks = tasks::list(&mut transaction, &ids).await?;
+    let mut tasks = tasks::list(transaction, &ids).await?;
     rows.into_iter()
         .map(|row| {
             let tasks = tasks.remove(&ScheduleId(row.id)).unwrap_or_default();
             row.into_schedule(tasks)
         })
         .collect()
+}
+
+/// Returns the server of a schedule.
+///
+/// # Errors
+/// If the database can't be read.
+pub async fn server_of(
+    database: &Database,
+    schedule: ScheduleId,
+) -> Result<Option<ServerId>, Error> {
+    let server = sqlx::query_scalar!("SELECT server_id FROM schedules WHERE id = $1", schedule.0)
+        .fetch_optional(database.pool())
+        .await?;
+    Ok(server.map(ServerId))
 }
 
 /// Inserts a schedule without tasks, with its next due time by the clock of the database.

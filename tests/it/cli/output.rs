@@ -232,6 +232,7 @@ async fn every_list_works_without_a_filter() {
         "key",
         "server",
         "subuser",
+        "schedule",
         "backup",
         "job",
         "webhook",

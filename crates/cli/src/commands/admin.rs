@@ -1,10 +1,12 @@
-//! `holdfast admin …`: manages users, keys, servers, subusers and webhooks; lists backups and jobs.
+//! `holdfast admin …`: manages users, keys, servers, subusers, schedules and webhooks; lists
+//! backups and jobs.
 
 mod change;
 mod key;
 mod list;
 mod maintenance;
 mod retention;
+mod schedule;
 mod server;
 mod storage;
 mod subuser;
@@ -12,9 +14,11 @@ mod user;
 mod webhook;
 
 use std::path::Path;
+use std::pin::Pin;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Subcommand;
+use futures_util::{Stream, TryStreamExt as _};
 use serde_json::Value;
 
 use holdfast_db::operator_log::Change;
@@ -22,6 +26,7 @@ use holdfast_db::{Database, servers, users};
 use holdfast_domain::{Server, ServerRef};
 
 use crate::error::CommandError;
+use crate::output::RowWriter;
 use crate::settings::Settings;
 use crate::{database, output, service};
 
@@ -40,6 +45,9 @@ pub enum AdminCommand {
     /// Manages the users that share a server, and their permissions
     #[command(subcommand)]
     Subuser(subuser::SubuserCommand),
+    /// Manages schedules, which make backups of servers by themselves
+    #[command(subcommand)]
+    Schedule(schedule::ScheduleCommand),
     /// Lists backups of all servers
     #[command(subcommand)]
     Backup(list::BackupCommand),
@@ -78,13 +86,17 @@ pub(super) async fn run(
 }
 
 /// The outcome of a command.
-#[derive(Debug)]
 pub enum Outcome {
     /// The command was carried out, and this is its result.
     Done(Value),
     /// The command has created a secret, which it shows only once: here.
     Secret(Box<UncommittedSecret>),
+    /// The command lists any number of rows.
+    Pages(Pages),
 }
+
+/// A list of rows in pages, which are read one after another.
+pub type Pages = Pin<Box<dyn Stream<Item = Result<Vec<Value>, CommandError>> + Send>>;
 
 /// A secret that does not exist before it has been shown, so that none is lost.
 #[derive(Debug)]
@@ -119,6 +131,13 @@ impl Outcome {
                 shown.map_err(|lost| lost.after(&format!("the {noun} was not created")))?;
                 secret.commit().await.map(drop)
             }
+            Self::Pages(mut pages) => {
+                let mut rows = RowWriter::new(json);
+                while let Some(page) = pages.try_next().await? {
+                    rows.write(&page)?;
+                }
+                rows.finish()
+            }
         }
     }
 
@@ -130,6 +149,7 @@ impl Outcome {
         match self {
             Self::Done(result) => Ok(result),
             Self::Secret(secret) => secret.commit().await,
+            Self::Pages(pages) => Ok(pages.try_concat().await?.into()),
         }
     }
 }
@@ -157,6 +177,9 @@ pub async fn execute(
     let result = match command {
         AdminCommand::Key(command) => return key::run(database, command).await,
         AdminCommand::Webhook(command) => return webhook::run(database, command).await,
+        AdminCommand::Schedule(command) => {
+            return schedule::run(settings, database, command).await;
+        }
         AdminCommand::User(command) => user::run(database, command).await,
         AdminCommand::Server(command) => server::run(settings, database, command).await,
         AdminCommand::Subuser(command) => subuser::run(database, command).await,

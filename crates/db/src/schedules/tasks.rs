@@ -103,6 +103,27 @@ pub async fn insert_task(
     Ok(TaskId(id))
 }
 
+/// Replaces all tasks of a schedule. The caller has locked the schedule's server.
+///
+/// # Errors
+/// If the database can't be written.
+pub async fn replace_tasks(
+    transaction: &mut Transaction,
+    schedule: ScheduleId,
+    tasks: &[ScheduleTask],
+) -> Result<(), Error> {
+    sqlx::query!(
+        "DELETE FROM schedule_tasks WHERE schedule_id = $1",
+        schedule.0
+    )
+    .execute(transaction.connection())
+    .await?;
+    for (sequence, task) in (1..).zip(tasks) {
+        insert_task(transaction, schedule, sequence, task).await?;
+    }
+    Ok(())
+}
+
 /// Replaces a task, and moves it to `sequence`. Returns whether the schedule has it.
 ///
 /// # Errors

@@ -17,7 +17,7 @@ pub enum PowerSupport {
         /// It can send lines to consoles.
         can_send: bool,
     },
-    /// Everything.
+    /// All kinds of tasks.
     All,
 }
 

@@ -1,0 +1,110 @@
+//! The tasks of a schedule as the command line knows them: one backup, and commands around it.
+
+use holdfast_domain::ignore::IgnorePatterns;
+use holdfast_domain::schedule::{ScheduleId, ScheduleTask, TaskAction, TaskLimits};
+
+use super::options::{ConsoleLine, TaskOptions};
+use crate::error::CommandError;
+use crate::settings::Settings;
+
+/// Returns the tasks of a new schedule.
+///
+/// # Errors
+/// If the ignore patterns can't be read, or exceed a limit.
+pub(super) fn around_a_backup(
+    settings: &Settings,
+    options: &TaskOptions,
+) -> Result<Vec<ScheduleTask>, CommandError> {
+    let backup = task(TaskAction::Backup(
+        ignored(settings, options)?.unwrap_or_default(),
+    ));
+    let commands = |lines: &[ConsoleLine]| commands(lines).collect::<Vec<_>>();
+    let (before, after) = (commands(&options.before), commands(&options.after));
+    Ok([before, vec![backup], after].concat())
+}
+
+/// Returns the tasks of a schedule that is changed, or `None` if they stay as they are.
+///
+/// # Errors
+/// As [`around_a_backup`]. Also if the schedule has other tasks that an option would replace.
+pub(super) fn changed(
+    settings: &Settings,
+    schedule: ScheduleId,
+    old: &[ScheduleTask],
+    options: &TaskOptions,
+) -> Result<Option<Vec<ScheduleTask>>, CommandError> {
+    let ignored = ignored(settings, options)?;
+    if ignored.is_none() && options.before.is_empty() && options.after.is_empty() {
+        return Ok(None);
+    }
+    let is_backup = |task: &ScheduleTask| matches!(task.action, TaskAction::Backup(_));
+    let are_commands = |tasks: &[ScheduleTask]| {
+        let mut tasks = tasks.iter();
+        tasks.all(|task| matches!(task.action, TaskAction::Command(_)))
+    };
+    let other_tasks = || {
+        CommandError::new(format!(
+            "schedule `{schedule}` has other tasks than one backup and commands around it: change \
+             its tasks by the API"
+        ))
+    };
+    let at = old.iter().position(is_backup).ok_or_else(other_tasks)?;
+    let (before, rest) = old.split_at(at);
+    let (backup, after) = rest.split_first().ok_or_else(other_tasks)?;
+    if !are_commands(before) || !are_commands(after) {
+        return Err(other_tasks());
+    }
+    let mut backup = backup.clone();
+    if let Some(patterns) = ignored {
+        backup.action = TaskAction::Backup(patterns);
+    }
+    let replaced = |lines: &[ConsoleLine], old: &[ScheduleTask]| match lines {
+        [] => old.to_vec(),
+        lines => commands(lines).collect(),
+    };
+    let (before, after) = (
+        replaced(&options.before, before),
+        replaced(&options.after, after),
+    );
+    Ok(Some([before, vec![backup], after].concat()))
+}
+
+/// Checks that a server's schedule may have these tasks.
+///
+/// # Errors
+/// The rule that one of them breaks.
+pub(super) fn check(limits: &TaskLimits, tasks: &[ScheduleTask]) -> Result<(), CommandError> {
+    for (others, task) in tasks.iter().enumerate() {
+        limits.check(others, &task.action).map_err(|error| {
+            let kind = task.action.kind().as_str();
+            CommandError::new(format!("the {kind} task is refused: {error}"))
+        })?;
+    }
+    Ok(())
+}
+
+fn commands(lines: &[ConsoleLine]) -> impl Iterator<Item = ScheduleTask> {
+    let actions = lines.iter().filter_map(|line| line.0.clone());
+    actions.map(task)
+}
+
+fn task(action: TaskAction) -> ScheduleTask {
+    ScheduleTask {
+        action,
+        time_offset_seconds: 0,
+        continue_on_failure: false,
+    }
+}
+
+/// Reads the file with the ignore patterns.
+fn ignored(settings: &Settings, options: &TaskOptions) -> Result<Option<String>, CommandError> {
+    let Some(path) = &options.ignored else {
+        return Ok(None);
+    };
+    let text = fs_err::read_to_string(path)?;
+    let patterns = IgnorePatterns::parse([text.as_str()], settings.api.max_ignored_bytes);
+    let patterns = patterns.map_err(|error| {
+        CommandError::with_cause(format!("--ignored `{}`", path.display()), &error)
+    })?;
+    Ok(Some(patterns.lines().join("\n")))
+}
