@@ -88,6 +88,8 @@ async fn a_schedule_is_created_shown_changed_and_deleted() {
         "save-off",
         "--before",
         "save-all flush",
+        "--wait",
+        "15s",
         "--after",
         "save-on",
         "--keep",
@@ -118,6 +120,7 @@ async fn a_schedule_is_created_shown_changed_and_deleted() {
         "command save-on",
     ];
     assert_eq!(tasks(&created), before_and_after);
+    assert_eq!(created["tasks"][2]["time_offset"], 15);
 
     let id = id(&created);
     let shown = scene.admin.json(&["schedule", "show", &id]);
@@ -170,8 +173,11 @@ async fn a_schedule_is_created_shown_changed_and_deleted() {
         "false",
         "--only-when-online",
         "false",
+        "--wait",
+        "1m",
     ]);
     let changed = changed.json();
+    assert_eq!(changed["tasks"][1]["time_offset"], 60);
     assert_eq!(
         tasks(&changed),
         ["command stop-saving", "backup *.log\n# caches\ncache/"]

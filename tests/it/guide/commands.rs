@@ -46,7 +46,8 @@ pub(super) fn of(page: &str) -> Vec<Vec<String>> {
 /// Returns the arguments of a line that runs the program.
 fn arguments(line: &str) -> Option<Vec<String>> {
     let line = line.split(" #").next().unwrap_or_default();
-    let mut words = line.split_whitespace();
+    let words = words(line);
+    let mut words = words.iter().map(String::as_str);
     if line.trim_start().starts_with("cargo run ") {
         words.find(|word| *word == "--")?;
     } else {
@@ -61,7 +62,8 @@ fn arguments(line: &str) -> Option<Vec<String>> {
         let argument = match word.trim_end_matches(';') {
             "UUID" | "ID" => "d3aac109-e5a0-4331-b03e-3454f7e136dc",
             "SERVER" => "d3aac109",
-            other => other.trim_matches(['"', '\'']),
+            "SCHEDULE" => "7",
+            other => other,
         };
         arguments.push(argument.to_owned());
         if word.ends_with(';') {
@@ -69,6 +71,43 @@ fn arguments(line: &str) -> Option<Vec<String>> {
         }
     }
     Some(arguments)
+}
+
+/// Splits a line at spaces outside of quotes, and removes the quotes.
+fn words(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word = None::<String>;
+    let mut quote = None;
+    for c in line.chars() {
+        match quote {
+            Some(end) if c == end => quote = None,
+            None if c == '"' || c == '\'' => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            None if c.is_whitespace() => words.extend(word.take()),
+            _ => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    words
+}
+
+#[test]
+fn words_in_quotes_stay_together() {
+    let split = words(r#"create --cron "0 4 * * *" --name '' "$SERVER" 'a "b"'"#);
+    assert_eq!(
+        split,
+        [
+            "create",
+            "--cron",
+            "0 4 * * *",
+            "--name",
+            "",
+            "$SERVER",
+            "a \"b\""
+        ]
+    );
 }
 
 #[test]

@@ -6,8 +6,8 @@ use clap::Args;
 
 use holdfast_domain::retention::KeepRules;
 use holdfast_domain::schedule::{
-    Cron, CronFields, JITTER_MAX_SECONDS, MissedPolicy, ScheduleName, ScheduleSettings, TaskAction,
-    TaskActionKind, TaskRefused, Timezone, Timing,
+    Cron, CronFields, JITTER_MAX_SECONDS, MissedPolicy, ScheduleName, ScheduleSettings,
+    TIME_OFFSET_MAX_SECONDS, TaskAction, TaskActionKind, TaskRefused, Timezone, Timing,
 };
 
 /// The options of `holdfast admin schedule create`.
@@ -85,6 +85,10 @@ pub(super) struct TaskOptions {
     /// replaces all commands before it; "" removes them
     #[arg(long, value_name = "COMMAND", value_parser = command, allow_hyphen_values = true)]
     pub(super) before: Vec<ConsoleLine>,
+    /// Time between the last command and the backup, such as 15s: until the server has written its
+    /// world [default: none]
+    #[arg(long, value_name = "TIME", value_parser = wait, allow_hyphen_values = true)]
+    pub(super) wait: Option<u32>,
     /// Command for the server's console after the backup, such as save-on; repeatable. With
     /// commands before the backup, it is sent even if the backup fails. In `set`, replaces all
     /// commands after it; "" removes them
@@ -131,22 +135,30 @@ fn timezone(text: &str) -> Result<Timezone, String> {
 }
 
 fn jitter(text: &str) -> Result<u32, String> {
-    let invalid = || "must be a time such as 90s, 10m or 1h, and at most 24h".to_owned();
+    let rule = "must be a time such as 90s, 10m or 1h, and at most 24h";
+    seconds(text, JITTER_MAX_SECONDS).ok_or_else(|| rule.to_owned())
+}
+
+fn wait(text: &str) -> Result<u32, String> {
+    let rule = "must be a time such as 15s or 2m, and at most 15m";
+    seconds(text, TIME_OFFSET_MAX_SECONDS).ok_or_else(|| rule.to_owned())
+}
+
+/// Reads a time with its unit. Returns `None` if it is none, or longer than `max`.
+fn seconds(text: &str, max: u32) -> Option<u32> {
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
     let unit = match &text[digits.len()..] {
         "h" => 3600,
         "m" => 60,
         "s" => 1,
-        _ => return Err(invalid()),
+        _ => return None,
     };
     if !digits.bytes().all(|digit| digit.is_ascii_digit()) {
-        return Err(invalid());
+        return None;
     }
-    let number: u32 = digits.parse().map_err(|_| invalid())?;
+    let number: u32 = digits.parse().ok()?;
     let seconds = number.checked_mul(unit);
-    seconds
-        .filter(|seconds| *seconds <= JITTER_MAX_SECONDS)
-        .ok_or_else(invalid)
+    seconds.filter(|seconds| *seconds <= max)
 }
 
 fn missed(text: &str) -> Result<MissedPolicy, String> {
@@ -206,6 +218,13 @@ mod tests {
             ("é", None),
         ] {
             assert_eq!(jitter(text).ok(), seconds, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_wait_is_at_most_a_quarter_of_an_hour() {
+        for (text, seconds) in [("15s", Some(15)), ("15m", Some(900)), ("901s", None)] {
+            assert_eq!(wait(text).ok(), seconds, "{text}");
         }
     }
 }

@@ -15,9 +15,11 @@ pub(super) fn around_a_backup(
     settings: &Settings,
     options: &TaskOptions,
 ) -> Result<Vec<ScheduleTask>, CommandError> {
-    let backup = task(TaskAction::Backup(
-        ignored(settings, options)?.unwrap_or_default(),
-    ));
+    let patterns = ignored(settings, options)?.unwrap_or_default();
+    let backup = ScheduleTask {
+        time_offset_seconds: options.wait.unwrap_or_default(),
+        ..task(TaskAction::Backup(patterns))
+    };
     let commands = |lines: &[ConsoleLine]| commands(lines).collect::<Vec<_>>();
     let (before, after) = (commands(&options.before), commands(&options.after));
     Ok([before, vec![backup], after].concat())
@@ -34,7 +36,8 @@ pub(super) fn changed(
     options: &TaskOptions,
 ) -> Result<Option<Vec<ScheduleTask>>, CommandError> {
     let ignored = ignored(settings, options)?;
-    if ignored.is_none() && options.before.is_empty() && options.after.is_empty() {
+    let has_commands = !options.before.is_empty() || !options.after.is_empty();
+    if ignored.is_none() && options.wait.is_none() && !has_commands {
         return Ok(None);
     }
     let is_backup = |task: &ScheduleTask| matches!(task.action, TaskAction::Backup(_));
@@ -57,6 +60,9 @@ pub(super) fn changed(
     let mut backup = backup.clone();
     if let Some(patterns) = ignored {
         backup.action = TaskAction::Backup(patterns);
+    }
+    if let Some(seconds) = options.wait {
+        backup.time_offset_seconds = seconds;
     }
     let replaced = |lines: &[ConsoleLine], old: &[ScheduleTask]| match lines {
         [] => old.to_vec(),
