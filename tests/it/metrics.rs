@@ -63,6 +63,16 @@ async fn a_whole_life() -> (App, String) {
         (app.sql().number(left).await == 0).then_some(())
     })
     .await;
+    // A schedule that has succeeded once, and is overdue.
+    app.sql()
+        .query(&format!(
+            "INSERT INTO schedules (server_id, name, minute, hour, day_of_month, month, \
+             day_of_week, last_success_at, overdue_at)
+             VALUES ('{}', 'Nightly', '0', '4', '*', '*', '*', to_timestamp(1700000000), \
+             now() - interval '1 hour')",
+            app.server.id
+        ))
+        .await;
     app.add_worker(&[("worker.node", "elsewhere"), ("worker.concurrency", "3")]);
     eventually("both workers are there", async || {
         let there = "SELECT count(*) FROM workers";
@@ -174,9 +184,15 @@ async fn every_metric_is_shown_and_dashboards_and_rules_use_no_other() {
     let name = format!(r#"holdfast_server_last_backup_timestamp_seconds{{server="{server}"}}"#);
     let shown = samples[&name];
     assert!((shown - last as f64).abs() < 1.0, "{shown} is not {last}");
-    // Only this metric may name a server. None names a backup or a path.
-    for name in samples.keys().filter(|other| **other != name) {
-        assert!(!name.contains(&server.to_string()), "{name}");
+    let schedule = format!(r#"{{server="{server}",schedule="1"}}"#);
+    let success = format!("holdfast_schedule_last_success_timestamp_seconds{schedule}");
+    assert_eq!(samples.get(&success), Some(&1_700_000_000.0), "{text}");
+    let overdue = format!("holdfast_schedule_overdue_seconds{schedule}");
+    assert!((3600.0..4000.0).contains(&samples[&overdue]), "{text}");
+    // Only these metrics may name a server. None names a backup or a path.
+    for other in samples.keys() {
+        let may = *other == name || *other == success || *other == overdue;
+        assert!(may || !other.contains(&server.to_string()), "{other}");
     }
     check_what_is_deployed(&samples);
     app.stop().await;

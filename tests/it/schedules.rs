@@ -1,5 +1,7 @@
 //! Schedules run by themselves, one task after another, and what they owe is paid.
 
+mod seen;
+
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -97,6 +99,15 @@ impl Scene {
             assert!(rows.is_empty(), "{rows:?}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    /// The due time of the schedule's only run, as clients see it.
+    async fn due_at(&self, schedule: i64) -> String {
+        let select = format!(
+            "SELECT to_char(due_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS+00:00')
+             FROM schedule_runs WHERE schedule_id = {schedule}"
+        );
+        self.app.sql().query(&select).await[0][0].clone().unwrap()
     }
 
     fn calls(&self) -> Vec<String> {

@@ -2,7 +2,8 @@
 //!
 //! A process has one registry, which `cli` creates and passes on. There is no global registry,
 //! since tests run many services in one process. A label must never contain a path, a name that a
-//! user chose, or an error text. Only the metric of last backups has a label for servers.
+//! user chose, or an error text. Only the metrics of last backups and of schedules have labels for
+//! servers.
 
 mod database_metrics;
 mod gauges;
@@ -52,8 +53,9 @@ impl ApiMetrics {
         }
     }
 
-    /// Adds the metrics of an API: its requests, and jobs, workers and last backups from the
-    /// database. The last backups are those of at most `servers` servers.
+    /// Adds the metrics of an API: its requests, and jobs, workers, last backups and schedules from
+    /// the database. The last backups are those of at most `servers` servers, and as many
+    /// schedules are shown.
     #[must_use]
     pub fn of_api(mut self, database: &Database, servers: u32) -> Self {
         self.requests.register(&mut self.registry);

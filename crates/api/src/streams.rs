@@ -220,7 +220,7 @@ impl Streams {
                 {
                     topic.last_event = event.number;
                     // Fails if the last stream has just ended.
-                    let _no_receiver = topic.sender.send(SseEvent::of_backup(&event));
+                    let _no_receiver = topic.sender.send(SseEvent::of_server(&event));
                 }
             }
             if is_last_batch {

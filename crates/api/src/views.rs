@@ -183,8 +183,11 @@ pub(crate) fn activity_list(entries: Vec<ActivityEntry>, pagination: Pagination)
         .into_iter()
         .map(|entry| {
             let mut properties = entry.properties;
-            properties["uuid"] = json!(entry.backup);
-            properties["name"] = json!(entry.backup_name);
+            // An entry about a schedule has its own name.
+            if let Some(backup) = entry.backup {
+                properties["uuid"] = json!(backup);
+                properties["name"] = json!(entry.backup_name);
+            }
             let email = entry.actor_email;
             ActivityObject {
                 object: "activity_log",

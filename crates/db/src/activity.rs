@@ -5,6 +5,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use holdfast_domain::activity::{ActivityEvent, RequestOrigin};
+use holdfast_domain::schedule::ScheduleId;
 use holdfast_domain::{BackupId, ServerId};
 
 use crate::error::Error;
@@ -43,6 +44,42 @@ pub async fn record(
     Ok(())
 }
 
+/// Adds an entry about a schedule. Its properties get the ID of the schedule, and its name as its
+/// row has it. Without an origin, the entry says that the service acted by itself.
+///
+/// # Errors
+/// If the database can't be written.
+pub async fn record_schedule(
+    transaction: &mut Transaction,
+    event: ActivityEvent,
+    server: ServerId,
+    schedule: ScheduleId,
+    origin: Option<&RequestOrigin>,
+    properties: &Value,
+) -> Result<(), Error> {
+    sqlx::query!(
+        "INSERT INTO activity (event, server_id, backup_id, actor_id, actor_email, key_identifier,
+                               address, properties)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, jsonb_build_object(
+             'schedule', $8::bigint, 'name', (SELECT name FROM schedules WHERE id = $8)
+         ) || $9)",
+        event.as_str(),
+        server.0,
+        BackupId::NONE.0,
+        origin.map(|origin| origin.user.0) as Option<Uuid>,
+        origin.map(|origin| origin.email.as_str()),
+        origin.map(|origin| origin.key.as_str()),
+        origin
+            .and_then(|origin| origin.address)
+            .map(|address| address.to_string()),
+        schedule.0,
+        properties,
+    )
+    .execute(transaction.connection())
+    .await?;
+    Ok(())
+}
+
 /// An entry of the audit log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ActivityEntry {
@@ -50,8 +87,8 @@ pub struct ActivityEntry {
     pub id: i64,
     /// The name of the event.
     pub event: String,
-    /// The backup.
-    pub backup: BackupId,
+    /// The backup, if the entry is about one.
+    pub backup: Option<BackupId>,
     /// The name of the backup at that time.
     pub backup_name: Option<String>,
     /// The UUID of the user, or `None` if the service acted by itself.
@@ -110,7 +147,7 @@ pub async fn list(
         .map(|row| ActivityEntry {
             id: row.id,
             event: row.event,
-            backup: BackupId(row.backup_id),
+            backup: BackupId(row.backup_id).some(),
             backup_name: row.backup_name,
             actor: row.actor_id,
             actor_email: row.actor_email,

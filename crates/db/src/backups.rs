@@ -13,7 +13,7 @@ use holdfast_domain::{Backup, BackupId, BackupName, DiskName, NodeName, ServerId
 pub use self::import::{ImportedBackup, count_completed_on, find_known, import, list_completed_on};
 pub use self::pages::{BackupPage, BackupPages, PageRequest};
 pub(crate) use self::row::BackupRow;
-pub use self::space::{expected_bytes, free_and_reserved_bytes};
+pub use self::space::{expected_bytes, expected_bytes_in, free_and_reserved_bytes};
 pub use self::verification::{
     ArchiveLocation, VERIFY_ATTEMPTS, VerificationOutcome, prioritize_verification,
     record_verification, schedule_verifications,

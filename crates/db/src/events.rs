@@ -1,4 +1,4 @@
-//! Events of backups, restores and verifications. Triggers write them
+//! Events of backups, restores, verifications and schedules. Triggers write them
 //! (`migrations/0007_events.sql`); this module only reads and prunes them.
 
 use std::time::Duration;
@@ -7,8 +7,8 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
-use holdfast_domain::event::BackupSnapshot;
-use holdfast_domain::{BackupEvent, BackupId, ServerId};
+use holdfast_domain::event::{BackupSnapshot, ScheduleSnapshot};
+use holdfast_domain::{BackupId, ServerEvent, ServerId};
 
 use crate::error::Error;
 use crate::pool::Database;
@@ -21,18 +21,24 @@ pub(crate) struct EventRow {
     pub(crate) server_name: String,
     pub(crate) backup_id: Uuid,
     pub(crate) backup: Option<Value>,
+    pub(crate) schedule: Option<Value>,
     pub(crate) error: Option<String>,
     pub(crate) created_at: DateTime<Utc>,
 }
 
-impl TryFrom<EventRow> for BackupEvent {
+impl TryFrom<EventRow> for ServerEvent {
     type Error = Error;
 
     fn try_from(row: EventRow) -> Result<Self, Error> {
-        let snapshot = |value: Value| {
+        let backup = |value: Value| {
             let text = value.to_string();
             serde_json::from_value::<BackupSnapshot>(value)
                 .map_err(|_| Error::unreadable("snapshot of a backup", text))
+        };
+        let schedule = |value: Value| {
+            let text = value.to_string();
+            serde_json::from_value::<ScheduleSnapshot>(value)
+                .map_err(|_| Error::unreadable("snapshot of a schedule", text))
         };
         Ok(Self {
             number: row.id,
@@ -40,8 +46,9 @@ impl TryFrom<EventRow> for BackupEvent {
             kind: row.kind,
             server: ServerId(row.server_id),
             server_name: row.server_name,
-            backup: BackupId(row.backup_id),
-            snapshot: row.backup.map(snapshot).transpose()?,
+            backup: BackupId(row.backup_id).some(),
+            snapshot: row.backup.map(backup).transpose()?,
+            schedule: row.schedule.map(schedule).transpose()?,
             error: row.error,
             at: row.created_at,
         })
@@ -81,7 +88,7 @@ pub async fn list_after(
     database: &Database,
     servers: &[(ServerId, i64)],
     limit: u32,
-) -> Result<Vec<BackupEvent>, Error> {
+) -> Result<Vec<ServerEvent>, Error> {
     let (ids, numbers): (Vec<Uuid>, Vec<i64>) = servers
         .iter()
         .map(|(server, number)| (server.0, *number))
@@ -90,8 +97,8 @@ pub async fn list_after(
         EventRow,
         r#"SELECT e.id AS "id!", e.uuid AS "uuid!", e.kind AS "kind!",
                   e.server_id AS "server_id!", e.server_name AS "server_name!",
-                  e.backup_id AS "backup_id!", e.backup AS "backup?", e.error AS "error?",
-                  e.created_at AS "created_at!"
+                  e.backup_id AS "backup_id!", e.backup AS "backup?",
+                  e.schedule AS "schedule?", e.error AS "error?", e.created_at AS "created_at!"
            FROM unnest($1::uuid[], $2::bigint[]) AS q (server, number)
            CROSS JOIN LATERAL (
                SELECT * FROM events
@@ -104,7 +111,7 @@ pub async fn list_after(
     )
     .fetch_all(database.pool())
     .await?;
-    rows.into_iter().map(BackupEvent::try_from).collect()
+    rows.into_iter().map(ServerEvent::try_from).collect()
 }
 
 /// Deletes up to 10,000 events that are older than `age`. Returns how many.

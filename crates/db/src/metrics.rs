@@ -1,10 +1,11 @@
 //! Metrics of the whole service, which no single process knows.
 //!
-//! Each query reads an index of unfinished jobs, of workers, or of the last completed backups. So
-//! its cost does not grow with the history.
+//! Each query reads an index of unfinished jobs, of workers, of the last completed backups, or of
+//! schedules. So its cost does not grow with the history.
 
 use chrono::{DateTime, Utc};
 
+use holdfast_domain::schedule::ScheduleId;
 use holdfast_domain::{JobKind, JobState, ServerId};
 
 use crate::error::Error;
@@ -25,6 +26,32 @@ pub struct MetricsSnapshot {
     pub free_bytes: Vec<(String, String, u64)>,
     /// By server: when its last backup was completed. Servers without a backup are left out.
     pub last_backups: Vec<(ServerId, DateTime<Utc>)>,
+    /// Active schedules that have succeeded.
+    pub successes: Vec<ScheduleSuccess>,
+    /// Schedules that are overdue, the most overdue first.
+    pub overdue: Vec<OverdueSchedule>,
+}
+
+/// A schedule that has succeeded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScheduleSuccess {
+    /// The server.
+    pub server: ServerId,
+    /// The schedule.
+    pub schedule: ScheduleId,
+    /// When its last run that succeeded has ended.
+    pub at: DateTime<Utc>,
+}
+
+/// A schedule that has not succeeded for twice its interval.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OverdueSchedule {
+    /// The server.
+    pub server: ServerId,
+    /// The schedule.
+    pub schedule: ScheduleId,
+    /// For how long it has been overdue, in seconds.
+    pub seconds: f64,
 }
 
 /// The number of jobs of one node, kind and state.
@@ -42,7 +69,7 @@ pub struct JobCount {
     pub waiting_seconds: f64,
 }
 
-/// Reads all metrics, with the last backups of the first `servers` servers.
+/// Reads all metrics, with the last backups of the first `servers` servers, and as many schedules.
 ///
 /// # Errors
 /// If the database can't be read.
@@ -55,6 +82,8 @@ pub async fn read(database: &Database, servers: u32) -> Result<MetricsSnapshot, 
             0 => Vec::new(),
             servers => last_backups(database, servers).await?,
         },
+        successes: successes(database, servers).await?,
+        overdue: overdue(database, servers).await?,
     })
 }
 
@@ -137,5 +166,41 @@ async fn last_backups(
     Ok(rows
         .into_iter()
         .map(|row| (ServerId(row.id), row.completed_at))
+        .collect())
+}
+
+async fn successes(database: &Database, limit: u32) -> Result<Vec<ScheduleSuccess>, Error> {
+    let rows = sqlx::query!(
+        r#"SELECT id, server_id, last_success_at AS "at!" FROM schedules
+           WHERE is_active AND last_success_at IS NOT NULL ORDER BY id LIMIT $1"#,
+        i64::from(limit),
+    )
+    .fetch_all(database.pool())
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| ScheduleSuccess {
+            server: ServerId(row.server_id),
+            schedule: ScheduleId(row.id),
+            at: row.at,
+        })
+        .collect())
+}
+
+async fn overdue(database: &Database, limit: u32) -> Result<Vec<OverdueSchedule>, Error> {
+    let rows = sqlx::query!(
+        r#"SELECT id, server_id, extract(epoch FROM now() - overdue_at)::float8 AS "seconds!"
+           FROM schedules WHERE overdue_at < now() ORDER BY overdue_at LIMIT $1"#,
+        i64::from(limit),
+    )
+    .fetch_all(database.pool())
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| OverdueSchedule {
+            server: ServerId(row.server_id),
+            schedule: ScheduleId(row.id),
+            seconds: row.seconds,
+        })
         .collect())
 }

@@ -1,6 +1,8 @@
 //! Schedules and their tasks. Their runs are in `runs`.
 
+mod due;
 mod history;
+mod prune;
 mod runs;
 mod tasks;
 
@@ -14,10 +16,12 @@ use holdfast_domain::schedule::{
 };
 use holdfast_domain::{BackupId, ServerId, UserId};
 
-pub use history::{ManualRun, abandon, prune_runs, run_now, runs_of};
+pub use due::{DueSchedule, insert_missed, list_due, lock_due, set_next};
+pub use history::{ManualRun, abandon, run_now, runs_of};
+pub use prune::prune_runs;
 pub use runs::{
-    ActiveRun, DueSchedule, NewRun, begin_task, finish, insert_missed, insert_run, list_due,
-    list_ready, lock_due, lock_ready, postpone, record_failure, start,
+    ActiveRun, NewRun, begin_task, finish, insert_run, list_ready, lock_ready, postpone,
+    record_failure, start,
 };
 pub use tasks::{delete_task, insert_task, replace_tasks, update_task};
 
@@ -286,7 +290,8 @@ pub async fn insert(
     .fetch_one(transaction.connection())
     .await?;
     let id = ScheduleId(row.id);
-    set_next(transaction, id, next_of(id, settings, row.now)).await?;
+    let next = next_of(id, settings, row.now);
+    set_next(transaction, id, timing, next).await?;
     Ok(id)
 }
 
@@ -307,7 +312,7 @@ pub async fn update(
         r#"UPDATE schedules SET name = $3, minute = $4, hour = $5, day_of_month = $6, month = $7,
                   day_of_week = $8, timezone = $9, jitter_seconds = $10, missed = $11, keep = $12,
                   is_active = $13, only_when_online = $14, updated_at = now(), next_due_at = NULL,
-                  next_run_at = NULL
+                  next_run_at = NULL, overdue_at = NULL
            WHERE id = $1 AND server_id = $2
            RETURNING now() AS "now!""#,
         schedule.0,
@@ -328,7 +333,8 @@ pub async fn update(
     .fetch_optional(transaction.connection())
     .await?;
     let Some(now) = now else { return Ok(false) };
-    set_next(transaction, schedule, next_of(schedule, settings, now)).await?;
+    let next = next_of(schedule, settings, now);
+    set_next(transaction, schedule, timing, next).await?;
     Ok(true)
 }
 
@@ -341,26 +347,6 @@ fn next_of(
         .is_active
         .then(|| settings.timing.next(schedule, now))
         .flatten()
-}
-
-/// Sets the next due time of a schedule, and when its run begins, after a run.
-///
-/// # Errors
-/// If the database can't be written.
-pub async fn set_next(
-    transaction: &mut Transaction,
-    schedule: ScheduleId,
-    next: Option<(DateTime<Utc>, DateTime<Utc>)>,
-) -> Result<(), Error> {
-    sqlx::query!(
-        "UPDATE schedules SET next_due_at = $2, next_run_at = $3 WHERE id = $1",
-        schedule.0,
-        next.map(|(due, _)| due),
-        next.map(|(_, begin)| begin),
-    )
-    .execute(transaction.connection())
-    .await?;
-    Ok(())
 }
 
 /// Returns the retention rules of a schedule; `None` if it has none, or was deleted.

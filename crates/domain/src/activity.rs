@@ -1,4 +1,4 @@
-//! The audit log: events on a server's backups, each with the user who caused it.
+//! The audit log: events on a server's backups and schedules, each with the user who caused it.
 
 use std::net::IpAddr;
 
@@ -39,6 +39,16 @@ pub enum ActivityEvent {
     VerifyComplete,
     /// A verification found a damaged or missing archive.
     VerifyFailed,
+    /// A run of a schedule has begun.
+    ScheduleStart,
+    /// A run of a schedule completed.
+    ScheduleComplete,
+    /// A run of a schedule failed.
+    ScheduleFail,
+    /// A run of a schedule did nothing, because the server was not online.
+    ScheduleSkip,
+    /// Due times of a schedule were missed.
+    ScheduleMiss,
 }
 
 impl ActivityEvent {
@@ -60,6 +70,11 @@ impl ActivityEvent {
             Self::Verify => "server:backup.verify",
             Self::VerifyComplete => "server:backup.verify-complete",
             Self::VerifyFailed => "server:backup.verify-failed",
+            Self::ScheduleStart => "server:schedule.start",
+            Self::ScheduleComplete => "server:schedule.complete",
+            Self::ScheduleFail => "server:schedule.fail",
+            Self::ScheduleSkip => "server:schedule.skip",
+            Self::ScheduleMiss => "server:schedule.miss",
         }
     }
 }

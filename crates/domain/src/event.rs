@@ -1,4 +1,5 @@
-//! Events: state changes of backups, in one JSON format for webhooks and event streams.
+//! Events: what happens to backups and schedules, in one JSON format for webhooks and event
+//! streams.
 
 use std::fmt;
 
@@ -7,10 +8,11 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::id::{BackupId, ServerId};
+use crate::schedule::ScheduleId;
 
-/// The kinds of events that a webhook can subscribe to. Triggers in `migrations/0011_backups.sql`
-/// and `0012_jobs.sql` write them.
-pub const EVENT_KINDS: [&str; 11] = [
+/// The kinds of events that a webhook can subscribe to. Triggers in `migrations/0011_backups.sql`,
+/// `0012_jobs.sql` and `0027_events_of_schedules.sql` write them.
+pub const EVENT_KINDS: [&str; 13] = [
     "backup.created",
     "backup.completed",
     "backup.failed",
@@ -22,6 +24,8 @@ pub const EVENT_KINDS: [&str; 11] = [
     "verification.passed",
     "verification.failed",
     "verification.inconclusive",
+    "schedule.failed",
+    "schedule.missed",
 ];
 
 /// The kind of the event that tests a webhook. It is never stored.
@@ -38,23 +42,25 @@ impl fmt::Display for WebhookId {
     }
 }
 
-/// A state change of a backup.
+/// A state change of a backup or a schedule of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BackupEvent {
+pub struct ServerEvent {
     /// Its sequence number. A reader that has seen a number has seen every earlier event.
     pub number: i64,
     /// Its ID, the same in every delivery.
     pub id: Uuid,
     /// Its kind, such as `backup.completed`: one of [`EVENT_KINDS`], or one of a later version.
     pub kind: String,
-    /// The backup's server.
+    /// The server.
     pub server: ServerId,
     /// The server's name at that time.
     pub server_name: String,
-    /// The backup.
-    pub backup: BackupId,
+    /// The backup, if the event is about one.
+    pub backup: Option<BackupId>,
     /// The backup at that time; `None` if it was already deleted.
     pub snapshot: Option<BackupSnapshot>,
+    /// The schedule at that time, if the event is about one.
+    pub schedule: Option<ScheduleSnapshot>,
     /// The reason of a failure, as a sentence.
     pub error: Option<String>,
     /// When it happened.
@@ -86,6 +92,21 @@ pub struct BackupSnapshot {
     pub failed_at: Option<DateTime<Utc>>,
 }
 
+/// A schedule at the time of an event, as the database's triggers store it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct ScheduleSnapshot {
+    /// Its ID.
+    pub id: ScheduleId,
+    /// Its name; `None` if it was already deleted.
+    pub name: Option<String>,
+    /// The due time of the run. Of several missed ones, the latest.
+    pub due_at: DateTime<Utc>,
+    /// The number of due times that were missed.
+    pub missed: u32,
+    /// The first due time that was missed.
+    pub missed_since: Option<DateTime<Utc>>,
+}
+
 /// The JSON format of an event. Later versions may add fields, but never remove one.
 #[derive(Clone, Debug, Serialize)]
 pub struct EventBody<'a> {
@@ -96,6 +117,7 @@ pub struct EventBody<'a> {
     created_at: String,
     server: Option<ServerBody<'a>>,
     backup: Option<BackupBody<'a>>,
+    schedule: Option<ScheduleBody<'a>>,
     error: Option<&'a str>,
 }
 
@@ -121,7 +143,16 @@ struct BackupBody<'a> {
     failed_at: Option<String>,
 }
 
-impl BackupEvent {
+#[derive(Clone, Debug, Serialize)]
+struct ScheduleBody<'a> {
+    id: ScheduleId,
+    name: Option<&'a str>,
+    due_at: String,
+    missed: u32,
+    missed_since: Option<String>,
+}
+
+impl ServerEvent {
     /// Returns the event in its JSON format.
     pub fn body(&self) -> EventBody<'_> {
         let snapshot = self.snapshot.as_ref();
@@ -135,8 +166,8 @@ impl BackupEvent {
                 identifier: self.server.short(),
                 name: &self.server_name,
             }),
-            backup: Some(BackupBody {
-                uuid: self.backup,
+            backup: self.backup.map(|uuid| BackupBody {
+                uuid,
                 name: snapshot.map(|backup| backup.name.as_str()),
                 status: snapshot.map(|backup| backup.state.as_str()),
                 bytes: snapshot.map(|backup| backup.size_bytes),
@@ -152,6 +183,13 @@ impl BackupEvent {
                     .and_then(|backup| backup.failed_at)
                     .map(format_time),
             }),
+            schedule: self.schedule.as_ref().map(|schedule| ScheduleBody {
+                id: schedule.id,
+                name: schedule.name.as_deref(),
+                due_at: format_time(schedule.due_at),
+                missed: schedule.missed,
+                missed_since: schedule.missed_since.map(format_time),
+            }),
             error: self.error.as_deref(),
         }
     }
@@ -163,7 +201,8 @@ impl EventBody<'_> {
         self.id
     }
 
-    /// Returns an event that tests a webhook: of the kind [`TEST_EVENT_KIND`], without a backup.
+    /// Returns an event that tests a webhook: of the kind [`TEST_EVENT_KIND`], without a backup or a
+    /// schedule.
     pub fn test(id: Uuid, now: DateTime<Utc>) -> Self {
         Self {
             id,
@@ -172,6 +211,7 @@ impl EventBody<'_> {
             created_at: format_time(now),
             server: None,
             backup: None,
+            schedule: None,
             error: None,
         }
     }

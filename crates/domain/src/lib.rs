@@ -28,7 +28,7 @@ pub mod verification;
 
 pub use access::{Permission, ServerAccess};
 pub use backup::{Backup, BackupState};
-pub use event::{BackupEvent, WebhookId};
+pub use event::{ServerEvent, WebhookId};
 pub use id::{BackupId, JobId, ServerId, ServerRef, UserId, UserRef};
 pub use job::{JobKind, JobProgress, JobState};
 pub use name::{BackupName, DiskName, EmailAddress, NodeName};

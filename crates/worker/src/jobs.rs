@@ -4,7 +4,7 @@ mod create_backup;
 mod delete_backup;
 mod delete_server;
 mod restore_backup;
-mod run_task;
+pub(crate) mod run_task;
 mod verify_backup;
 
 use std::sync::Arc;

@@ -7,12 +7,16 @@
 mod backup;
 mod step;
 
+use chrono::{DateTime, Utc};
 use futures_util::{StreamExt as _, stream};
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use holdfast_db::Error;
-use holdfast_db::schedules::{self, DueSchedule, NewRun};
-use holdfast_domain::schedule::{ScheduleId, due_times};
+use holdfast_db::schedules::{self, ActiveRun, DueSchedule, NewRun};
+use holdfast_db::{Error, Transaction, activity, servers};
+use holdfast_domain::ServerId;
+use holdfast_domain::activity::ActivityEvent;
+use holdfast_domain::schedule::{Schedule, ScheduleId, due_times};
 
 use crate::context::Context;
 
@@ -36,31 +40,44 @@ pub(crate) async fn advance(context: &Context, stop: &CancellationToken) {
     }
 }
 
-/// Returns how many schedules and runs have changed.
+/// Returns how many schedules and runs have changed. An error of one does not keep the others from
+/// being decided; if nothing has changed, it is returned.
 async fn advance_batch(context: &Context) -> Result<usize, Error> {
     let due = schedules::list_due(&context.database, BATCH).await?;
     let begun = stream::iter(due)
-        .map(|schedule| begin_due(context, schedule))
+        .map(|(schedule, server)| begin_due(context, schedule, server))
         .buffer_unordered(CONCURRENCY)
         .collect::<Vec<Result<bool, Error>>>()
         .await;
     let ready = schedules::list_ready(&context.database, BATCH).await?;
     let advanced = stream::iter(ready)
-        .map(|run| step::advance_run(context, run))
+        .map(|(run, server)| step::advance_run(context, run, server))
         .buffer_unordered(CONCURRENCY)
         .collect::<Vec<Result<bool, Error>>>()
         .await;
     let mut changed = 0;
+    let mut failed = None;
     for result in begun.into_iter().chain(advanced) {
-        // The others have been committed, each by itself.
-        changed += usize::from(result?);
+        match result {
+            Ok(is_changed) => changed += usize::from(is_changed),
+            Err(error) => failed = Some(error),
+        }
     }
-    Ok(changed)
+    match failed {
+        Some(error) if changed == 0 => Err(error),
+        _ => Ok(changed),
+    }
 }
 
-/// Inserts the run of a schedule that is due, and records the due times that it has missed.
-async fn begin_due(context: &Context, schedule: ScheduleId) -> Result<bool, Error> {
+/// Inserts the run of a schedule that is due with its first task, and records the due times that it
+/// has missed. The server is locked first, as in every transaction.
+async fn begin_due(
+    context: &Context,
+    schedule: ScheduleId,
+    server: ServerId,
+) -> Result<bool, Error> {
     let mut transaction = context.database.begin().await?;
+    let server = servers::lock_and_find(&mut transaction, server).await?;
     let Some(due) = schedules::lock_due(&mut transaction, schedule).await? else {
         return Ok(false);
     };
@@ -72,28 +89,46 @@ async fn begin_due(context: &Context, schedule: ScheduleId) -> Result<bool, Erro
     let timing = &schedule.settings.timing;
     let times = due_times(schedule.id, timing, due_at, now, schedule.is_processing);
     if !times.missed.is_empty() {
-        let why = match schedule.is_processing {
-            true => "The run before it had not ended.",
-            false => "The service was not running at this time.",
-        };
-        schedules::insert_missed(&mut transaction, &schedule, &times.missed, why).await?;
-        tracing::warn!(
-            server = %schedule.server,
-            schedule = %schedule.id,
-            missed = times.missed.len(),
-            why,
-            "a schedule has missed its time"
-        );
+        record_missed(&mut transaction, &schedule, &times.missed).await?;
     }
+    schedules::set_next(&mut transaction, schedule.id, timing, times.next).await?;
     if let Some(due_at) = times.run {
         let run = NewRun {
             schedule: &schedule,
             due_at,
             is_manual: false,
         };
-        schedules::insert_run(&mut transaction, &run).await?;
+        if let Some(id) = schedules::insert_run(&mut transaction, &run).await? {
+            let run = ActiveRun::new(id, &run);
+            step::decide(context, &mut transaction, server, run).await?;
+        }
     }
-    schedules::set_next(&mut transaction, schedule.id, times.next).await?;
     transaction.commit().await?;
     Ok(true)
+}
+
+async fn record_missed(
+    transaction: &mut Transaction,
+    schedule: &Schedule,
+    missed: &[DateTime<Utc>],
+) -> Result<(), Error> {
+    let why = match schedule.is_processing {
+        true => "The run before it had not ended.",
+        false => "The service was not running at this time.",
+    };
+    schedules::insert_missed(transaction, schedule, missed, why).await?;
+    let (event, properties) = (
+        ActivityEvent::ScheduleMiss,
+        json!({ "missed": missed.len(), "since": missed.first(), "error": why }),
+    );
+    let (server, id) = (schedule.server, schedule.id);
+    activity::record_schedule(transaction, event, server, id, None, &properties).await?;
+    tracing::warn!(
+        %server,
+        schedule = %id,
+        missed = missed.len(),
+        why,
+        "a schedule has missed its time"
+    );
+    Ok(())
 }

@@ -1,4 +1,4 @@
-//! Metrics from the database: jobs, workers, disks and last backups.
+//! Metrics from the database: jobs, workers, disks, last backups and schedules.
 //!
 //! They are read at most every ten seconds, so that frequent scrapes put no load on Postgres.
 
@@ -26,7 +26,7 @@ const READ_TIMEOUT: Duration = Duration::from_secs(8);
 #[derive(Debug)]
 pub(super) struct DatabaseMetrics {
     database: Database,
-    /// The largest number of servers whose last backup is included.
+    /// The largest number of servers whose last backup is included, and of schedules.
     servers: u32,
     /// When the last read ended. Locked while reading, so that concurrent scrapes share one read.
     read_at: tokio::sync::Mutex<Option<Instant>>,
@@ -152,6 +152,47 @@ fn encode_snapshot(
         servers
             .iter()
             .map(|(server, at)| ([("server", server.as_str())], *at)),
+    )?;
+    encode_schedules(encoder, snapshot)
+}
+
+fn encode_schedules(
+    encoder: &mut DescriptorEncoder<'_>,
+    snapshot: &MetricsSnapshot,
+) -> Result<(), fmt::Error> {
+    let successes: Vec<(String, String, i64)> = snapshot
+        .successes
+        .iter()
+        .map(|success| {
+            let (server, schedule) = (success.server.to_string(), success.schedule.to_string());
+            (server, schedule, success.at.timestamp())
+        })
+        .collect();
+    encode_gauges(
+        encoder,
+        "schedule_last_success_timestamp_seconds",
+        "End of the last run of an active schedule that succeeded, in seconds since 1970",
+        successes.iter().map(|(server, schedule, at)| {
+            let labels = [("server", server.as_str()), ("schedule", schedule.as_str())];
+            (labels, *at)
+        }),
+    )?;
+    let overdue: Vec<(String, String, f64)> = snapshot
+        .overdue
+        .iter()
+        .map(|overdue| {
+            let (server, schedule) = (overdue.server.to_string(), overdue.schedule.to_string());
+            (server, schedule, overdue.seconds)
+        })
+        .collect();
+    encode_gauges(
+        encoder,
+        "schedule_overdue_seconds",
+        "Time since a schedule became overdue: it has not succeeded for twice its interval",
+        overdue.iter().map(|(server, schedule, seconds)| {
+            let labels = [("server", server.as_str()), ("schedule", schedule.as_str())];
+            (labels, *seconds)
+        }),
     )
 }
 

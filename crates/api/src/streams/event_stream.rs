@@ -141,7 +141,7 @@ impl EventStream {
                 self.is_behind = events.len() == BATCH as usize;
                 for event in &events {
                     self.last_event = event.number;
-                    self.queue.push_back(SseEvent::of_backup(event).bytes);
+                    self.queue.push_back(SseEvent::of_server(event).bytes);
                 }
                 true
             }

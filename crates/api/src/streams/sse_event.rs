@@ -7,7 +7,7 @@ use serde_json::json;
 
 use holdfast_db::jobs::UnfinishedJob;
 use holdfast_domain::job::Phase;
-use holdfast_domain::{BackupEvent, JobProgress};
+use holdfast_domain::{JobProgress, ServerEvent};
 
 use crate::views;
 
@@ -20,8 +20,8 @@ pub(super) struct SseEvent {
 }
 
 impl SseEvent {
-    /// Encodes an event of a backup.
-    pub(super) fn of_backup(event: &BackupEvent) -> Self {
+    /// Encodes an event of a backup or a schedule.
+    pub(super) fn of_server(event: &ServerEvent) -> Self {
         Self {
             number: Some(event.number),
             bytes: encode(Some(event.number), &event.kind, &event.body()),

@@ -291,7 +291,8 @@ pub(crate) struct ActivityAttributes {
     /// The IP address of the client.
     pub(crate) ip: Option<String>,
     pub(crate) description: Option<String>,
-    /// `uuid` and `name` of the backup, and details of the event.
+    /// `uuid` and `name` of the backup, or `schedule` (the ID) and `name` of the schedule, and
+    /// details of the event.
     pub(crate) properties: Value,
     pub(crate) has_additional_metadata: bool,
     #[schema(format = DateTime)]

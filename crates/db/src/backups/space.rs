@@ -10,12 +10,30 @@ use crate::pool::{Database, Transaction};
 /// # Errors
 /// If the database can't be read.
 pub async fn expected_bytes(database: &Database, server: ServerId) -> Result<Option<u64>, Error> {
+    latest_bytes(database.pool(), server).await
+}
+
+/// Returns the expected size like [`expected_bytes`], in a transaction.
+///
+/// # Errors
+/// If the database can't be read.
+pub async fn expected_bytes_in(
+    transaction: &mut Transaction,
+    server: ServerId,
+) -> Result<Option<u64>, Error> {
+    latest_bytes(transaction.connection(), server).await
+}
+
+async fn latest_bytes<'a>(
+    executor: impl sqlx::PgExecutor<'a>,
+    server: ServerId,
+) -> Result<Option<u64>, Error> {
     let size = sqlx::query_scalar!(
         "SELECT size_bytes FROM backups WHERE server_id = $1 AND state = 'completed'
          ORDER BY created_at DESC, id DESC LIMIT 1",
         server.0,
     )
-    .fetch_optional(database.pool())
+    .fetch_optional(executor)
     .await?;
     Ok(size.map(i64::unsigned_abs))
 }

@@ -1,7 +1,5 @@
 //! Runs that users begin or stop, and the runs of the past.
 
-use std::time::Duration;
-
 use holdfast_domain::schedule::{RunId, RunState, Schedule, ScheduleId, ScheduleRun};
 use holdfast_domain::{BackupId, ServerId};
 
@@ -116,32 +114,4 @@ pub async fn runs_of(
             })
         })
         .collect()
-}
-
-/// Deletes runs that ended longer than `age` ago, except the latest one of each schedule. Returns
-/// how many.
-///
-/// # Errors
-/// If the database can't be written.
-pub async fn prune_runs(database: &Database, age: Duration) -> Result<u64, Error> {
-    let mut pruned = 0;
-    loop {
-        let done = sqlx::query!(
-            "DELETE FROM schedule_runs WHERE id = ANY (ARRAY(
-                 SELECT r.id FROM schedule_runs r
-                 WHERE r.finished_at < now() - make_interval(secs => $1) AND EXISTS (
-                     SELECT 1 FROM schedule_runs n
-                     WHERE n.schedule_id = r.schedule_id AND n.id > r.id
-                         AND n.finished_at IS NOT NULL)
-                 ORDER BY r.finished_at LIMIT 1000
-             ))",
-            age.as_secs_f64(),
-        )
-        .execute(database.pool())
-        .await?;
-        pruned += done.rows_affected();
-        if done.rows_affected() < 1000 {
-            return Ok(pruned);
-        }
-    }
 }

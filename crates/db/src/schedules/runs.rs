@@ -1,4 +1,4 @@
-//! Runs of schedules: which ones are due, which ones wait for their next task.
+//! Runs of schedules: which ones need a decision, and what was decided.
 //!
 //! Two leaders at the same time do no harm: each row is locked before it is read, rows that another
 //! transaction has locked are skipped, and a due time can have only one run.
@@ -12,17 +12,6 @@ use holdfast_domain::{BackupId, JobId, ServerId};
 
 use crate::error::Error;
 use crate::pool::{Database, Transaction};
-
-/// A schedule that is due, locked until the transaction ends.
-#[derive(Clone, Debug)]
-pub struct DueSchedule {
-    /// The schedule.
-    pub schedule: Schedule,
-    /// Its next due time.
-    pub due_at: DateTime<Utc>,
-    /// The time of the database.
-    pub now: DateTime<Utc>,
-}
 
 /// A run to be inserted.
 #[derive(Clone, Debug)]
@@ -46,6 +35,8 @@ pub struct ActiveRun {
     pub is_deleted: bool,
     /// The server.
     pub server: ServerId,
+    /// The due time.
+    pub due_at: DateTime<Utc>,
     /// Waiting or running.
     pub state: RunState,
     /// The tasks.
@@ -60,43 +51,36 @@ pub struct ActiveRun {
     pub error: Option<String>,
 }
 
-/// Lists schedules that are due, the most overdue first.
-///
-/// # Errors
-/// If the database can't be read.
-pub async fn list_due(database: &Database, limit: u32) -> Result<Vec<ScheduleId>, Error> {
-    let ids = sqlx::query_scalar!(
-        "SELECT id FROM schedules WHERE next_run_at <= now() ORDER BY next_run_at LIMIT $1",
-        i64::from(limit),
-    )
-    .fetch_all(database.pool())
-    .await?;
-    Ok(ids.into_iter().map(ScheduleId).collect())
+impl ActiveRun {
+    /// Returns a run that the transaction has just inserted.
+    pub fn new(id: RunId, run: &NewRun<'_>) -> Self {
+        let schedule = run.schedule;
+        Self {
+            id,
+            schedule: schedule.id,
+            is_deleted: false,
+            server: schedule.server,
+            due_at: run.due_at,
+            state: RunState::Waiting,
+            tasks: run.tasks().cloned().collect(),
+            task: run.first_task(),
+            is_aborted: false,
+            outcome: None,
+            error: None,
+        }
+    }
 }
 
-/// Locks a schedule that is due. Returns `None` if it no longer is, or if another transaction has
-/// locked it.
-///
-/// # Errors
-/// If the database can't be read.
-pub async fn lock_due(
-    transaction: &mut Transaction,
-    schedule: ScheduleId,
-) -> Result<Option<DueSchedule>, Error> {
-    let row = sqlx::query!(
-        r#"SELECT s.server_id, s.next_due_at AS "due_at!", now() AS "now!" FROM schedules s
-           WHERE s.id = $1 AND s.next_run_at <= now() FOR NO KEY UPDATE SKIP LOCKED"#,
-        schedule.0,
-    )
-    .fetch_optional(transaction.connection())
-    .await?;
-    let Some(row) = row else { return Ok(None) };
-    let found = super::find_in(transaction, ServerId(row.server_id), schedule).await?;
-    Ok(found.map(|schedule| DueSchedule {
-        schedule,
-        due_at: row.due_at,
-        now: row.now,
-    }))
+impl NewRun<'_> {
+    fn tasks(&self) -> impl Iterator<Item = &ScheduleTask> {
+        self.schedule.tasks.iter().map(|stored| &stored.task)
+    }
+
+    /// Returns the task that the run begins with; `None` for the question whether the server is
+    /// online.
+    fn first_task(&self) -> Option<usize> {
+        (!self.schedule.settings.only_when_online).then_some(0)
+    }
 }
 
 /// Inserts a waiting run with a copy of the schedule's tasks. Returns `None` if the due time has a
@@ -108,18 +92,8 @@ pub async fn insert_run(
     transaction: &mut Transaction,
     run: &NewRun<'_>,
 ) -> Result<Option<RunId>, Error> {
-    let tasks: Vec<&ScheduleTask> = run
-        .schedule
-        .tasks
-        .iter()
-        .map(|stored| &stored.task)
-        .collect();
+    let tasks: Vec<&ScheduleTask> = run.tasks().collect();
     let tasks = serde_json::to_value(tasks).unwrap_or_default();
-    let first = if run.schedule.settings.only_when_online {
-        -1
-    } else {
-        0
-    };
     let id = sqlx::query_scalar!(
         "INSERT INTO schedule_runs (schedule_id, server_id, due_at, is_manual, state, tasks, task,
                                     ready_at)
@@ -131,7 +105,7 @@ pub async fn insert_run(
         run.due_at,
         run.is_manual,
         tasks,
-        first,
+        number(run.first_task()),
     )
     .fetch_optional(transaction.connection())
     .await?;
@@ -146,42 +120,22 @@ pub async fn insert_run(
     Ok(id.map(RunId))
 }
 
-/// Records due times that did not run.
-///
-/// # Errors
-/// If the database can't be written.
-pub async fn insert_missed(
-    transaction: &mut Transaction,
-    schedule: &Schedule,
-    due_at: &[DateTime<Utc>],
-    why: &str,
-) -> Result<(), Error> {
-    sqlx::query!(
-        "INSERT INTO schedule_runs (schedule_id, server_id, due_at, state, finished_at, error)
-         SELECT $1, $2, due_at, 'missed', now(), $4 FROM unnest($3::timestamptz[]) due_at
-         ON CONFLICT ON CONSTRAINT schedule_runs_due DO NOTHING",
-        schedule.id.0,
-        schedule.server.0,
-        due_at,
-        why,
-    )
-    .execute(transaction.connection())
-    .await?;
-    Ok(())
-}
-
-/// Lists runs that need a decision, the longest-waiting first.
+/// Lists runs that need a decision, with their servers, the longest-waiting first.
 ///
 /// # Errors
 /// If the database can't be read.
-pub async fn list_ready(database: &Database, limit: u32) -> Result<Vec<RunId>, Error> {
-    let ids = sqlx::query_scalar!(
-        "SELECT id FROM schedule_runs WHERE ready_at <= now() ORDER BY ready_at, id LIMIT $1",
+pub async fn list_ready(database: &Database, limit: u32) -> Result<Vec<(RunId, ServerId)>, Error> {
+    let rows = sqlx::query!(
+        "SELECT id, server_id FROM schedule_runs WHERE ready_at <= now()
+         ORDER BY ready_at, id LIMIT $1",
         i64::from(limit),
     )
     .fetch_all(database.pool())
     .await?;
-    Ok(ids.into_iter().map(RunId).collect())
+    Ok(rows
+        .into_iter()
+        .map(|row| (RunId(row.id), ServerId(row.server_id)))
+        .collect())
 }
 
 /// Locks a run that needs a decision, after its server. Returns `None` if it no longer does, or if
@@ -194,7 +148,7 @@ pub async fn lock_ready(
     run: RunId,
 ) -> Result<Option<ActiveRun>, Error> {
     let row = sqlx::query!(
-        r#"SELECT schedule_id, server_id, state, tasks, task AS "task!", is_aborted,
+        r#"SELECT schedule_id, server_id, due_at, state, tasks, task AS "task!", is_aborted,
                   has_succeeded, error,
                   NOT EXISTS (SELECT 1 FROM schedules s WHERE s.id = r.schedule_id)
                       AS "is_deleted!"
@@ -216,6 +170,7 @@ pub async fn lock_ready(
         schedule: ScheduleId(row.schedule_id),
         is_deleted: row.is_deleted,
         server: ServerId(row.server_id),
+        due_at: row.due_at,
         state: RunState::parse(&row.state)
             .ok_or_else(|| Error::unreadable("state of a run", &row.state))?,
         tasks,
@@ -333,15 +288,18 @@ pub async fn finish(
     )
     .execute(transaction.connection())
     .await?;
-    sqlx::query!(
-        "UPDATE schedules SET
-             last_success_at = CASE WHEN $2 THEN now() ELSE last_success_at END
-         WHERE id = $1",
-        run.schedule.0,
-        state == RunState::Completed,
-    )
-    .execute(transaction.connection())
-    .await?;
+    if matches!(state, RunState::Completed | RunState::Skipped) {
+        sqlx::query!(
+            "UPDATE schedules SET
+                 last_success_at = CASE WHEN $2 THEN now() ELSE last_success_at END,
+                 overdue_at = overdue_at(next_run_at, interval_seconds)
+             WHERE id = $1",
+            run.schedule.0,
+            state == RunState::Completed,
+        )
+        .execute(transaction.connection())
+        .await?;
+    }
     sqlx::query!(
         "UPDATE schedule_runs SET ready_at = now()
          WHERE id = (

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
-use holdfast_domain::{BackupEvent, WebhookId};
+use holdfast_domain::{ServerEvent, WebhookId};
 
 use super::WebhookSecret;
 use crate::error::Error;
@@ -90,7 +90,7 @@ pub async fn release(database: &Database, claimed: &ClaimedWebhook) -> Result<()
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
     /// The event.
-    pub event: BackupEvent,
+    pub event: ServerEvent,
     /// The number of attempts so far.
     pub attempts: u32,
 }
@@ -113,13 +113,14 @@ pub async fn list_due(
         server_name: String,
         backup_id: Uuid,
         backup: Option<Value>,
+        schedule: Option<Value>,
         error: Option<String>,
         created_at: DateTime<Utc>,
     }
     let rows = sqlx::query_as!(
         DeliveryRow,
         "SELECT d.attempt, e.id, e.uuid, e.kind, e.server_id, e.server_name, e.backup_id, e.backup,
-                e.error, e.created_at
+                e.schedule, e.error, e.created_at
          FROM deliveries d JOIN events e ON e.id = d.event_id
          WHERE d.webhook_id = $1 AND d.next_at <= now()
          ORDER BY d.next_at, d.event_id LIMIT $2",
@@ -138,11 +139,12 @@ pub async fn list_due(
                 server_name: delivery.server_name,
                 backup_id: delivery.backup_id,
                 backup: delivery.backup,
+                schedule: delivery.schedule,
                 error: delivery.error,
                 created_at: delivery.created_at,
             };
             Ok(Delivery {
-                event: BackupEvent::try_from(row)?,
+                event: ServerEvent::try_from(row)?,
                 attempts: delivery.attempt.unsigned_abs(),
             })
         })
@@ -156,7 +158,7 @@ pub async fn list_due(
 pub async fn record_delivery(
     database: &Database,
     claimed: &ClaimedWebhook,
-    event: &BackupEvent,
+    event: &ServerEvent,
 ) -> Result<bool, Error> {
     let done = sqlx::query!(
         "WITH claimed AS (
@@ -183,7 +185,7 @@ pub async fn record_delivery(
 pub async fn record_failure(
     database: &Database,
     claimed: &ClaimedWebhook,
-    event: &BackupEvent,
+    event: &ServerEvent,
     error: &str,
     wait: Duration,
 ) -> Result<bool, Error> {
@@ -213,7 +215,7 @@ pub async fn record_failure(
 pub async fn give_up(
     database: &Database,
     claimed: &ClaimedWebhook,
-    event: &BackupEvent,
+    event: &ServerEvent,
     error: &str,
 ) -> Result<bool, Error> {
     let done = sqlx::query!(

@@ -72,6 +72,11 @@ impl Timing {
         Some((due, due + self.delay(id)))
     }
 
+    /// Returns the time between a due time and the next one.
+    pub fn interval(&self, due: DateTime<Utc>) -> Option<TimeDelta> {
+        Some(self.cron.next_after(due, self.timezone)? - due)
+    }
+
     /// Returns the delay of the schedule's runs: 0 to `jitter_seconds`, the same every time, and
     /// spread evenly over the schedules.
     pub fn delay(&self, id: ScheduleId) -> TimeDelta {

@@ -13,6 +13,9 @@ use crate::lease::ActiveJob;
 use crate::outcome::{FailureReason, JobError, JobSuccess};
 use crate::power::{Power, PowerError};
 
+/// The failure of a task that needs a server that runs.
+pub(crate) const NOT_RUNNING: &str = "The server does not run.";
+
 pub(crate) async fn run(
     context: &Arc<Context>,
     job: &Arc<ActiveJob>,
@@ -51,7 +54,7 @@ pub(crate) async fn run(
 fn failed(error: &PowerError) -> JobError {
     let detail = chain(error);
     let failed = match error {
-        PowerError::NotRunning => JobError::permanent("The server does not run.", detail),
+        PowerError::NotRunning => JobError::permanent(NOT_RUNNING, detail),
         PowerError::Unsupported(why) => JobError::permanent(
             format!("The service is not set up for this task: {why}."),
             detail,

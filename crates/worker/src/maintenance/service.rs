@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use holdfast_db::{Error, maintenance};
+use holdfast_db::{Error, maintenance, schedules};
 use holdfast_domain::error_chain::chain;
 use holdfast_domain::retention::RetentionVerdict;
 use holdfast_storage::Disk;
@@ -121,6 +121,8 @@ async fn prune_all(
     counts.insert("rates", maintenance::prune_rate_counts(database).await?);
     let runs = maintenance::prune_runs(database, options.failed_jobs);
     counts.insert("runs", runs.await?);
+    let scheduled = schedules::prune_runs(database, options.jobs, options.failed_jobs);
+    counts.insert("scheduled_runs", scheduled.await?);
     Ok(())
 }
 

@@ -79,7 +79,7 @@ pub(super) async fn begin(
         .limits
         .max_backup_bytes
         .unwrap_or(options.max_backup_bytes);
-    let expected = backups::expected_bytes(&context.database, server.id).await?;
+    let expected = backups::expected_bytes_in(transaction, server.id).await?;
     let expected = expected.unwrap_or_default().min(largest);
     let (free_bytes, pending_bytes) =
         backups::free_and_reserved_bytes(transaction, &server.node, disk).await?;

@@ -2,19 +2,22 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use holdfast_db::jobs::{self, NewJob};
 use holdfast_db::schedules::{self, ActiveRun};
-use holdfast_db::{Error, Transaction, servers};
+use holdfast_db::{Error, Transaction, activity, servers};
+use holdfast_domain::activity::ActivityEvent;
 use holdfast_domain::job::RunTaskArgs;
+use holdfast_domain::limit::ServerLoad;
 use holdfast_domain::schedule::{
     NextStep, RunId, RunPosition, RunState, ScheduleTask, StepOutcome, TaskAction, next_step,
 };
-use holdfast_domain::{BackupId, JobKind, Server};
+use holdfast_domain::{BackupId, JobKind, Server, ServerId};
 
 use super::backup::{self, BackupStart};
 use crate::context::Context;
+use crate::jobs::run_task::NOT_RUNNING;
 
 /// How long a run waits before it looks again whether another run or job of its server has ended.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
@@ -23,44 +26,97 @@ const ATTEMPTS: u32 = 3;
 /// How often an owed task is tried: over about a quarter of an hour.
 const OWED_ATTEMPTS: u32 = 20;
 
+/// A locked server, with the facts that decide whether it can take a job. `None` if it is being
+/// deleted.
+type LockedServer = Option<(Server, ServerLoad)>;
+
 /// Brings a run to its next state. Returns whether anything has changed.
-pub(super) async fn advance_run(context: &Context, run: RunId) -> Result<bool, Error> {
+pub(super) async fn advance_run(
+    context: &Context,
+    run: RunId,
+    server: ServerId,
+) -> Result<bool, Error> {
     let mut transaction = context.database.begin().await?;
+    let server = servers::lock_and_find(&mut transaction, server).await?;
     let Some(run) = schedules::lock_ready(&mut transaction, run).await? else {
         return Ok(false);
     };
-    let is_changed = decide(context, &mut transaction, run).await?;
+    let is_changed = decide(context, &mut transaction, server, run).await?;
     transaction.commit().await?;
     Ok(is_changed)
 }
 
-async fn decide(
+/// Brings a locked run of a locked server to its next state. Returns whether anything has changed.
+pub(super) async fn decide(
     context: &Context,
     transaction: &mut Transaction,
+    server: LockedServer,
     run: ActiveRun,
 ) -> Result<bool, Error> {
-    let found = servers::lock_and_find(transaction, run.server).await?;
-    let Some((server, load)) = found else {
+    let Some((server, load)) = server else {
         // The server is being deleted, and takes its files with it.
         let why = "The server is being deleted.";
         schedules::record_failure(transaction, run.id, why).await?;
-        schedules::finish(transaction, &run, RunState::Failed).await?;
+        finish(transaction, &run, RunState::Failed, Some(why)).await?;
         return Ok(true);
     };
-    if run.state == RunState::Waiting && !schedules::start(transaction, run.id).await? {
-        wait(transaction, &run, run.task, run.is_aborted, BUSY_WAIT).await?;
-        return Ok(false);
+    if run.state == RunState::Waiting {
+        if !schedules::start(transaction, run.id).await? {
+            wait(transaction, &run, run.task, run.is_aborted, BUSY_WAIT).await?;
+            return Ok(false);
+        }
+        let event = ActivityEvent::ScheduleStart;
+        record(transaction, &run, event, &json!({ "due_at": run.due_at })).await?;
     }
     match run.outcome {
         Some(outcome) => end_task(context, transaction, &server, &run, outcome).await,
         None if run.task.is_some_and(|task| task >= run.tasks.len()) => {
             let why = "The schedule has no tasks.";
             schedules::record_failure(transaction, run.id, why).await?;
-            schedules::finish(transaction, &run, RunState::Failed).await?;
+            finish(transaction, &run, RunState::Failed, Some(why)).await?;
             Ok(true)
         }
         None => begin(context, transaction, &server, &load, &run).await,
     }
+}
+
+/// Ends a run, and records the end in the audit log.
+async fn finish(
+    transaction: &mut Transaction,
+    run: &ActiveRun,
+    state: RunState,
+    error: Option<&str>,
+) -> Result<(), Error> {
+    schedules::finish(transaction, run, state).await?;
+    let event = match state {
+        RunState::Completed => ActivityEvent::ScheduleComplete,
+        RunState::Skipped => ActivityEvent::ScheduleSkip,
+        _ => ActivityEvent::ScheduleFail,
+    };
+    let properties = match error {
+        Some(error) => json!({ "due_at": run.due_at, "error": error }),
+        None => json!({ "due_at": run.due_at }),
+    };
+    record(transaction, run, event, &properties).await?;
+    tracing::info!(
+        server = %run.server,
+        schedule = %run.schedule,
+        run = %run.id,
+        state = state.as_str(),
+        error,
+        "a run of a schedule has ended"
+    );
+    Ok(())
+}
+
+async fn record(
+    transaction: &mut Transaction,
+    run: &ActiveRun,
+    event: ActivityEvent,
+    properties: &Value,
+) -> Result<(), Error> {
+    let (server, schedule) = (run.server, run.schedule);
+    activity::record_schedule(transaction, event, server, schedule, None, properties).await
 }
 
 /// Decides what follows the task that has ended.
@@ -72,7 +128,13 @@ async fn end_task(
     outcome: StepOutcome,
 ) -> Result<bool, Error> {
     if run.task.is_none() && outcome == StepOutcome::Failed {
-        schedules::finish(transaction, run, RunState::Skipped).await?;
+        // Whether the server is online may also be unknown, because the driver has failed.
+        let error = run.error.as_deref();
+        let state = match error {
+            Some(NOT_RUNNING) => RunState::Skipped,
+            _ => RunState::Failed,
+        };
+        finish(transaction, run, state, error).await?;
         return Ok(true);
     }
     let ended = run.task.and_then(|task| run.tasks.get(task));
@@ -104,15 +166,7 @@ async fn end_task(
             } else {
                 RunState::Completed
             };
-            schedules::finish(transaction, run, state).await?;
-            tracing::info!(
-                server = %run.server,
-                schedule = %run.schedule,
-                run = %run.id,
-                state = state.as_str(),
-                error = run.error,
-                "a run of a schedule has ended"
-            );
+            finish(transaction, run, state, run.error.as_deref()).await?;
         }
     }
     Ok(true)
@@ -123,7 +177,7 @@ async fn begin(
     context: &Context,
     transaction: &mut Transaction,
     server: &Server,
-    load: &holdfast_domain::limit::ServerLoad,
+    load: &ServerLoad,
     run: &ActiveRun,
 ) -> Result<bool, Error> {
     let is_owed = is_owed(run);
@@ -158,7 +212,7 @@ async fn begin_backup(
     context: &Context,
     transaction: &mut Transaction,
     server: &Server,
-    load: &holdfast_domain::limit::ServerLoad,
+    load: &ServerLoad,
     run: &ActiveRun,
     patterns: &str,
 ) -> Result<bool, Error> {
