@@ -37,6 +37,20 @@ const ROUTES: [(&str, &str); 16] = [
     ("PUT", "/{backup}/lock"),
 ];
 
+/// The routes of schedules, below `…/schedules`.
+const SCHEDULE_ROUTES: [(&str, &str); 10] = [
+    ("GET", ""),
+    ("POST", ""),
+    ("GET", "/{schedule}"),
+    ("POST", "/{schedule}"),
+    ("DELETE", "/{schedule}"),
+    ("POST", "/{schedule}/execute"),
+    ("POST", "/{schedule}/tasks"),
+    ("POST", "/{schedule}/tasks/{task}"),
+    ("DELETE", "/{schedule}/tasks/{task}"),
+    ("PATCH", "/{schedule}"),
+];
+
 /// Undoes everything that a request may have changed. The backup is locked, so that a permitted
 /// deletion is refused (400) and it stays. It has ended, so that a permitted cancellation is
 /// refused (409). It has no archive, so that a permitted look at its contents gets 404, or 422 for
@@ -44,11 +58,15 @@ const ROUTES: [(&str, &str); 16] = [
 async fn reset(app: &App) {
     let server = app.server.id;
     let statements = format!(
-        "DELETE FROM jobs; DELETE FROM backups;
+        "DELETE FROM jobs; DELETE FROM backups; DELETE FROM schedules; DELETE FROM schedule_runs;
          INSERT INTO backups (id, server_id, name, disk, state, is_locked, completed_at, sha256,
                               size_bytes, archive_attempt)
          VALUES ('{BACKUP}', '{server}', 'kept', 'local', 'completed', true, now(),
-                 decode(repeat('00', 32), 'hex'), 1, 1)"
+                 decode(repeat('00', 32), 'hex'), 1, 1);
+         INSERT INTO schedules (id, server_id, name, minute, hour, day_of_month, month, day_of_week)
+         OVERRIDING SYSTEM VALUE VALUES (1000000, '{server}', 'kept', '0', '4', '*', '*', '*');
+         INSERT INTO schedule_tasks (id, schedule_id, sequence, action)
+         OVERRIDING SYSTEM VALUE VALUES (1000000, 1000000, 1, 'backup')"
     );
     app.sql().query(&statements).await;
 }
@@ -58,6 +76,19 @@ fn request(client: &Client, method: &str, path: &str) -> RequestBuilder {
     let method = Method::from_bytes(method.as_bytes()).unwrap();
     let body = json!({ "is_locked": true, "name": "Renamed" });
     client.request(method, &path).json(&body)
+}
+
+fn schedule_request(client: &Client, method: &str, path: &str) -> RequestBuilder {
+    let path = path
+        .replace("{schedule}", "1000000")
+        .replace("{task}", "1000000");
+    let method = Method::from_bytes(method.as_bytes()).unwrap();
+    // Valid for schedules and for tasks.
+    let body = json!({
+        "name": "Renamed", "minute": "0", "hour": "4", "day_of_month": "*", "month": "*",
+        "day_of_week": "*", "action": "backup", "time_offset": 0,
+    });
+    client.schedules(method, &path).json(&body)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -73,6 +104,7 @@ async fn every_route_answers_every_caller_as_in_the_table() {
     ];
     for permission in Permission::ALL {
         let name = permission.as_str().replace("backup.", "");
+        let name = name.replace("schedule.", "s-");
         callers.push((name, app.as_subuser(&[permission]).await));
     }
     callers.push(("owner".to_owned(), app.as_owner()));
@@ -80,16 +112,24 @@ async fn every_route_answers_every_caller_as_in_the_table() {
     let application = app.as_owner().with_token(&application);
     callers.push(("app-key".to_owned(), application));
 
-    let mut table = format!("{:30}", "");
+    let mut table = format!("{:34}", "");
     for (name, _) in &callers {
         write!(table, "{name:>9}").unwrap();
     }
     for (method, path) in ROUTES {
-        write!(table, "\n{:30}", format!("{method} …{path}")).unwrap();
+        write!(table, "\n{:34}", format!("{method} …{path}")).unwrap();
         for (_, client) in &callers {
             reset(&app).await;
             // A stream of events does not end, so its body is not awaited.
             let answer = request(client, method, path).send().await.unwrap();
+            write!(table, "{:>9}", answer.status().as_u16()).unwrap();
+        }
+    }
+    for (method, path) in SCHEDULE_ROUTES {
+        write!(table, "\n{:34}", format!("{method} s…{path}")).unwrap();
+        for (_, client) in &callers {
+            reset(&app).await;
+            let answer = schedule_request(client, method, path).send().await.unwrap();
             write!(table, "{:>9}", answer.status().as_u16()).unwrap();
         }
     }
@@ -114,6 +154,12 @@ async fn another_users_server_is_not_found_rather_than_forbidden() {
             let client = client.about(&server);
             let answer = send(request(&client, method, path)).await;
             assert_eq!(answer.status, 404, "{method} {path} of {server}");
+        }
+        for (method, path) in &SCHEDULE_ROUTES[..9] {
+            reset(&app).await;
+            let client = client.about(&server);
+            let answer = send(schedule_request(&client, method, path)).await;
+            assert_eq!(answer.status, 404, "{method} schedules{path} of {server}");
         }
     }
     // Within its own server, every object exists.

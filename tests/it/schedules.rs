@@ -1,4 +1,14 @@
-//! Schedules run by themselves, one task after another, and what they owe is paid.
+//! Schedules run by themselves, one task after another, and what they owe is paid. The modules test
+//! the endpoints.
+
+mod audit;
+mod backups;
+mod by_hand;
+mod limits;
+mod refusals;
+mod shapes;
+mod support;
+mod tasks;
 
 mod seen;
 

@@ -1,6 +1,8 @@
 //! What a caller may do is read again in the transaction that acts, in every route that changes
 //! something. So a right that is withdrawn meanwhile is lost, or the action comes first.
 
+mod bodies;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -49,10 +51,13 @@ fn routes() -> Vec<(String, String)> {
     routes
 }
 
+/// A valid body for each route that can change something, by method and path.
+type Bodies = BTreeMap<(&'static str, &'static str), Value>;
+
 struct Fixture {
     app: App,
     admin: UserId,
-    bodies: BTreeMap<(&'static str, &'static str), Value>,
+    bodies: Bodies,
     _folder: tempfile::TempDir,
 }
 
@@ -64,63 +69,19 @@ impl Fixture {
         let app = App::without_worker(&[("worker.roots", &roots)]).await;
         let admin = holdfast_db::users::find_by_email(&app.database, "admin@example.com").await;
         let admin = admin.unwrap().unwrap().id;
-        let server = "/api/client/servers/{server}/backups";
-        let none = Value::Null;
-        let about = |path: &str| -> &'static str { format!("{server}/{{backup}}{path}").leak() };
-        let operator = |path: &str| -> &'static str { format!("/api/application{path}").leak() };
-        let state = json!({ "state": "suspended" });
-        let new = json!({ "owner": "owner@example.com", "name": "new", "dir": root.join("new") });
-        let bodies = BTreeMap::from([
-            (("POST", server), json!({ "name": "a", "is_locked": true })),
-            (("DELETE", about("")), none.clone()),
-            (("POST", about("/restore")), json!({ "truncate": false })),
-            (("POST", about("/lock")), json!({ "is_locked": true })),
-            (("POST", about("/unlock")), none.clone()),
-            (("PUT", about("/rename")), json!({ "name": "b" })),
-            (("POST", about("/cancel")), none.clone()),
-            (("POST", about("/verify")), none.clone()),
-            (
-                ("POST", operator("/users")),
-                json!({ "email": "new@example.com" }),
-            ),
-            (
-                ("PATCH", operator("/users/{user}")),
-                json!({ "email": "b@example.com" }),
-            ),
-            (("DELETE", operator("/users/{user}")), none.clone()),
-            (
-                ("POST", operator("/keys")),
-                json!({ "user": "owner@example.com" }),
-            ),
-            (("DELETE", operator("/keys/{key}")), none.clone()),
-            (("POST", operator("/servers")), new),
-            (
-                ("PATCH", operator("/servers/{server}")),
-                json!({ "name": "b" }),
-            ),
-            (
-                ("DELETE", operator("/servers/{server}?backups=delete")),
-                none.clone(),
-            ),
-            (("PUT", operator("/servers/{server}/state")), state.clone()),
-            (("POST", operator("/servers/{server}/state")), state),
-            (
-                ("PUT", operator("/servers/{server}/subusers/{user}")),
-                json!({ "permissions": ["backup.read"] }),
-            ),
-            (
-                ("DELETE", operator("/servers/{server}/subusers/{user}")),
-                none.clone(),
-            ),
-            (("POST", operator("/jobs/{job}/cancel")), none),
-        ]);
+        let bodies = bodies::bodies(&root);
         let statements = format!(
             "INSERT INTO backups (id, server_id, name, disk, state, completed_at, sha256,
                                   size_bytes, archive_attempt)
              VALUES ('{BACKUP}', '{}', 'kept', 'local', 'completed', now(),
                      decode(repeat('00', 32), 'hex'), 1, 1);
              INSERT INTO jobs (id, kind, server_id, backup_id, node)
-             OVERRIDING SYSTEM VALUE VALUES (1000000, 'verify_backup', '{0}', '{BACKUP}', 'local')",
+             OVERRIDING SYSTEM VALUE VALUES (1000000, 'verify_backup', '{0}', '{BACKUP}', 'local');
+             INSERT INTO schedules (id, server_id, name, minute, hour, day_of_month, month,
+                                    day_of_week)
+             OVERRIDING SYSTEM VALUE VALUES (1000000, '{0}', 'kept', '0', '4', '*', '*', '*');
+             INSERT INTO schedule_tasks (id, schedule_id, sequence, action)
+             OVERRIDING SYSTEM VALUE VALUES (1000000, 1000000, 1, 'backup')",
             app.server.id
         );
         app.sql().query(&statements).await;
@@ -146,7 +107,9 @@ impl Fixture {
             .replace("{backup}", BACKUP)
             .replace("{user}", "stranger@example.com")
             .replace("{key}", &self.app.as_stranger().token().unwrap()[..16])
-            .replace("{job}", "1000000");
+            .replace("{job}", "1000000")
+            .replace("{schedule}", "1000000")
+            .replace("{task}", "1000000");
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         let request = client.plain(method, &format!("{}{path}", self.app.base_url));
         send(match body {
@@ -158,7 +121,15 @@ impl Fixture {
 
     /// What the routes can change, apart from users and keys.
     async fn state(&self) -> Vec<Vec<Option<String>>> {
-        let tables = ["servers", "backups", "jobs", "activity"];
+        let tables = [
+            "servers",
+            "backups",
+            "jobs",
+            "activity",
+            "schedules",
+            "schedule_tasks",
+            "schedule_runs",
+        ];
         let hashes = tables.map(|table| {
             format!("(SELECT md5(string_agg(t::text, ',' ORDER BY t::text)) FROM {table} t)")
         });

@@ -19,6 +19,7 @@ use holdfast_db::{ListVersions, Transaction, activity};
 use holdfast_domain::access::Action;
 use holdfast_domain::activity::{ActivityEvent, RequestOrigin};
 use holdfast_domain::key::{KeyIdentifier, KeyKind, KeyRefused, KeyToken};
+use holdfast_domain::schedule::ScheduleId;
 use holdfast_domain::{
     Backup, BackupId, Profile, Server, ServerAccess, ServerId, ServerRef, TraceContext, UserId,
 };
@@ -289,6 +290,31 @@ impl Caller {
             event,
             server,
             backup,
+            Some(&origin),
+            properties,
+        )
+        .await?;
+        Ok(())
+    }
+
+    /// Records an event about a schedule in the audit log, as a part of `transaction`.
+    ///
+    /// # Errors
+    /// If the database cannot be written.
+    pub(crate) async fn record_schedule_event(
+        &self,
+        transaction: &mut Transaction,
+        event: ActivityEvent,
+        server: ServerId,
+        schedule: ScheduleId,
+        properties: &Value,
+    ) -> Result<(), ApiError> {
+        let origin = self.origin();
+        activity::record_schedule(
+            transaction,
+            event,
+            server,
+            schedule,
             Some(&origin),
             properties,
         )

@@ -3,6 +3,8 @@
 //! The matches have no `_` arm, so that a new error does not compile until it is mapped here.
 //! `views::errors` builds the answer.
 
+mod schedules;
+
 use std::net::IpAddr;
 
 use actix_web::http::StatusCode;
@@ -12,6 +14,7 @@ use holdfast_domain::error_chain::chain;
 use holdfast_domain::key::KeyKind;
 use holdfast_domain::limit::{CreateRefused, ServerBusy, Throttle};
 
+pub(crate) use self::schedules::ScheduleRefused;
 use crate::violation::Violation;
 
 /// The reason why a request failed.
@@ -58,6 +61,8 @@ pub(crate) enum ApiError {
     Delete(DeleteRefused),
     /// The backup cannot be cancelled because it has already ended.
     BackupEnded,
+    /// The schedule or its task cannot be created, changed or run.
+    Schedule(ScheduleRefused),
     /// The server cannot be deleted.
     DeleteServer(ServerBusy),
     /// The server's node or directory cannot be changed.
@@ -160,6 +165,7 @@ impl ApiError {
             | Self::JobRunning
             | Self::JobEnded
             | Self::OnAnotherNode => (StatusCode::CONFLICT, "ConflictHttpException"),
+            Self::Schedule(refused) => refused.status_and_code(),
             Self::DeleteFailed | Self::Unavailable => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "ServiceUnavailableHttpException",
@@ -275,6 +281,7 @@ impl ApiError {
                 "This backup is locked and cannot be deleted.".into()
             }
             Self::BackupEnded => "Cannot cancel a backup that has already ended.".into(),
+            Self::Schedule(refused) => refused.detail(),
             Self::DeleteFailed => {
                 "The storage of this backup could not be reached. The backup has been kept; \
                  please try again later."

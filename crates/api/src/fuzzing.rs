@@ -32,7 +32,8 @@ use crate::serve::strict_lines::LineCheck;
 
 pub use bodies::{
     BackupBody, JobQuery, MAX_IGNORED_BYTES, Refusal, application_key, create_backup,
-    delete_server_query, job_query, lock, rename, restore, server, server_state, subuser, user,
+    delete_server_query, job_query, lock, rename, restore, schedule, schedule_task, server,
+    server_state, subuser, user,
 };
 
 /// A request with these headers. What HTTP does not allow in a header is left out, since such a

@@ -8,3 +8,4 @@ pub(crate) mod files;
 pub(crate) mod health;
 pub(crate) mod metrics;
 pub(crate) mod panel;
+pub(crate) mod schedules;

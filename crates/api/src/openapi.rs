@@ -7,6 +7,7 @@ pub(crate) mod application_bodies;
 pub(crate) mod bodies;
 pub(crate) mod enums;
 pub(crate) mod parameters;
+pub(crate) mod schedule_bodies;
 
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{OpenApi as Document, RefOr, Required, Schema};
@@ -15,7 +16,8 @@ use utoipa::{Modify, OpenApi};
 use crate::handlers::application::{
     activity as operator_activity, jobs, keys, nodes, servers, storage, subusers, users,
 };
-use crate::handlers::{activity, backups, files, health, metrics, panel};
+use crate::handlers::schedules::tasks;
+use crate::handlers::{activity, backups, files, health, metrics, panel, schedules};
 use crate::views::objects::{ErrorEntry, Errors};
 
 /// The documented endpoints.
@@ -24,12 +26,14 @@ use crate::views::objects::{ErrorEntry, Errors};
     info(
         title = "Holdfast",
         description = "Backup service for game servers. It has the Pterodactyl-style client API \
-                       for backups, and an application API for panels."
+                       for backups and schedules, and an application API for panels."
     ),
     paths(
         backups::list, backups::create, backups::show, backups::delete, backups::download,
         backups::restore, backups::lock, backups::unlock, backups::rename, backups::cancel,
         backups::verify, backups::events, backups::contents, backups::contents_file,
+        schedules::list, schedules::create, schedules::show, schedules::change,
+        schedules::execute, schedules::delete, tasks::create, tasks::change, tasks::delete,
         activity::list, panel::servers, panel::server, panel::account, files::download,
         health::alive, health::ready, metrics::metrics,
         users::list, users::create, users::show, users::change, users::delete,
@@ -47,6 +51,11 @@ use crate::views::objects::{ErrorEntry, Errors};
             name = "backups",
             description = "The backups of a server. Needs a `ptlc_` key of its owner, of a subuser \
                            or of an administrator"
+        ),
+        (
+            name = "schedules",
+            description = "When a server's tasks run. Needs a `ptlc_` key of its owner, of a \
+                           subuser or of an administrator"
         ),
         (
             name = "panel",

@@ -6,12 +6,14 @@ use crate::error::ApiError;
 use crate::handlers::application::{
     activity as operator_activity, jobs, keys, nodes, servers, storage, subusers, users,
 };
-use crate::handlers::{activity, backups, docs, files, health, metrics, panel};
+use crate::handlers::schedules::tasks;
+use crate::handlers::{activity, backups, docs, files, health, metrics, panel, schedules};
 use crate::metrics::{RoutePattern, RoutePrefix};
 
 /// Registers every route.
 pub(crate) fn routes(app: &mut web::ServiceConfig) {
     app.service(backup_routes())
+        .service(schedule_routes())
         .service(application_routes())
         .service(
             resource("/api/client/servers/{server}/activity", "GET, HEAD")
@@ -62,6 +64,29 @@ fn backup_routes() -> actix_web::Scope {
         .service(resource("/{backup}/cancel", "POST").route(web::post().to(backups::cancel)))
         .service(resource("/{backup}/unlock", "POST").route(web::post().to(backups::unlock)))
         .service(resource("/{backup}/verify", "POST").route(web::post().to(backups::verify)))
+}
+
+/// Returns the routes of the schedules of a server.
+fn schedule_routes() -> actix_web::Scope {
+    scope("/api/client/servers/{server}/schedules")
+        .service(
+            resource("", "GET, HEAD, POST")
+                .route(read().to(schedules::list))
+                .route(web::post().to(schedules::create)),
+        )
+        .service(
+            resource("/{schedule}", "GET, HEAD, POST, DELETE")
+                .route(read().to(schedules::show))
+                .route(web::post().to(schedules::change))
+                .route(web::delete().to(schedules::delete)),
+        )
+        .service(resource("/{schedule}/execute", "POST").route(web::post().to(schedules::execute)))
+        .service(resource("/{schedule}/tasks", "POST").route(web::post().to(tasks::create)))
+        .service(
+            resource("/{schedule}/tasks/{task}", "POST, DELETE")
+                .route(web::post().to(tasks::change))
+                .route(web::delete().to(tasks::delete)),
+        )
 }
 
 /// Returns the routes of the application API.

@@ -7,6 +7,7 @@ pub(crate) mod errors;
 pub(crate) mod files;
 pub(crate) mod objects;
 pub(crate) mod panel;
+pub(crate) mod schedules;
 
 use actix_web::HttpResponse;
 use actix_web::http::header::{CACHE_CONTROL, ContentType};
@@ -21,8 +22,9 @@ use holdfast_domain::{Backup, BackupState, JobProgress, JobState, Profile};
 
 use self::objects::{
     ActivityActor, ActivityAttributes, ActivityList, ActivityObject, BackupAttributes,
-    BackupListMeta, BackupObject, ListMeta, NotesView, Pagination, ProgressView, RestoreStatus,
-    RestoreView, SignedUrl, SignedUrlAttributes, Status, VerificationStatus, VerificationView,
+    BackupListMeta, BackupObject, BackupScheduleView, ListMeta, NotesView, Pagination,
+    ProgressView, RestoreStatus, RestoreView, SignedUrl, SignedUrlAttributes, Status,
+    VerificationStatus, VerificationView,
 };
 use crate::error::ApiError;
 use crate::list_cache::CachedList;
@@ -44,6 +46,10 @@ pub(crate) fn backup(backup: &Backup, profile: Profile) -> BackupObject {
         failed_at: None,
         error: None,
         is_scheduled: backup.is_scheduled,
+        schedule: backup.schedule.as_ref().map(|schedule| BackupScheduleView {
+            id: schedule.id.0,
+            name: schedule.name.clone(),
+        }),
         progress: backup.progress.as_ref().map(progress),
         restore: backup.restore.as_ref().map(restore),
         verification: backup.verification.as_ref().map(verification),
@@ -302,6 +308,7 @@ mod tests {
             state: BackupState::Creating,
             is_locked: false,
             is_scheduled: false,
+            schedule: None,
             created_at: DateTime::UNIX_EPOCH,
             progress: None,
             restore: None,

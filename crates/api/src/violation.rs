@@ -7,9 +7,10 @@
 pub(crate) struct Violation {
     /// The canonical name of the field, even if an alias was sent.
     pub(crate) field: String,
-    /// The name of the rule: `required`, `string`, `boolean`, `max` or `array`. The application API
-    /// also has `integer`, `min`, `email`, `in`, `uuid`, `date`, `ip`, `exists`, `unique`, `rules`
-    /// and `directory`.
+    /// The name of the rule: `required`, `string`, `boolean`, `max` or `array`. Schedules also have
+    /// `required_unless`, `in`, `numeric`, `integer`, `min`, `timezone` and `rules`. The
+    /// application API also has `integer`, `min`, `email`, `in`, `uuid`, `date`, `ip`, `exists`,
+    /// `unique`, `rules` and `directory`.
     pub(crate) rule: &'static str,
     /// The text for the user.
     pub(crate) detail: String,

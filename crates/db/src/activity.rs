@@ -105,40 +105,52 @@ pub struct ActivityEntry {
     pub at: DateTime<Utc>,
 }
 
-/// Counts the entries of a server, up to 100,000.
+/// Counts the entries of a server, up to 100,000. Those about schedules are left out unless
+/// `of_schedules` is set.
 ///
 /// # Errors
 /// If the database can't be read.
-pub async fn count(database: &Database, server: ServerId) -> Result<u64, Error> {
+pub async fn count(
+    database: &Database,
+    server: ServerId,
+    of_schedules: bool,
+) -> Result<u64, Error> {
     let count = sqlx::query_scalar!(
         r#"SELECT count(*) AS "count!" FROM (
-               SELECT 1 FROM activity WHERE server_id = $1 LIMIT $2
+               SELECT 1 FROM activity WHERE server_id = $1 AND ($3 OR backup_id <> $4) LIMIT $2
            ) rows"#,
         server.0,
         COUNT_MAX,
+        of_schedules,
+        BackupId::NONE.0,
     )
     .fetch_one(database.pool())
     .await?;
     Ok(count.unsigned_abs())
 }
 
-/// Lists a page of the entries of a server, newest first.
+/// Lists a page of the entries of a server, newest first. Those about schedules are left out unless
+/// `of_schedules` is set.
 ///
 /// # Errors
 /// If the database can't be read.
 pub async fn list(
     database: &Database,
     server: ServerId,
+    of_schedules: bool,
     limit: u32,
     offset: u64,
 ) -> Result<Vec<ActivityEntry>, Error> {
     let rows = sqlx::query!(
         "SELECT id, event, backup_id, backup_name, actor_id, actor_email, key_identifier, address,
                 properties, created_at
-         FROM activity WHERE server_id = $1 ORDER BY id DESC LIMIT $2 OFFSET $3",
+         FROM activity WHERE server_id = $1 AND ($4 OR backup_id <> $5)
+         ORDER BY id DESC LIMIT $2 OFFSET $3",
         server.0,
         i64::from(limit),
         clamp_offset(offset),
+        of_schedules,
+        BackupId::NONE.0,
     )
     .fetch_all(database.pool())
     .await?;

@@ -30,6 +30,8 @@ macro_rules! select_backups_of {
             BackupRow,
             "SELECT " + $position + " AS \"position!\", b.id, b.server_id, b.name,
                     b.ignored_files, b.disk, b.node, b.state, b.is_locked, b.is_scheduled,
+                    b.schedule_id,
+                    (SELECT name FROM schedules WHERE id = b.schedule_id) AS \"schedule_name?\",
                     b.size_bytes, b.sha256, b.archive_attempt, b.notes_count, b.notes, b.error,
                     b.created_at, b.completed_at, b.failed_at,
                     b.verification, b.verification_started_at, b.verification_finished_at,

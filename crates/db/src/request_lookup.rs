@@ -106,6 +106,8 @@ macro_rules! select_contexts {
                 b.node AS \"backup_node?\", b.state AS \"backup_state?\",
                 b.is_locked AS \"backup_is_locked?\",
                 b.is_scheduled AS \"backup_is_scheduled?\",
+                b.schedule_id AS \"backup_schedule_id?\",
+                (SELECT name FROM schedules WHERE id = b.schedule_id) AS \"backup_schedule_name?\",
                 b.size_bytes AS \"backup_size_bytes?\", b.sha256 AS \"backup_sha256?\",
                 b.archive_attempt AS \"backup_archive_attempt?\",
                 b.notes_count AS \"backup_notes_count?\", b.notes AS \"backup_notes?\",

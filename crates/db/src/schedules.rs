@@ -3,6 +3,7 @@
 mod due;
 mod history;
 mod prune;
+mod quota;
 mod runs;
 mod tasks;
 
@@ -19,6 +20,7 @@ use holdfast_domain::{BackupId, ServerId, UserId};
 pub use due::{DueSchedule, insert_missed, list_due, lock_due, set_next};
 pub use history::{ManualRun, abandon, run_now, runs_of};
 pub use prune::prune_runs;
+pub use quota::{ScheduleUsage, usage};
 pub use runs::{
     ActiveRun, NewRun, begin_task, finish, insert_run, list_ready, lock_ready, postpone,
     record_failure, start,

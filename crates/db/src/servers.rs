@@ -348,7 +348,7 @@ pub async fn lock(
                      AND j.kind IN ('restore_backup', 'delete_backup')
                      AND j.state IN ('available', 'scheduled', 'running'))) AS "rotatable!",
             (SELECT count(*) FROM jobs
-             WHERE server_id = $1 AND kind = 'create_backup'
+             WHERE server_id = $1 AND kind = 'create_backup' AND run_id IS NULL
                  AND state NOT IN ('discarded', 'cancelled')
                  AND created_at > now() - make_interval(secs => $2)
                  AND created_at < now() + make_interval(secs => $2)) AS "recent!""#,

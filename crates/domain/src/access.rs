@@ -1,8 +1,8 @@
-//! Permissions: which caller may take which action on a server's backups.
+//! Permissions: which caller may take which action on a server's backups and schedules.
 
 use std::collections::BTreeSet;
 
-/// A permission of the reference document.
+/// A permission. Those for backups are in the reference document, and panels have all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Permission {
     /// List and view backups.
@@ -15,16 +15,28 @@ pub enum Permission {
     Delete,
     /// Restore backups.
     Restore,
+    /// List and view schedules.
+    ReadSchedules,
+    /// Create schedules.
+    CreateSchedules,
+    /// Change and run schedules, and change their tasks.
+    UpdateSchedules,
+    /// Delete schedules.
+    DeleteSchedules,
 }
 
 impl Permission {
     /// Every permission.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 9] = [
         Self::Read,
         Self::Create,
         Self::Download,
         Self::Delete,
         Self::Restore,
+        Self::ReadSchedules,
+        Self::CreateSchedules,
+        Self::UpdateSchedules,
+        Self::DeleteSchedules,
     ];
 
     /// Returns the permission's name for clients and the database, such as `backup.read`.
@@ -35,6 +47,10 @@ impl Permission {
             Self::Download => "backup.download",
             Self::Delete => "backup.delete",
             Self::Restore => "backup.restore",
+            Self::ReadSchedules => "schedule.read",
+            Self::CreateSchedules => "schedule.create",
+            Self::UpdateSchedules => "schedule.update",
+            Self::DeleteSchedules => "schedule.delete",
         }
     }
 
@@ -67,11 +83,21 @@ pub enum Action {
     Cancel,
     /// Read an archive back and compare its hash with the recorded one.
     Verify,
+    /// List a server's schedules, or view one.
+    ViewSchedule,
+    /// Create a schedule.
+    CreateSchedule,
+    /// Change a schedule or its tasks.
+    ChangeSchedule,
+    /// Run a schedule at once.
+    RunSchedule,
+    /// Delete a schedule.
+    DeleteSchedule,
 }
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 15] = [
         Self::List,
         Self::View,
         Self::Create,
@@ -82,6 +108,11 @@ impl Action {
         Self::Rename,
         Self::Cancel,
         Self::Verify,
+        Self::ViewSchedule,
+        Self::CreateSchedule,
+        Self::ChangeSchedule,
+        Self::RunSchedule,
+        Self::DeleteSchedule,
     ];
 
     /// Returns the permission that the action needs.
@@ -93,6 +124,10 @@ impl Action {
             Self::Download | Self::Verify => Permission::Download,
             Self::Delete | Self::Lock | Self::Rename | Self::Cancel => Permission::Delete,
             Self::Restore => Permission::Restore,
+            Self::ViewSchedule => Permission::ReadSchedules,
+            Self::CreateSchedule => Permission::CreateSchedules,
+            Self::ChangeSchedule | Self::RunSchedule => Permission::UpdateSchedules,
+            Self::DeleteSchedule => Permission::DeleteSchedules,
         }
     }
 }

@@ -49,6 +49,20 @@ pub enum ActivityEvent {
     ScheduleSkip,
     /// Due times of a schedule were missed.
     ScheduleMiss,
+    /// A schedule was created.
+    ScheduleCreate,
+    /// The settings of a schedule were changed.
+    ScheduleUpdate,
+    /// A schedule was deleted.
+    ScheduleDelete,
+    /// A user has run a schedule.
+    ScheduleExecute,
+    /// A task was added to a schedule.
+    TaskCreate,
+    /// A task of a schedule was changed.
+    TaskUpdate,
+    /// A task of a schedule was deleted.
+    TaskDelete,
 }
 
 impl ActivityEvent {
@@ -75,6 +89,13 @@ impl ActivityEvent {
             Self::ScheduleFail => "server:schedule.fail",
             Self::ScheduleSkip => "server:schedule.skip",
             Self::ScheduleMiss => "server:schedule.miss",
+            Self::ScheduleCreate => "server:schedule.create",
+            Self::ScheduleUpdate => "server:schedule.update",
+            Self::ScheduleDelete => "server:schedule.delete",
+            Self::ScheduleExecute => "server:schedule.execute",
+            Self::TaskCreate => "server:task.create",
+            Self::TaskUpdate => "server:task.update",
+            Self::TaskDelete => "server:task.delete",
         }
     }
 }

@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use crate::id::{BackupId, ServerId};
 use crate::job::{JobProgress, JobState};
 use crate::name::{DiskName, NodeName};
+use crate::schedule::ScheduleId;
 
 /// A backup, with the state of its jobs.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +29,8 @@ pub struct Backup {
     pub is_locked: bool,
     /// Whether a schedule created it.
     pub is_scheduled: bool,
+    /// That schedule, unless it was deleted.
+    pub schedule: Option<BackupSchedule>,
     /// When it was requested.
     pub created_at: DateTime<Utc>,
     /// The progress of its unfinished job, if it has one.
@@ -39,6 +42,15 @@ pub struct Backup {
     /// When its archive was first found damaged or missing. A passed verification clears this;
     /// an inconclusive one does not.
     pub damaged_at: Option<DateTime<Utc>>,
+}
+
+/// The schedule that created a backup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackupSchedule {
+    /// Its ID.
+    pub id: ScheduleId,
+    /// Its name.
+    pub name: String,
 }
 
 /// The state of a backup.
@@ -259,6 +271,7 @@ mod tests {
             state: state.clone(),
             is_locked,
             is_scheduled: false,
+            schedule: None,
             created_at: Utc.timestamp_opt(0, 0).single().expect("a time"),
             progress: None,
             restore: restore.map(|state| Restore {

@@ -64,7 +64,7 @@ pub struct ServerLoad {
     /// The total size of its archives, in bytes.
     pub archived_bytes: u64,
     /// The number of its backups that were requested within the throttle's period. Deleted backups
-    /// count, failed ones do not.
+    /// count, failed ones and those of schedules do not.
     pub recent_backups: u64,
 }
 

@@ -22,8 +22,8 @@ pub use model::{
 };
 pub use run::{NextStep, RunPosition, StepOutcome, next_step};
 pub use task::{
-    COMMAND_MAX_BYTES, PowerAction, ScheduleTask, TASKS_MAX, TIME_OFFSET_MAX_SECONDS, TaskAction,
-    TaskActionKind, TaskRefused,
+    COMMAND_MAX_BYTES, PAYLOAD_MAX_BYTES, PowerAction, SCHEDULES_MAX, ScheduleTask, TASKS_MAX,
+    TIME_OFFSET_MAX_SECONDS, TaskAction, TaskActionKind, TaskRefused,
 };
 pub use task_limits::{PowerSupport, PowerUnsupported, TaskLimits, TaskNotAllowed};
 

@@ -30,14 +30,14 @@ fn each_kind_of_access_allows_its_actions() {
     }
     let mut table = format!("{:30}", "");
     for action in Action::ALL {
-        write!(table, "{:>10}", format!("{action:?}").to_lowercase()).unwrap();
+        write!(table, "{:>16}", format!("{action:?}").to_lowercase()).unwrap();
     }
     for (name, standing) in standings {
         write!(table, "\n{name:30}").unwrap();
         for action in Action::ALL {
             write!(
                 table,
-                "{:>10}",
+                "{:>16}",
                 if standing.may(action) { "yes" } else { "-" }
             )
             .unwrap();
@@ -78,6 +78,7 @@ fn each_state_of_backup_and_server_allows_its_operations() {
                 state: state.clone(),
                 is_locked,
                 is_scheduled: false,
+                schedule: None,
                 created_at: at,
                 progress: None,
                 restore: None,

@@ -213,8 +213,8 @@ async fn no_query_that_is_repeated_reads_a_whole_table() {
     })
     .await;
     walks_an_index(&raw, "the audit log", async |database| {
-        activity::count(database, small).await.unwrap();
-        let found = activity::list(database, large, 25, 0).await.unwrap();
+        activity::count(database, small, false).await.unwrap();
+        let found = activity::list(database, large, false, 25, 0).await.unwrap();
         assert_eq!(found.len(), 25);
     })
     .await;

@@ -77,6 +77,13 @@ impl Client {
         self.plain(method, &url)
     }
 
+    /// Builds a request to a path below `…/schedules`, which `path` continues: `""`, `/7/tasks`.
+    pub(crate) fn schedules(&self, method: Method, path: &str) -> RequestBuilder {
+        let (base_url, server) = (&self.base_url, &self.server);
+        let url = format!("{base_url}/api/client/servers/{server}/schedules{path}");
+        self.plain(method, &url)
+    }
+
     /// Builds a request to any URL.
     pub(crate) fn plain(&self, method: Method, url: &str) -> RequestBuilder {
         let request = self.http.request(method, url);

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use holdfast_domain::job::ServerBackupsAction;
 use holdfast_domain::key::ApiKey;
 use holdfast_domain::limit::Throttle;
-use holdfast_domain::schedule::{PowerSupport, Timezone};
+use holdfast_domain::schedule::{PowerSupport, ScheduleSettings, ScheduleTask, Timezone};
 use holdfast_domain::server::ServerLimits;
 use holdfast_domain::{
     DirectoryRules, DirectorySetBy, DiskName, JobKind, JobState, NodeName, Permission, Server,
@@ -26,6 +26,8 @@ use crate::error::ApiError;
 use crate::handlers::application::keys::{KeyFields, generate};
 use crate::handlers::application::servers::ServerFields;
 use crate::handlers::backups::BackupFields;
+use crate::handlers::schedules::ScheduleFields;
+use crate::handlers::schedules::tasks::TaskFields;
 use crate::input::Fields;
 use crate::state::ApiOptions;
 
@@ -121,6 +123,29 @@ pub fn lock(body: &[u8], content_type: &str) -> Result<Option<bool>, Refusal> {
     let is_locked = fields.is_locked();
     fields.check()?;
     Ok(is_locked)
+}
+
+/// `POST …/schedules`: the schedule as it would be stored.
+///
+/// # Errors
+/// The refusal.
+pub fn schedule(body: &[u8], content_type: &str) -> Result<ScheduleSettings, Refusal> {
+    let fields = Fields::parse(body, content_type)?;
+    let taken = ScheduleFields::take(fields)?;
+    Ok(taken.settings(None, options().timezone))
+}
+
+/// `POST …/schedules/{schedule}/tasks`: the task, and its number.
+///
+/// # Errors
+/// The refusal.
+pub fn schedule_task(
+    body: &[u8],
+    content_type: &str,
+) -> Result<(ScheduleTask, Option<u32>), Refusal> {
+    let fields = Fields::parse(body, content_type)?;
+    let taken = TaskFields::take(fields, MAX_IGNORED_BYTES)?;
+    Ok((taken.task, taken.sequence))
 }
 
 /// The disks that servers may use: `local` and `other`.

@@ -1,4 +1,4 @@
-//! `GET /api/client/servers/{server}/activity`: the audit log of a server's backups.
+//! `GET /api/client/servers/{server}/activity`: the audit log of a server's backups and schedules.
 
 use actix_web::{HttpResponse, web};
 
@@ -14,7 +14,7 @@ use crate::state::ApiState;
 use crate::views;
 use crate::views::objects::ActivityList;
 
-/// Lists the events of a server's backups.
+/// Lists the events of a server's backups, and of its schedules for those who may see them.
 #[utoipa::path(
     get,
     path = "/api/client/servers/{server}/activity",
@@ -34,8 +34,11 @@ pub(crate) async fn list(
 ) -> Result<HttpResponse, ApiError> {
     let (server, access) = caller.server()?;
     permit(access, Action::List)?;
-    let total = activity::count(&state.database, server.id).await?;
-    let entries = activity::list(&state.database, server.id, page.size(), page.offset()).await?;
+    // Commands in tasks may be secret.
+    let of_schedules = access.may(Action::ViewSchedule);
+    let (database, id) = (&state.database, server.id);
+    let total = activity::count(database, id, of_schedules).await?;
+    let entries = activity::list(database, id, of_schedules, page.size(), page.offset()).await?;
     let pagination = page.pagination(total, entries.len());
     Ok(views::ok(&views::activity_list(entries, pagination)))
 }

@@ -120,6 +120,35 @@ impl Fields {
         u64::try_from(number).ok()
     }
 
+    /// Takes a number, as a number or as a string, and drops its fraction.
+    pub(crate) fn number(&mut self, field: &str, range: RangeInclusive<u32>) -> Option<u32> {
+        let value = self.take(&[field])?;
+        let number = match &value {
+            Value::Number(number) => number.as_f64(),
+            Value::String(text) => {
+                let text = text.trim();
+                let is_decimal = text
+                    .bytes()
+                    .all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b));
+                text.parse().ok().filter(|_| is_decimal)
+            }
+            _ => None,
+        };
+        let Some(number) = number else {
+            return self.reject(field, "numeric", format!("The {field} must be a number."));
+        };
+        let (min, max) = (*range.start(), *range.end());
+        if number < f64::from(min) {
+            return self.reject(field, "min", format!("The {field} must be at least {min}."));
+        }
+        if number > f64::from(max) {
+            let detail = format!("The {field} may not be greater than {max}.");
+            return self.reject(field, "max", detail);
+        }
+        // Within the range of u32, so this drops nothing but the fraction.
+        Some(number as u32)
+    }
+
     /// Takes a list of strings that `parse` reads. A single string counts as a list with one entry.
     pub(crate) fn list<T>(
         &mut self,
@@ -164,13 +193,15 @@ impl Fields {
 
     /// Records that a required field is missing, unless it already has a violation.
     pub(crate) fn require<T>(&mut self, field: &str, value: Option<&T>) {
-        let is_recorded = self
-            .violations
-            .iter()
-            .any(|violation| violation.field == field);
-        if value.is_none() && !is_recorded {
+        if value.is_none() && !self.is_invalid(field) {
             self.add_violation(field, "required", format!("The {field} field is required."));
         }
+    }
+
+    /// Returns whether a field has a violation.
+    pub(crate) fn is_invalid(&self, field: &str) -> bool {
+        let mut violations = self.violations.iter();
+        violations.any(|violation| violation.field == field)
     }
 
     /// Records a violation of `rule` by `field`. The first [`VIOLATIONS_MAX`] are kept.
@@ -223,6 +254,34 @@ mod tests {
         ] {
             let mut fields = fields(body);
             assert_eq!(fields.integer("n", 1..=10), number, "{body}");
+            let found = rules(fields);
+            assert_eq!(found.first().map(|(_, rule)| *rule), rule, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_number_may_be_a_string_and_loses_its_fraction() {
+        for (body, number, rule) in [
+            (r#"{"n":5}"#, Some(5), None),
+            (r#"{"n":" 5 "}"#, Some(5), None),
+            (r#"{"n":"0"}"#, Some(0), None),
+            (r#"{"n":5.0}"#, Some(5), None),
+            (r#"{"n":"5.9"}"#, Some(5), None),
+            (r#"{"n":"1e1"}"#, Some(10), None),
+            (r#"{"n":""}"#, None, None),
+            (r#"{"n":null}"#, None, None),
+            (r#"{"n":-0.5}"#, None, Some("min")),
+            (r#"{"n":10.1}"#, None, Some("max")),
+            (r#"{"n":1e308}"#, None, Some("max")),
+            (r#"{"n":"1e999"}"#, None, Some("max")),
+            (r#"{"n":"inf"}"#, None, Some("numeric")),
+            (r#"{"n":"nan"}"#, None, Some("numeric")),
+            (r#"{"n":"five"}"#, None, Some("numeric")),
+            (r#"{"n":true}"#, None, Some("numeric")),
+            (r#"{"n":[5]}"#, None, Some("numeric")),
+        ] {
+            let mut fields = fields(body);
+            assert_eq!(fields.number("n", 0..=10), number, "{body}");
             let found = rules(fields);
             assert_eq!(found.first().map(|(_, rule)| *rule), rule, "{body}");
         }

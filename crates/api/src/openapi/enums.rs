@@ -5,6 +5,7 @@ use utoipa::openapi::{Array, RefOr, Schema};
 
 use holdfast_domain::job::ServerBackupsAction;
 use holdfast_domain::key::KeyKind;
+use holdfast_domain::schedule::{MissedPolicy, TaskActionKind};
 use holdfast_domain::{JobKind, JobState, Permission, Profile, ServerState};
 
 /// Returns the schema of a server's state.
@@ -35,6 +36,16 @@ pub(crate) fn job_state() -> Object {
 /// Returns the schema of the choice between deleting and keeping the archives of a server.
 pub(crate) fn backups_fate() -> Object {
     one_of(ServerBackupsAction::ALL.map(ServerBackupsAction::as_str))
+}
+
+/// Returns the schema of what happens to missed due times.
+pub(crate) fn missed_policy() -> Object {
+    one_of(MissedPolicy::ALL.map(MissedPolicy::as_str))
+}
+
+/// Returns the schema of what a task does.
+pub(crate) fn task_action() -> Object {
+    one_of(TaskActionKind::ALL.map(TaskActionKind::as_str))
 }
 
 /// Returns the schema of a subuser's permissions.

@@ -26,6 +26,31 @@ pub(crate) struct BackupPath {
     backup: String,
 }
 
+/// The path of a schedule.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct SchedulePath {
+    /// UUID of the server, or the eight characters before its first dash
+    server: String,
+    /// Number of the schedule
+    #[param(minimum = 1)]
+    schedule: i64,
+}
+
+/// The path of a task.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct TaskPath {
+    /// UUID of the server, or the eight characters before its first dash
+    server: String,
+    /// Number of the schedule
+    #[param(minimum = 1)]
+    schedule: i64,
+    /// Number of the task, its `id`
+    #[param(minimum = 1)]
+    task: i64,
+}
+
 /// The path of a user.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]

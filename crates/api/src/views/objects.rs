@@ -44,6 +44,8 @@ pub(crate) struct BackupAttributes {
     pub(crate) error: Option<String>,
     /// Whether a schedule created the backup.
     pub(crate) is_scheduled: bool,
+    /// That schedule. Null if it was deleted.
+    pub(crate) schedule: Option<BackupScheduleView>,
     /// Progress of the current job. Null if there is none.
     pub(crate) progress: Option<ProgressView>,
     /// The latest restore of the backup.
@@ -57,6 +59,14 @@ pub(crate) struct BackupAttributes {
     pub(crate) notes: NotesView,
     /// The disk with the archive.
     pub(crate) disk: String,
+}
+
+/// The schedule that created a backup.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct BackupScheduleView {
+    #[schema(minimum = 1)]
+    pub(crate) id: i64,
+    pub(crate) name: String,
 }
 
 /// The status of a backup.

@@ -5,9 +5,10 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use holdfast_domain::backup::{
-    BackupNotes, CompletedBackup, Restore, Verification, VerificationState,
+    BackupNotes, BackupSchedule, CompletedBackup, Restore, Verification, VerificationState,
 };
 use holdfast_domain::job::{JobProgress, Phase};
+use holdfast_domain::schedule::ScheduleId;
 use holdfast_domain::{Backup, BackupId, BackupState, DiskName, JobState, NodeName, ServerId};
 
 use crate::error::Error;
@@ -24,6 +25,8 @@ pub(crate) struct BackupRow {
     pub(crate) state: String,
     pub(crate) is_locked: bool,
     pub(crate) is_scheduled: bool,
+    pub(crate) schedule_id: Option<i64>,
+    pub(crate) schedule_name: Option<String>,
     pub(crate) size_bytes: i64,
     pub(crate) sha256: Option<Vec<u8>>,
     pub(crate) archive_attempt: Option<i32>,
@@ -79,6 +82,13 @@ impl TryFrom<BackupRow> for Backup {
             state,
             is_locked: row.is_locked,
             is_scheduled: row.is_scheduled,
+            schedule: row
+                .schedule_id
+                .zip(row.schedule_name)
+                .map(|(id, name)| BackupSchedule {
+                    id: ScheduleId(id),
+                    name,
+                }),
             created_at: row.created_at,
             progress,
             restore,

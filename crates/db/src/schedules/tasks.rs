@@ -19,6 +19,7 @@ struct TaskRow {
     payload: String,
     time_offset_seconds: i32,
     continue_on_failure: bool,
+    is_queued: bool,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
 }
@@ -39,6 +40,7 @@ impl TryFrom<TaskRow> for StoredTask {
                 time_offset_seconds: row.time_offset_seconds.unsigned_abs(),
                 continue_on_failure: row.continue_on_failure,
             },
+            is_queued: row.is_queued,
             created_at: row.created_at,
             updated_at: row.updated_at,
         })
@@ -52,9 +54,19 @@ pub(super) async fn list(
 ) -> Result<BTreeMap<ScheduleId, Vec<StoredTask>>, Error> {
     let rows = sqlx::query_as!(
         TaskRow,
-        "SELECT id, schedule_id, sequence, action, payload, time_offset_seconds,
-                continue_on_failure, created_at, updated_at
-         FROM schedule_tasks WHERE schedule_id = ANY ($1) ORDER BY schedule_id, sequence",
+        r#"SELECT t.id, t.schedule_id, t.sequence, t.action, t.payload, t.time_offset_seconds,
+                  t.continue_on_failure, t.created_at, t.updated_at,
+                  -- An aborted run owes the current task, and perhaps later ones.
+                  EXISTS (
+                      SELECT 1 FROM schedule_runs r
+                      WHERE r.server_id = s.server_id AND r.schedule_id = s.id
+                          AND r.state IN ('waiting', 'running') AND NOT r.is_abandoned
+                          AND r.task < t.sequence
+                          AND t.sequence <= jsonb_array_length(r.tasks)
+                          AND (r.task = t.sequence - 1 OR NOT r.is_aborted)
+                  ) AS "is_queued!"
+           FROM schedule_tasks t JOIN schedules s ON s.id = t.schedule_id
+           WHERE t.schedule_id = ANY ($1) ORDER BY t.schedule_id, t.sequence"#,
         schedules,
     )
     .fetch_all(transaction.connection())

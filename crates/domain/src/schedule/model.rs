@@ -79,6 +79,8 @@ pub struct StoredTask {
     pub sequence: u32,
     /// The task.
     pub task: ScheduleTask,
+    /// Whether a run that is not finished has not passed it yet.
+    pub is_queued: bool,
     /// When it was created.
     pub created_at: DateTime<Utc>,
     /// When it was last changed.

@@ -2,6 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+/// The maximum number of schedules that users create for a server. Lists show all of them.
+pub const SCHEDULES_MAX: u64 = 250;
+/// The maximum length of the payloads of all tasks of a server, in bytes.
+pub const PAYLOAD_MAX_BYTES: u64 = 1 << 20;
 /// The maximum number of tasks of a schedule.
 pub const TASKS_MAX: usize = 10;
 /// The maximum delay of a task after the one before it.
