@@ -20,7 +20,7 @@ const ALLOWED_DEPENDENCIES: [(&str, &[&str]); 9] = [
     ("storage", &["domain"]),
     ("db", &["domain"]),
     ("api", &["domain", "db", "storage", "archive"]),
-    ("worker", &["domain", "db", "storage", "archive"]),
+    ("worker", &["domain", "db", "ioctl", "storage", "archive"]),
     (
         "cli",
         &[

@@ -1,12 +1,13 @@
-//! Progress and cancellation of a running operation, shared between threads.
+//! Progress, speed and cancellation of a running operation, shared between threads.
 //!
 //! All fields are atomics, so reading the progress or cancelling never waits.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use crate::Error;
 
-/// Reports the progress of an operation such as [`create`](crate::create()), and cancels it.
+/// Reports the progress of an operation such as [`create`](crate::create()), slows it down, and
+/// cancels it.
 ///
 /// Other threads can use it by reference while the operation runs.
 #[derive(Debug, Default)]
@@ -16,6 +17,8 @@ pub struct Control {
     bytes_total: AtomicU64,
     files_done: AtomicU64,
     files_total: AtomicU64,
+    /// How much of the time the threads rest, in percent.
+    rest_percent: AtomicU8,
 }
 
 /// The progress of an operation. Totals are 0 while they are unknown.
@@ -49,6 +52,20 @@ impl Control {
         self.cancelled.load(Ordering::Relaxed)
     }
 
+    /// Sets the speed of [`create`](crate::create()), [`scan`](crate::scan()) and
+    /// [`verify`](crate::verify()), in percent of the full speed. At 20, each of their threads
+    /// rests four times as long as it works. 0 counts as 1.
+    pub fn set_speed(&self, percent: u8) {
+        let rest = 100 - percent.clamp(1, 100);
+        self.rest_percent.store(rest, Ordering::Relaxed);
+    }
+
+    /// Returns whether the operation runs at less than its full speed.
+    #[must_use]
+    pub fn is_slowed(&self) -> bool {
+        self.rest_percent() > 0
+    }
+
     /// Returns the progress so far.
     #[must_use]
     pub fn progress(&self) -> Progress {
@@ -67,6 +84,11 @@ impl Control {
         } else {
             Ok(())
         }
+    }
+
+    /// Returns how much of the time the threads rest, in percent.
+    pub(crate) fn rest_percent(&self) -> u8 {
+        self.rest_percent.load(Ordering::Relaxed)
     }
 
     pub(crate) fn set_totals(&self, files: u64, bytes: u64) {

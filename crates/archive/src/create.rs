@@ -8,6 +8,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, Stat};
 
 use crate::directory::Identity;
+use crate::pace::Pace;
 use crate::pack::{OutsideLinks, Packer};
 use crate::walk::{Visitor, WalkEntry, walk};
 use crate::{Control, CreateOptions, Error, IgnoreRules, Summary, Totals, pipeline};
@@ -21,7 +22,12 @@ use crate::{Control, CreateOptions, Error, IgnoreRules, Summary, Totals, pipelin
 /// [`Error::SourceMissing`], [`Error::NotADirectory`], [`Error::Cancelled`], or [`Error::Io`] if
 /// `source` itself cannot be read.
 pub fn scan(source: &Path, rules: &IgnoreRules, control: &Control) -> Result<Totals, Error> {
-    let mut counter = Counter::default();
+    let mut counter = Counter {
+        totals: Totals::default(),
+        linked: HashSet::new(),
+        control,
+        pace: Pace::new(),
+    };
     walk(source, rules, control, &mut counter)?;
     control.set_totals(counter.totals.files, counter.totals.bytes);
     Ok(counter.totals)
@@ -87,7 +93,7 @@ fn create_into(
     index: &mut (dyn Write + Send),
     control: &Control,
 ) -> Result<Summary, Error> {
-    let (packed, written) = pipeline::run(options, archive, index, |sink| {
+    let (packed, written) = pipeline::run(options, control, archive, index, |sink| {
         let links = OutsideLinks::new(source);
         let mut packer = Packer::new(options, links, control, sink);
         for note in rules.notes() {
@@ -107,18 +113,20 @@ fn create_into(
 }
 
 /// A visitor that counts.
-#[derive(Default)]
-struct Counter {
+struct Counter<'a> {
     totals: Totals,
     linked: HashSet<Identity>,
+    control: &'a Control,
+    pace: Pace,
 }
 
-impl Visitor for Counter {
+impl Visitor for Counter<'_> {
     fn visit_folder(&mut self, _: &[u8], _: Option<BorrowedFd<'_>>, _: &Stat) -> Result<(), Error> {
         Ok(())
     }
 
     fn visit_file(&mut self, found: &WalkEntry<'_>) -> Result<(), Error> {
+        self.pace.rest(self.control);
         // What cannot be read is left to `create`.
         let stat = rustix::fs::statat(found.folder, found.name, AtFlags::SYMLINK_NOFOLLOW);
         if let Ok(stat) = stat {

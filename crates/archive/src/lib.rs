@@ -23,6 +23,7 @@ mod index;
 mod lease;
 mod list;
 mod options;
+mod pace;
 mod pack;
 mod pipeline;
 mod restore;

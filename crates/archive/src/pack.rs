@@ -7,6 +7,7 @@
 mod attributes;
 mod contents;
 mod outside_links;
+mod source_reader;
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -19,6 +20,7 @@ use crate::compress::BLOCK_BYTES;
 use crate::directory::Identity;
 use crate::index::{EntryRecords, IndexTotals, SourceFile};
 use crate::lease::{self, LeaseWait};
+use crate::pace::Pace;
 use crate::pipeline::{Block, BlockSink};
 use crate::summary::Notes;
 use crate::tar_format::{
@@ -30,6 +32,7 @@ use crate::{Control, CreateOptions, Error};
 
 use attributes::AttributeReader;
 pub(crate) use outside_links::OutsideLinks;
+use source_reader::SourceReader;
 
 /// A block with at least this many bytes ends early if the next entry does not fit into it.
 const EARLY_END_BYTES: usize = BLOCK_BYTES / 8;
@@ -53,6 +56,7 @@ pub(crate) struct Packer<'a> {
     own_files: Vec<Identity>,
     leases: LeaseWait,
     throttle: Throttle,
+    pace: Pace,
     block: Block,
     records: EntryRecords,
     /// Files with several hard links, by identity: the path of the first one, and how many others
@@ -79,6 +83,7 @@ impl<'a> Packer<'a> {
             own_files: options.own_files.iter().map(Identity::from).collect(),
             leases: LeaseWait::new(lease::WAIT),
             throttle: Throttle::new(options.read_limit_bytes_per_second),
+            pace: Pace::new(),
             block: Block::default(),
             records: EntryRecords::default(),
             linked: HashMap::new(),
@@ -173,7 +178,9 @@ impl<'a> Packer<'a> {
         if self.block.raw.is_empty() {
             return Ok(());
         }
+        self.pace.rest(self.control);
         self.block = self.sink.send(std::mem::take(&mut self.block))?;
+        self.pace.begin();
         Ok(())
     }
 
@@ -277,10 +284,10 @@ impl Visitor for Packer<'_> {
         self.put_entry(&entry, &stat)?;
         if let (Some(map), Some(segments)) = (&map, &entry.segments) {
             self.put(map)?;
-            self.put_segments(file.as_fd(), found.path, segments)?;
+            self.put_segments(SourceReader::new(file.as_fd(), size), found.path, segments)?;
             self.control.add_bytes(size - data);
         } else {
-            self.put_plain(file.as_fd(), found.path, size)?;
+            self.put_plain(SourceReader::new(file.as_fd(), size), found.path, size)?;
         }
         self.put_zeros(padding(entry.stored) as u64)?;
         self.note_changes(file.as_fd(), found.path, &stat);

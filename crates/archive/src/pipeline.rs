@@ -13,7 +13,8 @@ use sha2::{Digest, Sha256};
 use crate::compress::{Compressor, FINAL_BLOCK, GZIP_HEADER};
 use crate::index::{IndexTotals, IndexWriter};
 use crate::options::thread_count;
-use crate::{CreateOptions, Error, threads};
+use crate::pace::Pace;
+use crate::{Control, CreateOptions, Error, threads};
 
 /// A block of the tar stream, and the index records of the entries that start in it.
 #[derive(Default)]
@@ -87,6 +88,7 @@ impl BlockSink {
 /// Runs `produce` on this thread, and the compressors and the writer on threads of their own.
 pub(crate) fn run<T>(
     options: &CreateOptions,
+    control: &Control,
     archive: impl Write + Send,
     index: impl Write + Send,
     produce: impl FnOnce(&mut BlockSink) -> Result<(T, IndexTotals), Error>,
@@ -104,7 +106,7 @@ pub(crate) fn run<T>(
         })?;
         threads::spawn_pool(scope, count, || {
             let queue = queue.clone();
-            move || compress_blocks(&queue, level)
+            move || compress_blocks(&queue, level, control)
         })?;
         drop(queue);
         let mut sink = BlockSink {
@@ -134,9 +136,11 @@ pub(crate) fn run<T>(
     })
 }
 
-fn compress_blocks(queue: &Receiver<CompressJob>, level: u32) {
+fn compress_blocks(queue: &Receiver<CompressJob>, level: u32, control: &Control) {
     let mut compressor = Compressor::new(level);
+    let mut pace = Pace::new();
     for job in queue {
+        pace.begin();
         let CompressJob {
             block,
             mut bytes,
@@ -149,6 +153,7 @@ fn compress_blocks(queue: &Receiver<CompressJob>, level: u32) {
             .map(|()| CompressedBlock { block, bytes, crc });
         // Fails only if the writer has stopped after an error.
         let _ = done.send(compressed);
+        pace.rest(control);
     }
 }
 

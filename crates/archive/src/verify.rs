@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::entry_check::EntryCheck;
 use crate::gunzip::{ArchiveReader, check_hash, check_size, tar_stream};
+use crate::pace::Pace;
 use crate::tar_format::{EntryKind, TarReader, read_error};
 use crate::{Control, Error, Expected, VerifySummary};
 
@@ -72,6 +73,7 @@ fn verify_reader(
         hash: Sha256::new(),
         bytes: 0,
         control,
+        pace: Pace::new(),
     }));
     let outcome = read_all(SharedReader(Rc::clone(&reader)), control);
     // `read_all` has dropped its reference.
@@ -108,6 +110,7 @@ struct HashingReader<'a, R> {
     hash: Sha256,
     bytes: u64,
     control: &'a Control,
+    pace: Pace,
 }
 
 impl<R: Read> Read for HashingReader<'_, R> {
@@ -115,6 +118,7 @@ impl<R: Read> Read for HashingReader<'_, R> {
         if self.control.is_cancelled() {
             return Err(io::Error::other(Error::Cancelled));
         }
+        self.pace.rest(self.control);
         let read = loop {
             match self.archive.read(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

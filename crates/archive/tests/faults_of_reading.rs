@@ -24,8 +24,8 @@ fn what_is_no_property_of_a_file_fails_the_backup() {
         ("openat:error=ENOTCONN", &world),
         ("getdents64:error=EIO", &world),
         ("getdents64:error=ENOMEM", &world),
-        ("read:error=EIO", &level),
-        ("read:error=ESTALE", &level),
+        ("preadv2,pread64:error=EIO", &level),
+        ("preadv2,pread64:error=ESTALE", &level),
         ("flistxattr:error=ENOMEM", &level),
         ("readlinkat:error=EIO", &source),
     ] {

@@ -38,6 +38,8 @@ mod malformed_archives;
 #[cfg(test)]
 mod odd_file_systems;
 #[cfg(test)]
+mod page_cache;
+#[cfg(test)]
 mod pteroignore;
 #[cfg(test)]
 mod refused_attributes;

@@ -1,12 +1,19 @@
-//! Attributes of files and btrfs subvolumes that only an ioctl reads or changes.
+//! System calls that no other crate wraps: attributes of files and btrfs subvolumes, priorities of
+//! threads, and the contents of the page cache.
 //!
-//! This is the only crate with unsafe code. Each block makes one system call with a structure whose
-//! layout `linux/fs.h` or `linux/btrfs.h` fixes. The crate must contain nothing else.
+//! This is the only crate with unsafe code. Each block makes one system call, with numbers or with
+//! a structure whose layout the kernel's headers fix. The crate must contain nothing else.
+
+mod page_cache;
+mod thread_priority;
 
 use std::os::fd::AsFd;
 
 use rustix::io::Errno;
 use rustix::ioctl::{Getter, Opcode, Setter, ioctl, opcode};
+
+pub use page_cache::{page_bytes, resident_pages};
+pub use thread_priority::{IoClass, set_batch_scheduling, set_io_class};
 
 /// Attributes of a file or folder: its flags, and the project whose quota it counts for.
 ///

@@ -2,11 +2,10 @@
 
 use std::os::fd::BorrowedFd;
 
-use rustix::buffer::spare_capacity;
 use rustix::fs::{SeekFrom, Stat};
 use rustix::io::Errno;
 
-use super::{BLOCK_BYTES, Packer, Visitor, entry_problem};
+use super::{BLOCK_BYTES, Packer, SourceReader, Visitor, entry_problem};
 use crate::Error;
 use crate::tar_format::Segment;
 
@@ -70,29 +69,32 @@ impl Packer<'_> {
     /// Reads `size` bytes of a file straight into the blocks.
     pub(super) fn put_plain(
         &mut self,
-        file: BorrowedFd<'_>,
+        mut file: SourceReader<'_>,
         path: &[u8],
         size: u64,
     ) -> Result<(), Error> {
         let mut left = size;
         while left > 0 {
             let before = self.room()?;
-            let read = match rustix::io::read(file, spare_capacity(&mut self.block.raw)) {
+            let wanted = usize::try_from(left)
+                .unwrap_or(usize::MAX)
+                .min(BLOCK_BYTES - before);
+            self.block.raw.resize(before + wanted, 0);
+            let read = file.read_at(&mut self.block.raw[before..], size - left);
+            self.block
+                .raw
+                .truncate(before + *read.as_ref().unwrap_or(&0));
+            let read = match read {
                 Ok(0) => return self.fill(path, left, "it shrank while it was read"),
-                Ok(read) => read,
-                Err(Errno::INTR) => continue,
+                Ok(read) => read as u64,
+                Err(Errno::INTR) => 0,
                 Err(error) => {
                     let reason = entry_problem("read", path, error)?;
                     return self.fill(path, left, &reason);
                 }
             };
-            let wanted = usize::try_from(left)
-                .unwrap_or(usize::MAX)
-                .min(read)
-                .min(BLOCK_BYTES - before);
-            self.block.raw.truncate(before + wanted);
-            left -= wanted as u64;
-            self.account(wanted as u64)?;
+            left -= read;
+            self.account(read)?;
         }
         Ok(())
     }
@@ -100,7 +102,7 @@ impl Packer<'_> {
     /// Reads the segments of a sparse file.
     pub(super) fn put_segments(
         &mut self,
-        file: BorrowedFd<'_>,
+        mut file: SourceReader<'_>,
         path: &[u8],
         segments: &[Segment],
     ) -> Result<(), Error> {
@@ -114,7 +116,7 @@ impl Packer<'_> {
                     .unwrap_or(usize::MAX)
                     .min(BLOCK_BYTES - before);
                 self.block.raw.resize(before + wanted, 0);
-                let read = match rustix::io::pread(file, &mut self.block.raw[before..], offset) {
+                let read = match file.read_at(&mut self.block.raw[before..], offset) {
                     Ok(0) => {
                         missing.get_or_insert_with(|| "it shrank while it was read".to_owned());
                         wanted
