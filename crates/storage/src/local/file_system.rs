@@ -6,10 +6,12 @@
 
 use std::fs::File;
 use std::io;
+use std::num::NonZeroU64;
+use std::ops::Range;
 use std::path::Path;
 
 use fs_err as fs;
-use rustix::fs::{CWD, RenameFlags, StatVfs};
+use rustix::fs::{Advice, CWD, RenameFlags, StatVfs};
 use rustix::io::Errno;
 
 use crate::error::Shortage;
@@ -93,6 +95,18 @@ pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     }
 }
 
+/// How often the bytes of an archive leave the page cache while it is written or read.
+pub(crate) const UNCACHE_BYTES: u64 = 8 << 20;
+
+/// Removes bytes of an archive from the page cache, so that it does not replace what the game
+/// servers have cached. The kernel begins to write bytes that are not on the disk yet, and keeps
+/// them until then. Only advice, so an error changes nothing.
+pub(crate) fn uncache(file: &File, bytes: Range<u64>) {
+    if let Some(length) = NonZeroU64::new(bytes.end.saturating_sub(bytes.start)) {
+        let _ = rustix::fs::fadvise(file, bytes.start, Some(length), Advice::DontNeed);
+    }
+}
+
 /// Syncs and closes a file. The error of closing counts: some file systems store the last bytes
 /// only then.
 ///
@@ -100,6 +114,7 @@ pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
 /// If the file may not be stored completely.
 pub(crate) fn sync_and_close(file: File) -> io::Result<()> {
     file.sync_all()?;
+    uncache(&file, 0..i64::MAX.unsigned_abs());
     match nix::unistd::close(file) {
         // Linux has closed the file all the same.
         Ok(()) | Err(nix::errno::Errno::EINTR) => Ok(()),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use super::LocalDisk;
+use super::file_system::{UNCACHE_BYTES, uncache};
 use crate::error::Error;
 use crate::key::StorageKey;
 
@@ -23,6 +24,8 @@ pub(crate) struct LocalReader {
     file: Option<File>,
     object_bytes: u64,
     left_bytes: u64,
+    /// Bytes read since some were last removed from the page cache.
+    read_bytes: u64,
 }
 
 impl LocalDisk {
@@ -45,6 +48,7 @@ impl LocalDisk {
             file: Some(file),
             object_bytes,
             left_bytes,
+            read_bytes: 0,
         })
     }
 }
@@ -67,10 +71,15 @@ impl LocalReader {
             return Err(self.disk.io_error(self.key, source));
         };
         let length = usize::try_from(self.left_bytes).map_or(CHUNK_BYTES, |n| n.min(CHUNK_BYTES));
+        let before = self.read_bytes;
         let read = self.disk.run_blocking(self.key, move |_| {
             let mut chunk = BytesMut::zeroed(length);
             let length = file.read(&mut chunk)?;
             chunk.truncate(length);
+            if before + length as u64 >= UNCACHE_BYTES {
+                let end = file.stream_position()?;
+                uncache(&file, end.saturating_sub(before + length as u64)..end);
+            }
             Ok((file, chunk.freeze()))
         });
         let (file, chunk) = read.await?;
@@ -80,6 +89,10 @@ impl LocalReader {
         }
         self.file = Some(file);
         self.left_bytes -= chunk.len() as u64;
+        self.read_bytes = match before + chunk.len() as u64 {
+            read if read >= UNCACHE_BYTES => 0,
+            read => read,
+        };
         Ok(Some(chunk))
     }
 }

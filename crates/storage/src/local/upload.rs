@@ -9,7 +9,7 @@ use bytes::Bytes;
 use fs_err as fs;
 
 use super::LocalDisk;
-use super::file_system::{rename_new, sync_and_close, sync_folder};
+use super::file_system::{UNCACHE_BYTES, rename_new, sync_and_close, sync_folder, uncache};
 use crate::error::Error;
 use crate::key::StorageKey;
 
@@ -34,16 +34,21 @@ impl LocalUpload {
         let Some(mut file) = self.file.take() else {
             return Err(self.failed_before());
         };
-        let bytes = chunk.len() as u64;
+        let before = self.written_bytes;
+        let after = before + chunk.len() as u64;
         let file = self
             .disk
             .run_blocking(self.key, move |_| {
                 file.write_all(&chunk)?;
+                if before / UNCACHE_BYTES != after / UNCACHE_BYTES {
+                    // The bytes of the last call may be on the disk by now.
+                    uncache(&file, after.saturating_sub(4 * UNCACHE_BYTES)..after);
+                }
                 Ok(file)
             })
             .await?;
         self.file = Some(file);
-        self.written_bytes += bytes;
+        self.written_bytes = after;
         Ok(())
     }
 
