@@ -22,6 +22,7 @@ mod docs;
 mod faults;
 mod file_modes;
 mod free_space;
+mod gentle;
 mod guide;
 mod hosts;
 mod isolation;

@@ -99,6 +99,7 @@ pub(crate) fn progress(progress: &JobProgress) -> ProgressView {
         files_done: progress.files_done,
         files_total: progress.files_total,
         percent: progress.percent(),
+        slowed: progress.slowed,
     }
 }
 

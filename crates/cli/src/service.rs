@@ -259,6 +259,7 @@ pub fn start_worker(
         database,
         database_health: holdfast_worker::DatabaseHealth::default(),
         directory_checks: holdfast_worker::DirectoryChecks::default(),
+        session_weight: holdfast_worker::SessionWeight::default(),
         disks,
         metrics: metrics.worker.clone(),
         set_trace_parent: trace_propagation(&settings.log).set_parent,

@@ -252,6 +252,9 @@ pub struct JobProgress {
     pub files_done: u64,
     /// Files in total.
     pub files_total: u64,
+    /// Whether the job runs slower than it could, because the node is under pressure.
+    #[serde(default)]
+    pub slowed: bool,
 }
 
 impl JobProgress {
@@ -263,6 +266,7 @@ impl JobProgress {
             bytes_total: 0,
             files_done: 0,
             files_total: 0,
+            slowed: false,
         }
     }
 
@@ -305,6 +309,7 @@ mod tests {
                 bytes_total,
                 files_done,
                 files_total,
+                slowed: false,
             }
             .percent()
         };

@@ -1,7 +1,7 @@
 //! What every job can use: the database, the disks, the settings.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroU64;
+use std::num::{NonZeroU8, NonZeroU64};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +19,8 @@ use holdfast_storage::Disks;
 use crate::database_health::DatabaseHealth;
 use crate::metrics::WorkerMetrics;
 use crate::power::Power;
+use crate::priority::Priority;
+use crate::session_weight::SessionWeight;
 
 /// What every job can use. A worker has one.
 #[derive(Debug)]
@@ -40,6 +42,8 @@ pub struct Context {
     pub set_trace_parent: fn(&Span, &TraceParent),
     /// Limits the threads that compare the directories of servers.
     pub directory_checks: DirectoryChecks,
+    /// Lowers the weight of this process's session while backups run.
+    pub session_weight: SessionWeight,
     /// The settings.
     pub options: WorkerOptions,
     /// The clock for times that users see. Leases use the database's clock.
@@ -79,6 +83,13 @@ pub struct WorkerOptions {
     pub compression_threads: usize,
     /// The maximum rate at which a server's files are read, in bytes per second.
     pub read_limit_bytes_per_second: Option<NonZeroU64>,
+    /// The priority of the threads that read and compress for backups and verifications.
+    pub priority: Priority,
+    /// The pressure on the node above which backups and verifications slow down, in percent; `None`
+    /// means that they never do.
+    pub yield_above_percent: Option<NonZeroU8>,
+    /// Where the kernel reports the pressure: `/proc`, except in tests.
+    pub proc: PathBuf,
     /// Whether backups store the extended attributes of users.
     pub xattrs: bool,
     /// The interval between two verifications of an archive, for each disk. Archives on other disks

@@ -186,6 +186,7 @@ impl ActiveJob {
             bytes_total: counted.bytes_total,
             files_done: counted.files_done,
             files_total: counted.files_total,
+            slowed: self.control.is_slowed(),
         }
     }
 }

@@ -7,6 +7,7 @@
 //! This crate must never hold a transaction while a job runs. Every write about a job must name the
 //! claim under which the job runs.
 
+mod background;
 mod context;
 mod database_health;
 mod disk_access;
@@ -20,11 +21,13 @@ mod metrics;
 mod outcome;
 mod pipe;
 pub mod power;
+mod priority;
 mod registration;
 mod retention;
 mod runner;
 mod schedules;
 mod server_directory;
+mod session_weight;
 mod shared_directory;
 mod sweep;
 mod verification;
@@ -33,10 +36,13 @@ pub mod webhooks;
 
 pub use context::{Context, DirectoryChecks, MaintenanceOptions, WorkerOptions};
 pub use database_health::DatabaseHealth;
+pub use holdfast_ioctl::IoClass;
 pub use measure::SourceCounter;
 pub use metrics::WorkerMetrics;
+pub use priority::Priority;
 pub use retention::{RetentionDecision, RetentionRun, run as apply_retention};
 pub use runner::run;
+pub use session_weight::SessionWeight;
 pub use sweep::{FindingKind, Sweep, SweepError, SweepFinding, SweepReport};
 pub use verification::{VerifiedBackup, record_verdict};
 pub use verify_archive::{ArchiveCheck, ArchiveVerdict, VerifyError};

@@ -19,6 +19,8 @@ use holdfast_domain::backup::CompletedBackup;
 use holdfast_domain::error_chain::chain;
 use holdfast_storage::{ArchiveKey, Disk, Manifest, StorageKey};
 
+use crate::priority::Priority;
+
 /// How many chunks of an object may wait for the archive engine.
 const QUEUED_CHUNKS_MAX: usize = 4;
 
@@ -68,6 +70,8 @@ pub struct ArchiveCheck<'a> {
     pub stop: &'a CancellationToken,
     /// The maximum rate of reading, in bytes per second; `None` means no limit.
     pub read_limit_bytes_per_second: Option<NonZeroU64>,
+    /// The priority of the thread that checks the archive.
+    pub priority: Priority,
 }
 
 impl ArchiveCheck<'_> {
@@ -227,10 +231,12 @@ impl ArchiveCheck<'_> {
             chunk: Bytes::new(),
             has_ended: false,
         };
-        let reading = tokio::task::spawn_blocking(move || read(stream, size));
+        let priority = self.priority;
+        let reading = tokio::task::spawn_blocking(move || priority.run(move || read(stream, size)));
         let (sent, ended) = tokio::join!(self.send_chunks(opened, chunks), reading);
         // If the disk failed, the engine failed because of it. Report the disk's error first.
         sent?;
+        let ended = ended.map_err(|error| VerifyError::Engine(error.to_string()))?;
         ended.map_err(|error| VerifyError::Engine(error.to_string()))
     }
 

@@ -358,6 +358,7 @@ async fn progress_is_shown_while_a_backup_waits() {
     let queued = json!({
         "phase": "queued", "percent": 0.0,
         "bytes_done": 0, "bytes_total": 0, "files_done": 0, "files_total": 0,
+        "slowed": false,
     });
     assert_eq!(created["progress"], queued);
     assert_eq!(created["is_successful"], Value::Null);

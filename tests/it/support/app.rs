@@ -16,6 +16,7 @@ use holdfast_domain::{
     DirectorySetBy, NodeName, Permission, Profile, Server, ServerId, ServerState, UserId,
 };
 use holdfast_storage::{ArchiveKey, Disks, StorageKey};
+use holdfast_worker::WorkerOptions;
 
 use super::client::Client;
 use super::database::TestDatabase;
@@ -123,9 +124,19 @@ impl App {
 
     /// Starts one more worker, with some settings changed for it only.
     pub(crate) fn add_worker(&mut self, changed: &[Setting<'_>]) {
+        self.add_worker_with(changed, |_| ());
+    }
+
+    /// Starts one more worker, with some settings and options changed for it only.
+    pub(crate) fn add_worker_with(
+        &mut self,
+        changed: &[Setting<'_>],
+        change: impl FnOnce(&mut WorkerOptions),
+    ) {
         let pairs = self.pairs.iter().cloned();
         let pairs = pairs.chain(changed.iter().map(variable));
-        let settings = Settings::load(&[], pairs, self.data.path()).unwrap();
+        let mut settings = Settings::load(&[], pairs, self.data.path()).unwrap();
+        change(&mut settings.worker);
         let disks = match changed.iter().any(|(key, _)| key.starts_with("storage.")) {
             true => service::disks(&settings, &BTreeSet::new()).unwrap(),
             false => self.disks.clone(),

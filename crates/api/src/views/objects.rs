@@ -91,6 +91,8 @@ pub(crate) struct ProgressView {
     pub(crate) files_total: u64,
     /// From 0.0 to 100.0.
     pub(crate) percent: f64,
+    /// Whether the job runs slower than it could, because its node is under pressure.
+    pub(crate) slowed: bool,
 }
 
 /// A restore.

@@ -2,7 +2,7 @@
 //! its part of `limits`.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU8, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use holdfast_api::ApiOptions;
 use holdfast_db::jobs::ConcurrencyLimits;
 use holdfast_domain::DiskName;
 use holdfast_storage::LocalOptions;
-use holdfast_worker::WorkerOptions;
 use holdfast_worker::power::Power;
+use holdfast_worker::{IoClass, Priority, WorkerOptions};
 
 use super::api::BYTES_MAX;
 use super::values::SettingsReader;
@@ -32,6 +32,9 @@ impl SettingsReader {
         let threads = self.number::<usize>("worker.compression_threads", 0..=256);
         let read_limit = self.nonzero("worker.read_limit_bytes_per_second", 0..=BYTES_MAX);
         let xattrs = self.optional_bool("worker.xattrs");
+        let nice = self.number("worker.nice", 0..=19);
+        let io_class = self.io_class();
+        let yield_above = self.number("worker.yield_above_percent", 0..=100);
         let lease = self.seconds("worker.lease_seconds", 5..=600);
         let job_limit = self.seconds("limits.job_seconds", 0..=31_536_000);
         let staging_dir = self.staging_dir(storage);
@@ -50,6 +53,12 @@ impl SettingsReader {
             compression_level: compression_level?,
             compression_threads: NonZeroUsize::new(threads?).unwrap_or(cores).get(),
             read_limit_bytes_per_second: read_limit?,
+            priority: Priority {
+                nice: nice?,
+                io_class: io_class?,
+            },
+            yield_above_percent: NonZeroU8::new(yield_above?),
+            proc: PathBuf::from("/proc"),
             xattrs: xattrs?.unwrap_or(false),
             verify_every: verify_every?,
             max_backup_bytes: api.max_backup_bytes,
@@ -61,6 +70,19 @@ impl SettingsReader {
             directory_rules: api.directory_rules.clone(),
             maintenance: maintenance?,
         })
+    }
+
+    fn io_class(&mut self) -> Option<Option<IoClass>> {
+        let key = "worker.io_class";
+        match self.string(key)?.as_str() {
+            "idle" => Some(Some(IoClass::Idle)),
+            "best-effort" => Some(Some(IoClass::BestEffort)),
+            "none" => Some(None),
+            other => {
+                let message = format!("must be idle, best-effort or none, not `{other}`");
+                self.reject(key, message)
+            }
+        }
     }
 
     fn concurrency_limits(

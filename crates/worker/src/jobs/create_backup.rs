@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use holdfast_archive::{CreateOptions, IgnoreRules, Summary};
+use holdfast_archive::{CreateOptions, Error, IgnoreRules, Summary};
 use holdfast_db::{backups, servers};
 use holdfast_domain::backup::CompletedBackup;
 use holdfast_domain::error_chain::chain;
@@ -20,7 +20,7 @@ use crate::disk_access;
 use crate::lease::ActiveJob;
 use crate::outcome::{FailureReason, JobError, JobSuccess, stored_notes};
 use crate::pipe::pipe;
-use crate::{server_directory, shared_directory};
+use crate::{background, server_directory, shared_directory};
 
 /// How long removing the objects of a failed attempt may take.
 const REMOVE_TIMEOUT: Duration = Duration::from_secs(4);
@@ -46,6 +46,7 @@ pub(crate) async fn run(
     let disk = disk_access::disk(context, &backup.disk, backup.node.as_ref())?;
     remove_earlier_attempts(job, disk).await?;
 
+    let _background = background::begin(context, job);
     job.set_phase(Phase::Scanning);
     // These steps only read the server's files. If the job must stop, they may continue on their
     // thread, since a read from a file system that hangs never ends.
@@ -53,7 +54,7 @@ pub(crate) async fn run(
         server.directory = server_directory::resolve_for_job(context, &server).await?;
         shared_directory::refuse_shared(context, server.id, &server.directory).await?;
         let rules = Arc::new(rules(context, job, &server, &mut backup).await?);
-        scan(job, &server, &rules).await?;
+        scan(context, job, &server, &rules).await?;
         Ok(rules)
     });
     let rules = rules.await?;
@@ -213,6 +214,7 @@ async fn rules(
 }
 
 async fn scan(
+    context: &Context,
     job: &Arc<ActiveJob>,
     server: &Server,
     rules: &Arc<IgnoreRules>,
@@ -222,7 +224,12 @@ async fn scan(
         server.directory.clone(),
         Arc::clone(rules),
     );
-    tokio::task::spawn_blocking(move || holdfast_archive::scan(&directory, &rules, &control))
+    let priority = context.options.priority;
+    let scan = move || {
+        let scan = || holdfast_archive::scan(&directory, &rules, &control);
+        priority.run(scan).map_err(Error::Threads)?
+    };
+    tokio::task::spawn_blocking(scan)
         .await
         .map_err(|error| JobError::panicked(&error))?
         .map_err(|error| engine_error(&error))?;
@@ -267,7 +274,8 @@ async fn store(
         server.directory.clone(),
         Arc::clone(rules),
     );
-    let engine_thread = tokio::task::spawn_blocking(move || {
+    let priority = context.options.priority;
+    let create = move || {
         let summary = holdfast_archive::create(
             &directory,
             &rules,
@@ -279,9 +287,11 @@ async fn store(
         index_writer
             .finish()
             .and_then(|()| archive_writer.finish())
-            .map_err(holdfast_archive::Error::Output)?;
+            .map_err(Error::Output)?;
         Ok(summary)
-    });
+    };
+    let engine_thread =
+        tokio::task::spawn_blocking(move || priority.run(create).map_err(Error::Threads)?);
     // If the job must stop, the engine may continue on its thread. The pipe is closed then, so its
     // output is dropped.
     let engine_ended = job.unless_stopped(async { Ok(engine_thread.await) });
@@ -300,8 +310,7 @@ async fn store(
 }
 
 /// Maps an error of the archive engine to a job's error.
-fn engine_error(error: &holdfast_archive::Error) -> JobError {
-    use holdfast_archive::Error;
+fn engine_error(error: &Error) -> JobError {
     let detail = chain(error);
     match error {
         Error::Cancelled => JobError::Stopped,

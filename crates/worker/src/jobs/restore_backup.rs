@@ -38,6 +38,7 @@ pub(crate) async fn run(
     let restore = prepare(context, job, &server, &backup, completed, args.truncate).await?;
     job.check_stop()?;
 
+    let _full_weight = context.session_weight.begin_restore();
     job.set_phase(Phase::Restoring);
     let runtime = Handle::current();
     let ended = tokio::task::spawn_blocking(move || restore.run(&runtime)).await;

@@ -8,10 +8,10 @@ use holdfast_domain::job::Phase;
 use holdfast_storage::ArchiveKey;
 
 use crate::context::Context;
-use crate::disk_access;
 use crate::lease::ActiveJob;
 use crate::outcome::{JobError, JobSuccess};
 use crate::verify_archive::{ArchiveCheck, VerifyError};
+use crate::{background, disk_access};
 
 pub(crate) async fn run(
     context: &Arc<Context>,
@@ -40,7 +40,9 @@ pub(crate) async fn run(
         control: &job.control,
         stop: job.stop_token(),
         read_limit_bytes_per_second: context.options.read_limit_bytes_per_second,
+        priority: context.options.priority,
     };
+    let _background = background::begin(context, job);
     match check.run().await {
         Ok(verdict) => Ok(JobSuccess::Verified(verdict)),
         Err(VerifyError::Stopped) => Err(JobError::Stopped),

@@ -68,8 +68,7 @@ pub(super) async fn run(
                 None => None,
             };
             let disk = disks.get(&selection.disk(&disks)?)?;
-            let limit = settings.worker.read_limit_bytes_per_second;
-            verify::run(database, disk, node, server, limit).await
+            verify::run(database, disk, server, &settings.worker).await
         }
         StorageCommand::Import {
             selection,

@@ -1,7 +1,6 @@
 //! `holdfast admin storage verify`: verifies the archives of a disk, one after the other. The
 //! results are recorded as those of a worker.
 
-use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -10,9 +9,11 @@ use tokio_util::sync::CancellationToken;
 use holdfast_archive::Control;
 use holdfast_db::{Database, backups};
 use holdfast_domain::error_chain::chain;
-use holdfast_domain::{Backup, BackupId, BackupState, NodeName, ServerId};
+use holdfast_domain::{Backup, BackupId, BackupState, ServerId};
 use holdfast_storage::{ArchiveKey, Disk};
-use holdfast_worker::{ArchiveCheck, ArchiveVerdict, VerifiedBackup, VerifyError, record_verdict};
+use holdfast_worker::{
+    ArchiveCheck, ArchiveVerdict, VerifiedBackup, VerifyError, WorkerOptions, record_verdict,
+};
 
 use super::{LISTED_MAX, ProgressReporter};
 use crate::commands::admin::change;
@@ -37,9 +38,8 @@ struct VerifyReport {
 pub(super) async fn run(
     database: &Database,
     disk: &Disk,
-    node: &NodeName,
     server: Option<ServerId>,
-    read_limit_bytes_per_second: Option<NonZeroU64>,
+    options: &WorkerOptions,
 ) -> Result<Value, CommandError> {
     disk.check().await?;
     change::record_start(database, "storage verify", Some(disk.name().as_str())).await?;
@@ -53,19 +53,15 @@ pub(super) async fn run(
         after = last.id;
         for backup in &batch {
             // The disk of another node is another folder, although it has the same name.
-            let is_here = backup.node.as_ref().is_none_or(|other| other == node);
+            let is_here = backup
+                .node
+                .as_ref()
+                .is_none_or(|other| *other == options.node);
             if disk.is_node_local() && !is_here {
                 report.elsewhere += 1;
                 continue;
             }
-            verify_backup(
-                database,
-                disk,
-                backup,
-                read_limit_bytes_per_second,
-                &mut report,
-            )
-            .await?;
+            verify_backup(database, disk, backup, options, &mut report).await?;
             progress.report(|| {
                 let (done, bad) = (report.verified + report.unread_count, report.bad_count);
                 format!(
@@ -82,7 +78,7 @@ async fn verify_backup(
     database: &Database,
     disk: &Disk,
     backup: &Backup,
-    read_limit_bytes_per_second: Option<NonZeroU64>,
+    options: &WorkerOptions,
     report: &mut VerifyReport,
 ) -> Result<(), CommandError> {
     let BackupState::Completed(completed) = &backup.state else {
@@ -99,7 +95,8 @@ async fn verify_backup(
         completed,
         control: &control,
         stop: &stop,
-        read_limit_bytes_per_second,
+        read_limit_bytes_per_second: options.read_limit_bytes_per_second,
+        priority: options.priority,
     };
     let verdict = match check.run().await {
         Ok(verdict) => verdict,
