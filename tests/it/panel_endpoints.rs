@@ -76,6 +76,10 @@ async fn a_server_is_shown_with_the_callers_permissions() {
         "user_permissions": ["backup.read", "backup.restore"],
     });
     assert_eq!(shown["meta"], meta);
+    let scheduler = app.as_subuser(&[Permission::UpdateSchedules]).await;
+    let shown = get(&app, &scheduler, &path).await.json();
+    let permissions = &shown["meta"]["user_permissions"];
+    assert_eq!(*permissions, json!(["schedule.update"]));
     let admin = get(&app, &app.as_admin(), &path).await.json();
     assert_eq!(admin["meta"]["is_server_owner"], false);
 

@@ -88,6 +88,8 @@ async fn the_output_of_admin_commands_has_exactly_these_keys() {
         "--user",
         "root@example.com",
         "--permission",
+        "schedule.update",
+        "--permission",
         "backup.restore",
         "--permission",
         "backup.read",

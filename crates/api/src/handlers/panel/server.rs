@@ -1,4 +1,4 @@
-//! `GET /api/client/servers/{server}`: one server, with the caller's permissions for its backups.
+//! `GET /api/client/servers/{server}`: one server, with the caller's permissions.
 
 use actix_web::{HttpResponse, web};
 
