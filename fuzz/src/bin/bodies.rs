@@ -1,4 +1,5 @@
-//! Reads arbitrary bytes as the bodies of requests about backups, as JSON and as a form.
+//! Reads arbitrary bytes as the bodies of requests about backups and schedules, as JSON and as a
+//! form.
 //!
 //! A body costs time and memory in proportion to its length, and so does its answer. What a
 //! handler accepts keeps the limits, can be sent again with the same meaning, and has patterns that
@@ -10,6 +11,7 @@ use serde_json::{Value, json};
 
 use holdfast_api::fuzzing::{self, BackupBody, MAX_IGNORED_BYTES, Refusal};
 use holdfast_archive::IgnoreRules;
+use holdfast_domain::schedule::{ScheduleSettings, ScheduleTask};
 use holdfast_fuzz::{Bounds, FORM, JSON, check_refusal};
 
 fn check_backup(fields: &BackupBody) {
@@ -46,6 +48,49 @@ fn plain_name(body: &[u8]) -> Option<String> {
     value.as_object()?.get("name")?.as_str().map(str::to_owned)
 }
 
+/// The body that stores a schedule again as it is.
+fn schedule_body(settings: &ScheduleSettings) -> Value {
+    let timing = &settings.timing;
+    let cron = timing.cron.fields();
+    json!({
+        "name": settings.name.as_str(),
+        "minute": cron.minute,
+        "hour": cron.hour,
+        "day_of_month": cron.day_of_month,
+        "month": cron.month,
+        "day_of_week": cron.day_of_week,
+        "is_active": settings.is_active,
+        "only_when_online": settings.only_when_online,
+        "timezone": timing.timezone.name(),
+        "jitter_seconds": timing.jitter_seconds,
+        "missed": timing.missed.as_str(),
+        "keep": settings.keep.map(|keep| keep.to_string()),
+    })
+}
+
+fn check_schedule(settings: &ScheduleSettings) {
+    let timing = &settings.timing;
+    let start = chrono::DateTime::UNIX_EPOCH;
+    let due = timing.cron.next_after(start, timing.timezone);
+    assert!(due.is_some_and(|due| due > start), "it comes due");
+    let body = schedule_body(settings);
+    let again = fuzzing::schedule(body.to_string().as_bytes(), JSON).expect("it is accepted again");
+    assert_eq!(schedule_body(&again), body);
+}
+
+fn check_task(task: &ScheduleTask, sequence: Option<u32>) {
+    assert!(task.time_offset_seconds <= 900 && sequence != Some(0));
+    let body = json!({
+        "action": task.action.kind().as_str(),
+        "payload": task.action.payload(),
+        "time_offset": task.time_offset_seconds.to_string(),
+        "sequence_id": sequence,
+        "continue_on_failure": u8::from(task.continue_on_failure),
+    });
+    let again = fuzzing::schedule_task(body.to_string().as_bytes(), JSON);
+    assert_eq!(again, Ok((task.clone(), sequence)));
+}
+
 fn checked<T>(body: &[u8], read: impl FnOnce() -> Result<T, Refusal>) -> Option<T> {
     Bounds::TEXT
         .check(body.len(), read)
@@ -65,6 +110,13 @@ fuzz_target!(|body: &[u8]| {
             if let Some(plain) = plain_name(body) {
                 assert_eq!(name, plain.trim());
             }
+        }
+        if let Some(settings) = checked(body, || fuzzing::schedule(body, content_type)) {
+            check_schedule(&settings);
+        }
+        if let Some((task, sequence)) = checked(body, || fuzzing::schedule_task(body, content_type))
+        {
+            check_task(&task, sequence);
         }
         let locked = checked(body, || fuzzing::lock(body, content_type));
         // A form cannot begin with a brace, so the content type decides nothing then.
