@@ -7,6 +7,7 @@ mod command_line;
 mod low_limits;
 mod output;
 mod processes;
+mod schedule_changes;
 mod schedule_refusals;
 mod schedules;
 
@@ -19,13 +20,13 @@ use crate::support::files;
 use crate::support::process::{Ended, holdfast, run};
 
 /// `holdfast admin --json …` on a database.
-struct Admin {
+pub(crate) struct Admin {
     url: String,
     data: tempfile::TempDir,
 }
 
 impl Admin {
-    fn new(database: &TestDatabase) -> Self {
+    pub(crate) fn new(database: &TestDatabase) -> Self {
         Self {
             url: database.url(),
             data: files::scratch(),
@@ -42,11 +43,11 @@ impl Admin {
         run(self.command().args(["admin", "--json"]).args(arguments))
     }
 
-    fn json(&self, arguments: &[&str]) -> Value {
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
         self.run(arguments).json()
     }
 
-    fn failure(&self, arguments: &[&str]) -> String {
+    pub(crate) fn failure(&self, arguments: &[&str]) -> String {
         self.run(arguments).failure().to_owned()
     }
 }

@@ -10,6 +10,7 @@ mod shapes;
 mod support;
 mod tasks;
 
+mod default_schedule;
 mod seen;
 
 use std::fmt::Write as _;

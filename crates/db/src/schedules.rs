@@ -1,22 +1,24 @@
-//! Schedules and their tasks. Their runs are in `runs`.
+//! Schedules: finding and listing. Their tasks, runs and storage are in the submodules.
 
+mod default;
 mod due;
 mod history;
 mod prune;
 mod quota;
 mod runs;
+mod save;
 mod tasks;
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use holdfast_domain::retention::KeepRules;
 use holdfast_domain::schedule::{
     Cron, CronFields, LastResult, MissedPolicy, RunState, Schedule, ScheduleId, ScheduleName,
     ScheduleSettings, StoredTask, Timezone, Timing,
 };
-use holdfast_domain::{BackupId, ServerId, UserId};
+use holdfast_domain::{BackupId, ServerId};
 
+pub use default::apply_default;
 pub use due::{DueSchedule, insert_missed, list_due, lock_due, set_next};
 pub use history::{ManualRun, abandon, run_now, runs_of};
 pub use prune::prune_runs;
@@ -25,6 +27,7 @@ pub use runs::{
     ActiveRun, NewRun, begin_task, finish, insert_run, list_ready, lock_ready, postpone,
     record_failure, start,
 };
+pub use save::{delete, insert, keep_rules, update};
 pub use tasks::{delete_task, insert_task, replace_tasks, update_task};
 
 use crate::error::Error;
@@ -46,6 +49,7 @@ struct ScheduleRow {
     keep: Option<String>,
     is_active: bool,
     only_when_online: bool,
+    is_default: bool,
     next_due_at: Option<DateTime<Utc>>,
     next_run_at: Option<DateTime<Utc>>,
     last_run_at: Option<DateTime<Utc>>,
@@ -102,6 +106,7 @@ impl ScheduleRow {
                 is_active: self.is_active,
                 only_when_online: self.only_when_online,
             },
+            is_default: self.is_default,
             next_due_at: self.next_due_at,
             next_run_at: self.next_run_at,
             last_run_at: self.last_run_at,
@@ -120,8 +125,8 @@ macro_rules! select_schedules {
             ScheduleRow,
             "SELECT s.id, s.server_id, s.name, s.minute, s.hour, s.day_of_month, s.month,
                     s.day_of_week, s.timezone, s.jitter_seconds, s.missed, s.keep, s.is_active,
-                    s.only_when_online, s.next_due_at, s.next_run_at, s.last_run_at, s.created_at,
-                    s.updated_at,
+                    s.only_when_online, s.is_default, s.next_due_at, s.next_run_at, s.last_run_at,
+                    s.created_at, s.updated_at,
                     EXISTS (
                         SELECT 1 FROM schedule_runs u
                         WHERE u.server_id = s.server_id AND u.schedule_id = s.id
@@ -254,133 +259,4 @@ pub async fn server_of(
         .fetch_optional(database.pool())
         .await?;
     Ok(server.map(ServerId))
-}
-
-/// Inserts a schedule without tasks, with its next due time by the clock of the database.
-///
-/// # Errors
-/// If the database can't be written.
-pub async fn insert(
-    transaction: &mut Transaction,
-    server: ServerId,
-    settings: &ScheduleSettings,
-    created_by: Option<UserId>,
-) -> Result<ScheduleId, Error> {
-    let timing = &settings.timing;
-    let fields = timing.cron.fields();
-    let row = sqlx::query!(
-        r#"INSERT INTO schedules (server_id, name, minute, hour, day_of_month, month, day_of_week,
-                                  timezone, jitter_seconds, missed, keep, is_active,
-                                  only_when_online, created_by)
-           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
-           RETURNING id, now() AS "now!""#,
-        server.0,
-        settings.name.as_str(),
-        fields.minute,
-        fields.hour,
-        fields.day_of_month,
-        fields.month,
-        fields.day_of_week,
-        timing.timezone.name(),
-        i32::try_from(timing.jitter_seconds).unwrap_or(i32::MAX),
-        timing.missed.as_str(),
-        settings.keep.map(|keep| keep.to_string()),
-        settings.is_active,
-        settings.only_when_online,
-        created_by.map(|user| user.0),
-    )
-    .fetch_one(transaction.connection())
-    .await?;
-    let id = ScheduleId(row.id);
-    let next = next_of(id, settings, row.now);
-    set_next(transaction, id, timing, next).await?;
-    Ok(id)
-}
-
-/// Replaces the settings of a schedule, and sets its next due time by the clock of the database.
-/// Returns whether the server has the schedule.
-///
-/// # Errors
-/// If the database can't be written.
-pub async fn update(
-    transaction: &mut Transaction,
-    server: ServerId,
-    schedule: ScheduleId,
-    settings: &ScheduleSettings,
-) -> Result<bool, Error> {
-    let timing = &settings.timing;
-    let fields = timing.cron.fields();
-    let now = sqlx::query_scalar!(
-        r#"UPDATE schedules SET name = $3, minute = $4, hour = $5, day_of_month = $6, month = $7,
-                  day_of_week = $8, timezone = $9, jitter_seconds = $10, missed = $11, keep = $12,
-                  is_active = $13, only_when_online = $14, updated_at = now(), next_due_at = NULL,
-                  next_run_at = NULL, overdue_at = NULL
-           WHERE id = $1 AND server_id = $2
-           RETURNING now() AS "now!""#,
-        schedule.0,
-        server.0,
-        settings.name.as_str(),
-        fields.minute,
-        fields.hour,
-        fields.day_of_month,
-        fields.month,
-        fields.day_of_week,
-        timing.timezone.name(),
-        i32::try_from(timing.jitter_seconds).unwrap_or(i32::MAX),
-        timing.missed.as_str(),
-        settings.keep.map(|keep| keep.to_string()),
-        settings.is_active,
-        settings.only_when_online,
-    )
-    .fetch_optional(transaction.connection())
-    .await?;
-    let Some(now) = now else { return Ok(false) };
-    let next = next_of(schedule, settings, now);
-    set_next(transaction, schedule, timing, next).await?;
-    Ok(true)
-}
-
-fn next_of(
-    schedule: ScheduleId,
-    settings: &ScheduleSettings,
-    now: DateTime<Utc>,
-) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
-    settings
-        .is_active
-        .then(|| settings.timing.next(schedule, now))
-        .flatten()
-}
-
-/// Returns the retention rules of a schedule; `None` if it has none, or was deleted.
-///
-/// # Errors
-/// If the database can't be read.
-pub async fn keep_rules(
-    transaction: &mut Transaction,
-    schedule: ScheduleId,
-) -> Result<Option<KeepRules>, Error> {
-    let keep = sqlx::query_scalar!("SELECT keep FROM schedules WHERE id = $1", schedule.0)
-        .fetch_optional(transaction.connection())
-        .await?;
-    keep.flatten().as_deref().map(rules).transpose()
-}
-
-/// Deletes a schedule and its tasks. Unfinished runs continue, since they may owe a task. Returns
-/// whether it existed.
-///
-/// # Errors
-/// If the database can't be written.
-pub async fn delete(
-    transaction: &mut Transaction,
-    server: ServerId,
-    schedule: ScheduleId,
-) -> Result<bool, Error> {
-    let done = sqlx::query!(
-        "DELETE FROM schedules WHERE id = $1 AND server_id = $2",
-        schedule.0,
-        server.0,
-    )
-    .execute(transaction.connection())
-    .await?;
-    Ok(done.rows_affected() == 1)
 }

@@ -35,6 +35,7 @@ pub(crate) struct ServerRow {
     pub(crate) retention_days: Option<i32>,
     pub(crate) keep: Option<String>,
     pub(crate) rotate: bool,
+    pub(crate) no_default_schedule: bool,
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) directory_set_by: String,
 }
@@ -66,6 +67,7 @@ impl TryFrom<ServerRow> for Server {
                 retention_days: row.retention_days.and_then(|n| n.try_into().ok()),
                 keep: row.keep.as_deref().map(rules).transpose()?,
                 rotate: row.rotate,
+                no_default_schedule: row.no_default_schedule,
             },
             created_at: row.created_at,
             directory_set_by: DirectorySetBy::parse(&row.directory_set_by).ok_or_else(|| {
@@ -86,7 +88,7 @@ macro_rules! select_servers {
             ServerRow,
             "SELECT s.id, s.owner_id, s.name, s.directory, s.node, s.disk, s.state, s.backup_limit,
                     s.max_backup_bytes, s.quota_bytes, s.retention_days, s.keep, s.rotate,
-                    s.created_at, s.directory_set_by
+                    s.no_default_schedule, s.created_at, s.directory_set_by
              FROM servers s
              WHERE s.deleting_at IS NULL "
                 + $tail,

@@ -5,6 +5,7 @@
 //! argument, and it comes from the database.
 
 mod cron;
+mod default_schedule;
 mod due;
 mod model;
 mod run;
@@ -16,6 +17,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use cron::{Cron, CronFields, CronInvalid, Timezone};
+pub use default_schedule::{DefaultSchedule, DefaultScheduleFixed};
 pub use due::{DueTimes, JITTER_MAX_SECONDS, MissedPolicy, Timing, due_times};
 pub use model::{
     LastResult, RunState, Schedule, ScheduleName, ScheduleRun, ScheduleSettings, StoredTask,

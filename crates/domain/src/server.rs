@@ -50,6 +50,8 @@ pub struct ServerLimits {
     /// Whether a server at its limit may get one more backup, for which the oldest unlocked one
     /// is deleted afterwards.
     pub rotate: bool,
+    /// Whether it is excluded from the default schedule of all servers.
+    pub no_default_schedule: bool,
 }
 
 /// The state of a server that its panel reports. A restore by Holdfast does not change it: only

@@ -13,6 +13,7 @@ use tracing::Span;
 use holdfast_db::Database;
 use holdfast_db::jobs::ConcurrencyLimits;
 use holdfast_domain::retention::RetentionPolicy;
+use holdfast_domain::schedule::DefaultSchedule;
 use holdfast_domain::{DirectoryRules, DiskName, NodeName, TraceParent};
 use holdfast_storage::Disks;
 
@@ -112,6 +113,8 @@ pub struct WorkerOptions {
     pub directory_rules: DirectoryRules,
     /// The settings of maintenance.
     pub maintenance: MaintenanceOptions,
+    /// The schedule that every server gets; `None` means that servers get none.
+    pub default_schedule: Option<DefaultSchedule>,
 }
 
 /// The settings of maintenance: how often it runs, and how long things are kept.

@@ -25,10 +25,16 @@ const BATCH: u32 = 200;
 /// How many of them are decided at the same time.
 const CONCURRENCY: usize = 4;
 
-/// Begins the runs that are due, and advances those that are ready, until nothing is left to do.
+/// Begins the runs that are due, advances those that are ready, and gives servers the default
+/// schedule, until nothing is left to do.
 pub(crate) async fn advance(context: &Context, stop: &CancellationToken) {
     while !stop.is_cancelled() {
-        match advance_batch(context).await {
+        let changed = match advance_batch(context).await {
+            // A default schedule that is due must begin its run before the settings change it.
+            Ok(0) => apply_default(context).await,
+            changed => changed,
+        };
+        match changed {
             Ok(0) => return,
             Ok(_) => {}
             Err(error) => {
@@ -67,6 +73,26 @@ async fn advance_batch(context: &Context) -> Result<usize, Error> {
         Some(error) if changed == 0 => Err(error),
         _ => Ok(changed),
     }
+}
+
+/// Gives one batch of servers the default schedule of the settings. Returns how many have changed.
+async fn apply_default(context: &Context) -> Result<usize, Error> {
+    let options = &context.options;
+    let changed = schedules::apply_default(
+        &context.database,
+        options.default_schedule.as_ref(),
+        options.maintenance.backups_per_server,
+        BATCH,
+    )
+    .await?;
+    if changed > 0 {
+        tracing::info!(
+            servers = changed,
+            is_on = options.default_schedule.is_some(),
+            "applied the default schedule to servers"
+        );
+    }
+    Ok(changed)
 }
 
 /// Inserts the run of a schedule that is due with its first task, and records the due times that it

@@ -64,6 +64,7 @@ async fn every_field_of_a_server_can_be_set_changed_and_reset() {
         "retention_days": 7,
         "keep": "daily=7, last=3",
         "rotate": "1",
+        "default_schedule": false,
         "state": "installing",
     });
     let server = made(&panel.post("/servers", body.clone()).await);
@@ -81,6 +82,7 @@ async fn every_field_of_a_server_can_be_set_changed_and_reset() {
         ("retention_days", json!(7)),
         ("keep", json!("last=3,daily=7")),
         ("rotate", json!(true)),
+        ("default_schedule", json!(false)),
         ("state", json!("installing")),
     ] {
         assert_eq!(server[name], expected, "{name}");

@@ -1,6 +1,6 @@
 //! `holdfast admin schedule …`: its refusals.
 
-use super::schedules::{Scene, id, tasks};
+use super::schedules::Scene;
 use crate::support::app::variable;
 use crate::support::process::run;
 
@@ -118,29 +118,5 @@ async fn refused_schedules_change_nothing_and_say_why() {
 
     let count = "SELECT count(*) FROM schedules";
     assert_eq!(scene.database.number(count).await, 0);
-    scene.database.drop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn tasks_that_the_command_line_cannot_describe_are_not_replaced() {
-    let scene = Scene::new().await;
-    let created = scene.create(&["--cron", "0 4 * * *", "--before", "save-off"]);
-    let id = id(&created);
-    let stop = format!(
-        "UPDATE schedule_tasks SET action = 'power', payload = 'stop', time_offset_seconds = 5
-         WHERE schedule_id = {id} AND sequence = 1"
-    );
-    scene.database.query(&stop).await;
-    for option in ["--before", "--after"] {
-        let ended = scene.with_docker(&["schedule", "set", &id, option, "save-on"]);
-        let failure = ended.failure();
-        assert!(failure.contains("by the API"), "{failure}");
-    }
-    // Other options leave the tasks alone.
-    let changed = scene
-        .admin
-        .json(&["schedule", "set", &id, "--name", "Other"]);
-    assert_eq!(tasks(&changed), ["power stop", "backup "]);
-    assert_eq!(changed["tasks"][0]["time_offset"], 5);
     scene.database.drop().await;
 }

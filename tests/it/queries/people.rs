@@ -97,6 +97,7 @@ async fn servers_are_found_by_either_id_and_seen_by_users_with_access() {
         retention_days: Some(7),
         keep: KeepRules::parse("last=3,monthly=12"),
         rotate: true,
+        no_default_schedule: true,
     };
     fixtures::server(database, &server).await.unwrap();
     server.name = "Creative".to_owned();

@@ -4,6 +4,7 @@
 //! copy of its text. So it stays valid when a query changes, and it covers the generic plan that
 //! PostgreSQL chooses after a prepared statement was used a few times.
 
+mod all_schedules;
 mod schedules;
 mod upkeep;
 

@@ -11,6 +11,8 @@ pub(crate) enum ScheduleRefused {
     InvalidCron,
     /// The schedule has no tasks.
     NoTasks,
+    /// The settings define the schedule.
+    IsDefault,
     /// The schedule cannot have the task.
     Task(TaskNotAllowed),
     /// The server has the largest number of schedules.
@@ -28,6 +30,7 @@ impl ScheduleRefused {
             Self::TooManySchedules | Self::TooMuchPayload | Self::Task(TaskNotAllowed::TooMany) => {
                 (StatusCode::BAD_REQUEST, "ServiceLimitExceededException")
             }
+            Self::IsDefault => (StatusCode::CONFLICT, "ConflictHttpException"),
             Self::Task(TaskNotAllowed::NoBackups) => {
                 (StatusCode::FORBIDDEN, "HttpForbiddenException")
             }
@@ -41,6 +44,12 @@ impl ScheduleRefused {
             }
             Self::NoTasks => {
                 "Cannot process schedule for task execution: no tasks are registered.".into()
+            }
+            Self::IsDefault => {
+                "This is the default schedule of all servers, which the operator's settings \
+                 (schedules.default) define. If you delete it, this server gets no default \
+                 schedule any more."
+                    .into()
             }
             Self::Task(TaskNotAllowed::TooMany) => format!(
                 "Schedules may not have more than {TASKS_MAX} tasks associated with them. Creating \

@@ -83,6 +83,8 @@ pub(crate) struct CreateServerBody {
     keep: Option<String>,
     /// Whether a new backup at the limit replaces the oldest one that is not locked.
     rotate: Option<bool>,
+    /// Whether the server has the default schedule of the settings, if they have one.
+    default_schedule: Option<bool>,
     /// Default: `normal`.
     #[schema(schema_with = enums::server_state, required = false)]
     state: Option<String>,
@@ -121,6 +123,8 @@ pub(crate) struct ChangeServerBody {
     keep: Option<String>,
     /// Whether a new backup at the limit replaces the oldest one that is not locked.
     rotate: Option<bool>,
+    /// Whether the server has the default schedule of the settings, if they have one.
+    default_schedule: Option<bool>,
     #[schema(schema_with = enums::server_state, required = false)]
     state: Option<String>,
 }

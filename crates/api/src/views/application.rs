@@ -104,6 +104,7 @@ pub(crate) fn server(server: &Server, is_restoring: bool) -> ServerObject {
             retention_days: server.limits.retention_days,
             keep: server.limits.keep.map(|rules| rules.to_string()),
             rotate: server.limits.rotate,
+            default_schedule: !server.limits.no_default_schedule,
             created_at: date(server.created_at),
         },
     }

@@ -1,5 +1,5 @@
-//! Reads the options of the worker: `worker`, `verify`, `retention`, `maintenance`, and
-//! its part of `limits`.
+//! Reads the options of the worker: `worker`, `verify`, `retention`, `maintenance`,
+//! `schedules.default`, and its part of `limits`.
 
 use std::collections::BTreeMap;
 use std::num::{NonZeroU8, NonZeroUsize};
@@ -40,6 +40,7 @@ impl SettingsReader {
         let staging_dir = self.staging_dir(storage);
         let verify_every = self.verify_every(storage);
         let maintenance = self.maintenance(api);
+        let default_schedule = self.default_schedule(api);
         let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let api = api?;
         let downloads_url = api.downloads_public_url.as_ref();
@@ -69,6 +70,7 @@ impl SettingsReader {
             power: power?,
             directory_rules: api.directory_rules.clone(),
             maintenance: maintenance?,
+            default_schedule: default_schedule?,
         })
     }
 

@@ -38,6 +38,7 @@ pub(super) struct RequestRow {
     pub(super) server_retention_days: Option<i32>,
     pub(super) server_keep: Option<String>,
     pub(super) server_rotate: Option<bool>,
+    pub(super) server_no_default_schedule: Option<bool>,
     pub(super) server_created_at: Option<DateTime<Utc>>,
     pub(super) server_directory_set_by: Option<String>,
     pub(super) permissions: Option<Vec<String>>,
@@ -131,6 +132,7 @@ impl RequestRow {
             retention_days: self.server_retention_days,
             keep: self.server_keep.take(),
             rotate: self.server_rotate?,
+            no_default_schedule: self.server_no_default_schedule?,
             created_at: self.server_created_at?,
             directory_set_by: self.server_directory_set_by.take()?,
         })

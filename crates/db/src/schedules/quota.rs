@@ -26,7 +26,7 @@ pub async fn usage(
         r#"SELECT count(DISTINCT s.id) AS "schedules!",
                   coalesce(sum(octet_length(t.payload)), 0)::bigint AS "payload_bytes!"
            FROM schedules s LEFT JOIN schedule_tasks t ON t.schedule_id = s.id
-           WHERE s.server_id = $1"#,
+           WHERE s.server_id = $1 AND NOT s.is_default"#,
         server.0,
     )
     .fetch_one(transaction.connection())

@@ -9,7 +9,8 @@ use crate::pool::Transaction;
 /// The constraint in [`Error::Conflict`] if the directory overlaps with that of another server.
 pub const DIRECTORY_TAKEN: &str = "servers_directory";
 
-/// Inserts a server or updates its settings.
+/// Inserts a server or updates its settings. Deletes its default schedule if it is excluded from
+/// that.
 ///
 /// On a node, the directory of a server is never equal to, inside, or around that of another
 /// server. A restore replaces the whole directory, so it would destroy the other server.
@@ -25,8 +26,8 @@ pub async fn save(change: &mut Change, server: &Server) -> Result<(), Error> {
     sqlx::query!(
         "INSERT INTO servers (id, owner_id, name, directory, node, disk, state, backup_limit,
                               max_backup_bytes, quota_bytes, retention_days, created_at,
-                              directory_set_by, rotate, keep)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+                              directory_set_by, rotate, keep, no_default_schedule)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
          ON CONFLICT (id) DO UPDATE SET
              owner_id = EXCLUDED.owner_id, created_at = EXCLUDED.created_at, name = EXCLUDED.name,
              directory = EXCLUDED.directory,
@@ -34,7 +35,13 @@ pub async fn save(change: &mut Change, server: &Server) -> Result<(), Error> {
              backup_limit = EXCLUDED.backup_limit, max_backup_bytes = EXCLUDED.max_backup_bytes,
              quota_bytes = EXCLUDED.quota_bytes, retention_days = EXCLUDED.retention_days,
              directory_set_by = EXCLUDED.directory_set_by, rotate = EXCLUDED.rotate,
-             keep = EXCLUDED.keep",
+             keep = EXCLUDED.keep, no_default_schedule = EXCLUDED.no_default_schedule,
+             default_schedule = CASE
+                 WHEN (servers.backup_limit, servers.no_default_schedule)
+                     IS DISTINCT FROM (EXCLUDED.backup_limit, EXCLUDED.no_default_schedule)
+                 THEN '?'
+                 ELSE servers.default_schedule
+             END",
         server.id.0,
         server.owner.0,
         server.name,
@@ -56,9 +63,18 @@ pub async fn save(change: &mut Change, server: &Server) -> Result<(), Error> {
         server.directory_set_by.as_str(),
         limits.rotate,
         limits.keep.map(|rules| rules.to_string()),
+        limits.no_default_schedule,
     )
     .execute(change.connection())
     .await?;
+    if limits.no_default_schedule {
+        sqlx::query!(
+            "DELETE FROM schedules WHERE server_id = $1 AND is_default",
+            server.id.0
+        )
+        .execute(change.connection())
+        .await?;
+    }
     Ok(())
 }
 

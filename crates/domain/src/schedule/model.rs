@@ -52,6 +52,8 @@ pub struct Schedule {
     pub server: ServerId,
     /// What the user has set.
     pub settings: ScheduleSettings,
+    /// Whether it is the default schedule, which the settings of the service define.
+    pub is_default: bool,
     /// The next due time. `None` while it is not active.
     pub next_due_at: Option<DateTime<Utc>>,
     /// When the run of the next due time begins.

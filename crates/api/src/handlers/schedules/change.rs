@@ -8,7 +8,7 @@ use holdfast_domain::access::Action;
 use holdfast_domain::activity::ActivityEvent;
 
 use super::fields::ScheduleFields;
-use super::find::{find, find_again};
+use super::find::{find, find_again, find_to_change};
 use crate::auth::{Caller, permit};
 use crate::error::ApiError;
 use crate::input::Fields;
@@ -45,7 +45,7 @@ pub(crate) async fn change(
     let fields = ScheduleFields::take(Fields::read(&request, payload).await?)?;
 
     let (mut transaction, _) = caller.begin(&state, Action::ChangeSchedule).await?;
-    let current = find_again(&mut transaction, &schedule).await?.settings;
+    let current = find_to_change(&mut transaction, &schedule).await?.settings;
     let settings = fields.settings(Some(&current), state.options.timezone);
     schedules::update(&mut transaction, server.id, schedule.id, &settings).await?;
     if settings.is_active != current.is_active {

@@ -1,11 +1,11 @@
 //! The schedule in the path of a request.
 
 use holdfast_db::{Transaction, schedules};
-use holdfast_domain::schedule::{Schedule, ScheduleId};
+use holdfast_domain::schedule::{DefaultScheduleFixed, Schedule, ScheduleId};
 use holdfast_domain::{Server, ServerAccess};
 
 use crate::auth::Caller;
-use crate::error::ApiError;
+use crate::error::{ApiError, ScheduleRefused};
 use crate::state::ApiState;
 
 /// Returns the server and the schedule in the path, with the caller's access.
@@ -34,4 +34,18 @@ pub(super) async fn find_again(
     schedules::find_in(transaction, schedule.server, schedule.id)
         .await?
         .ok_or(ApiError::NotFound)
+}
+
+/// Reads a schedule again, in the transaction that changes its settings or its tasks.
+///
+/// # Errors
+/// As [`find_again`]. Also if the settings of the service define the schedule.
+pub(super) async fn find_to_change(
+    transaction: &mut Transaction,
+    schedule: &Schedule,
+) -> Result<Schedule, ApiError> {
+    let schedule = find_again(transaction, schedule).await?;
+    let checked = schedule.check_change();
+    checked.map_err(|DefaultScheduleFixed| ApiError::Schedule(ScheduleRefused::IsDefault))?;
+    Ok(schedule)
 }

@@ -113,6 +113,8 @@ pub(crate) struct ServerAttributes {
     pub(crate) keep: Option<String>,
     /// Whether a new backup at the limit replaces the oldest one that is not locked.
     pub(crate) rotate: bool,
+    /// Whether the server has the default schedule of the settings, if they have one.
+    pub(crate) default_schedule: bool,
     #[schema(format = DateTime)]
     pub(crate) created_at: String,
 }

@@ -60,7 +60,8 @@ pub enum ScheduleCommand {
         #[arg(value_name = "ID", value_parser = schedule_id)]
         schedule: ScheduleId,
     },
-    /// Deletes a schedule; its backups are kept, and a run that has begun sends its last commands
+    /// Deletes a schedule; its backups are kept, and a run that has begun sends its last commands.
+    /// A server whose default schedule is deleted gets no other one
     Delete {
         /// ID of the schedule
         #[arg(value_name = "ID", value_parser = schedule_id)]
@@ -133,7 +134,8 @@ async fn create(
     };
     let mut change = change::begin(database, "schedule create").await?;
     let server = lock_server(&mut change, server.id).await?;
-    tasks::check(&limits(settings, &server), &tasks)?;
+    let usage = schedules::usage(&mut change, server.id).await?;
+    tasks::check(&limits(settings, &server), &usage, &tasks)?;
     let schedule = schedules::insert(&mut change, server.id, &new, None).await?;
     schedules::replace_tasks(&mut change, schedule, &tasks).await?;
     let created = find_in(&mut change, server.id, schedule).await?;
@@ -160,6 +162,13 @@ async fn set(
     let mut change = change::begin(database, "schedule set").await?;
     let server = lock_server(&mut change, server).await?;
     let schedule = find_in(&mut change, server.id, id).await?;
+    schedule.check_change().map_err(|error| {
+        let server = server.id.short();
+        CommandError::new(format!(
+            "schedule `{id}` is not changed: {error}; `holdfast admin server set {server} \
+             --default-schedule off` excludes the server from it"
+        ))
+    })?;
     let old: Vec<_> = schedule
         .tasks
         .into_iter()
@@ -167,7 +176,11 @@ async fn set(
         .collect();
     let tasks = tasks::changed(settings, id, &old, &options.tasks)?;
     if let Some(tasks) = tasks {
-        tasks::check(&limits(settings, &server), &tasks)?;
+        let mut usage = schedules::usage(&mut change, server.id).await?;
+        usage.schedules = usage.schedules.saturating_sub(1);
+        let replaced = tasks::payload_bytes(&old);
+        usage.payload_bytes = usage.payload_bytes.saturating_sub(replaced);
+        tasks::check(&limits(settings, &server), &usage, &tasks)?;
         schedules::replace_tasks(&mut change, id, &tasks).await?;
     }
     let was_active = schedule.settings.is_active;

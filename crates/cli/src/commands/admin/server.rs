@@ -102,6 +102,9 @@ pub struct ServerOptions {
     /// unlocked one
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     rotate: Option<bool>,
+    /// Whether the server has the default schedule of the settings (schedules.default)
+    #[arg(long, value_name = "STATE", value_parser = ["on", "off"])]
+    default_schedule: Option<String>,
 }
 
 /// The retention rules of a server; `None` for those of the settings.
@@ -250,6 +253,9 @@ async fn apply(
         limits.keep = rules;
     }
     limits.rotate = options.rotate.unwrap_or(limits.rotate);
+    if let Some(state) = options.default_schedule {
+        limits.no_default_schedule = state == "off";
+    }
     Ok(())
 }
 
@@ -301,6 +307,7 @@ fn view(server: &Server) -> Value {
         "retention_days": server.limits.retention_days,
         "keep": server.limits.keep.map(|rules| rules.to_string()),
         "rotate": server.limits.rotate,
+        "default_schedule": !server.limits.no_default_schedule,
         "created_at": date(server.created_at),
     })
 }

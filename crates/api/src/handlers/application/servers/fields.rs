@@ -37,6 +37,7 @@ pub(crate) struct ServerFields {
     retention_days: Option<Option<u64>>,
     keep: Option<Option<KeepRules>>,
     rotate: Option<bool>,
+    default_schedule: Option<bool>,
     state: Option<ServerState>,
 }
 
@@ -78,6 +79,7 @@ impl ServerFields {
                 fields.parsed("keep", "rules", KeepRules::FORMAT, KeepRules::parse)
             }),
             rotate: fields.flag("rotate"),
+            default_schedule: fields.flag("default_schedule"),
             state: take_state(fields),
         }
     }
@@ -100,6 +102,8 @@ impl ServerFields {
         set(&mut limits.retention_days, self.retention_days.map(count));
         set(&mut limits.keep, self.keep);
         set(&mut limits.rotate, self.rotate);
+        let excluded = self.default_schedule.map(|included| !included);
+        set(&mut limits.no_default_schedule, excluded);
         let has_moved = before != (server.node.clone(), server.directory.clone());
         if has_moved {
             server.directory_set_by = DirectorySetBy::Application;

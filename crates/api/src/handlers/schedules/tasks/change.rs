@@ -10,7 +10,7 @@ use super::fields::TaskFields;
 use super::{check_allowed, check_payload, find_task, properties};
 use crate::auth::{Caller, permit};
 use crate::error::ApiError;
-use crate::handlers::schedules::find::{find, find_again};
+use crate::handlers::schedules::find::{find, find_again, find_to_change};
 use crate::input::Fields;
 use crate::openapi::answers::Refusals;
 use crate::openapi::parameters::TaskPath;
@@ -44,7 +44,7 @@ pub(crate) async fn change(
     let TaskFields { task, sequence } = TaskFields::take(fields, state.options.max_ignored_bytes)?;
 
     let (mut transaction, _) = caller.begin(&state, Action::ChangeSchedule).await?;
-    let schedule = find_again(&mut transaction, &schedule).await?;
+    let schedule = find_to_change(&mut transaction, &schedule).await?;
     let current = find_task(&schedule, &path.2)?;
     check_allowed(&state, server, schedule.tasks.len() - 1, &task)?;
     check_payload(&mut transaction, server, &task, Some(current)).await?;

@@ -10,7 +10,7 @@ use super::fields::TaskFields;
 use super::{check_allowed, check_payload, properties};
 use crate::auth::{Caller, permit};
 use crate::error::ApiError;
-use crate::handlers::schedules::find::{find, find_again};
+use crate::handlers::schedules::find::{find, find_again, find_to_change};
 use crate::input::Fields;
 use crate::openapi::answers::Refusals;
 use crate::openapi::parameters::SchedulePath;
@@ -43,7 +43,7 @@ pub(crate) async fn create(
     let TaskFields { task, sequence } = TaskFields::take(fields, state.options.max_ignored_bytes)?;
 
     let (mut transaction, _) = caller.begin(&state, Action::ChangeSchedule).await?;
-    let schedule = find_again(&mut transaction, &schedule).await?;
+    let schedule = find_to_change(&mut transaction, &schedule).await?;
     check_allowed(&state, server, schedule.tasks.len(), &task)?;
     check_payload(&mut transaction, server, &task, None).await?;
     let last = u32::try_from(schedule.tasks.len() + 1).unwrap_or(u32::MAX);

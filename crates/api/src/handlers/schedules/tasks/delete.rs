@@ -9,7 +9,7 @@ use holdfast_domain::activity::ActivityEvent;
 use super::{find_task, properties};
 use crate::auth::{Caller, permit};
 use crate::error::ApiError;
-use crate::handlers::schedules::find::{find, find_again};
+use crate::handlers::schedules::find::{find, find_to_change};
 use crate::openapi::answers::Refusals;
 use crate::openapi::parameters::TaskPath;
 use crate::state::ApiState;
@@ -34,7 +34,7 @@ pub(crate) async fn delete(
     permit(access, Action::ChangeSchedule)?;
 
     let (mut transaction, _) = caller.begin(&state, Action::ChangeSchedule).await?;
-    let schedule = find_again(&mut transaction, &schedule).await?;
+    let schedule = find_to_change(&mut transaction, &schedule).await?;
     let stored = find_task(&schedule, &path.2)?;
     schedules::delete_task(&mut transaction, schedule.id, stored.id).await?;
     let event = ActivityEvent::TaskDelete;

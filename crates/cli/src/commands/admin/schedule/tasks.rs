@@ -1,7 +1,10 @@
 //! The tasks of a schedule as the command line knows them: one backup, and commands around it.
 
+use holdfast_db::schedules::ScheduleUsage;
 use holdfast_domain::ignore::IgnorePatterns;
-use holdfast_domain::schedule::{ScheduleId, ScheduleTask, TaskAction, TaskLimits};
+use holdfast_domain::schedule::{
+    PAYLOAD_MAX_BYTES, SCHEDULES_MAX, ScheduleId, ScheduleTask, TaskAction, TaskLimits,
+};
 
 use super::options::{ConsoleLine, TaskOptions};
 use crate::error::CommandError;
@@ -75,18 +78,40 @@ pub(super) fn changed(
     Ok(Some([before, vec![backup], after].concat()))
 }
 
-/// Checks that a server's schedule may have these tasks.
+/// Checks that a server's schedule may have these tasks. `usage` is that of the server without the
+/// schedule.
 ///
 /// # Errors
 /// The rule that one of them breaks.
-pub(super) fn check(limits: &TaskLimits, tasks: &[ScheduleTask]) -> Result<(), CommandError> {
+pub(super) fn check(
+    limits: &TaskLimits,
+    usage: &ScheduleUsage,
+    tasks: &[ScheduleTask],
+) -> Result<(), CommandError> {
     for (others, task) in tasks.iter().enumerate() {
         limits.check(others, &task.action).map_err(|error| {
             let kind = task.action.kind().as_str();
             CommandError::new(format!("the {kind} task is refused: {error}"))
         })?;
     }
+    if usage.schedules >= SCHEDULES_MAX {
+        return Err(CommandError::new(format!(
+            "the server has {SCHEDULES_MAX} schedules, which is the maximum: delete one"
+        )));
+    }
+    if usage.payload_bytes + payload_bytes(tasks) > PAYLOAD_MAX_BYTES {
+        return Err(CommandError::new(format!(
+            "the tasks of the server's schedules would have more than {PAYLOAD_MAX_BYTES} bytes of \
+             patterns and commands in all"
+        )));
+    }
     Ok(())
+}
+
+/// Returns the total length of the payloads.
+pub(super) fn payload_bytes(tasks: &[ScheduleTask]) -> u64 {
+    let lengths = tasks.iter().map(|task| task.action.payload().len() as u64);
+    lengths.sum()
 }
 
 fn commands(lines: &[ConsoleLine]) -> impl Iterator<Item = ScheduleTask> {
