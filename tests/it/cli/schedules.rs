@@ -363,3 +363,34 @@ async fn any_number_of_schedules_is_listed() {
     assert!(lines[1200].contains("Number 1200"), "{}", lines[1200]);
     scene.database.drop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commands_of_the_readme_make_a_nightly_backup_and_print_its_next_run() {
+    let scene = Scene::new().await;
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    let readme = fs_err::read_to_string(format!("{root}/README.md")).unwrap();
+    let section = readme.split("\n## A backup every night\n").nth(1).unwrap();
+    let commands = section.split("```").nth(1).unwrap();
+    let commands: Vec<&str> = commands.lines().skip(1).collect();
+    assert_eq!(commands.len(), 2, "{commands:?}");
+    let program = scene.admin.command();
+    for line in commands {
+        let mut shell = std::process::Command::new("sh");
+        for (name, value) in program.get_envs() {
+            match value {
+                Some(value) => shell.env(name, value),
+                None => shell.env_remove(name),
+            };
+        }
+        shell.env("SERVER", &scene.server[..8]);
+        shell.env("HOLDFAST", program.get_program());
+        let line = line.replace("target/release/holdfast", "\"$HOLDFAST\"");
+        let ended = run(shell.args(["-c", &line]));
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{line}");
+        let has = |text: &str| ended.stdout.contains(text);
+        assert!(has("next_run_at") && has("T04:00:00+00:00"), "{ended:?}");
+    }
+    let kept = "SELECT count(*) FROM schedules WHERE keep = 'last=7' AND next_run_at > now()";
+    assert_eq!(scene.database.number(kept).await, 1);
+    scene.database.drop().await;
+}
