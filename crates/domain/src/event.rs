@@ -201,8 +201,8 @@ impl EventBody<'_> {
         self.id
     }
 
-    /// Returns an event that tests a webhook: of the kind [`TEST_EVENT_KIND`], without a backup or a
-    /// schedule.
+    /// Returns an event that tests a webhook: of the kind [`TEST_EVENT_KIND`], without a backup or
+    /// a schedule.
     pub fn test(id: Uuid, now: DateTime<Utc>) -> Self {
         Self {
             id,

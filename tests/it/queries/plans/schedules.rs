@@ -1,5 +1,7 @@
 //! The queries about schedules never read a whole table.
 
+use uuid::Uuid;
+
 use holdfast_db::backups::{BackupPages, PageRequest};
 use holdfast_db::schedules::{self, ManualRun};
 use holdfast_db::{Database, backups, metrics, retention};
@@ -8,7 +10,6 @@ use holdfast_domain::schedule::{
     Timing,
 };
 use holdfast_domain::{BackupId, ServerId};
-use uuid::Uuid;
 
 use super::walks_an_index;
 use crate::support::database::TestDatabase;
