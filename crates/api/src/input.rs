@@ -97,6 +97,14 @@ impl Fields {
         self
     }
 
+    /// Adds the values of fields that are absent.
+    pub(crate) fn with_absent<const N: usize>(mut self, values: [(&str, Value); N]) -> Self {
+        for (name, value) in values {
+            self.values.entry(name).or_insert(value);
+        }
+        self
+    }
+
     /// Takes the name of a backup. A blank name counts as absent.
     pub(crate) fn name(&mut self) -> Option<BackupName> {
         let text = match self.take(&["name"])? {

@@ -75,9 +75,10 @@ fn schedule_routes() -> actix_web::Scope {
                 .route(web::post().to(schedules::create)),
         )
         .service(
-            resource("/{schedule}", "GET, HEAD, POST, DELETE")
+            resource("/{schedule}", "GET, HEAD, POST, PATCH, DELETE")
                 .route(read().to(schedules::show))
                 .route(web::post().to(schedules::change))
+                .route(web::patch().to(schedules::change_some))
                 .route(web::delete().to(schedules::delete)),
         )
         .service(resource("/{schedule}/execute", "POST").route(web::post().to(schedules::execute)))

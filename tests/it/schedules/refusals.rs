@@ -333,7 +333,7 @@ async fn a_body_that_cannot_be_read_changes_nothing() {
                 &body[..body.len().min(9)]
             );
         }
-        let refused = send(scene.owner.schedules(Method::PATCH, &path)).await;
+        let refused = send(scene.owner.schedules(Method::PUT, &path)).await;
         assert_eq!(refused.status, 405);
     }
     scene.end().await;

@@ -5,7 +5,7 @@ use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 
-use super::support::{add, create, delete, get, nightly, post};
+use super::support::{add, create, delete, get, nightly, patch, post};
 use crate::support::app::App;
 use crate::support::client::{Answer, send};
 
@@ -128,6 +128,38 @@ async fn a_change_leaves_fields_that_panels_do_not_know_and_null_resets_them() {
         shown(&reset),
         [json!("UTC"), json!(0), json!("run_once"), Value::Null]
     );
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_patch_changes_only_the_fields_that_it_has() {
+    let app = App::without_worker(&[]).await;
+    let owner = app.as_owner();
+    let own = json!({ "timezone": "Europe/Berlin", "keep": "last=3", "only_when_online": true });
+    let path = create(&owner, &own).await;
+    let before = get(&owner, &path).await.attributes();
+    let changed = patch(&owner, &path, &json!({ "hour": "5", "active": false })).await;
+    let changed = changed.attributes();
+    assert_eq!(changed["cron"]["hour"], "5");
+    let fields = ["name", "is_active", "only_when_online", "timezone", "keep"];
+    for field in fields {
+        assert_eq!(changed[field], before[field], "{field}");
+    }
+    assert_ne!(changed["next_run_at"], before["next_run_at"]);
+    for (refused, status) in [
+        (json!({ "hour": "24" }), 400),
+        (json!({ "name": "" }), 422),
+        (json!({ "jitter_seconds": -1 }), 422),
+    ] {
+        assert_eq!(patch(&owner, &path, &refused).await.status, status);
+    }
+    let mut after = get(&owner, &path).await.attributes();
+    let mut expected = changed.clone();
+    // The answers may be a second apart.
+    for answer in [&mut after, &mut expected] {
+        answer["updated_at"].take();
+    }
+    assert_eq!(after, expected);
     app.stop().await;
 }
 

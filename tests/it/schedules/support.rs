@@ -13,6 +13,10 @@ pub(super) async fn post(client: &Client, path: &str, body: &Value) -> Answer {
     send(client.schedules(Method::POST, path).json(body)).await
 }
 
+pub(super) async fn patch(client: &Client, path: &str, body: &Value) -> Answer {
+    send(client.schedules(Method::PATCH, path).json(body)).await
+}
+
 pub(super) async fn delete(client: &Client, path: &str) -> Answer {
     send(client.schedules(Method::DELETE, path)).await
 }

@@ -34,6 +34,7 @@ pub(super) fn bodies(root: &Path) -> Bodies {
         (("POST", about("/verify")), none.clone()),
         (("POST", schedules("")), schedule.clone()),
         (("POST", schedules("/{schedule}")), schedule),
+        (("PATCH", schedules("/{schedule}")), json!({ "hour": "5" })),
         (("DELETE", schedules("/{schedule}")), none.clone()),
         (("POST", schedules("/{schedule}/execute")), none.clone()),
         (("POST", schedules("/{schedule}/tasks")), task.clone()),

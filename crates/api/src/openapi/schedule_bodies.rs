@@ -47,6 +47,31 @@ pub(crate) struct ScheduleBody {
     keep: Option<String>,
 }
 
+/// The body of a request that changes some fields of a schedule. Absent fields keep their value.
+#[derive(ToSchema)]
+pub(crate) struct ScheduleFieldsBody {
+    #[schema(min_length = 1, max_length = 191, example = "Nightly")]
+    name: Option<String>,
+    #[schema(min_length = 1, example = "30")]
+    minute: Option<String>,
+    #[schema(min_length = 1)]
+    hour: Option<String>,
+    #[schema(min_length = 1)]
+    day_of_month: Option<String>,
+    #[schema(min_length = 1)]
+    month: Option<String>,
+    #[schema(min_length = 1)]
+    day_of_week: Option<String>,
+    is_active: Option<bool>,
+    only_when_online: Option<bool>,
+    timezone: Option<String>,
+    #[schema(maximum = 86400)]
+    jitter_seconds: Option<u32>,
+    #[schema(schema_with = enums::missed_policy, required = false)]
+    missed: Option<String>,
+    keep: Option<String>,
+}
+
 /// The body of a request that creates or changes a task.
 #[derive(ToSchema)]
 pub(crate) struct TaskBody {

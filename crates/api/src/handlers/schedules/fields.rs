@@ -1,5 +1,7 @@
 //! The fields of requests that create or change a schedule.
 
+use serde_json::Value;
+
 use holdfast_domain::name::BACKUP_NAME_MAX;
 use holdfast_domain::retention::KeepRules;
 use holdfast_domain::schedule::{
@@ -78,6 +80,25 @@ impl ScheduleFields {
             missed,
             keep,
         })
+    }
+
+    /// Takes the fields of a request that changes some of them. Absent fields keep their value.
+    ///
+    /// # Errors
+    /// As [`ScheduleFields::take`].
+    pub(crate) fn take_some(fields: Fields, current: &ScheduleSettings) -> Result<Self, ApiError> {
+        let cron = current.timing.cron.fields();
+        let text = |text: &str| Value::String(text.to_owned());
+        Self::take(fields.with_absent([
+            ("name", text(current.name.as_str())),
+            ("minute", text(&cron.minute)),
+            ("hour", text(&cron.hour)),
+            ("day_of_month", text(&cron.day_of_month)),
+            ("month", text(&cron.month)),
+            ("day_of_week", text(&cron.day_of_week)),
+            ("is_active", Value::Bool(current.is_active)),
+            ("only_when_online", Value::Bool(current.only_when_online)),
+        ]))
     }
 
     /// Returns the settings of a new schedule, or of a changed one.
