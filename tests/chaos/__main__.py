@@ -13,6 +13,7 @@ import time
 from actor import Actor
 from audit import Audit
 from faults import Faults
+from schedules import Schedules
 from world import World
 
 
@@ -40,6 +41,8 @@ def arguments():
     parser.add_argument("--seconds", type=int, default=60, help="how long faults come (60)")
     parser.add_argument("--faults", type=int, default=30, help="how many come in that time (30)")
     parser.add_argument("--servers", type=int, default=5, help="how many servers are backed up (5)")
+    parser.add_argument("--schedules", type=int, default=5, help="how many further servers have a schedule that is due each "
+                        "minute (5)")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 31), help="what is random follows from it")
     parser.add_argument("--keep", action="store_true", help="keep logs and files of a good run too")
     parser.add_argument("--binary", required=True, help=argparse.SUPPRESS)
@@ -54,6 +57,10 @@ def run(world, options):
     rng = random.Random(f"{options.seed}/servers")
     actors = [Actor(world, *server, random.Random(f"{options.seed}/{number}"))
               for number, server in enumerate(world.make_servers(options.servers, rng))]
+    if not world.psql:
+        print("skipped: schedules, since there is no psql here")
+    schedules = Schedules(world, options.schedules if world.psql else 0, random.Random(f"{options.seed}/schedules"))
+    schedules.create()
     for actor in actors:
         if not actor.stream.is_ready.wait(30):
             raise RuntimeError("an event stream does not start")
@@ -66,11 +73,12 @@ def run(world, options):
     world.log_event("healed")
     for thread in threads:
         thread.join()
-    audit = Audit(world, actors)
+    schedules.check()
+    audit = Audit(world, actors, schedules)
     audit.run()
     world.stop()
     lines = audit.read_logs()
-    return report(world, faults, actors, audit, lines)
+    return report(world, faults, actors, schedules, audit, lines)
 
 
 def guarded(world, actor, until):
@@ -82,7 +90,7 @@ def guarded(world, actor, until):
         raise
 
 
-def report(world, faults, actors, audit, lines):
+def report(world, faults, actors, schedules, audit, lines):
     done = collections.Counter()
     for actor in actors:
         done.update(actor.counts)
@@ -93,12 +101,14 @@ def report(world, faults, actors, audit, lines):
     print(f"\nthe bucket: {world.bucket_kind}; "
           f"{'and an emulator of Google Cloud Storage' if world.google else 'none of Google (scripts/with-gcs)'}")
     print(f"done: {', '.join(f'{count} {what}' for what, count in sorted(done.items()))}")
+    for line in schedules.lines:
+        print(f"schedules: {line}")
     print(f"logged: {', '.join(f'{count} {level}' for level, count in sorted(lines.items()))}")
     print(f"slowest stop of a process: {world.slowest_stop:.2f} s; "
           f"what ran at the end had ended after {audit.settled:.1f} s")
     print(f"{audit.events} events reached the webhook and the streams")
     print(f"{audit.verified} archives downloaded, verified and unpacked to the expected contents\n")
-    findings = [("stuck", audit.stuck), ("lost", audit.lost), ("orphaned", audit.orphaned),
+    findings = [("stuck", audit.stuck + schedules.stuck), ("lost", audit.lost), ("scheduled wrongly", schedules.wrong), ("orphaned", audit.orphaned),
                 ("harmed", audit.harmed), ("wrong otherwise", world.our_faults)]
     for name, found in findings:
         for text in found[:20]:

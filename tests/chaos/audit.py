@@ -21,8 +21,9 @@ STAGING = ".holdfast-"
 
 
 class Audit:
-    def __init__(self, world, actors):
-        self.world, self.actors = world, actors
+    def __init__(self, world, actors, schedules):
+        self.world, self.actors, self.schedules = world, actors, schedules
+        self.scheduled = {}
         self.stuck, self.lost, self.orphaned, self.harmed = [], [], [], []
         self.verified = 0
         self.events = 0
@@ -57,7 +58,7 @@ class Audit:
             missing = [f"event {event} did not reach the webhook" for event, _ in rows
                        if event not in self.world.receiver.accepted]
             missing += [f"event {event} did not reach the stream of {server}" for event, server in rows
-                        if event not in streams[server]]
+                         if server in streams and event not in streams[server]]
             if not missing or time.monotonic() > deadline:
                 break
             time.sleep(0.5)
@@ -130,6 +131,7 @@ class Audit:
 
     def sweep(self):
         """Checks that disks hold only objects of completed backups. Workers sweep all the time."""
+        self.scheduled = self.schedules.completed()
         for worker in self.world.workers:
             worker.stop()
         deadline = time.monotonic() + SWEEP_SECONDS
@@ -147,6 +149,8 @@ class Audit:
                 if one.status == "completed" and one.deletion != "done":
                     local = self.world.folder_of(actor.disk, actor.node).name
                     wanted[uuid] = local if actor.disk in ("local", "sealed") else actor.disk
+        for uuid, (disk, node) in self.scheduled.items():
+            wanted[uuid] = self.world.folder_of(disk, node).name if disk == "local" else disk
         found = []
         for disk in ("local", "sealed"):
             for folder in [self.world.folder_of(disk, node) for node in self.world.apis]:

@@ -22,13 +22,15 @@ STOP_SECONDS = 14
 SECRET = "a-secret-that-shows-nowhere"
 SIGNING_KEY = "chaos-signing-key-that-shows-nowhere-0123456789"
 AGE_IDENTITY = "AGE-SECRET-KEY-1GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPQ4EGAEX"
-# Stops a server, or says whether it runs. A server is a file. With `broken`, every command fails.
+# Stops a server, says whether it runs, or sends a line to its console. A server is a file, and so is a console. With
+# `broken`, every command fails.
 POWER = """#!/bin/sh
 cd "$(dirname "$0")"
 [ ! -e broken ] || { echo "told to fail" >&2; exit 7; }
 case $1 in
     stop) rm -f "running/$2" ;;
     running) [ -e "running/$2" ] || exit 1 ;;
+    console) echo "$3" >>"console/$2" ;;
 esac
 """
 
@@ -178,6 +180,7 @@ class World:
         self.receiver = Receiver(self)
         self.power = work / "power"
         (self.power / "running").mkdir(parents=True)
+        (self.power / "console").mkdir()
         (self.power / "power").write_text(POWER)
         (self.power / "power").chmod(0o755)
         self.open_bucket(options)
@@ -269,6 +272,7 @@ class World:
                 "power.driver": "command",
                 "power.stop_command": json.dumps([str(power), "stop", "{server}"]),
                 "power.running_command": json.dumps([str(power), "running", "{server}"]),
+                "power.console_command": json.dumps([str(power), "console", "{server}", "{command}"]),
                 "storage.disks.local.root": self.small_disk(self.folder_of("local", node)),
                 "storage.disks.sealed.driver": "local",
                 "storage.disks.sealed.root": self.small_disk(self.folder_of("sealed", node)),
@@ -353,6 +357,20 @@ class World:
             made = self.admin("server", "create", "--owner", "owner@example.com", "--name", f"S{number}",
                               "--dir", directory, "--node", node, "--disk", disk)
             servers.append((made["uuid"], directory, disk, node, megabytes))
+        return servers
+
+    def make_scheduled_servers(self, count):
+        """Registers small servers on both nodes, on a local disk and in the bucket."""
+        servers = []
+        for number in range(count):
+            node, disk = NODES[number % 2], "offsite" if number % 10 == 0 else "local"
+            directory = self.work / "servers" / f"scheduled{number}"
+            directory.mkdir(parents=True)
+            (directory / "level.dat").write_bytes(os.urandom(4096))
+            made = self.admin("server", "create", "--owner", "owner@example.com", "--name", f"Scheduled {number}",
+                              "--dir", directory, "--node", node, "--disk", disk)
+            (self.power / "running" / made["uuid"]).touch()
+            servers.append((made["uuid"], disk, node))
         return servers
 
     def stop(self):

@@ -66,6 +66,7 @@ def py_dactyl():
     )
     backups.delete_backup(SERVER, uuid)
     refused(404, lambda: backups.get_backup_detail(SERVER, uuid))
+    py_dactyl_schedules(client.client.servers)
     refused(404, lambda: backups.list_backups("00000000"))
     refused(400, lambda: backups.create_backup(FULL), "TooManyBackupsException")
     bad = PterodactylClient(URL, KEY[:-1] + ("a" if KEY[-1] != "a" else "b"), retries=0)
@@ -76,6 +77,43 @@ def py_dactyl():
         raise AssertionError("429 was not noticed")
     except (requests.exceptions.RetryError, requests.HTTPError) as error:
         assert "429" in str(error), error
+
+
+def py_dactyl_schedules(servers):
+    schedules = servers.schedules
+    made = schedules.create_schedule(SERVER, "py-dactyl", "0", "4", "*", "*", "*", only_when_online=True)["attributes"]
+    number = made["id"]
+    equal((made["name"], made["cron"]["hour"], made["is_active"], made["only_when_online"]), ("py-dactyl", "4", True, True))
+    assert made["next_run_at"] and made["last_run_at"] is None, made
+    task = schedules.create_task(SERVER, number, "backup", "*.log")["attributes"]
+    equal((task["sequence_id"], task["payload"], task["time_offset"]), (1, "*.log", 0))
+    task = schedules.update_task(SERVER, number, task["id"], "backup", "cache/", "0", True)["attributes"]
+    equal((task["payload"], task["continue_on_failure"]), ("cache/", True))
+    schedules.update_schedule(SERVER, number, "changed", "*/5", "*", "1-5", "*", "*", is_active=False)
+    shown = schedules.get_schedule_details(SERVER, number)["attributes"]
+    equal((shown["name"], shown["cron"]["day_of_week"], shown["is_active"]), ("changed", "1-5", False))
+    equal([one["attributes"]["id"] for one in shown["relationships"]["tasks"]["data"]], [task["id"]])
+    schedules.run_schedule(SERVER, number)
+    until(
+        lambda: schedules.get_schedule_details(SERVER, number)["attributes"],
+        lambda one: one["last_run_at"] and not one["is_processing"],
+    )
+    backup = servers.backups.list_backups(SERVER)["data"][0]["attributes"]
+    equal((backup["is_successful"], backup["ignored_files"]), (True, ["cache/"]))
+    servers.backups.delete_backup(SERVER, backup["uuid"])
+    refused(400, lambda: schedules.create_schedule(SERVER, "bad", "61", "4", "*", "*", "*"), "DisplayException")
+    refused(400, lambda: schedules.create_schedule(SERVER, "", "0", "4", "*", "*", "*"))
+    refused(403, lambda: schedules.create_task(FULL, full_schedule(schedules), "backup", ""))
+    schedules.delete_task(SERVER, number, task["id"])
+    refused(400, lambda: schedules.run_schedule(SERVER, number), "no tasks")
+    assert number in [one["attributes"]["id"] for one in schedules.list_schedules(SERVER)["data"]]
+    schedules.delete_schedule(SERVER, number)
+    refused(404, lambda: schedules.get_schedule_details(SERVER, number))
+
+
+def full_schedule(schedules):
+    """Returns a schedule of the server whose backup limit is 0."""
+    return schedules.create_schedule(FULL, "full", "0", "4", "*", "*", "*")["attributes"]["id"]
 
 
 async def ptero():
@@ -105,6 +143,23 @@ async def ptero():
             await asyncio.sleep(0.2)
         equal(deleted, 204)
         equal(await server.get_backup_details(made.uuid), None)
+        await ptero_schedules(server)
+
+
+async def ptero_schedules(server):
+    made = await server.create_schedule("ptero", "30", "2", "*", "*", "0")
+    equal((made.cron_minute, made.cron_day_of_week, made.is_active, made.is_processing), ("30", "0", True, False))
+    # Panels want every field at each change.
+    cron = {"cron_minute": "0", "cron_hour": "5", "cron_day_of_month": "1", "cron_month": "*", "cron_day_of_week": "*"}
+    changed = await server.update_schedule(made.id, name="changed", is_active=True, only_when_online=False, **cron)
+    equal((changed.name, changed.cron_hour, changed.cron_day_of_month), ("changed", "5", "1"))
+    task = await server.create_task(made.id, "backup", "", 0)
+    equal((await server.update_task(made.id, task.id, "backup", "*.log", 60)).time_offset, 60)
+    assert made.id in [one.id for one in await server.list_schedules()]
+    equal((await server.get_schedule(made.id)).name, "changed")
+    equal((await server.delete_task(made.id, task.id)).status_code, 204)
+    equal((await server.delete_schedule(made.id)).status_code, 204)
+    equal(await server.get_schedule(made.id), None)
 
 
 def pypterodactyl():
@@ -117,6 +172,12 @@ def pypterodactyl():
     assert uuid in [one["attributes"]["uuid"] for one in backups.list_backups(SERVER)["data"]]
     backups.delete_backup(SERVER, uuid)
     equal(backups.backup_details(SERVER, uuid)["errors"][0]["code"], "NotFoundHttpException")
+    schedules = Instance(KEY, URL).schedules
+    number = schedules.create_schedule(SERVER, "pypterodactyl", "0", "4", "*", "*", "*")["attributes"]["id"]
+    schedules.add_task(SERVER, number, "backup", "")
+    equal(schedules.get_schedule(SERVER, number)["attributes"]["name"], "pypterodactyl")
+    schedules.delete_schedule(SERVER, number)
+    equal(schedules.list_schedules(SERVER)["data"], [])
 
 
 py_dactyl()
