@@ -1,6 +1,8 @@
 //! A cached list is answered only while it is current: no answer is older than its request, through
 //! whichever process the change was made.
 
+mod schedules;
+
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -141,10 +143,8 @@ fn failure() -> JobFailure {
 
 async fn rename(client: &Client, uuid: &str, name: &str) {
     let request = client.request(Method::PUT, &format!("/{uuid}/rename"));
-    assert_eq!(
-        send(request.json(&json!({ "name": name }))).await.status,
-        200
-    );
+    let answer = send(request.json(&json!({ "name": name }))).await;
+    assert_eq!(answer.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
