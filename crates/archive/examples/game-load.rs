@@ -1,8 +1,9 @@
 //! Loads a machine as a game server does, for `scripts/bench-gentle`.
 //!
 //! A tick is due every 50 ms and computes for 20 ms. Another thread saves once a second: it writes
-//! pieces of a region file and waits until they are durable. At the end, the program prints how long
-//! the ticks took from the time that they were due, and how long the saves took, in microseconds.
+//! pieces of a region file and waits until they are durable. At the end, the program prints how
+//! long the ticks took from the time that they were due, and how long the saves took, in
+//! microseconds.
 #![expect(clippy::print_stdout, reason = "a command prints its results")]
 
 use std::error::Error;
