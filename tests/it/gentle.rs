@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use reqwest::Method;
+use rustix::fs::Advice;
 use serde_json::{Value, json};
 
 use crate::support::app::App;
@@ -302,4 +303,46 @@ async fn a_backup_is_not_slowed_down_without_pressure_files_or_if_the_setting_is
         assert_eq!(ended["status"], "completed", "{ended}");
         app.stop().await;
     }
+}
+
+/// Returns how many bytes of a file are in the page cache. `None` if that cannot be found out.
+fn cached_bytes(path: &Path) -> Option<u64> {
+    let mut command = Command::new("fincore");
+    let output = command.args(["-b", "-n", "-o", "RES"]).arg(path).output();
+    let text = String::from_utf8(output.ok()?.stdout).ok()?;
+    text.trim().parse().ok()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_on_a_local_disk_does_not_stay_in_the_page_cache() {
+    let app = App::start().await;
+    files::write(
+        &app.directory.join("world.mca"),
+        &files::noise(20_000_000, 5),
+    );
+    let probe = app.beside("probe");
+    files::write(&probe, &files::noise(10_000, 5));
+    let file = fs_err::File::open(&probe).unwrap();
+    file.sync_all().unwrap();
+    rustix::fs::fadvise(file.file(), 0, None, Advice::DontNeed).unwrap();
+    match cached_bytes(&probe) {
+        Some(0) => {
+            let uuid = app.backup().await;
+            assert_eq!(cached_bytes(&app.archive(&uuid)), Some(0), "written");
+            let owner = app.as_owner();
+            let request = owner.request(Method::POST, &format!("/{uuid}/verify"));
+            assert_eq!(send(request).await.status, 202);
+            eventually("the verification has passed", async || {
+                let backup = owner.show(&uuid).await.attributes();
+                (backup["verification"]["status"] == "passed").then_some(())
+            })
+            .await;
+            // The last bytes stay, as no more are read after them.
+            let left = cached_bytes(&app.archive(&uuid)).unwrap();
+            assert!(left < 8 << 20, "read: {left}");
+        }
+        Some(_) => skipped("the file system of temporary files is in memory"),
+        None => skipped("fincore is not installed"),
+    }
+    app.stop().await;
 }
