@@ -38,17 +38,18 @@ const ROUTES: [(&str, &str); 16] = [
 ];
 
 /// The routes of schedules, below `…/schedules`.
-const SCHEDULE_ROUTES: [(&str, &str); 10] = [
+const SCHEDULE_ROUTES: [(&str, &str); 11] = [
     ("GET", ""),
     ("POST", ""),
     ("GET", "/{schedule}"),
     ("POST", "/{schedule}"),
+    ("PATCH", "/{schedule}"),
     ("DELETE", "/{schedule}"),
     ("POST", "/{schedule}/execute"),
     ("POST", "/{schedule}/tasks"),
     ("POST", "/{schedule}/tasks/{task}"),
     ("DELETE", "/{schedule}/tasks/{task}"),
-    ("PATCH", "/{schedule}"),
+    ("PUT", "/{schedule}"),
 ];
 
 /// Undoes everything that a request may have changed. The backup is locked, so that a permitted
@@ -155,7 +156,7 @@ async fn another_users_server_is_not_found_rather_than_forbidden() {
             let answer = send(request(&client, method, path)).await;
             assert_eq!(answer.status, 404, "{method} {path} of {server}");
         }
-        for (method, path) in &SCHEDULE_ROUTES[..9] {
+        for (method, path) in &SCHEDULE_ROUTES[..10] {
             reset(&app).await;
             let client = client.about(&server);
             let answer = send(schedule_request(&client, method, path)).await;
