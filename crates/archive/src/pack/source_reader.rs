@@ -66,8 +66,9 @@ impl<'a> SourceReader<'a> {
             let mut slices = [IoSliceMut::new(into)];
             match rustix::io::preadv2(self.file, &mut slices, offset, flags) {
                 Ok(read) => return Ok(read),
-                // Not cached, or the file system cannot tell. Any other error comes again below.
-                Err(_) => self.begin_miss(offset),
+                // EAGAIN means that the page is not cached. EOPNOTSUPP means that the file system
+                // cannot tell. Any other error comes again below.
+                Err(error) => self.begin_miss(offset, error == Errno::AGAIN),
             }
         }
         let Cache::Miss(pages) = &mut self.cache else {
@@ -84,11 +85,19 @@ impl<'a> SourceReader<'a> {
         Ok(read)
     }
 
-    fn begin_miss(&mut self, offset: u64) {
-        self.cache = Cache::Miss(Pages {
-            first: offset / page_bytes() as u64,
+    /// Begins to ask which pages are cached. `is_absent` means that the page at `offset` is not;
+    /// otherwise the file system cannot tell.
+    fn begin_miss(&mut self, offset: u64, is_absent: bool) {
+        let page = page_bytes() as u64;
+        let mut pages = Pages {
+            first: offset / page,
             ..Pages::default()
-        });
+        };
+        if is_absent && self.size <= page {
+            // It is the only page. Many files are that small.
+            pages.cached.push_back(false);
+        }
+        self.cache = Cache::Miss(pages);
     }
 }
 
