@@ -11,121 +11,14 @@ mod support;
 mod tasks;
 
 mod default_schedule;
+mod kills;
+mod leaders;
+mod retention;
+mod scene;
 mod seen;
 
-use std::fmt::Write as _;
-use std::path::PathBuf;
-use std::time::Duration;
-
-use crate::support::app::App;
-use crate::support::{eventually, files};
-
-/// A service whose power driver writes each call to a file.
-struct Scene {
-    app: App,
-    log: PathBuf,
-    _folder: tempfile::TempDir,
-}
-
-async fn scene() -> Scene {
-    let folder = files::scratch();
-    let log = folder.path().join("calls");
-    let script = folder.path().join("driver");
-    let text = format!(
-        "#!/bin/sh\nif [ \"$1\" = running ]; then [ ! -e {0}.off ]; exit; fi\n\
-         if [ -e {0}.broken ]; then exit 9; fi\necho \"$@\" >> {0}\n",
-        log.display()
-    );
-    fs_err::write(&script, text).unwrap();
-    files::set_mode(&script, 0o755);
-    let command = |words: &str| {
-        let mut text = format!("[\"{}\"", script.display());
-        for word in words.split(' ') {
-            write!(text, ", \"{word}\"").unwrap();
-        }
-        text + "]"
-    };
-    let mut app = App::without_worker(&[]).await;
-    app.add_worker(&[
-        ("power.driver", "command"),
-        ("power.stop_command", &command("stop")),
-        ("power.running_command", &command("running")),
-        ("power.start_command", &command("start")),
-        ("power.kill_command", &command("kill")),
-        ("power.console_command", &command("console {command}")),
-    ]);
-    files::make_server(&app.directory);
-    Scene {
-        app,
-        log,
-        _folder: folder,
-    }
-}
-
-impl Scene {
-    /// Inserts a schedule that is due now, with tasks such as `command save-off`.
-    async fn schedule(&self, columns: &str, tasks: &[&str]) -> i64 {
-        let server = self.app.server.id;
-        let insert = format!(
-            "INSERT INTO schedules (server_id, name, minute, hour, day_of_month, month, day_of_week,
-                                    next_due_at, next_run_at{})
-             VALUES ('{server}', 'Nightly', '0', '4', '*', '*', '*', now(), now(){}) RETURNING id",
-            columns.split_once('=').map_or(String::new(), |(c, _)| format!(", {c}")),
-            columns.split_once('=').map_or(String::new(), |(_, v)| format!(", {v}")),
-        );
-        let mut all = format!("WITH s AS ({insert}) ");
-        let rows: Vec<String> = tasks
-            .iter()
-            .enumerate()
-            .map(|(n, task)| {
-                let (action, payload) = task.split_once(' ').unwrap_or((task, ""));
-                format!("({}, '{action}', '{payload}')", n + 1)
-            })
-            .collect();
-        write!(
-            all,
-            "INSERT INTO schedule_tasks (schedule_id, sequence, action, payload)
-             SELECT s.id, t.n, t.action, t.payload FROM s,
-                 (VALUES {}) t (n, action, payload) RETURNING schedule_id",
-            rows.join(", ")
-        )
-        .unwrap();
-        self.app.sql().number(&all).await
-    }
-
-    /// Waits until the schedule's only run has ended. Returns its state and its error.
-    async fn ended(&self, schedule: i64) -> (String, Option<String>) {
-        loop {
-            let rows = self
-                .app
-                .sql()
-                .query(&format!(
-                    "SELECT state, error FROM schedule_runs
-                     WHERE schedule_id = {schedule} AND finished_at IS NOT NULL"
-                ))
-                .await;
-            if let [row] = rows.as_slice() {
-                return (row[0].clone().unwrap(), row[1].clone());
-            }
-            assert!(rows.is_empty(), "{rows:?}");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-
-    /// The due time of the schedule's only run, as clients see it.
-    async fn due_at(&self, schedule: i64) -> String {
-        let select = format!(
-            "SELECT to_char(due_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS+00:00')
-             FROM schedule_runs WHERE schedule_id = {schedule}"
-        );
-        self.app.sql().query(&select).await[0][0].clone().unwrap()
-    }
-
-    fn calls(&self) -> Vec<String> {
-        let text = fs_err::read_to_string(&self.log).unwrap_or_default();
-        text.lines().map(str::to_owned).collect()
-    }
-}
+use self::scene::scene;
+use crate::support::eventually;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_tasks_of_a_due_schedule_run_in_their_order() {
@@ -180,7 +73,7 @@ async fn a_failed_backup_does_not_leave_a_command_owed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_schedule_for_servers_that_are_online_is_skipped_otherwise() {
     let scene = scene().await;
-    fs_err::write(scene.log.with_extension("off"), "").unwrap();
+    scene.driver.mark("off");
     let schedule = scene.schedule("only_when_online=true", &["backup"]).await;
     assert_eq!(scene.ended(schedule).await.0, "skipped");
     assert!(scene.calls().is_empty());
@@ -190,7 +83,7 @@ async fn a_schedule_for_servers_that_are_online_is_skipped_otherwise() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_does_not_run_is_backed_up_without_commands() {
     let scene = scene().await;
-    fs_err::write(scene.log.with_extension("off"), "").unwrap();
+    scene.driver.mark("off");
     let tasks = ["command save-off", "backup", "command save-on"];
     let schedule = scene.schedule("", &tasks).await;
     assert_eq!(scene.ended(schedule).await, ("completed".to_owned(), None));
@@ -308,7 +201,7 @@ async fn runs_of_one_server_follow_each_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_schedule_still_does_what_it_owes() {
     let scene = scene().await;
-    fs_err::write(scene.log.with_extension("broken"), "").unwrap();
+    scene.driver.mark("broken");
     let tasks = ["command save-off", "backup", "command save-on"];
     let schedule = scene.schedule("", &tasks).await;
     let begun = "SELECT count(*) FROM jobs WHERE kind = 'run_task' AND attempt > 0";
@@ -318,7 +211,7 @@ async fn a_deleted_schedule_still_does_what_it_owes() {
     .await;
     let delete = format!("DELETE FROM schedules WHERE id = {schedule}");
     scene.app.sql().query(&delete).await;
-    fs_err::remove_file(scene.log.with_extension("broken")).unwrap();
+    scene.driver.unmark("broken");
     let (state, error) = scene.ended(schedule).await;
     assert_eq!(
         (state.as_str(), error.as_deref()),

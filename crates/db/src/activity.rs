@@ -1,7 +1,7 @@
 //! The audit log. Entries are written in the transaction of what they describe and never change.
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use holdfast_domain::activity::{ActivityEvent, RequestOrigin};
@@ -74,6 +74,52 @@ pub async fn record_schedule(
             .map(|address| address.to_string()),
         schedule.0,
         properties,
+    )
+    .execute(transaction.connection())
+    .await?;
+    Ok(())
+}
+
+/// An entry that says that the service acted by itself.
+#[derive(Clone, Debug)]
+pub struct NewEntry<'a> {
+    /// The event.
+    pub event: ActivityEvent,
+    /// The server.
+    pub server: ServerId,
+    /// The backup and its name, if the entry is about one.
+    pub backup: Option<(BackupId, &'a str)>,
+    /// Details. An entry about a schedule has its ID (`schedule`) and its `name` here.
+    pub properties: Value,
+}
+
+/// Adds entries.
+///
+/// # Errors
+/// If the database can't be written.
+pub async fn record_all(
+    transaction: &mut Transaction,
+    entries: &[NewEntry<'_>],
+) -> Result<(), Error> {
+    let rows: Vec<Value> = entries
+        .iter()
+        .map(|entry| {
+            json!({
+                "event": entry.event.as_str(),
+                "server_id": entry.server,
+                "backup_id": entry.backup.map_or(BackupId::NONE, |(backup, _)| backup),
+                "backup_name": entry.backup.map(|(_, name)| name),
+                "properties": entry.properties,
+            })
+        })
+        .collect();
+    sqlx::query!(
+        "INSERT INTO activity (event, server_id, backup_id, backup_name, properties)
+         SELECT event, server_id, backup_id, backup_name, properties
+         FROM jsonb_to_recordset($1) AS e (
+             event text, server_id uuid, backup_id uuid, backup_name text, properties jsonb
+         )",
+        Value::Array(rows),
     )
     .execute(transaction.connection())
     .await?;

@@ -6,6 +6,8 @@ mod row;
 mod space;
 mod verification;
 
+use serde_json::json;
+
 use holdfast_domain::backup::CompletedBackup;
 use holdfast_domain::schedule::ScheduleId;
 use holdfast_domain::{Backup, BackupId, BackupName, DiskName, NodeName, ServerId, UserId};
@@ -131,6 +133,48 @@ pub async fn insert(transaction: &mut Transaction, backup: &NewBackup<'_>) -> Re
         backup.node.as_str(),
         i64::try_from(backup.reserved_bytes).unwrap_or(i64::MAX),
         backup.schedule.map(|schedule| schedule.0),
+    )
+    .execute(transaction.connection())
+    .await?;
+    Ok(())
+}
+
+/// Inserts backups in the state `creating`.
+///
+/// # Errors
+/// If the database can't be written.
+pub async fn insert_all(
+    transaction: &mut Transaction,
+    backups: &[NewBackup<'_>],
+) -> Result<(), Error> {
+    let rows: Vec<serde_json::Value> = backups
+        .iter()
+        .map(|backup| {
+            json!({
+                "id": backup.id,
+                "server_id": backup.server,
+                "name": backup.name.as_str(),
+                "ignored_files": backup.ignored_files,
+                "disk": backup.disk.as_str(),
+                "is_locked": backup.is_locked,
+                "created_by": backup.created_by,
+                "node": backup.node.as_str(),
+                "reserved_bytes": i64::try_from(backup.reserved_bytes).unwrap_or(i64::MAX),
+                "schedule_id": backup.schedule,
+            })
+        })
+        .collect();
+    sqlx::query!(
+        "INSERT INTO backups (id, server_id, name, ignored_files, disk, is_locked, created_by, node,
+                              reserved_bytes, schedule_id, is_scheduled)
+         SELECT id, server_id, name, ignored_files, disk, is_locked, created_by, node,
+                reserved_bytes, schedule_id, schedule_id IS NOT NULL
+         FROM jsonb_to_recordset($1) AS b (
+             id uuid, server_id uuid, name text, ignored_files text[], disk text,
+             is_locked boolean, created_by uuid, node text, reserved_bytes bigint,
+             schedule_id bigint
+         )",
+        serde_json::Value::Array(rows),
     )
     .execute(transaction.connection())
     .await?;

@@ -10,9 +10,10 @@ mod progress;
 mod query;
 mod settle;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use holdfast_domain::schedule::RunId;
 use holdfast_domain::{
@@ -78,6 +79,57 @@ pub async fn enqueue(transaction: &mut Transaction, job: &NewJob<'_>) -> Result<
         .execute(transaction.connection())
         .await?;
     Ok(JobId(id))
+}
+
+/// Enqueues the jobs of runs of schedules. Returns the job of each run. Workers are notified when
+/// the transaction commits.
+///
+/// # Errors
+/// [`Error::Conflict`] as for [`enqueue`].
+pub async fn enqueue_all(
+    transaction: &mut Transaction,
+    jobs: &[NewJob<'_>],
+) -> Result<BTreeMap<RunId, JobId>, Error> {
+    let rows: Vec<Value> = jobs
+        .iter()
+        .map(|job| {
+            json!({
+                "kind": job.kind.as_str(),
+                "server_id": job.server,
+                "backup_id": job.backup,
+                "node": job.node.as_str(),
+                "args": job.args,
+                "max_attempts": job.max_attempts,
+                "priority": job.kind.priority(),
+                "run_id": job.run,
+            })
+        })
+        .collect();
+    let rows = sqlx::query!(
+        r#"INSERT INTO jobs (kind, server_id, backup_id, node, args, max_attempts, priority, run_id)
+           SELECT kind, server_id, backup_id, node, args, max_attempts, priority, run_id
+           FROM jsonb_to_recordset($1) AS j (
+               kind text, server_id uuid, backup_id uuid, node text, args jsonb,
+               max_attempts integer, priority smallint, run_id bigint
+           )
+           RETURNING id, run_id AS "run_id!""#,
+        Value::Array(rows),
+    )
+    .fetch_all(transaction.connection())
+    .await?;
+    let nodes: BTreeSet<&str> = jobs.iter().map(|job| job.node.as_str()).collect();
+    let nodes: Vec<String> = nodes.into_iter().map(str::to_owned).collect();
+    sqlx::query!(
+        "SELECT pg_notify($1, node) FROM unnest($2::text[]) node",
+        JOB_AVAILABLE,
+        &nodes,
+    )
+    .fetch_all(transaction.connection())
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| (RunId(row.run_id), JobId(row.id)))
+        .collect())
 }
 
 /// The answer to a heartbeat.

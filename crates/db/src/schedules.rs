@@ -1,5 +1,6 @@
 //! Schedules: finding and listing. Their tasks, runs and storage are in the submodules.
 
+mod batch;
 mod default;
 mod due;
 mod history;
@@ -18,14 +19,14 @@ use holdfast_domain::schedule::{
 };
 use holdfast_domain::{BackupId, ServerId};
 
+pub use batch::{DueDecision, begin_first_tasks, insert_runs, lock_due};
 pub use default::apply_default;
-pub use due::{DueSchedule, insert_missed, list_due, lock_due, set_next};
+pub use due::{DueSchedule, insert_missed, list_due};
 pub use history::{ManualRun, abandon, run_now, runs_of};
 pub use prune::prune_runs;
 pub use quota::{ScheduleUsage, usage};
 pub use runs::{
-    ActiveRun, NewRun, begin_task, finish, insert_run, list_ready, lock_ready, postpone,
-    record_failure, start,
+    ActiveRun, begin_task, finish, list_ready, lock_ready, postpone, record_failure, start,
 };
 pub use save::{delete, insert, keep_rules, update};
 pub use tasks::{delete_task, insert_task, replace_tasks, update_task};
@@ -245,6 +246,13 @@ async fn with_tasks(
             row.into_schedule(tasks)
         })
         .collect()
+}
+
+/// Finds schedules, as a transaction has left them.
+async fn find_all_in(transaction: &mut Transaction, ids: &[i64]) -> Result<Vec<Schedule>, Error> {
+    let connection = transaction.connection();
+    let rows = select_schedules!(connection, fetch_all, "WHERE s.id = ANY ($1)", ids)?;
+    with_tasks(transaction, rows).await
 }
 
 /// Returns the server of a schedule.

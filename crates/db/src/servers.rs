@@ -1,6 +1,7 @@
 //! Servers: finding, listing, locking. Their deletion and storage are in the submodules.
 
 mod deletion;
+mod facts;
 mod save;
 
 use std::collections::BTreeSet;
@@ -19,6 +20,7 @@ use crate::error::Error;
 use crate::pool::{COUNT_MAX, Database, Transaction, clamp_offset};
 
 pub use deletion::{begin_deletion, delete_backup, end_deletion, list_some_backups, undo_deletion};
+pub use facts::{ServerFacts, facts};
 pub use save::{DIRECTORY_TAKEN, insert, save};
 
 pub(crate) struct ServerRow {
@@ -286,6 +288,13 @@ pub async fn on_node(
             ))
         })
         .collect()
+}
+
+/// Finds servers, as a transaction has left them.
+async fn find_all_in(transaction: &mut Transaction, ids: &[Uuid]) -> Result<Vec<Server>, Error> {
+    let connection = transaction.connection();
+    let rows = select_servers!(connection, fetch_all, "AND s.id = ANY ($1)", ids)?;
+    rows.into_iter().map(Server::try_from).collect()
 }
 
 /// Finds a server, locks it until the transaction ends, and reads the facts that decide whether it

@@ -5,24 +5,24 @@
 //! next leader finds the run where it was.
 
 mod backup;
+mod batch;
 mod step;
 
-use chrono::{DateTime, Utc};
 use futures_util::{StreamExt as _, stream};
-use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use holdfast_db::schedules::{self, ActiveRun, DueSchedule, NewRun};
-use holdfast_db::{Error, Transaction, activity, servers};
+use holdfast_db::{Error, schedules};
 use holdfast_domain::ServerId;
-use holdfast_domain::activity::ActivityEvent;
-use holdfast_domain::schedule::{Schedule, ScheduleId, due_times};
+use holdfast_domain::error_chain::chain;
+use holdfast_domain::schedule::ScheduleId;
 
 use crate::context::Context;
 
 /// How many schedules or runs one query reads.
 const BATCH: u32 = 200;
-/// How many of them are decided at the same time.
+/// How many runs one transaction begins. Their servers are locked meanwhile.
+const TOGETHER: usize = 50;
+/// How many transactions decide at the same time.
 const CONCURRENCY: usize = 4;
 
 /// Begins the runs that are due, advances those that are ready, and gives servers the default
@@ -50,22 +50,24 @@ pub(crate) async fn advance(context: &Context, stop: &CancellationToken) {
 /// being decided; if nothing has changed, it is returned.
 async fn advance_batch(context: &Context) -> Result<usize, Error> {
     let due = schedules::list_due(&context.database, BATCH).await?;
+    let due: Vec<_> = due.chunks(TOGETHER).map(<[_]>::to_vec).collect();
     let begun = stream::iter(due)
-        .map(|(schedule, server)| begin_due(context, schedule, server))
+        .map(|due| begin_due(context, due))
         .buffer_unordered(CONCURRENCY)
-        .collect::<Vec<Result<bool, Error>>>()
+        .collect::<Vec<Result<usize, Error>>>()
         .await;
     let ready = schedules::list_ready(&context.database, BATCH).await?;
     let advanced = stream::iter(ready)
         .map(|(run, server)| step::advance_run(context, run, server))
         .buffer_unordered(CONCURRENCY)
-        .collect::<Vec<Result<bool, Error>>>()
+        .map(|advanced| advanced.map(usize::from))
+        .collect::<Vec<Result<usize, Error>>>()
         .await;
     let mut changed = 0;
     let mut failed = None;
     for result in begun.into_iter().chain(advanced) {
         match result {
-            Ok(is_changed) => changed += usize::from(is_changed),
+            Ok(count) => changed += count,
             Err(error) => failed = Some(error),
         }
     }
@@ -95,66 +97,28 @@ async fn apply_default(context: &Context) -> Result<usize, Error> {
     Ok(changed)
 }
 
-/// Inserts the run of a schedule that is due with its first task, and records the due times that it
-/// has missed. The server is locked first, as in every transaction.
-async fn begin_due(
-    context: &Context,
-    schedule: ScheduleId,
-    server: ServerId,
-) -> Result<bool, Error> {
-    let mut transaction = context.database.begin().await?;
-    let server = servers::lock_and_find(&mut transaction, server).await?;
-    let Some(due) = schedules::lock_due(&mut transaction, schedule).await? else {
-        return Ok(false);
+/// Begins the runs of some schedules. If that fails, each is tried by itself, so that one whose row
+/// cannot be read does not stop the others.
+async fn begin_due(context: &Context, due: Vec<(ScheduleId, ServerId)>) -> Result<usize, Error> {
+    let failed = match batch::begin(context, &due).await {
+        Err(error) if due.len() > 1 && !error.is_temporary() => error,
+        begun => return begun,
     };
-    let DueSchedule {
-        schedule,
-        due_at,
-        now,
-    } = due;
-    let timing = &schedule.settings.timing;
-    let times = due_times(schedule.id, timing, due_at, now, schedule.is_processing);
-    if !times.missed.is_empty() {
-        record_missed(&mut transaction, &schedule, &times.missed).await?;
-    }
-    schedules::set_next(&mut transaction, schedule.id, timing, times.next).await?;
-    if let Some(due_at) = times.run {
-        let run = NewRun {
-            schedule: &schedule,
-            due_at,
-            is_manual: false,
-        };
-        if let Some(id) = schedules::insert_run(&mut transaction, &run).await? {
-            let run = ActiveRun::new(id, &run);
-            step::decide(context, &mut transaction, server, run).await?;
+    tracing::debug!(error = chain(&failed), "schedules are begun one by one");
+    let mut changed = 0;
+    for one in due {
+        match batch::begin(context, &[one]).await {
+            Ok(begun) => changed += begun,
+            Err(error) => {
+                let (schedule, server) = one;
+                tracing::error!(
+                    %schedule,
+                    %server,
+                    error = chain(&error),
+                    "a schedule could not be begun"
+                );
+            }
         }
     }
-    transaction.commit().await?;
-    Ok(true)
-}
-
-async fn record_missed(
-    transaction: &mut Transaction,
-    schedule: &Schedule,
-    missed: &[DateTime<Utc>],
-) -> Result<(), Error> {
-    let why = match schedule.is_processing {
-        true => "The run before it had not ended.",
-        false => "The service was not running at this time.",
-    };
-    schedules::insert_missed(transaction, schedule, missed, why).await?;
-    let (event, properties) = (
-        ActivityEvent::ScheduleMiss,
-        json!({ "missed": missed.len(), "since": missed.first(), "error": why }),
-    );
-    let (server, id) = (schedule.server, schedule.id);
-    activity::record_schedule(transaction, event, server, id, None, &properties).await?;
-    tracing::warn!(
-        %server,
-        schedule = %id,
-        missed = missed.len(),
-        why,
-        "a schedule has missed its time"
-    );
-    Ok(())
+    Ok(changed)
 }

@@ -5,6 +5,7 @@
 //! PostgreSQL chooses after a prepared statement was used a few times.
 
 mod all_schedules;
+mod leader;
 mod schedules;
 mod upkeep;
 

@@ -40,31 +40,6 @@ pub async fn list_due(
         .collect())
 }
 
-/// Locks a schedule that is due, after its server. Returns `None` if it no longer is, or if another
-/// transaction has locked it.
-///
-/// # Errors
-/// If the database can't be read.
-pub async fn lock_due(
-    transaction: &mut Transaction,
-    schedule: ScheduleId,
-) -> Result<Option<DueSchedule>, Error> {
-    let row = sqlx::query!(
-        r#"SELECT s.server_id, s.next_due_at AS "due_at!", now() AS "now!" FROM schedules s
-           WHERE s.id = $1 AND s.next_run_at <= now() FOR NO KEY UPDATE SKIP LOCKED"#,
-        schedule.0,
-    )
-    .fetch_optional(transaction.connection())
-    .await?;
-    let Some(row) = row else { return Ok(None) };
-    let found = super::find_in(transaction, ServerId(row.server_id), schedule).await?;
-    Ok(found.map(|schedule| DueSchedule {
-        schedule,
-        due_at: row.due_at,
-        now: row.now,
-    }))
-}
-
 /// Records due times that did not run.
 ///
 /// # Errors
@@ -89,11 +64,8 @@ pub async fn insert_missed(
     Ok(())
 }
 
-/// Sets the next due time of a schedule, and when its run begins, after a run.
-///
-/// # Errors
-/// If the database can't be written.
-pub async fn set_next(
+/// Sets the next due time of a schedule, and when its run begins.
+pub(super) async fn set_next(
     transaction: &mut Transaction,
     schedule: ScheduleId,
     timing: &Timing,

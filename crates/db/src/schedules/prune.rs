@@ -40,7 +40,7 @@ pub async fn prune_runs(
                         CASE WHEN old.state IN ('failed', 'missed') THEN $2::float8
                             ELSE $1::float8 END)
                     AND (
-                        NOT EXISTS (SELECT 1 FROM schedules s WHERE s.id = old.schedule_id)
+                        (SELECT s.id FROM schedules s WHERE s.id = old.schedule_id) IS NULL
                         OR (
                             EXISTS (
                                 SELECT 1 FROM schedule_runs n

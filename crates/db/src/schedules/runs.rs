@@ -15,13 +15,13 @@ use crate::pool::{Database, Transaction};
 
 /// A run to be inserted.
 #[derive(Clone, Debug)]
-pub struct NewRun<'a> {
+pub(super) struct NewRun<'a> {
     /// The schedule.
-    pub schedule: &'a Schedule,
+    pub(super) schedule: &'a Schedule,
     /// The due time.
-    pub due_at: DateTime<Utc>,
+    pub(super) due_at: DateTime<Utc>,
     /// Whether a user started it.
-    pub is_manual: bool,
+    pub(super) is_manual: bool,
 }
 
 /// A run that needs a decision, locked until the transaction ends.
@@ -51,44 +51,21 @@ pub struct ActiveRun {
     pub error: Option<String>,
 }
 
-impl ActiveRun {
-    /// Returns a run that the transaction has just inserted.
-    pub fn new(id: RunId, run: &NewRun<'_>) -> Self {
-        let schedule = run.schedule;
-        Self {
-            id,
-            schedule: schedule.id,
-            is_deleted: false,
-            server: schedule.server,
-            due_at: run.due_at,
-            state: RunState::Waiting,
-            tasks: run.tasks().cloned().collect(),
-            task: run.first_task(),
-            is_aborted: false,
-            outcome: None,
-            error: None,
-        }
-    }
-}
-
 impl NewRun<'_> {
-    fn tasks(&self) -> impl Iterator<Item = &ScheduleTask> {
+    pub(super) fn tasks(&self) -> impl Iterator<Item = &ScheduleTask> {
         self.schedule.tasks.iter().map(|stored| &stored.task)
     }
 
     /// Returns the task that the run begins with; `None` for the question whether the server is
     /// online.
-    fn first_task(&self) -> Option<usize> {
+    pub(super) fn first_task(&self) -> Option<usize> {
         (!self.schedule.settings.only_when_online).then_some(0)
     }
 }
 
 /// Inserts a waiting run with a copy of the schedule's tasks. Returns `None` if the due time has a
 /// run already.
-///
-/// # Errors
-/// If the database can't be written.
-pub async fn insert_run(
+pub(super) async fn insert_run(
     transaction: &mut Transaction,
     run: &NewRun<'_>,
 ) -> Result<Option<RunId>, Error> {
@@ -313,6 +290,6 @@ pub async fn finish(
     Ok(())
 }
 
-fn number(task: Option<usize>) -> i32 {
+pub(super) fn number(task: Option<usize>) -> i32 {
     task.map_or(-1, |task| i32::try_from(task).unwrap_or(i32::MAX))
 }

@@ -16,7 +16,7 @@ use holdfast_domain::limit::{
 };
 use holdfast_domain::retention::{CandidateState, RetentionPolicy, RetentionVerdict, decide};
 use holdfast_domain::schedule::ScheduleId;
-use holdfast_domain::{BackupId, BackupName, JobId, JobKind, Server};
+use holdfast_domain::{BackupId, BackupName, DiskName, JobId, JobKind, Server};
 
 use crate::context::Context;
 use crate::retention::RetentionRun;
@@ -58,44 +58,17 @@ pub(super) async fn begin(
         rotatable: if rotates { load.rotatable } else { own },
         ..*load
     };
-    let limits = CreateLimits {
-        backups: backup_limit(context, server),
-        throttle: Throttle {
-            count: 0,
-            seconds: 0,
-        },
-        rotate: true,
-    };
-    match check_create(&load, &limits) {
-        Ok(()) => {}
-        Err(refused) => return Ok(refusal(refused)),
+    let expected = backups::expected_bytes_in(transaction, server.id).await?;
+    let expected = expected_bytes(context, server, expected);
+    let disk = disk_of(context, server);
+    let space = backups::free_and_reserved_bytes(transaction, &server.node, disk).await?;
+    if let Err(refused) = check(context, server, &load, expected, space) {
+        return Ok(refusal(refused));
     }
     let Ok(ignored) = IgnorePatterns::parse(patterns.lines(), options.max_ignored_bytes) else {
         let why = "The ignore patterns of the task are invalid.";
         return Ok(BackupStart::Refused(why.to_owned()));
     };
-    let disk = server.disk.as_ref().unwrap_or(context.disks.default_name());
-    let largest = server
-        .limits
-        .max_backup_bytes
-        .unwrap_or(options.max_backup_bytes);
-    let expected = backups::expected_bytes_in(transaction, server.id).await?;
-    let expected = expected.unwrap_or_default().min(largest);
-    let (free_bytes, pending_bytes) =
-        backups::free_and_reserved_bytes(transaction, &server.node, disk).await?;
-    let budget = StorageBudget {
-        free_bytes,
-        pending_bytes,
-        reserve_bytes: options.disk_reserve_bytes,
-        quota_bytes: server
-            .limits
-            .quota_bytes
-            .unwrap_or(options.quota_bytes_per_server),
-        archived_bytes: load.archived_bytes,
-    };
-    if let Err(refused) = check_space(expected, &budget) {
-        return Ok(refusal(refused));
-    }
     let name = BackupName::from_time((context.now)());
     let backup = NewBackup {
         id: BackupId(Uuid::new_v4()),
@@ -126,6 +99,51 @@ pub(super) async fn begin(
     );
     activity::record(transaction, event, server.id, backup.id, None, &properties).await?;
     Ok(BackupStart::Begun(job, backup.id))
+}
+
+/// Checks that a schedule may create a backup of `expected` bytes now. `space` are the free bytes
+/// of its disk, and how many of them are reserved.
+pub(super) fn check(
+    context: &Context,
+    server: &Server,
+    load: &ServerLoad,
+    expected: u64,
+    space: (Option<u64>, u64),
+) -> Result<(), CreateRefused> {
+    let limits = CreateLimits {
+        backups: backup_limit(context, server),
+        throttle: Throttle {
+            count: 0,
+            seconds: 0,
+        },
+        rotate: true,
+    };
+    check_create(load, &limits)?;
+    let options = &context.options;
+    let (free_bytes, pending_bytes) = space;
+    let budget = StorageBudget {
+        free_bytes,
+        pending_bytes,
+        reserve_bytes: options.disk_reserve_bytes,
+        quota_bytes: server
+            .limits
+            .quota_bytes
+            .unwrap_or(options.quota_bytes_per_server),
+        archived_bytes: load.archived_bytes,
+    };
+    check_space(expected, &budget)
+}
+
+/// Returns the disk of a server's next backup.
+pub(super) fn disk_of<'a>(context: &'a Context, server: &'a Server) -> &'a DiskName {
+    server.disk.as_ref().unwrap_or(context.disks.default_name())
+}
+
+/// Returns the expected size of a server's next backup, given the size of its latest one.
+pub(super) fn expected_bytes(context: &Context, server: &Server, latest: Option<u64>) -> u64 {
+    let largest = server.limits.max_backup_bytes;
+    let largest = largest.unwrap_or(context.options.max_backup_bytes);
+    latest.unwrap_or_default().min(largest)
 }
 
 fn refusal(refused: CreateRefused) -> BackupStart {
@@ -191,7 +209,7 @@ pub(super) async fn retain(
     Ok(())
 }
 
-fn backup_limit(context: &Context, server: &Server) -> u32 {
+pub(super) fn backup_limit(context: &Context, server: &Server) -> u32 {
     let default = context.options.maintenance.backups_per_server;
     server.limits.backups.unwrap_or(default)
 }

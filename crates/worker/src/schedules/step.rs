@@ -11,7 +11,8 @@ use holdfast_domain::activity::ActivityEvent;
 use holdfast_domain::job::RunTaskArgs;
 use holdfast_domain::limit::ServerLoad;
 use holdfast_domain::schedule::{
-    NextStep, RunId, RunPosition, RunState, ScheduleTask, StepOutcome, TaskAction, next_step,
+    NextStep, RunId, RunPosition, RunState, Schedule, ScheduleTask, StepOutcome, TaskAction,
+    next_step,
 };
 use holdfast_domain::{BackupId, JobKind, Server, ServerId};
 
@@ -22,9 +23,38 @@ use crate::jobs::run_task::NOT_RUNNING;
 /// How long a run waits before it looks again whether another run or job of its server has ended.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
 /// How often a task is tried.
-const ATTEMPTS: u32 = 3;
+pub(super) const ATTEMPTS: u32 = 3;
 /// How often an owed task is tried: over about a quarter of an hour.
 const OWED_ATTEMPTS: u32 = 20;
+
+/// What begins a task.
+pub(super) enum TaskStart {
+    /// A job that runs it by the power driver.
+    Run(RunTaskArgs),
+    /// A backup with these ignore patterns.
+    Backup(String),
+}
+
+impl TaskStart {
+    /// Returns the start of a task; without a task, the question whether the server is online.
+    fn of(task: Option<&ScheduleTask>) -> Self {
+        match task.map(|task| &task.action) {
+            None => Self::Run(RunTaskArgs::RequireOnline),
+            Some(TaskAction::Power(action)) => Self::Run(RunTaskArgs::Power(*action)),
+            Some(TaskAction::Command(line)) => Self::Run(RunTaskArgs::Command(line.clone())),
+            Some(TaskAction::Backup(patterns)) => Self::Backup(patterns.clone()),
+        }
+    }
+
+    /// Returns the start of a schedule's first task; `None` without tasks.
+    pub(super) fn first_of(schedule: &Schedule) -> Option<Self> {
+        let first = &schedule.tasks.first()?.task;
+        Some(match schedule.settings.only_when_online {
+            true => Self::of(None),
+            false => Self::of(Some(first)),
+        })
+    }
+}
 
 /// A locked server, with the facts that decide whether it can take a job. `None` if it is being
 /// deleted.
@@ -47,7 +77,7 @@ pub(super) async fn advance_run(
 }
 
 /// Brings a locked run of a locked server to its next state. Returns whether anything has changed.
-pub(super) async fn decide(
+async fn decide(
     context: &Context,
     transaction: &mut Transaction,
     server: LockedServer,
@@ -184,15 +214,12 @@ async fn begin(
     if !is_owed && (run.is_deleted || run.is_aborted) {
         return fail(transaction, run, "The schedule was deleted.").await;
     }
-    let args = match run.task.and_then(|task| run.tasks.get(task)) {
-        None => RunTaskArgs::RequireOnline,
-        Some(ScheduleTask { action, .. }) => match action {
-            TaskAction::Power(action) => RunTaskArgs::Power(*action),
-            TaskAction::Command(line) => RunTaskArgs::Command(line.clone()),
-            TaskAction::Backup(patterns) => {
-                return begin_backup(context, transaction, server, load, run, patterns).await;
-            }
-        },
+    let task = run.task.and_then(|task| run.tasks.get(task));
+    let args = match TaskStart::of(task) {
+        TaskStart::Run(args) => args,
+        TaskStart::Backup(patterns) => {
+            return begin_backup(context, transaction, server, load, run, &patterns).await;
+        }
     };
     let job = NewJob {
         kind: JobKind::RunTask,
