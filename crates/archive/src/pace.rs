@@ -17,6 +17,8 @@ pub(crate) struct Pace {
     since: Instant,
     /// The earlier work that no rest has followed yet.
     worked: Duration,
+    /// How long the thread had waited for a processor when its work began. `None` at full speed.
+    queued: Option<Duration>,
 }
 
 impl Pace {
@@ -24,12 +26,16 @@ impl Pace {
         Self {
             since: Instant::now(),
             worked: Duration::ZERO,
+            queued: None,
         }
     }
 
     /// Says that work begins now. The time before it was spent waiting.
     pub(crate) fn begin(&mut self) {
         self.since = Instant::now();
+        if self.queued.is_some() {
+            self.queued = queued();
+        }
     }
 
     /// Says that a part of the work is done, and rests in proportion to it. Returns at once at full
@@ -40,23 +46,45 @@ impl Pace {
         if !control.is_slowed() {
             self.worked = Duration::ZERO;
             self.since = now;
+            self.queued = None;
             return;
         }
         if self.worked < WORK_MIN {
             self.since = now;
             return;
         }
+        let waited = queued().zip(self.queued);
+        let waited = waited.map_or(Duration::ZERO, |(now, before)| now.saturating_sub(before));
         loop {
-            let rest = u32::from(control.rest_percent());
-            let due = (self.worked * rest / (100 - rest)).min(REST_MAX);
+            let due = due(self.worked, waited, control.rest_percent());
             let left = due.saturating_sub(now.elapsed());
             if left.is_zero() || control.is_cancelled() {
                 break;
             }
             std::thread::sleep(left.min(SLICE));
         }
-        *self = Self::new();
+        *self = Self {
+            queued: queued(),
+            ..Self::new()
+        };
     }
+}
+
+/// Returns how long a thread rests after work, of which it has waited for a processor for a part. By
+/// waiting, it has given way already: on a busy machine, a low weight and rests would multiply
+/// otherwise.
+fn due(worked: Duration, waited: Duration, rest_percent: u8) -> Duration {
+    let rest = u32::from(rest_percent);
+    let due = worked.saturating_sub(waited) * rest / (100 - rest);
+    due.min(REST_MAX)
+}
+
+/// Returns how long this thread has waited for a processor since it began. `None` if the kernel does
+/// not say (see proc(5), `schedstat`).
+fn queued() -> Option<Duration> {
+    let statistics = fs_err::read_to_string("/proc/thread-self/schedstat").ok()?;
+    let nanoseconds = statistics.split_ascii_whitespace().nth(1)?;
+    Some(Duration::from_nanos(nanoseconds.parse().ok()?))
 }
 
 #[cfg(test)]
@@ -65,7 +93,11 @@ mod tests {
 
     fn rest_after(worked: Duration, control: &Control) -> Duration {
         let now = Instant::now();
-        let mut pace = Pace { since: now, worked };
+        let mut pace = Pace {
+            since: now,
+            worked,
+            queued: None,
+        };
         pace.rest(control);
         now.elapsed()
     }
@@ -77,6 +109,24 @@ mod tests {
         assert!(rest_after(Duration::from_millis(10), &control) >= Duration::from_millis(40));
         control.set_speed(50);
         assert!(rest_after(Duration::from_millis(10), &control) >= Duration::from_millis(10));
+    }
+
+    #[test]
+    fn a_wait_for_a_processor_is_no_work() {
+        let ms = Duration::from_millis;
+        assert_eq!(due(ms(10), ms(0), 80), ms(40));
+        assert_eq!(due(ms(10), ms(9), 80), ms(4));
+        assert_eq!(due(ms(10), ms(11), 80), ms(0));
+        assert_eq!(due(ms(9_000), ms(0), 80), REST_MAX);
+    }
+
+    #[test]
+    fn the_time_that_a_thread_has_waited_for_a_processor_only_grows() {
+        // Some kernels have no such statistics. Then a wait counts as work.
+        if let Some(before) = queued() {
+            std::thread::yield_now();
+            assert!(queued() >= Some(before));
+        }
     }
 
     #[test]
