@@ -63,6 +63,7 @@ const RUNS: Container = Container {
     is_stubborn: false,
     comes_back_after: None,
     labels: Vec::new(),
+    has_no_input: false,
 };
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,6 +11,7 @@ mod support;
 mod tasks;
 
 mod default_schedule;
+mod docker;
 mod kills;
 mod leaders;
 mod retention;

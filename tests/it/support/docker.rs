@@ -1,5 +1,5 @@
 //! A small Docker daemon: it implements the part of the real API that is needed to stop a
-//! container, over a real socket.
+//! container and to write to its standard input, over a real socket.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,12 +19,16 @@ pub(crate) struct Container {
     /// The container is started again after this many checks that found it stopped.
     pub(crate) comes_back_after: Option<u32>,
     pub(crate) labels: Vec<(String, String)>,
+    /// Its standard input was not kept open.
+    pub(crate) has_no_input: bool,
 }
 
 #[derive(Debug, Default)]
 struct Shared {
     containers: BTreeMap<String, Container>,
     requests: Vec<String>,
+    /// What was written to the standard input of any container.
+    input: String,
 }
 
 /// The daemon. It ends when dropped.
@@ -63,6 +67,12 @@ impl Docker {
         self.shared.lock().unwrap().containers[name].is_running
     }
 
+    /// The lines that were written to the standard input of any container.
+    pub(crate) fn input(&self) -> Vec<String> {
+        let shared = self.shared.lock().unwrap();
+        shared.input.lines().map(str::to_owned).collect()
+    }
+
     /// The requests so far, without the version in front.
     pub(crate) fn requests(&self) -> Vec<String> {
         self.shared.lock().unwrap().requests.clone()
@@ -87,6 +97,9 @@ async fn answer(mut stream: UnixStream, shared: Arc<Mutex<Shared>>) {
     let text = String::from_utf8(bytes).unwrap();
     let mut words = text.split(' ');
     let (method, target) = (words.next().unwrap(), words.next().unwrap());
+    if target.contains("/attach?") {
+        return attach(stream, &shared).await;
+    }
     let (status, body) = shared.lock().unwrap().answer(method, target);
     let body = match body {
         Value::Null => String::new(),
@@ -99,6 +112,15 @@ async fn answer(mut stream: UnixStream, shared: Arc<Mutex<Shared>>) {
     );
     // The caller may be gone.
     let _gone = stream.write_all(text.as_bytes()).await;
+}
+
+/// Passes on what the caller writes, as `docker attach` does.
+async fn attach(mut stream: UnixStream, shared: &Mutex<Shared>) {
+    let switched = b"HTTP/1.1 101 UPGRADED\r\nconnection: Upgrade\r\nupgrade: tcp\r\n\r\n";
+    stream.write_all(switched).await.unwrap();
+    let mut written = String::new();
+    let _gone = stream.read_to_string(&mut written).await;
+    shared.lock().unwrap().input.push_str(&written);
 }
 
 impl Shared {
@@ -142,7 +164,11 @@ impl Shared {
                         "Paused": false,
                         "Restarting": false,
                     });
-                    (200, json!({ "Id": name, "State": state }))
+                    let config = json!({
+                        "OpenStdin": !container.has_no_input,
+                        "StdinOnce": false,
+                    });
+                    (200, json!({ "Id": name, "State": state, "Config": config }))
                 }
                 None => (404, json!({ "message": "No such container" })),
             },
