@@ -55,22 +55,27 @@ async fn check_sessions(database: &Database, first: &mut PgConnection) -> Result
     let (mut of_first, mut of_second) = (None, None);
     for _ in 0..PROBES {
         let now_first = backend(first).await?;
-        let now_second = backend(&mut second).await?;
-        let has_changed = |before: &Option<String>, now: &String| {
-            before.as_ref().is_some_and(|before| before != now)
-        };
-        if now_first == now_second
-            || has_changed(&of_first, &now_first)
-            || has_changed(&of_second, &now_second)
-        {
-            return Err(Error::Unsuitable(
-                "a connection pooler between Holdfast and PostgreSQL shares sessions between \
-                 connections (PgBouncer: pool_mode = transaction or statement): use pool_mode = \
-                 session, or connect to PostgreSQL directly"
-                    .to_owned(),
-            ));
+        // A pooler that takes its sessions in turn may give the same one to every second query. So
+        // the second connection asks twice.
+        for _ in 0..2 {
+            let now_second = backend(&mut second).await?;
+            let has_changed = |before: &Option<String>, now: &String| {
+                before.as_ref().is_some_and(|before| before != now)
+            };
+            if now_first == now_second
+                || has_changed(&of_first, &now_first)
+                || has_changed(&of_second, &now_second)
+            {
+                return Err(Error::Unsuitable(
+                    "a connection pooler between Holdfast and PostgreSQL shares sessions between \
+                     connections (PgBouncer: pool_mode = transaction or statement): use pool_mode \
+                     = session, or connect to PostgreSQL directly"
+                        .to_owned(),
+                ));
+            }
+            of_second = Some(now_second);
         }
-        (of_first, of_second) = (Some(now_first), Some(now_second));
+        of_first = Some(now_first);
     }
     drop(second);
     other.close().await;

@@ -121,7 +121,9 @@ async fn ended_jobs_are_pruned_unless_a_backup_still_shows_them() {
     })
     .await;
     // The creation, the older restore, the cancelled job, and one of the failed ones.
-    let counts = json!({"activity": 1, "jobs": 4, "operations": 0, "rates": 1, "runs": 1});
+    let counts = json!({
+        "activity": 1, "jobs": 4, "operations": 0, "rates": 1, "runs": 1, "scheduled_runs": 0
+    });
     assert_eq!((&line["counts"], &line["error"]), (&counts, &json!(null)));
     let left = app
         .sql()
