@@ -226,7 +226,10 @@ async fn begin(proc: PathBuf, seconds: usize, settings: &[(&str, &str)]) -> (App
     let mut app = App::without_worker(&[]).await;
     let world = files::noise(seconds * 1_000_000, 5);
     files::write(&app.directory.join("world.mca"), &world);
-    let slow = [("worker.read_limit_bytes_per_second", "1000000")];
+    let slow = [
+        ("worker.read_limit_bytes_per_second", "1000000"),
+        ("worker.yield_above_percent", "20"),
+    ];
     app.add_worker_with(&[&slow, settings].concat(), |options| options.proc = proc);
     let uuid = app.as_owner().create(json!({})).await.uuid();
     (app, uuid)

@@ -73,6 +73,10 @@ impl App {
             variable(&("database.max_connections", "6")),
             // Tests poll more often than users.
             variable(&("http.rate_limit_per_minute", "0")),
+            // Backups would yield to the other tests, and take five times as long.
+            variable(&("worker.nice", "0")),
+            variable(&("worker.io_class", "none")),
+            variable(&("worker.yield_above_percent", "0")),
         ];
         pairs.extend(changed.iter().map(variable));
         let settings = Settings::load(&[], pairs.clone(), data.path()).unwrap();
