@@ -70,8 +70,8 @@ impl Pace {
     }
 }
 
-/// Returns how long a thread rests after work, of which it has waited for a processor for a part. By
-/// waiting, it has given way already: on a busy machine, a low weight and rests would multiply
+/// Returns how long a thread rests after work, of which it has waited for a processor for a part.
+/// By waiting, it has given way already: on a busy machine, a low weight and rests would multiply
 /// otherwise.
 fn due(worked: Duration, waited: Duration, rest_percent: u8) -> Duration {
     let rest = u32::from(rest_percent);
@@ -79,8 +79,8 @@ fn due(worked: Duration, waited: Duration, rest_percent: u8) -> Duration {
     due.min(REST_MAX)
 }
 
-/// Returns how long this thread has waited for a processor since it began. `None` if the kernel does
-/// not say (see proc(5), `schedstat`).
+/// Returns how long this thread has waited for a processor since it began. `None` if the kernel
+/// does not say (see proc(5), `schedstat`).
 fn queued() -> Option<Duration> {
     let statistics = fs_err::read_to_string("/proc/thread-self/schedstat").ok()?;
     let nanoseconds = statistics.split_ascii_whitespace().nth(1)?;
