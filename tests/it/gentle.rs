@@ -141,6 +141,29 @@ async fn threads_and_session_have_a_low_priority_while_a_backup_runs_and_only_th
     app.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_began_outside_of_the_pid_namespace_is_left_alone() {
+    // As in a sandbox whose first process is not a session leader: its session has the ID 0 there.
+    let mut wrapper = vec!["unshare", "--pid", "--mount-proc", "--fork", "--kill-child"];
+    if !rustix::process::geteuid().is_root() {
+        wrapper.push("--map-root-user");
+    }
+    let mut probe = Command::new(wrapper[0]);
+    probe.args(&wrapper[1..]).arg("true");
+    if !probe.output().is_ok_and(|ended| ended.status.success()) {
+        skipped("no PID namespace can be created");
+        return;
+    }
+    let app = App::without_worker(&[]).await;
+    let mut command = worker(&app, &wrapper, &[]);
+    let process = Process::start(&mut command, app.disk.parent().unwrap());
+    let uuid = app.as_owner().create(json!({})).await.uuid();
+    let backup = app.ended(&uuid).await;
+    assert_eq!(backup["status"], "completed", "{}", process.log());
+    drop(process);
+    app.stop().await;
+}
+
 /// Files like those of `/proc`, whose counters grow until this is dropped.
 struct Proc {
     folder: tempfile::TempDir,

@@ -8,9 +8,10 @@ use std::io::{self, Write as _};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::time::Duration;
 
-use rustix::process::{getpid, getsid};
 use tokio::runtime::Handle;
 
+/// Describes this process. See proc_pid_stat(5).
+const STATUS: &str = "/proc/self/stat";
 /// Where a process reads and changes the weight of its session.
 const AUTOGROUP: &str = "/proc/self/autogroup";
 /// How long the kernel refuses another change, except for root.
@@ -45,13 +46,27 @@ impl Default for SessionWeight {
     /// Returns the weight of this process's session. It is left alone unless this process leads the
     /// session: other programs may belong to it.
     fn default() -> Self {
-        let is_leader = getsid(None).is_ok_and(|leader| leader == getpid());
+        let is_leader = fs_err::read_to_string(STATUS).is_ok_and(|text| leads_session(&text));
         let weight = is_leader.then(|| Arc::new(Mutex::default()));
         if !is_leader {
             tracing::debug!("this process shares its session; backups do not lower its weight");
         }
         Self(weight)
     }
+}
+
+/// Returns whether a process leads its session, by the text of its `stat`: the process ID, the name
+/// in parentheses, the state, and the IDs of the parent, the process group and the session.
+///
+/// `rustix::process::getsid` does not serve here. The ID of a session whose leader is outside of
+/// this process's PID namespace is 0, which rustix's type of an ID excludes.
+fn leads_session(stat: &str) -> bool {
+    let own = stat.split(' ').next();
+    // The name may contain spaces and parentheses.
+    let session = stat
+        .rsplit_once(") ")
+        .and_then(|(_, rest)| rest.split(' ').nth(3));
+    own.is_some() && own == session
 }
 
 /// What a job asks of the weight, until it is dropped.
@@ -153,6 +168,18 @@ fn write(nice: u8) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_session_is_led_by_the_process_whose_id_it_has() {
+        assert!(leads_session("17 (holdfast) S 1 17 17 0 -1 4194560"));
+        assert!(leads_session("17 (a) b (c) S 1 17 17 0 -1 4194560"));
+        assert!(!leads_session("17 (holdfast) S 1 17 9 0 -1 4194560"));
+        assert!(!leads_session("17 (holdfast) S 0 0 0 0 -1 4194560"));
+        assert!(!leads_session("17 (17) S 1 2 3 4 -1 4194560"));
+        for incomplete in ["", "17", "17 (holdfast)", "17 (holdfast) S 1 17"] {
+            assert!(!leads_session(incomplete), "{incomplete}");
+        }
+    }
 
     #[test]
     fn the_weight_is_low_only_while_backups_run_and_no_restore_does() {
