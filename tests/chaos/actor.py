@@ -11,6 +11,10 @@ from api import Api, Unknown
 from listeners import Stream
 import tree
 
+# The longest time of a job after the last fault: an expiring lease, three attempts, and the delays
+# between them.
+JOB_SECONDS = 240
+
 
 class Backup:
     """The expected state of one backup."""
@@ -34,8 +38,10 @@ class Actor:
         self.contents = [tree.read(directory)]  # possible contents of the directory
         self.counts = {}
         self.lost, self.harmed = [], []
+        self.until = 0.0  # when the last fault comes
 
     def run(self, until):
+        self.until = until
         while time.monotonic() < until:
             try:
                 self.step()
@@ -83,8 +89,14 @@ class Actor:
         else:
             self.download(self.rng.choice(completed))
 
+    def check_time(self, begun):
+        """Raises a TimeoutError if a job that was waited for since `begun` should have ended."""
+        if time.monotonic() > max(begun, self.until) + JOB_SECONDS:
+            raise TimeoutError(f"a job has not ended {JOB_SECONDS} s after the last fault")
+
     def reconcile(self):
         """Waits until no job runs, and compares the answers of the service with the record."""
+        begun = time.monotonic()
         while True:
             told = self.api.all()
             for uuid, attributes in told.items():
@@ -105,6 +117,7 @@ class Actor:
                 return
             if len(running) > 1:
                 self.world.record_defect(f"server {self.server} has two jobs at once")
+            self.check_time(begun)
             time.sleep(0.2)
 
     def compare(self, uuid, one, attributes):
@@ -191,7 +204,9 @@ class Actor:
         status, _ = self.request_change("POST", f"/{uuid}/restore", {"truncate": truncate})
         if status is not None and 400 <= status < 500:
             return
+        begun = time.monotonic()
         while restoring(about := self.api.details(uuid)):
+            self.check_time(begun)
             time.sleep(0.2)
         after = about["restore"]
         versions = self.backups[uuid].versions

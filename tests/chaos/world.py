@@ -34,6 +34,9 @@ case $1 in
 esac
 """
 
+# The exit code of a Rust program that panics.
+PANIC = 101
+
 
 class Process:
     """One process of the service. It is restarted whenever it ends, like under systemd."""
@@ -106,7 +109,7 @@ class Process:
             self.world.log_event("ended", process=self.name, code=self.child.returncode, seconds=round(lasted, 1))
             # A process that cannot start without the database says so and exits; a running process
             # continues.
-            if self.has_started() or self.child.returncode < 0:
+            if self.has_started() or self.child.returncode < 0 or self.child.returncode == PANIC:
                 self.world.record_defect(f"{self.name} ended by itself with {self.child.returncode}")
             self.rest_until = time.monotonic() + 0.5
         if time.monotonic() >= self.rest_until:
