@@ -24,24 +24,14 @@ pub async fn record(
     origin: Option<&RequestOrigin>,
     properties: &Value,
 ) -> Result<(), Error> {
-    sqlx::query!(
-        "INSERT INTO activity (event, server_id, backup_id, backup_name, actor_id, actor_email,
-                               key_identifier, address, properties)
-         VALUES ($1, $2, $3, (SELECT name FROM backups WHERE id = $3), $4, $5, $6, $7, $8)",
-        event.as_str(),
-        server.0,
-        backup.0,
-        origin.map(|origin| origin.user.0) as Option<Uuid>,
-        origin.map(|origin| origin.email.as_str()),
-        origin.map(|origin| origin.key.as_str()),
-        origin
-            .and_then(|origin| origin.address)
-            .map(|address| address.to_string()),
-        properties,
-    )
-    .execute(transaction.connection())
-    .await?;
-    Ok(())
+    let entry = NewEntry {
+        event,
+        server,
+        backup,
+        schedule: None,
+        properties: properties.clone(),
+    };
+    insert(transaction, &[entry], origin).await
 }
 
 /// Adds an entry about a schedule. Its properties get the ID of the schedule, and its name as its
@@ -57,49 +47,43 @@ pub async fn record_schedule(
     origin: Option<&RequestOrigin>,
     properties: &Value,
 ) -> Result<(), Error> {
-    sqlx::query!(
-        "INSERT INTO activity (event, server_id, backup_id, actor_id, actor_email, key_identifier,
-                               address, properties)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, jsonb_build_object(
-             'schedule', $8::bigint, 'name', (SELECT name FROM schedules WHERE id = $8)
-         ) || $9)",
-        event.as_str(),
-        server.0,
-        BackupId::NONE.0,
-        origin.map(|origin| origin.user.0) as Option<Uuid>,
-        origin.map(|origin| origin.email.as_str()),
-        origin.map(|origin| origin.key.as_str()),
-        origin
-            .and_then(|origin| origin.address)
-            .map(|address| address.to_string()),
-        schedule.0,
-        properties,
-    )
-    .execute(transaction.connection())
-    .await?;
-    Ok(())
+    let entry = NewEntry {
+        event,
+        server,
+        backup: BackupId::NONE,
+        schedule: Some(schedule),
+        properties: properties.clone(),
+    };
+    insert(transaction, &[entry], origin).await
 }
 
-/// An entry that says that the service acted by itself.
+/// A new entry.
 #[derive(Clone, Debug)]
-pub struct NewEntry<'a> {
+pub struct NewEntry {
     /// The event.
     pub event: ActivityEvent,
     /// The server.
     pub server: ServerId,
-    /// The backup and its name, if the entry is about one.
-    pub backup: Option<(BackupId, &'a str)>,
-    /// Details. An entry about a schedule has its ID (`schedule`) and its `name` here.
+    /// The backup, or [`BackupId::NONE`]. The entry gets its name as well.
+    pub backup: BackupId,
+    /// The schedule, if the entry is about one. The properties get its ID and name.
+    pub schedule: Option<ScheduleId>,
+    /// Details.
     pub properties: Value,
 }
 
-/// Adds entries.
+/// Adds entries that say that the service acted by itself.
 ///
 /// # Errors
 /// If the database can't be written.
-pub async fn record_all(
+pub async fn record_all(transaction: &mut Transaction, entries: &[NewEntry]) -> Result<(), Error> {
+    insert(transaction, entries, None).await
+}
+
+async fn insert(
     transaction: &mut Transaction,
-    entries: &[NewEntry<'_>],
+    entries: &[NewEntry],
+    origin: Option<&RequestOrigin>,
 ) -> Result<(), Error> {
     let rows: Vec<Value> = entries
         .iter()
@@ -107,19 +91,34 @@ pub async fn record_all(
             json!({
                 "event": entry.event.as_str(),
                 "server_id": entry.server,
-                "backup_id": entry.backup.map_or(BackupId::NONE, |(backup, _)| backup),
-                "backup_name": entry.backup.map(|(_, name)| name),
+                "backup_id": entry.backup,
+                "schedule_id": entry.schedule,
                 "properties": entry.properties,
             })
         })
         .collect();
     sqlx::query!(
-        "INSERT INTO activity (event, server_id, backup_id, backup_name, properties)
-         SELECT event, server_id, backup_id, backup_name, properties
+        "INSERT INTO activity (event, server_id, backup_id, backup_name, actor_id, actor_email,
+                               key_identifier, address, properties)
+         SELECT event, server_id, backup_id, (SELECT name FROM backups WHERE id = backup_id),
+                $2::uuid, $3::text, $4::text, $5::text,
+                CASE
+                    WHEN schedule_id IS NULL THEN properties
+                    ELSE jsonb_build_object(
+                        'schedule', schedule_id,
+                        'name', (SELECT name FROM schedules WHERE id = schedule_id)
+                    ) || properties
+                END
          FROM jsonb_to_recordset($1) AS e (
-             event text, server_id uuid, backup_id uuid, backup_name text, properties jsonb
+             event text, server_id uuid, backup_id uuid, schedule_id bigint, properties jsonb
          )",
         Value::Array(rows),
+        origin.map(|origin| origin.user.0) as Option<Uuid>,
+        origin.map(|origin| origin.email.as_str()),
+        origin.map(|origin| origin.key.as_str()),
+        origin
+            .and_then(|origin| origin.address)
+            .map(|address| address.to_string()),
     )
     .execute(transaction.connection())
     .await?;

@@ -119,24 +119,7 @@ pub struct NewBackup<'a> {
 /// # Errors
 /// If the database can't be written.
 pub async fn insert(transaction: &mut Transaction, backup: &NewBackup<'_>) -> Result<(), Error> {
-    sqlx::query!(
-        "INSERT INTO backups (id, server_id, name, ignored_files, disk, is_locked, created_by, node,
-                              reserved_bytes, schedule_id, is_scheduled)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10::bigint IS NOT NULL)",
-        backup.id.0,
-        backup.server.0,
-        backup.name.as_str(),
-        backup.ignored_files,
-        backup.disk.as_str(),
-        backup.is_locked,
-        backup.created_by.0,
-        backup.node.as_str(),
-        i64::try_from(backup.reserved_bytes).unwrap_or(i64::MAX),
-        backup.schedule.map(|schedule| schedule.0),
-    )
-    .execute(transaction.connection())
-    .await?;
-    Ok(())
+    insert_all(transaction, std::slice::from_ref(backup)).await
 }
 
 /// Inserts backups in the state `creating`.

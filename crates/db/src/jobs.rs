@@ -55,30 +55,11 @@ pub struct NewJob<'a> {
 /// [`Error::Conflict`] if the server, or the backup to be deleted or verified, already has an
 /// unfinished job.
 pub async fn enqueue(transaction: &mut Transaction, job: &NewJob<'_>) -> Result<JobId, Error> {
-    let trace = transaction.trace();
-    let parent = trace.and_then(|trace| trace.parent);
-    let id = sqlx::query_scalar!(
-        "INSERT INTO jobs (kind, server_id, backup_id, node, args, max_attempts, priority,
-                           request_id, traceparent, run_id)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-         RETURNING id",
-        job.kind.as_str(),
-        job.server.0,
-        job.backup.0,
-        job.node.as_str(),
-        job.args,
-        i32::try_from(job.max_attempts).unwrap_or(i32::MAX),
-        job.kind.priority(),
-        trace.as_ref().map(|trace| trace.request.as_str()),
-        parent.as_ref().map(TraceParent::as_str),
-        job.run.map(|run| run.0),
-    )
-    .fetch_one(transaction.connection())
-    .await?;
-    sqlx::query!("SELECT pg_notify($1, $2)", JOB_AVAILABLE, job.node.as_str())
-        .execute(transaction.connection())
-        .await?;
-    Ok(JobId(id))
+    let enqueued = insert(transaction, std::slice::from_ref(job)).await?;
+    let (id, _) = enqueued
+        .first()
+        .ok_or_else(|| Error::Query(sqlx::Error::RowNotFound))?;
+    Ok(*id)
 }
 
 /// Enqueues the jobs of runs of schedules. Returns the job of each run. Workers are notified when
@@ -90,6 +71,20 @@ pub async fn enqueue_all(
     transaction: &mut Transaction,
     jobs: &[NewJob<'_>],
 ) -> Result<BTreeMap<RunId, JobId>, Error> {
+    let enqueued = insert(transaction, jobs).await?;
+    let of_runs = enqueued
+        .into_iter()
+        .filter_map(|(id, run)| Some((run?, id)));
+    Ok(of_runs.collect())
+}
+
+/// Inserts jobs. Returns each with its run.
+async fn insert(
+    transaction: &mut Transaction,
+    jobs: &[NewJob<'_>],
+) -> Result<Vec<(JobId, Option<RunId>)>, Error> {
+    let trace = transaction.trace();
+    let parent = trace.and_then(|trace| trace.parent);
     let rows: Vec<Value> = jobs
         .iter()
         .map(|job| {
@@ -106,14 +101,17 @@ pub async fn enqueue_all(
         })
         .collect();
     let rows = sqlx::query!(
-        r#"INSERT INTO jobs (kind, server_id, backup_id, node, args, max_attempts, priority, run_id)
-           SELECT kind, server_id, backup_id, node, args, max_attempts, priority, run_id
-           FROM jsonb_to_recordset($1) AS j (
-               kind text, server_id uuid, backup_id uuid, node text, args jsonb,
-               max_attempts integer, priority smallint, run_id bigint
-           )
-           RETURNING id, run_id AS "run_id!""#,
+        "INSERT INTO jobs (kind, server_id, backup_id, node, args, max_attempts, priority, run_id,
+                           request_id, traceparent)
+         SELECT kind, server_id, backup_id, node, args, max_attempts, priority, run_id, $2, $3
+         FROM jsonb_to_recordset($1) AS j (
+             kind text, server_id uuid, backup_id uuid, node text, args jsonb,
+             max_attempts integer, priority smallint, run_id bigint
+         )
+         RETURNING id, run_id",
         Value::Array(rows),
+        trace.as_ref().map(|trace| trace.request.as_str()),
+        parent.as_ref().map(TraceParent::as_str),
     )
     .fetch_all(transaction.connection())
     .await?;
@@ -128,7 +126,7 @@ pub async fn enqueue_all(
     .await?;
     Ok(rows
         .into_iter()
-        .map(|row| (RunId(row.run_id), JobId(row.id)))
+        .map(|row| (JobId(row.id), row.run_id.map(RunId)))
         .collect())
 }
 

@@ -21,7 +21,7 @@ use crate::context::Context;
 /// How many schedules or runs one query reads.
 const BATCH: u32 = 200;
 /// How many runs one transaction begins. Their servers are locked meanwhile.
-const TOGETHER: usize = 50;
+const RUNS_PER_TRANSACTION: usize = 50;
 /// How many transactions decide at the same time.
 const CONCURRENCY: usize = 4;
 
@@ -50,7 +50,10 @@ pub(crate) async fn advance(context: &Context, stop: &CancellationToken) {
 /// being decided; if nothing has changed, it is returned.
 async fn advance_batch(context: &Context) -> Result<usize, Error> {
     let due = schedules::list_due(&context.database, BATCH).await?;
-    let due: Vec<_> = due.chunks(TOGETHER).map(<[_]>::to_vec).collect();
+    let due: Vec<_> = due
+        .chunks(RUNS_PER_TRANSACTION)
+        .map(<[_]>::to_vec)
+        .collect();
     let begun = stream::iter(due)
         .map(|due| begin_due(context, due))
         .buffer_unordered(CONCURRENCY)

@@ -1,14 +1,13 @@
 //! Begins many runs in one transaction, with a few statements for all of them.
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
 use uuid::Uuid;
 
-use holdfast_domain::schedule::{RunId, Schedule, ScheduleId, ScheduleTask};
+use holdfast_domain::schedule::{RunId, Schedule, ScheduleId};
 use holdfast_domain::{BackupId, JobId, ServerId};
 
-use super::due::DueSchedule;
-use super::runs::{NewRun, number};
+use super::due::{DueSchedule, NextDue, set_next};
+use super::runs::{NewRun, insert_waiting};
 use crate::error::Error;
 use crate::pool::Transaction;
 
@@ -75,35 +74,12 @@ pub async fn insert_runs(
     transaction: &mut Transaction,
     decisions: &[DueDecision<'_>],
 ) -> Result<Vec<(RunId, ScheduleId)>, Error> {
-    let ids: Vec<i64> = decisions.iter().map(|d| d.schedule.id.0).collect();
-    let due: Vec<Option<DateTime<Utc>>> = decisions.iter().map(|d| d.next.map(|n| n.0)).collect();
-    let begin: Vec<Option<DateTime<Utc>>> = decisions.iter().map(|d| d.next.map(|n| n.1)).collect();
-    let intervals: Vec<Option<i64>> = decisions
+    let next: Vec<NextDue> = decisions
         .iter()
-        .map(|d| {
-            let (due, _) = d.next?;
-            Some(d.schedule.settings.timing.interval(due)?.num_seconds())
-        })
+        .map(|d| NextDue::new(d.schedule.id, &d.schedule.settings.timing, d.next))
         .collect();
-    let runs: Vec<bool> = decisions.iter().map(|d| d.run.is_some()).collect();
-    sqlx::query!(
-        "UPDATE schedules s SET next_due_at = d.due, next_run_at = d.begin,
-                interval_seconds = d.seconds,
-                overdue_at = coalesce(s.overdue_at, overdue_at(d.begin, d.seconds)),
-                last_run_at = CASE WHEN d.runs THEN now() ELSE s.last_run_at END
-         FROM unnest($1::bigint[], $2::timestamptz[], $3::timestamptz[], $4::bigint[], $5::bool[])
-             AS d (id, due, begin, seconds, runs)
-         WHERE s.id = d.id",
-        &ids,
-        due as _,
-        begin as _,
-        intervals as _,
-        &runs,
-    )
-    .execute(transaction.connection())
-    .await?;
-
-    let new: Vec<NewRun<'_>> = decisions
+    set_next(transaction, &next).await?;
+    let runs: Vec<NewRun<'_>> = decisions
         .iter()
         .filter_map(|d| {
             Some(NewRun {
@@ -113,36 +89,7 @@ pub async fn insert_runs(
             })
         })
         .collect();
-    let ids: Vec<i64> = new.iter().map(|run| run.schedule.id.0).collect();
-    let servers: Vec<Uuid> = new.iter().map(|run| run.schedule.server.0).collect();
-    let due: Vec<DateTime<Utc>> = new.iter().map(|run| run.due_at).collect();
-    let first: Vec<i32> = new.iter().map(|run| number(run.first_task())).collect();
-    let tasks: Vec<Value> = new
-        .iter()
-        .map(|run| {
-            let tasks: Vec<&ScheduleTask> = run.tasks().collect();
-            serde_json::to_value(tasks).unwrap_or_default()
-        })
-        .collect();
-    let rows = sqlx::query!(
-        "INSERT INTO schedule_runs (schedule_id, server_id, due_at, state, tasks, task, ready_at)
-         SELECT r.schedule, r.server, r.due, 'waiting', r.tasks, r.task, now()
-         FROM unnest($1::bigint[], $2::uuid[], $3::timestamptz[], $4::jsonb[], $5::int[])
-             AS r (schedule, server, due, tasks, task)
-         ON CONFLICT ON CONSTRAINT schedule_runs_due DO NOTHING
-         RETURNING id, schedule_id",
-        &ids,
-        &servers,
-        &due,
-        &tasks,
-        &first,
-    )
-    .fetch_all(transaction.connection())
-    .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| (RunId(row.id), ScheduleId(row.schedule_id)))
-        .collect())
+    insert_waiting(transaction, &runs).await
 }
 
 /// Makes waiting runs running ones, whose first tasks are these jobs. The caller has locked their

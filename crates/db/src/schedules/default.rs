@@ -3,11 +3,11 @@
 //! `servers.default_schedule` holds a fingerprint of what was last applied to a server. So servers
 //! that need a change are found by an index, and a check that finds none is cheap.
 
-use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use holdfast_domain::schedule::{DefaultSchedule, ScheduleId};
 
+use super::due::{NextDue, set_next};
 use crate::error::Error;
 use crate::pool::{Database, Transaction};
 
@@ -131,23 +131,13 @@ async fn save(
     .await?;
     let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
     // No default schedule is due now, so no due time is lost.
-    let now = rows.first().map(|row| row.now);
-    let due = now.and_then(|now| timing.cron.next_after(now, timing.timezone));
-    let begin = |id: &i64| due.map(|due| due + timing.delay(ScheduleId(*id)));
-    let begins: Vec<Option<DateTime<Utc>>> = ids.iter().map(begin).collect();
-    let interval = due.and_then(|due| timing.interval(due));
-    sqlx::query!(
-        "UPDATE schedules s SET next_due_at = $2, next_run_at = n.begin, interval_seconds = $4,
-                overdue_at = coalesce(overdue_at, overdue_at(n.begin, $4))
-         FROM unnest($1::bigint[], $3::timestamptz[]) n (id, begin)
-         WHERE s.id = n.id",
-        &ids,
-        due,
-        &begins as &[Option<DateTime<Utc>>],
-        interval.map(|interval| interval.num_seconds()),
-    )
-    .execute(transaction.connection())
-    .await?;
+    if let (Some(now), Some(first)) = (rows.first().map(|row| row.now), ids.first()) {
+        let first = ScheduleId(*first);
+        let first = NextDue::new(first, timing, timing.next(first, now));
+        let next_of = |id: &i64| first.for_schedule(ScheduleId(*id), timing);
+        let next: Vec<NextDue> = ids.iter().map(next_of).collect();
+        set_next(transaction, &next).await?;
+    }
     sqlx::query!(
         "DELETE FROM schedule_tasks WHERE schedule_id = ANY ($1)",
         &ids

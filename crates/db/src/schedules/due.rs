@@ -1,6 +1,6 @@
 //! Schedules that are due, and due times that were missed.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use holdfast_domain::ServerId;
 use holdfast_domain::schedule::{Schedule, ScheduleId, Timing};
@@ -64,22 +64,63 @@ pub async fn insert_missed(
     Ok(())
 }
 
-/// Sets the next due time of a schedule, and when its run begins.
+/// The next due time of a schedule.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NextDue {
+    schedule: ScheduleId,
+    /// The due time, and when its run begins; `None` while the schedule is not active.
+    times: Option<(DateTime<Utc>, DateTime<Utc>)>,
+    /// The time from this due time to the one after it.
+    interval: Option<TimeDelta>,
+}
+
+impl NextDue {
+    pub(super) fn new(
+        schedule: ScheduleId,
+        timing: &Timing,
+        times: Option<(DateTime<Utc>, DateTime<Utc>)>,
+    ) -> Self {
+        Self {
+            schedule,
+            times,
+            interval: times.and_then(|(due, _)| timing.interval(due)),
+        }
+    }
+
+    /// Returns the next due time of another schedule with the same timing. The delay differs.
+    pub(super) fn for_schedule(self, schedule: ScheduleId, timing: &Timing) -> Self {
+        let times = self
+            .times
+            .map(|(due, _)| (due, due + timing.delay(schedule)));
+        Self {
+            schedule,
+            times,
+            ..self
+        }
+    }
+}
+
+/// Sets the next due times of schedules, and when their runs begin.
 pub(super) async fn set_next(
     transaction: &mut Transaction,
-    schedule: ScheduleId,
-    timing: &Timing,
-    next: Option<(DateTime<Utc>, DateTime<Utc>)>,
+    schedules: &[NextDue],
 ) -> Result<(), Error> {
-    let interval = next.and_then(|(due, _)| timing.interval(due));
+    let ids: Vec<i64> = schedules.iter().map(|next| next.schedule.0).collect();
+    let times = schedules.iter().map(|next| next.times);
+    let (due, begin): (Vec<_>, Vec<_>) = times.map(Option::unzip).unzip();
+    let seconds = |next: &NextDue| next.interval.map(|interval| interval.num_seconds());
+    let intervals: Vec<Option<i64>> = schedules.iter().map(seconds).collect();
     sqlx::query!(
-        "UPDATE schedules SET next_due_at = $2, next_run_at = $3, interval_seconds = $4,
-                overdue_at = coalesce(overdue_at, overdue_at($3, $4))
-         WHERE id = $1",
-        schedule.0,
-        next.map(|(due, _)| due),
-        next.map(|(_, begin)| begin),
-        interval.map(|interval| interval.num_seconds()),
+        "UPDATE schedules s SET next_due_at = n.due, next_run_at = n.begin,
+                interval_seconds = n.seconds,
+                overdue_at = coalesce(s.overdue_at, overdue_at(n.begin, n.seconds))
+         FROM unnest($1::bigint[], $2::timestamptz[], $3::timestamptz[], $4::bigint[])
+             AS n (id, due, begin, seconds)
+         WHERE s.id = n.id",
+        &ids,
+        due as _,
+        begin as _,
+        intervals as _,
     )
     .execute(transaction.connection())
     .await?;

@@ -3,7 +3,7 @@
 use holdfast_domain::schedule::{RunId, RunState, Schedule, ScheduleId, ScheduleRun};
 use holdfast_domain::{BackupId, ServerId};
 
-use super::runs::{NewRun, insert_run};
+use super::runs::{NewRun, insert_waiting};
 use crate::error::Error;
 use crate::pool::{Database, Transaction};
 
@@ -47,8 +47,9 @@ pub async fn run_now(
         due_at: row.now,
         is_manual: true,
     };
-    Ok(match insert_run(transaction, &run).await? {
-        Some(run) => ManualRun::Begun(run),
+    let inserted = insert_waiting(transaction, &[run]).await?;
+    Ok(match inserted.first() {
+        Some((run, _)) => ManualRun::Begun(*run),
         // A due time came at the same microsecond.
         None => ManualRun::IsWaiting,
     })

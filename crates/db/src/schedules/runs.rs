@@ -6,6 +6,8 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use serde_json::Value;
+use uuid::Uuid;
 
 use holdfast_domain::schedule::{RunId, RunState, Schedule, ScheduleId, ScheduleTask, StepOutcome};
 use holdfast_domain::{BackupId, JobId, ServerId};
@@ -41,7 +43,7 @@ pub struct ActiveRun {
     pub state: RunState,
     /// The tasks.
     pub tasks: Vec<ScheduleTask>,
-    /// The current task, counted from 0; `None` for the question whether the server is online.
+    /// The current task, counted from 0; `None` for the check whether the server is online.
     pub task: Option<usize>,
     /// Whether only owed tasks are left, after a failure.
     pub is_aborted: bool,
@@ -52,49 +54,58 @@ pub struct ActiveRun {
 }
 
 impl NewRun<'_> {
-    pub(super) fn tasks(&self) -> impl Iterator<Item = &ScheduleTask> {
-        self.schedule.tasks.iter().map(|stored| &stored.task)
-    }
-
-    /// Returns the task that the run begins with; `None` for the question whether the server is
+    /// Returns the task that the run begins with; `None` for the check whether the server is
     /// online.
-    pub(super) fn first_task(&self) -> Option<usize> {
+    fn first_task(&self) -> Option<usize> {
         (!self.schedule.settings.only_when_online).then_some(0)
     }
 }
 
-/// Inserts a waiting run with a copy of the schedule's tasks. Returns `None` if the due time has a
-/// run already.
-pub(super) async fn insert_run(
+/// Inserts waiting runs with copies of their schedules' tasks. Returns each new run with its
+/// schedule. A due time that has a run already gets no other one.
+pub(super) async fn insert_waiting(
     transaction: &mut Transaction,
-    run: &NewRun<'_>,
-) -> Result<Option<RunId>, Error> {
-    let tasks: Vec<&ScheduleTask> = run.tasks().collect();
-    let tasks = serde_json::to_value(tasks).unwrap_or_default();
-    let id = sqlx::query_scalar!(
-        "INSERT INTO schedule_runs (schedule_id, server_id, due_at, is_manual, state, tasks, task,
-                                    ready_at)
-         VALUES ($1, $2, $3, $4, 'waiting', $5, $6, now())
-         ON CONFLICT ON CONSTRAINT schedule_runs_due DO NOTHING
-         RETURNING id",
-        run.schedule.id.0,
-        run.schedule.server.0,
-        run.due_at,
-        run.is_manual,
-        tasks,
-        number(run.first_task()),
+    runs: &[NewRun<'_>],
+) -> Result<Vec<(RunId, ScheduleId)>, Error> {
+    let ids: Vec<i64> = runs.iter().map(|run| run.schedule.id.0).collect();
+    let servers: Vec<Uuid> = runs.iter().map(|run| run.schedule.server.0).collect();
+    let due: Vec<DateTime<Utc>> = runs.iter().map(|run| run.due_at).collect();
+    let manual: Vec<bool> = runs.iter().map(|run| run.is_manual).collect();
+    let first: Vec<i32> = runs.iter().map(|run| number(run.first_task())).collect();
+    let tasks: Vec<Value> = runs
+        .iter()
+        .map(|run| {
+            let tasks = run.schedule.tasks.iter().map(|stored| &stored.task);
+            serde_json::to_value(tasks.collect::<Vec<_>>()).unwrap_or_default()
+        })
+        .collect();
+    let rows = sqlx::query!(
+        "WITH inserted AS (
+             INSERT INTO schedule_runs (schedule_id, server_id, due_at, is_manual, state, tasks,
+                                        task, ready_at)
+             SELECT r.schedule, r.server, r.due, r.manual, 'waiting', r.tasks, r.task, now()
+             FROM unnest($1::bigint[], $2::uuid[], $3::timestamptz[], $4::bool[], $5::jsonb[],
+                         $6::int[]) AS r (schedule, server, due, manual, tasks, task)
+             ON CONFLICT ON CONSTRAINT schedule_runs_due DO NOTHING
+             RETURNING id, schedule_id
+         ), begun AS (
+             UPDATE schedules s SET last_run_at = now()
+             FROM inserted WHERE s.id = inserted.schedule_id
+         )
+         SELECT id, schedule_id FROM inserted",
+        &ids,
+        &servers,
+        &due,
+        &manual,
+        &tasks,
+        &first,
     )
-    .fetch_optional(transaction.connection())
+    .fetch_all(transaction.connection())
     .await?;
-    if id.is_some() {
-        sqlx::query!(
-            "UPDATE schedules SET last_run_at = now() WHERE id = $1",
-            run.schedule.id.0
-        )
-        .execute(transaction.connection())
-        .await?;
-    }
-    Ok(id.map(RunId))
+    Ok(rows
+        .into_iter()
+        .map(|row| (RunId(row.id), ScheduleId(row.schedule_id)))
+        .collect())
 }
 
 /// Lists runs that need a decision, with their servers, the longest-waiting first.

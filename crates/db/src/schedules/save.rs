@@ -6,7 +6,7 @@ use holdfast_domain::retention::KeepRules;
 use holdfast_domain::schedule::{ScheduleId, ScheduleSettings};
 use holdfast_domain::{ServerId, UserId};
 
-use super::due::set_next;
+use super::due::{NextDue, set_next};
 use crate::error::Error;
 use crate::pool::Transaction;
 use crate::servers::rules;
@@ -48,7 +48,7 @@ pub async fn insert(
     .await?;
     let id = ScheduleId(row.id);
     let next = next_of(id, settings, row.now);
-    set_next(transaction, id, timing, next).await?;
+    set_next(transaction, &[NextDue::new(id, timing, next)]).await?;
     Ok(id)
 }
 
@@ -103,7 +103,7 @@ pub async fn update(
     let kept = row.next_due_at;
     let kept = kept.map(|due| (due, due + timing.delay(schedule)));
     let next = kept.or_else(|| next_of(schedule, settings, row.now));
-    set_next(transaction, schedule, timing, next).await?;
+    set_next(transaction, &[NextDue::new(schedule, timing, next)]).await?;
     Ok(true)
 }
 

@@ -2,8 +2,8 @@
 //!
 //! The kernel reports the share of time in which some thread waits for a processor, for a disk or
 //! for memory, but not whose thread. A backup alone on an idle machine makes its own threads wait.
-//! So the share counts as far as other programs use the processors: if they use a third of what is
-//! used, a third of it.
+//! So only a part of the share counts: a third of it, for example, if other programs use a third of
+//! the used processor time.
 
 use std::collections::VecDeque;
 use std::io;

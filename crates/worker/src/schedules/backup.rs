@@ -4,6 +4,7 @@
 use serde_json::json;
 use uuid::Uuid;
 
+use holdfast_db::activity::NewEntry;
 use holdfast_db::backups::NewBackup;
 use holdfast_db::jobs::NewJob;
 use holdfast_db::schedules::ActiveRun;
@@ -21,8 +22,8 @@ use holdfast_domain::{BackupId, BackupName, DiskName, JobId, JobKind, Server};
 use crate::context::Context;
 use crate::retention::RetentionRun;
 
-/// The number of attempts before the backup has failed.
-const MAX_ATTEMPTS: u32 = 3;
+/// How often a task is tried.
+pub(super) const ATTEMPTS: u32 = 3;
 
 /// What became of a backup that a schedule should create.
 pub(super) enum BackupStart {
@@ -69,19 +70,14 @@ pub(super) async fn begin(
         let why = "The ignore patterns of the task are invalid.";
         return Ok(BackupStart::Refused(why.to_owned()));
     };
-    let name = BackupName::from_time((context.now)());
-    let backup = NewBackup {
+    let planned = PlannedBackup {
         id: BackupId(Uuid::new_v4()),
-        server: server.id,
-        name: &name,
-        ignored_files: ignored.lines(),
+        ignored,
         disk,
-        node: &server.node,
         reserved_bytes: expected,
-        is_locked: false,
-        created_by: server.owner,
-        schedule: Some(run.schedule),
     };
+    let name = BackupName::from_time((context.now)());
+    let backup = planned.row(server, run.schedule, &name);
     backups::insert(transaction, &backup).await?;
     let job = NewJob {
         kind: JobKind::CreateBackup,
@@ -89,16 +85,55 @@ pub(super) async fn begin(
         backup: backup.id,
         node: &server.node,
         args: json!({}),
-        max_attempts: MAX_ATTEMPTS,
+        max_attempts: ATTEMPTS,
         run: Some(run.id),
     };
     let job = jobs::enqueue(transaction, &job).await?;
-    let (event, properties) = (
-        ActivityEvent::Start,
-        json!({ "locked": false, "schedule": run.schedule }),
-    );
-    activity::record(transaction, event, server.id, backup.id, None, &properties).await?;
+    let entry = planned.activity(server, run.schedule);
+    activity::record_all(transaction, &[entry]).await?;
     Ok(BackupStart::Begun(job, backup.id))
+}
+
+/// A backup that a schedule creates.
+pub(super) struct PlannedBackup<'a> {
+    pub(super) id: BackupId,
+    pub(super) ignored: IgnorePatterns,
+    pub(super) disk: &'a DiskName,
+    pub(super) reserved_bytes: u64,
+}
+
+impl PlannedBackup<'_> {
+    /// Returns its row.
+    pub(super) fn row<'a>(
+        &'a self,
+        server: &'a Server,
+        schedule: ScheduleId,
+        name: &'a BackupName,
+    ) -> NewBackup<'a> {
+        NewBackup {
+            id: self.id,
+            server: server.id,
+            name,
+            ignored_files: self.ignored.lines(),
+            disk: self.disk,
+            node: &server.node,
+            reserved_bytes: self.reserved_bytes,
+            is_locked: false,
+            created_by: server.owner,
+            schedule: Some(schedule),
+        }
+    }
+
+    /// Returns its entry in the audit log.
+    pub(super) fn activity(&self, server: &Server, schedule: ScheduleId) -> NewEntry {
+        NewEntry {
+            event: ActivityEvent::Start,
+            server: server.id,
+            backup: self.id,
+            schedule: None,
+            properties: json!({ "locked": false, "schedule": schedule }),
+        }
+    }
 }
 
 /// Checks that a schedule may create a backup of `expected` bytes now. `space` are the free bytes

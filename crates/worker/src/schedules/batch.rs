@@ -11,7 +11,6 @@ use serde_json::json;
 use uuid::Uuid;
 
 use holdfast_db::activity::NewEntry;
-use holdfast_db::backups::NewBackup;
 use holdfast_db::jobs::NewJob;
 use holdfast_db::schedules::{self, DueDecision};
 use holdfast_db::servers::{self, ServerFacts};
@@ -21,8 +20,8 @@ use holdfast_domain::ignore::IgnorePatterns;
 use holdfast_domain::schedule::{RunId, Schedule, ScheduleId, due_times};
 use holdfast_domain::{BackupId, BackupName, DiskName, JobKind, NodeName, ServerId};
 
-use super::backup;
-use super::step::{ATTEMPTS, TaskStart};
+use super::backup::{self, ATTEMPTS, PlannedBackup};
+use super::step::TaskStart;
 use crate::context::Context;
 
 /// A run to be begun.
@@ -32,14 +31,7 @@ struct FirstTask<'a> {
     due_at: Option<DateTime<Utc>>,
     facts: &'a ServerFacts,
     start: TaskStart,
-    backup: Option<FirstBackup<'a>>,
-}
-
-struct FirstBackup<'a> {
-    id: BackupId,
-    ignored: IgnorePatterns,
-    disk: &'a DiskName,
-    reserved_bytes: u64,
+    backup: Option<PlannedBackup<'a>>,
 }
 
 /// Begins the runs of schedules that are due. Returns for how many schedules it has decided.
@@ -159,7 +151,7 @@ async fn reserve_space<'a>(
             && is_allowed
         {
             space.1 = space.1.saturating_add(expected);
-            task.backup = Some(FirstBackup {
+            task.backup = Some(PlannedBackup {
                 id: BackupId(Uuid::new_v4()),
                 ignored,
                 disk,
@@ -185,18 +177,7 @@ async fn insert(
         let server = &task.facts.server;
         let (schedule, backup) = (task.schedule, task.backup.as_ref());
         if let Some(backup) = backup {
-            new_backups.push(NewBackup {
-                id: backup.id,
-                server: server.id,
-                name: &name,
-                ignored_files: backup.ignored.lines(),
-                disk: backup.disk,
-                node: &server.node,
-                reserved_bytes: backup.reserved_bytes,
-                is_locked: false,
-                created_by: server.owner,
-                schedule: Some(schedule.id),
-            });
+            new_backups.push(backup.row(server, schedule.id, &name));
         }
         let (kind, args) = match &task.start {
             TaskStart::Backup(_) => (JobKind::CreateBackup, json!({})),
@@ -214,21 +195,11 @@ async fn insert(
         entries.push(NewEntry {
             event: ActivityEvent::ScheduleStart,
             server: server.id,
-            backup: None,
-            properties: json!({
-                "schedule": schedule.id,
-                "name": schedule.settings.name.as_str(),
-                "due_at": task.due_at,
-            }),
+            backup: BackupId::NONE,
+            schedule: Some(schedule.id),
+            properties: json!({ "due_at": task.due_at }),
         });
-        if let Some(backup) = backup {
-            entries.push(NewEntry {
-                event: ActivityEvent::Start,
-                server: server.id,
-                backup: Some((backup.id, name.as_str())),
-                properties: json!({ "locked": false, "schedule": schedule.id }),
-            });
-        }
+        entries.extend(backup.map(|backup| backup.activity(server, schedule.id)));
     }
     backups::insert_all(transaction, &new_backups).await?;
     let jobs = jobs::enqueue_all(transaction, &new_jobs).await?;

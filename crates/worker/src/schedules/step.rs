@@ -16,14 +16,12 @@ use holdfast_domain::schedule::{
 };
 use holdfast_domain::{BackupId, JobKind, Server, ServerId};
 
-use super::backup::{self, BackupStart};
+use super::backup::{self, ATTEMPTS, BackupStart};
 use crate::context::Context;
 use crate::jobs::run_task::NOT_RUNNING;
 
 /// How long a run waits before it looks again whether another run or job of its server has ended.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
-/// How often a task is tried.
-pub(super) const ATTEMPTS: u32 = 3;
 /// How often an owed task is tried: over about a quarter of an hour.
 const OWED_ATTEMPTS: u32 = 20;
 
@@ -36,7 +34,7 @@ pub(super) enum TaskStart {
 }
 
 impl TaskStart {
-    /// Returns the start of a task; without a task, the question whether the server is online.
+    /// Returns the start of a task; without a task, of the check whether the server is online.
     fn of(task: Option<&ScheduleTask>) -> Self {
         match task.map(|task| &task.action) {
             None => Self::Run(RunTaskArgs::RequireOnline),
@@ -253,20 +251,7 @@ async fn begin_backup(
             wait(transaction, run, run.task, run.is_aborted, BUSY_WAIT).await?;
             return Ok(false);
         }
-        BackupStart::Refused(sentence) => {
-            schedules::record_failure(transaction, run.id, &sentence).await?;
-            let failed = Some(StepOutcome::Failed);
-            let (task, is_aborted) = (run.task, run.is_aborted);
-            schedules::postpone(
-                transaction,
-                run.id,
-                task,
-                is_aborted,
-                failed,
-                Duration::ZERO,
-            )
-            .await?;
-        }
+        BackupStart::Refused(sentence) => return fail(transaction, run, &sentence).await,
     }
     Ok(true)
 }
