@@ -105,7 +105,7 @@ fn walk(
             walk(root, &path, counts, links, found);
             format!("folder {mode:o} of {time}")
         } else if !metadata.is_file() {
-            // Reading it could wait for ever.
+            // A read of it could block without end.
             format!("special file {mode:o}")
         } else {
             let first = links.entry(metadata.ino()).or_insert_with(|| name.clone());

@@ -44,8 +44,8 @@ struct Pages {
     first: u64,
     /// Whether each page was cached.
     cached: VecDeque<bool>,
-    /// The first page of those that are to be removed, up to `first`.
-    unused_since: Option<u64>,
+    /// The first of the uncached pages directly before `first`.
+    uncached_since: Option<u64>,
 }
 
 impl<'a> SourceReader<'a> {
@@ -81,7 +81,7 @@ impl<'a> SourceReader<'a> {
             return rustix::io::pread(self.file, into, offset);
         }
         let read = rustix::io::pread(self.file, into, offset)?;
-        pages.remove_unused(self.file, self.size, offset + read as u64);
+        pages.remove_uncached(self.file, self.size, offset + read as u64);
         Ok(read)
     }
 
@@ -130,7 +130,7 @@ impl Pages {
 
     /// Removes the pages before `end` that were not cached. A page that is not read to its end
     /// stays until the next call.
-    fn remove_unused(&mut self, file: BorrowedFd<'_>, size: u64, end: u64) {
+    fn remove_uncached(&mut self, file: BorrowedFd<'_>, size: u64, end: u64) {
         let page = page_bytes() as u64;
         let until = if end >= size {
             end.div_ceil(page)
@@ -143,21 +143,21 @@ impl Pages {
             };
             if was_cached {
                 self.remove_run(file);
-                self.unused_since = None;
+                self.uncached_since = None;
             } else {
-                self.unused_since.get_or_insert(self.first);
+                self.uncached_since.get_or_insert(self.first);
             }
             self.first += 1;
         }
         self.remove_run(file);
     }
 
-    /// Removes the pages from `unused_since` to `first`. The kernel may keep several pages as one
+    /// Removes the pages from `uncached_since` to `first`. The kernel may keep several pages as one
     /// unit, and removes a unit only if all of it is in the range. So the range begins again at
     /// pages that were removed before, as far as a unit can reach.
     fn remove_run(&self, file: BorrowedFd<'_>) {
         let page = page_bytes() as u64;
-        let Some(since) = self.unused_since else {
+        let Some(since) = self.uncached_since else {
             return;
         };
         let since = since.max(self.first.saturating_sub(AHEAD_BYTES / page));

@@ -70,7 +70,7 @@ impl fmt::Display for CronFields {
     }
 }
 
-/// The expression cannot be read, or describes a time that never comes, such as February 30.
+/// The expression cannot be read, or matches no date, such as February 30.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the cron expression is invalid or never comes due")]
 pub struct CronInvalid;
@@ -143,8 +143,8 @@ impl Cron {
     /// Returns the first due time after `after`.
     ///
     /// A time that a clock change skips is due once, at the end of the gap. A time that occurs
-    /// twice is due once, the first time. An expression that comes every hour follows elapsed time
-    /// instead, so that the hours between two of its runs stay the same.
+    /// twice is due once, the first time. An expression that matches every hour follows elapsed
+    /// time instead, so that the hours between two of its runs stay the same.
     ///
     /// Returns `None` at the end of the calendar.
     pub fn next_after(&self, after: DateTime<Utc>, timezone: Timezone) -> Option<DateTime<Utc>> {
