@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-/// Describes this process. See proc_pid_stat(5).
+/// Describes this process. See `proc_pid_stat(5)`.
 const STATUS: &str = "/proc/self/stat";
 /// Where a process reads and changes the weight of its session.
 const AUTOGROUP: &str = "/proc/self/autogroup";
