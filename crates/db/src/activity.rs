@@ -68,7 +68,7 @@ pub struct NewEntry {
     pub backup: BackupId,
     /// The schedule, if the entry is about one. The properties get its ID and name.
     pub schedule: Option<ScheduleId>,
-    /// Details.
+    /// What the event adds to these, as a JSON object.
     pub properties: Value,
 }
 
