@@ -38,6 +38,8 @@ mod malformed_archives;
 #[cfg(test)]
 mod odd_file_systems;
 #[cfg(test)]
+mod old_archives;
+#[cfg(test)]
 mod page_cache;
 #[cfg(test)]
 mod pteroignore;
@@ -59,3 +61,5 @@ mod swap;
 mod swap_of_children;
 #[cfg(test)]
 mod tar_builder;
+#[cfg(test)]
+mod tree_lines;
