@@ -20,6 +20,8 @@ mod file_systems;
 #[cfg(test)]
 mod foreign_archives;
 #[cfg(test)]
+mod generations;
+#[cfg(test)]
 mod hostile_archives;
 #[cfg(test)]
 mod hostile_patterns;

@@ -14,7 +14,7 @@ use holdfast_archive::{
 };
 
 use crate::support::*;
-use crate::tree_lines::{Without, fixtures, line_of, lines, read_lines};
+use crate::tree_lines::{Without, fixtures, has_attributes, line_of, lines, read_lines};
 
 /// An archive of an earlier version.
 struct OldArchive {
@@ -81,21 +81,6 @@ impl OldArchive {
         assert_eq!(size, Some(bytes.len() as u64));
         bytes
     }
-}
-
-/// Returns whether files in this folder can have access control lists and attributes of users.
-fn has_attributes(folder: &std::path::Path) -> bool {
-    let probe = folder.join("probe");
-    write(&probe, "");
-    let flags = rustix::fs::XattrFlags::empty();
-    let list = hex::decode(
-        "0200000001000600ffffffff02000700d204000004000400ffffffff10000700ffffffff20000400ffffffff",
-    )
-    .unwrap();
-    let attributes: [(&str, &[u8]); 2] = [("user.note", b"x"), ("system.posix_acl_access", &list)];
-    attributes
-        .iter()
-        .all(|(name, value)| rustix::fs::setxattr(&probe, *name, value, flags).is_ok())
 }
 
 #[test]

@@ -18,8 +18,21 @@ pub(crate) struct Without {
     pub(crate) attributes: bool,
 }
 
-/// Returns the lines of all entries below `root`, by path.
-pub(crate) fn lines(root: &Path, without: Without) -> BTreeMap<Vec<u8>, String> {
+/// The lines of a tree, by path.
+pub(crate) type Lines = BTreeMap<Vec<u8>, String>;
+
+/// Returns the lines of all entries below `root`.
+pub(crate) fn lines(root: &Path, without: Without) -> Lines {
+    lines_of_kept(root, without, |_, _| true)
+}
+
+/// Returns the lines of the entries below `root` that `is_kept` returns true for, by path and
+/// whether they are folders.
+pub(crate) fn lines_of_kept(
+    root: &Path,
+    without: Without,
+    is_kept: impl Fn(&Path, bool) -> bool,
+) -> Lines {
     let mut paths = Vec::new();
     let mut folders = vec![root.to_path_buf()];
     while let Some(folder) = folders.pop() {
@@ -30,12 +43,16 @@ pub(crate) fn lines(root: &Path, without: Without) -> BTreeMap<Vec<u8>, String> 
         };
         for entry in entries {
             let entry = entry.unwrap();
-            if entry.file_type().unwrap().is_dir() {
-                folders.push(entry.path());
-            }
+            let is_folder = entry.file_type().unwrap().is_dir();
             let path = entry.path();
             let below = path.strip_prefix(root).unwrap();
+            if !is_kept(below, is_folder) {
+                continue;
+            }
             paths.push(below.as_os_str().as_bytes().to_vec());
+            if is_folder {
+                folders.push(path);
+            }
         }
     }
     paths.sort();
@@ -120,15 +137,20 @@ fn add_attributes(line: &mut String, path: &Path) {
     }
 }
 
-/// Returns the line of an entry as an archive lists it. `contents` are those of a file.
-pub(crate) fn line_of(entry: &ListedEntry, without: Without, contents: &[u8]) -> String {
+/// Returns the start of a line of an entry as an archive lists it: what all kinds have.
+pub(crate) fn start_of(entry: &ListedEntry, without: Without) -> String {
     let kind = match entry.kind {
         EntryKind::File | EntryKind::HardLink => "file",
         EntryKind::Directory => "folder",
         EntryKind::Symlink => "link",
     };
     let owner = (!without.owners).then_some((entry.uid, entry.gid));
-    let mut line = start(kind, entry.mode, owner, entry.mtime, &entry.path);
+    start(kind, entry.mode, owner, entry.mtime, &entry.path)
+}
+
+/// Returns the line of an entry as an archive lists it. `contents` are those of a file.
+pub(crate) fn line_of(entry: &ListedEntry, without: Without, contents: &[u8]) -> String {
+    let mut line = start_of(entry, without);
     match entry.kind {
         EntryKind::Symlink => add_target(&mut line, &entry.link),
         EntryKind::File => add_contents(&mut line, contents),
@@ -166,4 +188,21 @@ pub(crate) fn read_lines(path: &Path, without: Without) -> Vec<String> {
 /// Returns the folder of the fixtures.
 pub(crate) fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+}
+
+/// Returns whether files in this folder can have access control lists and attributes of users.
+pub(crate) fn has_attributes(folder: &Path) -> bool {
+    let probe = folder.join("probe");
+    crate::support::write(&probe, "");
+    let flags = rustix::fs::XattrFlags::empty();
+    let list = hex::decode(
+        "0200000001000600ffffffff02000700d204000004000400ffffffff10000700ffffffff20000400ffffffff",
+    )
+    .unwrap();
+    let attributes: [(&str, &[u8]); 2] = [("user.note", b"x"), ("system.posix_acl_access", &list)];
+    let has_all = attributes
+        .iter()
+        .all(|(name, value)| rustix::fs::setxattr(&probe, *name, value, flags).is_ok());
+    fs_err::remove_file(&probe).unwrap();
+    has_all
 }
