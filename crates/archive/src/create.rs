@@ -1,37 +1,16 @@
-//! Creates archives: the public functions `scan` and `create`.
+//! Creates archives.
 
-use std::collections::HashSet;
 use std::io::Write;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, Stat};
-
-use crate::directory::Identity;
-use crate::pace::Pace;
+use crate::directory::open_source;
 use crate::pack::{OutsideLinks, Packer};
-use crate::walk::{Visitor, WalkEntry, walk};
-use crate::{Control, CreateOptions, Error, IgnoreRules, Summary, Totals, pipeline};
-
-/// Counts the files that an archive of `source` would hold, and sets the totals of `control`.
-///
-/// Entries below `source` that cannot be read are not counted.
-///
-/// # Errors
-///
-/// [`Error::SourceMissing`], [`Error::NotADirectory`], [`Error::Cancelled`], or [`Error::Io`] if
-/// `source` itself cannot be read.
-pub fn scan(source: &Path, rules: &IgnoreRules, control: &Control) -> Result<Totals, Error> {
-    let mut counter = Counter {
-        totals: Totals::default(),
-        linked: HashSet::new(),
-        control,
-        pace: Pace::new(),
-    };
-    walk(source, rules, control, &mut counter)?;
-    control.set_totals(counter.totals.files, counter.totals.bytes);
-    Ok(counter.totals)
-}
+use crate::plan::{FolderId, Plan, PlannedKind};
+use crate::scan::{Collector, Scan, scan};
+use crate::tree_cursor::TreeCursor;
+use crate::walk::WalkEntry;
+use crate::{Control, CreateOptions, Error, IgnoreRules, Summary, pipeline};
 
 /// Archives `source` as a POSIX tar in one gzip member, and writes its index.
 ///
@@ -76,30 +55,69 @@ pub fn create(
     source: &Path,
     rules: &IgnoreRules,
     options: &CreateOptions,
+    archive: impl Write + Send,
+    index: impl Write + Send,
+    control: &Control,
+) -> Result<Summary, Error> {
+    let scanned = scan(source, rules, control)?;
+    create_from(scanned, source, rules, options, archive, index, control)
+}
+
+/// Archives `source` after a scan with the same rules. Otherwise the same as [`create`].
+///
+/// What was created since the scan is left out. What is gone becomes a note.
+///
+/// # Errors
+///
+/// The same as [`create`].
+pub fn create_from(
+    scanned: Scan,
+    source: &Path,
+    rules: &IgnoreRules,
+    options: &CreateOptions,
     mut archive: impl Write + Send,
     mut index: impl Write + Send,
     control: &Control,
 ) -> Result<Summary, Error> {
-    create_into(source, rules, options, &mut archive, &mut index, control)
+    let output = (
+        &mut archive as &mut (dyn Write + Send),
+        &mut index as &mut (dyn Write + Send),
+    );
+    create_into(scanned, source, rules, options, output, control)
 }
 
-/// Implements [`create`]. It is not generic, so that the engine is compiled only once: in this
+/// Implements [`create_from`]. It is not generic, so that the engine is compiled only once: in this
 /// crate, with its optimisation.
 fn create_into(
+    scanned: Scan,
     source: &Path,
     rules: &IgnoreRules,
     options: &CreateOptions,
-    archive: &mut (dyn Write + Send),
-    index: &mut (dyn Write + Send),
+    (archive, index): (&mut (dyn Write + Send), &mut (dyn Write + Send)),
     control: &Control,
 ) -> Result<Summary, Error> {
-    let (packed, written) = pipeline::run(options, control, archive, index, |sink| {
+    let root = open_source(source)?;
+    let since = scanned.unsettled_since;
+    let (packed, written) = pipeline::run(options, since, control, archive, index, |sink| {
         let links = OutsideLinks::new(source);
-        let mut packer = Packer::new(options, links, control, sink);
+        let mut packer = Packer::new(options, links, since, control, sink);
         for note in rules.notes() {
             packer.add_note(note.path.as_bytes(), note.reason.clone());
         }
-        walk(source, rules, control, &mut packer)?;
+        let notes = match scanned.plan {
+            Some(plan) => {
+                pack(source, &root, &plan, &mut packer, control)?;
+                scanned.notes
+            }
+            None => {
+                let mut pack_portion = |plan| pack(source, &root, &plan, &mut packer, control);
+                let collector = Collector::new(control, &mut pack_portion);
+                let collected = collector.collect(source, rules)?;
+                pack(source, &root, &collected.plan, &mut packer, control)?;
+                collected.notes
+            }
+        };
+        packer.add_notes(notes);
         packer.finish()
     })?;
     Ok(Summary {
@@ -112,37 +130,70 @@ fn create_into(
     })
 }
 
-/// A visitor that counts.
-struct Counter<'a> {
-    totals: Totals,
-    linked: HashSet<Identity>,
-    control: &'a Control,
-    pace: Pace,
+/// Packs the entries of a plan in their order.
+fn pack(
+    source: &Path,
+    root: &OwnedFd,
+    plan: &Plan,
+    packer: &mut Packer<'_>,
+    control: &Control,
+) -> Result<(), Error> {
+    let cursor = TreeCursor::new(root.as_fd(), plan);
+    let mut cursor = cursor.map_err(|error| Error::io("open", source, error))?;
+    let (first, last) = plan.directories();
+    for folder in first {
+        control.check()?;
+        pack_folder(&mut cursor, plan, folder, packer)?;
+    }
+    for entry in plan.ordered_entries() {
+        control.check()?;
+        let name = plan.entry_name(entry);
+        let folder = match cursor.enter(entry.folder) {
+            Ok(folder) => folder,
+            Err(error) => {
+                packer.note_unreachable(&plan.path(entry.folder, name), error)?;
+                continue;
+            }
+        };
+        cursor.with_path(name, |path| {
+            let found = WalkEntry {
+                folder: folder.as_fd(),
+                name,
+                path,
+            };
+            match entry.kind {
+                PlannedKind::File => packer.put_file(&found, plan.is_large(entry)),
+                PlannedKind::Symlink => packer.put_symlink(&found),
+            }
+        })?;
+    }
+    for folder in last {
+        control.check()?;
+        pack_folder(&mut cursor, plan, folder, packer)?;
+    }
+    Ok(())
 }
 
-impl Visitor for Counter<'_> {
-    fn visit_folder(&mut self, _: &[u8], _: Option<BorrowedFd<'_>>, _: &Stat) -> Result<(), Error> {
-        Ok(())
+/// Packs the entry of a folder.
+fn pack_folder(
+    cursor: &mut TreeCursor<'_>,
+    plan: &Plan,
+    folder: FolderId,
+    packer: &mut Packer<'_>,
+) -> Result<(), Error> {
+    if let Ok(opened) = cursor.enter(folder) {
+        return packer.put_folder(cursor.path(), opened.as_fd());
     }
-
-    fn visit_file(&mut self, found: &WalkEntry<'_>) -> Result<(), Error> {
-        self.pace.rest(self.control);
-        // What cannot be read is left to `create`.
-        let stat = rustix::fs::statat(found.folder, found.name, AtFlags::SYMLINK_NOFOLLOW);
-        if let Ok(stat) = stat {
-            self.totals.files += 1;
-            if stat.st_nlink <= 1 || self.linked.insert(Identity::from(&stat)) {
-                // A sparse file can claim 2⁶³ − 1 bytes.
-                let size = u64::try_from(stat.st_size).unwrap_or(0);
-                self.totals.bytes = self.totals.bytes.saturating_add(size);
-            }
-        }
-        Ok(())
+    let name = plan.folder_name(folder);
+    match cursor.enter(plan.parent(folder)) {
+        Ok(parent) => cursor.with_path(name, |path| {
+            let found = WalkEntry {
+                folder: parent.as_fd(),
+                name,
+                path,
+            };
+            packer.put_closed_folder(&found)
+        }),
+        Err(error) => packer.note_unreachable(&plan.path(plan.parent(folder), name), error),
     }
-
-    fn visit_symlink(&mut self, _: &WalkEntry<'_>) -> Result<(), Error> {
-        Ok(())
-    }
-
-    fn add_note(&mut self, _: &[u8], _: String) {}
 }

@@ -42,7 +42,7 @@ pub struct FileLocation<I> {
 ///
 /// [`Error::Corrupt`] if the index is damaged; [`Error::Io`] if it cannot be read.
 pub fn find_file<I: Read>(index: I, path: &[u8]) -> Result<PathLookup<I>, Error> {
-    let mut records = RecordReader::new(StreamFrames::open(index)?);
+    let mut records = RecordReader::open(index)?;
     let mut block = None;
     while let Some(record) = records.next()? {
         match record {
@@ -320,7 +320,9 @@ impl<I: Read, A: Read> Read for BlockReader<I, A> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::index::{EntryRecords, IndexTotals, IndexWriter, SourceFile};
+    use crate::index::{
+        BlockReuse, CreatedWith, EntryRecords, IndexTotals, IndexWriter, SourceFile,
+    };
     use crate::tar_format::TarEntry;
 
     #[test]
@@ -343,9 +345,11 @@ mod tests {
         EntryRecords::default().add(&entry, 0, &SourceFile::default(), &mut records);
         let mut bytes = Vec::new();
         let mut writer = IndexWriter::new(&mut bytes).expect("an index");
-        writer.block(512, 20, 0, &records).expect("a block");
-        let totals = IndexTotals::default();
-        writer.finish(&totals, &[0; 32]).expect("an index");
+        let reuse = BlockReuse::default();
+        let block = writer.block(512, 20, 0, &reuse, &records);
+        block.expect("a block");
+        let (totals, with) = (IndexTotals::default(), CreatedWith::default());
+        writer.finish(&totals, with, &[0; 32]).expect("an index");
         let mut index = tempfile::tempfile().expect("a file");
         index.write_all(&bytes).expect("the index is written");
         let read = |path| read_file(&index, &index, path, &mut io::sink());

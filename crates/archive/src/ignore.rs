@@ -92,7 +92,7 @@ impl IgnoreRules {
     /// # fs_err::write(server.path().join("latest.log"), "lines")?;
     /// // Keeps one log file.
     /// let rules = IgnoreRules::new(&["cache/\n*.log\n!latest.log".to_owned()])?;
-    /// let totals = scan(server.path(), &rules, &Control::new())?;
+    /// let totals = scan(server.path(), &rules, &Control::new())?.totals();
     /// assert_eq!(totals.files, 1);
     /// # Ok(())
     /// # }

@@ -1,10 +1,13 @@
 //! The index beside an archive: where its blocks are, and which entry starts where.
 //!
-//! Format, version 1: a magic line; frames of deflated records, each with its lengths and a CRC-32;
-//! an empty frame; a trailer of fixed size with the totals, the SHA-256 of the archive and the
-//! SHA-256 of all index bytes before it. Records are in the order of the archive: a block, then the
-//! entries that start in it. Numbers are LEB128. A path states how many bytes it shares with the
-//! path before it.
+//! Format: a magic line with the version; frames of deflated records, each with its lengths and a
+//! CRC-32; an empty frame; a trailer of fixed size with the totals, the SHA-256 of the archive and
+//! the SHA-256 of all index bytes before it. Records are in the order of the archive: a block, then
+//! the entries that start in it. Numbers are LEB128. A path states how many bytes it shares with
+//! the path before it.
+//!
+//! Version 2 also states what a later backup needs to reuse a block: see [`BlockReuse`] and
+//! [`CreatedWith`]. Version 1 is still read.
 //!
 //! The index only saves time. An archive is complete without it, and a damaged index is not used.
 
@@ -15,21 +18,81 @@ mod write;
 
 pub use check::{CheckedIndex, check_index};
 pub(crate) use frames::StreamFrames;
-pub(crate) use read::{BlockLocation, IndexReader, Record, RecordReader};
+pub(crate) use read::{
+    BlockLocation, BlockReuse, CONTENT_BYTES, IndexReader, Record, RecordReader,
+};
 pub(crate) use write::{EntryRecords, IndexWriter, SourceFile};
 
-/// The first bytes of an index; the last one is the version.
-pub(crate) const MAGIC: &[u8; 16] = b"holdfast-index\n\x01";
+/// The first bytes of an index. The version follows.
+const MAGIC: &[u8; 15] = b"holdfast-index\n";
+/// The length of the magic line, with the version.
+pub(crate) const MAGIC_BYTES: usize = MAGIC.len() + 1;
 /// The type byte of a block record.
 pub(crate) const BLOCK_RECORD: u8 = 1;
 /// The type byte of an entry record.
 pub(crate) const ENTRY_RECORD: u8 = 2;
 /// The length of a SHA-256.
 pub(crate) const HASH_BYTES: usize = 32;
-/// The length of the trailer: six totals and two hashes.
-pub(crate) const TRAILER_BYTES: usize = 6 * 8 + 2 * HASH_BYTES;
 /// The most bytes of records in a frame before compression.
 pub(crate) const FRAME_BYTES_MAX: usize = 16 << 20;
+
+/// The version of an index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum IndexVersion {
+    One = 1,
+    Two = 2,
+}
+
+impl IndexVersion {
+    /// Parses a magic line. Returns `None` for other files, and for versions of later programs.
+    pub(crate) fn parse(line: &[u8; MAGIC_BYTES]) -> Option<Self> {
+        match line.strip_prefix(MAGIC)? {
+            [1] => Some(Self::One),
+            [2] => Some(Self::Two),
+            _ => None,
+        }
+    }
+
+    /// Returns the magic line.
+    pub(crate) fn magic(self) -> [u8; MAGIC_BYTES] {
+        let mut line = [self as u8; MAGIC_BYTES];
+        line[..MAGIC.len()].copy_from_slice(MAGIC);
+        line
+    }
+
+    /// Returns the length of the trailer: totals and, from version 2 on, three numbers of
+    /// [`CreatedWith`]; then two hashes.
+    pub(crate) fn trailer_bytes(self) -> usize {
+        let numbers = match self {
+            Self::One => 6,
+            Self::Two => 9,
+        };
+        numbers * 8 + 2 * HASH_BYTES
+    }
+}
+
+/// What an archive was created with. A later backup reuses its bytes only with the same.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct CreatedWith {
+    /// The compression level, 0 to 9.
+    pub(crate) level: u32,
+    /// Whether extended attributes of users are stored.
+    pub(crate) xattrs: bool,
+    /// Entries that have changed since this second have no source in the index: they can change
+    /// again without a change of their attributes. In seconds since 1970.
+    pub(crate) unsettled_since: i64,
+}
+
+impl CreatedWith {
+    /// Returns the numbers of the trailer.
+    pub(crate) fn fields(self) -> [u64; 3] {
+        [
+            u64::from(self.level),
+            u64::from(self.xattrs),
+            self.unsettled_since.cast_unsigned(),
+        ]
+    }
+}
 
 /// The totals of an archive.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

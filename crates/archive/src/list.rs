@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 
 use crate::gunzip::{ArchiveReader, tar_stream};
-use crate::index::{IndexReader, Record, RecordReader, StreamFrames};
+use crate::index::{IndexReader, Record, RecordReader};
 use crate::tar_format::{EntryKind, TarEntry, TarReader};
 use crate::{Control, Error};
 
@@ -81,7 +81,7 @@ pub fn list_index(
     index: impl Read,
     each: &mut dyn FnMut(&ListedEntry) -> Result<bool, Error>,
 ) -> Result<(), Error> {
-    let mut records = RecordReader::new(StreamFrames::open(index)?);
+    let mut records = RecordReader::open(index)?;
     while let Some(record) = records.next()? {
         if let Record::Entry(listed, _) = record
             && !each(&listed)?

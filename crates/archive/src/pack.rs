@@ -1,4 +1,4 @@
-//! Packs the entries of a walk into the blocks of a tar stream.
+//! Packs entries into the blocks of a tar stream.
 //!
 //! A file always takes exactly the bytes that its header states, even if it changes while it is
 //! read: a file that shrinks is filled with zeros, a file that grows is cut, and both are noted.
@@ -27,7 +27,7 @@ use crate::tar_format::{
     EntryKind, TAR_BLOCK, TarEntry, Time, encode_header, encode_sparse_map, padding,
 };
 use crate::throttle::Throttle;
-use crate::walk::{Visitor, WalkEntry, entry_problem};
+use crate::walk::{WalkEntry, entry_problem};
 use crate::{Control, CreateOptions, Error};
 
 use attributes::AttributeReader;
@@ -46,7 +46,7 @@ pub(crate) struct PackedTotals {
     pub(crate) notes: Notes,
 }
 
-/// The visitor that packs entries.
+/// Packs entries.
 pub(crate) struct Packer<'a> {
     control: &'a Control,
     sink: &'a mut BlockSink,
@@ -66,12 +66,15 @@ pub(crate) struct Packer<'a> {
     totals: PackedTotals,
     /// Bytes that the entries take on a disk, in whole pages.
     disk_bytes: u64,
+    /// See [`CreatedWith`](crate::index::CreatedWith).
+    unsettled_since: i64,
 }
 
 impl<'a> Packer<'a> {
     pub(crate) fn new(
         options: &CreateOptions,
         links: OutsideLinks,
+        unsettled_since: i64,
         control: &'a Control,
         sink: &'a mut BlockSink,
     ) -> Self {
@@ -90,6 +93,7 @@ impl<'a> Packer<'a> {
             header: Vec::new(),
             totals: PackedTotals::default(),
             disk_bytes: 0,
+            unsettled_since,
         }
     }
 
@@ -124,14 +128,19 @@ impl<'a> Packer<'a> {
         if self.block.raw.len() == BLOCK_BYTES {
             self.end_block()?;
         }
-        let source = SourceFile {
+        let is_settled = stat.st_mtime.max(stat.st_ctime) < self.unsettled_since;
+        let source = is_settled.then(|| SourceFile {
             device: stat.st_dev,
             inode: stat.st_ino,
             ctime: time(stat.st_ctime, stat.st_ctime_nsec),
-        };
+        });
         let offset = self.block.raw.len();
-        self.records
-            .add(entry, offset, &source, &mut self.block.records);
+        self.records.add(
+            entry,
+            offset,
+            &source.unwrap_or_default(),
+            &mut self.block.records,
+        );
         let header = std::mem::take(&mut self.header);
         self.put(&header)?;
         self.header = header;
@@ -203,21 +212,47 @@ impl<'a> Packer<'a> {
     }
 }
 
-impl Visitor for Packer<'_> {
-    fn visit_folder(
-        &mut self,
-        path: &[u8],
-        folder: Option<BorrowedFd<'_>>,
-        stat: &Stat,
-    ) -> Result<(), Error> {
-        let mut entry = Self::new_entry(path, EntryKind::Directory, stat);
-        if let Some(folder) = folder {
-            self.read_attributes(folder, &mut entry, stat)?;
-        }
-        self.put_entry(&entry, stat)
+impl Packer<'_> {
+    /// Packs the entry of an open folder.
+    pub(crate) fn put_folder(&mut self, path: &[u8], folder: BorrowedFd<'_>) -> Result<(), Error> {
+        let stat = match rustix::fs::fstat(folder) {
+            Ok(stat) => stat,
+            Err(error) => return self.note_unreachable(path, error),
+        };
+        let mut entry = Self::new_entry(path, EntryKind::Directory, &stat);
+        self.read_attributes(folder, &mut entry, &stat)?;
+        self.put_entry(&entry, &stat)
     }
 
-    fn visit_symlink(&mut self, found: &WalkEntry<'_>) -> Result<(), Error> {
+    /// Packs the entry of a folder that cannot be opened. The scan has added a note about it.
+    pub(crate) fn put_closed_folder(&mut self, found: &WalkEntry<'_>) -> Result<(), Error> {
+        match rustix::fs::statat(found.folder, found.name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {
+                let entry = Self::new_entry(found.path, EntryKind::Directory, &stat);
+                self.put_entry(&entry, &stat)
+            }
+            Ok(_) => self.note_unreachable(found.path, Errno::NOTDIR),
+            Err(error) => self.note_unreachable(found.path, error),
+        }
+    }
+
+    /// Adds a note about an entry that cannot be opened for a reason of its own.
+    pub(crate) fn note_unreachable(&mut self, path: &[u8], error: Errno) -> Result<(), Error> {
+        let reason = open_failed(path, error)?;
+        self.add_note(path, reason);
+        Ok(())
+    }
+
+    pub(crate) fn add_note(&mut self, path: &[u8], reason: String) {
+        self.totals.notes.add(path, reason);
+    }
+
+    pub(crate) fn add_notes(&mut self, notes: Notes) {
+        self.totals.notes.append(notes);
+    }
+
+    /// Packs a symlink.
+    pub(crate) fn put_symlink(&mut self, found: &WalkEntry<'_>) -> Result<(), Error> {
         let stat = rustix::fs::statat(found.folder, found.name, AtFlags::SYMLINK_NOFOLLOW);
         let target = rustix::fs::readlinkat(found.folder, found.name, Vec::new());
         let (stat, target) = match (stat, target) {
@@ -229,11 +264,7 @@ impl Visitor for Packer<'_> {
                 );
                 return Ok(());
             }
-            (Err(error), _) | (_, Err(error)) => {
-                let reason = open_failed(found.path, error)?;
-                self.add_note(found.path, reason);
-                return Ok(());
-            }
+            (Err(error), _) | (_, Err(error)) => return self.note_unreachable(found.path, error),
         };
         if let Some(reason) = self.links.note(found.path, target.as_bytes()) {
             self.add_note(found.path, reason);
@@ -244,18 +275,16 @@ impl Visitor for Packer<'_> {
         self.put_entry(&entry, &stat)
     }
 
-    fn visit_file(&mut self, found: &WalkEntry<'_>) -> Result<(), Error> {
+    /// Packs a file. A large one gets blocks of its own: one for its header, and those of its
+    /// contents, which stay the same as far as the file does.
+    pub(crate) fn put_file(&mut self, found: &WalkEntry<'_>, is_large: bool) -> Result<(), Error> {
         let opened = self
             .leases
             .open(found.folder, found.name, Some(self.control))
             .and_then(|file| rustix::fs::fstat(&file).map(|stat| (file, stat)));
         let (file, stat) = match opened {
             Ok(opened) => opened,
-            Err(error) => {
-                let reason = open_failed(found.path, error)?;
-                self.add_note(found.path, reason);
-                return Ok(());
-            }
+            Err(error) => return self.note_unreachable(found.path, error),
         };
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             self.add_note(
@@ -281,7 +310,13 @@ impl Visitor for Packer<'_> {
             segments.iter().map(|segment| segment.length).sum()
         });
         entry.stored = data + map.as_ref().map_or(0, |map| map.len() as u64);
+        if is_large {
+            self.end_block()?;
+        }
         self.put_entry(&entry, &stat)?;
+        if is_large {
+            self.end_block()?;
+        }
         if let (Some(map), Some(segments)) = (&map, &entry.segments) {
             self.put(map)?;
             self.put_segments(SourceReader::new(file.as_fd(), size), found.path, segments)?;
@@ -290,6 +325,9 @@ impl Visitor for Packer<'_> {
             self.put_plain(SourceReader::new(file.as_fd(), size), found.path, size)?;
         }
         self.put_zeros(padding(entry.stored) as u64)?;
+        if is_large {
+            self.end_block()?;
+        }
         self.note_changes(file.as_fd(), found.path, &stat);
         self.totals.files += 1;
         self.totals.source_bytes = self.totals.source_bytes.saturating_add(size);
@@ -303,12 +341,6 @@ impl Visitor for Packer<'_> {
         Ok(())
     }
 
-    fn add_note(&mut self, path: &[u8], reason: String) {
-        self.totals.notes.add(path, reason);
-    }
-}
-
-impl Packer<'_> {
     /// Writes a hard link if the file is in the archive already. Returns whether it is.
     fn put_hard_link(&mut self, found: &WalkEntry<'_>, stat: &Stat) -> Result<bool, Error> {
         let identity = Identity::from(stat);
@@ -340,7 +372,9 @@ pub(crate) fn time(seconds: i64, nanoseconds: u64) -> Time {
 fn open_failed(path: &[u8], error: Errno) -> Result<String, Error> {
     Ok(match error {
         Errno::NOENT => "left out: it vanished while the backup ran".into(),
-        Errno::LOOP | Errno::NXIO => "left out: it was replaced while the backup ran".into(),
+        Errno::LOOP | Errno::NXIO | Errno::NOTDIR => {
+            "left out: it was replaced while the backup ran".into()
+        }
         Errno::AGAIN => "left out: another process has a lease on it".into(),
         _ => format!("left out: {}", entry_problem("read", path, error)?),
     })

@@ -8,12 +8,12 @@ use std::io::Write;
 
 use crc32fast::Hasher;
 use crossbeam_channel::{Receiver, Sender, bounded};
-use sha2::{Digest, Sha256};
 
 use crate::compress::{Compressor, FINAL_BLOCK, GZIP_HEADER};
-use crate::index::{IndexTotals, IndexWriter};
+use crate::index::{BlockReuse, CONTENT_BYTES, CreatedWith, IndexTotals, IndexWriter};
 use crate::options::thread_count;
 use crate::pace::Pace;
+use crate::resumable_hash::ResumableSha256;
 use crate::{Control, CreateOptions, Error, threads};
 
 /// A block of the tar stream, and the index records of the entries that start in it.
@@ -26,7 +26,12 @@ pub(crate) struct Block {
 struct CompressedBlock {
     block: Block,
     bytes: Vec<u8>,
+    /// CRC-32 of the block.
     crc: Hasher,
+    /// CRC-32 of the compressed bytes.
+    packed_crc: u32,
+    /// The start of the BLAKE3 of the block.
+    content: [u8; CONTENT_BYTES],
 }
 
 /// A block to compress, and an empty buffer for the result.
@@ -88,6 +93,7 @@ impl BlockSink {
 /// Runs `produce` on this thread, and the compressors and the writer on threads of their own.
 pub(crate) fn run<T>(
     options: &CreateOptions,
+    unsettled_since: i64,
     control: &Control,
     archive: impl Write + Send,
     index: impl Write + Send,
@@ -96,13 +102,18 @@ pub(crate) fn run<T>(
     let count = thread_count(options.threads);
     let level = options.level;
     let limit = options.max_archive_bytes;
+    let created_with = CreatedWith {
+        level: level.min(9),
+        xattrs: options.xattrs,
+        unsettled_since,
+    };
     let (jobs, queue) = bounded::<CompressJob>(count);
     let (steps, order) = bounded::<WriteStep>(count + 2);
     let (give_back, written) = bounded(count + 4);
     std::thread::scope(move |scope| {
         let writer = threads::spawn(scope, move || {
             let output = LimitedOutput::new(archive, limit);
-            write_blocks(&order, &give_back, output, index)
+            write_blocks(&order, &give_back, output, index, created_with)
         })?;
         threads::spawn_pool(scope, count, || {
             let queue = queue.clone();
@@ -150,11 +161,28 @@ fn compress_blocks(queue: &Receiver<CompressJob>, level: u32, control: &Control)
         crc.update(&block.raw);
         let compressed = compressor
             .compress(&block.raw, &mut bytes)
-            .map(|()| CompressedBlock { block, bytes, crc });
+            .map(|()| CompressedBlock {
+                packed_crc: crc32fast::hash(&bytes),
+                content: content_hash(&block.raw),
+                block,
+                bytes,
+                crc,
+            });
         // Fails only if the writer has stopped after an error.
         let _ = done.send(compressed);
         pace.rest(control);
     }
+}
+
+/// Returns the start of the BLAKE3 of a block. It finds equal contents; nothing relies on it alone
+/// for safety.
+fn content_hash(raw: &[u8]) -> [u8; CONTENT_BYTES] {
+    let mut hash = [0; CONTENT_BYTES];
+    blake3::Hasher::new()
+        .update(raw)
+        .finalize_xof()
+        .fill(&mut hash);
+    hash
 }
 
 /// Writes blocks in their order. Returns `None` if the packer stopped before the end.
@@ -163,6 +191,7 @@ fn write_blocks<A: Write>(
     give_back: &Sender<(Block, Vec<u8>)>,
     mut archive: LimitedOutput<A>,
     index: impl Write,
+    created_with: CreatedWith,
 ) -> Result<Option<WrittenArchive>, Error> {
     let mut index = IndexWriter::new(index).map_err(Error::Output)?;
     let mut crc = Hasher::new();
@@ -183,7 +212,7 @@ fn write_blocks<A: Write>(
                     ..totals
                 };
                 index
-                    .finish(&totals, &written.sha256)
+                    .finish(&totals, created_with, &written.sha256)
                     .map_err(Error::Output)?;
                 return Ok(Some(written));
             }
@@ -196,8 +225,19 @@ fn write_blocks<A: Write>(
         archive.write(&bytes)?;
         tar_bytes += block.raw.len() as u64;
         let block_crc = compressed.crc.clone().finalize();
+        let reuse = BlockReuse {
+            packed_crc: compressed.packed_crc,
+            sha256_state: archive.hash.state(),
+            content: compressed.content,
+        };
         index
-            .block(block.raw.len(), bytes.len(), block_crc, &block.records)
+            .block(
+                block.raw.len(),
+                bytes.len(),
+                block_crc,
+                &reuse,
+                &block.records,
+            )
             .map_err(Error::Output)?;
         crc.combine(&compressed.crc);
         // A full channel means that there are enough buffers.
@@ -209,7 +249,7 @@ fn write_blocks<A: Write>(
 /// The writer of an archive, which hashes, counts and limits its bytes.
 struct LimitedOutput<W> {
     inner: W,
-    hash: Sha256,
+    hash: ResumableSha256,
     written: u64,
     limit: Option<u64>,
 }
@@ -218,7 +258,7 @@ impl<W: Write> LimitedOutput<W> {
     fn new(inner: W, limit: Option<u64>) -> Self {
         Self {
             inner,
-            hash: Sha256::new(),
+            hash: ResumableSha256::new(),
             written: 0,
             limit,
         }
@@ -239,7 +279,7 @@ impl<W: Write> LimitedOutput<W> {
     fn finish(mut self) -> Result<WrittenArchive, Error> {
         self.inner.flush().map_err(Error::Output)?;
         Ok(WrittenArchive {
-            sha256: self.hash.finalize().into(),
+            sha256: self.hash.finish(),
             archive_bytes: self.written,
         })
     }

@@ -23,7 +23,9 @@ fn sizes_whose_sum_has_more_than_64_bits_end_nothing() {
             return skip("/dev/shm takes no files of 2⁶³ − 1 bytes");
         }
     }
-    let totals = scan(source.path(), &IgnoreRules::none(), &Control::new()).unwrap();
+    let totals = scan(source.path(), &IgnoreRules::none(), &Control::new())
+        .unwrap()
+        .totals();
     assert_eq!((totals.files, totals.bytes), (3, u64::MAX));
     let made = make_simply(source.path());
     assert_eq!(made.summary.source_bytes, u64::MAX);
@@ -167,7 +169,9 @@ fn summary_scan_and_verification_agree() {
     let folder = folder();
     server(folder.path());
     let control = Control::new();
-    let totals = scan(folder.path(), &IgnoreRules::none(), &control).unwrap();
+    let totals = scan(folder.path(), &IgnoreRules::none(), &control)
+        .unwrap()
+        .totals();
     let made = make_simply(folder.path());
     assert_eq!(totals.files, made.summary.files);
     assert_eq!(totals.bytes, made.summary.source_bytes);

@@ -75,7 +75,9 @@ fn count(
         false => patterns,
     };
     let rules = IgnoreRules::new(&lines).ok()?;
-    let totals = holdfast_archive::scan(&directory, &rules, control).ok()?;
+    let totals = holdfast_archive::scan(&directory, &rules, control)
+        .ok()?
+        .totals();
     Some(totals.bytes)
 }
 

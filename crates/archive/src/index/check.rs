@@ -5,8 +5,8 @@ use std::io::{self, Read};
 
 use sha2::{Digest, Sha256};
 
-use super::frames::{damaged, read_failed};
-use super::{HASH_BYTES, IndexTotals, MAGIC, TRAILER_BYTES};
+use super::frames::{damaged, read_failed, unknown};
+use super::{HASH_BYTES, IndexTotals, IndexVersion, MAGIC_BYTES};
 use crate::Error;
 
 /// What a whole index states of its archive.
@@ -32,7 +32,7 @@ pub fn check_index(mut index: impl Read) -> Result<CheckedIndex, Error> {
     // The last bytes read so far, which may be the trailer.
     let mut tail: Vec<u8> = Vec::new();
     let mut buffer = vec![0; 256 << 10];
-    let mut is_first = true;
+    let mut version = None;
     loop {
         let read = match index.read(&mut buffer) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -42,25 +42,27 @@ pub fn check_index(mut index: impl Read) -> Result<CheckedIndex, Error> {
             break;
         }
         tail.extend_from_slice(&buffer[..read]);
-        if is_first && tail.len() >= MAGIC.len() {
-            is_first = false;
-            if !tail.starts_with(MAGIC) {
-                return Err(damaged("its version is unknown, or it is not an index"));
-            }
-        }
-        let before_tail = tail.len().saturating_sub(TRAILER_BYTES);
+        let Some((magic, _)) = tail.split_first_chunk::<MAGIC_BYTES>() else {
+            continue;
+        };
+        let known = match version {
+            Some(known) => known,
+            None => *version.insert(IndexVersion::parse(magic).ok_or_else(unknown)?),
+        };
+        let before_tail = tail.len().saturating_sub(known.trailer_bytes());
         hash.update(&tail[..before_tail]);
         tail.drain(..before_tail);
     }
-    if is_first || tail.len() < TRAILER_BYTES {
+    let trailer_bytes = version.map(IndexVersion::trailer_bytes);
+    let Some(length) = trailer_bytes.filter(|&length| tail.len() == length) else {
         return Err(damaged("it is too short"));
-    }
-    let (hashed, index_hash) = tail.split_at(TRAILER_BYTES - HASH_BYTES);
+    };
+    let (hashed, index_hash) = tail.split_at(length - HASH_BYTES);
     hash.update(hashed);
     if *index_hash != *hash.finalize() {
         return Err(damaged("its checksum is wrong"));
     }
-    let (totals, archive_hash) = hashed.split_at(TRAILER_BYTES - 2 * HASH_BYTES);
+    let (totals, archive_hash) = hashed.split_at(length - 2 * HASH_BYTES);
     let totals = IndexTotals::parse(totals);
     let mut archive_sha256 = [0; HASH_BYTES];
     archive_sha256.copy_from_slice(archive_hash);

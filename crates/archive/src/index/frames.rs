@@ -8,7 +8,7 @@ use std::path::Path;
 use flate2::{Decompress, FlushDecompress, Status};
 use sha2::{Digest, Sha256};
 
-use super::{FRAME_BYTES_MAX, HASH_BYTES, MAGIC, TRAILER_BYTES};
+use super::{FRAME_BYTES_MAX, HASH_BYTES, IndexVersion, MAGIC_BYTES};
 use crate::Error;
 
 /// Bytes before a frame: two lengths and a CRC-32.
@@ -30,7 +30,7 @@ pub(crate) struct FileFrames<'a> {
 impl<'a> FileFrames<'a> {
     /// Reads frames up to the offset `end`.
     pub(crate) fn new(file: &'a File, end: u64) -> Self {
-        let at = MAGIC.len() as u64;
+        let at = MAGIC_BYTES as u64;
         Self { file, at, end }
     }
 }
@@ -64,6 +64,7 @@ impl Frames for FileFrames<'_> {
 /// the end is reported.
 pub(crate) struct StreamFrames<R> {
     input: R,
+    pub(crate) version: IndexVersion,
     /// `None` after the end.
     hash: Option<Sha256>,
 }
@@ -73,13 +74,12 @@ impl<R: Read> StreamFrames<R> {
     pub(crate) fn open(input: R) -> Result<Self, Error> {
         let mut frames = Self {
             input,
+            version: IndexVersion::Two,
             hash: Some(Sha256::new()),
         };
-        let mut magic = [0; MAGIC.len()];
+        let mut magic = [0; MAGIC_BYTES];
         frames.read_hashed(&mut magic)?;
-        if magic != *MAGIC {
-            return Err(damaged("its version is unknown, or it is not an index"));
-        }
+        frames.version = IndexVersion::parse(&magic).ok_or_else(unknown)?;
         Ok(frames)
     }
 
@@ -103,7 +103,7 @@ impl<R: Read> StreamFrames<R> {
 
     /// Reads the trailer and compares the checksum.
     fn finish(&mut self) -> Result<(), Error> {
-        let mut trailer = [0; TRAILER_BYTES - HASH_BYTES];
+        let mut trailer = vec![0; self.version.trailer_bytes() - HASH_BYTES];
         self.read_hashed(&mut trailer)?;
         let mut stated = [0; HASH_BYTES];
         self.read(&mut stated)?;
@@ -176,6 +176,11 @@ impl FrameHeader {
 /// Returns the error for a damaged index.
 pub(crate) fn damaged(reason: &str) -> Error {
     Error::corrupt(format!("its index is damaged: {reason}"))
+}
+
+/// Returns the error for a file that this program cannot use as an index.
+pub(crate) fn unknown() -> Error {
+    damaged("its version is unknown, or it is not an index")
 }
 
 /// Returns the error for an index that cannot be read.

@@ -3,12 +3,15 @@
 //! An index in a file is checked completely before its first record is used.
 
 use std::fs::File;
+use std::io::Read;
 use std::os::unix::fs::FileExt;
 
 use sha2::{Digest, Sha256};
 
-use super::frames::{FRAME_HEADER_BYTES, FileFrames, Frames, damaged, read_failed};
-use super::{BLOCK_RECORD, ENTRY_RECORD, HASH_BYTES, IndexTotals, MAGIC, TRAILER_BYTES};
+use super::frames::{
+    FRAME_HEADER_BYTES, FileFrames, Frames, StreamFrames, damaged, read_failed, unknown,
+};
+use super::{BLOCK_RECORD, ENTRY_RECORD, HASH_BYTES, IndexTotals, IndexVersion, MAGIC_BYTES};
 use crate::Error;
 use crate::compress::GZIP_HEADER;
 use crate::list::ListedEntry;
@@ -17,9 +20,13 @@ use crate::tar_format::EntryKind;
 /// The most bytes of the tar stream that a block may hold.
 const BLOCK_BYTES_MAX: u64 = 4 << 20;
 
+/// The length of a block's content hash.
+pub(crate) const CONTENT_BYTES: usize = 16;
+
 /// An index that has passed its checks.
 pub(crate) struct IndexReader<'a> {
     file: &'a File,
+    version: IndexVersion,
     pub(crate) totals: IndexTotals,
     pub(crate) archive_sha256: [u8; 32],
     /// The offset at which the frames end.
@@ -36,6 +43,19 @@ pub(crate) struct BlockLocation {
     pub(crate) raw: u64,
     /// CRC-32 of the tar stream's bytes.
     pub(crate) crc: u32,
+    /// `None` in an index of version 1.
+    pub(crate) reuse: Option<BlockReuse>,
+}
+
+/// What a later backup needs to reuse a block.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct BlockReuse {
+    /// CRC-32 of the compressed bytes.
+    pub(crate) packed_crc: u32,
+    /// The state of the archive's SHA-256 after the last 64 bytes that end in or before the block.
+    pub(crate) sha256_state: [u8; 32],
+    /// The first 16 bytes of the BLAKE3 of the tar stream's bytes.
+    pub(crate) content: [u8; CONTENT_BYTES],
 }
 
 /// One record of an index.
@@ -49,15 +69,22 @@ impl<'a> IndexReader<'a> {
     /// Checks an index from its first byte to its last.
     pub(crate) fn open(file: &'a File) -> Result<Self, Error> {
         let length = file.metadata().map_err(read_failed)?.len();
-        if length < (MAGIC.len() + FRAME_HEADER_BYTES + TRAILER_BYTES) as u64 {
+        let mut magic = [0; MAGIC_BYTES];
+        if length < MAGIC_BYTES as u64 {
             return Err(damaged("it is too short"));
         }
-        let end = length - (FRAME_HEADER_BYTES + TRAILER_BYTES) as u64;
+        file.read_exact_at(&mut magic, 0).map_err(read_failed)?;
+        let version = IndexVersion::parse(&magic).ok_or_else(unknown)?;
+        let tail_bytes = FRAME_HEADER_BYTES + version.trailer_bytes();
+        if length < (MAGIC_BYTES + tail_bytes) as u64 {
+            return Err(damaged("it is too short"));
+        }
+        let end = length - tail_bytes as u64;
         let hash = hash_file(file, length - HASH_BYTES as u64)?;
-        let mut tail = [0; FRAME_HEADER_BYTES + TRAILER_BYTES];
+        let mut tail = vec![0; tail_bytes];
         file.read_exact_at(&mut tail, end).map_err(read_failed)?;
         let (end_mark, trailer) = tail.split_at(FRAME_HEADER_BYTES);
-        let (totals, hashes) = trailer.split_at(TRAILER_BYTES - 2 * HASH_BYTES);
+        let (totals, hashes) = trailer.split_at(version.trailer_bytes() - 2 * HASH_BYTES);
         let (archive_hash, index_hash) = hashes.split_at(HASH_BYTES);
         if end_mark.iter().any(|&byte| byte != 0) || *index_hash != hash {
             return Err(damaged("its checksum is wrong"));
@@ -66,6 +93,7 @@ impl<'a> IndexReader<'a> {
         archive_sha256.copy_from_slice(archive_hash);
         Ok(Self {
             file,
+            version,
             totals: IndexTotals::parse(totals),
             archive_sha256,
             end,
@@ -74,11 +102,11 @@ impl<'a> IndexReader<'a> {
 
     /// Returns a reader of all records.
     pub(crate) fn records(&self) -> RecordReader<FileFrames<'a>> {
-        RecordReader::new(FileFrames::new(self.file, self.end))
+        RecordReader::new(FileFrames::new(self.file, self.end), self.version)
     }
 }
 
-/// Returns the SHA-256 of the first `length` bytes, after checking the magic line.
+/// Returns the SHA-256 of the first `length` bytes.
 fn hash_file(file: &File, length: u64) -> Result<[u8; HASH_BYTES], Error> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 256 << 10];
@@ -89,9 +117,6 @@ fn hash_file(file: &File, length: u64) -> Result<[u8; HASH_BYTES], Error> {
             .min(buffer.len());
         file.read_exact_at(&mut buffer[..part], at)
             .map_err(read_failed)?;
-        if at == 0 && !buffer.starts_with(MAGIC) {
-            return Err(damaged("its version is unknown, or it is not an index"));
-        }
         hash.update(&buffer[..part]);
         at += part as u64;
     }
@@ -101,6 +126,7 @@ fn hash_file(file: &File, length: u64) -> Result<[u8; HASH_BYTES], Error> {
 /// Reads the records of an index, in the order of the archive.
 pub(crate) struct RecordReader<F> {
     frames: F,
+    version: IndexVersion,
     frame: Vec<u8>,
     used: usize,
     /// The offset of the next block in the archive.
@@ -109,11 +135,21 @@ pub(crate) struct RecordReader<F> {
     path: Vec<u8>,
 }
 
+impl<R: Read> RecordReader<StreamFrames<R>> {
+    /// Begins to read an index as a stream.
+    pub(crate) fn open(index: R) -> Result<Self, Error> {
+        let frames = StreamFrames::open(index)?;
+        let version = frames.version;
+        Ok(Self::new(frames, version))
+    }
+}
+
 impl<F: Frames> RecordReader<F> {
     /// Creates a reader; `frames` must be at the first frame.
-    pub(crate) fn new(frames: F) -> Self {
+    fn new(frames: F, version: IndexVersion) -> Self {
         Self {
             frames,
+            version,
             frame: Vec::new(),
             used: 0,
             offset: GZIP_HEADER.len() as u64,
@@ -148,8 +184,15 @@ impl<F: Frames> RecordReader<F> {
 
     fn block(&mut self) -> Result<Record, Error> {
         let (packed, raw) = (self.number()?, self.number()?);
-        let crc = self.take(4)?;
-        let crc = u32::from_le_bytes([crc[0], crc[1], crc[2], crc[3]]);
+        let crc = u32::from_le_bytes(self.array()?);
+        let reuse = match self.version {
+            IndexVersion::One => None,
+            IndexVersion::Two => Some(BlockReuse {
+                packed_crc: u32::from_le_bytes(self.array()?),
+                sha256_state: self.array()?,
+                content: self.array()?,
+            }),
+        };
         if raw == 0 || raw > BLOCK_BYTES_MAX || packed > 2 * BLOCK_BYTES_MAX {
             return Err(damaged("a block's lengths are out of range"));
         }
@@ -158,6 +201,7 @@ impl<F: Frames> RecordReader<F> {
             packed,
             raw,
             crc,
+            reuse,
         };
         self.offset += packed;
         Ok(Record::Block(location))
@@ -232,6 +276,12 @@ impl<F: Frames> RecordReader<F> {
             }
         }
         Err(damaged("a number is too long"))
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Error> {
+        let mut bytes = [0; N];
+        bytes.copy_from_slice(self.take(N)?);
+        Ok(bytes)
     }
 
     fn take(&mut self, length: usize) -> Result<&[u8], Error> {

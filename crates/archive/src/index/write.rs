@@ -6,7 +6,7 @@ use flate2::{Compress, Compression, FlushCompress};
 use sha2::{Digest, Sha256};
 
 use super::frames::FRAME_HEADER_BYTES;
-use super::{BLOCK_RECORD, ENTRY_RECORD, IndexTotals, MAGIC};
+use super::{BLOCK_RECORD, BlockReuse, CreatedWith, ENTRY_RECORD, IndexTotals, IndexVersion};
 use crate::tar_format::{EntryKind, TarEntry, Time};
 
 /// Bytes of records that are collected before a frame is written.
@@ -92,7 +92,7 @@ impl<W: Write> IndexWriter<W> {
             deflate,
             packed,
         };
-        writer.write(MAGIC)?;
+        writer.write(&IndexVersion::Two.magic())?;
         Ok(writer)
     }
 
@@ -103,12 +103,17 @@ impl<W: Write> IndexWriter<W> {
         raw: usize,
         packed: usize,
         crc: u32,
+        reuse: &BlockReuse,
         entries: &[u8],
     ) -> io::Result<()> {
         self.frame.push(BLOCK_RECORD);
         number(&mut self.frame, packed as u64);
         number(&mut self.frame, raw as u64);
         self.frame.extend_from_slice(&crc.to_le_bytes());
+        self.frame
+            .extend_from_slice(&reuse.packed_crc.to_le_bytes());
+        self.frame.extend_from_slice(&reuse.sha256_state);
+        self.frame.extend_from_slice(&reuse.content);
         self.frame.extend_from_slice(entries);
         if self.frame.len() >= FRAME_BYTES {
             self.flush()
@@ -118,13 +123,18 @@ impl<W: Write> IndexWriter<W> {
     }
 
     /// Writes the last frame, the end mark and the trailer.
-    pub(crate) fn finish(mut self, totals: &IndexTotals, archive: &[u8; 32]) -> io::Result<()> {
+    pub(crate) fn finish(
+        mut self,
+        totals: &IndexTotals,
+        created_with: CreatedWith,
+        archive: &[u8; 32],
+    ) -> io::Result<()> {
         if !self.frame.is_empty() {
             self.flush()?;
         }
         self.write(&[0; FRAME_HEADER_BYTES])?;
         let mut trailer = Vec::new();
-        for field in totals.fields() {
+        for field in totals.fields().into_iter().chain(created_with.fields()) {
             trailer.extend_from_slice(&field.to_le_bytes());
         }
         trailer.extend_from_slice(archive);

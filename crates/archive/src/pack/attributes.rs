@@ -6,7 +6,7 @@ use rustix::buffer::spare_capacity;
 use rustix::fs::Stat;
 use rustix::io::Errno;
 
-use super::{Packer, Visitor, entry_problem};
+use super::{Packer, entry_problem};
 use crate::Error;
 use crate::acl::{self, Acl};
 use crate::tar_format::TarEntry;

@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 use rustix::fs::{SeekFrom, Stat};
 use rustix::io::Errno;
 
-use super::{BLOCK_BYTES, Packer, SourceReader, Visitor, entry_problem};
+use super::{BLOCK_BYTES, Packer, SourceReader, entry_problem};
 use crate::Error;
 use crate::tar_format::Segment;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use holdfast_archive::{CreateOptions, Error, IgnoreRules, Summary};
+use holdfast_archive::{CreateOptions, Error, IgnoreRules, Scan, Summary};
 use holdfast_db::{backups, servers};
 use holdfast_domain::backup::CompletedBackup;
 use holdfast_domain::error_chain::chain;
@@ -50,14 +50,13 @@ pub(crate) async fn run(
     job.set_phase(Phase::Scanning);
     // These steps only read the server's files. If the job must stop, they may continue on their
     // thread, since a read from a file system that hangs never ends.
-    let rules = job.unless_stopped(async {
+    let scanned = job.unless_stopped(async {
         server.directory = server_directory::resolve_for_job(context, &server).await?;
         shared_directory::refuse_shared(context, server.id, &server.directory).await?;
-        let rules = Arc::new(rules(context, job, &server, &mut backup).await?);
-        scan(context, job, &server, &rules).await?;
-        Ok(rules)
+        let rules = rules(context, job, &server, &mut backup).await?;
+        scan(context, job, &server, rules).await
     });
-    let rules = rules.await?;
+    let scanned = scanned.await?;
     job.check_stop()?;
 
     job.set_phase(Phase::Archiving);
@@ -66,7 +65,7 @@ pub(crate) async fn run(
         backup: claim.backup,
         attempt: claim.attempt,
     };
-    let (summary, archive, index) = store(context, job, &server, &rules, disk, key).await?;
+    let (summary, archive, index) = store(context, job, &server, scanned, disk, key).await?;
 
     job.set_phase(Phase::Uploading);
     job.check_stop()?;
@@ -213,27 +212,29 @@ async fn rules(
     Ok(rules.with_notes(notes))
 }
 
+/// A server's directory that was scanned, and the rules of the scan.
+struct ScannedServer {
+    rules: IgnoreRules,
+    scan: Scan,
+}
+
 async fn scan(
     context: &Context,
     job: &Arc<ActiveJob>,
     server: &Server,
-    rules: &Arc<IgnoreRules>,
-) -> Result<(), JobError> {
-    let (control, directory, rules) = (
-        Arc::clone(&job.control),
-        server.directory.clone(),
-        Arc::clone(rules),
-    );
+    rules: IgnoreRules,
+) -> Result<ScannedServer, JobError> {
+    let (control, directory) = (Arc::clone(&job.control), server.directory.clone());
     let priority = context.options.priority;
     let scan = move || {
         let scan = || holdfast_archive::scan(&directory, &rules, &control);
-        priority.run(scan).map_err(Error::Threads)?
+        let scan = priority.run(scan).map_err(Error::Threads)??;
+        Ok(ScannedServer { rules, scan })
     };
     tokio::task::spawn_blocking(scan)
         .await
         .map_err(|error| JobError::panicked(&error))?
-        .map_err(|error| engine_error(&error))?;
-    Ok(())
+        .map_err(|error| engine_error(&error))
 }
 
 /// Runs the archive engine and both uploads concurrently, until all three end or the job must stop.
@@ -241,7 +242,7 @@ async fn store(
     context: &Context,
     job: &Arc<ActiveJob>,
     server: &Server,
-    rules: &Arc<IgnoreRules>,
+    scanned: ScannedServer,
     disk: &Disk,
     key: ArchiveKey,
 ) -> Result<(Summary, Upload, Upload), JobError> {
@@ -269,16 +270,13 @@ async fn store(
         xattrs: context.options.xattrs,
         ..CreateOptions::default()
     };
-    let (control, directory, rules) = (
-        Arc::clone(&job.control),
-        server.directory.clone(),
-        Arc::clone(rules),
-    );
+    let (control, directory) = (Arc::clone(&job.control), server.directory.clone());
     let priority = context.options.priority;
     let create = move || {
-        let summary = holdfast_archive::create(
+        let summary = holdfast_archive::create_from(
+            scanned.scan,
             &directory,
-            &rules,
+            &scanned.rules,
             &options,
             &mut archive_writer,
             &mut index_writer,

@@ -1,0 +1,355 @@
+//! The order of the entries in an archive.
+//!
+//! A later backup can continue an archive from its first change on. So what changes least and costs
+//! most to hash again comes first:
+//!
+//! 1. Large files, by size × age. An entry that lies deep is never sorted by itself, so that the
+//!    way to it is not walked again for each one.
+//! 2. Small files and links, by classes of age, then in the order of the walk.
+//! 3. Directories, in the order of the walk: their times change often. Those that pass a list of
+//!    rights on to new entries come before all files instead: bsdtar does not set that list on a
+//!    directory that is there already.
+//!
+//! Ages are relative to the newest entry, so the order depends on the tree and not on the clock.
+
+use std::cmp::Reverse;
+
+/// Files of at least this size have blocks of their own.
+pub(crate) const LARGE_BYTES: u64 = 256 << 10;
+/// The deepest folder whose files are sorted by size × age.
+const LARGE_DEPTH_MAX: u16 = 64;
+/// Memory that a plan may take. A larger tree is packed in portions, each with a plan of its own.
+const PLAN_BYTES_MAX: usize = 24 << 20;
+/// The most directories after their contents. A restore accepts 50,000 folders without an entry.
+const LAST_DIRECTORIES_MAX: usize = 40_000;
+const DAY_SECONDS: i64 = 24 * 60 * 60;
+/// The bounds of the classes of age, the oldest first.
+const CLASS_SECONDS: [i64; 5] = [
+    365 * DAY_SECONDS,
+    30 * DAY_SECONDS,
+    7 * DAY_SECONDS,
+    DAY_SECONDS,
+    60 * 60,
+];
+
+/// A folder of a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FolderId(u32);
+
+impl FolderId {
+    /// The directory that is archived. It has no entry.
+    pub(crate) const ROOT: Self = Self(0);
+}
+
+/// What is planned to be packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PlannedKind {
+    File,
+    Symlink,
+}
+
+/// A file or symlink.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PlannedEntry {
+    pub(crate) folder: FolderId,
+    pub(crate) kind: PlannedKind,
+    /// Bytes of a file; 0 for a symlink and for a further name of a file.
+    pub(crate) size: u64,
+    /// Seconds since 1970.
+    pub(crate) mtime: i64,
+    name: NameSpan,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct NameSpan {
+    start: u32,
+    length: u16,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct PlannedFolder {
+    parent: FolderId,
+    name: NameSpan,
+    /// How many folders lie above it.
+    depth: u16,
+    entry: FolderEntry,
+}
+
+/// Where the entry of a folder is packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FolderEntry {
+    /// Nowhere: an earlier plan has packed it, or it is the root.
+    None,
+    /// Before all files.
+    First,
+    /// After all files.
+    Last,
+}
+
+/// Entries of a tree, in the order in which they were found.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    names: Vec<u8>,
+    /// The first one is the root.
+    folders: Vec<PlannedFolder>,
+    entries: Vec<PlannedEntry>,
+    /// The latest modification time of an entry.
+    newest: i64,
+}
+
+impl Plan {
+    pub(crate) fn new() -> Self {
+        let name = NameSpan {
+            start: 0,
+            length: 0,
+        };
+        let root = PlannedFolder {
+            parent: FolderId::ROOT,
+            name,
+            depth: 0,
+            entry: FolderEntry::None,
+        };
+        Self {
+            names: Vec::new(),
+            folders: vec![root],
+            entries: Vec::new(),
+            newest: i64::MIN,
+        }
+    }
+
+    /// Returns whether the plan has as many entries as its memory allows.
+    pub(crate) fn is_full(&self) -> bool {
+        let folders = self.folders.len() * size_of::<PlannedFolder>();
+        let entries = self.entries.len() * size_of::<PlannedEntry>();
+        self.names.len() + folders + entries >= PLAN_BYTES_MAX
+    }
+
+    pub(crate) fn add_folder(
+        &mut self,
+        parent: FolderId,
+        name: &[u8],
+        entry: FolderEntry,
+    ) -> FolderId {
+        let id = FolderId(u32::try_from(self.folders.len()).unwrap_or(u32::MAX));
+        let folder = PlannedFolder {
+            parent,
+            name: self.add_name(name),
+            depth: self.folder(parent).depth.saturating_add(1),
+            entry,
+        };
+        self.folders.push(folder);
+        id
+    }
+
+    pub(crate) fn add_entry(
+        &mut self,
+        folder: FolderId,
+        name: &[u8],
+        kind: PlannedKind,
+        size: u64,
+        mtime: i64,
+    ) {
+        let name = self.add_name(name);
+        self.newest = self.newest.max(mtime);
+        self.entries.push(PlannedEntry {
+            folder,
+            kind,
+            size,
+            mtime,
+            name,
+        });
+    }
+
+    /// A plan ends long before its names reach 4 GiB, and the system has no longer names.
+    fn add_name(&mut self, name: &[u8]) -> NameSpan {
+        let start = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
+        let length = u16::try_from(name.len()).unwrap_or(u16::MAX);
+        self.names.extend_from_slice(name);
+        NameSpan { start, length }
+    }
+
+    fn name(&self, span: NameSpan) -> &[u8] {
+        let start = span.start as usize;
+        &self.names[start..start + usize::from(span.length)]
+    }
+
+    fn folder(&self, id: FolderId) -> &PlannedFolder {
+        &self.folders[id.0 as usize]
+    }
+
+    pub(crate) fn parent(&self, folder: FolderId) -> FolderId {
+        self.folder(folder).parent
+    }
+
+    pub(crate) fn depth(&self, folder: FolderId) -> usize {
+        usize::from(self.folder(folder).depth)
+    }
+
+    pub(crate) fn folder_name(&self, folder: FolderId) -> &[u8] {
+        self.name(self.folder(folder).name)
+    }
+
+    pub(crate) fn entry_name(&self, entry: &PlannedEntry) -> &[u8] {
+        self.name(entry.name)
+    }
+
+    /// Returns the path of `name` in a folder.
+    pub(crate) fn path(&self, folder: FolderId, name: &[u8]) -> Vec<u8> {
+        let mut names = vec![name];
+        let mut above = folder;
+        while above != FolderId::ROOT {
+            names.push(self.folder_name(above));
+            above = self.parent(above);
+        }
+        names.reverse();
+        names.join(&b'/')
+    }
+
+    /// Returns whether an entry gets blocks of its own.
+    pub(crate) fn is_large(&self, entry: &PlannedEntry) -> bool {
+        entry.size >= LARGE_BYTES && self.folder(entry.folder).depth <= LARGE_DEPTH_MAX
+    }
+
+    /// Returns files and links in the order of the archive.
+    pub(crate) fn ordered_entries(&self) -> impl Iterator<Item = &PlannedEntry> {
+        let count = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
+        let mut order: Vec<u32> = (0..count).collect();
+        order.sort_unstable_by_key(|&at| {
+            let entry = &self.entries[at as usize];
+            if self.is_large(entry) {
+                (0, Reverse(weight(entry.size, self.newest, entry.mtime)), at)
+            } else {
+                (1 + age_class(self.newest, entry.mtime), Reverse(0), at)
+            }
+        });
+        order.into_iter().map(|at| &self.entries[at as usize])
+    }
+
+    /// Returns the directories that come before all files, and those that come after them.
+    pub(crate) fn directories(
+        &self,
+    ) -> (
+        impl Iterator<Item = FolderId>,
+        impl Iterator<Item = FolderId>,
+    ) {
+        let with = |entry| {
+            let folders = self.folders.iter().zip(0..);
+            folders.filter_map(move |(folder, id)| (folder.entry == entry).then_some(FolderId(id)))
+        };
+        let last = move || with(FolderEntry::Last);
+        let too_many = last().count().saturating_sub(LAST_DIRECTORIES_MAX);
+        let first = with(FolderEntry::First).chain(last().take(too_many));
+        (first, last().skip(too_many))
+    }
+}
+
+/// Returns the weight of a large file: what it costs to hash it again, times its age.
+fn weight(size: u64, newest: i64, mtime: i64) -> u128 {
+    let age = age(newest, mtime) + u128::from(DAY_SECONDS.unsigned_abs());
+    age.saturating_mul(u128::from(size))
+}
+
+/// Returns the class of age, from 0 for the oldest.
+fn age_class(newest: i64, mtime: i64) -> usize {
+    let age = age(newest, mtime);
+    let bounds = CLASS_SECONDS.iter();
+    let is_older = |bound: &&i64| age > u128::from(bound.unsigned_abs());
+    bounds.take_while(|bound| !is_older(bound)).count()
+}
+
+/// Returns the seconds from `mtime` to `newest`, which is not earlier.
+fn age(newest: i64, mtime: i64) -> u128 {
+    (i128::from(newest) - i128::from(mtime)).unsigned_abs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: i64 = 1_800_000_000;
+
+    fn names(plan: &Plan) -> Vec<String> {
+        let names = plan.ordered_entries().map(|entry| plan.entry_name(entry));
+        names
+            .map(|name| String::from_utf8(name.to_vec()).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn large_files_come_first_by_size_times_age_then_small_ones_by_age() {
+        let mut plan = Plan::new();
+        let mut add = |name: &str, size: u64, days: i64| {
+            let (kind, mtime) = (PlannedKind::File, NOW - days * DAY_SECONDS);
+            plan.add_entry(FolderId::ROOT, name.as_bytes(), kind, size, mtime);
+        };
+        add("a-new-small", 10, 0);
+        add("b-new-large", 2 << 20, 0);
+        add("c-old-large", 1 << 20, 9);
+        add("d-old-small", 10, 400);
+        add("e-old-small", 10, 400);
+        add("f-week", LARGE_BYTES - 1, 8);
+        add("g-same-weight", 2 << 20, 0);
+        add("h-huge", u64::MAX, 3);
+        let expected = [
+            "h-huge",
+            "c-old-large",
+            "b-new-large",
+            "g-same-weight",
+            "d-old-small",
+            "e-old-small",
+            "f-week",
+            "a-new-small",
+        ];
+        assert_eq!(names(&plan), expected);
+    }
+
+    #[test]
+    fn each_class_of_age_ends_at_its_bound() {
+        for (age, class) in [
+            (0, 5),
+            (3600, 5),
+            (3601, 4),
+            (DAY_SECONDS, 4),
+            (DAY_SECONDS + 1, 3),
+            (8 * DAY_SECONDS, 2),
+            (31 * DAY_SECONDS, 1),
+            (365 * DAY_SECONDS, 1),
+            (365 * DAY_SECONDS + 1, 0),
+        ] {
+            assert_eq!(age_class(NOW, NOW - age), class, "{age}");
+        }
+        assert_eq!(age_class(i64::MAX, i64::MIN), 0);
+        assert!(weight(u64::MAX, i64::MAX, i64::MIN) > 0);
+    }
+
+    #[test]
+    fn a_large_file_that_lies_deep_is_not_sorted_by_its_size() {
+        let mut plan = Plan::new();
+        let mut folder = FolderId::ROOT;
+        for _ in 0..=LARGE_DEPTH_MAX {
+            folder = plan.add_folder(folder, b"d", FolderEntry::Last);
+        }
+        let above = plan.parent(folder);
+        plan.add_entry(folder, b"deep", PlannedKind::File, 9 << 20, NOW);
+        plan.add_entry(above, b"high", PlannedKind::File, 1 << 20, NOW);
+        assert_eq!(names(&plan), ["high", "deep"]);
+        assert_eq!(plan.path(FolderId::ROOT, b"x"), b"x");
+        assert!(plan.path(folder, b"x").ends_with(b"/d/d/x"));
+        assert_eq!(plan.path(folder, b"x").len(), 2 * plan.depth(folder) + 1);
+    }
+
+    #[test]
+    fn no_more_directories_come_last_than_a_restore_accepts() {
+        let mut plan = Plan::new();
+        let mut add = |name: &str, entry| plan.add_folder(FolderId::ROOT, name.as_bytes(), entry);
+        for number in 0..LAST_DIRECTORIES_MAX + 2 {
+            add(&number.to_string(), FolderEntry::Last);
+        }
+        add("packed before", FolderEntry::None);
+        let with_list = add("with a list", FolderEntry::First);
+        let (first, last) = plan.directories();
+        let expected = [with_list, FolderId(1), FolderId(2)];
+        assert_eq!(first.collect::<Vec<_>>(), expected);
+        assert_eq!(last.count(), LAST_DIRECTORIES_MAX);
+    }
+}

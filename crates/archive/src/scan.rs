@@ -1,0 +1,221 @@
+//! Finds what is to be archived, before it is read.
+
+use std::collections::HashSet;
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustix::fs::{AtFlags, Stat};
+
+use crate::acl;
+use crate::directory::Identity;
+use crate::pace::Pace;
+use crate::plan::{FolderEntry, FolderId, Plan, PlannedKind};
+use crate::summary::Notes;
+use crate::walk::{Visitor, WalkEntry, walk};
+use crate::{Control, Error, IgnoreRules, Totals};
+
+/// How long before the scan a file must have changed last, so that its attributes tell whether it
+/// has changed since. A write through a memory map can change a file long before its times.
+const SETTLED_SECONDS: i64 = 60;
+
+/// What a directory holds, for [`create_from`](crate::create_from()).
+#[derive(Debug)]
+pub struct Scan {
+    totals: Totals,
+    /// Entries that have changed since this second, after 1970, may change again without a change
+    /// of their attributes.
+    pub(crate) unsettled_since: i64,
+    /// `None` if the tree is too large for one plan.
+    pub(crate) plan: Option<Plan>,
+    pub(crate) notes: Notes,
+}
+
+impl Scan {
+    /// Returns the number and the size of the files.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        self.totals
+    }
+}
+
+/// Finds the files that an archive of `source` holds, and sets the totals of `control`.
+///
+/// Entries below `source` that cannot be read are not counted. Memory is at most 32 MiB, and a path
+/// for each file with several hard links.
+///
+/// # Errors
+///
+/// [`Error::SourceMissing`], [`Error::NotADirectory`], [`Error::Cancelled`], or [`Error::Io`] if
+/// `source` itself cannot be read.
+pub fn scan(source: &Path, rules: &IgnoreRules, control: &Control) -> Result<Scan, Error> {
+    let unsettled_since = now().saturating_sub(SETTLED_SECONDS);
+    let mut is_whole = true;
+    let mut drop_plan = |_| {
+        is_whole = false;
+        Ok(())
+    };
+    let collected = Collector::new(control, &mut drop_plan).collect(source, rules)?;
+    control.set_totals(collected.totals.files, collected.totals.bytes);
+    Ok(Scan {
+        totals: collected.totals,
+        unsettled_since,
+        plan: is_whole.then_some(collected.plan),
+        notes: collected.notes,
+    })
+}
+
+/// Returns the time in seconds since 1970.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+    })
+}
+
+/// What a walk has found.
+pub(crate) struct Collected {
+    /// The last plan.
+    pub(crate) plan: Plan,
+    pub(crate) notes: Notes,
+    totals: Totals,
+}
+
+/// Collects the entries of a walk in plans.
+pub(crate) struct Collector<'a> {
+    plan: Plan,
+    notes: Notes,
+    totals: Totals,
+    /// Receives each plan that is full.
+    hand_over: &'a mut dyn FnMut(Plan) -> Result<(), Error>,
+    /// The folders above the latest entry, each with the length of its path.
+    chain: Vec<(FolderId, usize)>,
+    /// Files with several hard links that were found.
+    linked: HashSet<Identity>,
+    control: &'a Control,
+    pace: Pace,
+}
+
+impl<'a> Collector<'a> {
+    pub(crate) fn new(
+        control: &'a Control,
+        hand_over: &'a mut dyn FnMut(Plan) -> Result<(), Error>,
+    ) -> Self {
+        Self {
+            plan: Plan::new(),
+            notes: Notes::default(),
+            totals: Totals::default(),
+            hand_over,
+            chain: Vec::new(),
+            linked: HashSet::new(),
+            control,
+            pace: Pace::new(),
+        }
+    }
+
+    /// Walks `source`.
+    pub(crate) fn collect(
+        mut self,
+        source: &Path,
+        rules: &IgnoreRules,
+    ) -> Result<Collected, Error> {
+        walk(source, rules, self.control, &mut self)?;
+        Ok(Collected {
+            plan: self.plan,
+            notes: self.notes,
+            totals: self.totals,
+        })
+    }
+
+    fn hand_over_if_full(&mut self) -> Result<(), Error> {
+        if !self.plan.is_full() {
+            return Ok(());
+        }
+        self.chain.clear();
+        (self.hand_over)(std::mem::replace(&mut self.plan, Plan::new()))
+    }
+
+    /// Returns the folder of an entry, and the entry's name in it.
+    ///
+    /// A walk visits a folder before its contents. So the folder is one of those above the latest
+    /// entry, unless the plan began below it.
+    fn locate<'p>(&mut self, path: &'p [u8]) -> (FolderId, &'p [u8]) {
+        let Some(end) = path.iter().rposition(|&byte| byte == b'/') else {
+            self.chain.clear();
+            return (FolderId::ROOT, path);
+        };
+        while self.chain.last().is_some_and(|&(_, length)| length > end) {
+            self.chain.pop();
+        }
+        if self.chain.last().is_none_or(|&(_, length)| length != end) {
+            self.chain.clear();
+            let mut above = FolderId::ROOT;
+            let mut length = 0;
+            for name in path[..end].split(|&byte| byte == b'/') {
+                above = self.plan.add_folder(above, name, FolderEntry::None);
+                length += name.len();
+                self.chain.push((above, length));
+                length += 1;
+            }
+        }
+        let folder = self.chain.last().map_or(FolderId::ROOT, |&(id, _)| id);
+        (folder, &path[end + 1..])
+    }
+}
+
+impl Visitor for Collector<'_> {
+    fn visit_folder(
+        &mut self,
+        path: &[u8],
+        folder: Option<BorrowedFd<'_>>,
+        _: &Stat,
+    ) -> Result<(), Error> {
+        let passes_rights_on = folder.is_some_and(|folder| {
+            // What cannot be read gets its note when it is packed.
+            matches!(acl::read(folder, acl::DEFAULT), Ok(Some(_)))
+        });
+        let entry = if passes_rights_on {
+            FolderEntry::First
+        } else {
+            FolderEntry::Last
+        };
+        let (parent, name) = self.locate(path);
+        let id = self.plan.add_folder(parent, name, entry);
+        self.chain.push((id, path.len()));
+        self.hand_over_if_full()
+    }
+
+    fn visit_file(&mut self, found: &WalkEntry<'_>) -> Result<(), Error> {
+        self.pace.rest(self.control);
+        let stat = rustix::fs::statat(found.folder, found.name, AtFlags::SYMLINK_NOFOLLOW);
+        let (mut size, mut mtime) = (0, 0);
+        // What cannot be read gets its note when it is packed.
+        if let Ok(stat) = stat {
+            mtime = stat.st_mtime;
+            self.totals.files += 1;
+            if stat.st_nlink <= 1 || self.linked.insert(Identity::from(&stat)) {
+                // A sparse file can claim 2⁶³ − 1 bytes.
+                size = u64::try_from(stat.st_size).unwrap_or(0);
+                self.totals.bytes = self.totals.bytes.saturating_add(size);
+            }
+        }
+        let (folder, name) = self.locate(found.path);
+        let kind = PlannedKind::File;
+        self.plan.add_entry(folder, name, kind, size, mtime);
+        self.hand_over_if_full()
+    }
+
+    fn visit_symlink(&mut self, found: &WalkEntry<'_>) -> Result<(), Error> {
+        self.pace.rest(self.control);
+        let stat = rustix::fs::statat(found.folder, found.name, AtFlags::SYMLINK_NOFOLLOW);
+        let mtime = stat.map_or(0, |stat| stat.st_mtime);
+        let (folder, name) = self.locate(found.path);
+        let kind = PlannedKind::Symlink;
+        self.plan.add_entry(folder, name, kind, 0, mtime);
+        self.hand_over_if_full()
+    }
+
+    fn add_note(&mut self, path: &[u8], reason: String) {
+        self.notes.add(path, reason);
+    }
+}
