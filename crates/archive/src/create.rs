@@ -111,7 +111,7 @@ fn create_into(
             }
             None => {
                 let mut pack_portion = |plan| pack(source, &root, &plan, &mut packer, control);
-                let collector = Collector::new(control, &mut pack_portion);
+                let collector = Collector::new(scanned.plan_bytes_max, control, &mut pack_portion);
                 let collected = collector.collect(source, rules)?;
                 pack(source, &root, &collected.plan, &mut packer, control)?;
                 collected.notes
@@ -195,5 +195,179 @@ fn pack_folder(
             packer.put_closed_folder(&found)
         }),
         Err(error) => packer.note_unreachable(&plan.path(plan.parent(folder), name), error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::unix::fs::FileExt as _;
+
+    use crc32fast::hash as crc32;
+    use fs_err as fs;
+    use rustix::fs::{AtFlags, Timespec, Timestamps};
+    use sha2::{Digest, Sha256};
+
+    use super::*;
+    use crate::index::{IndexReader, Record};
+    use crate::plan::PLAN_BYTES_MAX;
+    use crate::resumable_hash::ResumableSha256;
+    use crate::scan::scan_within;
+    use crate::{RestoreOptions, restore, verify};
+
+    /// Writes a tree with files of all sizes and ages, hard links and deep folders.
+    fn write_tree(root: &Path) {
+        for number in 0..60_usize {
+            let folder = root.join(format!("f{}/g{}/h", number % 7, number % 3));
+            fs::create_dir_all(&folder).unwrap();
+            let file = folder.join(format!("file-{number}"));
+            let length = [0, 7, 5_000, 300_000][number % 4] + number;
+            let bytes = (0..length).map(|at| (at * at / 91 + number) as u8);
+            fs::write(&file, bytes.collect::<Vec<u8>>()).unwrap();
+            if number % 9 == 0 {
+                fs::hard_link(&file, root.join(format!("z-link-{number}"))).unwrap();
+                fs::hard_link(&file, root.join(format!("a-link-{number}"))).unwrap();
+            }
+            let time = Timespec {
+                tv_sec: 1_700_000_000 - (number as i64) * 500_000,
+                tv_nsec: 5,
+            };
+            let times = Timestamps {
+                last_access: time,
+                last_modification: time,
+            };
+            rustix::fs::utimensat(rustix::fs::CWD, &file, &times, AtFlags::empty()).unwrap();
+        }
+    }
+
+    /// Archives a tree with plans of at most `plan_bytes_max`.
+    fn archive(source: &Path, plan_bytes_max: usize, threads: usize) -> (File, File, Summary) {
+        let (rules, control) = (IgnoreRules::none(), Control::new());
+        let options = CreateOptions {
+            threads,
+            ..CreateOptions::default()
+        };
+        let scanned = scan_within(plan_bytes_max, source, &rules, &control).unwrap();
+        assert_eq!(scanned.plan.is_some(), plan_bytes_max == PLAN_BYTES_MAX);
+        let (file, index) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+        let created = create_from(scanned, source, &rules, &options, &file, &index, &control);
+        (file, index, created.unwrap())
+    }
+
+    fn contents(file: &File) -> Vec<u8> {
+        let length = file.metadata().unwrap().len();
+        let mut bytes = vec![0; length as usize];
+        file.read_exact_at(&mut bytes, 0).unwrap();
+        bytes
+    }
+
+    /// Returns path, type, inode group and contents of each entry of a tree.
+    fn tree(root: &Path) -> Vec<(String, Vec<u8>)> {
+        let listed = std::process::Command::new("tar")
+            .args(["--sort=name", "--format=posix", "-cf", "-", "-C"])
+            .args([root.as_os_str(), ".".as_ref()])
+            .args(["--pax-option=delete=atime,delete=ctime"])
+            .output()
+            .unwrap();
+        let mut tar = tar::Archive::new(listed.stdout.as_slice());
+        let entries = tar.entries().unwrap().map(|entry| {
+            let mut entry = entry.unwrap();
+            let about = format!(
+                "{:?} {:?}",
+                entry.path().unwrap(),
+                entry.link_name().unwrap()
+            );
+            let mut bytes = Vec::new();
+            std::io::Read::read_to_end(&mut entry, &mut bytes).unwrap();
+            (about, bytes)
+        });
+        let mut entries: Vec<_> = entries
+            .filter(|(about, _)| !about.starts_with("\"./\""))
+            .collect();
+        entries.sort();
+        entries
+    }
+
+    #[test]
+    fn a_tree_too_large_for_one_plan_is_packed_in_portions() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = folder.path().join("source");
+        write_tree(&source);
+        for bytes in [PLAN_BYTES_MAX, 1, 300, 2_000] {
+            let (file, index, summary) = archive(&source, bytes, 3);
+            assert_eq!(summary.notes.count, 0, "{:?}", summary.notes);
+            assert_eq!(contents(&archive(&source, bytes, 1).0), contents(&file));
+            assert_eq!(
+                verify(&file, None, &Control::new()).unwrap().sha256,
+                summary.sha256
+            );
+            let target = folder.path().join(format!("target-{bytes}"));
+            let options = RestoreOptions::default();
+            let control = Control::new();
+            restore(
+                &file,
+                Some(&index),
+                &target,
+                &options,
+                &control,
+                &mut || Ok(()),
+            )
+            .unwrap();
+            assert!(tree(&target) == tree(&source), "{bytes}");
+        }
+    }
+
+    #[test]
+    fn the_index_states_what_a_reuse_of_each_block_needs() {
+        let folder = tempfile::tempdir().unwrap();
+        write_tree(folder.path());
+        let (file, index, summary) = archive(folder.path(), PLAN_BYTES_MAX, 2);
+        let bytes = contents(&file);
+        let mut records = IndexReader::open(&index).unwrap().records();
+        let (mut blocks, mut large) = (0, 0);
+        let mut own_blocks = None;
+        while let Some(record) = records.next().unwrap() {
+            let location = match record {
+                Record::Block(location) => location,
+                Record::Entry(entry, offset) => {
+                    // All files here are new, and can change without a change of their times.
+                    assert_eq!((entry.device, entry.inode, entry.ctime), (0, 0, (0, 0)));
+                    if entry.stored >= 256 << 10 {
+                        assert_eq!(offset, 0);
+                        own_blocks = Some(entry.stored.next_multiple_of(512));
+                        large += 1;
+                    }
+                    continue;
+                }
+            };
+            let (start, end) = (location.offset, location.offset + location.packed);
+            let packed = &bytes[start as usize..end as usize];
+            let reuse = location.reuse.unwrap();
+            assert_eq!(reuse.packed_crc, crc32(packed));
+            let raw = crate::blocks::Inflater::new()
+                .block(&file, &location)
+                .unwrap();
+            assert_eq!(reuse.content, blake3::hash(&raw).as_bytes()[..16]);
+            // The whole hash can be continued after each block.
+            let rest = (end % 64) as usize;
+            let mut hash = ResumableSha256::resume(
+                &reuse.sha256_state,
+                end,
+                &bytes[end as usize - rest..][..rest],
+            );
+            hash.update(&bytes[end as usize..]);
+            assert_eq!(hash.finish(), summary.sha256, "after block {blocks}");
+            if let Some(left) = own_blocks.take() {
+                assert!(location.raw <= left);
+                own_blocks = Some(left - location.raw).filter(|&left| left > 0);
+            }
+            blocks += 1;
+        }
+        assert_eq!(own_blocks, None);
+        assert!(
+            blocks > 2 * large && large > 10,
+            "{blocks} blocks, {large} large files"
+        );
+        assert_eq!(<[u8; 32]>::from(Sha256::digest(&bytes)), summary.sha256);
     }
 }

@@ -19,7 +19,7 @@ pub(crate) const LARGE_BYTES: u64 = 256 << 10;
 /// The deepest folder whose files are sorted by size × age.
 const LARGE_DEPTH_MAX: u16 = 64;
 /// Memory that a plan may take. A larger tree is packed in portions, each with a plan of its own.
-const PLAN_BYTES_MAX: usize = 24 << 20;
+pub(crate) const PLAN_BYTES_MAX: usize = 24 << 20;
 /// The most directories after their contents. A restore accepts 50,000 folders without an entry.
 const LAST_DIRECTORIES_MAX: usize = 40_000;
 const DAY_SECONDS: i64 = 24 * 60 * 60;
@@ -117,11 +117,11 @@ impl Plan {
         }
     }
 
-    /// Returns whether the plan has as many entries as its memory allows.
-    pub(crate) fn is_full(&self) -> bool {
+    /// Returns the memory of its entries.
+    pub(crate) fn bytes(&self) -> usize {
         let folders = self.folders.len() * size_of::<PlannedFolder>();
         let entries = self.entries.len() * size_of::<PlannedEntry>();
-        self.names.len() + folders + entries >= PLAN_BYTES_MAX
+        self.names.len() + folders + entries
     }
 
     pub(crate) fn add_folder(

@@ -34,6 +34,19 @@ impl ResumableSha256 {
         }
     }
 
+    /// Continues after `bytes` bytes. `state` is that of [`Self::state`], and `rest` are the bytes
+    /// after the last whole chunk.
+    #[cfg(test)]
+    pub(crate) fn resume(state: &[u8; 32], bytes: u64, rest: &[u8]) -> Self {
+        let mut hash = Self::new();
+        for (word, part) in hash.state.iter_mut().zip(state.as_chunks::<4>().0) {
+            *word = u32::from_be_bytes(*part);
+        }
+        hash.rest[..rest.len()].copy_from_slice(rest);
+        hash.bytes = bytes;
+        hash
+    }
+
     fn rest_bytes(&self) -> usize {
         (self.bytes % CHUNK_BYTES as u64) as usize
     }

@@ -10,7 +10,7 @@ use rustix::fs::{AtFlags, Stat};
 use crate::acl;
 use crate::directory::Identity;
 use crate::pace::Pace;
-use crate::plan::{FolderEntry, FolderId, Plan, PlannedKind};
+use crate::plan::{FolderEntry, FolderId, PLAN_BYTES_MAX, Plan, PlannedKind};
 use crate::summary::Notes;
 use crate::walk::{Visitor, WalkEntry, walk};
 use crate::{Control, Error, IgnoreRules, Totals};
@@ -28,6 +28,7 @@ pub struct Scan {
     pub(crate) unsettled_since: i64,
     /// `None` if the tree is too large for one plan.
     pub(crate) plan: Option<Plan>,
+    pub(crate) plan_bytes_max: usize,
     pub(crate) notes: Notes,
 }
 
@@ -49,18 +50,30 @@ impl Scan {
 /// [`Error::SourceMissing`], [`Error::NotADirectory`], [`Error::Cancelled`], or [`Error::Io`] if
 /// `source` itself cannot be read.
 pub fn scan(source: &Path, rules: &IgnoreRules, control: &Control) -> Result<Scan, Error> {
+    scan_within(PLAN_BYTES_MAX, source, rules, control)
+}
+
+/// Implements [`scan`] with another memory for a plan.
+pub(crate) fn scan_within(
+    plan_bytes_max: usize,
+    source: &Path,
+    rules: &IgnoreRules,
+    control: &Control,
+) -> Result<Scan, Error> {
     let unsettled_since = now().saturating_sub(SETTLED_SECONDS);
     let mut is_whole = true;
     let mut drop_plan = |_| {
         is_whole = false;
         Ok(())
     };
-    let collected = Collector::new(control, &mut drop_plan).collect(source, rules)?;
+    let collected =
+        Collector::new(plan_bytes_max, control, &mut drop_plan).collect(source, rules)?;
     control.set_totals(collected.totals.files, collected.totals.bytes);
     Ok(Scan {
         totals: collected.totals,
         unsettled_since,
         plan: is_whole.then_some(collected.plan),
+        plan_bytes_max,
         notes: collected.notes,
     })
 }
@@ -84,6 +97,7 @@ pub(crate) struct Collected {
 /// Collects the entries of a walk in plans.
 pub(crate) struct Collector<'a> {
     plan: Plan,
+    plan_bytes_max: usize,
     notes: Notes,
     totals: Totals,
     /// Receives each plan that is full.
@@ -98,11 +112,13 @@ pub(crate) struct Collector<'a> {
 
 impl<'a> Collector<'a> {
     pub(crate) fn new(
+        plan_bytes_max: usize,
         control: &'a Control,
         hand_over: &'a mut dyn FnMut(Plan) -> Result<(), Error>,
     ) -> Self {
         Self {
             plan: Plan::new(),
+            plan_bytes_max,
             notes: Notes::default(),
             totals: Totals::default(),
             hand_over,
@@ -128,7 +144,7 @@ impl<'a> Collector<'a> {
     }
 
     fn hand_over_if_full(&mut self) -> Result<(), Error> {
-        if !self.plan.is_full() {
+        if self.plan.bytes() < self.plan_bytes_max {
             return Ok(());
         }
         self.chain.clear();

@@ -125,7 +125,7 @@ fn check_totals(tree: &Tree, made: &Made, wanted: &Lines, what: &str) {
     assert_eq!((summary.entries, summary.files), totals, "{what}");
     let rules = IgnoreRules::new(&tree.patterns()).unwrap();
     let scanned = scan(tree.root(), &rules, &Control::new()).unwrap();
-    let found = (scanned.files, scanned.bytes);
+    let found = (scanned.totals().files, scanned.totals().bytes);
     assert_eq!(found, (files, summary.source_bytes), "{what}");
     let expected = made.expected();
     let verified = verify(&made.archive, expected.as_ref(), &Control::new()).unwrap();
