@@ -3,9 +3,10 @@
 //! Each compressed block starts with an empty window and ends at a whole byte, so it can be
 //! decompressed alone. An empty final deflate block ends the stream. The CRC-32 of the stream is
 //! combined from those of its blocks. Pieces of a block that look compressed already are stored,
-//! and only repeats in them are encoded. To compress them again would take half of a backup's time
+//! and only repeats in them are encoded. To compress them again would take most of a backup's time
 //! and gain nothing.
 
+mod density;
 mod final_block;
 mod huffman;
 mod repeats;
@@ -14,6 +15,7 @@ use libdeflater::{CompressionLvl, Compressor as Deflate};
 
 use crate::Error;
 
+use density::is_dense;
 use final_block::FinalBlockFinder;
 use repeats::RepeatEncoder;
 
@@ -92,49 +94,6 @@ impl Compressor {
 
 fn piece(raw: &[u8], at: usize) -> &[u8] {
     &raw[at..raw.len().min(at + PIECE_BYTES)]
-}
-
-/// Returns whether a piece looks compressed already: whether all bytes other than zero are about
-/// equally frequent.
-fn is_dense(piece: &[u8]) -> bool {
-    const NONZERO_BYTES_MIN: u32 = 4096;
-    const DENSE_BITS_MIN: f64 = 7.8;
-    // A sample suffices to recognize most compressible pieces.
-    const SAMPLE_BYTES: usize = 512;
-    const SAMPLE_STEP: usize = 8;
-    const SAMPLE_BITS_MIN: f64 = 7.5;
-    let sample = piece.chunks(SAMPLE_BYTES).step_by(SAMPLE_STEP);
-    let (_, bits) = entropy(sample);
-    if bits < SAMPLE_BITS_MIN {
-        return false;
-    }
-    let (total, bits) = entropy([piece].into_iter());
-    total >= NONZERO_BYTES_MIN && bits > DENSE_BITS_MIN
-}
-
-/// Returns the number of bytes other than zero, and their entropy in bits per byte.
-fn entropy<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (u32, f64) {
-    let mut counts = [[0_u32; 256]; 4];
-    for piece in pieces {
-        let mut quads = piece.chunks_exact(4);
-        for quad in quads.by_ref() {
-            for (table, &byte) in counts.iter_mut().zip(quad) {
-                table[usize::from(byte)] += 1;
-            }
-        }
-        for &byte in quads.remainder() {
-            counts[0][usize::from(byte)] += 1;
-        }
-    }
-    let count = |byte: usize| counts.iter().map(|table| table[byte]).sum::<u32>();
-    let total: u32 = (1..256).map(count).sum();
-    let sum: f64 = (1..256)
-        .map(count)
-        .filter(|&n| n > 0)
-        .map(|n| f64::from(n) * f64::from(n).log2())
-        .sum();
-    let bits = f64::from(total).log2() - sum / f64::from(total.max(1));
-    (total, bits)
 }
 
 #[cfg(test)]

@@ -2,29 +2,49 @@
 //!
 //! Made for region files, jars and media, which have zeros and repeated pieces between compressed
 //! data. The output is plain deflate: stored blocks, and blocks of fixed Huffman codes for the
-//! repeats. Nearly all repeats of at least 48 bytes are found; shorter ones are found by chance.
+//! repeats.
+//!
+//! Most of such data never repeats, so the encoder looks at few positions: at groups of them that
+//! are half a kilobyte apart. Where it finds a repeat, it looks closer for a while. Runs of one byte
+//! need no table and are looked for everywhere. So all runs of at least 72 bytes are found, and
+//! nearly all repeats of a kilobyte; shorter ones are found by chance, or near other repeats.
 
 /// The largest distance of a repeat, in bytes.
 const WINDOW: usize = 32 << 10;
 /// The shortest repeat that is encoded. A shorter one takes less space if it is stored.
 const REPEAT_MIN: usize = 16;
 /// The distance between two positions that are put into the table.
-const TABLE_STEP: usize = 8;
+const TABLE_STEP: usize = 16;
+const TABLE_BITS: u32 = 13;
 /// The distance between two groups of probes. A group has `TABLE_STEP` consecutive positions. So
 /// within a repeat, one of them copies a position that is in the table.
-const PROBE_STEP: usize = 32;
-const TABLE_BITS: u32 = 14;
+///
+/// The distance grows from the least to the largest while nothing is found. The largest is prime,
+/// so that the groups do not keep step with records of the data.
+const PROBE_STEP_MIN: usize = 64;
+const PROBE_STEP_MAX: usize = 509;
+/// The distance between two positions at which a run of one byte is looked for.
+const RUN_STEP: usize = 64;
+/// Bytes that are compared at once.
+const WORD: usize = 8;
 
 /// An encoder. Its table is reused for every piece.
 pub(super) struct RepeatEncoder {
     /// The latest position of each hash, plus 1; 0 means none.
-    table: Vec<u32>,
+    table: Box<[u32; 1 << TABLE_BITS]>,
+}
+
+/// Bytes that repeat those `distance` before them.
+struct Repeat {
+    from: usize,
+    to: usize,
+    distance: usize,
 }
 
 impl RepeatEncoder {
     pub(super) fn new() -> Self {
         Self {
-            table: vec![0; 1 << TABLE_BITS],
+            table: Box::new([0; 1 << TABLE_BITS]),
         }
     }
 
@@ -36,35 +56,27 @@ impl RepeatEncoder {
             bits: 0,
             count: 0,
         };
-        let end = raw.len();
         let mut literals = start;
         // Bytes before the start can be repeated too.
         let mut next_entry = start.saturating_sub(WINDOW).next_multiple_of(TABLE_STEP);
-        let mut at = start.next_multiple_of(PROBE_STEP);
-        while at + TABLE_STEP + 8 <= end {
+        let mut at = start;
+        let mut step = PROBE_STEP_MIN;
+        while at < raw.len() {
             self.fill_table(raw, &mut next_entry, at);
-            let mut next = at + PROBE_STEP;
-            for probe in at..at + TABLE_STEP {
-                let word = word(raw, probe);
-                let candidate = self.table[slot(word)] as usize;
-                if candidate == 0 || candidate > probe || probe + 1 - candidate > WINDOW {
-                    continue;
-                }
-                let source = candidate - 1;
-                if source == probe || self::word(raw, source) != word {
-                    continue;
-                }
-                let (from, length) = extend(raw, source, probe, literals);
-                if length < REPEAT_MIN {
-                    continue;
-                }
-                writer.stored(&raw[literals..from]);
-                writer.repeat(length, probe - source);
-                literals = from + length;
-                next = literals.next_multiple_of(TABLE_STEP);
-                break;
+            let next = raw.len().min(at + step);
+            let Some(repeat) = self.find(raw, at, next, literals) else {
+                at = next;
+                step = PROBE_STEP_MAX.min(step + PROBE_STEP_MIN);
+                continue;
+            };
+            writer.stored(&raw[literals..repeat.from]);
+            writer.repeat(repeat.to - repeat.from, repeat.distance);
+            literals = repeat.to;
+            at = literals;
+            // Runs are found anyway.
+            if repeat.distance > 1 {
+                step = PROBE_STEP_MIN;
             }
-            at = next;
         }
         writer.stored(&raw[literals..]);
         writer.align();
@@ -77,35 +89,65 @@ impl RepeatEncoder {
             *next_entry += TABLE_STEP;
         }
     }
+
+    /// Looks for a repeat at a group of positions from `at` on, then for a run of one byte up to
+    /// `next`. The repeat may begin before, but not before `least`.
+    fn find(&self, raw: &[u8], at: usize, next: usize, least: usize) -> Option<Repeat> {
+        let group = raw.get(at..at + TABLE_STEP + WORD - 1).unwrap_or_default();
+        for (probe, bytes) in (at..).zip(group.windows(WORD)) {
+            let word = to_word(bytes);
+            let candidate = self.table[slot(word)] as usize;
+            if candidate == 0 || probe + 1 - candidate > WINDOW {
+                continue;
+            }
+            let source = candidate - 1;
+            if self::word(raw, source) == word {
+                let repeat = extend(raw, probe, probe - source, least);
+                if repeat.is_some() {
+                    return repeat;
+                }
+            }
+        }
+        (at..next).step_by(RUN_STEP).find_map(|probe| {
+            let word = to_word(raw.get(probe..probe + WORD)?);
+            if word != word.rotate_left(8) {
+                return None;
+            }
+            extend(raw, probe + 1, 1, least)
+        })
+    }
 }
 
+/// Returns the word at a position, or 0 if there is no whole one.
 fn word(raw: &[u8], at: usize) -> u64 {
-    raw.get(at..at + 8).map_or(0, |bytes| {
-        bytes.iter().rev().fold(0, |w, &b| w << 8 | u64::from(b))
-    })
+    raw.get(at..at + WORD).map_or(0, to_word)
+}
+
+fn to_word(bytes: &[u8]) -> u64 {
+    bytes.try_into().map_or(0, u64::from_le_bytes)
 }
 
 fn slot(word: u64) -> usize {
     (word.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - TABLE_BITS)) as usize
 }
 
-/// Extends a match of eight bytes to both sides, not further back than `least`.
+/// Extends a repeat at `at` to both sides, not further back than `least`.
 ///
-/// Returns its start and its length.
-fn extend(raw: &[u8], source: usize, probe: usize, least: usize) -> (usize, usize) {
-    let distance = probe - source;
-    let mut from = probe;
+/// Returns `None` if it is too short.
+fn extend(raw: &[u8], at: usize, distance: usize, least: usize) -> Option<Repeat> {
+    let mut from = at;
     while from > least && from > distance && raw[from - 1] == raw[from - 1 - distance] {
         from -= 1;
     }
-    let mut to = probe + 8;
-    while to + 8 <= raw.len() && word(raw, to) == word(raw, to - distance) {
-        to += 8;
+    let mut to = at;
+    while to + WORD <= raw.len() && word(raw, to) == word(raw, to - distance) {
+        to += WORD;
     }
     while to < raw.len() && raw[to] == raw[to - distance] {
         to += 1;
     }
-    (from, to - from)
+    let is_long = to - from >= REPEAT_MIN;
+    is_long.then_some(Repeat { from, to, distance })
 }
 
 /// Writes deflate bit by bit.

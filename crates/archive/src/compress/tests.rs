@@ -81,7 +81,8 @@ fn repeats_and_zeros_between_noise_are_found() {
 
 #[test]
 fn repeats_of_every_length_and_distance_are_encoded() {
-    for (number, length) in (16..600).chain([65_000, 70_000]).enumerate() {
+    let lengths = (16..600).chain((600..5000).step_by(41));
+    for (number, length) in lengths.chain([65_000, 70_000]).enumerate() {
         let distance = [1, 2, 3, 4, 5, 7, 9, 100, 257, 1025, 8193, 24_577, 32_768][number % 13];
         let mut raw = noise(70_001, length as u64);
         for _ in 0..length {
@@ -96,11 +97,101 @@ fn repeats_of_every_length_and_distance_are_encoded() {
             .read_to_end(&mut found)
             .unwrap();
         assert!(found == raw, "length {length}, distance {distance}");
-        // A repeat of about a hundred bytes is always found, and extended to its full length.
-        if length >= 48 + 64 {
+        // A run of one byte is always found. Another repeat is found if it has a kilobyte, and is
+        // extended to its full length. 300 bytes are for the headers of stored blocks.
+        let late = if distance == 1 { 72 } else { 1100 };
+        if length >= late {
+            let most = raw.len() - length + 300 + length / 64;
             assert!(
-                packed.len() < raw.len() - length + 300 + length / 64,
-                "length {length}, distance {distance}"
+                packed.len() < most,
+                "length {length}, distance {distance}: {} of {most}",
+                packed.len()
+            );
+        }
+    }
+}
+
+/// Compresses with libdeflate alone, which has no pieces and no samples.
+fn deflated_size(raw: &[u8], level: i32) -> usize {
+    let mut deflate = Deflate::new(CompressionLvl::new(level).unwrap());
+    let mut out = vec![0; deflate.deflate_compress_bound(raw.len())];
+    deflate.deflate_compress(raw, &mut out).unwrap()
+}
+
+/// Returns records of `period` bytes: noise, but text in `text` bytes from `offset` on.
+fn records(period: usize, offset: usize, text: usize) -> Vec<u8> {
+    let mut raw = noise(BLOCK_BYTES, period as u64);
+    let words = b"the quick brown fox jumps over the lazy dog, ".repeat(period / 45 + 1);
+    for record in raw.chunks_mut(period) {
+        for (at, word) in words[..text].iter().enumerate() {
+            if let Some(byte) = record.get_mut((offset + at) % period) {
+                *byte = *word;
+            }
+        }
+    }
+    raw
+}
+
+#[test]
+fn no_period_of_records_hides_compressible_bytes_from_the_sample() {
+    assert!(is_dense(&noise(PIECE_BYTES, 1)));
+    assert!(!is_dense(&mixture(PIECE_BYTES, 1)));
+    for period in [
+        64_usize, 100, 256, 480, 509, 512, 513, 544, 1024, 1536, 4096, 8192,
+    ] {
+        // A quarter of the bytes is text, wherever it lies.
+        for offset in (0..period).step_by(period.div_ceil(32)) {
+            let raw = records(period, offset, period / 4);
+            for piece in raw.chunks(PIECE_BYTES).step_by(5) {
+                assert!(!is_dense(piece), "period {period}, offset {offset}");
+            }
+        }
+    }
+    // Zeros do not count, so sectors that are padded are dense.
+    for zeros in [0, 512, 2048, 3500] {
+        let mut raw = noise(PIECE_BYTES, 3);
+        for sector in raw.chunks_mut(4096) {
+            sector[..zeros].fill(0);
+        }
+        assert!(is_dense(&raw), "{zeros}");
+    }
+    // Other zeros do: here they are the upper halves of random numbers.
+    let mut raw = noise(PIECE_BYTES, 3);
+    raw.iter_mut().step_by(2).for_each(|byte| *byte = 0);
+    assert!(!is_dense(&raw));
+    assert!(!is_dense(&vec![0; PIECE_BYTES]));
+    assert!(!is_dense(&vec![7; PIECE_BYTES]));
+    assert!(!is_dense(&noise(1000, 1)));
+    assert!(!is_dense(b""));
+}
+
+#[test]
+fn what_looks_dense_but_is_compressible_loses_little() {
+    let mut worst = 0.0_f64;
+    for period in [64, 509, 512, 576, 1018, 1024, 4096, 5000] {
+        for share in [4, 8, 12, 16, 24] {
+            let raw = records(period, period / 3, period / share);
+            worst = worst.max(round_trip(&raw) as f64 / deflated_size(&raw, 6) as f64);
+        }
+    }
+    assert!(worst < 1.1, "{worst}");
+}
+
+#[test]
+fn repeats_in_step_with_the_probes_are_found() {
+    // Only some bytes of each record are new. They lie where a probe might always be.
+    for period in [4072, 4096, 8144, 8192, 16_384, 20_000] {
+        for gap in [509, 512, 1018, 1024] {
+            let mut raw = noise(BLOCK_BYTES, 17);
+            for at in period..raw.len() {
+                if at % gap >= 64 {
+                    raw[at] = raw[at - period];
+                }
+            }
+            let (size, deflated) = (round_trip(&raw), deflated_size(&raw, 6));
+            assert!(
+                size < deflated + raw.len() / 25,
+                "period {period}, gap {gap}: {size}, {deflated}"
             );
         }
     }
