@@ -2,12 +2,14 @@
 //! reads it.
 //!
 //! `HOLDFAST_GENERATIONS=N` sets how many trees there are, and `HOLDFAST_GENERATIONS_FROM=SEED` the
-//! seed of the first one. A failure names its seed.
+//! seed of the first one. A failure names its seed. `HOLDFAST_EARLIER=FILE` is the program of an
+//! earlier version, which restores each archive as well.
 
 mod attributes;
 mod changes;
 mod tree;
 
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
@@ -109,6 +111,9 @@ fn one_tree(seed: u64) {
         };
         assert!(bytes(&again.archive) == bytes(&made.archive), "{what}");
         check_tar(&tree, &made, &wanted, &what);
+        if let Some(earlier) = std::env::var_os("HOLDFAST_EARLIER") {
+            check_earlier(&tree, &made, &wanted, &what, &earlier);
+        }
         tree.forget_changes();
         previous = Some(made);
     }
@@ -198,6 +203,49 @@ fn check_tar(tree: &Tree, made: &Made, wanted: &Lines, what: &str) {
         let found = lines(&tree.work().join("by-tar"), tree.without);
         assert_same_lines(&found, wanted, &format!("GNU tar, {what}"));
     }
+}
+
+/// An earlier version verifies the archive and restores the tree, with the index and without it.
+fn check_earlier(tree: &Tree, made: &Made, wanted: &Lines, what: &str, earlier: &OsStr) {
+    let archive = tree.work().join("for-earlier.tar.gz");
+    let index = tree.work().join("for-earlier.tar.gz.index");
+    let target = tree.work().join("by-earlier");
+    let wanted = without_special_modes(wanted.clone());
+    fs_err::write(&archive, bytes(&made.archive)).unwrap();
+    let hash = hex::encode(made.summary.sha256);
+    let hash = format!("{hash}  for-earlier.tar.gz\n");
+    fs_err::write(archive.with_extension("gz.sha256"), hash).unwrap();
+    for with_index in [true, false] {
+        let what = format!("the earlier version, index: {with_index}, {what}");
+        if with_index {
+            fs_err::write(&index, bytes(&made.index)).unwrap();
+        } else {
+            fs_err::remove_file(&index).unwrap();
+        }
+        let run = |arguments: &[&OsStr]| {
+            let command = Command::new(earlier)
+                .arg("archive")
+                .args(arguments)
+                .output();
+            let output = command.unwrap();
+            let error = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{what}: {error}");
+        };
+        run(&["verify".as_ref(), archive.as_os_str()]);
+        let owner = if is_root() { "--owner" } else { "--threads=0" };
+        let (archive, target) = (archive.as_os_str(), target.as_os_str());
+        run(&["restore".as_ref(), owner.as_ref(), archive, target]);
+        let found = lines(Path::new(target), tree.without);
+        assert_same_lines(&without_special_modes(found), &wanted, &what);
+    }
+}
+
+/// The command line restores no setuid and setgid bits of files.
+fn without_special_modes(mut lines: Lines) -> Lines {
+    for line in lines.values_mut().filter(|line| line.starts_with("file ")) {
+        line.replace_range(5..6, "0");
+    }
+    lines
 }
 
 /// Compares two descriptions entry by entry.
