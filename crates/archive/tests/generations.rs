@@ -7,6 +7,7 @@
 
 mod attributes;
 mod changes;
+mod order;
 mod tree;
 
 use std::ffi::OsStr;
@@ -156,6 +157,7 @@ fn check_lists(tree: &Tree, made: &Made, wanted: &Lines, what: &str) {
             let same = line.starts_with(&found);
             assert!(same, "{what}:\n  {found}\n  instead of {line}");
         }
+        order::check(&entries, wanted, what);
         let files = entries.iter().filter(|entry| entry.kind == EntryKind::File);
         for entry in files.step_by(7) {
             let mut bytes = Vec::new();

@@ -49,11 +49,15 @@ impl Tree {
         let path = self.pick(|found| found.is_file() || found.is_dir())?;
         let mut value = vec![0; self.random.index(60)];
         value.fill_with(|| u8::try_from(self.random.below(256)).unwrap());
-        let list = self.random.one_in(3);
-        let attribute = if list {
-            let mode = fs_err::metadata(&path).unwrap().permissions().mode();
-            value = access_list(mode, u16::try_from(self.random.below(8)).unwrap());
-            "system.posix_acl_access"
+        let attribute = if self.random.one_in(3) {
+            let found = fs_err::metadata(&path).unwrap();
+            let rights = u16::try_from(self.random.below(8)).unwrap();
+            value = access_list(found.permissions().mode(), rights);
+            // Only a folder passes a list on.
+            match found.is_dir() && self.random.one_in(2) {
+                true => "system.posix_acl_default",
+                false => "system.posix_acl_access",
+            }
         } else {
             self.random.pick(&["user.a", "user.note"])
         };

@@ -10,7 +10,7 @@ use crate::tree_lines::{Lines, Without, lines_of_kept};
 pub(crate) const LARGE: u64 = 256 << 10;
 /// The middle of the generated times.
 const TIME: i64 = 1_790_000_000;
-const DAY: u64 = 86_400;
+pub(crate) const DAY: u64 = 86_400;
 
 /// A generator of numbers. The same seed gives the same ones.
 pub(crate) struct Random(u64);
