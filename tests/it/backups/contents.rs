@@ -118,6 +118,47 @@ async fn a_large_folder_is_listed_in_linked_pages() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_huge_folder_is_listed_by_name_whatever_the_order_of_its_archive() {
+    const COUNT: usize = 17_000;
+    let app = App::start().await;
+    let many = app.directory.join("many");
+    fs_err::create_dir(&many).unwrap();
+    let now = std::time::SystemTime::now();
+    let mut expected = Vec::new();
+    for number in 0..COUNT {
+        let name = format!("{}", number * 7919);
+        let file = fs_err::File::create(many.join(&name)).unwrap();
+        let days = [0, 2, 10, 100, 1000][number % 5];
+        let age = std::time::Duration::from_secs(days * 24 * 60 * 60);
+        file.file().set_modified(now - age).unwrap();
+        expected.push(name);
+    }
+    files::write(&many.join("large"), &files::noise(300_000, 1));
+    fs_err::create_dir(many.join("folder")).unwrap();
+    expected.extend(["large".to_owned(), "folder".to_owned()]);
+    expected.sort();
+    let uuid = app.backup().await;
+    let in_archive: Vec<String> = files::list(&app.archive(&uuid))
+        .iter()
+        .filter_map(|path| Some(path.strip_prefix("many/")?.trim_end_matches('/').to_owned()))
+        .filter(|name| !name.is_empty())
+        .collect();
+    assert_eq!(in_archive.len(), expected.len());
+    assert_ne!(in_archive, expected, "the archive has another order");
+    let owner = app.as_owner();
+    for number in [1, 2, 85, 170, 171, 172, u64::MAX as usize] {
+        let query = format!("?path=many&per_page=100&page={number}");
+        let page = folder(&owner, &uuid, &query).await;
+        let from = (number - 1).saturating_mul(100).min(expected.len());
+        let until = (from + 100).min(expected.len());
+        assert_eq!(names(&page), expected[from..until], "page {number}");
+        let pagination = &page.json()["meta"]["pagination"];
+        assert_eq!(pagination["total"], json!(expected.len()));
+    }
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_file_of_a_backup_is_returned_byte_for_byte() {
     let app = App::start().await;
     files::make_server(&app.directory);

@@ -1,5 +1,7 @@
 //! The access of the two contents endpoints to an archive: permission, path, disk and keys.
 
+use std::sync::Arc;
+
 use holdfast_domain::access::Action;
 use holdfast_domain::backup::BackupOperation;
 use holdfast_domain::error_chain::chain;
@@ -7,7 +9,7 @@ use holdfast_domain::{BackupId, ServerId};
 use holdfast_storage::{ArchiveKey, BlockingReader, Disk, StorageKey};
 
 use crate::auth::{Caller, permit};
-use crate::content_scans::ContentScans;
+use crate::content_scans::{ContentScans, ScanPermit};
 use crate::error::ApiError;
 use crate::page::query_value;
 use crate::state::ApiState;
@@ -71,23 +73,16 @@ impl<'a> ArchiveAccess<'a> {
         }
     }
 
-    /// Opens the index and reads it with `scan`, as soon as this process may read one more.
+    /// Waits until this process may read one more index.
     ///
     /// # Errors
-    /// If too many requests wait for that, or the index cannot be opened.
-    pub(super) async fn scan_index<T: Send + 'static>(
-        &self,
-        scan: impl FnOnce(BlockingReader) -> T + Send + 'static,
-    ) -> Result<T, ApiError> {
+    /// If too many requests wait for that.
+    pub(super) async fn start_scan(&self) -> Result<IndexScan<'_>, ApiError> {
         let permit = self.scans.permit().await?;
-        let index = self.index().await?;
-        run_blocking(move || {
-            let scanned = scan(index);
-            // The thread goes on when the client has gone, so it keeps the permit until here.
-            drop(permit);
-            scanned
+        Ok(IndexScan {
+            archive: self,
+            permit: Arc::new(permit),
         })
-        .await
     }
 
     /// Opens a range of the archive.
@@ -97,6 +92,33 @@ impl<'a> ArchiveAccess<'a> {
     ) -> Result<BlockingReader, ApiError> {
         let reader = self.disk.read(StorageKey::Archive(self.key), range);
         Ok(reader.await?.into_blocking())
+    }
+}
+
+/// The right to read the index of an archive, any number of times.
+pub(super) struct IndexScan<'a> {
+    archive: &'a ArchiveAccess<'a>,
+    permit: Arc<ScanPermit>,
+}
+
+impl IndexScan<'_> {
+    /// Opens the index and reads it with `read`.
+    ///
+    /// # Errors
+    /// If the index cannot be opened.
+    pub(super) async fn pass<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(BlockingReader) -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let permit = Arc::clone(&self.permit);
+        let index = self.archive.index().await?;
+        run_blocking(move || {
+            let result = read(index);
+            // The thread goes on when the client has gone, so it keeps the permit until here.
+            drop(permit);
+            result
+        })
+        .await
     }
 }
 

@@ -103,10 +103,9 @@ pub(crate) async fn contents_file(
 async fn find(archive: &ArchiveAccess<'_>) -> Result<Box<FileLocation<BlockingReader>>, ApiError> {
     let mut path = archive.path.clone();
     let mut is_first = true;
+    let scan = archive.start_scan().await?;
     loop {
-        let found = archive
-            .scan_index(move |index| find_file(index, &path))
-            .await?;
+        let found = scan.pass(move |index| find_file(index, &path)).await?;
         match found.map_err(|error| map_index_error(&error))? {
             PathLookup::File(location) => return Ok(location),
             PathLookup::HardLink(target) if is_first => path = target,
