@@ -3,6 +3,9 @@
 //! An archive `X.tar.gz` has two optional files beside it: `X.tar.gz.index`, which locates single
 //! files and makes restores faster, and `X.tar.gz.sha256`, in the format of `sha256sum`.
 
+mod list;
+mod sorted_list;
+
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -14,11 +17,13 @@ use clap::Subcommand;
 use fs_err as fs;
 
 use holdfast_archive::{
-    Control, CreateOptions, EntryKind, Error, Expected, IgnoreRules, Notes, RestoreOptions, Summary,
+    Control, CreateOptions, Error, Expected, IgnoreRules, Notes, RestoreOptions, Summary,
 };
 
 use crate::error::CommandError;
 use crate::output;
+
+use list::list;
 
 /// The subcommands of `holdfast archive`.
 #[derive(Debug, Subcommand)]
@@ -68,7 +73,7 @@ pub enum ArchiveCommand {
         /// Archive to read
         archive: PathBuf,
     },
-    /// Lists the entries of an archive: mode, size in bytes, path
+    /// Lists the entries of an archive, sorted by path: mode, size in bytes, path
     List {
         /// Archive to read
         archive: PathBuf,
@@ -117,7 +122,7 @@ pub(super) fn run(command: ArchiveCommand) -> Result<(), CommandError> {
             restore(&archive, &destination, &options)
         }
         ArchiveCommand::Verify { archive } => verify(&archive),
-        ArchiveCommand::List { archive } => list(&archive),
+        ArchiveCommand::List { archive } => list(&open(&archive)?, open_index(&archive)?.as_ref()),
         ArchiveCommand::Cat { archive, path } => cat(&archive, &path),
     }
 }
@@ -256,31 +261,6 @@ fn verify(archive: &Path) -> Result<(), CommandError> {
         verified.files,
         verified.source_bytes
     ))
-}
-
-fn list(archive: &Path) -> Result<(), CommandError> {
-    let index = open_index(archive)?;
-    let mut out = BufWriter::new(io::stdout().lock());
-    let listed = holdfast_archive::list(
-        &open(archive)?,
-        index.as_ref(),
-        &Control::new(),
-        &mut |entry| {
-            let slash = if entry.kind == EntryKind::Directory {
-                "/"
-            } else {
-                ""
-            };
-            let path = output::visible_name(&entry.path);
-            writeln!(out, "{:04o} {:>12} {path}{slash}", entry.mode, entry.size)
-                .map_err(Error::Output)
-        },
-    );
-    match listed {
-        Err(Error::Output(error)) => return Err(CommandError::stdout(&error)),
-        other => other?,
-    };
-    out.flush().map_err(|error| CommandError::stdout(&error))
 }
 
 fn cat(archive: &Path, path: &OsStr) -> Result<(), CommandError> {
