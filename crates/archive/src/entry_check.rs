@@ -34,17 +34,32 @@ enum SeenKind {
     Implicit = 3,
 }
 
+/// What the entries so far say about a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FolderState {
+    /// Neither the folder nor anything below it came so far.
+    Missing,
+    /// Entries below it came, but not its own one.
+    Implicit,
+    /// Its own entry came.
+    Complete,
+    /// It may have come: its name is not remembered.
+    Unknown,
+}
+
 /// Where an entry goes.
 pub(crate) struct Placement<'a> {
     /// The parts of its name, from the root down; none for the root itself.
     pub(crate) parts: Vec<&'a [u8]>,
-    /// Whether the name may be there already: a folder whose own entry follows its contents.
-    pub(crate) may_exist: bool,
+    /// What came before, if the entry is a folder.
+    pub(crate) state: FolderState,
 }
 
 /// A folder on the way to the latest entry.
-struct KnownFolder {
-    name: Vec<u8>,
+pub(crate) struct KnownFolder {
+    pub(crate) name: Vec<u8>,
+    /// The state before the first entry for which it was on the way.
+    pub(crate) state: FolderState,
     /// The hash of its path, to continue with the names below it.
     path: DefaultHasher,
 }
@@ -125,7 +140,7 @@ impl EntryCheck {
             return match entry.kind {
                 EntryKind::Directory => Ok(Placement {
                     parts,
-                    may_exist: true,
+                    state: FolderState::Complete,
                 }),
                 _ => Err(refused("it has no name")),
             };
@@ -149,17 +164,22 @@ impl EntryCheck {
             }
         };
         let path = below(self.current(), name);
-        let may_exist = match self.kind_of(&path) {
-            None => self.is_full(),
+        let state = match self.kind_of(&path) {
+            None => self.state_of_unseen(),
             Some(SeenKind::Implicit) if kind == SeenKind::Folder => {
                 self.seen.remove(&SeenPath::new(&path, SeenKind::Implicit));
                 self.implicit -= 1;
-                true
+                FolderState::Implicit
             }
             Some(_) => return Err(refused("it is in the archive twice")),
         };
         self.remember(&path, kind);
-        Ok(Placement { parts, may_exist })
+        Ok(Placement { parts, state })
+    }
+
+    /// Returns the folders on the way to the latest entry, from the root down.
+    pub(crate) fn parents(&self) -> &[KnownFolder] {
+        &self.folders
     }
 
     /// Checks the folders above an entry. Unknown ones are created for it.
@@ -171,8 +191,9 @@ impl EntryCheck {
         self.folders.truncate(shared);
         for part in &parents[shared..] {
             let path = below(self.current(), part);
-            match self.kind_of(&path) {
-                Some(SeenKind::Folder | SeenKind::Implicit) => {}
+            let state = match self.kind_of(&path) {
+                Some(SeenKind::Folder) => FolderState::Complete,
+                Some(SeenKind::Implicit) => FolderState::Implicit,
                 Some(SeenKind::File | SeenKind::Symlink) => {
                     return Err(Error::hostile(&entry.path, "its parent is not a folder"));
                 }
@@ -181,13 +202,15 @@ impl EntryCheck {
                         let reason = "too many folders have no entry";
                         return Err(Error::hostile(&entry.path, reason));
                     }
+                    let state = self.state_of_unseen();
                     if self.remember(&path, SeenKind::Implicit) {
                         self.implicit += 1;
                     }
+                    state
                 }
-            }
+            };
             let name = part.to_vec();
-            self.folders.push(KnownFolder { name, path });
+            self.folders.push(KnownFolder { name, state, path });
         }
         Ok(())
     }
@@ -224,6 +247,14 @@ impl EntryCheck {
     /// Remembers a name, if there is room. Returns whether there is.
     fn remember(&mut self, path: &DefaultHasher, kind: SeenKind) -> bool {
         !self.is_full() && self.seen.insert(SeenPath::new(path, kind))
+    }
+
+    fn state_of_unseen(&self) -> FolderState {
+        if self.is_full() {
+            FolderState::Unknown
+        } else {
+            FolderState::Missing
+        }
     }
 
     fn is_full(&self) -> bool {

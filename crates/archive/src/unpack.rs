@@ -1,7 +1,8 @@
 //! Unpacks an archive into an empty staging folder, and refuses every entry that could leave it.
 //!
 //! Each step is one name relative to an open folder. No symlink is followed, and nothing is
-//! overwritten. Folders get their mode and times after the last entry below them is written.
+//! overwritten. Folders get their mode and times after the last entry below them is written. An
+//! archive may hold a folder before or after its contents, and come back to it at any time.
 
 mod attributes;
 mod entry_error;
@@ -28,7 +29,7 @@ pub(crate) use attributes::AttributePolicy;
 use attributes::Attributes;
 use entry_error::entry_error;
 use file::{NewFile, SpaceGuard};
-use folder::StagingTree;
+use folder::{NewFolder, StagingTree};
 use handle::{FolderHandle, Problems};
 use small_files::{SMALL_FILE_BYTES_MAX, SmallFilePool};
 
@@ -95,18 +96,22 @@ struct Unpacker<'a> {
 impl Unpacker<'_> {
     fn entry<R: BufRead>(&mut self, entry: TarEntry, tar: &mut TarReader<R>) -> Result<(), Error> {
         let place = self.check.next(&entry)?;
-        let parts = place.parts;
         self.summary.entries += 1;
-        let Some((&name, parents)) = parts.split_last() else {
+        let Some(&name) = place.parts.last() else {
             // `./`: the root keeps its attributes.
             return Ok(());
         };
         let attributes = Attributes::from_entry(&entry, self.policy);
         if entry.kind == EntryKind::Directory {
-            let (path, may_exist) = (&entry.path, place.may_exist);
-            return self.tree.add_folder(path, &parts, may_exist, attributes);
+            let new = NewFolder {
+                path: &entry.path,
+                name,
+                state: place.state,
+                attributes,
+            };
+            return self.tree.add_folder(self.check.parents(), new);
         }
-        let parent = self.tree.enter(&entry.path, parents)?;
+        let parent = self.tree.enter(&entry.path, self.check.parents())?;
         if entry.kind == EntryKind::Symlink {
             let refused = &self.problems.refused;
             return file::symlink(parent.as_fd(), name, &entry.link, &attributes, refused)
@@ -160,8 +165,8 @@ impl Unpacker<'_> {
             _ => entry_error(&entry.path, error),
         };
         let mut folder: Arc<FolderHandle> = self.tree.root();
-        if self.tree.is_at(folders) {
-            folder = self.tree.enter(&entry.path, folders)?;
+        if let Some(current) = self.tree.current_at(folders) {
+            folder = current;
         } else {
             for part in folders {
                 let next = crate::directory::open_folder(folder.as_fd(), part).map_err(missing)?;

@@ -54,6 +54,8 @@ mod rules_against_git;
 #[cfg(test)]
 mod scale;
 #[cfg(test)]
+mod shuffled_archives;
+#[cfg(test)]
 mod streams;
 #[cfg(test)]
 mod support;

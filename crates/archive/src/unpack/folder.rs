@@ -1,20 +1,29 @@
-//! The folders of the staging tree: opened once, finished after the last entry below them is
-//! written.
+//! The folders of the staging tree: finished after the last entry below them is written.
+//!
+//! A folder whose own entry comes after its contents is entered any number of times before that.
+//! Until then it has the attributes of a folder without an entry, and entering or leaving it
+//! changes nothing. If entries follow the own entry of a folder, its attributes are read, and set
+//! again when it is left.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, FileType, Mode};
+use rustix::fs::{AtFlags, FileType, Mode, Stat};
 use rustix::io::Errno;
 
 use super::attributes::{AttributePolicy, Attributes};
 use super::entry_error::entry_error;
-use super::handle::{FolderHandle, Problems};
+use super::handle::{FinalAttributes, FolderHandle, Problems, Unfinished};
+use super::refused::Refused;
 use super::small_files::SmallFilePool;
 use crate::Error;
 use crate::acl::{self, Acls};
 use crate::directory::{FOLDER_FLAGS, Identity};
+use crate::entry_check::{FolderState, KnownFolder};
 use crate::tar_format::{Time, Xattrs};
+
+/// The bits of a mode that `chmod` sets.
+const MODE_BITS: u32 = 0o7777;
 
 /// A folder on the way to the current one.
 struct Level {
@@ -22,17 +31,26 @@ struct Level {
     identity: Identity,
     /// `None` while the folder is closed. Only the deepest folders stay open.
     folder: Option<Arc<FolderHandle>>,
-    /// The attributes to set at the end.
-    attributes: Attributes,
+    /// What to set when the folder is left; `None` if its own entry has not come.
+    last: Option<FinalAttributes>,
+}
+
+/// The entry of a folder.
+pub(super) struct NewFolder<'a> {
+    /// The path in the archive, for error messages.
+    pub(super) path: &'a [u8],
+    pub(super) name: &'a [u8],
+    pub(super) state: FolderState,
+    pub(super) attributes: Attributes,
 }
 
 /// The folders from the root of the staging tree to the current one.
 pub(super) struct StagingTree {
     levels: Vec<Level>,
     policy: AttributePolicy,
-    /// The pool that writes small files. It must be idle before a folder is opened again.
     pub(super) small_files: SmallFilePool,
     problems: Arc<Problems>,
+    unfinished: Arc<Unfinished>,
 }
 
 impl StagingTree {
@@ -49,19 +67,19 @@ impl StagingTree {
         let identity = identity.map_err(|error| entry_error(b"", error))?;
         // Every new entry would inherit the lists of the folder that the tree is staged in.
         acl::remove_inherited(root.as_fd()).map_err(|error| entry_error(b"", error))?;
-        let folder = Some(Arc::new(FolderHandle::new(root)));
         let level = Level {
             name: Vec::new(),
             identity,
-            folder,
-            // The root keeps its attributes, so these are not used.
-            attributes: Attributes::of_implicit_folder(policy),
+            folder: Some(Arc::new(FolderHandle::new(root))),
+            // The root keeps its attributes.
+            last: None,
         };
         Ok(Self {
             levels: vec![level],
             policy,
             small_files,
             problems,
+            unfinished: Arc::default(),
         })
     }
 
@@ -74,58 +92,78 @@ impl StagingTree {
             .unwrap_or_else(|| unreachable!("the root stays open"))
     }
 
-    /// Returns whether the current folder has this path.
-    pub(super) fn is_at(&self, parts: &[&[u8]]) -> bool {
-        self.levels.len() == parts.len() + 1
-            && self.levels[1..]
+    /// Returns the current folder, if it has this path.
+    pub(super) fn current_at(&self, parts: &[&[u8]]) -> Option<Arc<FolderHandle>> {
+        let levels = &self.levels[1..];
+        let is_there = levels.len() == parts.len()
+            && levels
                 .iter()
                 .zip(parts)
-                .all(|(level, part)| level.name == *part)
+                .all(|(level, part)| level.name == *part);
+        is_there.then(|| self.current().ok()).flatten()
     }
 
-    /// Makes a folder the current one. Creates missing folders on the way.
+    /// Makes a folder the current one. Creates missing folders on the way. `path` is the entry that
+    /// needs it.
     pub(super) fn enter(
         &mut self,
         path: &[u8],
-        parts: &[&[u8]],
+        folders: &[KnownFolder],
     ) -> Result<Arc<FolderHandle>, Error> {
         let shared = self.levels[1..]
             .iter()
-            .zip(parts)
-            .take_while(|(level, part)| level.name == **part)
+            .zip(folders)
+            .take_while(|(level, folder)| level.name == folder.name)
             .count();
         while self.levels.len() > shared + 1 {
             self.leave(path)?;
         }
-        for part in parts.iter().skip(shared) {
-            self.descend(path, part)?;
+        for folder in &folders[shared..] {
+            self.descend(path, &folder.name, folder.state)?;
         }
         self.current().map_err(|error| entry_error(path, error))
     }
 
-    /// Creates the folder of an entry. If it may exist, because an entry below it came first, it
-    /// gets the attributes of its own entry.
+    /// Creates the folder of an entry, or gives its attributes to a folder that was needed before.
     pub(super) fn add_folder(
         &mut self,
-        path: &[u8],
-        parts: &[&[u8]],
-        may_exist: bool,
-        attributes: Attributes,
+        parents: &[KnownFolder],
+        new: NewFolder<'_>,
     ) -> Result<(), Error> {
-        let Some((name, parents)) = parts.split_last() else {
-            return Ok(());
-        };
-        let parent = self.enter(path, parents)?;
-        if may_exist {
-            self.descend(path, name)?;
-            if let Some(level) = self.levels.last_mut() {
-                level.attributes = attributes;
+        let fail = |error| entry_error(new.path, error);
+        let parent = self.enter(new.path, parents)?;
+        let mut attributes = new.attributes;
+        let mut mode_is_set = false;
+        match new.state {
+            FolderState::Missing => {
+                rustix::fs::mkdirat(parent.as_fd(), new.name, Mode::RWXU).map_err(fail)?;
+                self.open(parent.as_fd(), new.name).map_err(fail)?;
             }
-            return Ok(());
+            FolderState::Implicit => {
+                let stat = self.open(parent.as_fd(), new.name).map_err(fail)?;
+                if self.unfinished.contains(Identity::from(&stat)) {
+                    self.small_files.wait()?;
+                }
+                let owner = (stat.st_uid, stat.st_gid);
+                // Changing an owner may take away bits of the mode.
+                attributes
+                    .owner
+                    .take_if(|(uid, gid)| (uid.as_raw(), gid.as_raw()) == owner);
+                mode_is_set = stat.st_mode & MODE_BITS == attributes.mode
+                    && attributes.owner.is_none()
+                    && attributes.acls.is_empty();
+            }
+            FolderState::Complete | FolderState::Unknown => {
+                self.descend(new.path, new.name, new.state)?;
+            }
         }
-        rustix::fs::mkdirat(parent.as_fd(), *name, Mode::RWXU)
-            .and_then(|()| self.open(parent.as_fd(), name, attributes))
-            .map_err(|error| entry_error(path, error))
+        if let Some(level) = self.levels.last_mut() {
+            level.last = Some(FinalAttributes {
+                attributes,
+                mode_is_set,
+            });
+        }
+        Ok(())
     }
 
     /// Finishes all folders. Returns the first error of a background thread, if any.
@@ -146,35 +184,74 @@ impl StagingTree {
     }
 
     /// Enters a folder of the current one. Creates it if it is missing.
-    fn descend(&mut self, path: &[u8], name: &[u8]) -> Result<(), Error> {
+    fn descend(&mut self, path: &[u8], name: &[u8], state: FolderState) -> Result<(), Error> {
         let fail = |error| entry_error(path, error);
         let parent = self.current().map_err(fail)?;
-        match rustix::fs::mkdirat(parent.as_fd(), name, Mode::RWXU) {
-            Ok(()) => {
+        let parent = parent.as_fd();
+        match state {
+            FolderState::Implicit => self.open(parent, name).map(drop).map_err(fail),
+            FolderState::Complete => self.reopen(path, parent, name),
+            FolderState::Missing | FolderState::Unknown => {
                 let attributes = Attributes::of_implicit_folder(self.policy);
-                self.open(parent.as_fd(), name, attributes).map_err(fail)
+                let mode = Mode::from_raw_mode(attributes.mode);
+                match rustix::fs::mkdirat(parent, name, mode) {
+                    Ok(()) => self
+                        .open(parent, name)
+                        .and_then(|stat| self.make_implicit(&attributes, &stat))
+                        .map_err(fail),
+                    // The name was forgotten, or the file system does not distinguish it from
+                    // another one.
+                    Err(Errno::EXIST) => self.reopen(path, parent, name),
+                    Err(error) => Err(fail(error)),
+                }
             }
-            Err(Errno::EXIST) => {
-                // The folder is finished already. Its attributes are set again when it is left.
-                self.small_files.wait()?;
-                self.reopen(parent.as_fd(), name).map_err(fail)
-            }
-            Err(error) => Err(fail(error)),
         }
     }
 
-    /// Opens a finished folder again, so that entries can be added.
-    fn reopen(&mut self, parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
-        let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    /// Sets the attributes of the current folder, which is new and has no entry so far.
+    fn make_implicit(&self, attributes: &Attributes, stat: &Stat) -> Result<(), Errno> {
+        let mode_is_set = stat.st_mode & MODE_BITS == attributes.mode;
+        if mode_is_set && attributes.owner.is_none() {
+            return Ok(());
+        }
+        // What is refused here is counted with the folder's own entry.
+        let folder = self.current()?;
+        attributes.apply(folder.as_fd(), mode_is_set, &Refused::default())
+    }
+
+    /// Opens a folder again whose attributes are set, so that entries can be added.
+    fn reopen(&mut self, path: &[u8], parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), Error> {
+        let fail = |error| entry_error(path, error);
+        let look = || rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).map_err(fail);
+        let mut stat = look()?;
+        if self.unfinished.contains(Identity::from(&stat)) {
+            self.small_files.wait()?;
+            stat = look()?;
+        }
+        let last = self.open_finished(parent, name, &stat).map_err(fail)?;
+        if let Some(level) = self.levels.last_mut() {
+            level.last = Some(last);
+        }
+        Ok(())
+    }
+
+    /// Opens a folder with final attributes. Returns those.
+    fn open_finished(
+        &mut self,
+        parent: BorrowedFd<'_>,
+        name: &[u8],
+        stat: &Stat,
+    ) -> Result<FinalAttributes, Errno> {
         if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
             return Err(Errno::NOTDIR);
         }
-        if stat.st_mode & 0o700 != 0o700 {
+        let mut mode_is_set = stat.st_mode & 0o700 == 0o700;
+        if !mode_is_set {
             rustix::fs::chmodat(parent, name, Mode::RWXU, AtFlags::empty())?;
         }
         let nanoseconds = u32::try_from(stat.st_mtime_nsec).unwrap_or(0);
         let mut attributes = Attributes {
-            mode: stat.st_mode & 0o7777,
+            mode: stat.st_mode & MODE_BITS,
             owner: None,
             mtime: Some(Time {
                 seconds: stat.st_mtime,
@@ -184,36 +261,30 @@ impl StagingTree {
             xattrs: Xattrs::new(),
             is_folder: true,
         };
-        let folder = rustix::fs::openat(parent, name, FOLDER_FLAGS, Mode::empty())?;
+        self.open(parent, name)?;
+        let folder = self.current()?;
         attributes.acls.default = acl::read(folder.as_fd(), acl::DEFAULT)?;
         if attributes.acls.default.is_some() {
             // New entries must not inherit it.
             attributes.acls.access = acl::read(folder.as_fd(), acl::ACCESS)?;
             acl::remove_inherited(folder.as_fd())?;
+            mode_is_set = false;
         }
-        self.push(folder, name, attributes)
+        Ok(FinalAttributes {
+            attributes,
+            mode_is_set,
+        })
     }
 
-    /// Opens a folder and makes it the current one.
-    fn open(
-        &mut self,
-        parent: BorrowedFd<'_>,
-        name: &[u8],
-        attributes: Attributes,
-    ) -> Result<(), Errno> {
+    /// Opens a folder and makes it the current one. Closes one far above it.
+    fn open(&mut self, parent: BorrowedFd<'_>, name: &[u8]) -> Result<Stat, Errno> {
         let handle = rustix::fs::openat(parent, name, FOLDER_FLAGS, Mode::empty())?;
-        self.push(handle, name, attributes)
-    }
-
-    /// Makes an open folder the current one. Closes one far above it.
-    fn push(&mut self, handle: OwnedFd, name: &[u8], attributes: Attributes) -> Result<(), Errno> {
-        let identity = Identity::from(&rustix::fs::fstat(&handle)?);
-        let folder = Some(Arc::new(FolderHandle::new(handle)));
+        let stat = rustix::fs::fstat(&handle)?;
         self.levels.push(Level {
             name: name.to_vec(),
-            identity,
-            folder,
-            attributes,
+            identity: Identity::from(&stat),
+            folder: Some(Arc::new(FolderHandle::new(handle))),
+            last: None,
         });
         if let Some(closing) = self
             .levels
@@ -231,7 +302,7 @@ impl StagingTree {
                 level.folder = None;
             }
         }
-        Ok(())
+        Ok(stat)
     }
 
     /// Returns to the parent. The folder is finished when its last reference is dropped.
@@ -253,7 +324,8 @@ impl StagingTree {
             }
             parent.folder = Some(Arc::new(FolderHandle::new(handle)));
         }
-        folder.apply_on_drop(level.attributes, level.name, Arc::clone(&self.problems));
+        let known = (level.name, level.identity);
+        folder.leave(level.last, known, &self.problems, &self.unfinished);
         self.problems.check()
     }
 }

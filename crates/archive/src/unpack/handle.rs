@@ -4,6 +4,7 @@
 //! write below it would change them. A drop cannot return an error, so the first error is kept in
 //! [`Problems`].
 
+use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -11,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use super::attributes::Attributes;
 use super::refused::Refused;
 use crate::Error;
+use crate::directory::Identity;
 use crate::error::lossy;
 
 /// The first error of a background thread or a destructor, until it can be returned, and the
@@ -42,14 +44,52 @@ impl Problems {
     }
 }
 
-/// What is applied to a folder when the last reference to it is dropped.
-struct OnDrop {
-    attributes: Attributes,
-    name: Vec<u8>,
-    problems: Arc<Problems>,
+/// The folders that were left while small files were still to be written into them.
+#[derive(Default)]
+pub(super) struct Unfinished(Mutex<HashMap<Identity, usize>>);
+
+impl Unfinished {
+    pub(super) fn contains(&self, folder: Identity) -> bool {
+        self.lock().contains_key(&folder)
+    }
+
+    fn add(&self, folder: Identity) {
+        *self.lock().entry(folder).or_default() += 1;
+    }
+
+    fn remove(&self, folder: Identity) {
+        let mut folders = self.lock();
+        if let Some(handles) = folders.get_mut(&folder) {
+            *handles -= 1;
+            if *handles == 0 {
+                folders.remove(&folder);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Identity, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-/// An open folder. Dropping the last reference applies its attributes.
+/// The attributes that a folder gets when it is finished.
+pub(super) struct FinalAttributes {
+    pub(super) attributes: Attributes,
+    /// Whether the folder has the mode already.
+    pub(super) mode_is_set: bool,
+}
+
+/// What happens when the last reference to a folder is dropped.
+struct OnDrop {
+    /// `None` leaves the folder as it is.
+    last: Option<FinalAttributes>,
+    name: Vec<u8>,
+    problems: Arc<Problems>,
+    /// Set if there were other references when the folder was left.
+    registered: Option<(Arc<Unfinished>, Identity)>,
+}
+
+/// An open folder. Dropping the last reference finishes it.
 pub(super) struct FolderHandle {
     handle: OwnedFd,
     on_drop: OnceLock<OnDrop>,
@@ -64,18 +104,26 @@ impl FolderHandle {
         }
     }
 
-    /// Sets the attributes that are applied on drop; an error goes to `problems`.
-    pub(super) fn apply_on_drop(
-        &self,
-        attributes: Attributes,
-        name: Vec<u8>,
-        problems: Arc<Problems>,
+    /// Gives up the reference of the thread that reads the archive. The folder is finished now, or
+    /// when the last small file in it is written. Errors go to `problems`.
+    pub(super) fn leave(
+        self: Arc<Self>,
+        last: Option<FinalAttributes>,
+        (name, identity): (Vec<u8>, Identity),
+        problems: &Arc<Problems>,
+        unfinished: &Arc<Unfinished>,
     ) {
+        // Only this thread adds references.
+        let registered = (Arc::strong_count(&self) > 1).then(|| {
+            unfinished.add(identity);
+            (Arc::clone(unfinished), identity)
+        });
         // A folder is left once, so the first value is the only one.
         let _ = self.on_drop.set(OnDrop {
-            attributes,
+            last,
             name,
-            problems,
+            problems: Arc::clone(problems),
+            registered,
         });
     }
 }
@@ -92,12 +140,18 @@ impl Drop for FolderHandle {
             return;
         };
         let problems = &on_drop.problems;
-        let applied = on_drop
-            .attributes
-            .apply(self.handle.as_fd(), false, &problems.refused);
-        if let Err(error) = applied {
-            let name = lossy(&on_drop.name);
-            problems.set(Error::io("set the mode of", Path::new(&name), error));
+        if let Some(last) = &on_drop.last {
+            let folder = self.handle.as_fd();
+            let applied = last
+                .attributes
+                .apply(folder, last.mode_is_set, &problems.refused);
+            if let Err(error) = applied {
+                let name = lossy(&on_drop.name);
+                problems.set(Error::io("set the mode of", Path::new(&name), error));
+            }
+        }
+        if let Some((unfinished, identity)) = &on_drop.registered {
+            unfinished.remove(*identity);
         }
     }
 }
