@@ -1,9 +1,9 @@
 //! Recognizes pieces that look compressed already: all bytes are about equally frequent. Words of
 //! zeros do not count, since sectors are padded with them.
 //!
-//! Pairs of equal bytes tell how frequent: among n equally frequent values, one of n pairs is one of
-//! equal bytes. A sample decides in most cases. Everything is computed with integers, so that all
-//! machines decide alike.
+//! Pairs of equal bytes tell how frequent: among n equally frequent values, one of n pairs is a
+//! pair of equal bytes. A sample decides in most cases. Everything is computed with integers, so
+//! that all machines decide alike.
 
 /// Bytes that are sampled together, one such group in every `SAMPLE_STEP` bytes.
 const SAMPLE_BYTES: usize = 32;

@@ -5,9 +5,10 @@
 //! repeats.
 //!
 //! Most of such data never repeats, so the encoder looks at few positions: at groups of them that
-//! are half a kilobyte apart. Where it finds a repeat, it looks closer for a while. Runs of one byte
-//! need no table and are looked for everywhere. So all runs of at least 72 bytes are found, and
-//! nearly all repeats of a kilobyte; shorter ones are found by chance, or near other repeats.
+//! are half a kilobyte apart. Where it finds a repeat, it looks closer for a while. Runs of one
+//! byte need no table and are looked for every 64 bytes. So all runs of at least 72 bytes are
+//! found, and nearly all repeats of a kilobyte; shorter ones are found by chance, or near other
+//! repeats.
 
 /// The largest distance of a repeat, in bytes.
 const WINDOW: usize = 32 << 10;
