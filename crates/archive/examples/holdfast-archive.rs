@@ -151,7 +151,7 @@ fn run_create(arguments: &Arguments, source: &str, archive: &str) -> Outcome {
         None => Vec::new(),
     };
     let options = CreateOptions {
-        level: arguments.number("--level", 6)?.try_into()?,
+        level: arguments.number("--level", 1)?.try_into()?,
         threads: arguments.number("--threads", 0)?,
         xattrs: arguments.get("--xattrs").is_some(),
         ..CreateOptions::default()

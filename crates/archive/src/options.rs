@@ -23,7 +23,7 @@ pub struct CreateOptions {
 impl Default for CreateOptions {
     fn default() -> Self {
         Self {
-            level: 6,
+            level: 1,
             threads: 0,
             read_limit_bytes_per_second: None,
             max_archive_bytes: None,

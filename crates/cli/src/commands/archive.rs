@@ -41,7 +41,7 @@ pub enum ArchiveCommand {
         #[arg(
             long,
             value_name = "N",
-            default_value_t = 6,
+            default_value_t = 1,
             value_parser = clap::value_parser!(u32).range(0..=9)
         )]
         level: u32,
