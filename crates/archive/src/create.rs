@@ -200,8 +200,11 @@ fn pack_folder(
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
     use std::fs::File;
+    use std::os::unix::ffi::OsStrExt as _;
     use std::os::unix::fs::FileExt as _;
+    use std::path::PathBuf;
 
     use crc32fast::hash as crc32;
     use fs_err as fs;
@@ -314,6 +317,20 @@ mod tests {
             )
             .unwrap();
             assert!(tree(&target) == tree(&source), "{bytes}");
+            // Other programs set mode and time of a folder soon after its entry.
+            let mut folders = std::collections::HashSet::new();
+            crate::list(&file, None, &control, &mut |entry| {
+                let path = PathBuf::from(OsStr::from_bytes(&entry.path));
+                if entry.kind == crate::EntryKind::Directory {
+                    folders.insert(path);
+                } else {
+                    let above = path.ancestors().find(|path| folders.contains(*path));
+                    assert_eq!(above, None, "{path:?}, {bytes}");
+                }
+                Ok(())
+            })
+            .unwrap();
+            assert!(folders.len() > 20);
         }
     }
 

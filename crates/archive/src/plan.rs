@@ -20,8 +20,9 @@ pub(crate) const LARGE_BYTES: u64 = 256 << 10;
 const LARGE_DEPTH_MAX: u16 = 64;
 /// Memory that a plan may take. A larger tree is packed in portions, each with a plan of its own.
 pub(crate) const PLAN_BYTES_MAX: usize = 24 << 20;
-/// The most directories after their contents. A restore accepts 50,000 folders without an entry.
-const LAST_DIRECTORIES_MAX: usize = 40_000;
+/// The most folders of a plan. Their entries come after their contents, and a restore accepts 50,000
+/// folders without an entry.
+pub(crate) const PLAN_FOLDERS_MAX: usize = 40_000;
 const DAY_SECONDS: i64 = 24 * 60 * 60;
 /// The bounds of the classes of age, the oldest first.
 const CLASS_SECONDS: [i64; 5] = [
@@ -78,7 +79,7 @@ struct PlannedFolder {
 /// Where the entry of a folder is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FolderEntry {
-    /// Nowhere: an earlier plan has packed it, or it is the root.
+    /// Nowhere: an earlier plan has packed it, a later one will, or it is the root.
     None,
     /// Before all files.
     First,
@@ -122,6 +123,29 @@ impl Plan {
         let folders = self.folders.len() * size_of::<PlannedFolder>();
         let entries = self.entries.len() * size_of::<PlannedEntry>();
         self.names.len() + folders + entries
+    }
+
+    /// Returns whether it takes `bytes_max` of memory, or has the most folders.
+    pub(crate) fn is_full(&self, bytes_max: usize) -> bool {
+        self.bytes() >= bytes_max || self.folders.len() > PLAN_FOLDERS_MAX
+    }
+
+    /// Starts the plan for what is found next. Nothing is found in other folders than those of
+    /// `chain`, the folders above it, and in new ones. The new plan packs the entries of those that
+    /// come after their contents: other programs unpack nothing more into a folder after its entry.
+    pub(crate) fn next(&mut self, chain: &mut [(FolderId, usize)]) -> Self {
+        let mut next = Self::new();
+        let mut above = FolderId::ROOT;
+        for (id, _) in chain {
+            let folder = &mut self.folders[id.0 as usize];
+            let mut entry = FolderEntry::None;
+            if folder.entry == FolderEntry::Last {
+                std::mem::swap(&mut folder.entry, &mut entry);
+            }
+            above = next.add_folder(above, self.folder_name(*id), entry);
+            *id = above;
+        }
+        next
     }
 
     pub(crate) fn add_folder(
@@ -236,10 +260,7 @@ impl Plan {
             let folders = self.folders.iter().zip(0..);
             folders.filter_map(move |(folder, id)| (folder.entry == entry).then_some(FolderId(id)))
         };
-        let last = move || with(FolderEntry::Last);
-        let too_many = last().count().saturating_sub(LAST_DIRECTORIES_MAX);
-        let first = with(FolderEntry::First).chain(last().take(too_many));
-        (first, last().skip(too_many))
+        (with(FolderEntry::First), with(FolderEntry::Last))
     }
 }
 
@@ -339,17 +360,36 @@ mod tests {
     }
 
     #[test]
+    fn folders_that_get_more_entries_are_packed_by_the_next_plan() {
+        let mut plan = Plan::new();
+        let with_list = plan.add_folder(FolderId::ROOT, b"with a list", FolderEntry::First);
+        let above = plan.add_folder(with_list, b"above", FolderEntry::Last);
+        let done = plan.add_folder(above, b"done", FolderEntry::Last);
+        let current = plan.add_folder(above, b"current", FolderEntry::Last);
+        let mut chain = [(with_list, 11), (above, 17), (current, 25)];
+        let next = plan.next(&mut chain);
+        let packed = |plan: &Plan| {
+            let (first, last) = plan.directories();
+            let path = |id| plan.path(plan.parent(id), plan.folder_name(id));
+            let paths = first.chain(last).map(path);
+            paths
+                .map(|path| String::from_utf8(path).unwrap())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(packed(&plan), ["with a list", "with a list/above/done"]);
+        let expected = ["with a list/above", "with a list/above/current"];
+        assert_eq!(packed(&next), expected);
+        assert_eq!(plan.folder_name(done), b"done");
+        assert_eq!(chain.map(|(_, length)| length), [11, 17, 25]);
+        assert_eq!(next.folder_name(chain[2].0), b"current");
+    }
+
+    #[test]
     fn no_more_directories_come_last_than_a_restore_accepts() {
         let mut plan = Plan::new();
-        let mut add = |name: &str, entry| plan.add_folder(FolderId::ROOT, name.as_bytes(), entry);
-        for number in 0..LAST_DIRECTORIES_MAX + 2 {
-            add(&number.to_string(), FolderEntry::Last);
+        while !plan.is_full(PLAN_BYTES_MAX) {
+            plan.add_folder(FolderId::ROOT, b"folder", FolderEntry::Last);
         }
-        add("packed before", FolderEntry::None);
-        let with_list = add("with a list", FolderEntry::First);
-        let (first, last) = plan.directories();
-        let expected = [with_list, FolderId(1), FolderId(2)];
-        assert_eq!(first.collect::<Vec<_>>(), expected);
-        assert_eq!(last.count(), LAST_DIRECTORIES_MAX);
+        assert_eq!(plan.directories().1.count(), PLAN_FOLDERS_MAX);
     }
 }

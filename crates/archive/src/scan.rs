@@ -144,11 +144,11 @@ impl<'a> Collector<'a> {
     }
 
     fn hand_over_if_full(&mut self) -> Result<(), Error> {
-        if self.plan.bytes() < self.plan_bytes_max {
+        if !self.plan.is_full(self.plan_bytes_max) {
             return Ok(());
         }
-        self.chain.clear();
-        (self.hand_over)(std::mem::replace(&mut self.plan, Plan::new()))
+        let next = self.plan.next(&mut self.chain);
+        (self.hand_over)(std::mem::replace(&mut self.plan, next))
     }
 
     /// Returns the folder of an entry, and the entry's name in it.
