@@ -1,7 +1,8 @@
 //! Limits how many indexes of archives are read at once in a process.
 //!
-//! A folder is found by reading the index from its start, which may take a second for a large
-//! archive. So a few requests read at once, some wait, and further ones are refused.
+//! A folder is found by reading the index from its start, a few times for a far page, which may
+//! take a second for a large archive. So a few requests read at once, some wait, and further ones
+//! are refused.
 
 use std::sync::Arc;
 
