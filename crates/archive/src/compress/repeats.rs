@@ -8,7 +8,10 @@
 //! are half a kilobyte apart. Where it finds a repeat, it looks closer for a while. Runs of one
 //! byte need no table and are looked for every 64 bytes. So all runs of at least 72 bytes are
 //! found, and nearly all repeats of a kilobyte; shorter ones are found by chance, or near other
-//! repeats.
+//! repeats. ASCII is looked at everywhere, since it is rare in such data, and often repeats: names
+//! in the headers of jars.
+
+use std::ops::Range;
 
 /// The largest distance of a repeat, in bytes.
 const WINDOW: usize = 32 << 10;
@@ -86,24 +89,36 @@ impl RepeatEncoder {
     fn fill_table(&mut self, raw: &[u8], next_entry: &mut usize, until: usize) {
         // Only positions before the first probe, so that no probe finds itself.
         while *next_entry < until {
-            self.table[slot(word(raw, *next_entry))] = u32::try_from(*next_entry + 1).unwrap_or(0);
-            *next_entry += TABLE_STEP;
+            let word = word(raw, *next_entry);
+            if next_entry.is_multiple_of(TABLE_STEP) || is_text(word) {
+                self.table[slot(word)] = u32::try_from(*next_entry + 1).unwrap_or(0);
+            }
+            *next_entry += WORD;
         }
     }
 
-    /// Looks for a repeat at a group of positions from `at` on, then for a run of one byte up to
-    /// `next`. The repeat may begin before, but not before `least`.
+    /// Looks for a repeat of what is in the table at some positions.
+    fn probe(&self, raw: &[u8], positions: Range<usize>, least: usize) -> Option<Repeat> {
+        positions.into_iter().find_map(|probe| {
+            let word = to_word(raw.get(probe..probe + WORD)?);
+            let source = (self.table[slot(word)] as usize).checked_sub(1)?;
+            let distance = probe.checked_sub(source)?;
+            let is_usable = (1..=WINDOW).contains(&distance) && self::word(raw, source) == word;
+            is_usable.then(|| extend(raw, probe, distance, least))?
+        })
+    }
+
+    /// Looks for a repeat at a group of positions from `at` on, then for one of ASCII or a run of
+    /// one byte up to `next`. The repeat may begin before, but not before `least`.
     fn find(&self, raw: &[u8], at: usize, next: usize, least: usize) -> Option<Repeat> {
-        let group = raw.get(at..at + TABLE_STEP + WORD - 1).unwrap_or_default();
-        for (probe, bytes) in (at..).zip(group.windows(WORD)) {
-            let word = to_word(bytes);
-            let candidate = self.table[slot(word)] as usize;
-            if candidate == 0 || probe + 1 - candidate > WINDOW {
-                continue;
-            }
-            let source = candidate - 1;
-            if self::word(raw, source) == word {
-                let repeat = extend(raw, probe, probe - source, least);
+        let group = at..raw.len().min(at + TABLE_STEP);
+        let repeat = self.probe(raw, group, least);
+        if repeat.is_some() {
+            return repeat;
+        }
+        for (from, bytes) in (at..).step_by(WORD).zip(raw[at..next].chunks_exact(WORD)) {
+            if is_text(to_word(bytes)) {
+                let repeat = self.probe(raw, from..from + WORD, least);
                 if repeat.is_some() {
                     return repeat;
                 }
@@ -117,6 +132,11 @@ impl RepeatEncoder {
             extend(raw, probe + 1, 1, least)
         })
     }
+}
+
+/// Returns whether all bytes of a word are ASCII.
+fn is_text(word: u64) -> bool {
+    word & 0x8080_8080_8080_8080 == 0
 }
 
 /// Returns the word at a position, or 0 if there is no whole one.

@@ -198,6 +198,21 @@ fn repeats_in_step_with_the_probes_are_found() {
 }
 
 #[test]
+fn names_in_the_headers_of_jars_are_found() {
+    let (mut raw, mut names) = (Vec::new(), 0);
+    for number in 0..300 {
+        let name = format!("org/example/server/plugin/handlers/events/Class{number}.class");
+        names += name.len();
+        raw.extend_from_slice(b"PK\x03\x04");
+        raw.extend_from_slice(name.as_bytes());
+        raw.extend_from_slice(&noise(2000 + number * 7 % 1000, number as u64 + 1));
+    }
+    assert!(is_dense(&raw[..PIECE_BYTES]));
+    let size = round_trip(&raw);
+    assert!(size < raw.len() - names / 2, "{size} of {}", raw.len());
+}
+
+#[test]
 fn noise_grows_by_less_than_a_thousandth() {
     let raw = noise(BLOCK_BYTES, 5);
     assert!(round_trip(&raw) < raw.len() + raw.len() / 1000);
