@@ -20,8 +20,8 @@ pub(crate) const LARGE_BYTES: u64 = 256 << 10;
 const LARGE_DEPTH_MAX: u16 = 64;
 /// Memory that a plan may take. A larger tree is packed in portions, each with a plan of its own.
 pub(crate) const PLAN_BYTES_MAX: usize = 24 << 20;
-/// The most folders of a plan. Their entries come after their contents, and a restore accepts 50,000
-/// folders without an entry.
+/// The most folders of a plan. Their entries come after their contents, and a restore accepts
+/// 50,000 folders without an entry.
 pub(crate) const PLAN_FOLDERS_MAX: usize = 40_000;
 const DAY_SECONDS: i64 = 24 * 60 * 60;
 /// The bounds of the classes of age, the oldest first.

@@ -78,7 +78,8 @@ impl Tree {
     }
 }
 
-/// Returns the binary form of an access control list: that of the mode, and the rights of user 1234.
+/// Returns the binary form of an access control list: that of the mode, and the rights of user
+/// 1234.
 fn access_list(mode: u32, rights: u16) -> Vec<u8> {
     const NOBODY: u32 = u32::MAX;
     let class = |shift: u32| u16::try_from(mode >> shift & 7).unwrap();
