@@ -34,10 +34,7 @@ impl Inflater {
         archive: &File,
         location: &BlockLocation,
     ) -> Result<Vec<u8>, Error> {
-        self.packed.resize(length(location.packed), 0);
-        archive
-            .read_exact_at(&mut self.packed, location.offset)
-            .map_err(read_error)?;
+        read_packed(archive, location, &mut self.packed)?;
         self.decompress(location)
     }
 
@@ -66,6 +63,28 @@ impl Inflater {
             return Err(Error::corrupt("a block does not match its index"));
         }
         Ok(raw)
+    }
+}
+
+/// Reads the compressed bytes of a block.
+pub(crate) fn read_packed(
+    archive: &File,
+    location: &BlockLocation,
+    into: &mut Vec<u8>,
+) -> Result<(), Error> {
+    into.resize(length(location.packed), 0);
+    archive
+        .read_exact_at(into, location.offset)
+        .map_err(read_error)
+}
+
+/// Checks the compressed bytes of a block by its index.
+pub(crate) fn check_packed(location: &BlockLocation, packed: &[u8]) -> Result<(), Error> {
+    let expected = location.reuse.map(|reuse| reuse.packed_crc);
+    if expected == Some(crc32fast::hash(packed)) {
+        Ok(())
+    } else {
+        Err(Error::corrupt("a block does not match its index"))
     }
 }
 

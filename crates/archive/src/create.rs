@@ -1,15 +1,19 @@
 //! Creates archives.
 
 use std::io::Write;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use crate::directory::open_source;
+use crate::index::CreatedWith;
+use crate::output::{ArchiveOutput, PlainOutput};
 use crate::pack::{OutsideLinks, Packer};
-use crate::plan::{FolderId, Plan, PlannedKind};
+use crate::pack_plan::PlanPacker;
+use crate::pipeline::ArchiveStart;
+use crate::plan::Plan;
+use crate::previous::unusable;
+use crate::reuse::{FrontRange, Reuse};
 use crate::scan::{Collector, Scan, scan};
-use crate::tree_cursor::TreeCursor;
-use crate::walk::WalkEntry;
 use crate::{Control, CreateOptions, Error, IgnoreRules, Summary, pipeline};
 
 /// Archives `source` as a POSIX tar in one gzip member, and writes its index.
@@ -60,142 +64,105 @@ pub fn create(
     control: &Control,
 ) -> Result<Summary, Error> {
     let scanned = scan(source, rules, control)?;
-    create_from(scanned, source, rules, options, archive, index, control)
+    let archive = PlainOutput(archive);
+    create_from(scanned, rules, options, archive, index, control)
 }
 
-/// Archives `source` after a scan with the same rules. Otherwise the same as [`create`].
+/// Archives a directory after a scan with the same rules. Otherwise the same as [`create`].
 ///
 /// What was created since the scan is left out. What is gone becomes a note.
 ///
 /// # Errors
 ///
-/// The same as [`create`].
+/// The same as [`create`]; and [`Error::PreviousUnusable`] after a scan with a previous archive.
+/// The output is then of no use, and the caller can begin again without that archive.
 pub fn create_from(
     scanned: Scan,
-    source: &Path,
     rules: &IgnoreRules,
     options: &CreateOptions,
-    mut archive: impl Write + Send,
+    mut archive: impl ArchiveOutput,
     mut index: impl Write + Send,
     control: &Control,
 ) -> Result<Summary, Error> {
-    let output = (
-        &mut archive as &mut (dyn Write + Send),
-        &mut index as &mut (dyn Write + Send),
-    );
-    create_into(scanned, source, rules, options, output, control)
+    create_into(scanned, rules, options, &mut archive, &mut index, control)
 }
 
 /// Implements [`create_from`]. It is not generic, so that the engine is compiled only once: in this
 /// crate, with its optimisation.
 fn create_into(
     scanned: Scan,
-    source: &Path,
     rules: &IgnoreRules,
     options: &CreateOptions,
-    (archive, index): (&mut (dyn Write + Send), &mut (dyn Write + Send)),
+    archive: &mut dyn ArchiveOutput,
+    index: &mut (dyn Write + Send),
     control: &Control,
 ) -> Result<Summary, Error> {
+    let Scan {
+        source,
+        previous,
+        plan,
+        ..
+    } = &scanned;
     let root = open_source(source)?;
-    let since = scanned.unsettled_since;
-    let (packed, written) = pipeline::run(options, since, control, archive, index, |sink| {
+    let previous = previous.as_ref();
+    if previous.is_some() && plan.is_none() {
+        return Err(unusable("too many entries have changed since"));
+    }
+    let front = match previous {
+        Some(previous) if archive.takes_front() => FrontRange::find(previous),
+        _ => FrontRange::default(),
+    };
+    let start = ArchiveStart {
+        options,
+        created_with: CreatedWith::of(options, scanned.unsettled_since),
+        previous,
+        front: match previous {
+            Some(previous) => front.start(previous)?,
+            None => None,
+        },
+        control,
+    };
+    let (packed, written) = pipeline::run(start, archive, index, |sink| {
         let links = OutsideLinks::new(source);
-        let mut packer = Packer::new(options, links, since, control, sink);
+        let mut packer = Packer::new(options, links, scanned.unsettled_since, control, sink);
         for note in rules.notes() {
             packer.add_note(note.path.as_bytes(), note.reason.clone());
         }
-        let notes = match scanned.plan {
-            Some(plan) => {
-                pack(source, &root, &plan, &mut packer, control)?;
-                scanned.notes
+        let pack_all = |plan: &Plan, packer: &mut Packer<'_>| {
+            let mut plan = PlanPacker::new(source, root.as_fd(), plan, control)?;
+            plan.put_first_directories(packer)?;
+            plan.put_rest(packer)
+        };
+        match (plan, previous) {
+            (Some(plan), Some(previous)) => {
+                packer.add_notes(scanned.notes.clone());
+                packer.set_linked(scanned.unchanged_links.clone());
+                let mut plan = PlanPacker::new(source, root.as_fd(), plan, control)?;
+                Reuse::new(previous)?.pack(&front, &mut plan, &mut packer)?;
             }
-            None => {
-                let mut pack_portion = |plan| pack(source, &root, &plan, &mut packer, control);
+            (Some(plan), None) => {
+                packer.add_notes(scanned.notes.clone());
+                pack_all(plan, &mut packer)?;
+            }
+            (None, _) => {
+                let mut pack_portion = |plan| pack_all(&plan, &mut packer);
                 let collector = Collector::new(scanned.plan_bytes_max, control, &mut pack_portion);
                 let collected = collector.collect(source, rules)?;
-                pack(source, &root, &collected.plan, &mut packer, control)?;
-                collected.notes
+                pack_all(&collected.plan, &mut packer)?;
+                packer.add_notes(collected.notes);
             }
-        };
-        packer.add_notes(notes);
+        }
         packer.finish()
     })?;
     Ok(Summary {
         sha256: written.sha256,
         archive_bytes: written.archive_bytes,
+        reused_bytes: written.taken_bytes,
         source_bytes: packed.source_bytes,
         files: packed.files,
         entries: packed.entries,
         notes: packed.notes,
     })
-}
-
-/// Packs the entries of a plan in their order.
-fn pack(
-    source: &Path,
-    root: &OwnedFd,
-    plan: &Plan,
-    packer: &mut Packer<'_>,
-    control: &Control,
-) -> Result<(), Error> {
-    let cursor = TreeCursor::new(root.as_fd(), plan);
-    let mut cursor = cursor.map_err(|error| Error::io("open", source, error))?;
-    let (first, last) = plan.directories();
-    for folder in first {
-        control.check()?;
-        pack_folder(&mut cursor, plan, folder, packer)?;
-    }
-    for entry in plan.ordered_entries() {
-        control.check()?;
-        let name = plan.entry_name(entry);
-        let folder = match cursor.enter(entry.folder) {
-            Ok(folder) => folder,
-            Err(error) => {
-                packer.note_unreachable(&plan.path(entry.folder, name), error)?;
-                continue;
-            }
-        };
-        cursor.with_path(name, |path| {
-            let found = WalkEntry {
-                folder: folder.as_fd(),
-                name,
-                path,
-            };
-            match entry.kind {
-                PlannedKind::File => packer.put_file(&found, plan.is_large(entry)),
-                PlannedKind::Symlink => packer.put_symlink(&found),
-            }
-        })?;
-    }
-    for folder in last {
-        control.check()?;
-        pack_folder(&mut cursor, plan, folder, packer)?;
-    }
-    Ok(())
-}
-
-/// Packs the entry of a folder.
-fn pack_folder(
-    cursor: &mut TreeCursor<'_>,
-    plan: &Plan,
-    folder: FolderId,
-    packer: &mut Packer<'_>,
-) -> Result<(), Error> {
-    if let Ok(opened) = cursor.enter(folder) {
-        return packer.put_folder(cursor.path(), opened.as_fd());
-    }
-    let name = plan.folder_name(folder);
-    match cursor.enter(plan.parent(folder)) {
-        Ok(parent) => cursor.with_path(name, |path| {
-            let found = WalkEntry {
-                folder: parent.as_fd(),
-                name,
-                path,
-            };
-            packer.put_closed_folder(&found)
-        }),
-        Err(error) => packer.note_unreachable(&plan.path(plan.parent(folder), name), error),
-    }
 }
 
 #[cfg(test)]
@@ -250,10 +217,17 @@ mod tests {
             threads,
             ..CreateOptions::default()
         };
-        let scanned = scan_within(plan_bytes_max, source, &rules, &control).unwrap();
+        let scanned = scan_within(plan_bytes_max, source, &rules, None, &control).unwrap();
         assert_eq!(scanned.plan.is_some(), plan_bytes_max == PLAN_BYTES_MAX);
         let (file, index) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
-        let created = create_from(scanned, source, &rules, &options, &file, &index, &control);
+        let created = create_from(
+            scanned,
+            &rules,
+            &options,
+            PlainOutput(&file),
+            &index,
+            &control,
+        );
         (file, index, created.unwrap())
     }
 

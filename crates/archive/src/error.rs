@@ -60,6 +60,13 @@ pub enum Error {
         found: String,
     },
 
+    /// The previous archive cannot be reused. A new one without it can be created.
+    #[error("the previous archive cannot be reused: {reason}")]
+    PreviousUnusable {
+        /// What is wrong with it.
+        reason: String,
+    },
+
     /// The archive or its index is damaged.
     #[error("the archive is damaged: {reason}")]
     Corrupt {

@@ -1,9 +1,9 @@
-//! What a file system can still store. Not every file system says so.
+//! What a file system can still store, and whether its times tell of every change.
 
 use std::io;
 use std::os::fd::AsFd;
 
-use rustix::fs::StatVfs;
+use rustix::fs::{FsWord, StatVfs};
 
 /// What a file system can still store. `None` means that it does not say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +47,21 @@ impl From<&StatVfs> for FreeSpace {
             inodes: (status.f_files > 0).then_some(status.f_favail),
         }
     }
+}
+
+/// Returns whether each change of a file moves its status change time, at the latest when it is
+/// written back. On tmpfs, a write through a memory map never does. A file system in user space or
+/// on another machine may have a clock of its own, or none.
+pub(crate) fn times_tell_of_changes(file: impl AsFd) -> bool {
+    const TYPES: [FsWord; 6] = [
+        0xef53,      // ext2, ext3 and ext4
+        0x5846_5342, // XFS
+        0x9123_683e, // btrfs
+        0x2fc1_2fc1, // ZFS
+        0xf2f5_2010, // F2FS
+        0xca45_1a4e, // bcachefs
+    ];
+    rustix::fs::fstatfs(file).is_ok_and(|status| TYPES.contains(&status.f_type))
 }
 
 /// Returns whether a write failed because bytes, inodes or a quota are used up.

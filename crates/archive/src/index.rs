@@ -16,10 +16,12 @@ mod frames;
 mod read;
 mod write;
 
+use crate::CreateOptions;
+
 pub use check::{CheckedIndex, check_index};
 pub(crate) use frames::StreamFrames;
 pub(crate) use read::{
-    BlockLocation, BlockReuse, CONTENT_BYTES, IndexReader, Record, RecordReader,
+    BlockLocation, BlockReuse, CONTENT_BYTES, IndexReader, Record, RecordReader, StoredRecords,
 };
 pub(crate) use write::{EntryRecords, IndexWriter, SourceFile};
 
@@ -84,6 +86,39 @@ pub(crate) struct CreatedWith {
 }
 
 impl CreatedWith {
+    /// Returns what an archive is created with.
+    pub(crate) fn of(options: &CreateOptions, unsettled_since: i64) -> Self {
+        Self {
+            level: options.level.min(9),
+            xattrs: options.xattrs,
+            unsettled_since,
+        }
+    }
+
+    /// Returns whether unchanged files have the same bytes in both archives.
+    pub(crate) fn is_same_format(self, other: &Self) -> bool {
+        (self.level, self.xattrs) == (other.level, other.xattrs)
+    }
+
+    /// Parses the numbers of a trailer. `None` if they are out of range.
+    pub(crate) fn parse(fields: &[u8]) -> Option<Self> {
+        let mut numbers = fields
+            .as_chunks()
+            .0
+            .iter()
+            .map(|&bytes| u64::from_le_bytes(bytes));
+        let (level, options, since) = (numbers.next()?, numbers.next()?, numbers.next()?);
+        Some(Self {
+            level: u32::try_from(level).ok().filter(|&level| level <= 9)?,
+            xattrs: match options {
+                0 => false,
+                1 => true,
+                _ => return None,
+            },
+            unsettled_since: since.cast_signed(),
+        })
+    }
+
     /// Returns the numbers of the trailer.
     pub(crate) fn fields(self) -> [u64; 3] {
         [
@@ -109,6 +144,9 @@ pub(crate) struct IndexTotals {
 }
 
 impl IndexTotals {
+    /// The length of the totals in a trailer.
+    pub(crate) const BYTES: usize = 6 * 8;
+
     /// Returns the totals in the order of the trailer.
     pub(crate) fn fields(&self) -> [u64; 6] {
         [

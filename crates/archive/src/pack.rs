@@ -6,6 +6,7 @@
 
 mod attributes;
 mod contents;
+mod old_entries;
 mod outside_links;
 mod source_reader;
 
@@ -97,6 +98,11 @@ impl<'a> Packer<'a> {
         }
     }
 
+    /// Says which files with several hard links are in the archive already.
+    pub(crate) fn set_linked(&mut self, linked: HashMap<Identity, (Vec<u8>, u64)>) {
+        self.linked = linked;
+    }
+
     /// Ends the tar stream.
     pub(crate) fn finish(mut self) -> Result<(PackedTotals, IndexTotals), Error> {
         if let Some(reason) = self.links.summary() {
@@ -116,18 +122,10 @@ impl<'a> Packer<'a> {
 
     /// Writes the header of an entry. The caller must write its `stored` bytes next.
     fn put_entry(&mut self, entry: &TarEntry, stat: &Stat) -> Result<(), Error> {
-        const PAGE: u64 = 4096;
         self.header.clear();
         encode_header(entry, &mut self.header);
         let whole = self.header.len() as u64 + entry.stored;
-        if self.block.raw.len() >= EARLY_END_BYTES
-            && self.block.raw.len() as u64 + whole > BLOCK_BYTES as u64
-        {
-            self.end_block()?;
-        }
-        if self.block.raw.len() == BLOCK_BYTES {
-            self.end_block()?;
-        }
+        self.make_room(whole)?;
         let is_settled = stat.st_mtime.max(stat.st_ctime) < self.unsettled_since;
         let source = is_settled.then(|| SourceFile {
             device: stat.st_dev,
@@ -144,13 +142,18 @@ impl<'a> Packer<'a> {
         let header = std::mem::take(&mut self.header);
         self.put(&header)?;
         self.header = header;
+        self.count_entry(entry.kind, entry.stored);
+        Ok(())
+    }
+
+    fn count_entry(&mut self, kind: EntryKind, stored: u64) {
+        const PAGE: u64 = 4096;
         self.totals.entries += 1;
-        self.disk_bytes += match entry.kind {
-            EntryKind::File => entry.stored.next_multiple_of(PAGE),
+        self.disk_bytes += match kind {
+            EntryKind::File => stored.next_multiple_of(PAGE),
             EntryKind::Directory => PAGE,
             EntryKind::Symlink | EntryKind::HardLink => 0,
         };
-        Ok(())
     }
 
     /// Appends bytes to the stream.
@@ -183,7 +186,7 @@ impl<'a> Packer<'a> {
     }
 
     /// Ends the current block and sends it.
-    fn end_block(&mut self) -> Result<(), Error> {
+    pub(crate) fn end_block(&mut self) -> Result<(), Error> {
         if self.block.raw.is_empty() {
             return Ok(());
         }

@@ -165,6 +165,11 @@ impl Plan {
         id
     }
 
+    /// Counts an entry that is not packed again among the ages.
+    pub(crate) fn add_unchanged(&mut self, mtime: i64) {
+        self.newest = self.newest.max(mtime);
+    }
+
     pub(crate) fn add_entry(
         &mut self,
         folder: FolderId,
@@ -229,24 +234,33 @@ impl Plan {
         names.join(&b'/')
     }
 
+    /// Returns the weight of a large file: the greatest come first.
+    pub(crate) fn weight(&self, size: u64, mtime: i64) -> u128 {
+        weight(size, self.newest, mtime)
+    }
+
     /// Returns whether an entry gets blocks of its own.
     pub(crate) fn is_large(&self, entry: &PlannedEntry) -> bool {
         entry.size >= LARGE_BYTES && self.folder(entry.folder).depth <= LARGE_DEPTH_MAX
     }
 
+    pub(crate) fn entry(&self, at: u32) -> &PlannedEntry {
+        &self.entries[at as usize]
+    }
+
     /// Returns files and links in the order of the archive.
-    pub(crate) fn ordered_entries(&self) -> impl Iterator<Item = &PlannedEntry> {
+    pub(crate) fn order(&self) -> Vec<u32> {
         let count = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
         let mut order: Vec<u32> = (0..count).collect();
         order.sort_unstable_by_key(|&at| {
-            let entry = &self.entries[at as usize];
+            let entry = self.entry(at);
             if self.is_large(entry) {
                 (0, Reverse(weight(entry.size, self.newest, entry.mtime)), at)
             } else {
                 (1 + age_class(self.newest, entry.mtime), Reverse(0), at)
             }
         });
-        order.into_iter().map(|at| &self.entries[at as usize])
+        order
     }
 
     /// Returns the directories that come before all files, and those that come after them.
@@ -290,7 +304,8 @@ mod tests {
     const NOW: i64 = 1_800_000_000;
 
     fn names(plan: &Plan) -> Vec<String> {
-        let names = plan.ordered_entries().map(|entry| plan.entry_name(entry));
+        let entries = plan.order().into_iter().map(|at| plan.entry(at));
+        let names = entries.map(|entry| plan.entry_name(entry));
         names
             .map(|name| String::from_utf8(name.to_vec()).unwrap())
             .collect()

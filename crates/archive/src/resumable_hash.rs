@@ -36,7 +36,6 @@ impl ResumableSha256 {
 
     /// Continues after `bytes` bytes. `state` is that of [`Self::state`], and `rest` are the bytes
     /// after the last whole chunk.
-    #[cfg(test)]
     pub(crate) fn resume(state: &[u8; 32], bytes: u64, rest: &[u8]) -> Self {
         let mut hash = Self::new();
         for (word, part) in hash.state.iter_mut().zip(state.as_chunks::<4>().0) {

@@ -1,16 +1,18 @@
 //! Finds what is to be archived, before it is read.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::os::fd::BorrowedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{AtFlags, Stat};
 
 use crate::acl;
 use crate::directory::Identity;
+use crate::file_system;
 use crate::pace::Pace;
 use crate::plan::{FolderEntry, FolderId, PLAN_BYTES_MAX, Plan, PlannedKind};
+use crate::previous::Previous;
 use crate::summary::Notes;
 use crate::walk::{Visitor, WalkEntry, walk};
 use crate::{Control, Error, IgnoreRules, Totals};
@@ -30,9 +32,26 @@ pub struct Scan {
     pub(crate) plan: Option<Plan>,
     pub(crate) plan_bytes_max: usize,
     pub(crate) notes: Notes,
+    pub(crate) source: PathBuf,
+    /// The previous archive, with its unchanged entries marked. They are not in the plan.
+    pub(crate) previous: Option<Previous>,
+    /// The first names of unchanged files with several hard links, and how many others there are.
+    pub(crate) unchanged_links: HashMap<Identity, (Vec<u8>, u64)>,
 }
 
 impl Scan {
+    /// Adds a note about the whole backup.
+    pub fn add_note(&mut self, reason: String) {
+        self.notes.add(b".", reason);
+    }
+
+    /// Sets when the scan began, in seconds since 1970. Tests need that: a file that was written
+    /// less than a minute before is never reused.
+    #[doc(hidden)]
+    pub fn set_begun(&mut self, begun: i64) {
+        self.unsettled_since = begun.saturating_sub(SETTLED_SECONDS);
+    }
+
     /// Returns the number and the size of the files.
     #[must_use]
     pub fn totals(&self) -> Totals {
@@ -50,7 +69,24 @@ impl Scan {
 /// [`Error::SourceMissing`], [`Error::NotADirectory`], [`Error::Cancelled`], or [`Error::Io`] if
 /// `source` itself cannot be read.
 pub fn scan(source: &Path, rules: &IgnoreRules, control: &Control) -> Result<Scan, Error> {
-    scan_within(PLAN_BYTES_MAX, source, rules, control)
+    scan_within(PLAN_BYTES_MAX, source, rules, None, control)
+}
+
+/// The same as [`scan`], and finds what has not changed since the previous archive. With `reread`,
+/// every file counts as changed.
+///
+/// # Errors
+///
+/// The same as [`scan`].
+pub fn scan_after(
+    mut previous: Previous,
+    reread: bool,
+    source: &Path,
+    rules: &IgnoreRules,
+    control: &Control,
+) -> Result<Scan, Error> {
+    previous.is_reread = reread;
+    scan_within(PLAN_BYTES_MAX, source, rules, Some(previous), control)
 }
 
 /// Implements [`scan`] with another memory for a plan.
@@ -58,6 +94,7 @@ pub(crate) fn scan_within(
     plan_bytes_max: usize,
     source: &Path,
     rules: &IgnoreRules,
+    previous: Option<Previous>,
     control: &Control,
 ) -> Result<Scan, Error> {
     let unsettled_since = now().saturating_sub(SETTLED_SECONDS);
@@ -66,8 +103,9 @@ pub(crate) fn scan_within(
         is_whole = false;
         Ok(())
     };
-    let collected =
-        Collector::new(plan_bytes_max, control, &mut drop_plan).collect(source, rules)?;
+    let mut collector = Collector::new(plan_bytes_max, control, &mut drop_plan);
+    collector.previous = previous;
+    let collected = collector.collect(source, rules)?;
     control.set_totals(collected.totals.files, collected.totals.bytes);
     Ok(Scan {
         totals: collected.totals,
@@ -75,6 +113,9 @@ pub(crate) fn scan_within(
         plan: is_whole.then_some(collected.plan),
         plan_bytes_max,
         notes: collected.notes,
+        source: source.to_path_buf(),
+        previous: collected.previous,
+        unchanged_links: collected.unchanged_links,
     })
 }
 
@@ -92,6 +133,16 @@ pub(crate) struct Collected {
     pub(crate) plan: Plan,
     pub(crate) notes: Notes,
     totals: Totals,
+    previous: Option<Previous>,
+    unchanged_links: HashMap<Identity, (Vec<u8>, u64)>,
+}
+
+/// The first name of a file with several hard links.
+struct FirstName {
+    /// Empty unless the file is unchanged.
+    path: Vec<u8>,
+    is_unchanged: bool,
+    other_names: u64,
 }
 
 /// Collects the entries of a walk in plans.
@@ -105,7 +156,10 @@ pub(crate) struct Collector<'a> {
     /// The folders above the latest entry, each with the length of its path.
     chain: Vec<(FolderId, usize)>,
     /// Files with several hard links that were found.
-    linked: HashSet<Identity>,
+    linked: HashMap<Identity, FirstName>,
+    previous: Option<Previous>,
+    /// Whether the times of files on a device tell of every change.
+    devices: HashMap<u64, bool>,
     control: &'a Control,
     pace: Pace,
 }
@@ -123,7 +177,9 @@ impl<'a> Collector<'a> {
             totals: Totals::default(),
             hand_over,
             chain: Vec::new(),
-            linked: HashSet::new(),
+            linked: HashMap::new(),
+            previous: None,
+            devices: HashMap::new(),
             control,
             pace: Pace::new(),
         }
@@ -140,6 +196,55 @@ impl<'a> Collector<'a> {
             plan: self.plan,
             notes: self.notes,
             totals: self.totals,
+            previous: self.previous,
+            unchanged_links: self
+                .linked
+                .into_iter()
+                .filter(|(_, first)| first.is_unchanged)
+                .map(|(identity, first)| (identity, (first.path, first.other_names)))
+                .collect(),
+        })
+    }
+
+    /// Returns whether this is the first name of a file, and whether the previous archive has it.
+    fn compare(&mut self, found: &WalkEntry<'_>, stat: &Stat) -> (bool, bool) {
+        let path = found.path;
+        let is_trusted = self.previous.is_some() && self.is_trusted(found.folder, stat);
+        let has_links = stat.st_nlink > 1;
+        let identity = Identity::from(stat);
+        if has_links && let Some(first) = self.linked.get(&identity) {
+            // A further name refers to the first one, which must come before it.
+            let is_unchanged = first.is_unchanged
+                && self
+                    .previous
+                    .as_mut()
+                    .is_some_and(|previous| previous.mark_unchanged(path, stat, Some(&first.path)));
+            return (false, is_unchanged);
+        }
+        let previous = self.previous.as_mut().filter(|_| is_trusted);
+        let is_unchanged =
+            previous.is_some_and(|previous| previous.mark_unchanged(path, stat, None));
+        if has_links {
+            let first = FirstName {
+                path: if is_unchanged {
+                    path.to_vec()
+                } else {
+                    Vec::new()
+                },
+                is_unchanged,
+                other_names: stat.st_nlink - 1,
+            };
+            self.linked.insert(identity, first);
+        }
+        (true, is_unchanged)
+    }
+
+    /// Returns whether the times of a file tell of every change.
+    fn is_trusted(&mut self, folder: BorrowedFd<'_>, stat: &Stat) -> bool {
+        *self.devices.entry(stat.st_dev).or_insert_with(|| {
+            // A file can be a mount point itself.
+            let is_same = rustix::fs::fstat(folder).is_ok_and(|above| above.st_dev == stat.st_dev);
+            is_same && file_system::times_tell_of_changes(folder)
         })
     }
 
@@ -209,10 +314,15 @@ impl Visitor for Collector<'_> {
         if let Ok(stat) = stat {
             mtime = stat.st_mtime;
             self.totals.files += 1;
-            if stat.st_nlink <= 1 || self.linked.insert(Identity::from(&stat)) {
+            let (is_first, is_unchanged) = self.compare(found, &stat);
+            if is_first {
                 // A sparse file can claim 2⁶³ − 1 bytes.
                 size = u64::try_from(stat.st_size).unwrap_or(0);
                 self.totals.bytes = self.totals.bytes.saturating_add(size);
+            }
+            if is_unchanged {
+                self.plan.add_unchanged(mtime);
+                return Ok(());
             }
         }
         let (folder, name) = self.locate(found.path);
@@ -225,6 +335,15 @@ impl Visitor for Collector<'_> {
         self.pace.rest(self.control);
         let stat = rustix::fs::statat(found.folder, found.name, AtFlags::SYMLINK_NOFOLLOW);
         let mtime = stat.map_or(0, |stat| stat.st_mtime);
+        if let Ok(stat) = stat
+            && self.previous.is_some()
+            && self.is_trusted(found.folder, &stat)
+            && let Some(previous) = &mut self.previous
+            && previous.mark_unchanged(found.path, &stat, None)
+        {
+            self.plan.add_unchanged(mtime);
+            return Ok(());
+        }
         let (folder, name) = self.locate(found.path);
         let kind = PlannedKind::Symlink;
         self.plan.add_entry(folder, name, kind, 0, mtime);

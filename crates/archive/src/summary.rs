@@ -21,6 +21,8 @@ pub struct Summary {
     pub sha256: [u8; 32],
     /// Size of the archive in bytes.
     pub archive_bytes: u64,
+    /// How many of these the previous archive has, too.
+    pub reused_bytes: u64,
     /// Bytes of file contents, holes included.
     pub source_bytes: u64,
     /// Regular files, each hard link counted.

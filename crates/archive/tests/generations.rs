@@ -12,12 +12,13 @@ mod tree;
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
+use std::fs::File;
 use std::path::Path;
 use std::process::Command;
 
 use holdfast_archive::{
-    Control, CreateOptions, EntryKind, IgnoreRules, ListedEntry, RestoreOptions, create, list,
-    read_file, restore, scan, verify,
+    Control, CreateOptions, EntryKind, FileOutput, IgnoreRules, ListedEntry, PlainOutput, Previous,
+    RestoreOptions, create_from, list, read_file, restore, scan, scan_after, verify,
 };
 
 use crate::interop::run;
@@ -31,10 +32,9 @@ const TREES: u64 = 2;
 const GENERATIONS: u64 = 10;
 const CHANGES: u64 = 20;
 
-/// Makes the backup of a generation. `previous` is the backup of the one before.
-fn back_up(tree: &Tree, threads: usize, previous: Option<&Made>) -> Made {
-    // Every backup is a full one.
-    let _ = previous;
+/// Makes the backup of a generation. `previous` is the backup of the one before, and whether every
+/// file is read again.
+fn back_up(tree: &Tree, threads: usize, previous: Option<(&Made, bool)>) -> Made {
     let archive = tempfile::tempfile_in(tree.work()).unwrap();
     let index = tempfile::tempfile_in(tree.work()).unwrap();
     let rules = IgnoreRules::new(&tree.patterns()).unwrap();
@@ -45,7 +45,32 @@ fn back_up(tree: &Tree, threads: usize, previous: Option<&Made>) -> Made {
         ..Default::default()
     };
     let control = Control::new();
-    let summary = create(tree.root(), &rules, &options, &archive, &index, &control).unwrap();
+    let scan = match previous {
+        None => scan(tree.root(), &rules, &control),
+        Some((made, reread)) => {
+            let clone = |file: &File| file.try_clone().unwrap();
+            let (archive, index) = (clone(&made.archive), clone(&made.index));
+            let previous = Previous::open(archive, index, &options).unwrap();
+            scan_after(previous, reread, tree.root(), &rules, &control)
+        }
+    };
+    let mut scan = scan.unwrap();
+    // As if every file had been written long before.
+    scan.set_begun(i64::MAX);
+    let summary = match previous {
+        Some((made, _)) if threads.is_multiple_of(2) => {
+            let output = FileOutput {
+                file: &archive,
+                previous: &made.archive,
+            };
+            create_from(scan, &rules, &options, output, &index, &control)
+        }
+        _ => {
+            let output = PlainOutput(&archive);
+            create_from(scan, &rules, &options, output, &index, &control)
+        }
+    };
+    let summary = summary.unwrap();
     Made {
         archive,
         index,
@@ -96,13 +121,15 @@ fn one_tree(seed: u64) {
         let what = tree.say(&format!("seed {seed}, generation {generation}"));
         let wanted = tree.wanted();
         let threads = tree.random.threads();
-        let made = back_up(&tree, threads, previous.as_ref());
+        let reread = tree.random.one_in(5);
+        let made = back_up(&tree, threads, previous.as_ref().map(|made| (made, reread)));
         check_totals(&tree, &made, &wanted, &what);
         check_lists(&tree, &made, &wanted, &what);
         let target = tree.work().join("restored");
         restore_into(&target, &made, tree.random.one_in(2));
         assert_same_lines(&lines(&target, tree.without), &wanted, &what);
-        // The archive is a function of the tree: not of its inodes, the clock or the threads.
+        // A full archive is a function of the tree: not of its inodes, the clock or the threads.
+        let full = back_up(&tree, threads, None);
         let threads = tree.random.threads();
         let again = if is_root() {
             back_up(&Tree::at(&target, tree.work()), threads, None)
@@ -110,7 +137,8 @@ fn one_tree(seed: u64) {
             // The owners of what was restored may be others.
             back_up(&tree, threads, None)
         };
-        assert!(bytes(&again.archive) == bytes(&made.archive), "{what}");
+        assert!(bytes(&again.archive) == bytes(&full.archive), "{what}");
+        check_reuse(&full, &made, &what);
         check_tar(&tree, &made, &wanted, &what);
         if let Some(earlier) = std::env::var_os("HOLDFAST_EARLIER") {
             check_earlier(&tree, &made, &wanted, &what, &earlier);
@@ -118,6 +146,27 @@ fn one_tree(seed: u64) {
         tree.forget_changes();
         previous = Some(made);
     }
+}
+
+/// A backup after a previous one says the same as a full one.
+fn check_reuse(full: &Made, made: &Made, what: &str) {
+    let about = |made: &Made| {
+        let summary = &made.summary;
+        let mut notes: Vec<_> = summary
+            .notes
+            .first
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        notes.sort();
+        (summary.entries, summary.files, summary.source_bytes, notes)
+    };
+    assert_eq!(about(made), about(full), "{what}");
+    assert!(
+        made.summary.reused_bytes <= made.summary.archive_bytes,
+        "{what}"
+    );
+    assert_eq!(full.summary.reused_bytes, 0, "{what}");
 }
 
 /// The totals of the backup, of a scan and of a verification agree with the tree.

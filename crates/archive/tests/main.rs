@@ -48,6 +48,8 @@ mod pteroignore;
 #[cfg(test)]
 mod refused_attributes;
 #[cfg(test)]
+mod reuse;
+#[cfg(test)]
 mod round_trip;
 #[cfg(test)]
 mod rules_against_git;

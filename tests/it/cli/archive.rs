@@ -29,6 +29,66 @@ fn flip(path: &Path, place: usize) {
 }
 
 #[test]
+fn an_archive_after_a_previous_one_is_the_same_as_one_without() {
+    let folder = with_archive();
+    let here = folder.path();
+    let noise = files::noise(900_000, 6);
+    files::write(&here.join("server/world/large.mca"), &noise);
+    let full = archive(here, &["create", "server", "full.tar.gz"]);
+    assert_eq!(full.code, Some(0), "{full:?}");
+    let create = |arguments: &[&str]| {
+        let made = archive(
+            here,
+            &[&["create"], arguments, &["server", "next.tar.gz"]].concat(),
+        );
+        assert_eq!(made.code, Some(0), "{made:?}");
+        for suffix in ["", ".index"] {
+            assert!(here.join(format!("next.tar.gz{suffix}")).exists());
+        }
+        let (hash, rest) = made.stdout.split_once(' ').unwrap();
+        assert!(full.stdout.starts_with(hash), "{made:?}");
+        let reused = rest.lines().nth(1).unwrap().rsplit_once(" bytes, ");
+        let reused = reused.map_or("", |(_, reused)| reused).to_owned();
+        let lines = made.stderr.lines();
+        let others = lines.filter(|line| !line.contains("dangling: "));
+        (others.collect::<Vec<_>>().join("\n"), reused)
+    };
+    for arguments in [
+        &["--previous", "full.tar.gz"][..],
+        &["--previous", "full.tar.gz", "--reread"],
+        &["--previous", "next.tar.gz"],
+    ] {
+        let (stderr, reused) = create(arguments);
+        assert_eq!(stderr, "");
+        let bytes: u64 = reused
+            .strip_suffix(" of them reused")
+            .unwrap()
+            .parse()
+            .unwrap();
+        // What was written just now is read, but not compressed again.
+        assert!(bytes >= 900_000, "{arguments:?}: {bytes}");
+    }
+    let begin = "holdfast: .: everything was archived again: ";
+    fs_err::rename(here.join("full.tar.gz.index"), here.join("index")).unwrap();
+    let (stderr, reused) = create(&["--previous", "full.tar.gz"]);
+    assert_eq!(reused, "0 of them reused");
+    assert_eq!(stderr, format!("{begin}there is no full.tar.gz.index"));
+    fs_err::rename(here.join("index"), here.join("full.tar.gz.index")).unwrap();
+    flip(&here.join("full.tar.gz"), 5_000);
+    let (stderr, reused) = create(&["--previous", "full.tar.gz"]);
+    let damaged = stderr.is_empty() || stderr.contains("a block does not match its index");
+    assert!(damaged, "{stderr}");
+    assert!(reused.ends_with(" of them reused"), "{reused}");
+    let missing = archive(
+        here,
+        &["create", "--previous", "no.tar.gz", "server", "x.tar.gz"],
+    );
+    assert!(missing.failure().contains("no.tar.gz"), "{missing:?}");
+    let unfinished = |name: &String| name.contains("partial") || name.starts_with("x.");
+    assert!(!files::files_below(here).iter().any(unfinished));
+}
+
+#[test]
 fn an_archive_is_created_listed_verified_and_restored() {
     let folder = with_archive();
     let (here, file) = (folder.path(), folder.path().join("server.tar.gz"));

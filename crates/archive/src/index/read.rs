@@ -11,7 +11,9 @@ use sha2::{Digest, Sha256};
 use super::frames::{
     FRAME_HEADER_BYTES, FileFrames, Frames, StreamFrames, damaged, read_failed, unknown,
 };
-use super::{BLOCK_RECORD, ENTRY_RECORD, HASH_BYTES, IndexTotals, IndexVersion, MAGIC_BYTES};
+use super::{
+    BLOCK_RECORD, CreatedWith, ENTRY_RECORD, HASH_BYTES, IndexTotals, IndexVersion, MAGIC_BYTES,
+};
 use crate::Error;
 use crate::compress::GZIP_HEADER;
 use crate::list::ListedEntry;
@@ -29,6 +31,8 @@ pub(crate) struct IndexReader<'a> {
     version: IndexVersion,
     pub(crate) totals: IndexTotals,
     pub(crate) archive_sha256: [u8; 32],
+    /// `None` in version 1.
+    pub(crate) created_with: Option<CreatedWith>,
     /// The offset at which the frames end.
     end: u64,
 }
@@ -86,6 +90,7 @@ impl<'a> IndexReader<'a> {
         let (end_mark, trailer) = tail.split_at(FRAME_HEADER_BYTES);
         let (totals, hashes) = trailer.split_at(version.trailer_bytes() - 2 * HASH_BYTES);
         let (archive_hash, index_hash) = hashes.split_at(HASH_BYTES);
+        let created_with = totals.get(IndexTotals::BYTES..);
         if end_mark.iter().any(|&byte| byte != 0) || *index_hash != hash {
             return Err(damaged("its checksum is wrong"));
         }
@@ -96,12 +101,13 @@ impl<'a> IndexReader<'a> {
             version,
             totals: IndexTotals::parse(totals),
             archive_sha256,
+            created_with: created_with.and_then(CreatedWith::parse),
             end,
         })
     }
 
     /// Returns a reader of all records.
-    pub(crate) fn records(&self) -> RecordReader<FileFrames<'a>> {
+    pub(crate) fn records(&self) -> StoredRecords<'a> {
         RecordReader::new(FileFrames::new(self.file, self.end), self.version)
     }
 }
@@ -122,6 +128,9 @@ fn hash_file(file: &File, length: u64) -> Result<[u8; HASH_BYTES], Error> {
     }
     Ok(hash.finalize().into())
 }
+
+/// The records of an index that has passed its checks.
+pub(crate) type StoredRecords<'a> = RecordReader<FileFrames<'a>>;
 
 /// Reads the records of an index, in the order of the archive.
 pub(crate) struct RecordReader<F> {

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::frames::FRAME_HEADER_BYTES;
 use super::{BLOCK_RECORD, BlockReuse, CreatedWith, ENTRY_RECORD, IndexTotals, IndexVersion};
+use crate::list::ListedEntry;
 use crate::tar_format::{EntryKind, TarEntry, Time};
 
 /// Bytes of records that are collected before a frame is written.
@@ -27,16 +28,62 @@ impl EntryRecords {
         source: &SourceFile,
         out: &mut Vec<u8>,
     ) {
+        let fields = EntryFields {
+            path: &entry.path,
+            kind: entry.kind,
+            link: &entry.link,
+            sparse: entry.segments.is_some(),
+            numbers: [
+                entry.size,
+                entry.stored,
+                u64::from(entry.mode),
+                entry.uid,
+                entry.gid,
+                source.device,
+                source.inode,
+            ],
+            mtime: entry.mtime,
+            ctime: source.ctime,
+        };
+        self.add_fields(&fields, offset, out);
+    }
+
+    /// Appends the record of an entry that is taken over from another archive.
+    pub(crate) fn add_listed(&mut self, entry: &ListedEntry, offset: usize, out: &mut Vec<u8>) {
+        let time = |(seconds, nanoseconds)| Time {
+            seconds,
+            nanoseconds,
+        };
+        let fields = EntryFields {
+            path: &entry.path,
+            kind: entry.kind,
+            link: &entry.link,
+            sparse: entry.sparse,
+            numbers: [
+                entry.size,
+                entry.stored,
+                u64::from(entry.mode),
+                entry.uid,
+                entry.gid,
+                entry.device,
+                entry.inode,
+            ],
+            mtime: time(entry.mtime),
+            ctime: time(entry.ctime),
+        };
+        self.add_fields(&fields, offset, out);
+    }
+
+    fn add_fields(&mut self, entry: &EntryFields<'_>, offset: usize, out: &mut Vec<u8>) {
         let shared = self
             .previous
             .iter()
-            .zip(&entry.path)
+            .zip(entry.path)
             .take_while(|(a, b)| a == b)
             .count();
-        let sparse = entry.segments.is_some();
         out.push(ENTRY_RECORD);
         out.push(match entry.kind {
-            EntryKind::File if sparse => 4,
+            EntryKind::File if entry.sparse => 4,
             EntryKind::File => 0,
             EntryKind::Directory => 1,
             EntryKind::Symlink => 2,
@@ -44,24 +91,28 @@ impl EntryRecords {
         });
         number(out, shared as u64);
         bytes(out, &entry.path[shared..]);
-        bytes(out, &entry.link);
-        for value in [
-            offset as u64,
-            entry.size,
-            entry.stored,
-            u64::from(entry.mode),
-            entry.uid,
-            entry.gid,
-            source.device,
-            source.inode,
-        ] {
+        bytes(out, entry.link);
+        number(out, offset as u64);
+        for value in entry.numbers {
             number(out, value);
         }
         time(out, entry.mtime);
-        time(out, source.ctime);
+        time(out, entry.ctime);
         self.previous.truncate(shared);
         self.previous.extend_from_slice(&entry.path[shared..]);
     }
+}
+
+/// What a record states of an entry.
+struct EntryFields<'a> {
+    path: &'a [u8],
+    kind: EntryKind,
+    link: &'a [u8],
+    sparse: bool,
+    /// Size, stored bytes, mode, owner, group, device and inode.
+    numbers: [u64; 7],
+    mtime: Time,
+    ctime: Time,
 }
 
 /// Identifies the source of an entry, so that a later backup can recognise it.

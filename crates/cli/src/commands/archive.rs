@@ -3,12 +3,13 @@
 //! An archive `X.tar.gz` has two optional files beside it: `X.tar.gz.index`, which locates single
 //! files and makes restores faster, and `X.tar.gz.sha256`, in the format of `sha256sum`.
 
+mod create;
 mod list;
 mod sorted_list;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -16,9 +17,7 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 use fs_err as fs;
 
-use holdfast_archive::{
-    Control, CreateOptions, Error, Expected, IgnoreRules, Notes, RestoreOptions, Summary,
-};
+use holdfast_archive::{Control, CreateOptions, Error, Expected, Notes, RestoreOptions};
 
 use crate::error::CommandError;
 use crate::output;
@@ -51,6 +50,12 @@ pub enum ArchiveCommand {
         /// Stores extended attributes of users (user.*)
         #[arg(long)]
         xattrs: bool,
+        /// Takes over what has not changed since this archive, which needs its ARCHIVE.index
+        #[arg(long, value_name = "ARCHIVE")]
+        previous: Option<PathBuf>,
+        /// Reads every file, and takes over only contents that are equal
+        #[arg(long, requires = "previous")]
+        reread: bool,
     },
     /// Replaces the contents of a directory with an archive, which is verified and unpacked first
     Restore {
@@ -96,6 +101,8 @@ pub(super) fn run(command: ArchiveCommand) -> Result<(), CommandError> {
             level,
             threads,
             xattrs,
+            previous,
+            reread,
         } => {
             let options = CreateOptions {
                 level,
@@ -103,7 +110,8 @@ pub(super) fn run(command: ArchiveCommand) -> Result<(), CommandError> {
                 xattrs,
                 ..CreateOptions::default()
             };
-            create(&source, &archive, ignore.as_deref(), &options)
+            let previous = previous.as_deref().map(|path| (path, reread));
+            create::run(&source, &archive, ignore.as_deref(), options, previous)
         }
         ArchiveCommand::Restore {
             archive,
@@ -125,96 +133,6 @@ pub(super) fn run(command: ArchiveCommand) -> Result<(), CommandError> {
         ArchiveCommand::List { archive } => list(&open(&archive)?, open_index(&archive)?.as_ref()),
         ArchiveCommand::Cat { archive, path } => cat(&archive, &path),
     }
-}
-
-fn create(
-    source: &Path,
-    archive: &Path,
-    ignore: Option<&Path>,
-    options: &CreateOptions,
-) -> Result<(), CommandError> {
-    let rules = ignore_rules(source, ignore)?;
-    // The files have temporary names until they are complete.
-    let partial = with_suffix(archive, ".partial");
-    let partial_index = with_suffix(archive, ".index.partial");
-    let mut options = options.clone();
-    let replaced = ["", ".index", ".sha256"].map(|suffix| with_suffix(archive, suffix));
-    options.own_files = replaced
-        .iter()
-        .filter_map(|path| file_identity(path))
-        .collect();
-    let created = write_archive(source, &rules, options, &partial, &partial_index);
-    let summary = match created {
-        Ok(summary) => summary,
-        Err(create_error) => {
-            for path in [&partial, &partial_index] {
-                if let Err(error) = remove_if_exists(path) {
-                    output::problem(&error.to_string());
-                }
-            }
-            return Err(create_error);
-        }
-    };
-    let hash = hex::encode(summary.sha256);
-    replace_archive(archive, &partial, &partial_index, &hash)?;
-    print_notes(&summary.notes);
-    output::line(&format!("{hash}  {}", archive.display()))?;
-    output::line(&format!(
-        "{} entries, {} files, {} bytes in {} bytes",
-        summary.entries, summary.files, summary.source_bytes, summary.archive_bytes
-    ))
-}
-
-/// Returns the ignore rules of a file, or those of the `.pteroignore` in the directory.
-fn ignore_rules(source: &Path, file: Option<&Path>) -> Result<IgnoreRules, CommandError> {
-    if let Some(file) = file {
-        let text = fs::read_to_string(file)?;
-        let lines: Vec<String> = text.lines().map(str::to_owned).collect();
-        return Ok(IgnoreRules::new(&lines)?);
-    }
-    let own = holdfast_archive::read_pteroignore(source)?;
-    Ok(IgnoreRules::new(&own.lines)?.with_notes(own.notes))
-}
-
-fn write_archive(
-    source: &Path,
-    rules: &IgnoreRules,
-    mut options: CreateOptions,
-    archive: &Path,
-    index_path: &Path,
-) -> Result<Summary, CommandError> {
-    let file = fs::File::create(archive)?;
-    let index = fs::File::create(index_path)?;
-    let own_files = [archive, index_path].map(file_identity);
-    options.own_files.extend(own_files.into_iter().flatten());
-    let control = Control::new();
-    let index_writer = BufWriter::new(&index);
-    let summary = holdfast_archive::create(source, rules, &options, &file, index_writer, &control)?;
-    file.sync_all()?;
-    index.sync_all()?;
-    Ok(summary)
-}
-
-/// Moves a new archive and its index into place, and writes its hash file.
-///
-/// An archive must never have the index or hash of another archive beside it. So the old ones are
-/// removed before the archive is replaced, and the new ones are renamed after it.
-fn replace_archive(
-    archive: &Path,
-    partial: &Path,
-    partial_index: &Path,
-    hash: &str,
-) -> Result<(), CommandError> {
-    for suffix in [".sha256", ".index"] {
-        remove_if_exists(&with_suffix(archive, suffix))?;
-    }
-    fs::rename(partial, archive)?;
-    fs::rename(partial_index, with_suffix(archive, ".index"))?;
-    let name = archive.file_name().unwrap_or_default().to_string_lossy();
-    let partial_hash = with_suffix(archive, ".sha256.partial");
-    fs::write(&partial_hash, format!("{hash}  {name}\n"))?;
-    fs::rename(&partial_hash, with_suffix(archive, ".sha256"))?;
-    Ok(())
 }
 
 fn restore(

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use holdfast_archive::{CreateOptions, Error, IgnoreRules, Scan, Summary};
+use holdfast_archive::{CreateOptions, Error, IgnoreRules, PlainOutput, Scan, Summary};
 use holdfast_db::{backups, servers};
 use holdfast_domain::backup::CompletedBackup;
 use holdfast_domain::error_chain::chain;
@@ -270,15 +270,14 @@ async fn store(
         xattrs: context.options.xattrs,
         ..CreateOptions::default()
     };
-    let (control, directory) = (Arc::clone(&job.control), server.directory.clone());
+    let control = Arc::clone(&job.control);
     let priority = context.options.priority;
     let create = move || {
         let summary = holdfast_archive::create_from(
             scanned.scan,
-            &directory,
             &scanned.rules,
             &options,
-            &mut archive_writer,
+            PlainOutput(&mut archive_writer),
             &mut index_writer,
             &control,
         )?;

@@ -1,0 +1,115 @@
+//! Compresses new blocks, and reads and checks those of the previous archive.
+
+use crc32fast::Hasher;
+use crossbeam_channel::Receiver;
+
+use super::{Block, BlockJob, BlockSource, PackedBytes, ReadyBlock};
+use crate::compress::Compressor;
+use crate::index::{BlockLocation, CONTENT_BYTES};
+use crate::pace::Pace;
+use crate::previous::{Previous, unusable};
+use crate::{Control, Error};
+
+/// Prepares blocks until the packer stops.
+pub(super) fn prepare_blocks(
+    queue: &Receiver<BlockJob>,
+    level: u32,
+    previous: Option<&Previous>,
+    control: &Control,
+) {
+    let mut compressor = Compressor::new(level);
+    let mut pace = Pace::new();
+    for job in queue {
+        pace.begin();
+        let ready = match job.source {
+            BlockSource::New(block) => compress(&mut compressor, previous, block, job.bytes),
+            BlockSource::Old(location, records) => {
+                let origin = PackedBytes::Old(location.offset);
+                take_over(previous, &location, records, job.bytes, origin)
+            }
+            BlockSource::Front(location, records) => {
+                let state = location.reuse.map(|reuse| reuse.sha256_state);
+                let origin = PackedBytes::Front(state.unwrap_or_default());
+                take_over(previous, &location, records, job.bytes, origin)
+            }
+        };
+        // Fails only if the writer has stopped after an error.
+        let _ = job.done.send(ready);
+        pace.rest(control);
+    }
+}
+
+/// Compresses a block, or takes the compressed bytes of a block of the previous archive with the
+/// same contents.
+fn compress(
+    compressor: &mut Compressor,
+    previous: Option<&Previous>,
+    block: Block,
+    mut bytes: Vec<u8>,
+) -> Result<ReadyBlock, Error> {
+    let mut crc = Hasher::new();
+    crc.update(&block.raw);
+    let content = content_hash(&block.raw);
+    let known = previous.and_then(|previous| {
+        let location = previous.block_with(&content)?;
+        let is_same =
+            location.raw == block.raw.len() as u64 && location.crc == crc.clone().finalize();
+        // A damaged block is no reason to fail: the new one is compressed.
+        let is_read = is_same && previous.read_block(location, &mut bytes).is_ok();
+        is_read.then_some(location.offset)
+    });
+    let origin = match known {
+        Some(offset) => PackedBytes::Old(offset),
+        None => {
+            compressor.compress(&block.raw, &mut bytes)?;
+            PackedBytes::New
+        }
+    };
+    Ok(ReadyBlock {
+        raw_bytes: block.raw.len(),
+        packed_crc: crc32fast::hash(&bytes),
+        block,
+        bytes,
+        origin,
+        crc,
+        content,
+    })
+}
+
+/// Reads and checks a block of the previous archive.
+fn take_over(
+    previous: Option<&Previous>,
+    location: &BlockLocation,
+    records: Vec<u8>,
+    mut bytes: Vec<u8>,
+    origin: PackedBytes,
+) -> Result<ReadyBlock, Error> {
+    let (Some(previous), Some(reuse)) = (previous, location.reuse) else {
+        return Err(unusable("its index lacks hashes"));
+    };
+    previous.read_block(location, &mut bytes)?;
+    let block = Block {
+        raw: Vec::new(),
+        records,
+    };
+    Ok(ReadyBlock {
+        block,
+        raw_bytes: usize::try_from(location.raw).unwrap_or(usize::MAX),
+        bytes,
+        origin,
+        crc: Hasher::new_with_initial_len(location.crc, location.raw),
+        packed_crc: reuse.packed_crc,
+        content: reuse.content,
+    })
+}
+
+/// Returns the start of the BLAKE3 of a block. It finds equal contents; nothing relies on it alone
+/// for safety.
+fn content_hash(raw: &[u8]) -> [u8; CONTENT_BYTES] {
+    let mut hash = [0; CONTENT_BYTES];
+    blake3::Hasher::new()
+        .update(raw)
+        .finalize_xof()
+        .fill(&mut hash);
+    hash
+}
