@@ -106,7 +106,7 @@ fn create_into(
     let root = open_source(source)?;
     let previous = previous.as_ref();
     if previous.is_some() && plan.is_none() {
-        return Err(unusable("too many entries have changed since"));
+        return Err(unusable("the directory has too many entries"));
     }
     let front = match previous {
         Some(previous) if archive.takes_front() => FrontRange::find(previous),
@@ -130,7 +130,6 @@ fn create_into(
         }
         let pack_all = |plan: &Plan, packer: &mut Packer<'_>| {
             let mut plan = PlanPacker::new(source, root.as_fd(), plan, control)?;
-            plan.put_first_directories(packer)?;
             plan.put_rest(packer)
         };
         match (plan, previous) {

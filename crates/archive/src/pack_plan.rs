@@ -43,15 +43,6 @@ impl<'a> PlanPacker<'a> {
         self.plan.weight(size, mtime)
     }
 
-    /// Packs the directories that come before all files.
-    pub(crate) fn put_first_directories(&mut self, packer: &mut Packer<'_>) -> Result<(), Error> {
-        let (first, _) = self.plan.directories();
-        for folder in first {
-            self.put_folder(folder, packer)?;
-        }
-        Ok(())
-    }
-
     /// Packs the next large files with at least this weight.
     pub(crate) fn put_large_above(
         &mut self,
@@ -77,8 +68,7 @@ impl<'a> PlanPacker<'a> {
         }
         // Directories have blocks of their own, since they change most often.
         packer.end_block()?;
-        let (_, last) = self.plan.directories();
-        for folder in last {
+        for folder in self.plan.directories() {
             self.put_folder(folder, packer)?;
         }
         Ok(())

@@ -6,9 +6,7 @@
 //! 1. Large files, by size × age. An entry that lies deep is never sorted by itself, so that the
 //!    way to it is not walked again for each one.
 //! 2. Small files and links, by classes of age, then in the order of the walk.
-//! 3. Directories, in the order of the walk: their times change often. Those that pass a list of
-//!    rights on to new entries come before all files instead: bsdtar does not set that list on a
-//!    directory that is there already.
+//! 3. Directories, in the order of the walk: their times change often.
 //!
 //! Ages are relative to the newest entry, so the order depends on the tree and not on the clock.
 
@@ -73,18 +71,8 @@ struct PlannedFolder {
     name: NameSpan,
     /// How many folders lie above it.
     depth: u16,
-    entry: FolderEntry,
-}
-
-/// Where the entry of a folder is packed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum FolderEntry {
-    /// Nowhere: an earlier plan has packed it, a later one will, or it is the root.
-    None,
-    /// Before all files.
-    First,
-    /// After all files.
-    Last,
+    /// Whether this plan packs its entry. A later one packs that of a folder that gets more entries.
+    is_packed: bool,
 }
 
 /// Entries of a tree, in the order in which they were found.
@@ -108,7 +96,7 @@ impl Plan {
             parent: FolderId::ROOT,
             name,
             depth: 0,
-            entry: FolderEntry::None,
+            is_packed: false,
         };
         Self {
             names: Vec::new(),
@@ -138,11 +126,8 @@ impl Plan {
         let mut above = FolderId::ROOT;
         for (id, _) in chain {
             let folder = &mut self.folders[id.0 as usize];
-            let mut entry = FolderEntry::None;
-            if folder.entry == FolderEntry::Last {
-                std::mem::swap(&mut folder.entry, &mut entry);
-            }
-            above = next.add_folder(above, self.folder_name(*id), entry);
+            let is_packed = std::mem::take(&mut folder.is_packed);
+            above = next.add_folder(above, self.folder_name(*id), is_packed);
             *id = above;
         }
         next
@@ -152,14 +137,14 @@ impl Plan {
         &mut self,
         parent: FolderId,
         name: &[u8],
-        entry: FolderEntry,
+        is_packed: bool,
     ) -> FolderId {
         let id = FolderId(u32::try_from(self.folders.len()).unwrap_or(u32::MAX));
         let folder = PlannedFolder {
             parent,
             name: self.add_name(name),
             depth: self.folder(parent).depth.saturating_add(1),
-            entry,
+            is_packed,
         };
         self.folders.push(folder);
         id
@@ -263,18 +248,10 @@ impl Plan {
         order
     }
 
-    /// Returns the directories that come before all files, and those that come after them.
-    pub(crate) fn directories(
-        &self,
-    ) -> (
-        impl Iterator<Item = FolderId>,
-        impl Iterator<Item = FolderId>,
-    ) {
-        let with = |entry| {
-            let folders = self.folders.iter().zip(0..);
-            folders.filter_map(move |(folder, id)| (folder.entry == entry).then_some(FolderId(id)))
-        };
-        (with(FolderEntry::First), with(FolderEntry::Last))
+    /// Returns the directories whose entries are packed, in the order of the walk.
+    pub(crate) fn directories(&self) -> impl Iterator<Item = FolderId> {
+        let folders = self.folders.iter().zip(0..);
+        folders.filter_map(|(folder, id)| folder.is_packed.then_some(FolderId(id)))
     }
 }
 
@@ -363,7 +340,7 @@ mod tests {
         let mut plan = Plan::new();
         let mut folder = FolderId::ROOT;
         for _ in 0..=LARGE_DEPTH_MAX {
-            folder = plan.add_folder(folder, b"d", FolderEntry::Last);
+            folder = plan.add_folder(folder, b"d", true);
         }
         let above = plan.parent(folder);
         plan.add_entry(folder, b"deep", PlannedKind::File, 9 << 20, NOW);
@@ -377,25 +354,24 @@ mod tests {
     #[test]
     fn folders_that_get_more_entries_are_packed_by_the_next_plan() {
         let mut plan = Plan::new();
-        let with_list = plan.add_folder(FolderId::ROOT, b"with a list", FolderEntry::First);
-        let above = plan.add_folder(with_list, b"above", FolderEntry::Last);
-        let done = plan.add_folder(above, b"done", FolderEntry::Last);
-        let current = plan.add_folder(above, b"current", FolderEntry::Last);
-        let mut chain = [(with_list, 11), (above, 17), (current, 25)];
+        let top = plan.add_folder(FolderId::ROOT, b"top", true);
+        let above = plan.add_folder(top, b"above", true);
+        let done = plan.add_folder(above, b"done", true);
+        let current = plan.add_folder(above, b"current", true);
+        let mut chain = [(top, 3), (above, 9), (current, 17)];
         let next = plan.next(&mut chain);
         let packed = |plan: &Plan| {
-            let (first, last) = plan.directories();
             let path = |id| plan.path(plan.parent(id), plan.folder_name(id));
-            let paths = first.chain(last).map(path);
+            let paths = plan.directories().map(path);
             paths
                 .map(|path| String::from_utf8(path).unwrap())
                 .collect::<Vec<_>>()
         };
-        assert_eq!(packed(&plan), ["with a list", "with a list/above/done"]);
-        let expected = ["with a list/above", "with a list/above/current"];
+        assert_eq!(packed(&plan), ["top/above/done"]);
+        let expected = ["top", "top/above", "top/above/current"];
         assert_eq!(packed(&next), expected);
         assert_eq!(plan.folder_name(done), b"done");
-        assert_eq!(chain.map(|(_, length)| length), [11, 17, 25]);
+        assert_eq!(chain.map(|(_, length)| length), [3, 9, 17]);
         assert_eq!(next.folder_name(chain[2].0), b"current");
     }
 
@@ -403,8 +379,8 @@ mod tests {
     fn no_more_directories_come_last_than_a_restore_accepts() {
         let mut plan = Plan::new();
         while !plan.is_full(PLAN_BYTES_MAX) {
-            plan.add_folder(FolderId::ROOT, b"folder", FolderEntry::Last);
+            plan.add_folder(FolderId::ROOT, b"folder", true);
         }
-        assert_eq!(plan.directories().1.count(), PLAN_FOLDERS_MAX);
+        assert_eq!(plan.directories().count(), PLAN_FOLDERS_MAX);
     }
 }

@@ -88,7 +88,6 @@ impl<'a> Reuse<'a> {
         packer: &mut Packer<'_>,
     ) -> Result<(), Error> {
         self.take_blocks(0..front.blocks, 0, true, packer)?;
-        plan.put_first_directories(packer)?;
         let mut large = Some(Vec::new());
         let (mut block, mut entry) = (front.blocks, front.entries);
         while let Some(unit) = self.previous.unit(block, entry) {

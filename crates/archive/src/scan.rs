@@ -7,11 +7,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{AtFlags, Stat};
 
-use crate::acl;
 use crate::directory::Identity;
 use crate::file_system;
 use crate::pace::Pace;
-use crate::plan::{FolderEntry, FolderId, PLAN_BYTES_MAX, Plan, PlannedKind};
+use crate::plan::{FolderId, PLAN_BYTES_MAX, Plan, PlannedKind};
 use crate::previous::Previous;
 use crate::summary::Notes;
 use crate::walk::{Visitor, WalkEntry, walk};
@@ -273,7 +272,7 @@ impl<'a> Collector<'a> {
             let mut above = FolderId::ROOT;
             let mut length = 0;
             for name in path[..end].split(|&byte| byte == b'/') {
-                above = self.plan.add_folder(above, name, FolderEntry::None);
+                above = self.plan.add_folder(above, name, false);
                 length += name.len();
                 self.chain.push((above, length));
                 length += 1;
@@ -288,20 +287,11 @@ impl Visitor for Collector<'_> {
     fn visit_folder(
         &mut self,
         path: &[u8],
-        folder: Option<BorrowedFd<'_>>,
+        _: Option<BorrowedFd<'_>>,
         _: &Stat,
     ) -> Result<(), Error> {
-        let passes_rights_on = folder.is_some_and(|folder| {
-            // What cannot be read gets its note when it is packed.
-            matches!(acl::read(folder, acl::DEFAULT), Ok(Some(_)))
-        });
-        let entry = if passes_rights_on {
-            FolderEntry::First
-        } else {
-            FolderEntry::Last
-        };
         let (parent, name) = self.locate(path);
-        let id = self.plan.add_folder(parent, name, entry);
+        let id = self.plan.add_folder(parent, name, true);
         self.chain.push((id, path.len()));
         self.hand_over_if_full()
     }

@@ -184,7 +184,13 @@ fn other_tars_read_the_lists_and_theirs_are_read() {
         }
         let out = folder.path().join(tool[..3].replace("tar", "gnu"));
         assert_eq!(acl(&out.join("file")), FILE, "{tool}");
-        assert_eq!(acl(&out.join("shared")), SHARED, "{tool}");
+        let shared = acl(&out.join("shared"));
+        if tool == "tar" {
+            assert_eq!(shared, SHARED);
+        } else {
+            // bsdtar does not set the default list of a folder that is there already.
+            assert!(SHARED.starts_with(&shared), "{shared}");
+        }
     }
     for (tool, script) in [
         (

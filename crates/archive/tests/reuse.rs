@@ -211,7 +211,7 @@ fn an_archive_with_other_options_is_not_reused() {
     let first = full(&source);
     for options in [
         CreateOptions {
-            level: 1,
+            level: 6,
             ..Default::default()
         },
         CreateOptions {

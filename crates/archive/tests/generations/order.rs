@@ -3,13 +3,10 @@
 use holdfast_archive::{EntryKind, ListedEntry};
 
 use super::tree::{DAY, LARGE};
-use crate::tree_lines::Lines;
 
 /// The place of an entry. Entries are compared by it, then by their path.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Place {
-    /// A folder that passes an access control list on. The list must be there before the contents.
-    FirstFolder,
     /// A large file, with size × age; the greatest comes first.
     Large(std::cmp::Reverse<i128>),
     /// A small file, a further name of a file, or a link, with its class of age.
@@ -18,7 +15,7 @@ enum Place {
 }
 
 /// Checks that the entries, as the archive has them, are in the order of a full backup.
-pub(crate) fn check(entries: &[ListedEntry], wanted: &Lines, what: &str) {
+pub(crate) fn check(entries: &[ListedEntry], what: &str) {
     let contents = entries
         .iter()
         .filter(|entry| entry.kind != EntryKind::Directory);
@@ -26,9 +23,6 @@ pub(crate) fn check(entries: &[ListedEntry], wanted: &Lines, what: &str) {
     let place = |entry: &ListedEntry| {
         let age = i128::from(newest) - i128::from(entry.mtime.0);
         match entry.kind {
-            EntryKind::Directory if wanted[&entry.path].contains("posix_acl_default") => {
-                Place::FirstFolder
-            }
             EntryKind::Directory => Place::Folder,
             EntryKind::File if entry.size >= LARGE => {
                 let weight = i128::from(entry.size) * (age + i128::from(DAY));
