@@ -39,7 +39,9 @@ thread_local! {
 
 fn scanned(tree: &Path, lines: &[String]) -> Result<Totals, Error> {
     let rules = IgnoreRules::new(lines)?;
-    Ok(scan(tree, &rules, &Control::new()).expect("a scan").totals())
+    Ok(scan(tree, &rules, &Control::new())
+        .expect("a scan")
+        .totals())
 }
 
 /// Checks lines of a request, or of a list.
