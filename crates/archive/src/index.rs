@@ -80,17 +80,25 @@ pub(crate) struct CreatedWith {
     pub(crate) level: u32,
     /// Whether extended attributes of users are stored.
     pub(crate) xattrs: bool,
+    /// Whether every file could be read to its end, with its attributes. Otherwise an archive holds
+    /// other contents than a file that has not changed.
+    pub(crate) is_complete: bool,
     /// Entries that have changed since this second have no source in the index: they can change
     /// again without a change of their attributes. In seconds since 1970.
     pub(crate) unsettled_since: i64,
 }
 
 impl CreatedWith {
+    /// The flags of the trailer.
+    const XATTRS: u64 = 1;
+    const COMPLETE: u64 = 2;
+
     /// Returns what an archive is created with.
     pub(crate) fn of(options: &CreateOptions, unsettled_since: i64) -> Self {
         Self {
             level: options.level.min(9),
             xattrs: options.xattrs,
+            is_complete: true,
             unsettled_since,
         }
     }
@@ -107,14 +115,14 @@ impl CreatedWith {
             .0
             .iter()
             .map(|&bytes| u64::from_le_bytes(bytes));
-        let (level, options, since) = (numbers.next()?, numbers.next()?, numbers.next()?);
+        let (level, flags, since) = (numbers.next()?, numbers.next()?, numbers.next()?);
+        if flags & !(Self::XATTRS | Self::COMPLETE) != 0 {
+            return None;
+        }
         Some(Self {
             level: u32::try_from(level).ok().filter(|&level| level <= 9)?,
-            xattrs: match options {
-                0 => false,
-                1 => true,
-                _ => return None,
-            },
+            xattrs: flags & Self::XATTRS != 0,
+            is_complete: flags & Self::COMPLETE != 0,
             unsettled_since: since.cast_signed(),
         })
     }
@@ -123,7 +131,7 @@ impl CreatedWith {
     pub(crate) fn fields(self) -> [u64; 3] {
         [
             u64::from(self.level),
-            u64::from(self.xattrs),
+            u64::from(self.xattrs) * Self::XATTRS + u64::from(self.is_complete) * Self::COMPLETE,
             self.unsettled_since.cast_unsigned(),
         ]
     }

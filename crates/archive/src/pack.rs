@@ -22,7 +22,7 @@ use crate::directory::Identity;
 use crate::index::{EntryRecords, IndexTotals, SourceFile};
 use crate::lease::{self, LeaseWait};
 use crate::pace::Pace;
-use crate::pipeline::{Block, BlockSink};
+use crate::pipeline::{ArchiveEnd, Block, BlockSink};
 use crate::summary::Notes;
 use crate::tar_format::{
     EntryKind, TAR_BLOCK, TarEntry, Time, encode_header, encode_sparse_map, padding,
@@ -69,6 +69,8 @@ pub(crate) struct Packer<'a> {
     disk_bytes: u64,
     /// See [`CreatedWith`](crate::index::CreatedWith).
     unsettled_since: i64,
+    /// Whether every file could be read to its end, with its attributes.
+    is_complete: bool,
 }
 
 impl<'a> Packer<'a> {
@@ -95,6 +97,7 @@ impl<'a> Packer<'a> {
             totals: PackedTotals::default(),
             disk_bytes: 0,
             unsettled_since,
+            is_complete: true,
         }
     }
 
@@ -104,7 +107,7 @@ impl<'a> Packer<'a> {
     }
 
     /// Ends the tar stream.
-    pub(crate) fn finish(mut self) -> Result<(PackedTotals, IndexTotals), Error> {
+    pub(crate) fn finish(mut self) -> Result<(PackedTotals, ArchiveEnd), Error> {
         if let Some(reason) = self.links.summary() {
             self.add_note(b".", reason);
         }
@@ -117,7 +120,11 @@ impl<'a> Packer<'a> {
             disk_bytes: self.disk_bytes,
             ..IndexTotals::default()
         };
-        Ok((self.totals, totals))
+        let end = ArchiveEnd {
+            totals,
+            is_complete: self.is_complete,
+        };
+        Ok((self.totals, end))
     }
 
     /// Writes the header of an entry. The caller must write its `stored` bytes next.

@@ -72,7 +72,14 @@ struct BlockJob {
 /// The next thing to write. The order of these messages is the order of the archive.
 enum WriteStep {
     Block(Receiver<Result<ReadyBlock, Error>>),
-    End(IndexTotals),
+    End(ArchiveEnd),
+}
+
+/// What is known of an archive when all of its entries are packed.
+pub(crate) struct ArchiveEnd {
+    pub(crate) totals: IndexTotals,
+    /// Whether every file could be read to its end, with its attributes.
+    pub(crate) is_complete: bool,
 }
 
 /// The front of the previous archive, with which the new one begins.
@@ -131,9 +138,9 @@ impl BlockSink {
         self.jobs.send(job).map_err(|_| Error::Cancelled)
     }
 
-    fn end(self, totals: IndexTotals) {
+    fn end(self, end: ArchiveEnd) {
         // If the writer has failed, `run` returns its error.
-        let _ = self.steps.send(WriteStep::End(totals));
+        let _ = self.steps.send(WriteStep::End(end));
     }
 }
 
@@ -151,7 +158,7 @@ pub(crate) fn run<T>(
     start: ArchiveStart<'_>,
     archive: &mut dyn ArchiveOutput,
     index: impl Write + Send,
-    produce: impl FnOnce(&mut BlockSink) -> Result<(T, IndexTotals), Error>,
+    produce: impl FnOnce(&mut BlockSink) -> Result<(T, ArchiveEnd), Error>,
 ) -> Result<(T, WrittenArchive), Error> {
     let ArchiveStart {
         options,
@@ -183,8 +190,8 @@ pub(crate) fn run<T>(
             spare: Vec::new(),
         };
         let produced = match produce(&mut sink) {
-            Ok((value, totals)) => {
-                sink.end(totals);
+            Ok((value, end)) => {
+                sink.end(end);
                 Ok(value)
             }
             Err(error) => {

@@ -103,6 +103,9 @@ impl Previous {
         if !created_with.is_same_format(&CreatedWith::of(options, 0)) {
             return Err(unusable("it was created with other options"));
         }
+        if !created_with.is_complete {
+            return Err(unusable("some of its files could not be read completely"));
+        }
         let length = archive.metadata();
         let length = length.map_err(|error| unusable(error.to_string()))?.len();
         if length != reader.totals.archive_bytes {
@@ -132,6 +135,10 @@ impl Previous {
             return Err(unusable(
                 "its index states another size than its blocks have",
             ));
+        }
+        let last = previous.entries.len().checked_sub(1);
+        if last.is_some_and(|last| previous.range(last).is_empty()) {
+            return Err(unusable("its index has entries at impossible places"));
         }
         previous.fingerprints.sort_unstable();
         Ok(previous)

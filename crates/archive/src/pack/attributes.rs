@@ -94,6 +94,7 @@ impl Packer<'_> {
     ) -> Result<(), Error> {
         for (action, error) in self.attributes.read(file, entry, stat.st_dev) {
             let reason = entry_problem(action, &entry.path, error)?;
+            self.is_complete = false;
             self.add_note(&entry.path, reason);
         }
         Ok(())

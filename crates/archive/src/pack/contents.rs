@@ -136,6 +136,7 @@ impl Packer<'_> {
             }
         }
         if let Some(reason) = missing {
+            self.is_complete = false;
             self.add_note(
                 path,
                 format!("{reason}; what was missing is filled with zeros"),
@@ -166,6 +167,7 @@ impl Packer<'_> {
 
     /// Fills the rest of a file with zeros, and adds a note.
     fn fill(&mut self, path: &[u8], left: u64, reason: &str) -> Result<(), Error> {
+        self.is_complete = false;
         self.add_note(path, format!("{reason}; its last {left} bytes are zeros"));
         self.put_zeros(left)
     }

@@ -34,7 +34,7 @@ pub(super) fn write_blocks(
     for step in order {
         let ready = match step {
             WriteStep::Block(ready) => ready,
-            WriteStep::End(totals) => {
+            WriteStep::End(end) => {
                 archive.write(&FINAL_BLOCK)?;
                 archive.write(&crc.finalize().to_le_bytes())?;
                 // The gzip trailer holds the length modulo 2^32.
@@ -43,7 +43,11 @@ pub(super) fn write_blocks(
                 let totals = IndexTotals {
                     tar_bytes,
                     archive_bytes: written.archive_bytes,
-                    ..totals
+                    ..end.totals
+                };
+                let created_with = CreatedWith {
+                    is_complete: end.is_complete,
+                    ..created_with
                 };
                 index
                     .finish(&totals, created_with, &written.sha256)
