@@ -38,12 +38,17 @@ impl Inflater {
         self.decompress(location)
     }
 
-    /// Decompresses a block whose bytes are next in `archive`.
+    /// Decompresses a block whose bytes are next in `archive`, after `filler` other bytes.
     pub(crate) fn next_block(
         &mut self,
         archive: &mut impl Read,
+        filler: u64,
         location: &BlockLocation,
     ) -> Result<Vec<u8>, Error> {
+        let skipped = io::copy(&mut archive.take(filler), &mut io::sink());
+        if skipped.map_err(read_error)? < filler {
+            return Err(Error::corrupt("it ends too early"));
+        }
         self.packed.resize(length(location.packed), 0);
         archive.read_exact(&mut self.packed).map_err(read_error)?;
         self.decompress(location)

@@ -105,6 +105,7 @@ impl<I: Read> FileLocation<I> {
             archive,
             records: self.records,
             next: Some(self.block),
+            at: self.block.offset,
             inflater: Inflater::new(),
             current: Vec::new(),
             used: 0,
@@ -275,6 +276,8 @@ struct BlockReader<I, A> {
     archive: A,
     records: RecordReader<StreamFrames<I>>,
     next: Option<BlockLocation>,
+    /// The offset of the next byte of `archive`.
+    at: u64,
     inflater: Inflater,
     current: Vec<u8>,
     used: usize,
@@ -293,9 +296,11 @@ impl<I: Read, A: Read> BufRead for BlockReader<I, A> {
             let Some(location) = self.next.take() else {
                 return Ok(&[]);
             };
+            let filler = location.offset - self.at;
+            self.at = location.offset + location.packed;
             self.current = self
                 .inflater
-                .next_block(&mut self.archive, &location)
+                .next_block(&mut self.archive, filler, &location)
                 .map_err(io::Error::other)?;
             self.used = 0;
         }

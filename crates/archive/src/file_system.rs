@@ -53,15 +53,24 @@ impl From<&StatVfs> for FreeSpace {
 /// written back. On tmpfs, a write through a memory map never does. A file system in user space or
 /// on another machine may have a clock of its own, or none.
 pub(crate) fn times_tell_of_changes(file: impl AsFd) -> bool {
-    const TYPES: [FsWord; 6] = [
-        0xef53,      // ext2, ext3 and ext4
-        0x5846_5342, // XFS
-        0x9123_683e, // btrfs
-        0x2fc1_2fc1, // ZFS
-        0xf2f5_2010, // F2FS
-        0xca45_1a4e, // bcachefs
-    ];
-    rustix::fs::fstatfs(file).is_ok_and(|status| TYPES.contains(&status.f_type))
+    is_of_type(file, &[EXT, XFS, BTRFS, ZFS, F2FS, BCACHEFS])
+}
+
+/// Returns whether two files of a file system can share pages.
+pub(crate) fn shares_pages(file: impl AsFd) -> bool {
+    is_of_type(file, &[XFS, BTRFS, BCACHEFS])
+}
+
+/// ext2, ext3 and ext4.
+const EXT: FsWord = 0xef53;
+const XFS: FsWord = 0x5846_5342;
+const BTRFS: FsWord = 0x9123_683e;
+const ZFS: FsWord = 0x2fc1_2fc1;
+const F2FS: FsWord = 0xf2f5_2010;
+const BCACHEFS: FsWord = 0xca45_1a4e;
+
+fn is_of_type(file: impl AsFd, types: &[FsWord]) -> bool {
+    rustix::fs::fstatfs(file).is_ok_and(|status| types.contains(&status.f_type))
 }
 
 /// Returns whether a write failed because bytes, inodes or a quota are used up.

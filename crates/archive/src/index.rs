@@ -6,7 +6,7 @@
 //! the entries that start in it. Numbers are LEB128. A path states how many bytes it shares with
 //! the path before it.
 //!
-//! Version 2 also states what a later backup needs to reuse a block: see [`BlockReuse`] and
+//! Version 2 also states filler between two blocks (see `filler.rs`), and what a later backup needs to reuse a block: see [`BlockReuse`] and
 //! [`CreatedWith`]. Version 1 is still read.
 //!
 //! The index only saves time. An archive is complete without it, and a damaged index is not used.
@@ -33,6 +33,10 @@ pub(crate) const MAGIC_BYTES: usize = MAGIC.len() + 1;
 pub(crate) const BLOCK_RECORD: u8 = 1;
 /// The type byte of an entry record.
 pub(crate) const ENTRY_RECORD: u8 = 2;
+/// The type byte of a record of filler between two blocks. Only in version 2.
+pub(crate) const FILLER_RECORD: u8 = 3;
+/// The most bytes of filler between two blocks.
+pub(crate) const FILLER_BYTES_MAX: u64 = 16 << 10;
 /// The length of a SHA-256.
 pub(crate) const HASH_BYTES: usize = 32;
 /// The most bytes of records in a frame before compression.

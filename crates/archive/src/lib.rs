@@ -17,6 +17,7 @@ mod entry_check;
 mod error;
 mod extract_file;
 mod file_system;
+mod filler;
 mod gunzip;
 mod ignore;
 mod index;

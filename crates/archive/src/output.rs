@@ -6,6 +6,8 @@ use std::os::unix::fs::FileExt;
 
 use rustix::io::Errno;
 
+use crate::file_system::shares_pages;
+
 /// Receives an archive in pieces, in their order.
 pub trait ArchiveOutput: Send {
     /// Writes bytes.
@@ -25,6 +27,12 @@ pub trait ArchiveOutput: Send {
     /// # Errors
     /// If the archive cannot be written, or the previous one cannot be read.
     fn take_front(&mut self, length: u64) -> io::Result<()>;
+
+    /// Returns the size of the pages of which the output shares whole ones with the previous
+    /// archive, where they have the same place in both.
+    fn page_bytes(&self) -> Option<u64> {
+        None
+    }
 
     /// Writes bytes that the previous archive has at `offset`.
     ///
@@ -60,20 +68,38 @@ impl<W: Write + Send> ArchiveOutput for PlainOutput<W> {
     }
 }
 
-/// Writes an archive to an empty file, after the previous one on the same machine. Its front is
-/// copied by the kernel. A file system that can shares it.
+/// Writes an archive to an empty file, after the previous one on the same machine. Where the file
+/// system can share pages, both archives have them in common.
 #[derive(Debug)]
 pub struct FileOutput<'a> {
-    /// The new archive.
-    pub file: &'a File,
-    /// The previous archive.
-    pub previous: &'a File,
+    file: &'a File,
+    previous: &'a File,
+    shares: bool,
+    /// The end of what is written.
+    at: u64,
+}
+
+/// The size of a page that file systems share.
+const PAGE_BYTES: u64 = 4096;
+
+impl<'a> FileOutput<'a> {
+    /// Begins to write `file`, which is empty.
+    #[must_use]
+    pub fn new(file: &'a File, previous: &'a File) -> Self {
+        Self {
+            file,
+            previous,
+            shares: shares_pages(file),
+            at: 0,
+        }
+    }
 }
 
 impl ArchiveOutput for FileOutput<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let mut file = self.file;
-        file.write_all(bytes)
+        self.file.write_all_at(bytes, self.at)?;
+        self.at += bytes.len() as u64;
+        Ok(())
     }
 
     fn takes_front(&self) -> bool {
@@ -81,9 +107,29 @@ impl ArchiveOutput for FileOutput<'_> {
     }
 
     fn take_front(&mut self, length: u64) -> io::Result<()> {
-        copy_front(self.previous, self.file, length)?;
-        rustix::fs::seek(self.file, rustix::fs::SeekFrom::Start(length))?;
+        copy(self.previous, self.file, 0, 0, length)?;
+        self.at = length;
         Ok(())
+    }
+
+    fn page_bytes(&self) -> Option<u64> {
+        self.shares.then_some(PAGE_BYTES)
+    }
+
+    fn take(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let lead = (PAGE_BYTES - self.at % PAGE_BYTES) % PAGE_BYTES;
+        let length = bytes.len() as u64;
+        let pages = length.saturating_sub(lead) / PAGE_BYTES * PAGE_BYTES;
+        let is_aligned = offset % PAGE_BYTES == self.at % PAGE_BYTES;
+        if !self.shares || !is_aligned || pages == 0 {
+            return self.write(bytes);
+        }
+        // The rest of the first page, whole pages, and the start of the last one.
+        let (lead_bytes, rest) = bytes.split_at(usize::try_from(lead).unwrap_or(bytes.len()));
+        self.write(lead_bytes)?;
+        copy(self.previous, self.file, offset + lead, self.at, pages)?;
+        self.at += pages;
+        self.write(&rest[usize::try_from(pages).unwrap_or(rest.len())..])
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -91,16 +137,15 @@ impl ArchiveOutput for FileOutput<'_> {
     }
 }
 
-/// Copies the first `length` bytes, in the kernel where it can.
-fn copy_front(from: &File, to: &File, length: u64) -> io::Result<()> {
-    /// A file system shares only whole pages.
-    const PAGE: u64 = 4096;
+/// Copies `length` bytes between two files, in the kernel where it can.
+fn copy(from: &File, to: &File, mut read: u64, mut written: u64, length: u64) -> io::Result<()> {
     const PART: u64 = 1 << 30;
-    let (mut read, mut written) = (0, 0);
-    while read < length {
-        let left = (length - read).min(PART);
-        let now = if left > PAGE {
-            left - left % PAGE
+    let end = read + length;
+    while read < end {
+        let left = (end - read).min(PART);
+        // A file system shares only whole pages.
+        let now = if left > PAGE_BYTES {
+            left - left % PAGE_BYTES
         } else {
             left
         };
@@ -116,21 +161,28 @@ fn copy_front(from: &File, to: &File, length: u64) -> io::Result<()> {
                 | Errno::NOSYS
                 | Errno::PERM
                 | Errno::BADF,
-            ) => return copy_rest(from, to, read, length),
+            ) => return copy_by_reading(from, to, read, written, end),
             Err(error) => return Err(error.into()),
         }
     }
     Ok(())
 }
 
-fn copy_rest(from: &File, to: &File, mut at: u64, end: u64) -> io::Result<()> {
+fn copy_by_reading(
+    from: &File,
+    to: &File,
+    mut read: u64,
+    mut written: u64,
+    end: u64,
+) -> io::Result<()> {
     let mut buffer = vec![0; 256 << 10];
-    while at < end {
-        let now = usize::try_from(end - at).unwrap_or(usize::MAX);
-        let part = now.min(buffer.len());
-        from.read_exact_at(&mut buffer[..part], at)?;
-        to.write_all_at(&buffer[..part], at)?;
-        at += part as u64;
+    while read < end {
+        let left = usize::try_from(end - read).unwrap_or(usize::MAX);
+        let part = left.min(buffer.len());
+        from.read_exact_at(&mut buffer[..part], read)?;
+        to.write_all_at(&buffer[..part], written)?;
+        read += part as u64;
+        written += part as u64;
     }
     Ok(())
 }

@@ -38,13 +38,16 @@ enum BlockSource {
     Front(BlockLocation, Vec<u8>),
 }
 
+/// The shortest block that is worth filler before it.
+const FILLED_BYTES_MIN: usize = 128 << 10;
+
 /// Where the compressed bytes of a block come from.
 enum PackedBytes {
     New,
     /// The previous archive has them at this offset.
     Old(u64),
-    /// The output has them. The state of the hash after them is known.
-    Front([u8; 32]),
+    /// The output has them at this offset. The state of the hash after them is known.
+    Front(u64, [u8; 32]),
 }
 
 /// A block that is ready to be written.

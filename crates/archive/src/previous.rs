@@ -5,11 +5,13 @@ mod fingerprint;
 use std::collections::HashMap;
 use std::fs::File;
 use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
 
 use rustix::fs::Stat;
 
 use crate::blocks::{check_packed, read_packed};
 use crate::compress::GZIP_HEADER;
+use crate::filler::filler;
 use crate::index::{BlockLocation, CONTENT_BYTES, CreatedWith, IndexReader, Record, StoredRecords};
 use crate::tar_format::{EntryKind, TAR_BLOCK};
 use crate::{CreateOptions, Error};
@@ -299,6 +301,27 @@ impl Previous {
             .map_err(|error| unusable(error.to_string()))
     }
 
+    /// Checks the filler before a block.
+    pub(crate) fn check_filler(&self, block: usize) -> Result<(), Error> {
+        let before = block
+            .checked_sub(1)
+            .map(|before| self.blocks[before].location);
+        let end = before.map_or(GZIP_HEADER.len() as u64, |before| {
+            before.offset + before.packed
+        });
+        let length = self.blocks[block].location.offset - end;
+        let expected = usize::try_from(length).ok().and_then(filler);
+        let expected = expected.ok_or_else(|| unusable("its index has impossible filler"))?;
+        let mut found = vec![0; expected.len()];
+        let read = self.archive.read_exact_at(&mut found, end);
+        read.map_err(|error| unusable(error.to_string()))?;
+        if found == expected {
+            Ok(())
+        } else {
+            Err(unusable("the filler before a block is damaged"))
+        }
+    }
+
     /// Returns the block with these contents.
     pub(crate) fn block_with(&self, content: &[u8; CONTENT_BYTES]) -> Option<&BlockLocation> {
         let block = *self.contents.get(content)?;
@@ -307,7 +330,6 @@ impl Previous {
 
     /// Returns the bytes before `end` that a SHA-256 has not processed there yet.
     pub(crate) fn bytes_before(&self, end: u64) -> Result<Vec<u8>, Error> {
-        use std::os::unix::fs::FileExt as _;
         let mut bytes = vec![0; (end % 64) as usize];
         let read = self.archive.read_exact_at(&mut bytes, end - end % 64);
         read.map_err(|error| unusable(error.to_string()))?;
@@ -316,7 +338,6 @@ impl Previous {
 
     /// Checks the bytes before the first block.
     pub(crate) fn check_header(&self) -> Result<(), Error> {
-        use std::os::unix::fs::FileExt as _;
         let mut header = [0; GZIP_HEADER.len()];
         let read = self.archive.read_exact_at(&mut header, 0);
         read.map_err(|error| unusable(error.to_string()))?;

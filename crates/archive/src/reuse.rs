@@ -144,6 +144,9 @@ impl<'a> Reuse<'a> {
         packer: &mut Packer<'_>,
     ) -> Result<(), Error> {
         for block in blocks {
+            if is_front {
+                self.previous.check_filler(block)?;
+            }
             let mut records = Vec::new();
             while let Some(offset) = self.previous.offset_in(block, entry) {
                 let listed = self.entry(entry)?;

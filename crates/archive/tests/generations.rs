@@ -59,10 +59,7 @@ fn back_up(tree: &Tree, threads: usize, previous: Option<(&Made, bool)>) -> Made
     scan.set_begun(i64::MAX);
     let summary = match previous {
         Some((made, _)) if threads.is_multiple_of(2) => {
-            let output = FileOutput {
-                file: &archive,
-                previous: &made.archive,
-            };
+            let output = FileOutput::new(&archive, &made.archive);
             create_from(scan, &rules, &options, output, &index, &control)
         }
         _ => {

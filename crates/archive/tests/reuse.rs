@@ -1,6 +1,7 @@
 //! A backup after a previous one: what is reused, and what a damaged archive or index leads to.
 
 mod memory_maps;
+mod shared_pages;
 
 use std::fs::File;
 use std::path::Path;
@@ -49,10 +50,7 @@ fn back_up_at(
             let previous = Previous::open(clone(old), clone(old_index), options)?;
             let mut scan = scan_after(previous, false, source, &rules, &control)?;
             scan.set_begun(begun);
-            let output = FileOutput {
-                file: &archive,
-                previous: old,
-            };
+            let output = FileOutput::new(&archive, old);
             create_from(scan, &rules, options, output, &index, &control)?
         }
     };

@@ -1,9 +1,10 @@
 //! Reads an index with arbitrary records and correct checksums, beside a real archive.
 //!
-//! If the first byte of the input is 0, the others are the records. Otherwise they are changes to
-//! the real records: where (two bytes), how many bytes to remove, how many of the next bytes to
-//! insert. It must not panic or take much memory. The ways to read it agree, and what is read of
-//! the archive is what the archive holds.
+//! If the first byte of the input is 0, the others are the records; if it is 1, they are those of
+//! an index of version 1. Otherwise they are changes to the real records: where (two bytes), how
+//! many bytes to remove, how many of the next bytes to insert. It must not panic or take much
+//! memory. The ways to read it agree, and what is read of the archive is what the archive holds. A
+//! next archive of the same tree is created after it or refused.
 #![no_main]
 
 use std::fs::File;
@@ -13,16 +14,19 @@ use libfuzzer_sys::fuzz_target;
 use sha2::{Digest, Sha256};
 
 use holdfast_archive::{
-    Control, CreateOptions, IgnoreRules, PathLookup, RestoreOptions, check_index, create,
-    find_file, list, list_index, read_file, restore,
+    Control, CreateOptions, Error, FileOutput, IgnoreRules, PathLookup, PlainOutput, Previous,
+    RestoreOptions, check_index, create_from, find_file, list, list_index, read_file, restore,
+    scan, scan_after,
 };
 use holdfast_fuzz::Bounds;
 
-/// Totals, and the hash of the archive. A hash of the index follows.
-const TRAILER_BYTES: usize = 6 * 8 + 32;
+/// Totals, what the archive was created with, and its hash. A hash of the index follows.
+const TRAILER_BYTES: usize = 9 * 8 + 32;
+/// The totals and the hash, as in version 1.
+const TOTALS_BYTES: usize = 6 * 8;
 
-/// The bytes before the first frame of an index.
-const MAGIC: &[u8] = b"holdfast-index\n\x01";
+/// The bytes before the version of an index.
+const MAGIC: &[u8] = b"holdfast-index\n";
 /// Two lengths and a checksum.
 const FRAME_HEADER_BYTES: usize = 12;
 
@@ -31,6 +35,7 @@ thread_local! {
 }
 
 struct Archive {
+    tree: tempfile::TempDir,
     bytes: Vec<u8>,
     /// The records of its index.
     records: Vec<u8>,
@@ -47,9 +52,17 @@ fn contents(path: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
+fn options() -> CreateOptions {
+    CreateOptions {
+        threads: 1,
+        ..Default::default()
+    }
+}
+
 fn archive() -> Archive {
-    let folder = tempfile::Builder::new().tempdir_in("/dev/shm").unwrap();
-    let root = folder.path();
+    // Not in memory: there, no file counts as unchanged.
+    let tree = tempfile::tempdir().unwrap();
+    let root = tree.path();
     std::fs::create_dir(root.join("folder")).unwrap();
     for path in ["file", "folder/other", "folder/empty"] {
         let bytes = contents(path.as_bytes()).unwrap();
@@ -59,26 +72,18 @@ fn archive() -> Archive {
     }
     std::os::unix::fs::symlink("file", root.join("link")).unwrap();
     let (mut archive, mut index) = (Vec::new(), Vec::new());
-    let options = CreateOptions {
-        threads: 1,
-        ..Default::default()
-    };
-    let rules = IgnoreRules::none();
-    create(
-        root,
-        &rules,
-        &options,
-        &mut archive,
-        &mut index,
-        &Control::new(),
-    )
-    .unwrap();
+    let (rules, control) = (IgnoreRules::none(), Control::new());
+    let mut scanned = scan(root, &rules, &control).unwrap();
+    scanned.set_begun(i64::MAX);
+    let output = PlainOutput(&mut archive);
+    create_from(scanned, &rules, &options(), output, &mut index, &control).unwrap();
     let (frames, trailer) = index.split_at(index.len() - TRAILER_BYTES - 32);
-    let packed = &frames[MAGIC.len() + FRAME_HEADER_BYTES..frames.len() - FRAME_HEADER_BYTES];
+    let packed = &frames[MAGIC.len() + 1 + FRAME_HEADER_BYTES..frames.len() - FRAME_HEADER_BYTES];
     let mut records = Vec::new();
     let mut inflate = flate2::read::DeflateDecoder::new(packed);
     inflate.read_to_end(&mut records).unwrap();
     Archive {
+        tree,
         bytes: archive,
         records,
         trailer: trailer[..TRAILER_BYTES].to_vec(),
@@ -99,11 +104,12 @@ fn changed(records: &[u8], mut changes: &[u8]) -> Vec<u8> {
 }
 
 /// Returns an index with these records.
-fn index(records: &[u8], trailer: &[u8]) -> Vec<u8> {
+fn index(version: u8, records: &[u8], trailer: &[u8]) -> Vec<u8> {
     let mut deflate = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::fast());
     deflate.write_all(records).unwrap();
     let packed = deflate.finish().unwrap();
     let mut index = MAGIC.to_vec();
+    index.push(version);
     if !records.is_empty() {
         index.extend_from_slice(&(records.len() as u32).to_le_bytes());
         index.extend_from_slice(&(packed.len() as u32).to_le_bytes());
@@ -111,7 +117,12 @@ fn index(records: &[u8], trailer: &[u8]) -> Vec<u8> {
         index.extend_from_slice(&packed);
     }
     index.extend_from_slice(&[0; FRAME_HEADER_BYTES]);
-    index.extend_from_slice(trailer);
+    if version == 1 {
+        index.extend_from_slice(&trailer[..TOTALS_BYTES]);
+        index.extend_from_slice(&trailer[TRAILER_BYTES - 32..]);
+    } else {
+        index.extend_from_slice(trailer);
+    }
     let hash = Sha256::digest(&index);
     index.extend_from_slice(&hash);
     index
@@ -123,11 +134,37 @@ fn file(bytes: &[u8]) -> File {
     file
 }
 
-fn check(records: &[u8], archive: &[u8], trailer: &[u8]) {
-    let bytes = index(records, trailer);
+/// Creates a next archive, if this one can be reused.
+fn continue_archive(tree: &std::path::Path, archive: &File, index: &File) {
+    let (rules, control) = (IgnoreRules::none(), Control::new());
+    let opened = (archive.try_clone().unwrap(), index.try_clone().unwrap());
+    let created = Previous::open(opened.0, opened.1, &options()).and_then(|previous| {
+        let mut scanned = scan_after(previous, false, tree, &rules, &control)?;
+        scanned.set_begun(i64::MAX);
+        let next = tempfile::tempfile().unwrap();
+        let output = FileOutput::new(&next, archive);
+        create_from(
+            scanned,
+            &rules,
+            &options(),
+            output,
+            std::io::sink(),
+            &control,
+        )
+    });
+    match created {
+        Ok(_) | Err(Error::PreviousUnusable { .. }) => {}
+        Err(error) => panic!("{error:?}"),
+    }
+}
+
+fn check(version: u8, records: &[u8], real: &Archive) {
+    let (archive, trailer) = (real.bytes.as_slice(), real.trailer.as_slice());
+    let bytes = index(version, records, trailer);
     let totals = check_index(bytes.as_slice()).expect("a correct checksum");
     assert_eq!(totals.archive_bytes, archive.len() as u64);
     let (index, archive_file) = (file(&bytes), file(archive));
+    continue_archive(real.tree.path(), &archive_file, &index);
     let control = Control::new();
     let mut paths = Vec::new();
     let listed = list(&archive_file, Some(&index), &control, &mut |entry| {
@@ -207,13 +244,12 @@ fn check(records: &[u8], archive: &[u8], trailer: &[u8]) {
 
 fuzz_target!(|input: &[u8]| {
     ARCHIVE.with(|archive| {
-        let records = match input {
-            [0, records @ ..] => records.to_vec(),
-            [_, changes @ ..] => changed(&archive.records, changes),
-            [] => archive.records.clone(),
+        let (version, records) = match input {
+            [0, records @ ..] => (2, records.to_vec()),
+            [1, records @ ..] => (1, records.to_vec()),
+            [_, changes @ ..] => (2, changed(&archive.records, changes)),
+            [] => (2, archive.records.clone()),
         };
-        Bounds::ARCHIVE.check(records.len(), || {
-            check(&records, &archive.bytes, &archive.trailer);
-        });
+        Bounds::ARCHIVE.check(records.len(), || check(version, &records, archive));
     });
 });

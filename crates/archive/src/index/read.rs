@@ -12,7 +12,8 @@ use super::frames::{
     FRAME_HEADER_BYTES, FileFrames, Frames, StreamFrames, damaged, read_failed, unknown,
 };
 use super::{
-    BLOCK_RECORD, CreatedWith, ENTRY_RECORD, HASH_BYTES, IndexTotals, IndexVersion, MAGIC_BYTES,
+    BLOCK_RECORD, CreatedWith, ENTRY_RECORD, FILLER_BYTES_MAX, FILLER_RECORD, HASH_BYTES,
+    IndexTotals, IndexVersion, MAGIC_BYTES,
 };
 use crate::Error;
 use crate::compress::GZIP_HEADER;
@@ -166,18 +167,29 @@ impl<F: Frames> RecordReader<F> {
         }
     }
 
-    /// Returns the next record, or `None` at the end.
+    /// Returns the next record, or `None` at the end. Filler only moves the offset of the next
+    /// block.
     pub(crate) fn next(&mut self) -> Result<Option<Record>, Error> {
-        if self.used == self.frame.len() {
-            self.used = 0;
-            if !self.frames.next(&mut self.frame)? {
-                return Ok(None);
+        loop {
+            if self.used == self.frame.len() {
+                self.used = 0;
+                if !self.frames.next(&mut self.frame)? {
+                    return Ok(None);
+                }
             }
-        }
-        match self.byte()? {
-            BLOCK_RECORD => self.block().map(Some),
-            ENTRY_RECORD => self.entry().map(Some),
-            _ => Err(damaged("a record is of an unknown kind")),
+            return match self.byte()? {
+                BLOCK_RECORD => self.block().map(Some),
+                ENTRY_RECORD => self.entry().map(Some),
+                FILLER_RECORD if self.version == IndexVersion::Two => {
+                    let length = self.number()?;
+                    if length > FILLER_BYTES_MAX {
+                        return Err(damaged("filler is too long"));
+                    }
+                    self.offset += length;
+                    continue;
+                }
+                _ => Err(damaged("a record is of an unknown kind")),
+            };
         }
     }
 

@@ -6,7 +6,9 @@ use flate2::{Compress, Compression, FlushCompress};
 use sha2::{Digest, Sha256};
 
 use super::frames::FRAME_HEADER_BYTES;
-use super::{BLOCK_RECORD, BlockReuse, CreatedWith, ENTRY_RECORD, IndexTotals, IndexVersion};
+use super::{
+    BLOCK_RECORD, BlockReuse, CreatedWith, ENTRY_RECORD, FILLER_RECORD, IndexTotals, IndexVersion,
+};
 use crate::list::ListedEntry;
 use crate::tar_format::{EntryKind, TarEntry, Time};
 
@@ -171,6 +173,12 @@ impl<W: Write> IndexWriter<W> {
         } else {
             Ok(())
         }
+    }
+
+    /// Adds filler before the next block.
+    pub(crate) fn filler(&mut self, length: u64) {
+        self.frame.push(FILLER_RECORD);
+        number(&mut self.frame, length);
     }
 
     /// Writes the last frame, the end mark and the trailer.

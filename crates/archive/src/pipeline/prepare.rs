@@ -29,7 +29,7 @@ pub(super) fn prepare_blocks(
             }
             BlockSource::Front(location, records) => {
                 let state = location.reuse.map(|reuse| reuse.sha256_state);
-                let origin = PackedBytes::Front(state.unwrap_or_default());
+                let origin = PackedBytes::Front(location.offset, state.unwrap_or_default());
                 take_over(previous, &location, records, job.bytes, origin)
             }
         };

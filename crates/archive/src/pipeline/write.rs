@@ -5,9 +5,10 @@ use std::io::Write;
 use crc32fast::Hasher;
 use crossbeam_channel::{Receiver, Sender};
 
-use super::{Block, Front, PackedBytes, ReadyBlock, WriteStep};
+use super::{Block, FILLED_BYTES_MIN, Front, PackedBytes, ReadyBlock, WriteStep};
 use crate::Error;
 use crate::compress::{FINAL_BLOCK, GZIP_HEADER};
+use crate::filler::{filler, filler_bytes};
 use crate::index::{BlockReuse, CreatedWith, IndexTotals, IndexWriter};
 use crate::output::ArchiveOutput;
 use crate::resumable_hash::ResumableSha256;
@@ -59,6 +60,10 @@ pub(super) fn write_blocks(
             return Ok(None);
         };
         let ready = ready?;
+        let filler = archive.fill_before(&ready)?;
+        if filler > 0 {
+            index.filler(filler);
+        }
         let sha256_state = archive.write_block(&ready)?;
         tar_bytes += ready.raw_bytes as u64;
         let reuse = BlockReuse {
@@ -85,6 +90,8 @@ pub(super) struct HashedOutput<'a> {
     written: u64,
     limit: Option<u64>,
     taken_bytes: u64,
+    /// The end of the latest block.
+    end: u64,
 }
 
 impl<'a> HashedOutput<'a> {
@@ -100,6 +107,7 @@ impl<'a> HashedOutput<'a> {
             written: 0,
             limit,
             taken_bytes: 0,
+            end: GZIP_HEADER.len() as u64,
         };
         let Some(front) = front else {
             output.write(&GZIP_HEADER)?;
@@ -129,6 +137,24 @@ impl<'a> HashedOutput<'a> {
         Ok(())
     }
 
+    /// Writes filler before a block of the previous archive, so that the file system can share its
+    /// pages. Returns how much there is, also before a block of the front.
+    fn fill_before(&mut self, ready: &ReadyBlock) -> Result<u64, Error> {
+        match ready.origin {
+            PackedBytes::Front(offset, _) => Ok(offset - self.end),
+            PackedBytes::Old(offset) if ready.bytes.len() >= FILLED_BYTES_MIN => {
+                let Some(page) = self.inner.page_bytes() else {
+                    return Ok(0);
+                };
+                let length = filler_bytes(self.written, offset, page);
+                let bytes = usize::try_from(length).ok().and_then(filler);
+                self.write(&bytes.unwrap_or_default())?;
+                Ok(length)
+            }
+            _ => Ok(0),
+        }
+    }
+
     /// Writes a block, and returns the state of the hash after it.
     fn write_block(&mut self, ready: &ReadyBlock) -> Result<[u8; 32], Error> {
         match ready.origin {
@@ -140,8 +166,12 @@ impl<'a> HashedOutput<'a> {
                 self.hash.update(&ready.bytes);
                 self.taken_bytes += ready.bytes.len() as u64;
             }
-            PackedBytes::Front(state) => return Ok(state),
+            PackedBytes::Front(offset, state) => {
+                self.end = offset + ready.bytes.len() as u64;
+                return Ok(state);
+            }
         }
+        self.end = self.written;
         Ok(self.hash.state())
     }
 

@@ -151,10 +151,7 @@ fn write_archive(
             create_from(scanned, rules, &options, output, index_writer, &control)
         }
         Some(previous) => {
-            let output = FileOutput {
-                file: file.file(),
-                previous,
-            };
+            let output = FileOutput::new(file.file(), previous);
             create_from(scanned, rules, &options, output, index_writer, &control)
         }
     };
