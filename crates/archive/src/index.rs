@@ -6,8 +6,8 @@
 //! the entries that start in it. Numbers are LEB128. A path states how many bytes it shares with
 //! the path before it.
 //!
-//! Version 2 also states filler between two blocks (see `filler.rs`), and what a later backup needs to reuse a block: see [`BlockReuse`] and
-//! [`CreatedWith`]. Version 1 is still read.
+//! Version 2 also states filler between two blocks (see `filler.rs`), and what a later backup needs
+//! to reuse a block: see [`BlockReuse`] and [`CreatedWith`]. Version 1 is still read.
 //!
 //! The index only saves time. An archive is complete without it, and a damaged index is not used.
 

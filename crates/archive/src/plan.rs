@@ -71,7 +71,7 @@ struct PlannedFolder {
     name: NameSpan,
     /// How many folders lie above it.
     depth: u16,
-    /// Whether this plan packs its entry. A later one packs that of a folder that gets more entries.
+    /// Whether this plan packs its entry. A later one packs that of a folder with more entries.
     is_packed: bool,
 }
 
