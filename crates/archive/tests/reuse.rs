@@ -4,11 +4,12 @@ mod memory_maps;
 mod shared_pages;
 
 use std::fs::File;
+use std::io;
 use std::path::Path;
 
 use holdfast_archive::{
-    Control, CreateOptions, Error, FileOutput, IgnoreRules, PlainOutput, Previous, RestoreOptions,
-    Summary, create_from, restore, scan, scan_after, verify,
+    ArchiveOutput, Control, CreateOptions, Error, FileOutput, IgnoreRules, PlainOutput, Previous,
+    RestoreOptions, Summary, create_from, restore, scan, scan_after, verify,
 };
 
 use crate::support::*;
@@ -333,4 +334,51 @@ fn an_archive_that_lacks_contents_of_a_file_is_not_reused() {
         .output();
     assert!(output.unwrap().status.success());
     assert!(unusable().is_none());
+}
+
+/// An output that cannot take anything over.
+struct Failing(io::ErrorKind);
+
+impl ArchiveOutput for Failing {
+    fn write(&mut self, _: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn takes_front(&self) -> bool {
+        true
+    }
+
+    fn take_front(&mut self, _: u64) -> io::Result<()> {
+        Err(self.0.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn only_a_full_disk_is_no_reason_to_begin_again_without_the_previous_archive() {
+    let folder = folder();
+    let source = folder.path().join("s");
+    write_tree(&source);
+    let first = full(&source);
+    if !is_reused(&after(&source, &first).unwrap()) {
+        return;
+    }
+    let create = |kind| {
+        let (rules, control, options) = (
+            IgnoreRules::none(),
+            Control::new(),
+            CreateOptions::default(),
+        );
+        let (archive, index) = (first.archive.try_clone(), first.index.try_clone());
+        let previous = Previous::open(archive.unwrap(), index.unwrap(), &options).unwrap();
+        let scan = scan_after(previous, false, &source, &rules, &control).unwrap();
+        create_from(scan, &rules, &options, Failing(kind), io::sink(), &control).unwrap_err()
+    };
+    let error = create(io::ErrorKind::Other);
+    assert!(matches!(error, Error::PreviousUnusable { .. }), "{error:?}");
+    let error = create(io::ErrorKind::StorageFull);
+    assert!(matches!(error, Error::Output(_)), "{error:?}");
 }

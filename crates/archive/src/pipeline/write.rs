@@ -1,6 +1,6 @@
 //! Writes blocks in their order, and the index beside them.
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use crc32fast::Hasher;
 use crossbeam_channel::{Receiver, Sender};
@@ -8,9 +8,11 @@ use crossbeam_channel::{Receiver, Sender};
 use super::{Block, FILLED_BYTES_MIN, Front, PackedBytes, ReadyBlock, WriteStep};
 use crate::Error;
 use crate::compress::{FINAL_BLOCK, GZIP_HEADER};
+use crate::file_system::is_disk_full;
 use crate::filler::{filler, filler_bytes};
 use crate::index::{BlockReuse, CreatedWith, IndexTotals, IndexWriter};
 use crate::output::ArchiveOutput;
+use crate::previous::unusable;
 use crate::resumable_hash::ResumableSha256;
 
 /// Hash and size of an archive that was written completely.
@@ -83,6 +85,16 @@ pub(super) fn write_blocks(
     Ok(None)
 }
 
+/// Maps an error of taking bytes over. Except on a full disk, the previous archive may be the
+/// reason, and another attempt without it finds out.
+fn take_error(error: io::Error) -> Error {
+    if is_disk_full(&error) {
+        Error::Output(error)
+    } else {
+        unusable(format!("its bytes cannot be copied: {error}"))
+    }
+}
+
 /// The output of an archive, which hashes, counts and limits its bytes.
 pub(super) struct HashedOutput<'a> {
     inner: &'a mut dyn ArchiveOutput,
@@ -117,7 +129,7 @@ impl<'a> HashedOutput<'a> {
         let state = front.last.reuse.map(|reuse| reuse.sha256_state);
         output.count(length)?;
         output.taken_bytes += length;
-        output.inner.take_front(length).map_err(Error::Output)?;
+        output.inner.take_front(length).map_err(take_error)?;
         output.hash = ResumableSha256::resume(&state.unwrap_or_default(), length, &front.rest);
         Ok(output)
     }
@@ -162,7 +174,7 @@ impl<'a> HashedOutput<'a> {
             PackedBytes::Old(offset) => {
                 self.count(ready.bytes.len() as u64)?;
                 let taken = self.inner.take(offset, &ready.bytes);
-                taken.map_err(Error::Output)?;
+                taken.map_err(take_error)?;
                 self.hash.update(&ready.bytes);
                 self.taken_bytes += ready.bytes.len() as u64;
             }
