@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 use crate::pack::Packer;
-use crate::plan::{FolderId, Plan, PlannedEntry, PlannedKind};
+use crate::plan::{FolderId, LastEntry, Plan, PlannedEntry, PlannedKind};
 use crate::tree_cursor::TreeCursor;
 use crate::walk::WalkEntry;
 use crate::{Control, Error};
@@ -13,7 +13,7 @@ use crate::{Control, Error};
 pub(crate) struct PlanPacker<'a> {
     plan: &'a Plan,
     cursor: TreeCursor<'a>,
-    /// The files and links in their order.
+    /// The files and most symlinks in their order.
     order: Vec<u32>,
     /// How many of these are packed.
     done: usize,
@@ -66,10 +66,13 @@ impl<'a> PlanPacker<'a> {
             self.done += 1;
             self.put_entry(self.plan.entry(next), packer)?;
         }
-        // Directories have blocks of their own, since they change most often.
+        // What follows has blocks of its own, since it is always packed again.
         packer.end_block()?;
-        for folder in self.plan.directories() {
-            self.put_folder(folder, packer)?;
+        for entry in self.plan.last() {
+            match entry {
+                LastEntry::Folder(folder) => self.put_folder(folder, packer)?,
+                LastEntry::Symlink(at) => self.put_entry(self.plan.entry(at), packer)?,
+            }
         }
         Ok(())
     }
@@ -90,7 +93,7 @@ impl<'a> PlanPacker<'a> {
             };
             match entry.kind {
                 PlannedKind::File => packer.put_file(&found, plan.is_large(entry)),
-                PlannedKind::Symlink => packer.put_symlink(&found),
+                PlannedKind::Symlink | PlannedKind::LeadingSymlink => packer.put_symlink(&found),
             }
         })
     }

@@ -5,8 +5,10 @@
 //!
 //! 1. Large files, by size × age. An entry that lies deep is never sorted by itself, so that the
 //!    way to it is not walked again for each one.
-//! 2. Small files and links, by classes of age, then in the order of the walk.
-//! 3. Directories, in the order of the walk: their times change often.
+//! 2. Small files and most symlinks, by classes of age, then in the order of the walk.
+//! 3. Directories, whose times change often, and symlinks that can lead out of their folder, in the
+//!    order of the walk. GNU tar creates such a symlink at the end, and keeps the time of its folder
+//!    only if the folder's entry comes first.
 //!
 //! Ages are relative to the newest entry, so the order depends on the tree and not on the clock.
 
@@ -45,6 +47,15 @@ impl FolderId {
 pub(crate) enum PlannedKind {
     File,
     Symlink,
+    /// A symlink that can lead out of its folder.
+    LeadingSymlink,
+}
+
+/// What is packed after all files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LastEntry {
+    Folder(FolderId),
+    Symlink(u32),
 }
 
 /// A file or symlink.
@@ -233,10 +244,11 @@ impl Plan {
         &self.entries[at as usize]
     }
 
-    /// Returns files and links in the order of the archive.
+    /// Returns the files and most symlinks in the order of the archive.
     pub(crate) fn order(&self) -> Vec<u32> {
-        let count = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
-        let mut order: Vec<u32> = (0..count).collect();
+        let entries = self.numbered_entries();
+        let entries = entries.filter(|(_, entry)| entry.kind != PlannedKind::LeadingSymlink);
+        let mut order: Vec<u32> = entries.map(|(at, _)| at).collect();
         order.sort_unstable_by_key(|&at| {
             let entry = self.entry(at);
             if self.is_large(entry) {
@@ -248,10 +260,23 @@ impl Plan {
         order
     }
 
-    /// Returns the directories whose entries are packed, in the order of the walk.
-    pub(crate) fn directories(&self) -> impl Iterator<Item = FolderId> {
+    /// Returns the directories whose entries are packed, and the symlinks that can lead out of their
+    /// folder, in the order of the walk.
+    pub(crate) fn last(&self) -> Vec<LastEntry> {
         let folders = self.folders.iter().zip(0..);
-        folders.filter_map(|(folder, id)| folder.is_packed.then_some(FolderId(id)))
+        let folders = folders.filter(|(folder, _)| folder.is_packed);
+        let folders = folders.map(|(folder, id)| (folder.name, LastEntry::Folder(FolderId(id))));
+        let links = self.numbered_entries();
+        let links = links.filter(|(_, entry)| entry.kind == PlannedKind::LeadingSymlink);
+        let links = links.map(|(at, entry)| (entry.name, LastEntry::Symlink(at)));
+        let mut last: Vec<(NameSpan, LastEntry)> = folders.chain(links).collect();
+        // Names are stored in the order of the walk.
+        last.sort_unstable_by_key(|(name, _)| name.start);
+        last.into_iter().map(|(_, entry)| entry).collect()
+    }
+
+    fn numbered_entries(&self) -> impl Iterator<Item = (u32, &PlannedEntry)> {
+        (0..).zip(&self.entries)
     }
 }
 
@@ -357,17 +382,25 @@ mod tests {
         let top = plan.add_folder(FolderId::ROOT, b"top", true);
         let above = plan.add_folder(top, b"above", true);
         let done = plan.add_folder(above, b"done", true);
+        plan.add_entry(done, b"link", PlannedKind::LeadingSymlink, 0, NOW);
+        plan.add_entry(above, b"file", PlannedKind::File, 0, NOW);
         let current = plan.add_folder(above, b"current", true);
         let mut chain = [(top, 3), (above, 9), (current, 17)];
         let next = plan.next(&mut chain);
         let packed = |plan: &Plan| {
-            let path = |id| plan.path(plan.parent(id), plan.folder_name(id));
-            let paths = plan.directories().map(path);
+            let path = |last| match last {
+                LastEntry::Folder(id) => plan.path(plan.parent(id), plan.folder_name(id)),
+                LastEntry::Symlink(at) => {
+                    let entry = plan.entry(at);
+                    plan.path(entry.folder, plan.entry_name(entry))
+                }
+            };
+            let paths = plan.last().into_iter().map(path);
             paths
                 .map(|path| String::from_utf8(path).unwrap())
                 .collect::<Vec<_>>()
         };
-        assert_eq!(packed(&plan), ["top/above/done"]);
+        assert_eq!(packed(&plan), ["top/above/done", "top/above/done/link"]);
         let expected = ["top", "top/above", "top/above/current"];
         assert_eq!(packed(&next), expected);
         assert_eq!(plan.folder_name(done), b"done");
@@ -381,6 +414,6 @@ mod tests {
         while !plan.is_full(PLAN_BYTES_MAX) {
             plan.add_folder(FolderId::ROOT, b"folder", true);
         }
-        assert_eq!(plan.directories().count(), PLAN_FOLDERS_MAX);
+        assert_eq!(plan.last().len(), PLAN_FOLDERS_MAX);
     }
 }

@@ -283,6 +283,11 @@ impl<'a> Collector<'a> {
     }
 }
 
+/// Returns whether a symlink can lead out of its folder. GNU tar takes the same for unsafe.
+fn can_lead_out(target: &[u8]) -> bool {
+    target.starts_with(b"/") || target.split(|&byte| byte == b'/').any(|part| part == b"..")
+}
+
 impl Visitor for Collector<'_> {
     fn visit_folder(
         &mut self,
@@ -325,6 +330,13 @@ impl Visitor for Collector<'_> {
         self.pace.rest(self.control);
         let stat = rustix::fs::statat(found.folder, found.name, AtFlags::SYMLINK_NOFOLLOW);
         let mtime = stat.map_or(0, |stat| stat.st_mtime);
+        let target = rustix::fs::readlinkat(found.folder, found.name, Vec::new());
+        if target.is_ok_and(|target| can_lead_out(target.as_bytes())) {
+            let (folder, name) = self.locate(found.path);
+            let kind = PlannedKind::LeadingSymlink;
+            self.plan.add_entry(folder, name, kind, 0, mtime);
+            return self.hand_over_if_full();
+        }
         if let Ok(stat) = stat
             && self.previous.is_some()
             && self.is_trusted(found.folder, &stat)

@@ -226,6 +226,14 @@ fn a_wrong_trailer_or_hash_is_an_error() {
     assert!(verify(&file_of(&two), None, &Control::new()).is_err());
 }
 
+/// Returns the tar stream of an archive.
+fn unpacked(archive: &[u8]) -> Option<Vec<u8>> {
+    use std::io::Read as _;
+    let mut tar = Vec::new();
+    let read = flate2::read::GzDecoder::new(archive).read_to_end(&mut tar);
+    read.is_ok().then_some(tar)
+}
+
 #[test]
 fn every_flipped_byte_is_found_and_no_partial_restore_succeeds() {
     let folder = folder();
@@ -254,7 +262,9 @@ fn every_flipped_byte_is_found_and_no_partial_restore_succeeds() {
         );
         // Time, flags and system in the gzip header (bytes 4 to 9) do not affect the contents.
         if !(4..10).contains(&place) {
-            assert!(verified(&bad).is_err(), "byte {place} of {}", good.len());
+            // Neither do bits that deflate does not use.
+            let is_found = verified(&bad).is_err() || unpacked(&bad) == unpacked(&good);
+            assert!(is_found, "byte {place} of {}", good.len());
         }
         if place % 97 == 0 && !(4..10).contains(&place) {
             let truncate = RestoreOptions {

@@ -226,3 +226,25 @@ fn archives_of_gnu_tar_are_restored_in_every_format() {
         }
     }
 }
+
+#[test]
+fn tar_keeps_the_times_of_folders_with_links_that_lead_elsewhere() {
+    let folder = folder();
+    let source = folder.path().join("source");
+    for place in ["a", "a/b", "z", "z/empty"] {
+        fs_err::create_dir_all(source.join(place)).unwrap();
+        write(source.join(place).join("file"), place);
+        for (name, target) in [("link", "/etc/hostname"), ("up", "../../x"), ("z", "file")] {
+            std::os::unix::fs::symlink(target, source.join(place).join(name)).unwrap();
+        }
+    }
+    for (number, place) in ["z/empty", "z", "a/b", "a"].into_iter().enumerate() {
+        set_mtime(source.join(place), 1_600_000_000 + number as i64, 0);
+    }
+    let made = make_simply(&source);
+    fs_err::write(folder.path().join("a.tar.gz"), bytes(&made.archive)).unwrap();
+    let script = "mkdir out && tar -xpzf a.tar.gz -C out";
+    if run("tar", folder.path(), script).is_some() {
+        assert_eq!(describe(&folder.path().join("out")), describe(&source));
+    }
+}

@@ -1,10 +1,11 @@
 //! What must hold after an attack, whatever the attacker did.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::io::Read as _;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -105,6 +106,18 @@ pub(super) fn archived_files(archive: &Path, scratch: &Path) -> BTreeMap<PathBuf
     let found = server_files(scratch);
     fs_err::remove_dir_all(scratch).unwrap();
     found
+}
+
+/// The folders that have an entry in an archive.
+pub(super) fn folder_entries(archive: &Path) -> BTreeSet<PathBuf> {
+    let mut tar = Command::new("tar");
+    tar.args(["--quoting-style=literal", "-tzf"]).arg(archive);
+    let listed = tar.output().unwrap().stdout;
+    let lines = listed.split(|&byte| byte == b'\n');
+    lines
+        .filter_map(|line| line.strip_suffix(b"/"))
+        .map(|path| PathBuf::from(OsStr::from_bytes(path)))
+        .collect()
 }
 
 /// Checks that no object of a disk whose name contains `part` contains a secret, and returns how

@@ -11,7 +11,8 @@ enum Place {
     Large(std::cmp::Reverse<i128>),
     /// A small file, a further name of a file, or a link, with its class of age.
     Small(u8),
-    Folder,
+    /// A folder, or a symlink that can lead out of its folder.
+    Last,
 }
 
 /// Checks that the entries, as the archive has them, are in the order of a full backup.
@@ -23,7 +24,9 @@ pub(crate) fn check(entries: &[ListedEntry], what: &str) {
     let place = |entry: &ListedEntry| {
         let age = i128::from(newest) - i128::from(entry.mtime.0);
         match entry.kind {
-            EntryKind::Directory => Place::Folder,
+            EntryKind::Directory => Place::Last,
+            EntryKind::Symlink if entry.link.starts_with(b"/") => Place::Last,
+            EntryKind::Symlink if entry.link.windows(2).any(|pair| pair == b"..") => Place::Last,
             EntryKind::File if entry.size >= LARGE => {
                 let weight = i128::from(entry.size) * (age + i128::from(DAY));
                 Place::Large(std::cmp::Reverse(weight))
