@@ -7,8 +7,8 @@
 //!    way to it is not walked again for each one.
 //! 2. Small files and most symlinks, by classes of age, then in the order of the walk.
 //! 3. Directories, whose times change often, and symlinks that can lead out of their folder, in the
-//!    order of the walk. GNU tar creates such a symlink at the end, and keeps the time of its folder
-//!    only if the folder's entry comes first.
+//!    order of the walk. GNU tar creates such a symlink at the end, and keeps the time of its
+//!    folder only if the folder's entry comes first.
 //!
 //! Ages are relative to the newest entry, so the order depends on the tree and not on the clock.
 
@@ -260,8 +260,8 @@ impl Plan {
         order
     }
 
-    /// Returns the directories whose entries are packed, and the symlinks that can lead out of their
-    /// folder, in the order of the walk.
+    /// Returns the directories whose entries are packed, and the symlinks that can lead out of
+    /// their folder, in the order of the walk.
     pub(crate) fn last(&self) -> Vec<LastEntry> {
         let folders = self.folders.iter().zip(0..);
         let folders = folders.filter(|(folder, _)| folder.is_packed);
