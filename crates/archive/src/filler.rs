@@ -16,8 +16,8 @@ pub(crate) fn filler(length: usize) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Returns the length of the filler after which an offset that is `at` now has the same place in a
-/// page as `wanted`.
+/// Returns how much filler at the offset `at` makes what follows begin at the same place in a page
+/// as the offset `wanted`.
 pub(crate) fn filler_bytes(at: u64, wanted: u64, page: u64) -> u64 {
     let least = (wanted + page - at % page) % page;
     let is_possible = usize::try_from(least).is_ok_and(|length| filler(length).is_some());

@@ -28,8 +28,8 @@ pub trait ArchiveOutput: Send {
     /// If the archive cannot be written, or the previous one cannot be read.
     fn take_front(&mut self, length: u64) -> io::Result<()>;
 
-    /// Returns the size of the pages of which the output shares whole ones with the previous
-    /// archive, where they have the same place in both.
+    /// Returns the page size if the output can share pages with the previous archive. A page is
+    /// shared only if it starts at the start of a page in both archives.
     fn page_bytes(&self) -> Option<u64> {
         None
     }

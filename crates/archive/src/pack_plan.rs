@@ -93,7 +93,7 @@ impl<'a> PlanPacker<'a> {
             };
             match entry.kind {
                 PlannedKind::File => packer.put_file(&found, plan.is_large(entry)),
-                PlannedKind::Symlink | PlannedKind::LeadingSymlink => packer.put_symlink(&found),
+                PlannedKind::Symlink | PlannedKind::OutwardSymlink => packer.put_symlink(&found),
             }
         })
     }

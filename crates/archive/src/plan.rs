@@ -48,7 +48,7 @@ pub(crate) enum PlannedKind {
     File,
     Symlink,
     /// A symlink that can lead out of its folder.
-    LeadingSymlink,
+    OutwardSymlink,
 }
 
 /// What is packed after all files.
@@ -82,7 +82,7 @@ struct PlannedFolder {
     name: NameSpan,
     /// How many folders lie above it.
     depth: u16,
-    /// Whether this plan packs its entry. A later one packs that of a folder with more entries.
+    /// Whether this plan packs its entry. If more of its contents are to come, the next plan does.
     is_packed: bool,
 }
 
@@ -247,7 +247,7 @@ impl Plan {
     /// Returns the files and most symlinks in the order of the archive.
     pub(crate) fn order(&self) -> Vec<u32> {
         let entries = self.numbered_entries();
-        let entries = entries.filter(|(_, entry)| entry.kind != PlannedKind::LeadingSymlink);
+        let entries = entries.filter(|(_, entry)| entry.kind != PlannedKind::OutwardSymlink);
         let mut order: Vec<u32> = entries.map(|(at, _)| at).collect();
         order.sort_unstable_by_key(|&at| {
             let entry = self.entry(at);
@@ -267,7 +267,7 @@ impl Plan {
         let folders = folders.filter(|(folder, _)| folder.is_packed);
         let folders = folders.map(|(folder, id)| (folder.name, LastEntry::Folder(FolderId(id))));
         let links = self.numbered_entries();
-        let links = links.filter(|(_, entry)| entry.kind == PlannedKind::LeadingSymlink);
+        let links = links.filter(|(_, entry)| entry.kind == PlannedKind::OutwardSymlink);
         let links = links.map(|(at, entry)| (entry.name, LastEntry::Symlink(at)));
         let mut last: Vec<(NameSpan, LastEntry)> = folders.chain(links).collect();
         // Names are stored in the order of the walk.
@@ -382,7 +382,7 @@ mod tests {
         let top = plan.add_folder(FolderId::ROOT, b"top", true);
         let above = plan.add_folder(top, b"above", true);
         let done = plan.add_folder(above, b"done", true);
-        plan.add_entry(done, b"link", PlannedKind::LeadingSymlink, 0, NOW);
+        plan.add_entry(done, b"link", PlannedKind::OutwardSymlink, 0, NOW);
         plan.add_entry(above, b"file", PlannedKind::File, 0, NOW);
         let current = plan.add_folder(above, b"current", true);
         let mut chain = [(top, 3), (above, 9), (current, 17)];

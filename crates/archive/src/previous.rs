@@ -13,6 +13,7 @@ use crate::blocks::{check_packed, read_packed};
 use crate::compress::GZIP_HEADER;
 use crate::filler::filler;
 use crate::index::{BlockLocation, CONTENT_BYTES, CreatedWith, IndexReader, Record, StoredRecords};
+use crate::resumable_hash::CHUNK_BYTES;
 use crate::tar_format::{EntryKind, TAR_BLOCK};
 use crate::{CreateOptions, Error};
 
@@ -328,10 +329,11 @@ impl Previous {
         Some(&self.blocks[block as usize].location)
     }
 
-    /// Returns the bytes before `end` that a SHA-256 has not processed there yet.
+    /// Returns the bytes before `end` that a SHA-256 keeps for its next chunk.
     pub(crate) fn bytes_before(&self, end: u64) -> Result<Vec<u8>, Error> {
-        let mut bytes = vec![0; (end % 64) as usize];
-        let read = self.archive.read_exact_at(&mut bytes, end - end % 64);
+        let length = end % CHUNK_BYTES as u64;
+        let mut bytes = vec![0; length as usize];
+        let read = self.archive.read_exact_at(&mut bytes, end - length);
         read.map_err(|error| unusable(error.to_string()))?;
         Ok(bytes)
     }

@@ -3,7 +3,7 @@
 use sha2::block_api::compress256;
 
 /// The bytes that SHA-256 processes together.
-const CHUNK_BYTES: usize = 64;
+pub(crate) const CHUNK_BYTES: usize = 64;
 /// The state before the first byte. See FIPS 180-4, 5.3.3.
 const INITIAL: [u32; 8] = [
     0x6a09_e667,

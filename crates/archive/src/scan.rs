@@ -24,8 +24,8 @@ const SETTLED_SECONDS: i64 = 60;
 #[derive(Debug)]
 pub struct Scan {
     totals: Totals,
-    /// Entries that have changed since this second, after 1970, may change again without a change
-    /// of their attributes.
+    /// In seconds since 1970. An entry that has changed since then may change again without a
+    /// change of its attributes.
     pub(crate) unsettled_since: i64,
     /// `None` if the tree is too large for one plan.
     pub(crate) plan: Option<Plan>,
@@ -333,7 +333,7 @@ impl Visitor for Collector<'_> {
         let target = rustix::fs::readlinkat(found.folder, found.name, Vec::new());
         if target.is_ok_and(|target| can_lead_out(target.as_bytes())) {
             let (folder, name) = self.locate(found.path);
-            let kind = PlannedKind::LeadingSymlink;
+            let kind = PlannedKind::OutwardSymlink;
             self.plan.add_entry(folder, name, kind, 0, mtime);
             return self.hand_over_if_full();
         }

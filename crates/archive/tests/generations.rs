@@ -1,5 +1,5 @@
-//! Random trees that change from generation to generation. Each archive holds its tree, whoever
-//! reads it.
+//! Random trees that change from generation to generation. Each archive holds its tree, with
+//! every program that reads it.
 //!
 //! `HOLDFAST_GENERATIONS=N` sets how many trees there are, and `HOLDFAST_GENERATIONS_FROM=SEED` the
 //! seed of the first one. A failure names its seed. `HOLDFAST_EARLIER=FILE` is the program of an

@@ -81,14 +81,14 @@ impl Tree {
 /// Returns the binary form of an access control list: that of the mode, and the rights of user
 /// 1234.
 fn access_list(mode: u32, rights: u16) -> Vec<u8> {
-    const NOBODY: u32 = u32::MAX;
+    const NO_ID: u32 = u32::MAX;
     let class = |shift: u32| u16::try_from(mode >> shift & 7).unwrap();
     let entries = [
-        (1_u16, class(6), NOBODY),
+        (1_u16, class(6), NO_ID),
         (2, rights, 1234),
-        (4, class(3), NOBODY),
-        (0x10, class(3) | rights, NOBODY),
-        (0x20, class(0), NOBODY),
+        (4, class(3), NO_ID),
+        (0x10, class(3) | rights, NO_ID),
+        (0x20, class(0), NO_ID),
     ];
     let mut list = 2_u32.to_le_bytes().to_vec();
     for (tag, rights, id) in entries {
