@@ -11,6 +11,7 @@ use flate2::{Decompress, FlushDecompress, Status};
 
 use crate::compress::{FINAL_BLOCK, GZIP_HEADER};
 use crate::index::{BlockLocation, IndexReader};
+use crate::read_at::ReadAt;
 use crate::tar_format::read_error;
 use crate::{Control, Error, threads};
 
@@ -31,7 +32,7 @@ impl Inflater {
     /// Reads a block at its offset and decompresses it. Length and CRC-32 must match the index.
     pub(crate) fn block(
         &mut self,
-        archive: &File,
+        archive: &dyn ReadAt,
         location: &BlockLocation,
     ) -> Result<Vec<u8>, Error> {
         read_packed(archive, location, &mut self.packed)?;
@@ -73,14 +74,12 @@ impl Inflater {
 
 /// Reads the compressed bytes of a block.
 pub(crate) fn read_packed(
-    archive: &File,
+    archive: &dyn ReadAt,
     location: &BlockLocation,
     into: &mut Vec<u8>,
 ) -> Result<(), Error> {
     into.resize(length(location.packed), 0);
-    archive
-        .read_exact_at(into, location.offset)
-        .map_err(read_error)
+    archive.fill(into, location.offset).map_err(read_error)
 }
 
 /// Checks the compressed bytes of a block by its index.

@@ -109,7 +109,9 @@ fn create_into(
         return Err(unusable("the directory has too many entries"));
     }
     let front = match previous {
-        Some(previous) if archive.takes_front() => FrontRange::find(previous),
+        Some(previous) if archive.takes_front() => {
+            FrontRange::find(previous, archive.checks_front())
+        }
         _ => FrontRange::default(),
     };
     let start = ArchiveStart {
@@ -158,6 +160,7 @@ fn create_into(
         archive_bytes: written.archive_bytes,
         reused_bytes: written.taken_bytes,
         source_bytes: packed.source_bytes,
+        read_bytes: packed.read_bytes,
         files: packed.files,
         entries: packed.entries,
         notes: packed.notes,

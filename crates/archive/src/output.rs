@@ -22,11 +22,18 @@ pub trait ArchiveOutput: Send {
         false
     }
 
-    /// Begins with the first `length` bytes of the previous archive. Nothing was written before.
+    /// Returns whether [`Self::take_front`] checks what it takes over. Otherwise the engine reads
+    /// and checks it.
+    fn checks_front(&self) -> bool {
+        false
+    }
+
+    /// Begins with the first `length` bytes of the previous archive, whose CRC-32 is `crc`. Nothing
+    /// was written before.
     ///
     /// # Errors
     /// If the archive cannot be written, or the previous one cannot be read.
-    fn take_front(&mut self, length: u64) -> io::Result<()>;
+    fn take_front(&mut self, length: u64, crc: u32) -> io::Result<()>;
 
     /// Returns the page size if the output can share pages with the previous archive. A page is
     /// shared only if it starts at the start of a page in both archives.
@@ -59,7 +66,7 @@ impl<W: Write + Send> ArchiveOutput for PlainOutput<W> {
         self.0.write_all(bytes)
     }
 
-    fn take_front(&mut self, _: u64) -> io::Result<()> {
+    fn take_front(&mut self, _: u64, _: u32) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
@@ -77,6 +84,7 @@ pub struct FileOutput<'a> {
     shares: bool,
     /// The end of what is written.
     at: u64,
+    shared_bytes: u64,
 }
 
 /// The size of a page that file systems share.
@@ -91,7 +99,33 @@ impl<'a> FileOutput<'a> {
             previous,
             shares: shares_pages(file),
             at: 0,
+            shared_bytes: 0,
         }
+    }
+
+    /// Continues a file that holds `length` bytes.
+    #[must_use]
+    pub fn after(self, length: u64) -> Self {
+        Self { at: length, ..self }
+    }
+
+    /// Returns how many bytes both files have in common, on a file system that shares pages.
+    #[must_use]
+    pub fn shared_bytes(&self) -> u64 {
+        self.shared_bytes
+    }
+
+    /// Copies bytes that the previous archive has at `offset`.
+    ///
+    /// # Errors
+    /// If the archive cannot be written, or the previous one cannot be read.
+    pub fn copy(&mut self, offset: u64, length: u64) -> io::Result<()> {
+        copy(self.previous, self.file, offset, self.at, length)?;
+        self.at += length;
+        if self.shares {
+            self.shared_bytes += length;
+        }
+        Ok(())
     }
 }
 
@@ -106,10 +140,8 @@ impl ArchiveOutput for FileOutput<'_> {
         true
     }
 
-    fn take_front(&mut self, length: u64) -> io::Result<()> {
-        copy(self.previous, self.file, 0, 0, length)?;
-        self.at = length;
-        Ok(())
+    fn take_front(&mut self, length: u64, _: u32) -> io::Result<()> {
+        self.copy(0, length)
     }
 
     fn page_bytes(&self) -> Option<u64> {
@@ -127,8 +159,7 @@ impl ArchiveOutput for FileOutput<'_> {
         // The rest of the first page, whole pages, and the start of the last one.
         let (lead_bytes, rest) = bytes.split_at(usize::try_from(lead).unwrap_or(bytes.len()));
         self.write(lead_bytes)?;
-        copy(self.previous, self.file, offset + lead, self.at, pages)?;
-        self.at += pages;
+        self.copy(offset + lead, pages)?;
         self.write(&rest[usize::try_from(pages).unwrap_or(rest.len())..])
     }
 

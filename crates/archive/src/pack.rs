@@ -42,6 +42,8 @@ const EARLY_END_BYTES: usize = BLOCK_BYTES / 8;
 #[derive(Default)]
 pub(crate) struct PackedTotals {
     pub(crate) source_bytes: u64,
+    /// Bytes of files that were read.
+    pub(crate) read_bytes: u64,
     pub(crate) files: u64,
     pub(crate) entries: u64,
     pub(crate) notes: Notes,

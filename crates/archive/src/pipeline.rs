@@ -32,10 +32,26 @@ pub(crate) struct Block {
 /// What becomes a block of the archive.
 enum BlockSource {
     New(Block),
-    /// A block of the previous archive, with the index records of its entries.
-    Old(BlockLocation, Vec<u8>),
-    /// The same, as a part of the front that the output has taken over.
-    Front(BlockLocation, Vec<u8>),
+    Old(TakenBlock),
+}
+
+/// A block of the previous archive.
+pub(crate) struct TakenBlock {
+    pub(crate) location: BlockLocation,
+    /// The index records of its entries.
+    pub(crate) records: Vec<u8>,
+    pub(crate) place: OldPlace,
+}
+
+/// The place that a block of the previous archive takes in the new one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OldPlace {
+    /// Any.
+    Moved,
+    /// The same: the output has taken it over with the front. It is checked here.
+    Front,
+    /// The same, and the output checks it.
+    UnreadFront,
 }
 
 /// The shortest block that is worth filler before it.
@@ -55,7 +71,9 @@ struct ReadyBlock {
     /// The tar stream, if it was packed now.
     block: Block,
     raw_bytes: usize,
+    /// The compressed bytes. Empty if the block belongs to a front that is not read.
     bytes: Vec<u8>,
+    packed_bytes: usize,
     origin: PackedBytes,
     /// CRC-32 of the tar stream.
     crc: Hasher,
@@ -91,6 +109,8 @@ pub(crate) struct Front {
     pub(crate) last: BlockLocation,
     /// The bytes at its end that the state of the hash lacks.
     pub(crate) rest: Vec<u8>,
+    /// CRC-32 of the front.
+    pub(crate) crc: u32,
 }
 
 /// The packer's end of the pipeline.
@@ -118,13 +138,8 @@ impl BlockSink {
     }
 
     /// Takes over a block of the previous archive. Fails as [`Self::send`] does.
-    pub(crate) fn take(&mut self, old: BlockLocation, records: Vec<u8>) -> Result<(), Error> {
-        self.start(BlockSource::Old(old, records))
-    }
-
-    /// Takes over a block of the front. Fails as [`Self::send`] does.
-    pub(crate) fn take_front(&mut self, old: BlockLocation, records: Vec<u8>) -> Result<(), Error> {
-        self.start(BlockSource::Front(old, records))
+    pub(crate) fn take(&mut self, old: TakenBlock) -> Result<(), Error> {
+        self.start(BlockSource::Old(old))
     }
 
     fn start(&mut self, source: BlockSource) -> Result<(), Error> {

@@ -5,14 +5,15 @@ mod fingerprint;
 use std::collections::HashMap;
 use std::fs::File;
 use std::ops::Range;
-use std::os::unix::fs::FileExt as _;
 
+use crc32fast::Hasher;
 use rustix::fs::Stat;
 
 use crate::blocks::{check_packed, read_packed};
 use crate::compress::GZIP_HEADER;
 use crate::filler::filler;
 use crate::index::{BlockLocation, CONTENT_BYTES, CreatedWith, IndexReader, Record, StoredRecords};
+use crate::read_at::ReadAt;
 use crate::resumable_hash::CHUNK_BYTES;
 use crate::tar_format::{EntryKind, TAR_BLOCK};
 use crate::{CreateOptions, Error};
@@ -45,7 +46,7 @@ struct OldEntry {
 /// The previous archive of a directory, and its index.
 #[derive(Debug)]
 pub struct Previous {
-    archive: File,
+    archive: Box<dyn ReadAt>,
     index: File,
     blocks: Vec<OldBlock>,
     entries: Vec<OldEntry>,
@@ -91,14 +92,18 @@ impl Previous {
     ///
     /// [`Error::PreviousUnusable`] if it was created otherwise, is too large, or if it or its index
     /// is damaged.
-    pub fn open(archive: File, index: File, options: &CreateOptions) -> Result<Self, Error> {
-        Self::load(archive, index, options).map_err(|error| match error {
+    pub fn open(
+        archive: impl ReadAt + 'static,
+        index: File,
+        options: &CreateOptions,
+    ) -> Result<Self, Error> {
+        Self::load(Box::new(archive), index, options).map_err(|error| match error {
             Error::PreviousUnusable { .. } => error,
             other => unusable(other.to_string()),
         })
     }
 
-    fn load(archive: File, index: File, options: &CreateOptions) -> Result<Self, Error> {
+    fn load(archive: Box<dyn ReadAt>, index: File, options: &CreateOptions) -> Result<Self, Error> {
         let reader = IndexReader::open(&index)?;
         let Some(created_with) = reader.created_with else {
             return Err(unusable("an older version of Holdfast has created it"));
@@ -109,8 +114,8 @@ impl Previous {
         if !created_with.is_complete {
             return Err(unusable("some of its files could not be read completely"));
         }
-        let length = archive.metadata();
-        let length = length.map_err(|error| unusable(error.to_string()))?.len();
+        let length = archive.size();
+        let length = length.map_err(|error| unusable(error.to_string()))?;
         if length != reader.totals.archive_bytes {
             return Err(unusable("it has another size than its index states"));
         }
@@ -287,8 +292,8 @@ impl Previous {
         Ok(reader.records())
     }
 
-    pub(crate) fn archive(&self) -> &File {
-        &self.archive
+    pub(crate) fn archive(&self) -> &dyn ReadAt {
+        &*self.archive
     }
 
     /// Reads the compressed bytes of a block, and checks them.
@@ -297,13 +302,13 @@ impl Previous {
         location: &BlockLocation,
         into: &mut Vec<u8>,
     ) -> Result<(), Error> {
-        read_packed(&self.archive, location, into)
+        read_packed(self.archive(), location, into)
             .and_then(|()| check_packed(location, into))
             .map_err(|error| unusable(error.to_string()))
     }
 
-    /// Checks the filler before a block.
-    pub(crate) fn check_filler(&self, block: usize) -> Result<(), Error> {
+    /// Returns the filler before a block, and its offset.
+    fn filler_before(&self, block: usize) -> Result<(Vec<u8>, u64), Error> {
         let before = block
             .checked_sub(1)
             .map(|before| self.blocks[before].location);
@@ -311,10 +316,30 @@ impl Previous {
             before.offset + before.packed
         });
         let length = self.blocks[block].location.offset - end;
-        let expected = usize::try_from(length).ok().and_then(filler);
-        let expected = expected.ok_or_else(|| unusable("its index has impossible filler"))?;
+        let bytes = usize::try_from(length).ok().and_then(filler);
+        let bytes = bytes.ok_or_else(|| unusable("its index has impossible filler"))?;
+        Ok((bytes, end))
+    }
+
+    /// Returns the CRC-32 of the archive up to the end of its first `blocks` blocks.
+    pub(crate) fn front_crc(&self, blocks: usize) -> Result<u32, Error> {
+        let mut crc = Hasher::new();
+        crc.update(&GZIP_HEADER);
+        for (number, block) in self.blocks[..blocks].iter().enumerate() {
+            crc.update(&self.filler_before(number)?.0);
+            let reuse = block.location.reuse;
+            let reuse = reuse.ok_or_else(|| unusable("its index lacks hashes"))?;
+            let packed = block.location.packed;
+            crc.combine(&Hasher::new_with_initial_len(reuse.packed_crc, packed));
+        }
+        Ok(crc.finalize())
+    }
+
+    /// Checks the filler before a block.
+    pub(crate) fn check_filler(&self, block: usize) -> Result<(), Error> {
+        let (expected, end) = self.filler_before(block)?;
         let mut found = vec![0; expected.len()];
-        let read = self.archive.read_exact_at(&mut found, end);
+        let read = self.archive.fill(&mut found, end);
         read.map_err(|error| unusable(error.to_string()))?;
         if found == expected {
             Ok(())
@@ -333,7 +358,7 @@ impl Previous {
     pub(crate) fn bytes_before(&self, end: u64) -> Result<Vec<u8>, Error> {
         let length = end % CHUNK_BYTES as u64;
         let mut bytes = vec![0; length as usize];
-        let read = self.archive.read_exact_at(&mut bytes, end - length);
+        let read = self.archive.fill(&mut bytes, end - length);
         read.map_err(|error| unusable(error.to_string()))?;
         Ok(bytes)
     }
@@ -341,7 +366,7 @@ impl Previous {
     /// Checks the bytes before the first block.
     pub(crate) fn check_header(&self) -> Result<(), Error> {
         let mut header = [0; GZIP_HEADER.len()];
-        let read = self.archive.read_exact_at(&mut header, 0);
+        let read = self.archive.fill(&mut header, 0);
         read.map_err(|error| unusable(error.to_string()))?;
         if header != GZIP_HEADER {
             return Err(unusable("its gzip header is damaged"));

@@ -14,7 +14,7 @@ use crate::index::{Record, StoredRecords};
 use crate::list::ListedEntry;
 use crate::pack::Packer;
 use crate::pack_plan::PlanPacker;
-use crate::pipeline::Front;
+use crate::pipeline::{Front, OldPlace, TakenBlock};
 use crate::previous::{MOVED_BYTES_MIN, Previous, Unit, unusable};
 
 /// The blocks of the previous archive with which the new one begins.
@@ -22,19 +22,22 @@ use crate::previous::{MOVED_BYTES_MIN, Previous, Unit, unusable};
 pub(crate) struct FrontRange {
     blocks: usize,
     entries: usize,
+    /// Whether the output checks them.
+    is_unread: bool,
 }
 
 impl FrontRange {
-    /// Finds the blocks before the first change.
-    pub(crate) fn find(previous: &Previous) -> Self {
-        let mut front = Self::default();
+    /// Finds the blocks before the first change. `is_unread` means that the output checks them.
+    pub(crate) fn find(previous: &Previous, is_unread: bool) -> Self {
+        let mut front = Self {
+            is_unread,
+            ..Self::default()
+        };
         while let Some(unit) = previous.unit(front.blocks, front.entries)
             && unit.is_whole()
         {
-            front = Self {
-                blocks: unit.blocks.end,
-                entries: unit.entries.end,
-            };
+            front.blocks = unit.blocks.end;
+            front.entries = unit.entries.end;
         }
         front
     }
@@ -45,9 +48,12 @@ impl FrontRange {
             return Ok(None);
         };
         let last = previous.block(last).location;
-        previous.check_header()?;
+        if !self.is_unread {
+            previous.check_header()?;
+        }
         Ok(Some(Front {
             rest: previous.bytes_before(last.offset + last.packed)?,
+            crc: previous.front_crc(self.blocks)?,
             last,
         }))
     }
@@ -87,7 +93,12 @@ impl<'a> Reuse<'a> {
         plan: &mut PlanPacker<'_>,
         packer: &mut Packer<'_>,
     ) -> Result<(), Error> {
-        self.take_blocks(0..front.blocks, 0, true, packer)?;
+        let place = if front.is_unread {
+            OldPlace::UnreadFront
+        } else {
+            OldPlace::Front
+        };
+        self.take_blocks(0..front.blocks, 0, place, packer)?;
         let mut large = Some(Vec::new());
         let (mut block, mut entry) = (front.blocks, front.entries);
         while let Some(unit) = self.previous.unit(block, entry) {
@@ -109,7 +120,7 @@ impl<'a> Reuse<'a> {
             self.put_large(large.take(), plan, packer)?;
             if unit.is_whole() && self.previous.raw_bytes(&unit) >= MOVED_BYTES_MIN {
                 packer.end_block()?;
-                self.take_blocks(unit.blocks, unit.entries.start, false, packer)?;
+                self.take_blocks(unit.blocks, unit.entries.start, OldPlace::Moved, packer)?;
             } else {
                 self.put_entries(&unit, packer)?;
             }
@@ -140,11 +151,11 @@ impl<'a> Reuse<'a> {
         &mut self,
         blocks: Range<usize>,
         mut entry: usize,
-        is_front: bool,
+        place: OldPlace,
         packer: &mut Packer<'_>,
     ) -> Result<(), Error> {
         for block in blocks {
-            if is_front {
+            if place == OldPlace::Front {
                 self.previous.check_filler(block)?;
             }
             let mut records = Vec::new();
@@ -153,7 +164,11 @@ impl<'a> Reuse<'a> {
                 packer.add_old_record(&listed, offset, &mut records);
                 entry += 1;
             }
-            packer.put_old_block(self.previous.block(block).location, records, is_front)?;
+            packer.put_old_block(TakenBlock {
+                location: self.previous.block(block).location,
+                records,
+                place,
+            })?;
         }
         Ok(())
     }
@@ -180,8 +195,11 @@ impl<'a> Reuse<'a> {
             let mut records = Vec::new();
             packer.add_old_record(&entry, 0, &mut records);
             for block in unit.blocks {
-                let location = self.previous.block(block).location;
-                packer.put_old_block(location, std::mem::take(&mut records), false)?;
+                packer.put_old_block(TakenBlock {
+                    location: self.previous.block(block).location,
+                    records: std::mem::take(&mut records),
+                    place: OldPlace::Moved,
+                })?;
             }
         }
         plan.put_large_above(0, packer)

@@ -25,6 +25,8 @@ pub struct Summary {
     pub reused_bytes: u64,
     /// Bytes of file contents, holes included.
     pub source_bytes: u64,
+    /// How many of these were read, without holes. The others are those of the previous archive.
+    pub read_bytes: u64,
     /// Regular files, each hard link counted.
     pub files: u64,
     /// Entries of any kind.

@@ -22,6 +22,7 @@ use holdfast_archive::{
 };
 
 use crate::interop::run;
+use crate::reuse::unread_front::BucketOutput;
 use crate::support::*;
 use crate::tree_lines::{Lines, Without, has_attributes, lines, start_of};
 
@@ -60,6 +61,13 @@ fn back_up(tree: &Tree, threads: usize, previous: Option<(&Made, bool)>) -> Made
     let summary = match previous {
         Some((made, _)) if threads.is_multiple_of(2) => {
             let output = FileOutput::new(&archive, &made.archive);
+            create_from(scan, &rules, &options, output, &index, &control)
+        }
+        Some((made, _)) if threads.is_multiple_of(3) => {
+            let output = BucketOutput {
+                archive: &archive,
+                previous: &made.archive,
+            };
             create_from(scan, &rules, &options, output, &index, &control)
         }
         _ => {

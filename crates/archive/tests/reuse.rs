@@ -2,6 +2,7 @@
 
 mod memory_maps;
 mod shared_pages;
+pub(crate) mod unread_front;
 
 use std::fs::File;
 use std::io;
@@ -348,7 +349,7 @@ impl ArchiveOutput for Failing {
         true
     }
 
-    fn take_front(&mut self, _: u64) -> io::Result<()> {
+    fn take_front(&mut self, _: u64, _: u32) -> io::Result<()> {
         Err(self.0.into())
     }
 

@@ -160,6 +160,7 @@ impl Packer<'_> {
 
     /// Counts bytes that were read, and waits if the read limit requires it.
     fn account(&mut self, bytes: u64) -> Result<(), Error> {
+        self.totals.read_bytes += bytes;
         self.control.add_bytes(bytes);
         self.control.check()?;
         self.throttle.spend(bytes, self.control)

@@ -2,8 +2,8 @@
 
 use super::{BLOCK_BYTES, EARLY_END_BYTES, Packer};
 use crate::Error;
-use crate::index::BlockLocation;
 use crate::list::ListedEntry;
+use crate::pipeline::TakenBlock;
 use crate::tar_format::EntryKind;
 
 impl Packer<'_> {
@@ -14,19 +14,10 @@ impl Packer<'_> {
     }
 
     /// Takes over a block, with the records of its entries.
-    pub(crate) fn put_old_block(
-        &mut self,
-        location: BlockLocation,
-        records: Vec<u8>,
-        is_front: bool,
-    ) -> Result<(), Error> {
+    pub(crate) fn put_old_block(&mut self, old: TakenBlock) -> Result<(), Error> {
         self.control.check()?;
         self.pace.rest(self.control);
-        if is_front {
-            self.sink.take_front(location, records)?;
-        } else {
-            self.sink.take(location, records)?;
-        }
+        self.sink.take(old)?;
         self.pace.begin();
         Ok(())
     }

@@ -3,9 +3,9 @@
 use crc32fast::Hasher;
 use crossbeam_channel::Receiver;
 
-use super::{Block, BlockJob, BlockSource, PackedBytes, ReadyBlock};
+use super::{Block, BlockJob, BlockSource, OldPlace, PackedBytes, ReadyBlock, TakenBlock};
 use crate::compress::Compressor;
-use crate::index::{BlockLocation, CONTENT_BYTES};
+use crate::index::CONTENT_BYTES;
 use crate::pace::Pace;
 use crate::previous::{Previous, unusable};
 use crate::{Control, Error};
@@ -23,15 +23,7 @@ pub(super) fn prepare_blocks(
         pace.begin();
         let ready = match job.source {
             BlockSource::New(block) => compress(&mut compressor, previous, block, job.bytes),
-            BlockSource::Old(location, records) => {
-                let origin = PackedBytes::Old(location.offset);
-                take_over(previous, &location, records, job.bytes, origin)
-            }
-            BlockSource::Front(location, records) => {
-                let state = location.reuse.map(|reuse| reuse.sha256_state);
-                let origin = PackedBytes::Front(location.offset, state.unwrap_or_default());
-                take_over(previous, &location, records, job.bytes, origin)
-            }
+            BlockSource::Old(old) => take_over(previous, old, job.bytes),
         };
         // Fails only if the writer has stopped after an error.
         let _ = job.done.send(ready);
@@ -69,6 +61,7 @@ fn compress(
         raw_bytes: block.raw.len(),
         packed_crc: crc32fast::hash(&bytes),
         block,
+        packed_bytes: bytes.len(),
         bytes,
         origin,
         crc,
@@ -76,18 +69,31 @@ fn compress(
     })
 }
 
-/// Reads and checks a block of the previous archive.
+/// Reads and checks a block of the previous archive, unless the output does that.
 fn take_over(
     previous: Option<&Previous>,
-    location: &BlockLocation,
-    records: Vec<u8>,
+    old: TakenBlock,
     mut bytes: Vec<u8>,
-    origin: PackedBytes,
 ) -> Result<ReadyBlock, Error> {
+    let TakenBlock {
+        location,
+        records,
+        place,
+    } = old;
     let (Some(previous), Some(reuse)) = (previous, location.reuse) else {
         return Err(unusable("its index lacks hashes"));
     };
-    previous.read_block(location, &mut bytes)?;
+    if place == OldPlace::UnreadFront {
+        bytes.clear();
+    } else {
+        previous.read_block(&location, &mut bytes)?;
+    }
+    let origin = match place {
+        OldPlace::Moved => PackedBytes::Old(location.offset),
+        OldPlace::Front | OldPlace::UnreadFront => {
+            PackedBytes::Front(location.offset, reuse.sha256_state)
+        }
+    };
     let block = Block {
         raw: Vec::new(),
         records,
@@ -96,6 +102,7 @@ fn take_over(
         block,
         raw_bytes: usize::try_from(location.raw).unwrap_or(usize::MAX),
         bytes,
+        packed_bytes: usize::try_from(location.packed).unwrap_or(usize::MAX),
         origin,
         crc: Hasher::new_with_initial_len(location.crc, location.raw),
         packed_crc: reuse.packed_crc,

@@ -73,7 +73,7 @@ pub(super) fn write_blocks(
             sha256_state,
             content: ready.content,
         };
-        let (raw, packed) = (ready.raw_bytes, ready.bytes.len());
+        let (raw, packed) = (ready.raw_bytes, ready.packed_bytes);
         let block_crc = ready.crc.clone().finalize();
         index
             .block(raw, packed, block_crc, &reuse, &ready.block.records)
@@ -129,7 +129,10 @@ impl<'a> HashedOutput<'a> {
         let state = front.last.reuse.map(|reuse| reuse.sha256_state);
         output.count(length)?;
         output.taken_bytes += length;
-        output.inner.take_front(length).map_err(take_error)?;
+        output
+            .inner
+            .take_front(length, front.crc)
+            .map_err(take_error)?;
         output.hash = ResumableSha256::resume(&state.unwrap_or_default(), length, &front.rest);
         Ok(output)
     }
@@ -179,7 +182,7 @@ impl<'a> HashedOutput<'a> {
                 self.taken_bytes += ready.bytes.len() as u64;
             }
             PackedBytes::Front(offset, state) => {
-                self.end = offset + ready.bytes.len() as u64;
+                self.end = offset + ready.packed_bytes as u64;
                 return Ok(state);
             }
         }
