@@ -26,6 +26,8 @@ mod hostile_archives;
 #[cfg(test)]
 mod hostile_patterns;
 #[cfg(test)]
+mod hundred_days;
+#[cfg(test)]
 mod interop;
 #[cfg(test)]
 mod kept_files;
