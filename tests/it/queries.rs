@@ -7,6 +7,7 @@ mod limits;
 mod list_versions;
 mod people;
 mod plans;
+mod previous;
 mod schema;
 mod stored_totals;
 
@@ -131,6 +132,7 @@ impl Fixture {
             node: &node(),
             reserved_bytes: 0,
             is_locked: true,
+            is_full: false,
             created_by: self.owner,
             schedule: None,
         };
@@ -232,5 +234,6 @@ fn completed(attempt: u32) -> CompletedBackup {
             count: 2,
             first: vec!["world/session.lock: changed while it was read".to_owned()],
         },
+        work: None,
     }
 }

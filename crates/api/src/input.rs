@@ -187,6 +187,11 @@ impl Fields {
         self.boolean("is_locked", &["is_locked", "isLocked"])
     }
 
+    /// Takes whether a backup reads and packs every file.
+    pub(crate) fn is_full(&mut self) -> Option<bool> {
+        self.boolean("full", &["full"])
+    }
+
     /// Takes whether a restore removes files that are not in the backup.
     pub(crate) fn truncate(&mut self, required: bool) -> Option<bool> {
         let violations = self.violations.len();

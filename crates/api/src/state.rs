@@ -104,6 +104,10 @@ pub struct ApiOptions {
     pub backups_per_server: u32,
     /// How many backups of a server may be created within a time span.
     pub create_throttle: Throttle,
+    /// Whether a backup reuses the archive of the one before it.
+    pub reuse: bool,
+    /// One in this many backups of a server reads every file. 0: none.
+    pub reread_every: u32,
     /// The largest archive of a server, unless it has its own limit, in bytes.
     pub max_backup_bytes: u64,
     /// The quota for all archives of a server, unless it has its own, in bytes. 0: no quota.

@@ -309,6 +309,7 @@ mod tests {
             state: BackupState::Creating,
             is_locked: false,
             is_scheduled: false,
+            is_full: false,
             schedule: None,
             created_at: DateTime::UNIX_EPOCH,
             progress: None,

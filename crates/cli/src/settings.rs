@@ -45,7 +45,7 @@ pub struct Settings {
     pub auth: AuthSettings,
     /// The disks.
     pub storage: StorageSettings,
-    /// The options of the API: most of `http`, and `downloads`, `limits` and `schedules`.
+    /// The options of the API: most of `http`, and `downloads`, `limits`, `backup` and `schedules`.
     pub api: ApiOptions,
     /// The options of the worker: `worker`, `verify`, `power`, `retention` and `maintenance`.
     pub worker: WorkerOptions,

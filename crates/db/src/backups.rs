@@ -2,6 +2,7 @@
 
 mod import;
 mod pages;
+mod previous;
 mod row;
 mod space;
 mod verification;
@@ -14,7 +15,9 @@ use holdfast_domain::{Backup, BackupId, BackupName, DiskName, NodeName, ServerId
 
 pub use self::import::{ImportedBackup, count_completed_on, find_known, import, list_completed_on};
 pub use self::pages::{BackupPage, BackupPages, PageRequest};
+pub use self::previous::{PreviousBackup, find_previous};
 pub(crate) use self::row::BackupRow;
+use self::row::WorkColumns;
 pub use self::space::{expected_bytes, expected_bytes_in, free_and_reserved_bytes};
 pub use self::verification::{
     ArchiveLocation, VERIFY_ATTEMPTS, VerificationOutcome, prioritize_verification,
@@ -32,9 +35,10 @@ macro_rules! select_backups_of {
             BackupRow,
             "SELECT " + $position + " AS \"position!\", b.id, b.server_id, b.name,
                     b.ignored_files, b.disk, b.node, b.state, b.is_locked, b.is_scheduled,
-                    b.schedule_id,
+                    b.is_full, b.schedule_id,
                     (SELECT name FROM schedules WHERE id = b.schedule_id) AS \"schedule_name?\",
                     b.size_bytes, b.sha256, b.archive_attempt, b.notes_count, b.notes, b.error,
+                    b.reused_from, b.reused_bytes, b.read_bytes, b.stored_bytes, b.unread_backups,
                     b.created_at, b.completed_at, b.failed_at,
                     b.verification, b.verification_started_at, b.verification_finished_at,
                     b.verification_sentence, b.damaged_at,
@@ -108,6 +112,8 @@ pub struct NewBackup<'a> {
     pub reserved_bytes: u64,
     /// Whether it is locked from the start.
     pub is_locked: bool,
+    /// Whether every file must be read and packed.
+    pub is_full: bool,
     /// The user who creates it.
     pub created_by: UserId,
     /// The schedule that creates it.
@@ -140,6 +146,7 @@ pub async fn insert_all(
                 "ignored_files": backup.ignored_files,
                 "disk": backup.disk.as_str(),
                 "is_locked": backup.is_locked,
+                "is_full": backup.is_full,
                 "created_by": backup.created_by,
                 "node": backup.node.as_str(),
                 "reserved_bytes": i64::try_from(backup.reserved_bytes).unwrap_or(i64::MAX),
@@ -148,14 +155,14 @@ pub async fn insert_all(
         })
         .collect();
     sqlx::query!(
-        "INSERT INTO backups (id, server_id, name, ignored_files, disk, is_locked, created_by, node,
-                              reserved_bytes, schedule_id, is_scheduled)
-         SELECT id, server_id, name, ignored_files, disk, is_locked, created_by, node,
+        "INSERT INTO backups (id, server_id, name, ignored_files, disk, is_locked, is_full,
+                              created_by, node, reserved_bytes, schedule_id, is_scheduled)
+         SELECT id, server_id, name, ignored_files, disk, is_locked, is_full, created_by, node,
                 reserved_bytes, schedule_id, schedule_id IS NOT NULL
          FROM jsonb_to_recordset($1) AS b (
              id uuid, server_id uuid, name text, ignored_files text[], disk text,
-             is_locked boolean, created_by uuid, node text, reserved_bytes bigint,
-             schedule_id bigint
+             is_locked boolean, is_full boolean, created_by uuid, node text,
+             reserved_bytes bigint, schedule_id bigint
          )",
         serde_json::Value::Array(rows),
     )
@@ -302,9 +309,11 @@ pub async fn complete(
     backup: BackupId,
     completed: &CompletedBackup,
 ) -> Result<bool, Error> {
+    let work = WorkColumns::of(completed.work.as_ref());
     let done = sqlx::query!(
         "UPDATE backups SET state = 'completed', completed_at = $2, sha256 = $3, size_bytes = $4,
-                archive_attempt = $5, notes_count = $6, notes = $7
+                archive_attempt = $5, notes_count = $6, notes = $7, reused_from = $8,
+                reused_bytes = $9, read_bytes = $10, stored_bytes = $11, unread_backups = $12
          WHERE id = $1 AND state = 'creating'",
         backup.0,
         completed.at,
@@ -313,6 +322,11 @@ pub async fn complete(
         i32::try_from(completed.attempt).unwrap_or(i32::MAX),
         i64::try_from(completed.notes.count).unwrap_or(i64::MAX),
         &completed.notes.first,
+        work.reused_from,
+        work.reused_bytes,
+        work.read_bytes,
+        work.stored_bytes,
+        work.unread_backups,
     )
     .execute(transaction.connection())
     .await?;

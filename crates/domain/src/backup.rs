@@ -29,6 +29,8 @@ pub struct Backup {
     pub is_locked: bool,
     /// Whether a schedule created it.
     pub is_scheduled: bool,
+    /// Whether the request asked for a full backup, which reads and packs every file.
+    pub is_full: bool,
     /// That schedule, unless it was deleted.
     pub schedule: Option<BackupSchedule>,
     /// When it was requested.
@@ -82,6 +84,41 @@ pub struct CompletedBackup {
     pub attempt: u32,
     /// Files that were skipped or that changed while they were read.
     pub notes: BackupNotes,
+    /// What was read, reused and stored for it. `None` for a backup of an earlier version.
+    pub work: Option<ArchiveWork>,
+}
+
+/// What was read, reused and stored for an archive.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ArchiveWork {
+    /// The backup whose archive was reused. It may be deleted since. `None` for a full backup.
+    pub reused_from: Option<BackupId>,
+    /// How many bytes of the archive come from that one.
+    pub reused_bytes: u64,
+    /// How many bytes of server files were read.
+    pub read_bytes: u64,
+    /// By how many bytes the disk grew. `None` if that is unknown.
+    pub stored_bytes: Option<u64>,
+    /// How many backups in a row, with this one, took files over without reading them. 0 if this
+    /// one has read every file.
+    pub unread_backups: u32,
+}
+
+impl ArchiveWork {
+    /// Returns whether the next backup has to read every file again. `unread_backups` is the value
+    /// of the backup before it. One in `reread_every` backups does, or none if that is 0.
+    ///
+    /// ```
+    /// use holdfast_domain::backup::ArchiveWork;
+    ///
+    /// assert!(!ArchiveWork::is_reread_due(Some(12), 14));
+    /// assert!(ArchiveWork::is_reread_due(Some(13), 14));
+    /// assert!(!ArchiveWork::is_reread_due(Some(13), 0));
+    /// ```
+    pub fn is_reread_due(unread_backups: Option<u32>, reread_every: u32) -> bool {
+        let next = unread_backups.map_or(u32::MAX, |count| count.saturating_add(1));
+        reread_every > 0 && next >= reread_every
+    }
 }
 
 /// Files that a backup or restore did not take as they were. All are counted; only the first
@@ -271,6 +308,7 @@ mod tests {
             state: state.clone(),
             is_locked,
             is_scheduled: false,
+            is_full: false,
             schedule: None,
             created_at: Utc.timestamp_opt(0, 0).single().expect("a time"),
             progress: None,
@@ -300,6 +338,7 @@ mod tests {
             size_bytes: 1,
             attempt: 1,
             notes: BackupNotes::default(),
+            work: None,
         });
         for (state, locked, restore, delete) in [
             (&creating, false, None, Err(DeleteRefused::Creating)),

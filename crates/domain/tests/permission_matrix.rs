@@ -55,6 +55,7 @@ fn each_state_of_backup_and_server_allows_its_operations() {
         size_bytes: 1,
         attempt: 1,
         notes: BackupNotes::default(),
+        work: None,
     });
     let failed = BackupState::Failed {
         at,
@@ -78,6 +79,7 @@ fn each_state_of_backup_and_server_allows_its_operations() {
                 state: state.clone(),
                 is_locked,
                 is_scheduled: false,
+                is_full: false,
                 schedule: None,
                 created_at: at,
                 progress: None,

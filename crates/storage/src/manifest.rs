@@ -59,6 +59,22 @@ pub struct Manifest {
     pub is_locked: bool,
     /// Whether a schedule created the backup.
     pub is_scheduled: bool,
+    /// The backup whose archive was reused. `None` for a full backup.
+    #[serde(default)]
+    pub reused_from: Option<BackupId>,
+    /// How many bytes of the archive come from that one. This field and the next three are `None`
+    /// in older manifests.
+    #[serde(default)]
+    pub reused_bytes: Option<u64>,
+    /// How many bytes of server files were read.
+    #[serde(default)]
+    pub read_bytes: Option<u64>,
+    /// By how many bytes the disk grew. `None` if that is unknown.
+    #[serde(default)]
+    pub stored_bytes: Option<u64>,
+    /// How many backups in a row, with this one, took files over without reading them.
+    #[serde(default)]
+    pub unread_backups: Option<u32>,
 }
 
 impl Manifest {
@@ -103,5 +119,10 @@ mod tests {
         let manifest = Manifest::from_json(text.as_bytes()).expect("a manifest");
         let again = manifest.to_json().expect("JSON");
         assert_eq!(Manifest::from_json(&again).expect("a manifest"), manifest);
+        // Nor has it the fields that were added since.
+        assert_eq!(manifest.first_notes, Vec::<String>::new());
+        assert_eq!((manifest.reused_from, manifest.read_bytes), (None, None));
+        assert_eq!((manifest.reused_bytes, manifest.stored_bytes), (None, None));
+        assert_eq!(manifest.unread_backups, None);
     }
 }

@@ -91,6 +91,10 @@ pub struct WorkerOptions {
     pub yield_above_percent: Option<NonZeroU8>,
     /// Where the kernel reports the pressure: `/proc`, except in tests.
     pub proc: PathBuf,
+    /// Whether a backup reuses the archive of the one before it.
+    pub reuse: bool,
+    /// One in this many backups of a server reads every file; 0 means none.
+    pub reread_every: u32,
     /// Whether backups store the extended attributes of users.
     pub xattrs: bool,
     /// The interval between two verifications of an archive, for each disk. Archives on other disks

@@ -82,8 +82,9 @@ async fn record_success(
     if write_success(context, &mut transaction, claim, success).await? {
         transaction.commit().await?;
         context.metrics.count_completed(claim.kind, job.elapsed());
-        if let JobSuccess::Created(completed) = success {
+        if let JobSuccess::Created(completed, mode) = success {
             context.metrics.count_stored(completed, job.source_bytes());
+            context.metrics.count_reuse(completed, *mode);
         }
         tracing::info!(
             job = %claim.id,
@@ -98,7 +99,7 @@ async fn record_success(
         .metrics
         .count_attempt(claim.kind, AttemptOutcome::Lost);
     match success {
-        JobSuccess::Created(completed) => remove_orphan(context, claim, completed).await,
+        JobSuccess::Created(completed, _) => remove_orphan(context, claim, completed).await,
         JobSuccess::Restored(_)
         | JobSuccess::Deleted
         | JobSuccess::ServerDeleted
@@ -119,7 +120,7 @@ async fn write_success(
     // The server is locked before its job, as in a request for a backup, so that the two cannot
     // deadlock.
     let server_to_rotate = match success {
-        JobSuccess::Created(_) => {
+        JobSuccess::Created(..) => {
             retention::lock_rotating_server(transaction, claim.server).await?
         }
         _ => None,
@@ -128,7 +129,7 @@ async fn write_success(
         return Ok(false);
     }
     match success {
-        JobSuccess::Created(completed) => {
+        JobSuccess::Created(completed, _) => {
             let event = ActivityEvent::Complete;
             record(transaction, claim, event, None, json!({})).await?;
             let is_recorded = backups::complete(transaction, claim.backup, completed).await?;

@@ -36,6 +36,8 @@ pub struct WorkerMetrics {
     archive_bytes: Counter,
     ratios: Histogram,
     notes: Counter,
+    completed: Family<ModeLabels, Counter>,
+    bytes: Family<ByteKindLabel, Counter>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -53,6 +55,91 @@ struct OutcomeLabels {
 struct ReasonLabels {
     kind: &'static str,
     reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ModeLabels {
+    mode: &'static str,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByteKindLabel {
+    kind: &'static str,
+}
+
+/// How much of a server a backup has read and packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BackupMode {
+    /// Every file was read and packed.
+    Full(FullReason),
+    /// Every file was read; what had not changed was taken from the previous archive.
+    Reread(RereadReason),
+    /// Only changed files were read.
+    Reused,
+}
+
+/// Why a backup did not use a previous archive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FullReason {
+    /// There is none on the disk.
+    First,
+    /// The request asked for a full backup.
+    Requested,
+    /// The settings turn reuse off.
+    Off,
+    /// An archive of the server was found damaged or missing.
+    Damaged,
+    /// An earlier attempt of the job failed.
+    Retry,
+    /// The previous archive or its index can't be used: made by an earlier version, with other
+    /// options, or unreadable.
+    Unusable,
+}
+
+/// Why a backup has read files that seemed unchanged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RereadReason {
+    /// It was due.
+    Schedule,
+    /// The server was restored since.
+    Restore,
+    /// The file system does not tell reliably which files have changed.
+    FileSystem,
+}
+
+impl BackupMode {
+    fn labels(self) -> ModeLabels {
+        let (mode, reason) = match self {
+            Self::Full(reason) => ("full", reason.as_str()),
+            Self::Reread(reason) => ("reread", reason.as_str()),
+            Self::Reused => ("reused", ""),
+        };
+        ModeLabels { mode, reason }
+    }
+}
+
+impl FullReason {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::Requested => "requested",
+            Self::Off => "off",
+            Self::Damaged => "damaged",
+            Self::Retry => "retry",
+            Self::Unusable => "unusable",
+        }
+    }
+}
+
+impl RereadReason {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Schedule => "schedule",
+            Self::Restore => "restore",
+            Self::FileSystem => "file_system",
+        }
+    }
 }
 
 /// How an attempt of a job ended.
@@ -98,6 +185,8 @@ impl Default for WorkerMetrics {
             archive_bytes: Counter::default(),
             ratios: Histogram::new(RATIO_BUCKETS),
             notes: Counter::default(),
+            completed: Family::default(),
+            bytes: Family::default(),
         }
     }
 }
@@ -137,7 +226,7 @@ impl WorkerMetrics {
         );
         registry.register(
             "backup_source_bytes",
-            "Bytes of server files read for completed backups",
+            "Bytes of the server files in completed backups",
             self.source_bytes.clone(),
         );
         registry.register(
@@ -154,6 +243,17 @@ impl WorkerMetrics {
             "backup_notes",
             "Files that completed backups contain only partly or not at all",
             self.notes.clone(),
+        );
+        registry.register(
+            "backups_completed",
+            "Completed backups, by what they read and why",
+            self.completed.clone(),
+        );
+        registry.register(
+            "backup_bytes",
+            "Bytes of completed backups: of server files read, of archives reused and packed, and \
+             by which disks grew",
+            self.bytes.clone(),
         );
     }
 
@@ -216,6 +316,24 @@ impl WorkerMetrics {
             )]
             let ratio = completed.size_bytes as f64 / source_bytes as f64;
             self.ratios.observe(ratio);
+        }
+    }
+
+    /// Counts how a completed backup was made, and what it cost.
+    pub(crate) fn count_reuse(&self, completed: &CompletedBackup, mode: BackupMode) {
+        self.completed.get_or_create(&mode.labels()).inc();
+        let Some(work) = &completed.work else {
+            return;
+        };
+        let packed = completed.size_bytes.saturating_sub(work.reused_bytes);
+        for (kind, bytes) in [
+            ("read", work.read_bytes),
+            ("reused", work.reused_bytes),
+            ("packed", packed),
+            ("stored", work.stored_bytes.unwrap_or(0)),
+        ] {
+            let label = ByteKindLabel { kind };
+            self.bytes.get_or_create(&label).inc_by(bytes);
         }
     }
 

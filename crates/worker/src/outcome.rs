@@ -6,13 +6,14 @@ use holdfast_db::jobs::JobFailure;
 use holdfast_domain::backup::{BackupNotes, CompletedBackup};
 use holdfast_domain::error_chain::chain;
 
+use crate::metrics::BackupMode;
 use crate::verify_archive::ArchiveVerdict;
 
 /// What a job that succeeded has done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum JobSuccess {
     /// Stored the archive of a backup.
-    Created(CompletedBackup),
+    Created(CompletedBackup, BackupMode),
     /// Restored the server's files, with these notes.
     Restored(BackupNotes),
     /// Removed the backup's objects.

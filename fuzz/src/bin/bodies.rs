@@ -28,6 +28,7 @@ fn check_backup(fields: &BackupBody) {
         "name": name,
         "ignored": fields.ignored,
         "is_locked": fields.is_locked,
+        "full": fields.is_full,
     });
     let again = fuzzing::create_backup(body.to_string().as_bytes(), JSON);
     assert_eq!(again.as_ref(), Ok(fields));
@@ -35,6 +36,7 @@ fn check_backup(fields: &BackupBody) {
         ("name", name),
         ("ignored_files", &fields.ignored.join("\r\n")),
         ("isLocked", if fields.is_locked { "1" } else { "0" }),
+        ("full", if fields.is_full { "true" } else { "false" }),
     ];
     let form = serde_urlencoded::to_string(form).unwrap();
     let again = fuzzing::create_backup(form.as_bytes(), FORM);

@@ -115,6 +115,7 @@ impl Polled {
                 size_bytes: 5,
                 attempt: claim.attempt,
                 notes: BackupNotes::default(),
+                work: None,
             };
             let done = backups::complete(&mut transaction, claim.backup, &completed).await;
             assert!(done.unwrap());

@@ -37,6 +37,7 @@ async fn a_waiter_for_a_servers_lock_sees_its_current_load() {
             node: &node(),
             reserved_bytes: 0,
             is_locked: false,
+            is_full: false,
             created_by: fixture.owner,
             schedule: None,
         };

@@ -66,6 +66,8 @@ pub struct BackupBody {
     pub ignored: Vec<String>,
     /// Whether it is locked.
     pub is_locked: bool,
+    /// Whether it reads and packs every file.
+    pub is_full: bool,
 }
 
 /// The time of every request.
@@ -84,6 +86,7 @@ pub fn create_backup(body: &[u8], content_type: &str) -> Result<BackupBody, Refu
         name: taken.name.as_str().to_owned(),
         ignored: taken.ignored.lines().to_vec(),
         is_locked: taken.is_locked,
+        is_full: taken.is_full,
     })
 }
 
@@ -184,6 +187,8 @@ fn options() -> &'static ApiOptions {
             count: 0,
             seconds: 0,
         },
+        reuse: true,
+        reread_every: 14,
         max_backup_bytes: 1,
         quota_bytes_per_server: 0,
         disk_reserve_bytes: 0,

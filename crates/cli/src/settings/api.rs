@@ -1,5 +1,5 @@
-//! Reads the options of the API: `http`, `downloads`, `limits`, `schedules`, and where servers may
-//! lie.
+//! Reads the options of the API: `http`, `downloads`, `limits`, `backup`, `schedules`, and where
+//! servers may lie.
 
 use std::path::{Path, PathBuf};
 
@@ -57,6 +57,9 @@ impl SettingsReader {
         let quota_bytes_per_server = self.number("limits.quota_bytes_per_server", 0..=BYTES_MAX);
         let disk_reserve_bytes = self.number("limits.disk_reserve_bytes", 0..=BYTES_MAX);
 
+        let reuse = self.optional_bool("backup.reuse");
+        let reread_every = self.number("backup.reread_every", 0..=10_000);
+
         let timezone = self.timezone("schedules.timezone");
 
         if let Some(hosts) = &mut allowed_hosts
@@ -85,6 +88,8 @@ impl SettingsReader {
                 count: throttle_count?,
                 seconds: throttle_seconds?,
             },
+            reuse: reuse?.unwrap_or(true),
+            reread_every: reread_every?,
             max_backup_bytes: max_backup_bytes?,
             quota_bytes_per_server: quota_bytes_per_server?,
             disk_reserve_bytes: disk_reserve_bytes?,

@@ -60,6 +60,8 @@ impl SettingsReader {
             },
             yield_above_percent: NonZeroU8::new(yield_above?),
             proc: PathBuf::from("/proc"),
+            reuse: api.reuse,
+            reread_every: api.reread_every,
             xattrs: xattrs?.unwrap_or(false),
             verify_every: verify_every?,
             max_backup_bytes: api.max_backup_bytes,

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use holdfast_domain::backup::CompletedBackup;
 use holdfast_domain::{Backup, BackupId, BackupName, DiskName, NodeName, ServerId};
 
+use super::row::WorkColumns;
 use super::{BackupRow, select_backups_of};
 use crate::error::Error;
 use crate::pool::Database;
@@ -58,11 +59,14 @@ pub async fn find_known(
 /// If the database can't be written. [`Error::Missing`] if the server does not exist.
 pub async fn import(database: &Database, found: &ImportedBackup<'_>) -> Result<bool, Error> {
     let completed = found.completed;
+    let work = WorkColumns::of(completed.work.as_ref());
     let done = sqlx::query!(
         "INSERT INTO backups (id, server_id, name, ignored_files, disk, node, is_locked,
                               is_scheduled, created_at, state, completed_at, sha256, size_bytes,
-                              archive_attempt, notes_count, notes)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'completed', $10, $11, $12, $13, $14, $15)
+                              archive_attempt, notes_count, notes, reused_from, reused_bytes,
+                              read_bytes, stored_bytes, unread_backups)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'completed', $10, $11, $12, $13, $14, $15,
+                 $16, $17, $18, $19, $20)
          ON CONFLICT (id) DO NOTHING",
         found.id.0,
         found.server.0,
@@ -79,6 +83,11 @@ pub async fn import(database: &Database, found: &ImportedBackup<'_>) -> Result<b
         i32::try_from(completed.attempt).unwrap_or(i32::MAX),
         i64::try_from(completed.notes.count).unwrap_or(i64::MAX),
         &completed.notes.first,
+        work.reused_from,
+        work.reused_bytes,
+        work.read_bytes,
+        work.stored_bytes,
+        work.unread_backups,
     )
     .execute(database.pool())
     .await?;

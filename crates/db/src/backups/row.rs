@@ -5,7 +5,8 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use holdfast_domain::backup::{
-    BackupNotes, BackupSchedule, CompletedBackup, Restore, Verification, VerificationState,
+    ArchiveWork, BackupNotes, BackupSchedule, CompletedBackup, Restore, Verification,
+    VerificationState,
 };
 use holdfast_domain::job::{JobProgress, Phase};
 use holdfast_domain::schedule::ScheduleId;
@@ -25,6 +26,7 @@ pub(crate) struct BackupRow {
     pub(crate) state: String,
     pub(crate) is_locked: bool,
     pub(crate) is_scheduled: bool,
+    pub(crate) is_full: bool,
     pub(crate) schedule_id: Option<i64>,
     pub(crate) schedule_name: Option<String>,
     pub(crate) size_bytes: i64,
@@ -33,6 +35,11 @@ pub(crate) struct BackupRow {
     pub(crate) notes_count: i64,
     pub(crate) notes: Vec<String>,
     pub(crate) error: Option<String>,
+    pub(crate) reused_from: Option<Uuid>,
+    pub(crate) reused_bytes: Option<i64>,
+    pub(crate) read_bytes: Option<i64>,
+    pub(crate) stored_bytes: Option<i64>,
+    pub(crate) unread_backups: Option<i32>,
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) completed_at: Option<DateTime<Utc>>,
     pub(crate) failed_at: Option<DateTime<Utc>>,
@@ -82,6 +89,7 @@ impl TryFrom<BackupRow> for Backup {
             state,
             is_locked: row.is_locked,
             is_scheduled: row.is_scheduled,
+            is_full: row.is_full,
             schedule: row
                 .schedule_id
                 .zip(row.schedule_name)
@@ -115,12 +123,49 @@ fn state(row: &BackupRow) -> Result<BackupState, Error> {
                 count: row.notes_count.unsigned_abs(),
                 first: row.notes.clone(),
             },
+            work: work(row),
         }),
         "failed" => BackupState::Failed {
             at: row.failed_at.ok_or_else(unreadable)?,
             error: row.error.clone().unwrap_or_default(),
         },
         _ => return Err(unreadable()),
+    })
+}
+
+/// The columns of an [`ArchiveWork`]. All are NULL if it is unknown.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct WorkColumns {
+    pub(super) reused_from: Option<Uuid>,
+    pub(super) reused_bytes: Option<i64>,
+    pub(super) read_bytes: Option<i64>,
+    pub(super) stored_bytes: Option<i64>,
+    pub(super) unread_backups: Option<i32>,
+}
+
+impl WorkColumns {
+    pub(super) fn of(work: Option<&ArchiveWork>) -> Self {
+        let Some(work) = work else {
+            return Self::default();
+        };
+        let bytes = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+        Self {
+            reused_from: work.reused_from.map(|backup| backup.0),
+            reused_bytes: Some(bytes(work.reused_bytes)),
+            read_bytes: Some(bytes(work.read_bytes)),
+            stored_bytes: work.stored_bytes.map(bytes),
+            unread_backups: Some(i32::try_from(work.unread_backups).unwrap_or(i32::MAX)),
+        }
+    }
+}
+
+fn work(row: &BackupRow) -> Option<ArchiveWork> {
+    Some(ArchiveWork {
+        reused_from: row.reused_from.map(BackupId),
+        reused_bytes: row.reused_bytes?.unsigned_abs(),
+        read_bytes: row.read_bytes?.unsigned_abs(),
+        stored_bytes: row.stored_bytes.map(i64::unsigned_abs),
+        unread_backups: row.unread_backups?.unsigned_abs(),
     })
 }
 

@@ -18,6 +18,7 @@ use holdfast_storage::{ArchiveKey, Disk, Manifest, StorageKey, Upload};
 use crate::context::Context;
 use crate::disk_access;
 use crate::lease::ActiveJob;
+use crate::metrics::{BackupMode, FullReason};
 use crate::outcome::{FailureReason, JobError, JobSuccess, stored_notes};
 use crate::pipe::pipe;
 use crate::{background, server_directory, shared_directory};
@@ -76,13 +77,16 @@ pub(crate) async fn run(
         remove_published(disk, key).await;
         return Err(error);
     }
-    Ok(JobSuccess::Created(CompletedBackup {
+    let completed = CompletedBackup {
         at: completed_at,
         sha256: summary.sha256,
         size_bytes: summary.archive_bytes,
         attempt: claim.attempt,
         notes: stored_notes(&summary.notes),
-    }))
+        work: None,
+    };
+    let mode = BackupMode::Full(FullReason::Off);
+    Ok(JobSuccess::Created(completed, mode))
 }
 
 /// Removes the objects of earlier attempts. Each attempt has its own keys, so an attempt that still
@@ -128,6 +132,11 @@ fn manifest(
         ignored_files: backup.ignored_files.clone(),
         is_locked: backup.is_locked,
         is_scheduled: backup.is_scheduled,
+        reused_from: None,
+        reused_bytes: None,
+        read_bytes: None,
+        stored_bytes: None,
+        unread_backups: None,
     }
 }
 

@@ -119,6 +119,7 @@ impl PlannedBackup<'_> {
             node: &server.node,
             reserved_bytes: self.reserved_bytes,
             is_locked: false,
+            is_full: false,
             created_by: server.owner,
             schedule: Some(schedule),
         }

@@ -72,6 +72,7 @@ pub(crate) async fn create(
         reserved_bytes: expected_bytes,
         // Without the permission to lock a backup, the field is ignored.
         is_locked: fields.is_locked && access.may(Action::Lock),
+        is_full: fields.is_full,
         created_by: caller.user,
         schedule: None,
     };
@@ -99,6 +100,7 @@ pub(crate) struct BackupFields {
     pub(crate) name: BackupName,
     pub(crate) ignored: IgnorePatterns,
     pub(crate) is_locked: bool,
+    pub(crate) is_full: bool,
 }
 
 impl BackupFields {
@@ -110,11 +112,13 @@ impl BackupFields {
         let name = fields.name();
         let ignored = fields.ignored(max_ignored_bytes);
         let is_locked = fields.is_locked().unwrap_or(false);
+        let is_full = fields.is_full().unwrap_or(false);
         fields.check()?;
         Ok(Self {
             name: name.unwrap_or_else(|| BackupName::from_time(now)),
             ignored,
             is_locked,
+            is_full,
         })
     }
 }

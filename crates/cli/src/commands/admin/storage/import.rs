@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use holdfast_db::backups::{self, ImportedBackup};
 use holdfast_db::{Database, Error, servers};
-use holdfast_domain::backup::{BackupNotes, CompletedBackup};
+use holdfast_domain::backup::{ArchiveWork, BackupNotes, CompletedBackup};
 use holdfast_domain::error_chain::chain;
 use holdfast_domain::{BackupId, BackupName, NodeName, ServerId, ServerRef};
 use holdfast_storage::{ArchiveKey, Disk, Manifest, Object, StorageKey};
@@ -337,6 +337,7 @@ fn check_manifest(
     if texts.into_iter().any(|text| text.contains('\0')) {
         return Err("a text in it contains a NUL character".to_owned());
     }
+    let work = work(&manifest);
     Ok(ValidManifest {
         server_name: displayable(&manifest.server_name),
         name: name.unwrap_or_else(|| BackupName::from_time(created_at)),
@@ -353,7 +354,19 @@ fn check_manifest(
                 count: manifest.notes,
                 first: manifest.first_notes,
             },
+            work,
         },
+    })
+}
+
+/// Returns what was read, reused and stored for the archive; `None` in an older manifest.
+fn work(manifest: &Manifest) -> Option<ArchiveWork> {
+    Some(ArchiveWork {
+        reused_from: manifest.reused_from,
+        reused_bytes: manifest.reused_bytes?,
+        read_bytes: manifest.read_bytes?,
+        stored_bytes: manifest.stored_bytes,
+        unread_backups: manifest.unread_backups?,
     })
 }
 
@@ -395,6 +408,8 @@ mod tests {
                 json!(["\0"]),
                 Some("a text in it contains a NUL character"),
             ),
+            ("stored_bytes", json!(u64::MAX), None),
+            ("unread_backups", json!(u32::MAX), None),
         ] {
             let mut changed = valid.clone();
             changed[field] = value;
