@@ -11,7 +11,7 @@ use crate::pack::{OutsideLinks, Packer};
 use crate::pack_plan::PlanPacker;
 use crate::pipeline::ArchiveStart;
 use crate::plan::Plan;
-use crate::previous::unusable;
+use crate::previous::unsuitable;
 use crate::reuse::{FrontRange, Reuse};
 use crate::scan::{Collector, Scan, scan};
 use crate::{Control, CreateOptions, Error, IgnoreRules, Summary, pipeline};
@@ -74,7 +74,8 @@ pub fn create(
 ///
 /// # Errors
 ///
-/// The same as [`create`]; and [`Error::PreviousUnusable`] after a scan with a previous archive.
+/// The same as [`create`]; and [`Error::PreviousUnusable`] or [`Error::PreviousUnsuitable`] after a
+/// scan with a previous archive.
 /// The output is then of no use, and the caller can begin again without that archive.
 pub fn create_from(
     scanned: Scan,
@@ -104,9 +105,10 @@ fn create_into(
         ..
     } = &scanned;
     let root = open_source(source)?;
+    control.reset_done();
     let previous = previous.as_ref();
     if previous.is_some() && plan.is_none() {
-        return Err(unusable("the directory has too many entries"));
+        return Err(unsuitable("the directory has too many entries"));
     }
     let front = match previous {
         Some(previous) if archive.takes_front() => {

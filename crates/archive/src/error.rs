@@ -60,10 +60,19 @@ pub enum Error {
         found: String,
     },
 
-    /// The previous archive cannot be reused. A new one without it can be created.
+    /// The previous archive or its index is damaged, or cannot be read. A new archive can be
+    /// created without it.
     #[error("the previous archive cannot be reused: {reason}")]
     PreviousUnusable {
         /// What is wrong with it.
+        reason: String,
+    },
+
+    /// Nothing is wrong with the previous archive, but it was created otherwise, or is too large to
+    /// be reused. A new archive can be created without it.
+    #[error("the previous archive cannot be reused: {reason}")]
+    PreviousUnsuitable {
+        /// Why it cannot be reused.
         reason: String,
     },
 

@@ -90,15 +90,15 @@ impl Previous {
     ///
     /// # Errors
     ///
-    /// [`Error::PreviousUnusable`] if it was created otherwise, is too large, or if it or its index
-    /// is damaged.
+    /// [`Error::PreviousUnsuitable`] if it was created otherwise or is too large,
+    /// [`Error::PreviousUnusable`] if it or its index is damaged.
     pub fn open(
         archive: impl ReadAt + 'static,
         index: File,
         options: &CreateOptions,
     ) -> Result<Self, Error> {
         Self::load(Box::new(archive), index, options).map_err(|error| match error {
-            Error::PreviousUnusable { .. } => error,
+            Error::PreviousUnusable { .. } | Error::PreviousUnsuitable { .. } => error,
             other => unusable(other.to_string()),
         })
     }
@@ -106,13 +106,13 @@ impl Previous {
     fn load(archive: Box<dyn ReadAt>, index: File, options: &CreateOptions) -> Result<Self, Error> {
         let reader = IndexReader::open(&index)?;
         let Some(created_with) = reader.created_with else {
-            return Err(unusable("an older version of Holdfast has created it"));
+            return Err(unsuitable("an older version of Holdfast has created it"));
         };
         if !created_with.is_same_format(&CreatedWith::of(options, 0)) {
-            return Err(unusable("it was created with other options"));
+            return Err(unsuitable("it was created with other options"));
         }
         if !created_with.is_complete {
-            return Err(unusable("some of its files could not be read completely"));
+            return Err(unsuitable("some of its files could not be read completely"));
         }
         let length = archive.size();
         let length = length.map_err(|error| unusable(error.to_string()))?;
@@ -153,13 +153,13 @@ impl Previous {
     }
 
     fn add(&mut self, record: Record) -> Result<(), Error> {
-        let number = |length| u32::try_from(length).map_err(|_| unusable("it is too large"));
+        let number = |length| u32::try_from(length).map_err(|_| unsuitable("it is too large"));
         match record {
             Record::Block(location) => {
                 let reuse = location.reuse;
                 let reuse = reuse.ok_or_else(|| unusable("its index lacks hashes"))?;
                 if self.blocks.len() == BLOCKS_MAX {
-                    return Err(unusable("it is too large"));
+                    return Err(unsuitable("it is too large"));
                 }
                 let start = self.blocks.last();
                 let start = start.map_or(0, |last| last.start + last.location.raw);
@@ -173,7 +173,7 @@ impl Previous {
                 let block = self.blocks.len().checked_sub(1);
                 let block = block.ok_or_else(|| unusable("its index starts with an entry"))?;
                 if self.entries.len() == ENTRIES_MAX {
-                    return Err(unusable("it has too many entries"));
+                    return Err(unsuitable("it has too many entries"));
                 }
                 // A directory is always packed again. So is an entry that may have changed since.
                 if entry.kind != EntryKind::Directory && entry.inode != 0 {
@@ -189,7 +189,7 @@ impl Previous {
                 }
                 self.entries.push(OldEntry {
                     block: number(block)?,
-                    offset: u32::try_from(offset).map_err(|_| unusable("it is too large"))?,
+                    offset: u32::try_from(offset).map_err(|_| unsuitable("it is too large"))?,
                     is_unchanged: false,
                 });
             }
@@ -378,6 +378,13 @@ impl Previous {
 /// Returns the error for a previous archive that cannot be reused.
 pub(crate) fn unusable(reason: impl Into<String>) -> Error {
     Error::PreviousUnusable {
+        reason: reason.into(),
+    }
+}
+
+/// Returns the error for a previous archive that is intact, but of another kind.
+pub(crate) fn unsuitable(reason: impl Into<String>) -> Error {
+    Error::PreviousUnsuitable {
         reason: reason.into(),
     }
 }

@@ -30,3 +30,13 @@ impl ReadAt for File {
         Ok(self.metadata()?.len())
     }
 }
+
+impl<T: ReadAt + ?Sized> ReadAt for Box<T> {
+    fn fill(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        (**self).fill(buffer, offset)
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        (**self).size()
+    }
+}

@@ -4,6 +4,7 @@
 //! new one should break every `match` that must handle it.
 
 use std::fs::File;
+use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -174,6 +175,19 @@ impl BackendUpload {
             Self::Local(upload) => upload.write(chunk).await,
             Self::S3(upload) => upload.write(chunk).await,
             Self::Gcs(upload) => upload.write(chunk).await,
+        }
+    }
+
+    /// Lets `work` write to the file of a local disk. Returns `None` for a bucket, which has no
+    /// files.
+    pub(crate) async fn write_file<T: Send + 'static>(
+        &mut self,
+        length: u64,
+        work: impl FnOnce(&File, u64) -> io::Result<T> + Send + 'static,
+    ) -> Option<Result<T, Error>> {
+        match self {
+            Self::Local(upload) => Some(upload.write_file(length, work).await),
+            Self::S3(_) | Self::Gcs(_) => None,
         }
     }
 

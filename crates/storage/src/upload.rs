@@ -1,6 +1,7 @@
 //! Uploads an object to any kind of disk, encrypted if the disk is.
 
 use std::fmt;
+use std::fs::File;
 use std::io;
 
 use bytes::Bytes;
@@ -74,6 +75,36 @@ impl Upload {
             return written;
         };
         metrics.add_written_bytes(bytes);
+        metrics.count_error(Operation::Upload, written)
+    }
+
+    /// Lets `work` write `length` bytes at the end of the file of this upload. It gets the file
+    /// and the offset, and returns how many of the bytes the file shares with another one, so that
+    /// they take no space. Returns the same.
+    ///
+    /// # Errors
+    /// Those of [`Self::write`]. An [`Error::Unavailable`] if the upload has no file, since the
+    /// disk is a bucket or is encrypted: then [`Disk::open`](crate::Disk::open) returns `None`.
+    pub async fn write_file(
+        &mut self,
+        length: u64,
+        work: impl FnOnce(&File, u64) -> io::Result<u64> + Send + 'static,
+    ) -> Result<u64, Error> {
+        let written = match self.encryption {
+            None => self.backend.write_file(length, work).await,
+            Some(_) => None,
+        };
+        let written = written.unwrap_or_else(|| {
+            let source = io::Error::from(io::ErrorKind::Unsupported);
+            Err(Error::from_io("", "an upload without a file", source))
+        });
+        let Some(metrics) = &self.metrics else {
+            return written;
+        };
+        if let Ok(shared) = &written {
+            let new = usize::try_from(length.saturating_sub(*shared));
+            metrics.add_written_bytes(new.unwrap_or(usize::MAX));
+        }
         metrics.count_error(Operation::Upload, written)
     }
 

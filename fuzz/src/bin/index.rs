@@ -153,7 +153,7 @@ fn continue_archive(tree: &std::path::Path, archive: &File, index: &File) {
         )
     });
     match created {
-        Ok(_) | Err(Error::PreviousUnusable { .. }) => {}
+        Ok(_) | Err(Error::PreviousUnusable { .. } | Error::PreviousUnsuitable { .. }) => {}
         Err(error) => panic!("{error:?}"),
     }
 }

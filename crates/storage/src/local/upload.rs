@@ -1,7 +1,8 @@
 //! Uploads to a local disk: a temporary file that is renamed at the end.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -31,25 +32,37 @@ impl LocalUpload {
     }
 
     pub(crate) async fn write(&mut self, chunk: Bytes) -> Result<(), Error> {
-        let Some(mut file) = self.file.take() else {
+        let length = chunk.len() as u64;
+        let write = move |file: &File, at| file.write_all_at(&chunk, at);
+        self.write_file(length, write).await
+    }
+
+    /// Lets `work` write `length` bytes to the file, at the offset that it gets.
+    pub(crate) async fn write_file<T: Send + 'static>(
+        &mut self,
+        length: u64,
+        work: impl FnOnce(&File, u64) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, Error> {
+        let Some(file) = self.file.take() else {
             return Err(self.failed_before());
         };
         let before = self.written_bytes;
-        let after = before + chunk.len() as u64;
-        let file = self
+        let after = before + length;
+        let (file, done) = self
             .disk
             .run_blocking(self.key, move |_| {
-                file.write_all(&chunk)?;
+                let done = work(&file, before)?;
                 if before / UNCACHE_BYTES != after / UNCACHE_BYTES {
                     // The bytes of the last call may be on the disk by now.
-                    uncache(&file, after.saturating_sub(4 * UNCACHE_BYTES)..after);
+                    let begin = before.min(after.saturating_sub(4 * UNCACHE_BYTES));
+                    uncache(&file, begin..after);
                 }
-                Ok(file)
+                Ok((file, done))
             })
             .await?;
         self.file = Some(file);
         self.written_bytes = after;
-        Ok(())
+        Ok(done)
     }
 
     pub(crate) async fn finish(mut self) -> Result<(), Error> {

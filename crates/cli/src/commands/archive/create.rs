@@ -106,7 +106,9 @@ impl<E: Into<CommandError>> From<E> for Failure {
 /// Separates what only the previous archive is the reason for.
 fn failure(error: Error) -> Failure {
     match error {
-        Error::PreviousUnusable { .. } => Failure::Previous(error.to_string()),
+        Error::PreviousUnusable { .. } | Error::PreviousUnsuitable { .. } => {
+            Failure::Previous(error.to_string())
+        }
         other => Failure::Other(other.into()),
     }
 }
