@@ -6,6 +6,7 @@ mod contents;
 mod create;
 mod delete;
 mod download;
+mod full;
 mod list;
 mod lock;
 mod patterns;

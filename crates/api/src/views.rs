@@ -56,6 +56,10 @@ pub(crate) fn backup(backup: &Backup, profile: Profile) -> BackupObject {
         is_damaged: backup.damaged_at.is_some(),
         notes: notes(&BackupNotes::default()),
         disk: backup.disk.to_string(),
+        reused_from: None,
+        reused_bytes: None,
+        read_bytes: None,
+        stored_bytes: None,
     };
     match &backup.state {
         BackupState::Creating => {
@@ -73,6 +77,12 @@ pub(crate) fn backup(backup: &Backup, profile: Profile) -> BackupObject {
             attributes.sha256_hash = Some(hash);
             attributes.bytes = completed.size_bytes;
             attributes.notes = notes(&completed.notes);
+            if let Some(work) = &completed.work {
+                attributes.reused_from = work.reused_from.map(|backup| backup.0);
+                attributes.reused_bytes = Some(work.reused_bytes);
+                attributes.read_bytes = Some(work.read_bytes);
+                attributes.stored_bytes = work.stored_bytes;
+            }
         }
         BackupState::Failed { at, error } => {
             attributes.status = Status::Failed;

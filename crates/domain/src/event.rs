@@ -90,6 +90,19 @@ pub struct BackupSnapshot {
     pub completed_at: Option<DateTime<Utc>>,
     /// When it failed.
     pub failed_at: Option<DateTime<Utc>>,
+    /// The earlier backup whose archive was reused. Events of earlier versions have neither this
+    /// nor the next fields.
+    #[serde(default)]
+    pub reused_from: Option<BackupId>,
+    /// How many bytes of the archive come from that one.
+    #[serde(default)]
+    pub reused_bytes: Option<u64>,
+    /// How many bytes of server files were read.
+    #[serde(default)]
+    pub read_bytes: Option<u64>,
+    /// By how many bytes the disk grew.
+    #[serde(default)]
+    pub stored_bytes: Option<u64>,
 }
 
 /// A schedule at the time of an event, as the database's triggers store it.
@@ -141,6 +154,10 @@ struct BackupBody<'a> {
     created_at: Option<String>,
     completed_at: Option<String>,
     failed_at: Option<String>,
+    reused_from: Option<BackupId>,
+    reused_bytes: Option<u64>,
+    read_bytes: Option<u64>,
+    stored_bytes: Option<u64>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -182,6 +199,10 @@ impl ServerEvent {
                 failed_at: snapshot
                     .and_then(|backup| backup.failed_at)
                     .map(format_time),
+                reused_from: snapshot.and_then(|backup| backup.reused_from),
+                reused_bytes: snapshot.and_then(|backup| backup.reused_bytes),
+                read_bytes: snapshot.and_then(|backup| backup.read_bytes),
+                stored_bytes: snapshot.and_then(|backup| backup.stored_bytes),
             }),
             schedule: self.schedule.as_ref().map(|schedule| ScheduleBody {
                 id: schedule.id,

@@ -8,6 +8,7 @@
 //! claim under which the job runs.
 
 mod background;
+mod backup_mode;
 mod context;
 mod database_health;
 mod disk_access;

@@ -6,7 +6,7 @@ use holdfast_db::jobs::JobFailure;
 use holdfast_domain::backup::{BackupNotes, CompletedBackup};
 use holdfast_domain::error_chain::chain;
 
-use crate::metrics::BackupMode;
+use crate::backup_mode::BackupMode;
 use crate::verify_archive::ArchiveVerdict;
 
 /// What a job that succeeded has done.

@@ -1,5 +1,4 @@
-//! A cached list is answered only while it is current: no answer is older than its request, through
-//! whichever process the change was made.
+//! No answer from a cached list is older than its request, whatever process made the change.
 
 mod schedules;
 

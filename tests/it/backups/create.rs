@@ -126,6 +126,7 @@ async fn a_body_with_violations_is_refused_with_all_of_them() {
             "max",
         ),
         (json!({ "is_locked": 2 }), "is_locked", "boolean"),
+        (json!({ "full": [true] }), "full", "boolean"),
     ] {
         let text = body.to_string().replace("HALF", "\\ud800");
         let answer = owner.create_raw(Some("application/json"), &text).await;

@@ -185,15 +185,6 @@ async fn no_query_that_is_repeated_reads_a_whole_table() {
         assert!(found.unwrap().is_some());
     })
     .await;
-    walks_an_index(&raw, "the archive that a backup reuses", async |database| {
-        let new = backups::find(database, large, backup).await;
-        let new = new.unwrap().unwrap();
-        for disk_node in [None, Some(&node())] {
-            let found = backups::find_previous(database, &new, disk_node).await;
-            assert!(found.unwrap().is_some());
-        }
-    })
-    .await;
     walks_an_index(&raw, "the lock on a backup", async |database| {
         let mut transaction = database.begin().await.unwrap();
         let found = backups::find_for_update(&mut transaction, large, backup).await;

@@ -24,7 +24,10 @@ pub(super) fn bodies(root: &Path) -> Bodies {
     let task = json!({ "action": "backup", "time_offset": 0 });
     let new = json!({ "owner": "owner@example.com", "name": "new", "dir": root.join("new") });
     BTreeMap::from([
-        (("POST", server), json!({ "name": "a", "is_locked": true })),
+        (
+            ("POST", server),
+            json!({ "name": "a", "is_locked": true, "full": true }),
+        ),
         (("DELETE", about("")), none.clone()),
         (("POST", about("/restore")), json!({ "truncate": false })),
         (("POST", about("/lock")), json!({ "is_locked": true })),

@@ -221,7 +221,11 @@ pub(crate) fn redact(name: &str, value: &Value) -> Value {
             json!(redacted)
         }
         Value::Array(values) => values.iter().map(|value| redact("", value)).collect(),
-        Value::Number(number) if name == "bytes" && number.as_u64() != Some(0) => "[bytes]".into(),
+        Value::Number(number)
+            if matches!(name, "bytes" | "stored_bytes") && number.as_u64() != Some(0) =>
+        {
+            "[bytes]".into()
+        }
         Value::String(text) => redact_text(text).into(),
         other => other.clone(),
     }

@@ -17,6 +17,8 @@ pub(crate) struct CreateBody {
     ignored: Option<String>,
     /// Whether the backup is locked. Needs the permission `backup.delete`.
     is_locked: Option<bool>,
+    /// Whether every file is read and packed, whatever an earlier backup contains. Default: false.
+    full: Option<bool>,
 }
 
 /// The body of a request that restores a backup.

@@ -59,6 +59,15 @@ pub(crate) struct BackupAttributes {
     pub(crate) notes: NotesView,
     /// The disk with the archive.
     pub(crate) disk: String,
+    /// The earlier backup whose archive was reused. It may be deleted since. Null if none was.
+    pub(crate) reused_from: Option<Uuid>,
+    /// Bytes of the archive that come from that one. Null until the backup has completed, and if
+    /// it is unknown.
+    pub(crate) reused_bytes: Option<u64>,
+    /// Bytes of the server's files that were read. Null like `reused_bytes`.
+    pub(crate) read_bytes: Option<u64>,
+    /// Bytes by which the disk grew. Null like `reused_bytes`, and on disks that do not tell.
+    pub(crate) stored_bytes: Option<u64>,
 }
 
 /// The schedule that created a backup.

@@ -15,10 +15,10 @@ use holdfast_domain::job::Phase;
 use holdfast_domain::{Backup, BackupState, Server, ServerRef};
 use holdfast_storage::{ArchiveKey, Disk, Manifest, StorageKey, Upload};
 
+use crate::backup_mode::{BackupMode, FullReason};
 use crate::context::Context;
 use crate::disk_access;
 use crate::lease::ActiveJob;
-use crate::metrics::{BackupMode, FullReason};
 use crate::outcome::{FailureReason, JobError, JobSuccess, stored_notes};
 use crate::pipe::pipe;
 use crate::{background, server_directory, shared_directory};

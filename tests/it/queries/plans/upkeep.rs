@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use holdfast_db::jobs::{self, ClaimRequest, ConcurrencyLimits};
 use holdfast_db::maintenance::{self, BackupOnDisk};
-use holdfast_db::{retention, servers};
+use holdfast_db::{backups, retention, servers};
 use holdfast_domain::job::WorkerSlot;
 use holdfast_domain::{BackupId, DiskName, ServerId};
 
@@ -35,6 +35,15 @@ pub(super) async fn maintenance_walks_indexes(
             limits: &limits,
         };
         jobs::claim(database, &request).await.unwrap();
+    })
+    .await;
+    walks_an_index(raw, "the archive that a backup reuses", async |database| {
+        let new = backups::find(database, server, backup).await;
+        let new = new.unwrap().unwrap();
+        for disk_node in [None, Some(&node())] {
+            let found = backups::find_previous(database, &new, disk_node).await;
+            assert!(found.unwrap().is_some());
+        }
     })
     .await;
     walks_an_index(raw, "a page of retention", async |database| {

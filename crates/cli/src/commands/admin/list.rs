@@ -73,6 +73,10 @@ pub(super) async fn backups(
     Ok(backups
         .into_iter()
         .map(|backup| {
+            let work = match &backup.state {
+                BackupState::Completed(completed) => completed.work.as_ref(),
+                BackupState::Creating | BackupState::Failed { .. } => None,
+            };
             let (state, size_bytes, sha256, error) = match &backup.state {
                 BackupState::Creating => ("creating", 0, None, None),
                 BackupState::Completed(completed) => (
@@ -95,6 +99,10 @@ pub(super) async fn backups(
                 "is_damaged": backup.damaged_at.is_some(),
                 "created_at": date(backup.created_at),
                 "error": error,
+                "reused_from": work.and_then(|work| work.reused_from),
+                "reused_bytes": work.map(|work| work.reused_bytes),
+                "read_bytes": work.map(|work| work.read_bytes),
+                "stored_bytes": work.and_then(|work| work.stored_bytes),
             })
         })
         .collect())
