@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use holdfast_domain::ServerState;
 
 use crate::support::app::App;
-use crate::support::client::Answer;
+use crate::support::client::{Answer, Client};
 use crate::support::files;
 
 /// A request for a backup of known size.
@@ -166,6 +166,100 @@ async fn simultaneous_backups_of_many_servers_never_exceed_the_free_space() {
     };
     assert_eq!((count(200), count(507)), (3, 17));
     assert_eq!(app.sql().number("SELECT count(*) FROM backups").await, 3);
+    app.stop().await;
+}
+
+/// Inserts a backup of a megabyte, for which the disk grew by 1,000 bytes. It has no archive.
+pub(crate) async fn insert_last_backup(app: &App) {
+    let server = app.server.id;
+    app.sql()
+        .query(&format!(
+            "INSERT INTO backups (id, server_id, name, disk, node, state, completed_at, sha256,
+                                  size_bytes, archive_attempt, reused_bytes, read_bytes,
+                                  stored_bytes, unread_backups, created_at)
+             VALUES (gen_random_uuid(), '{server}', 'last', 'local', 'local', 'completed', now(),
+                     decode(repeat('00', 32), 'hex'), 1000000, 1, 999000, 1000, 1000, 3,
+                     now() - interval '1 hour')"
+        ))
+        .await;
+}
+
+/// Requests a backup, which reserves this many bytes, or is refused.
+async fn check(app: &App, client: &Client, body: Value, reserved: Option<i64>, why: &str) {
+    let answer = client.create(body).await;
+    let Some(reserved) = reserved else {
+        return assert_no_space(&answer);
+    };
+    assert_eq!(answer.status, 200, "{why}: {answer:?}");
+    let select = "SELECT reserved_bytes FROM backups WHERE state = 'creating'";
+    assert_eq!(app.sql().number(select).await, reserved, "{why}");
+    app.sql()
+        .query("DELETE FROM jobs; DELETE FROM backups WHERE state = 'creating'")
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_that_reuses_the_last_archive_needs_what_that_one_stored() {
+    let reserve = ("limits.disk_reserve_bytes", "0");
+    let mut app = App::without_worker(&[reserve]).await;
+    let without_reuse = app.add_api(&[reserve, ("backup.reuse", "false")]).await;
+    let without_reread = app.add_api(&[reserve, ("backup.reread_every", "0")]).await;
+    let owner = app.as_owner();
+    let server = app.server.id;
+    insert_last_backup(&app).await;
+    say_free(&app, 1000).await;
+    let none = json!({});
+    check(&app, &owner, none.clone(), Some(1000), "like the last one").await;
+    check(&app, &owner, json!({"full": true}), None, "a full one").await;
+    check(
+        &app,
+        &owner.at(&without_reuse),
+        none.clone(),
+        None,
+        "no reuse",
+    )
+    .await;
+    for (change, reserved) in [
+        ("UPDATE backups SET unread_backups = 12", Some(1000)),
+        ("UPDATE backups SET unread_backups = 13", None),
+    ] {
+        app.sql().query(change).await;
+        check(&app, &owner, none.clone(), reserved, change).await;
+    }
+    let never = owner.at(&without_reread);
+    check(&app, &never, none.clone(), Some(1000), "never read again").await;
+    app.sql()
+        .query("UPDATE backups SET unread_backups = 3")
+        .await;
+    for (change, back) in [
+        ("stored_bytes = NULL", "stored_bytes = 1000"),
+        ("disk = 'other'", "disk = 'local'"),
+        ("node = 'other'", "node = 'local'"),
+        ("missing_since = now()", "missing_since = NULL"),
+    ] {
+        app.sql()
+            .query(&format!("UPDATE backups SET {change}"))
+            .await;
+        check(&app, &owner, none.clone(), None, change).await;
+        app.sql().query(&format!("UPDATE backups SET {back}")).await;
+        check(&app, &owner, none.clone(), Some(1000), back).await;
+    }
+    for column in ["restored_at", "damage_found_at"] {
+        app.sql()
+            .query(&format!(
+                "INSERT INTO reuse_barriers (server_id, {column}) VALUES ('{server}', now())"
+            ))
+            .await;
+        check(&app, &owner, none.clone(), None, column).await;
+        app.sql().query("DELETE FROM reuse_barriers").await;
+    }
+    // The quota counts whole archives.
+    app.server.limits.quota_bytes = Some(1_999_999);
+    app.save_server().await;
+    check(&app, &owner, none.clone(), None, "above the quota").await;
+    app.server.limits.quota_bytes = Some(2_000_000);
+    app.save_server().await;
+    check(&app, &owner, none, Some(1000), "within the quota").await;
     app.stop().await;
 }
 

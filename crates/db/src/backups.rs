@@ -18,7 +18,8 @@ pub use self::pages::{BackupPage, BackupPages, PageRequest};
 pub use self::previous::{PreviousBackup, find_previous};
 pub(crate) use self::row::BackupRow;
 use self::row::WorkColumns;
-pub use self::space::{expected_bytes, expected_bytes_in, free_and_reserved_bytes};
+pub(crate) use self::space::LatestRow;
+pub use self::space::{free_and_reserved_bytes, latest_archive, latest_archive_in};
 pub use self::verification::{
     ArchiveLocation, VERIFY_ATTEMPTS, VerificationOutcome, prioritize_verification,
     record_verification, schedule_verifications,
@@ -108,7 +109,7 @@ pub struct NewBackup<'a> {
     pub disk: &'a DiskName,
     /// The node that creates it.
     pub node: &'a NodeName,
-    /// The expected size, in bytes.
+    /// By how many bytes the disk is expected to grow.
     pub reserved_bytes: u64,
     /// Whether it is locked from the start.
     pub is_locked: bool,

@@ -8,6 +8,7 @@ pub mod access;
 pub mod activity;
 pub mod backup;
 pub mod error_chain;
+pub mod estimate;
 pub mod event;
 pub mod id;
 pub mod ignore;

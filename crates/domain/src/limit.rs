@@ -1,5 +1,6 @@
 //! Limits: whether a server may get another job or another backup.
 
+use crate::estimate::ExpectedSpace;
 use crate::job::JobKind;
 use crate::server::ServerState;
 
@@ -158,22 +159,24 @@ pub struct StorageBudget {
     pub archived_bytes: u64,
 }
 
-/// Checks that disk and quota have space for a backup of `expected_bytes`. An unknown size (0)
-/// counts as one byte, since no archive is empty.
+/// Checks that disk and quota have space for a backup. An unknown size (0) counts as one byte,
+/// since no archive is empty.
 ///
 /// # Errors
 /// [`CreateRefused::NoSpace`].
-pub fn check_space(expected_bytes: u64, budget: &StorageBudget) -> Result<(), CreateRefused> {
-    let needed = expected_bytes.max(1);
+pub fn check_space(expected: ExpectedSpace, budget: &StorageBudget) -> Result<(), CreateRefused> {
+    let stored = expected.stored_bytes.max(1);
     let reserved = budget.reserve_bytes.saturating_add(budget.pending_bytes);
     if let Some(free) = budget.free_bytes
         && reserved
-            .checked_add(needed)
+            .checked_add(stored)
             .is_none_or(|total| total > free)
     {
         return Err(CreateRefused::NoSpace);
     }
-    if budget.quota_bytes > 0 && budget.archived_bytes.saturating_add(needed) > budget.quota_bytes {
+    let archived = expected.archive_bytes.max(1);
+    if budget.quota_bytes > 0 && budget.archived_bytes.saturating_add(archived) > budget.quota_bytes
+    {
         return Err(CreateRefused::NoSpace);
     }
     Ok(())
@@ -315,7 +318,13 @@ mod tests {
             archived_bytes,
             ..StorageBudget::default()
         };
-        let fits = |expected, budget| check_space(expected, &budget).is_ok();
+        let fits = |bytes, budget| {
+            let expected = ExpectedSpace {
+                archive_bytes: bytes,
+                stored_bytes: bytes,
+            };
+            check_space(expected, &budget).is_ok()
+        };
         for (expected, free, answer) in [
             (20, 149, false),
             (20, 150, true),
@@ -345,5 +354,15 @@ mod tests {
             ..StorageBudget::default()
         };
         assert!(fits(u64::MAX, nothing_known));
+        // The disk counts what is written, the quota what the archive is.
+        let shared = ExpectedSpace {
+            archive_bytes: 400,
+            stored_bytes: 20,
+        };
+        assert_eq!(check_space(shared, &disk(150)), Ok(()));
+        assert_eq!(
+            check_space(shared, &quota(601)),
+            Err(CreateRefused::NoSpace)
+        );
     }
 }

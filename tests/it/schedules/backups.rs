@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
+use super::scene::scene;
 use super::support::{add, create, delete, get, nightly, post};
+use crate::free_space::insert_last_backup;
 use crate::support::app::App;
 use crate::support::client::Client;
 use crate::support::{eventually, files};
@@ -95,4 +97,19 @@ async fn backups_of_schedules_count_towards_the_limit_and_no_throttle() {
         (400, "TooManyBackupsException")
     );
     app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn backups_of_schedules_reserve_what_the_last_one_stored() {
+    // The first task of a run begins with those of other servers, later tasks by themselves.
+    for tasks in [&["backup"][..], &["command save-off", "backup"]] {
+        let scene = scene().await;
+        insert_last_backup(&scene.app).await;
+        let schedule = scene.schedule("", tasks).await;
+        let ended = scene.ended(schedule).await;
+        assert_eq!(ended, ("completed".to_owned(), None), "{tasks:?}");
+        let reserved = "SELECT reserved_bytes FROM backups WHERE is_scheduled";
+        assert_eq!(scene.app.sql().number(reserved).await, 1000, "{tasks:?}");
+        scene.app.stop().await;
+    }
 }

@@ -1,41 +1,81 @@
 //! Whether a disk has room for another backup.
 
+use holdfast_domain::estimate::LatestArchive;
 use holdfast_domain::{DiskName, NodeName, ServerId};
 
 use crate::error::Error;
 use crate::pool::{Database, Transaction};
 
-/// Returns the size of the latest archive of a server, in bytes: the expected size of the next one.
-///
-/// # Errors
-/// If the database can't be read.
-pub async fn expected_bytes(database: &Database, server: ServerId) -> Result<Option<u64>, Error> {
-    latest_bytes(database.pool(), server).await
+/// The columns of a [`LatestArchive`].
+pub(crate) struct LatestRow {
+    pub(crate) size_bytes: i64,
+    pub(crate) disk: String,
+    pub(crate) node: Option<String>,
+    pub(crate) stored_bytes: Option<i64>,
+    pub(crate) unread_backups: Option<i32>,
+    pub(crate) is_doubtful: bool,
 }
 
-/// Returns the expected size like [`expected_bytes`], in a transaction.
+impl TryFrom<LatestRow> for LatestArchive {
+    type Error = Error;
+
+    fn try_from(row: LatestRow) -> Result<Self, Error> {
+        let node = row
+            .node
+            .map(|node| NodeName::parse(&node).map_err(|_| Error::unreadable("node name", &node)));
+        Ok(Self {
+            size_bytes: row.size_bytes.unsigned_abs(),
+            disk: DiskName::parse(&row.disk)
+                .map_err(|_| Error::unreadable("disk name", &row.disk))?,
+            node: node.transpose()?,
+            stored_bytes: row.stored_bytes.map(i64::unsigned_abs),
+            unread_backups: row.unread_backups.map(i32::unsigned_abs),
+            is_doubtful: row.is_doubtful,
+        })
+    }
+}
+
+/// Returns the latest archive of a server.
 ///
 /// # Errors
 /// If the database can't be read.
-pub async fn expected_bytes_in(
+pub async fn latest_archive(
+    database: &Database,
+    server: ServerId,
+) -> Result<Option<LatestArchive>, Error> {
+    latest(database.pool(), server).await
+}
+
+/// Returns the latest archive like [`latest_archive`], in a transaction.
+///
+/// # Errors
+/// If the database can't be read.
+pub async fn latest_archive_in(
     transaction: &mut Transaction,
     server: ServerId,
-) -> Result<Option<u64>, Error> {
-    latest_bytes(transaction.connection(), server).await
+) -> Result<Option<LatestArchive>, Error> {
+    latest(transaction.connection(), server).await
 }
 
-async fn latest_bytes<'a>(
+async fn latest<'a>(
     executor: impl sqlx::PgExecutor<'a>,
     server: ServerId,
-) -> Result<Option<u64>, Error> {
-    let size = sqlx::query_scalar!(
-        "SELECT size_bytes FROM backups WHERE server_id = $1 AND state = 'completed'
-         ORDER BY created_at DESC, id DESC LIMIT 1",
+) -> Result<Option<LatestArchive>, Error> {
+    sqlx::query_as!(
+        LatestRow,
+        r#"SELECT b.size_bytes, b.disk, b.node, b.stored_bytes, b.unread_backups,
+                  b.damaged_at IS NOT NULL OR b.missing_since IS NOT NULL
+                      OR coalesce(greatest(r.restored_at, r.damage_found_at) >= b.created_at, false)
+                      AS "is_doubtful!"
+           FROM backups b LEFT JOIN reuse_barriers r ON r.server_id = b.server_id
+           WHERE b.server_id = $1 AND b.state = 'completed'
+           ORDER BY b.created_at DESC, b.id DESC LIMIT 1"#,
         server.0,
     )
     .fetch_optional(executor)
-    .await?;
-    Ok(size.map(i64::unsigned_abs))
+    .await?
+    .map(LatestArchive::try_from)
+    .transpose()
 }
 
 /// Returns the free bytes of a disk on a node, and how many of them are reserved by backups that

@@ -2,9 +2,11 @@
 
 use uuid::Uuid;
 
+use holdfast_domain::estimate::LatestArchive;
 use holdfast_domain::limit::ServerLoad;
 use holdfast_domain::{JobKind, Server, ServerId, ServerState};
 
+use crate::backups::LatestRow;
 use crate::error::Error;
 use crate::pool::Transaction;
 
@@ -15,8 +17,8 @@ pub struct ServerFacts {
     pub server: Server,
     /// Its load, without what rotation and the throttle need: those are 0.
     pub load: ServerLoad,
-    /// The size of its latest archive, in bytes.
-    pub expected_bytes: Option<u64>,
+    /// Its latest archive.
+    pub latest: Option<LatestArchive>,
     /// Whether a run of one of its schedules is running.
     pub has_run: bool,
 }
@@ -41,14 +43,24 @@ pub async fn facts(
                    WHERE server_id = s.id AND state IN ('creating', 'completed')) AS "kept!",
                   (SELECT coalesce(sum(size_bytes), 0)::bigint FROM backups
                    WHERE server_id = s.id AND state = 'completed') AS "archived_bytes!",
-                  (SELECT size_bytes FROM backups
-                   WHERE server_id = s.id AND state = 'completed'
-                   ORDER BY created_at DESC, id DESC LIMIT 1) AS expected_bytes,
+                  latest.size_bytes AS "size_bytes?", latest.disk AS "disk?",
+                  latest.node AS "node?", latest.stored_bytes AS "stored_bytes?",
+                  latest.unread_backups AS "unread_backups?",
+                  latest.damaged_at IS NOT NULL OR latest.missing_since IS NOT NULL
+                      OR coalesce(
+                          greatest(r.restored_at, r.damage_found_at) >= latest.created_at, false
+                      ) AS "is_doubtful!",
                   EXISTS (
                       SELECT 1 FROM schedule_runs r
                       WHERE r.server_id = s.id AND r.state = 'running'
                   ) AS "has_run!"
            FROM servers s
+           LEFT JOIN reuse_barriers r ON r.server_id = s.id
+           LEFT JOIN LATERAL (
+               SELECT * FROM backups
+               WHERE server_id = s.id AND state = 'completed'
+               ORDER BY created_at DESC, id DESC LIMIT 1
+           ) latest ON true
            WHERE s.id = ANY ($1) AND s.deleting_at IS NULL"#,
         &ids,
     )
@@ -74,10 +86,20 @@ pub async fn facts(
                 archived_bytes: row.archived_bytes.unsigned_abs(),
                 recent_backups: 0,
             };
+            let latest = row.size_bytes.zip(row.disk).map(|(size_bytes, disk)| {
+                LatestArchive::try_from(LatestRow {
+                    size_bytes,
+                    disk,
+                    node: row.node,
+                    stored_bytes: row.stored_bytes,
+                    unread_backups: row.unread_backups,
+                    is_doubtful: row.is_doubtful,
+                })
+            });
             Ok(ServerFacts {
                 server,
                 load,
-                expected_bytes: row.expected_bytes.map(i64::unsigned_abs),
+                latest: latest.transpose()?,
                 has_run: row.has_run,
             })
         })

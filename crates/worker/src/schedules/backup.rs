@@ -10,6 +10,7 @@ use holdfast_db::jobs::NewJob;
 use holdfast_db::schedules::ActiveRun;
 use holdfast_db::{Error, Transaction, activity, backups, jobs, retention, schedules};
 use holdfast_domain::activity::ActivityEvent;
+use holdfast_domain::estimate::{ExpectedSpace, LatestArchive, NextArchive};
 use holdfast_domain::ignore::IgnorePatterns;
 use holdfast_domain::limit::{
     CreateLimits, CreateRefused, ServerBusy, ServerLoad, StorageBudget, Throttle, check_create,
@@ -59,8 +60,8 @@ pub(super) async fn begin(
         rotatable: if rotates { load.rotatable } else { own },
         ..*load
     };
-    let expected = backups::expected_bytes_in(transaction, server.id).await?;
-    let expected = expected_bytes(context, server, expected);
+    let latest = backups::latest_archive_in(transaction, server.id).await?;
+    let expected = expected_space(context, server, latest.as_ref());
     let disk = disk_of(context, server);
     let space = backups::free_and_reserved_bytes(transaction, &server.node, disk).await?;
     if let Err(refused) = check(context, server, &load, expected, space) {
@@ -74,7 +75,7 @@ pub(super) async fn begin(
         id: BackupId(Uuid::new_v4()),
         ignored,
         disk,
-        reserved_bytes: expected,
+        reserved_bytes: expected.stored_bytes,
     };
     let name = BackupName::from_time((context.now)());
     let backup = planned.row(server, run.schedule, &name);
@@ -137,13 +138,13 @@ impl PlannedBackup<'_> {
     }
 }
 
-/// Checks that a schedule may create a backup of `expected` bytes now. `space` are the free bytes
-/// of its disk, and how many of them are reserved.
+/// Checks that a schedule may create a backup now. `space` are the free bytes of its disk, and how
+/// many of them are reserved.
 pub(super) fn check(
     context: &Context,
     server: &Server,
     load: &ServerLoad,
-    expected: u64,
+    expected: ExpectedSpace,
     space: (Option<u64>, u64),
 ) -> Result<(), CreateRefused> {
     let limits = CreateLimits {
@@ -175,11 +176,23 @@ pub(super) fn disk_of<'a>(context: &'a Context, server: &'a Server) -> &'a DiskN
     server.disk.as_ref().unwrap_or(context.disks.default_name())
 }
 
-/// Returns the expected size of a server's next backup, given the size of its latest one.
-pub(super) fn expected_bytes(context: &Context, server: &Server, latest: Option<u64>) -> u64 {
+/// Returns the space that a server's next backup is expected to need, given its latest archive.
+pub(super) fn expected_space(
+    context: &Context,
+    server: &Server,
+    latest: Option<&LatestArchive>,
+) -> ExpectedSpace {
+    let options = &context.options;
     let largest = server.limits.max_backup_bytes;
-    let largest = largest.unwrap_or(context.options.max_backup_bytes);
-    latest.unwrap_or_default().min(largest)
+    let next = NextArchive {
+        disk: disk_of(context, server),
+        node: &server.node,
+        is_full: false,
+        size_bytes_max: largest.unwrap_or(options.max_backup_bytes),
+        reuse: options.reuse,
+        reread_every: options.reread_every,
+    };
+    latest.map_or_else(ExpectedSpace::default, |latest| next.expect_after(latest))
 }
 
 fn refusal(refused: CreateRefused) -> BackupStart {

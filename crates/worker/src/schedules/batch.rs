@@ -140,7 +140,7 @@ async fn reserve_space<'a>(
         let Some(space) = disks.get_mut(&(&server.node, disk)) else {
             continue;
         };
-        let expected = backup::expected_bytes(context, server, facts.expected_bytes);
+        let expected = backup::expected_space(context, server, facts.latest.as_ref());
         let limit = u64::from(backup::backup_limit(context, server));
         // At the limit, the schedule may have a backup to delete.
         let is_below_limit = facts.load.backups < limit;
@@ -150,12 +150,12 @@ async fn reserve_space<'a>(
             && is_below_limit
             && is_allowed
         {
-            space.1 = space.1.saturating_add(expected);
+            space.1 = space.1.saturating_add(expected.stored_bytes);
             task.backup = Some(PlannedBackup {
                 id: BackupId(Uuid::new_v4()),
                 ignored,
                 disk,
-                reserved_bytes: expected,
+                reserved_bytes: expected.stored_bytes,
             });
             kept.push(task);
         }

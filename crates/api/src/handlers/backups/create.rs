@@ -10,6 +10,7 @@ use holdfast_db::jobs::NewJob;
 use holdfast_db::{Transaction, backups, jobs, servers};
 use holdfast_domain::access::Action;
 use holdfast_domain::activity::ActivityEvent;
+use holdfast_domain::estimate::{ExpectedSpace, NextArchive};
 use holdfast_domain::ignore::IgnorePatterns;
 use holdfast_domain::limit::{
     self, CreateLimits, CreateRefused, ServerBusy, ServerLoad, StorageBudget,
@@ -60,16 +61,26 @@ pub(crate) async fn create(
     let fields = BackupFields::take(fields, options.max_ignored_bytes, (state.now)())?;
 
     let limits = create_limits(server, &state.options);
-    let expected_bytes = expected_bytes(&state, &caller, &fields.ignored, &limits).await?;
+    let disk = server.disk.as_ref().unwrap_or(state.disks.default_name());
+    let largest = server.limits.max_backup_bytes;
+    let next = NextArchive {
+        disk,
+        node: &server.node,
+        is_full: fields.is_full,
+        size_bytes_max: largest.unwrap_or(options.max_backup_bytes),
+        reuse: options.reuse,
+        reread_every: options.reread_every,
+    };
+    let expected = expected_space(&state, &caller, &next, &fields.ignored, &limits).await?;
     let (mut transaction, access, load) = begin(&state, &caller, &limits).await?;
     let backup = NewBackup {
         id: BackupId(Uuid::new_v4()),
         server: server.id,
         name: &fields.name,
         ignored_files: fields.ignored.lines(),
-        disk: server.disk.as_ref().unwrap_or(state.disks.default_name()),
+        disk,
         node: &server.node,
-        reserved_bytes: expected_bytes,
+        reserved_bytes: expected.stored_bytes,
         // Without the permission to lock a backup, the field is ignored.
         is_locked: fields.is_locked && access.may(Action::Lock),
         is_full: fields.is_full,
@@ -79,7 +90,7 @@ pub(crate) async fn create(
 
     let budget =
         storage_budget(&mut transaction, server, backup.disk, &load, &state.options).await?;
-    limit::check_space(expected_bytes, &budget).map_err(ApiError::Create)?;
+    limit::check_space(expected, &budget).map_err(ApiError::Create)?;
     backups::insert(&mut transaction, &backup).await?;
     enqueue(&mut transaction, server, backup.id).await?;
     let event = ActivityEvent::Start;
@@ -145,26 +156,23 @@ async fn begin(
     Ok((transaction, access, load))
 }
 
-/// Returns the expected size of the archive, in bytes: the size of the latest archive, or else an
-/// estimate. It is at most the largest size that is allowed, and 0 if it is unknown.
-async fn expected_bytes(
+/// Returns the space that the backup is expected to need: by the latest archive, or else by an
+/// estimate. It is 0 if it is unknown.
+async fn expected_space(
     state: &ApiState,
     caller: &Caller,
+    next: &NextArchive<'_>,
     ignored: &IgnorePatterns,
     limits: &CreateLimits,
-) -> Result<u64, ApiError> {
+) -> Result<ExpectedSpace, ApiError> {
     let (server, _) = caller.server()?;
-    let expected = match backups::expected_bytes(&state.database, server.id).await? {
-        Some(latest) => Some(latest),
-        None => {
-            // An estimate can take seconds, so a request that exceeds a limit is refused first.
-            drop(begin(state, caller, limits).await?);
-            (state.estimate_size)(server.clone(), ignored.lines().to_vec()).await
-        }
-    };
-    let largest = server.limits.max_backup_bytes;
-    let largest = largest.unwrap_or(state.options.max_backup_bytes);
-    Ok(expected.unwrap_or_default().min(largest))
+    if let Some(latest) = backups::latest_archive(&state.database, server.id).await? {
+        return Ok(next.expect_after(&latest));
+    }
+    // An estimate can take seconds, so a request that exceeds a limit is refused first.
+    drop(begin(state, caller, limits).await?);
+    let estimated = (state.estimate_size)(server.clone(), ignored.lines().to_vec()).await;
+    Ok(next.expect(estimated.unwrap_or_default()))
 }
 
 /// Reads the free space of the disk, and what is left of the server's quota.
