@@ -15,6 +15,9 @@ use crate::read_at::ReadAt;
 use crate::tar_format::read_error;
 use crate::{Control, Error, threads};
 
+/// How much of a block is read at a time to check it. It stays in the cache of a processor.
+const CHECKED_BYTES: usize = 128 << 10;
+
 /// A decompressor of blocks. Its buffers are reused.
 pub(crate) struct Inflater {
     inflate: Decompress,
@@ -84,8 +87,28 @@ pub(crate) fn read_packed(
 
 /// Checks the compressed bytes of a block by its index.
 pub(crate) fn check_packed(location: &BlockLocation, packed: &[u8]) -> Result<(), Error> {
-    let expected = location.reuse.map(|reuse| reuse.packed_crc);
-    if expected == Some(crc32fast::hash(packed)) {
+    check_packed_crc(location, crc32fast::hash(packed))
+}
+
+/// Reads the compressed bytes of a block only to check them. `part` is a buffer.
+pub(crate) fn check_packed_at(
+    archive: &dyn ReadAt,
+    location: &BlockLocation,
+    part: &mut Vec<u8>,
+) -> Result<(), Error> {
+    let mut crc = Hasher::new();
+    let (mut at, end) = (location.offset, location.offset + location.packed);
+    while at < end {
+        part.resize(CHECKED_BYTES.min(length(end - at)), 0);
+        archive.fill(part, at).map_err(read_error)?;
+        crc.update(part);
+        at += part.len() as u64;
+    }
+    check_packed_crc(location, crc.finalize())
+}
+
+fn check_packed_crc(location: &BlockLocation, crc: u32) -> Result<(), Error> {
+    if location.reuse.map(|reuse| reuse.packed_crc) == Some(crc) {
         Ok(())
     } else {
         Err(Error::corrupt("a block does not match its index"))

@@ -71,7 +71,7 @@ struct ReadyBlock {
     /// The tar stream, if it was packed now.
     block: Block,
     raw_bytes: usize,
-    /// The compressed bytes. Empty if the block belongs to a front that is not read.
+    /// The compressed bytes. Of no meaning if the block belongs to the front.
     bytes: Vec<u8>,
     packed_bytes: usize,
     origin: PackedBytes,
@@ -139,6 +139,9 @@ impl BlockSink {
 
     /// Takes over a block of the previous archive. Fails as [`Self::send`] does.
     pub(crate) fn take(&mut self, old: TakenBlock) -> Result<(), Error> {
+        if let Ok((_, bytes)) = self.written.try_recv() {
+            self.spare.push(bytes);
+        }
         self.start(BlockSource::Old(old))
     }
 

@@ -9,7 +9,7 @@ use std::ops::Range;
 use crc32fast::Hasher;
 use rustix::fs::Stat;
 
-use crate::blocks::{check_packed, read_packed};
+use crate::blocks::{check_packed, check_packed_at, read_packed};
 use crate::compress::GZIP_HEADER;
 use crate::filler::filler;
 use crate::index::{BlockLocation, CONTENT_BYTES, CreatedWith, IndexReader, Record, StoredRecords};
@@ -305,6 +305,15 @@ impl Previous {
         read_packed(self.archive(), location, into)
             .and_then(|()| check_packed(location, into))
             .map_err(|error| unusable(error.to_string()))
+    }
+
+    /// Reads the compressed bytes of a block only to check them. `part` is a buffer.
+    pub(crate) fn check_block(
+        &self,
+        location: &BlockLocation,
+        part: &mut Vec<u8>,
+    ) -> Result<(), Error> {
+        check_packed_at(self.archive(), location, part).map_err(|error| unusable(error.to_string()))
     }
 
     /// Returns the filler before a block, and its offset.

@@ -83,10 +83,10 @@ fn take_over(
     let (Some(previous), Some(reuse)) = (previous, location.reuse) else {
         return Err(unusable("its index lacks hashes"));
     };
-    if place == OldPlace::UnreadFront {
-        bytes.clear();
-    } else {
-        previous.read_block(&location, &mut bytes)?;
+    match place {
+        OldPlace::Moved => previous.read_block(&location, &mut bytes)?,
+        OldPlace::Front => previous.check_block(&location, &mut bytes)?,
+        OldPlace::UnreadFront => {}
     }
     let origin = match place {
         OldPlace::Moved => PackedBytes::Old(location.offset),
