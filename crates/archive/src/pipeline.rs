@@ -29,10 +29,11 @@ pub(crate) struct Block {
     pub(crate) records: Vec<u8>,
 }
 
-/// What becomes a block of the archive.
+/// What becomes blocks of the archive.
 enum BlockSource {
     New(Block),
-    Old(TakenBlock),
+    /// Blocks of the previous archive, in their order.
+    Old(Vec<TakenBlock>),
 }
 
 /// A block of the previous archive.
@@ -71,7 +72,7 @@ struct ReadyBlock {
     /// The tar stream, if it was packed now.
     block: Block,
     raw_bytes: usize,
-    /// The compressed bytes. Of no meaning if the block belongs to the front.
+    /// The compressed bytes. Empty if the block belongs to the front.
     bytes: Vec<u8>,
     packed_bytes: usize,
     origin: PackedBytes,
@@ -83,16 +84,19 @@ struct ReadyBlock {
     content: [u8; CONTENT_BYTES],
 }
 
-/// A block to prepare, and an empty buffer for its compressed bytes.
+/// Blocks to prepare, and a buffer for compressed bytes.
 struct BlockJob {
     source: BlockSource,
     bytes: Vec<u8>,
-    done: Sender<Result<ReadyBlock, Error>>,
+    done: Sender<ReadyBlocks>,
 }
+
+/// Blocks that are ready to be written, in their order.
+type ReadyBlocks = Result<Vec<ReadyBlock>, Error>;
 
 /// The next thing to write. The order of these messages is the order of the archive.
 enum WriteStep {
-    Block(Receiver<Result<ReadyBlock, Error>>),
+    Blocks(Receiver<ReadyBlocks>),
     End(ArchiveEnd),
 }
 
@@ -137,8 +141,8 @@ impl BlockSink {
         Ok(block)
     }
 
-    /// Takes over a block of the previous archive. Fails as [`Self::send`] does.
-    pub(crate) fn take(&mut self, old: TakenBlock) -> Result<(), Error> {
+    /// Takes over blocks of the previous archive. Fails as [`Self::send`] does.
+    pub(crate) fn take(&mut self, old: Vec<TakenBlock>) -> Result<(), Error> {
         if let Ok((_, bytes)) = self.written.try_recv() {
             self.spare.push(bytes);
         }
@@ -149,7 +153,7 @@ impl BlockSink {
         let (done, ready) = bounded(1);
         let bytes = self.spare.pop().unwrap_or_default();
         self.steps
-            .send(WriteStep::Block(ready))
+            .send(WriteStep::Blocks(ready))
             .map_err(|_| Error::Cancelled)?;
         let job = BlockJob {
             source,

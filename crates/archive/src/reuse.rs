@@ -17,6 +17,12 @@ use crate::pack_plan::PlanPacker;
 use crate::pipeline::{Front, OldPlace, TakenBlock};
 use crate::previous::{MOVED_BYTES_MIN, Previous, Unit, unusable};
 
+/// How many compressed bytes of the front are checked together. Threads that wait for each other
+/// would cost more than the blocks themselves.
+const FRONT_WORK: u64 = 4 << 20;
+/// How many compressed bytes count as much as a byte of index records, which is kept in memory.
+const RECORD_WORK: u64 = 32;
+
 /// The blocks of the previous archive with which the new one begins.
 #[derive(Debug, Default)]
 pub(crate) struct FrontRange {
@@ -154,6 +160,7 @@ impl<'a> Reuse<'a> {
         place: OldPlace,
         packer: &mut Packer<'_>,
     ) -> Result<(), Error> {
+        let (mut taken, mut work) = (Vec::new(), 0);
         for block in blocks {
             if place == OldPlace::Front {
                 self.previous.check_filler(block)?;
@@ -164,13 +171,22 @@ impl<'a> Reuse<'a> {
                 packer.add_old_record(&listed, offset, &mut records);
                 entry += 1;
             }
-            packer.put_old_block(TakenBlock {
-                location: self.previous.block(block).location,
+            let location = self.previous.block(block).location;
+            work += location.packed + RECORD_WORK * records.len() as u64;
+            taken.push(TakenBlock {
+                location,
                 records,
                 place,
-            })?;
+            });
+            if place == OldPlace::Moved || work >= FRONT_WORK {
+                work = 0;
+                packer.put_old_blocks(std::mem::take(&mut taken))?;
+            }
         }
-        Ok(())
+        if taken.is_empty() {
+            return Ok(());
+        }
+        packer.put_old_blocks(taken)
     }
 
     /// Packs the large files, old and new ones, by their weight.
@@ -195,11 +211,11 @@ impl<'a> Reuse<'a> {
             let mut records = Vec::new();
             packer.add_old_record(&entry, 0, &mut records);
             for block in unit.blocks {
-                packer.put_old_block(TakenBlock {
+                packer.put_old_blocks(vec![TakenBlock {
                     location: self.previous.block(block).location,
                     records: std::mem::take(&mut records),
                     place: OldPlace::Moved,
-                })?;
+                }])?;
             }
         }
         plan.put_large_above(0, packer)

@@ -13,8 +13,8 @@ impl Packer<'_> {
         self.count_old(entry);
     }
 
-    /// Takes over a block, with the records of its entries.
-    pub(crate) fn put_old_block(&mut self, old: TakenBlock) -> Result<(), Error> {
+    /// Takes over blocks, with the records of their entries.
+    pub(crate) fn put_old_blocks(&mut self, old: Vec<TakenBlock>) -> Result<(), Error> {
         self.control.check()?;
         self.pace.rest(self.control);
         self.sink.take(old)?;

@@ -3,7 +3,9 @@
 use crc32fast::Hasher;
 use crossbeam_channel::Receiver;
 
-use super::{Block, BlockJob, BlockSource, OldPlace, PackedBytes, ReadyBlock, TakenBlock};
+use super::{
+    Block, BlockJob, BlockSource, OldPlace, PackedBytes, ReadyBlock, ReadyBlocks, TakenBlock,
+};
 use crate::compress::Compressor;
 use crate::index::CONTENT_BYTES;
 use crate::pace::Pace;
@@ -22,7 +24,9 @@ pub(super) fn prepare_blocks(
     for job in queue {
         pace.begin();
         let ready = match job.source {
-            BlockSource::New(block) => compress(&mut compressor, previous, block, job.bytes),
+            BlockSource::New(block) => {
+                compress(&mut compressor, previous, block, job.bytes).map(|ready| vec![ready])
+            }
             BlockSource::Old(old) => take_over(previous, old, job.bytes),
         };
         // Fails only if the writer has stopped after an error.
@@ -69,45 +73,50 @@ fn compress(
     })
 }
 
-/// Reads and checks a block of the previous archive, unless the output does that.
+/// Reads and checks blocks of the previous archive, unless the output does that.
 fn take_over(
     previous: Option<&Previous>,
-    old: TakenBlock,
-    mut bytes: Vec<u8>,
-) -> Result<ReadyBlock, Error> {
-    let TakenBlock {
-        location,
-        records,
-        place,
-    } = old;
-    let (Some(previous), Some(reuse)) = (previous, location.reuse) else {
-        return Err(unusable("its index lacks hashes"));
-    };
-    match place {
-        OldPlace::Moved => previous.read_block(&location, &mut bytes)?,
-        OldPlace::Front => previous.check_block(&location, &mut bytes)?,
-        OldPlace::UnreadFront => {}
-    }
-    let origin = match place {
-        OldPlace::Moved => PackedBytes::Old(location.offset),
-        OldPlace::Front | OldPlace::UnreadFront => {
-            PackedBytes::Front(location.offset, reuse.sha256_state)
-        }
-    };
-    let block = Block {
-        raw: Vec::new(),
-        records,
-    };
-    Ok(ReadyBlock {
-        block,
-        raw_bytes: usize::try_from(location.raw).unwrap_or(usize::MAX),
-        bytes,
-        packed_bytes: usize::try_from(location.packed).unwrap_or(usize::MAX),
-        origin,
-        crc: Hasher::new_with_initial_len(location.crc, location.raw),
-        packed_crc: reuse.packed_crc,
-        content: reuse.content,
-    })
+    old: Vec<TakenBlock>,
+    mut buffer: Vec<u8>,
+) -> ReadyBlocks {
+    let previous = previous.ok_or_else(|| unusable("there is none"))?;
+    let ready = old.into_iter().map(|old| {
+        let TakenBlock {
+            location,
+            records,
+            place,
+        } = old;
+        let reuse = location.reuse;
+        let reuse = reuse.ok_or_else(|| unusable("its index lacks hashes"))?;
+        let mut bytes = Vec::new();
+        let origin = match place {
+            OldPlace::Moved => {
+                bytes = std::mem::take(&mut buffer);
+                previous.read_block(&location, &mut bytes)?;
+                PackedBytes::Old(location.offset)
+            }
+            OldPlace::Front => {
+                previous.check_block(&location, &mut buffer)?;
+                PackedBytes::Front(location.offset, reuse.sha256_state)
+            }
+            OldPlace::UnreadFront => PackedBytes::Front(location.offset, reuse.sha256_state),
+        };
+        let block = Block {
+            raw: Vec::new(),
+            records,
+        };
+        Ok(ReadyBlock {
+            block,
+            raw_bytes: usize::try_from(location.raw).unwrap_or(usize::MAX),
+            bytes,
+            packed_bytes: usize::try_from(location.packed).unwrap_or(usize::MAX),
+            origin,
+            crc: Hasher::new_with_initial_len(location.crc, location.raw),
+            packed_crc: reuse.packed_crc,
+            content: reuse.content,
+        })
+    });
+    ready.collect()
 }
 
 /// Returns the start of the BLAKE3 of a block. It finds equal contents; nothing relies on it alone

@@ -36,7 +36,7 @@ pub(super) fn write_blocks(
     let mut tar_bytes = 0_u64;
     for step in order {
         let ready = match step {
-            WriteStep::Block(ready) => ready,
+            WriteStep::Blocks(ready) => ready,
             WriteStep::End(end) => {
                 archive.write(&FINAL_BLOCK)?;
                 archive.write(&crc.finalize().to_le_bytes())?;
@@ -61,26 +61,27 @@ pub(super) fn write_blocks(
         let Ok(ready) = ready.recv() else {
             return Ok(None);
         };
-        let ready = ready?;
-        let filler = archive.fill_before(&ready)?;
-        if filler > 0 {
-            index.filler(filler);
+        for ready in ready? {
+            let filler = archive.fill_before(&ready)?;
+            if filler > 0 {
+                index.filler(filler);
+            }
+            let sha256_state = archive.write_block(&ready)?;
+            tar_bytes += ready.raw_bytes as u64;
+            let reuse = BlockReuse {
+                packed_crc: ready.packed_crc,
+                sha256_state,
+                content: ready.content,
+            };
+            let (raw, packed) = (ready.raw_bytes, ready.packed_bytes);
+            let block_crc = ready.crc.clone().finalize();
+            index
+                .block(raw, packed, block_crc, &reuse, &ready.block.records)
+                .map_err(Error::Output)?;
+            crc.combine(&ready.crc);
+            // A full channel means that there are enough buffers.
+            let _ = give_back.try_send((ready.block, ready.bytes));
         }
-        let sha256_state = archive.write_block(&ready)?;
-        tar_bytes += ready.raw_bytes as u64;
-        let reuse = BlockReuse {
-            packed_crc: ready.packed_crc,
-            sha256_state,
-            content: ready.content,
-        };
-        let (raw, packed) = (ready.raw_bytes, ready.packed_bytes);
-        let block_crc = ready.crc.clone().finalize();
-        index
-            .block(raw, packed, block_crc, &reuse, &ready.block.records)
-            .map_err(Error::Output)?;
-        crc.combine(&ready.crc);
-        // A full channel means that there are enough buffers.
-        let _ = give_back.try_send((ready.block, ready.bytes));
     }
     Ok(None)
 }
