@@ -191,6 +191,22 @@ impl BackendUpload {
         }
     }
 
+    /// Returns whether the server can begin the object with a copy of another one.
+    pub(crate) fn copies_front(&self) -> bool {
+        match self {
+            Self::Local(_) | Self::Gcs(_) => false,
+            Self::S3(upload) => upload.copies_front(),
+        }
+    }
+
+    /// Returns the number of bytes that the server has copied by itself.
+    pub(crate) fn copied_bytes(&self) -> u64 {
+        match self {
+            Self::Local(_) | Self::Gcs(_) => 0,
+            Self::S3(upload) => upload.copied_bytes(),
+        }
+    }
+
     pub(crate) async fn finish(self) -> Result<(), Error> {
         match self {
             Self::Local(upload) => upload.finish().await,

@@ -138,11 +138,12 @@ impl Disk {
 
     async fn begin_upload(&self, key: StorageKey, size_max_bytes: u64) -> Result<Upload, Error> {
         let Some(keys) = self.encryption.as_ref().filter(|keys| keys.is_on()) else {
-            return Ok(self.backend.begin(key, size_max_bytes).await?.into());
+            let begun = self.backend.begin(key, size_max_bytes).await?;
+            return Ok(Upload::new(self.name.clone(), begun));
         };
         let stored_max_bytes = encrypted_size_max(size_max_bytes);
-        let upload = Upload::from(self.backend.begin(key, stored_max_bytes).await?);
-        let encrypted = upload.encrypted(keys, self.name.as_str(), key);
+        let begun = self.backend.begin(key, stored_max_bytes).await?;
+        let encrypted = Upload::new(self.name.clone(), begun).encrypted(keys, key);
         encrypted.map_err(|error| Error::from_io(self.name.as_str(), key, error))
     }
 

@@ -69,6 +69,17 @@ pub enum Error {
         /// What is wrong with it.
         source: Source,
     },
+    /// The server did not copy the front of an object. The same object can be uploaded without
+    /// [`Upload::copy_front`](crate::Upload::copy_front).
+    #[error("disk `{disk}` cannot copy the front of {object}")]
+    CopyFailed {
+        /// The disk's name.
+        disk: String,
+        /// The object that was to be copied from.
+        object: String,
+        /// What the server answered, or what is wrong with the copy.
+        source: Source,
+    },
     /// No disk of that name is configured on this node.
     #[error("no disk named `{disk}` is configured on this node")]
     UnknownDisk {
@@ -136,7 +147,7 @@ pub(crate) fn tls_advice(error: &(dyn std::error::Error + 'static)) -> Option<&'
 impl Error {
     /// Returns whether the same call may succeed later.
     pub fn is_temporary(&self) -> bool {
-        matches!(self, Self::Unavailable { .. })
+        matches!(self, Self::Unavailable { .. } | Self::CopyFailed { .. })
     }
 
     /// Returns the kind of the error as a label for metrics.
@@ -148,6 +159,7 @@ impl Error {
             Self::Misconfigured { .. } => "misconfigured",
             Self::Unavailable { .. } => "unavailable",
             Self::Damaged { .. } => "damaged",
+            Self::CopyFailed { .. } => "copy_failed",
             Self::UnknownDisk { .. } => "unknown_disk",
             Self::Exists { .. } => "exists",
         }

@@ -91,7 +91,7 @@ impl StorageMetrics {
         );
         registry.register(
             "storage_bytes",
-            "Bytes written to and read from disks, before encryption",
+            "Bytes written to, read from and copied by disks, before encryption",
             self.bytes.clone(),
         );
     }
@@ -107,6 +107,7 @@ impl StorageMetrics {
         DiskMetrics(Arc::new(DiskCounters {
             written_bytes: bytes("written"),
             read_bytes: bytes("read"),
+            copied_bytes: bytes("copied"),
             all: self.clone(),
             disk,
         }))
@@ -123,6 +124,7 @@ struct DiskCounters {
     all: StorageMetrics,
     written_bytes: Counter,
     read_bytes: Counter,
+    copied_bytes: Counter,
 }
 
 impl DiskMetrics {
@@ -157,11 +159,15 @@ impl DiskMetrics {
         result
     }
 
-    pub(crate) fn add_written_bytes(&self, bytes: usize) {
-        self.0.written_bytes.inc_by(bytes as u64);
+    pub(crate) fn add_written_bytes(&self, bytes: u64) {
+        self.0.written_bytes.inc_by(bytes);
     }
 
-    pub(crate) fn add_read_bytes(&self, bytes: usize) {
-        self.0.read_bytes.inc_by(bytes as u64);
+    pub(crate) fn add_read_bytes(&self, bytes: u64) {
+        self.0.read_bytes.inc_by(bytes);
+    }
+
+    pub(crate) fn add_copied_bytes(&self, bytes: u64) {
+        self.0.copied_bytes.inc_by(bytes);
     }
 }

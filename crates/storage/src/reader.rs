@@ -78,7 +78,7 @@ impl ObjectReader {
             return next;
         };
         if let Ok(Some(chunk)) = &next {
-            metrics.add_read_bytes(chunk.len());
+            metrics.add_read_bytes(chunk.len() as u64);
         }
         metrics.count_error(Operation::Read, next)
     }

@@ -6,6 +6,7 @@
 //! secret key.
 
 mod client;
+mod copy;
 mod failure;
 mod listing;
 mod multipart;
@@ -51,6 +52,8 @@ pub(crate) struct S3Disk {
     health: HealthCache,
     /// Whether the server supports `If-None-Match`, as far as is known.
     supports_conditions: AtomicBool,
+    /// Whether the server can copy parts, as far as is known.
+    supports_copies: AtomicBool,
 }
 
 impl S3Disk {
@@ -63,6 +66,7 @@ impl S3Disk {
             presign_client: OnceCell::new(),
             health: HealthCache::default(),
             supports_conditions: AtomicBool::new(true),
+            supports_copies: AtomicBool::new(true),
         })
     }
 
@@ -122,6 +126,7 @@ impl S3Disk {
         Ok(ObjectMetadata {
             size_bytes: u64::try_from(response.content_length().unwrap_or(0)).unwrap_or(0),
             upload_tag: custom.and_then(|custom| custom.get(upload::TAG_NAME).cloned()),
+            e_tag: response.e_tag().map(str::to_owned),
         })
     }
 
@@ -242,4 +247,5 @@ struct ObjectMetadata {
     size_bytes: u64,
     /// The tag of the upload that wrote it, if the server stores custom metadata.
     upload_tag: Option<String>,
+    e_tag: Option<String>,
 }

@@ -6,6 +6,8 @@ use std::io;
 
 use bytes::Bytes;
 
+use holdfast_domain::DiskName;
+
 use crate::backend::BackendUpload;
 use crate::encryption::{Encryption, ObjectEncryptor};
 use crate::error::Error;
@@ -16,15 +18,15 @@ use crate::metrics::{DiskMetrics, Operation};
 /// [`finish`](Upload::finish) is dropped before it returns, the object may have become visible.
 #[derive(Debug)]
 pub struct Upload {
+    disk: DiskName,
     backend: BackendUpload,
     encryption: Option<UploadEncryption>,
     metrics: Option<DiskMetrics>,
 }
 
-/// The encryption of an upload, with the names for its errors.
+/// The encryption of an upload, with the object's name for its errors.
 struct UploadEncryption {
     encryptor: ObjectEncryptor,
-    disk: String,
     key: StorageKey,
 }
 
@@ -34,27 +36,20 @@ impl fmt::Debug for UploadEncryption {
     }
 }
 
-impl From<BackendUpload> for Upload {
-    fn from(backend: BackendUpload) -> Self {
+impl Upload {
+    pub(crate) fn new(disk: DiskName, backend: BackendUpload) -> Self {
         Self {
+            disk,
             backend,
             encryption: None,
             metrics: None,
         }
     }
-}
 
-impl Upload {
     /// Returns the same upload, encrypted for the recipients of `keys`.
-    pub(crate) fn encrypted(
-        self,
-        keys: &Encryption,
-        disk: &str,
-        key: StorageKey,
-    ) -> io::Result<Self> {
+    pub(crate) fn encrypted(self, keys: &Encryption, key: StorageKey) -> io::Result<Self> {
         let encryption = Some(UploadEncryption {
             encryptor: ObjectEncryptor::begin(keys)?,
-            disk: disk.to_owned(),
             key,
         });
         Ok(Self { encryption, ..self })
@@ -64,12 +59,61 @@ impl Upload {
         Self { metrics, ..self }
     }
 
+    /// Returns whether [`Upload::copy_front`] can be used: the disk is an unencrypted S3 bucket
+    /// whose server has not refused to copy.
+    pub fn copies_front(&self) -> bool {
+        self.encryption.is_none() && self.backend.copies_front()
+    }
+
+    /// Begins the object with the first `length` bytes of the object `from` on the same disk, whose
+    /// CRC-32 is `crc`. The server copies whole parts by itself. Only the rest, less than a part,
+    /// is downloaded, and sent with the bytes that are written next. Nothing may be written before.
+    ///
+    /// When this returns, the copies are complete. They have the CRC-32, or, if the server returns
+    /// no checksums, the right sizes.
+    ///
+    /// # Errors
+    /// [`Error::CopyFailed`] if the server does not copy, the object `from` is missing, shorter or
+    /// replaced meanwhile, or a copy is wrong; any other error if the upload can't begin. The
+    /// upload can't continue then: abort it.
+    pub async fn copy_front(
+        &mut self,
+        from: StorageKey,
+        length: u64,
+        crc: u32,
+    ) -> Result<(), Error> {
+        let before = self.copied_bytes();
+        let copied = match (&self.encryption, &mut self.backend) {
+            (None, BackendUpload::S3(upload)) => upload.copy_front(from, length, crc).await,
+            _ => Err(Error::CopyFailed {
+                disk: self.disk.to_string(),
+                object: from.to_string(),
+                source: "this disk can't copy".into(),
+            }),
+        };
+        let Some(metrics) = &self.metrics else {
+            return copied;
+        };
+        if copied.is_ok() {
+            let by_server = self.copied_bytes() - before;
+            metrics.add_copied_bytes(by_server);
+            metrics.add_read_bytes(length - by_server);
+            metrics.add_written_bytes(length - by_server);
+        }
+        metrics.count_error(Operation::Upload, copied)
+    }
+
+    /// Returns the number of bytes that the server has copied by itself, and that were not sent.
+    pub fn copied_bytes(&self) -> u64 {
+        self.backend.copied_bytes()
+    }
+
     /// Appends bytes to the object.
     ///
     /// # Errors
     /// If the disk is full, refuses or fails. The upload can't continue then.
     pub async fn write(&mut self, chunk: Bytes) -> Result<(), Error> {
-        let bytes = chunk.len();
+        let bytes = chunk.len() as u64;
         let written = self.encrypt_and_write(chunk).await;
         let Some(metrics) = &self.metrics else {
             return written;
@@ -96,14 +140,17 @@ impl Upload {
         };
         let written = written.unwrap_or_else(|| {
             let source = io::Error::from(io::ErrorKind::Unsupported);
-            Err(Error::from_io("", "an upload without a file", source))
+            Err(Error::from_io(
+                self.disk.as_str(),
+                "an upload without a file",
+                source,
+            ))
         });
         let Some(metrics) = &self.metrics else {
             return written;
         };
         if let Ok(shared) = &written {
-            let new = usize::try_from(length.saturating_sub(*shared));
-            metrics.add_written_bytes(new.unwrap_or(usize::MAX));
+            metrics.add_written_bytes(length.saturating_sub(*shared));
         }
         metrics.count_error(Operation::Upload, written)
     }
@@ -114,7 +161,7 @@ impl Upload {
         };
         let encrypted = encryption.encryptor.encrypt(&chunk);
         let encrypted =
-            encrypted.map_err(|error| Error::from_io(&encryption.disk, encryption.key, error))?;
+            encrypted.map_err(|error| Error::from_io(self.disk.as_str(), encryption.key, error))?;
         // Less than one age chunk stays in the encryptor until the next call.
         match encrypted.is_empty() {
             true => Ok(()),
@@ -137,14 +184,9 @@ impl Upload {
     }
 
     async fn encrypt_and_finish(mut self) -> Result<(), Error> {
-        if let Some(UploadEncryption {
-            encryptor,
-            disk,
-            key,
-        }) = self.encryption
-        {
+        if let Some(UploadEncryption { encryptor, key }) = self.encryption {
             let last = encryptor.finish();
-            let last = last.map_err(|error| Error::from_io(&disk, key, error))?;
+            let last = last.map_err(|error| Error::from_io(self.disk.as_str(), key, error))?;
             self.backend.write(last).await?;
         }
         self.backend.finish().await

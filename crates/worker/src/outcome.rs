@@ -121,7 +121,7 @@ impl FailureReason {
             Error::Denied { .. } | Error::Misconfigured { .. } | Error::Exists { .. } => {
                 Self::DiskRefused
             }
-            Error::Unavailable { .. } => Self::DiskUnavailable,
+            Error::Unavailable { .. } | Error::CopyFailed { .. } => Self::DiskUnavailable,
             Error::Damaged { .. } => Self::ArchiveDamaged,
         }
     }
@@ -218,6 +218,9 @@ impl JobError {
             }
             Error::Unavailable { disk, .. } => {
                 format!("The storage `{disk}` could not be reached.")
+            }
+            Error::CopyFailed { disk, .. } => {
+                format!("The storage `{disk}` could not copy an earlier archive.")
             }
         };
         let failed = if error.is_temporary() {

@@ -24,6 +24,8 @@ pub(crate) enum Fault {
     Busy,
     /// It is answered with this status and code, and never arrives.
     Answer(u16, &'static str),
+    /// It is answered with 200 and no body, and never arrives.
+    Empty,
     /// It is answered with 301, the code, and the region that the bucket is in.
     Moved(&'static str),
     /// The connection is cut after this many bytes of the request.
@@ -144,6 +146,7 @@ async fn carry(mut client: TcpStream, shared: &Shared) -> std::io::Result<()> {
                             Fault::Answer(status, code) => {
                                 return refuse(client, status, code, "").await;
                             }
+                            Fault::Empty => return answer(client, 200, "", "").await,
                             Fault::Moved(region) => {
                                 let region = format!("x-amz-bucket-region: {region}\r\n");
                                 return refuse(client, 301, "PermanentRedirect", &region).await;
@@ -215,13 +218,17 @@ fn length_of_body(head: &[u8]) -> usize {
     length.map_or(0, |length| length.trim().parse().unwrap())
 }
 
-async fn refuse(
+async fn refuse(client: TcpStream, status: u16, code: &str, headers: &str) -> std::io::Result<()> {
+    let body = format!("<Error><Code>{code}</Code><Message>told to</Message></Error>");
+    answer(client, status, headers, &body).await
+}
+
+async fn answer(
     mut client: TcpStream,
     status: u16,
-    code: &str,
     headers: &str,
+    body: &str,
 ) -> std::io::Result<()> {
-    let body = format!("<Error><Code>{code}</Code><Message>told to</Message></Error>");
     let length = body.len();
     let answer = format!(
         "HTTP/1.1 {status} Told To\r\nConnection: close\r\n{headers}\

@@ -2,6 +2,7 @@
 //! can be killed, with every connection, and restarted at the same address.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
@@ -16,9 +17,13 @@ pub(crate) const SECRET_KEY: &str = "a-secret-that-shows-nowhere";
 /// The bucket that it has.
 pub(crate) const BUCKET: &str = "backups";
 
+/// Makes the service of a server that stores its files in a folder.
+type MakeService = fn(&Path) -> S3Service;
+
 /// The server. It ends when dropped.
 pub(crate) struct S3Server {
     pub(crate) address: SocketAddr,
+    make: MakeService,
     folder: tempfile::TempDir,
     running: Option<tokio::task::JoinHandle<()>>,
 }
@@ -26,13 +31,19 @@ pub(crate) struct S3Server {
 impl S3Server {
     /// Starts it on a free port.
     pub(crate) async fn start() -> Self {
+        Self::start_with(service).await
+    }
+
+    /// Starts a server with another service.
+    pub(crate) async fn start_with(make: MakeService) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs_err::create_dir(folder.path().join(BUCKET)).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let running = Some(tokio::spawn(serve(listener, service(&folder))));
+        let running = Some(tokio::spawn(serve(listener, make(folder.path()))));
         Self {
             address,
+            make,
             folder,
             running,
         }
@@ -58,7 +69,8 @@ impl S3Server {
     /// Restarts it after [`S3Server::kill`], with its stored files.
     pub(crate) async fn come_back(&mut self) {
         let listener = TcpListener::bind(self.address).await.unwrap();
-        self.running = Some(tokio::spawn(serve(listener, service(&self.folder))));
+        let service = (self.make)(self.folder.path());
+        self.running = Some(tokio::spawn(serve(listener, service)));
     }
 }
 
@@ -70,8 +82,12 @@ impl Drop for S3Server {
     }
 }
 
-fn service(folder: &tempfile::TempDir) -> S3Service {
-    let files = s3s_fs::FileSystem::new(folder.path()).unwrap();
+fn service(folder: &Path) -> S3Service {
+    service_of(s3s_fs::FileSystem::new(folder).unwrap())
+}
+
+/// Returns a service that knows the key pair.
+pub(crate) fn service_of(files: impl s3s::S3) -> S3Service {
     let mut builder = S3ServiceBuilder::new(files);
     builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
     builder.build()

@@ -6,6 +6,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::atomic::Ordering;
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
@@ -13,6 +14,7 @@ use holdfast_domain::error_chain::chain;
 
 use super::S3Disk;
 use crate::error::{Error, Shortage, tls_advice};
+use crate::key::StorageKey;
 
 /// The maximum length of a server's code or message in an error, in characters.
 const TEXT_MAX: usize = 300;
@@ -211,6 +213,42 @@ impl S3Disk {
         }
     }
 
+    /// Translates the error of a copy of `from` into a part of `object`. If the server does not
+    /// support such a request, the disk copies nothing from then on.
+    pub(super) fn copy_error<E>(
+        &self,
+        object: StorageKey,
+        from: StorageKey,
+        error: SdkError<E>,
+    ) -> Error
+    where
+        E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+    {
+        if is_not_implemented(&error) {
+            self.supports_copies.store(false, Ordering::Relaxed);
+        }
+        match ErrorResponse::from_sdk(&error) {
+            // Without the copy, more bytes would be written.
+            Some(response) if response.problem() == Problem::StorageFull => {
+                self.error_from_response(object.to_string(), response)
+            }
+            Some(response) => self.copy_failed(from, response),
+            None => self.copy_failed(from, error),
+        }
+    }
+
+    pub(super) fn copy_failed(
+        &self,
+        from: StorageKey,
+        source: impl Into<Box<dyn StdError + Send + Sync>>,
+    ) -> Error {
+        Error::CopyFailed {
+            disk: self.name.to_string(),
+            object: from.to_string(),
+            source: source.into(),
+        }
+    }
+
     fn error_from_response(&self, object: String, response: ErrorResponse) -> Error {
         let disk = self.name.to_string();
         match response.problem() {
@@ -270,8 +308,8 @@ impl S3Disk {
             }
             AccessProblem::MissingPermission => format!(
                 "its credentials do not allow this in bucket `{bucket}`: they may be disabled or \
-                 lack permissions (list the bucket and its multipart uploads; get, put and delete \
-                 objects; abort multipart uploads)"
+                 lack permissions (list the bucket, its multipart uploads and their parts; get, put \
+                 and delete objects; abort multipart uploads)"
             ),
         }
     }

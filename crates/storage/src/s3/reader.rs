@@ -41,25 +41,35 @@ impl S3Reader {
         key: StorageKey,
         range: Range<u64>,
     ) -> Result<Self, Error> {
-        let mut reader = Self {
-            disk,
-            key,
-            object_bytes: 0,
-            left: range.start..range.end.max(range.start),
-            e_tag: None,
-            body: None,
-            retries: 0,
-            read_since_retry_bytes: 0,
-        };
-        // Servers refuse ranges that are empty or begin after the end.
-        let object_bytes = reader.disk.size(key).await?;
-        reader.object_bytes = object_bytes;
-        reader.left.end = reader.left.end.min(object_bytes);
-        reader.left.start = reader.left.start.min(reader.left.end);
+        let object_bytes = disk.size(key).await?;
+        let mut reader = Self::new(disk, key, object_bytes, None, range);
         if !reader.left.is_empty() {
             reader.connect().await?;
         }
         Ok(reader)
+    }
+
+    /// Returns a reader of an object whose size and `ETag` are known. It connects when it is first
+    /// used.
+    pub(super) fn new(
+        disk: Arc<S3Disk>,
+        key: StorageKey,
+        object_bytes: u64,
+        e_tag: Option<String>,
+        range: Range<u64>,
+    ) -> Self {
+        // Servers refuse ranges that are empty or begin after the end.
+        let end = range.end.max(range.start).min(object_bytes);
+        Self {
+            disk,
+            key,
+            object_bytes,
+            left: range.start.min(end)..end,
+            e_tag,
+            body: None,
+            retries: 0,
+            read_since_retry_bytes: 0,
+        }
     }
 
     pub(crate) fn object_bytes(&self) -> u64 {

@@ -30,19 +30,21 @@ pub(super) const TAG_NAME: &str = "holdfast-upload";
 /// An upload to an [`S3Disk`].
 #[derive(Debug)]
 pub(crate) struct S3Upload {
-    disk: Arc<S3Disk>,
-    key: StorageKey,
+    pub(super) disk: Arc<S3Disk>,
+    pub(super) key: StorageKey,
     /// The random tag of this upload.
     tag: String,
-    part_bytes: usize,
+    pub(super) part_bytes: usize,
     /// The bytes of the next part.
-    buffer: BytesMut,
+    pub(super) buffer: BytesMut,
     /// Buffers of parts that have arrived, for reuse. New buffers of this size would fragment the
     /// heap.
     free_buffers: Vec<BytesMut>,
     sent_bytes: u64,
-    has_failed: bool,
-    multipart: MultipartUpload,
+    /// The bytes of parts that the server copied.
+    pub(super) copied_bytes: u64,
+    pub(super) has_failed: bool,
+    pub(super) multipart: MultipartUpload,
 }
 
 impl S3Disk {
@@ -66,6 +68,7 @@ impl S3Disk {
             buffer: BytesMut::new(),
             free_buffers: Vec::new(),
             sent_bytes: 0,
+            copied_bytes: 0,
             has_failed: false,
             multipart: MultipartUpload::default(),
         })
@@ -139,7 +142,7 @@ impl S3Upload {
         Ok(())
     }
 
-    async fn begin_multipart(&mut self) -> Result<(), Error> {
+    pub(super) async fn begin_multipart(&mut self) -> Result<(), Error> {
         let disk = &self.disk;
         let (encryption, encryption_key) = disk.encryption();
         let request = disk.client().await.create_multipart_upload();
@@ -164,7 +167,7 @@ impl S3Upload {
     }
 
     /// Waits until one of the parts has arrived.
-    async fn wait_for_part(&mut self) -> Result<(), Error> {
+    pub(super) async fn wait_for_part(&mut self) -> Result<(), Error> {
         match self.multipart.in_flight.join_next().await {
             Some(Ok(sent)) => {
                 let (part, body) = sent?;
@@ -296,11 +299,15 @@ impl S3Upload {
     /// Checks the size of the stored object, and deletes it if it is wrong.
     async fn verify(&self) -> Result<(), Error> {
         let metadata = self.disk.head(self.key).await?;
-        if metadata.size_bytes == self.sent_bytes {
+        let (sent, copied) = (self.sent_bytes, self.copied_bytes);
+        let stored = metadata.size_bytes;
+        if stored == sent + copied {
             return Ok(());
         }
-        let (sent, stored) = (self.sent_bytes, metadata.size_bytes);
-        let source = format!("{sent} bytes were sent, but {stored} were stored");
+        let source = match copied {
+            0 => format!("{sent} bytes were sent, but {stored} were stored"),
+            _ => format!("{sent} bytes were sent and {copied} copied, but {stored} were stored"),
+        };
         if metadata.upload_tag.as_deref() == Some(&self.tag) {
             self.disk.delete(self.key).await?;
         }

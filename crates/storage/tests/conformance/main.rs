@@ -13,6 +13,8 @@
     reason = "a test that panics has failed, as it should"
 )]
 
+mod copies;
+mod copying_server;
 mod encryption;
 mod every_call;
 mod faults;
