@@ -20,7 +20,8 @@
 //! - **Only the service's user can read the files of a folder**, and the members of the group in
 //!   [`LocalOptions`], whatever the umask.
 //! - **Memory is bounded** for objects of any size: five parts on S3 (four in flight, one that
-//!   fills), two chunks on Google Cloud Storage, and one chunk on a local disk.
+//!   fills), two chunks on Google Cloud Storage, and one chunk on a local disk. A [`RandomReader`]
+//!   takes at most 32 MiB.
 //! - **Errors tell** whether the object is missing, the disk full, access denied, the configuration
 //!   wrong or the disk unavailable, and whether a retry may succeed. They never contain a secret.
 //!
@@ -68,6 +69,7 @@ mod local;
 mod manifest;
 mod metrics;
 mod object;
+mod random_reader;
 mod reader;
 mod s3;
 mod upload;
@@ -84,6 +86,7 @@ pub use listing::{Listing, PartialUploads};
 pub use local::{LocalOptions, create_folder, free_bytes, rename_new};
 pub use manifest::Manifest;
 pub use object::{Object, PartialUpload};
+pub use random_reader::RandomReader;
 pub use reader::ObjectReader;
 pub use s3::{S3Keys, S3Options, ServerSideEncryption};
 pub use upload::Upload;

@@ -32,6 +32,7 @@ mod places;
 mod promises;
 #[path = "../../../../tests/it/support/proxy.rs"]
 mod proxy;
+mod random_reads;
 mod refusals;
 #[path = "../../../../tests/it/support/s3.rs"]
 mod s3;
