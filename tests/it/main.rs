@@ -41,6 +41,7 @@ mod reference;
 mod refusals;
 mod request_ids;
 mod request_lines;
+mod reuse;
 mod schedules;
 mod secrets;
 mod standing;

@@ -36,8 +36,6 @@ pub(crate) enum RereadReason {
     Schedule,
     /// The server was restored since.
     Restore,
-    /// The file system does not tell reliably which files have changed.
-    FileSystem,
 }
 
 impl BackupMode {
@@ -69,7 +67,6 @@ impl RereadReason {
         match self {
             Self::Schedule => "schedule",
             Self::Restore => "restore",
-            Self::FileSystem => "file_system",
         }
     }
 }

@@ -97,6 +97,9 @@ pub struct WorkerOptions {
     pub reread_every: u32,
     /// Whether backups store the extended attributes of users.
     pub xattrs: bool,
+    /// How far the clock of scans is ahead: not at all, except in tests. A file that has changed
+    /// within a minute before a scan is read again in the next backup.
+    pub scans_ahead: Duration,
     /// The interval between two verifications of an archive, for each disk. Archives on other disks
     /// are verified on request only.
     pub verify_every: BTreeMap<DiskName, Duration>,

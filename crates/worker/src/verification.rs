@@ -5,14 +5,16 @@ use std::time::Duration;
 use serde_json::json;
 
 use holdfast_db::backups::{
-    ArchiveLocation, VerificationOutcome, record_verification, schedule_verifications,
+    ArchiveLocation, VERIFY_ATTEMPTS, VerificationOutcome, record_verification,
+    schedule_verifications,
 };
-use holdfast_db::jobs::{Claim, JobFailure};
+use holdfast_db::jobs::{self, Claim, JobFailure, NewJob};
 use holdfast_db::{Error, Transaction, activity, backups};
 use holdfast_domain::activity::ActivityEvent;
 use holdfast_domain::backup::VerificationState;
+use holdfast_domain::error_chain::chain;
 use holdfast_domain::job::VerifyArgs;
-use holdfast_domain::{BackupId, JobId, ServerId};
+use holdfast_domain::{BackupId, JobId, JobKind, ServerId};
 
 use crate::context::Context;
 use crate::verify_archive::ArchiveVerdict;
@@ -47,6 +49,40 @@ pub(crate) async fn schedule(context: &Context) {
                 return;
             }
         }
+    }
+}
+
+/// Enqueues a verification of a backup whose archive seems to be damaged. Only logs a failure: the
+/// schedule of verifications will find out, too.
+pub(crate) async fn enqueue(context: &Context, server: ServerId, backup: BackupId) {
+    let enqueued = async {
+        let mut transaction = context.database.begin().await?;
+        if backups::find_for_update(&mut transaction, server, backup)
+            .await?
+            .is_none()
+        {
+            return Ok(());
+        }
+        let job = NewJob {
+            kind: JobKind::VerifyBackup,
+            server,
+            backup,
+            node: &context.options.node,
+            args: json!(VerifyArgs::default()),
+            max_attempts: VERIFY_ATTEMPTS,
+            run: None,
+        };
+        jobs::enqueue(&mut transaction, &job).await?;
+        transaction.commit().await
+    };
+    match enqueued.await {
+        // One is queued already.
+        Ok(()) | Err(Error::Conflict { .. }) => {}
+        Err(error) => tracing::warn!(
+            %backup,
+            error = chain(&error),
+            "a verification could not be enqueued",
+        ),
     }
 }
 

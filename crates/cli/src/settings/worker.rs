@@ -63,6 +63,7 @@ impl SettingsReader {
             reuse: api.reuse,
             reread_every: api.reread_every,
             xattrs: xattrs?.unwrap_or(false),
+            scans_ahead: Duration::ZERO,
             verify_every: verify_every?,
             max_backup_bytes: api.max_backup_bytes,
             max_ignored_bytes: api.max_ignored_bytes,

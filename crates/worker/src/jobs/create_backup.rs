@@ -1,13 +1,13 @@
 //! Archives a server's directory to a disk. Scans it, then archives, hashes and uploads it as a
 //! stream, without a local copy.
 
-use std::io;
+mod previous;
+mod store;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-
-use holdfast_archive::{CreateOptions, Error, IgnoreRules, PlainOutput, Scan, Summary};
+use holdfast_archive::{IgnoreRules, Summary};
 use holdfast_db::{backups, servers};
 use holdfast_domain::backup::CompletedBackup;
 use holdfast_domain::error_chain::chain;
@@ -15,13 +15,15 @@ use holdfast_domain::job::Phase;
 use holdfast_domain::{Backup, BackupState, Server, ServerRef};
 use holdfast_storage::{ArchiveKey, Disk, Manifest, StorageKey, Upload};
 
-use crate::backup_mode::{BackupMode, FullReason};
+use crate::backup_mode::FullReason;
 use crate::context::Context;
 use crate::disk_access;
 use crate::lease::ActiveJob;
-use crate::outcome::{FailureReason, JobError, JobSuccess, stored_notes};
-use crate::pipe::pipe;
-use crate::{background, server_directory, shared_directory};
+use crate::outcome::{JobError, JobSuccess, stored_notes};
+use crate::{background, server_directory, shared_directory, verification};
+
+use previous::Strategy;
+use store::{ArchiveSource, StoreFailure, StoredArchive, engine_error, store};
 
 /// How long removing the objects of a failed attempt may take.
 const REMOVE_TIMEOUT: Duration = Duration::from_secs(4);
@@ -51,42 +53,86 @@ pub(crate) async fn run(
     job.set_phase(Phase::Scanning);
     // These steps only read the server's files. If the job must stop, they may continue on their
     // thread, since a read from a file system that hangs never ends.
-    let scanned = job.unless_stopped(async {
+    let prepared = job.unless_stopped(async {
         server.directory = server_directory::resolve_for_job(context, &server).await?;
         shared_directory::refuse_shared(context, server.id, &server.directory).await?;
-        let rules = rules(context, job, &server, &mut backup).await?;
-        scan(context, job, &server, rules).await
+        rules(context, job, &server, &mut backup).await
     });
-    let scanned = scanned.await?;
+    let rules = Arc::new(prepared.await?);
     job.check_stop()?;
-
-    job.set_phase(Phase::Archiving);
     let key = ArchiveKey {
         server: claim.server,
         backup: claim.backup,
         attempt: claim.attempt,
     };
-    let (summary, archive, index) = store(context, job, &server, scanned, disk, key).await?;
+    let strategy = previous::choose(context, job, &backup, disk).await?;
+    let source = ArchiveSource {
+        server: &server,
+        rules: &rules,
+        disk,
+        key,
+    };
+    let (stored, strategy) = store_after(context, job, &source, strategy).await?;
 
     job.set_phase(Phase::Uploading);
     job.check_stop()?;
-    let completed_at = (context.now)();
-    let manifest = manifest(&server, &backup, &summary, claim.attempt, completed_at);
-    let publish = publish(disk, key, archive, index, &manifest);
-    if let Err(error) = job.unless_stopped(publish).await {
-        remove_published(disk, key).await;
-        return Err(error);
-    }
+    let summary = stored.summary;
     let completed = CompletedBackup {
-        at: completed_at,
+        at: (context.now)(),
         sha256: summary.sha256,
         size_bytes: summary.archive_bytes,
         attempt: claim.attempt,
         notes: stored_notes(&summary.notes),
-        work: None,
+        work: Some(strategy.work(&summary, stored.stored_bytes)),
     };
-    let mode = BackupMode::Full(FullReason::Off);
-    Ok(JobSuccess::Created(completed, mode))
+    let manifest = manifest(&server, &backup, &summary, &completed);
+    let publish = publish(disk, key, stored.archive, stored.index, &manifest);
+    if let Err(error) = job.unless_stopped(publish).await {
+        remove_published(disk, key).await;
+        return Err(error);
+    }
+    Ok(JobSuccess::Created(completed, strategy.mode()))
+}
+
+/// Stores the archive. If the previous one cannot be reused, begins again without it. Returns what
+/// was done in the end.
+async fn store_after(
+    context: &Arc<Context>,
+    job: &Arc<ActiveJob>,
+    source: &ArchiveSource<'_>,
+    strategy: Strategy,
+) -> Result<(StoredArchive, Strategy), JobError> {
+    let unusable = match store(context, job, source, &strategy, None).await {
+        Ok(stored) => return Ok((stored, strategy)),
+        Err(StoreFailure::Job(error)) => return Err(error),
+        Err(StoreFailure::Previous(unusable)) => unusable,
+    };
+    job.check_stop()?;
+    let mut note = None;
+    if let Strategy::Reuse(previous, _) = &strategy {
+        tracing::warn!(
+            backup = %job.claim.backup,
+            previous = %previous.id,
+            reason = unusable.reason,
+            "the archive of an earlier backup cannot be reused; everything is archived again",
+        );
+        if unusable.is_damaged {
+            note = Some(format!(
+                "everything was archived again: {}",
+                unusable.reason
+            ));
+            verification::enqueue(context, job.claim.server, previous.id).await;
+        }
+    }
+    let strategy = Strategy::Full(FullReason::Unusable);
+    match store(context, job, source, &strategy, note).await {
+        Ok(stored) => Ok((stored, strategy)),
+        Err(StoreFailure::Job(error)) => Err(error),
+        Err(StoreFailure::Previous(unusable)) => Err(JobError::retryable(
+            "An unexpected error was encountered.",
+            unusable.reason,
+        )),
+    }
 }
 
 /// Removes the objects of earlier attempts. Each attempt has its own keys, so an attempt that still
@@ -109,9 +155,9 @@ fn manifest(
     server: &Server,
     backup: &Backup,
     summary: &Summary,
-    attempt: u32,
-    completed_at: DateTime<Utc>,
+    completed: &CompletedBackup,
 ) -> Manifest {
+    let work = completed.work.as_ref();
     Manifest {
         format: Manifest::FORMAT,
         written_by: concat!("holdfast ", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -119,24 +165,24 @@ fn manifest(
         server_name: server.name.clone(),
         backup: backup.id,
         name: backup.name.clone(),
-        attempt,
+        attempt: completed.attempt,
         created_at: backup.created_at,
-        completed_at,
-        size_bytes: summary.archive_bytes,
-        sha256: hex::encode(summary.sha256),
+        completed_at: completed.at,
+        size_bytes: completed.size_bytes,
+        sha256: hex::encode(completed.sha256),
         entries: summary.entries,
         files: summary.files,
         unpacked_bytes: summary.source_bytes,
-        notes: summary.notes.count,
-        first_notes: stored_notes(&summary.notes).first,
+        notes: completed.notes.count,
+        first_notes: completed.notes.first.clone(),
         ignored_files: backup.ignored_files.clone(),
         is_locked: backup.is_locked,
         is_scheduled: backup.is_scheduled,
-        reused_from: None,
-        reused_bytes: None,
-        read_bytes: None,
-        stored_bytes: None,
-        unread_backups: None,
+        reused_from: work.and_then(|work| work.reused_from),
+        reused_bytes: work.map(|work| work.reused_bytes),
+        read_bytes: work.map(|work| work.read_bytes),
+        stored_bytes: work.and_then(|work| work.stored_bytes),
+        unread_backups: work.map(|work| work.unread_backups),
     }
 }
 
@@ -219,145 +265,6 @@ async fn rules(
         .map_err(|error| JobError::panicked(&error))?
         .map_err(|error| engine_error(&error))?;
     Ok(rules.with_notes(notes))
-}
-
-/// A server's directory that was scanned, and the rules of the scan.
-struct ScannedServer {
-    rules: IgnoreRules,
-    scan: Scan,
-}
-
-async fn scan(
-    context: &Context,
-    job: &Arc<ActiveJob>,
-    server: &Server,
-    rules: IgnoreRules,
-) -> Result<ScannedServer, JobError> {
-    let (control, directory) = (Arc::clone(&job.control), server.directory.clone());
-    let priority = context.options.priority;
-    let scan = move || {
-        let scan = || holdfast_archive::scan(&directory, &rules, &control);
-        let scan = priority.run(scan).map_err(Error::Threads)??;
-        Ok(ScannedServer { rules, scan })
-    };
-    tokio::task::spawn_blocking(scan)
-        .await
-        .map_err(|error| JobError::panicked(&error))?
-        .map_err(|error| engine_error(&error))
-}
-
-/// Runs the archive engine and both uploads concurrently, until all three end or the job must stop.
-async fn store(
-    context: &Context,
-    job: &Arc<ActiveJob>,
-    server: &Server,
-    scanned: ScannedServer,
-    disk: &Disk,
-    key: ArchiveKey,
-) -> Result<(Summary, Upload, Upload), JobError> {
-    let most_bytes = server
-        .limits
-        .max_backup_bytes
-        .unwrap_or(context.options.max_backup_bytes);
-    let begin = async |key| {
-        let begun = disk.begin(key, most_bytes).await;
-        begun.map_err(|error| JobError::disk(&error))
-    };
-    let (archive, index) = job
-        .unless_stopped(async {
-            let archive = begin(StorageKey::Archive(key)).await?;
-            Ok((archive, begin(StorageKey::Index(key)).await?))
-        })
-        .await?;
-    let (mut archive_writer, archive_reader) = pipe();
-    let (mut index_writer, index_reader) = pipe();
-    let options = CreateOptions {
-        level: context.options.compression_level,
-        threads: context.options.compression_threads,
-        read_limit_bytes_per_second: context.options.read_limit_bytes_per_second.map(u64::from),
-        max_archive_bytes: Some(most_bytes),
-        xattrs: context.options.xattrs,
-        ..CreateOptions::default()
-    };
-    let control = Arc::clone(&job.control);
-    let priority = context.options.priority;
-    let create = move || {
-        let summary = holdfast_archive::create_from(
-            scanned.scan,
-            &scanned.rules,
-            &options,
-            PlainOutput(&mut archive_writer),
-            &mut index_writer,
-            &control,
-        )?;
-        index_writer
-            .finish()
-            .and_then(|()| archive_writer.finish())
-            .map_err(Error::Output)?;
-        Ok(summary)
-    };
-    let engine_thread =
-        tokio::task::spawn_blocking(move || priority.run(create).map_err(Error::Threads)?);
-    // If the job must stop, the engine may continue on its thread. The pipe is closed then, so its
-    // output is dropped.
-    let engine_ended = job.unless_stopped(async { Ok(engine_thread.await) });
-    let (ended, archive, index) = tokio::join!(
-        engine_ended,
-        archive_reader.write_to(archive, job),
-        index_reader.write_to(index, job)
-    );
-    // If an upload failed, the engine failed because of it. Report the upload's error first.
-    let archive = archive?;
-    let index = index?;
-    let summary = ended?
-        .map_err(|error| JobError::panicked(&error))?
-        .map_err(|error| engine_error(&error))?;
-    Ok((summary, archive, index))
-}
-
-/// Maps an error of the archive engine to a job's error.
-fn engine_error(error: &Error) -> JobError {
-    let detail = chain(error);
-    match error {
-        Error::Cancelled => JobError::Stopped,
-        Error::SourceMissing { .. } => {
-            JobError::permanent("The server's directory does not exist on its node.", detail)
-                .with_reason(FailureReason::SourceMissing)
-        }
-        Error::NotADirectory { .. } => JobError::permanent(
-            "The server's directory is not a directory on its node.",
-            detail,
-        )
-        .with_reason(FailureReason::SourceMissing),
-        Error::TooLarge { limit_bytes } => JobError::permanent(
-            format!("The backup grew larger than the {limit_bytes} bytes that are allowed."),
-            detail,
-        )
-        .with_reason(FailureReason::TooLarge),
-        Error::Pattern { .. } => {
-            JobError::permanent(format!("An ignore pattern can't be used: {error}."), detail)
-                .with_reason(FailureReason::InvalidPatterns)
-        }
-        Error::SlowPatterns { .. } => JobError::permanent(
-            format!("The ignore patterns can't be used: {error}."),
-            detail,
-        )
-        .with_reason(FailureReason::InvalidPatterns),
-        Error::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
-            JobError::permanent(
-                "The service is not allowed to read the server's directory.",
-                detail,
-            )
-            .with_reason(FailureReason::SourceUnreadable)
-        }
-        Error::NoAccess { .. } => JobError::permanent(
-            "The service is not allowed to read the server's directory.",
-            detail,
-        )
-        .with_reason(FailureReason::SourceUnreadable),
-        _ => JobError::retryable("The server's files could not be read.", detail)
-            .with_reason(FailureReason::SourceUnreadable),
-    }
 }
 
 #[cfg(test)]
