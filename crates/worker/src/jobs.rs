@@ -20,12 +20,14 @@ pub(crate) async fn run(
     context: &Arc<Context>,
     job: &Arc<ActiveJob>,
 ) -> Result<JobSuccess, JobError> {
+    // The future of a job is large, and without optimisation each caller has room for it on its
+    // stack. On the heap, it is there once.
     match job.claim.kind {
-        JobKind::CreateBackup => create_backup::run(context, job).await,
-        JobKind::RestoreBackup => restore_backup::run(context, job).await,
-        JobKind::DeleteBackup => delete_backup::run(context, job).await,
-        JobKind::DeleteServer => delete_server::run(context, job).await,
-        JobKind::VerifyBackup => verify_backup::run(context, job).await,
-        JobKind::RunTask => run_task::run(context, job).await,
+        JobKind::CreateBackup => Box::pin(create_backup::run(context, job)).await,
+        JobKind::RestoreBackup => Box::pin(restore_backup::run(context, job)).await,
+        JobKind::DeleteBackup => Box::pin(delete_backup::run(context, job)).await,
+        JobKind::DeleteServer => Box::pin(delete_server::run(context, job)).await,
+        JobKind::VerifyBackup => Box::pin(verify_backup::run(context, job)).await,
+        JobKind::RunTask => Box::pin(run_task::run(context, job)).await,
     }
 }

@@ -102,7 +102,9 @@ async fn store_after(
     source: &ArchiveSource<'_>,
     strategy: Strategy,
 ) -> Result<(StoredArchive, Strategy), JobError> {
-    let unusable = match store(context, job, source, &strategy, None).await {
+    // On the heap, since it is deep: see `jobs::run`.
+    let stored = Box::pin(store(context, job, source, &strategy, None)).await;
+    let unusable = match stored {
         Ok(stored) => return Ok((stored, strategy)),
         Err(StoreFailure::Job(error)) => return Err(error),
         Err(StoreFailure::Previous(unusable)) => unusable,
@@ -125,7 +127,7 @@ async fn store_after(
         }
     }
     let strategy = Strategy::Full(FullReason::Unusable);
-    match store(context, job, source, &strategy, note).await {
+    match Box::pin(store(context, job, source, &strategy, note)).await {
         Ok(stored) => Ok((stored, strategy)),
         Err(StoreFailure::Job(error)) => Err(error),
         Err(StoreFailure::Previous(unusable)) => Err(JobError::retryable(
