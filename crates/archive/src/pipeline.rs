@@ -47,7 +47,7 @@ pub(crate) struct TakenBlock {
 /// The place that a block of the previous archive takes in the new one.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OldPlace {
-    /// Any.
+    /// A later one, wherever the packer puts it.
     Moved,
     /// The same: the output has taken it over with the front. It is checked here.
     Front,

@@ -108,7 +108,7 @@ impl Write for PipeWriter {
 /// Where an upload can take bytes of the previous archive from.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum OldBytes {
-    /// Nowhere.
+    /// There is no previous archive, or the disk copies nothing.
     #[default]
     None,
     /// A file on the upload's disk.
@@ -287,8 +287,8 @@ impl WrittenUpload {
     }
 }
 
-/// Maps an error of taking bytes of a file over. Except on a full disk, the previous archive may be the
-/// reason, and another attempt without it finds out.
+/// Maps an error of taking bytes of a file over. Except on a full disk, the previous archive may be
+/// the reason, and another attempt without it finds out.
 fn previous_failure(error: &holdfast_storage::Error) -> WriteFailure {
     match error {
         holdfast_storage::Error::Full { .. } => JobError::disk(error).into(),

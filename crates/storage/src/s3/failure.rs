@@ -308,8 +308,8 @@ impl S3Disk {
             }
             AccessProblem::MissingPermission => format!(
                 "its credentials do not allow this in bucket `{bucket}`: they may be disabled or \
-                 lack permissions (list the bucket, its multipart uploads and their parts; get, put \
-                 and delete objects; abort multipart uploads)"
+                 lack permissions (list the bucket, its multipart uploads and their parts; get, \
+                 put and delete objects; abort multipart uploads)"
             ),
         }
     }

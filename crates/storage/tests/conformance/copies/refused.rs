@@ -1,4 +1,5 @@
-//! Copies that a server refuses, or does wrong: the upload says so while it can begin again in full.
+//! Copies that a server refuses, or does wrong. The upload says so while it can begin again in
+//! full.
 
 use std::path::{Path, PathBuf};
 
@@ -6,12 +7,11 @@ use bytes::Bytes;
 
 use holdfast_storage::{Disk, Error};
 
+use super::{CopyPlace, LENGTH, PART, assert_copies, copy, copy_front, parts, store_old};
 use crate::copying_server::Quirk;
 use crate::objects::{SIZE_MAX, assert_invisible, error_text, key, noise, put, read_all};
 use crate::places::{self, PART_BYTES, Place};
 use crate::proxy::Fault;
-
-use super::{CopyPlace, LENGTH, PART, assert_copies, copy, copy_front, parts, store_old};
 
 fn is_copy(head: &str) -> bool {
     head.to_lowercase().contains("\r\nx-amz-copy-source: ")
