@@ -7,6 +7,7 @@ use uuid::Uuid;
 use holdfast_domain::key::KeyKind;
 use holdfast_domain::{Permission, Profile};
 
+use crate::free_space::insert_last_backup;
 use crate::support::app::App;
 use crate::support::client::send;
 
@@ -324,5 +325,48 @@ async fn a_database_that_is_away_is_reported_without_internals() {
     let ready = send(app.as_anonymous().plain(Method::GET, &url)).await;
     assert_eq!(ready.status, 503);
     assert_eq!(ready.json()["checks"]["database"], "unreachable");
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_completed_backup_shows_its_work_in_every_list() {
+    let app = App::without_worker(&[]).await;
+    insert_last_backup(&app).await;
+    let from = Uuid::new_v4();
+    app.sql()
+        .query(&format!("UPDATE backups SET reused_from = '{from}'"))
+        .await;
+    let known = json!({
+        "reused_from": from, "reused_bytes": 999_000, "read_bytes": 1000, "stored_bytes": 1000,
+    });
+    let unknown = json!({
+        "reused_from": null, "reused_bytes": null, "read_bytes": null, "stored_bytes": null,
+    });
+    let pterodactyl = app.as_pterodactyl().await;
+    for (change, expected) in [
+        ("stored_bytes = 1000", &known),
+        // A backup of an earlier version.
+        (
+            "reused_from = NULL, reused_bytes = NULL, read_bytes = NULL, stored_bytes = NULL,
+             unread_backups = NULL",
+            &unknown,
+        ),
+    ] {
+        app.sql()
+            .query(&format!("UPDATE backups SET {change}"))
+            .await;
+        let uuid = &app.sql().query("SELECT id FROM backups").await[0][0];
+        let uuid = uuid.as_deref().unwrap();
+        let owner = app.as_owner();
+        for shown in [
+            owner.show(uuid).await.attributes(),
+            owner.list("").await.json()["data"][0]["attributes"].clone(),
+            pterodactyl.show(uuid).await.attributes(),
+        ] {
+            for (field, value) in expected.as_object().unwrap() {
+                assert_eq!(shown[field], *value, "{field} after {change}");
+            }
+        }
+    }
     app.stop().await;
 }

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use holdfast_db::backups::{self, PreviousBackup, VerificationOutcome};
-use holdfast_db::jobs;
+use holdfast_db::{events, jobs};
 use holdfast_domain::backup::{ArchiveWork, VerificationState};
 use holdfast_domain::{Backup, BackupId, BackupState, JobId, JobKind, NodeName, ServerId};
 
@@ -85,6 +85,28 @@ async fn the_work_of_a_backup_is_stored_and_shown_as_it_was() {
             panic!("{backup} is completed");
         };
         assert_eq!(completed.work, work);
+        let events = events::list_after(&fixture.database, &[(server, 0)], 100).await;
+        let event = events.unwrap().pop().unwrap();
+        let told = event.snapshot.unwrap();
+        let told = (
+            told.reused_from,
+            told.reused_bytes,
+            told.read_bytes,
+            told.stored_bytes,
+        );
+        assert_eq!(
+            (event.kind.as_str(), event.backup),
+            ("backup.completed", Some(backup))
+        );
+        let expected = work.as_ref().map_or((None, None, None, None), |work| {
+            (
+                work.reused_from,
+                Some(work.reused_bytes),
+                Some(work.read_bytes),
+                work.stored_bytes,
+            )
+        });
+        assert_eq!(told, expected);
     }
     fixture.end().await;
 }

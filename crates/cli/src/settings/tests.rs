@@ -75,6 +75,9 @@ fn the_defaults_are_valid() {
         Duration::from_secs(86_400)
     );
     assert_eq!(settings.worker.lease, Duration::from_secs(30));
+    assert!(settings.worker.reuse && settings.api.reuse);
+    let reread_every = (settings.worker.reread_every, settings.api.reread_every);
+    assert_eq!(reread_every, (14, 14));
     assert_eq!(settings.worker.read_limit_bytes_per_second, None);
     assert!(
         settings.worker.staging_dir.is_none() && settings.worker.directory_rules.roots.is_empty()
@@ -168,6 +171,8 @@ fn a_variable_is_parsed_as_the_type_of_its_key() {
             ("HOLDFAST__WORKER__ROOTS", "/srv/servers,relative"),
             ("HOLDFAST__WORKER__STAGING_DIR", "/srv/staging"),
             ("HOLDFAST__WORKER__READ_LIMIT_BYTES_PER_SECOND", "1000"),
+            ("HOLDFAST__BACKUP__REUSE", "false"),
+            ("HOLDFAST__BACKUP__REREAD_EVERY", "0"),
             ("HOLDFAST__LOG__FORMAT", "json"),
             ("HOLDFAST__LOG__FILTER", "info,holdfast_worker=debug"),
             ("HOLDFAST_DATA", "not a setting"),
@@ -197,6 +202,8 @@ fn a_variable_is_parsed_as_the_type_of_its_key() {
         settings.worker.read_limit_bytes_per_second,
         NonZeroU64::new(1000)
     );
+    assert!(!settings.worker.reuse && !settings.api.reuse);
+    assert_eq!(settings.worker.reread_every, 0);
     assert_eq!(settings.log.format, LogFormat::Json);
 }
 

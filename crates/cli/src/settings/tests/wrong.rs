@@ -81,6 +81,12 @@ fn each_problem_with_a_variable_is_one_line() {
             "5",
             "must be between 1024 and 1073741824, not 5",
         ),
+        ("BACKUP__REUSE", "maybe", "must be true or false"),
+        (
+            "BACKUP__REREAD_EVERY",
+            "10001",
+            "must be between 0 and 10000, not 10001",
+        ),
         (
             "SCHEDULES__TIMEZONE",
             "Berlin",
