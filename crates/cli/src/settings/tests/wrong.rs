@@ -81,7 +81,11 @@ fn each_problem_with_a_variable_is_one_line() {
             "5",
             "must be between 1024 and 1073741824, not 5",
         ),
-        ("BACKUP__REUSE", "maybe", "must be true or false"),
+        (
+            "BACKUP__REUSE",
+            "maybe",
+            "must be true or false, not `maybe`",
+        ),
         (
             "BACKUP__REREAD_EVERY",
             "10001",
