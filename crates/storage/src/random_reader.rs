@@ -393,3 +393,70 @@ impl Drop for DownloadTask {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes() -> Bytes {
+        Bytes::from_static(b"segment")
+    }
+
+    #[test]
+    fn the_segment_that_was_not_used_for_longest_is_dropped_first() {
+        let mut state = State::default();
+        let id = state.request(0, 1).expect("a new download");
+        for index in 0..SEGMENTS_MAX as u64 {
+            state.store(id, bytes());
+            assert!(state.find(index).is_some());
+        }
+        assert!(state.find(0).is_some());
+        state.store(id, bytes());
+        assert_eq!(state.segments.len(), SEGMENTS_MAX);
+        assert!(state.find(0).is_some());
+        assert!(state.find(1).is_none());
+    }
+
+    #[test]
+    fn downloads_that_threads_wait_for_are_not_replaced() {
+        let mut state = State::default();
+        let far = |place: usize| 1_000 * place as u64;
+        let ids: Vec<_> = (0..DOWNLOADS_MAX)
+            .map(|place| state.request(far(place), far(place) + 1))
+            .collect();
+        assert!(ids.iter().all(Option::is_some));
+        // A segment that a download is about to reach needs no other one.
+        assert_eq!(
+            state.request(far(1) + SEGMENTS_SKIPPED_MAX, far(1) + 3),
+            None
+        );
+        let place = far(DOWNLOADS_MAX);
+        assert_eq!(state.request(place, place + 1), None);
+        state.store(ids[2].expect("a download"), bytes());
+        assert!(state.request(place, place + 1).is_some());
+        assert_eq!(state.downloads.len(), DOWNLOADS_MAX);
+        assert!(
+            state
+                .downloads
+                .iter()
+                .all(|download| Some(download.id) != ids[2])
+        );
+    }
+
+    #[test]
+    fn a_download_reads_ahead_once_it_is_read_in_order() {
+        let mut state = State::default();
+        let id = state.request(5, 6).expect("a new download");
+        assert_eq!(state.downloads[0].ahead, 0);
+        state.store(id, bytes());
+        assert_eq!(state.request(6, 7), None);
+        assert_eq!(state.downloads[0].ahead, SEGMENTS_AHEAD);
+        for _ in 0..3 {
+            state.store(id, bytes());
+        }
+        // Segments that were read ahead extend it when they are used.
+        assert_eq!(state.downloads[0].wanted, 7);
+        assert!(state.find(8).is_some());
+        assert_eq!(state.downloads[0].wanted, 9);
+    }
+}

@@ -21,7 +21,8 @@ use crate::proxy::{Fault, Proxy};
 use crate::s3::S3Server;
 
 const PART: usize = PART_BYTES as usize;
-/// The size of the object that is copied from: three parts and a bit.
+/// The size of objects that are copied from: one or three parts and a bit.
+const SHORT: usize = PART + 70_000;
 const LENGTH: usize = 3 * PART + 70_000;
 
 /// Uploads the first `length` bytes of object 1, then `rest`, as object `n`.
@@ -51,26 +52,31 @@ async fn copy_front(upload: &mut Upload, old: &Bytes, length: usize) -> Result<(
     upload.copy_front(key(1), length as u64, crc).await
 }
 
-async fn store_old(disk: &Disk) -> Bytes {
-    let old = noise(LENGTH);
+async fn store_old(disk: &Disk, length: usize) -> Bytes {
+    let old = noise(length);
     put(disk, key(1), &old).await.unwrap();
     old
 }
 
 /// Copies fronts of all kinds of lengths, with nothing, little or several parts after them.
 async fn assert_copies(disk: &Disk) {
-    let old = store_old(disk).await;
-    let mut n = 1;
-    for length in [0, 5, PART - 1, PART, PART + 1, 3 * PART, LENGTH] {
-        for more in [0, 3, PART + 1] {
-            n += 1;
-            let rest = noise(more);
-            let copied = copy(disk, n, &old, length, &rest).await.unwrap();
-            assert_eq!(copied, (length / PART * PART) as u64, "{length} {more}");
-            let expected = [&old[..length], &rest].concat();
-            assert!(read_all(disk, key(n)).await == expected, "{length} {more}");
-            assert_eq!(disk.size(key(n)).await.unwrap(), (length + more) as u64);
-        }
+    let old = store_old(disk, LENGTH).await;
+    let table = [
+        (0, PART + 1),
+        (5, 0),
+        (PART - 1, 3),
+        (PART - 1, PART + 1),
+        (PART, 0),
+        (PART + 1, 3),
+        (3 * PART, 0),
+        (LENGTH, PART + 1),
+    ];
+    for (n, (length, more)) in (2..).zip(table) {
+        let rest = noise(more);
+        let copied = copy(disk, n, &old, length, &rest).await.unwrap();
+        assert_eq!(copied, (length / PART * PART) as u64, "{length} {more}");
+        let expected = [&old[..length], &rest].concat();
+        assert!(read_all(disk, key(n)).await == expected, "{length} {more}");
     }
     assert_eq!(partials(disk).await, []);
 }
@@ -163,7 +169,7 @@ async fn names_with_special_characters_are_copied() {
         options.prefix = "a folder/ü+&?#=~'(1)/".to_owned();
     })
     .await;
-    let old = store_old(&place.disk).await;
+    let old = store_old(&place.disk, SHORT).await;
     let copied = copy(&place.disk, 2, &old, PART, &noise(3)).await;
     assert_eq!(copied.unwrap(), PART_BYTES);
     let Some(mut options) = places::outside_options() else {
@@ -171,7 +177,7 @@ async fn names_with_special_characters_are_copied() {
     };
     options.prefix = format!("a folder/{}/ü+&?#=~'(1)/", std::process::id());
     let disk = Disk::s3(name("outside"), options);
-    let old = store_old(&disk).await;
+    let old = store_old(&disk, SHORT).await;
     let copied = copy(&disk, 2, &old, PART, &noise(3)).await;
     assert_eq!(copied.unwrap(), PART_BYTES);
 }
@@ -184,7 +190,7 @@ async fn only_the_rest_of_a_front_is_sent() {
     let mut registry = Registry::default();
     disks.register(&mut registry);
     let disk = disks.get(&name("sent")).unwrap();
-    let old = store_old(&place.disk).await;
+    let old = store_old(&place.disk, LENGTH).await;
     let sent = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&sent);
     place.proxy.plan(move |_, head| {
@@ -217,14 +223,14 @@ async fn a_single_failure_of_a_copying_upload_is_retried() {
     for fault in [Fault::Busy, Fault::CutRequest(0), Fault::CutAnswer(0)] {
         let tries = (1..=REQUESTS).map(async |at| {
             let place = CopyPlace::start(&format!("once-{at}"), None, |_| {}).await;
-            let old = store_old(&place.disk).await;
+            let old = store_old(&place.disk, SHORT).await;
             let plan = move |number, _: &str| if number == at { fault } else { Fault::None };
             place.proxy.plan(plan);
             let rest = noise(3);
-            let copied = copy(&place.disk, 2, &old, PART + 70_000, &rest).await;
+            let copied = copy(&place.disk, 2, &old, SHORT, &rest).await;
             assert_eq!(copied.unwrap(), PART_BYTES, "{fault:?} at {at}");
             assert!(place.proxy.requests() > REQUESTS, "{fault:?} at {at}");
-            let expected = [&old[..PART + 70_000], &rest].concat();
+            let expected = [&old[..], &rest].concat();
             assert!(read_all(&place.disk, key(2)).await == expected);
             assert_eq!(place.parts(), Vec::<PathBuf>::new(), "{fault:?} at {at}");
         });
@@ -235,7 +241,7 @@ async fn a_single_failure_of_a_copying_upload_is_retried() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dropped_upload_leaves_no_copied_parts() {
     let place = CopyPlace::start("dropped", Some(Quirk::None), |_| {}).await;
-    let old = store_old(&place.disk).await;
+    let old = store_old(&place.disk, LENGTH).await;
     let mut upload = place.disk.begin(key(2), SIZE_MAX).await.unwrap();
     copy_front(&mut upload, &old, LENGTH).await.unwrap();
     assert_eq!(place.parts().len(), 3);
