@@ -77,6 +77,8 @@ pub enum Error {
         disk: String,
         /// The object that was to be copied from.
         object: String,
+        /// Whether the object is missing, or other than expected.
+        is_object_bad: bool,
         /// What the server answered, or what is wrong with the copy.
         source: Source,
     },

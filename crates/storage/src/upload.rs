@@ -88,6 +88,7 @@ impl Upload {
             _ => Err(Error::CopyFailed {
                 disk: self.disk.to_string(),
                 object: from.to_string(),
+                is_object_bad: false,
                 source: "this disk can't copy".into(),
             }),
         };

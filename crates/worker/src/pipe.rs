@@ -180,7 +180,12 @@ pub(crate) enum WriteFailure {
     /// The job fails.
     Job(JobError),
     /// Bytes of the previous archive could not be taken over. Without it, the job may succeed.
-    Previous(String),
+    Previous {
+        /// Why.
+        reason: String,
+        /// Whether the archive may be missing or damaged.
+        is_damaged: bool,
+    },
 }
 
 impl From<JobError> for WriteFailure {
@@ -243,8 +248,11 @@ impl WrittenUpload {
             (Piece::Front { length, crc }, OldBytes::Object(key)) => {
                 let copied = self.upload.copy_front(*key, length, crc).await;
                 copied.map_err(|error| match error {
-                    holdfast_storage::Error::CopyFailed { .. } => {
-                        WriteFailure::Previous(chain(&error))
+                    holdfast_storage::Error::CopyFailed { is_object_bad, .. } => {
+                        WriteFailure::Previous {
+                            reason: chain(&error),
+                            is_damaged: is_object_bad,
+                        }
                     }
                     _ => JobError::disk(&error).into(),
                 })
@@ -257,9 +265,10 @@ impl WrittenUpload {
             (Piece::Old { bytes, .. }, OldBytes::None | OldBytes::Object(_)) => {
                 self.write(bytes).await
             }
-            (Piece::Front { .. }, OldBytes::None) => Err(WriteFailure::Previous(
-                "the disk cannot copy a part of an archive".to_owned(),
-            )),
+            (Piece::Front { .. }, OldBytes::None) => Err(WriteFailure::Previous {
+                reason: "the disk cannot copy a part of an archive".to_owned(),
+                is_damaged: false,
+            }),
         }
     }
 
@@ -292,6 +301,9 @@ impl WrittenUpload {
 fn previous_failure(error: &holdfast_storage::Error) -> WriteFailure {
     match error {
         holdfast_storage::Error::Full { .. } => JobError::disk(error).into(),
-        _ => WriteFailure::Previous(chain(error)),
+        _ => WriteFailure::Previous {
+            reason: chain(error),
+            is_damaged: true,
+        },
     }
 }

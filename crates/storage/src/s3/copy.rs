@@ -92,7 +92,7 @@ impl S3Upload {
             let found = found.finalize();
             if found != crc {
                 let text = format!("the copy has the CRC-32 {found:08x} instead of {crc:08x}");
-                return Err(self.copy_failed(from, text));
+                return Err(self.disk.copy_source_bad(from, text));
             }
         }
         self.copied_bytes = copied_bytes;
@@ -102,12 +102,17 @@ impl S3Upload {
     async fn find_source(&self, from: StorageKey, length: u64) -> Result<CopySource, Error> {
         let found = match self.disk.head(from).await {
             Ok(found) => found,
-            Err(error) => return Err(self.copy_failed(from, self.disk.explain(error).await)),
+            Err(error) => {
+                return Err(match self.disk.explain(error).await {
+                    error @ Error::NotFound { .. } => self.disk.copy_source_bad(from, error),
+                    error => self.copy_failed(from, error),
+                });
+            }
         };
         let size_bytes = found.size_bytes;
         if size_bytes < length {
             let text = format!("it has {size_bytes} bytes, and {length} are needed");
-            return Err(self.copy_failed(from, text));
+            return Err(self.disk.copy_source_bad(from, text));
         }
         Ok(CopySource {
             key: from,
@@ -189,10 +194,9 @@ impl S3Upload {
         let parts = &self.multipart.completed;
         if self.multipart.has_checksums && parts.iter().any(|part| part.checksum_crc32.is_none()) {
             // The completion would have to repeat them.
-            self.disk.supports_copies.store(false, Ordering::Relaxed);
             let text = "the server wants checksums of parts, but returns none of those that it \
                         copies; `checksums = false` in the settings of the disk avoids that";
-            return Err(self.copy_failed(source.key, text));
+            return Err(self.disk.copy_refused(source.key, text));
         }
         Ok(())
     }
@@ -276,9 +280,8 @@ async fn copy_part(
         .filter(|result| result.e_tag.is_some());
     let Some(result) = result else {
         // A server that ignores the header has stored an empty part.
-        disk.supports_copies.store(false, Ordering::Relaxed);
         let text = "the server did not understand the request: it returned no result of a copy";
-        return Err(disk.copy_failed(source.key, text));
+        return Err(disk.copy_refused(source.key, text));
     };
     let part = CompletedPart::builder()
         .part_number(number)

@@ -213,8 +213,8 @@ impl S3Disk {
         }
     }
 
-    /// Translates the error of a copy of `from` into a part of `object`. If the server does not
-    /// support such a request, the disk copies nothing from then on.
+    /// Translates the error of a copy of `from` into a part of `object`. If the server refuses such
+    /// requests, the disk copies nothing from then on.
     pub(super) fn copy_error<E>(
         &self,
         object: StorageKey,
@@ -224,16 +224,18 @@ impl S3Disk {
     where
         E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
     {
-        if is_not_implemented(&error) {
-            self.supports_copies.store(false, Ordering::Relaxed);
-        }
-        match ErrorResponse::from_sdk(&error) {
+        let is_unknown = is_not_implemented(&error);
+        let Some(response) = ErrorResponse::from_sdk(&error) else {
+            return self.copy_failed(from, error);
+        };
+        match response.problem() {
             // Without the copy, more bytes would be written.
-            Some(response) if response.problem() == Problem::StorageFull => {
-                self.error_from_response(object.to_string(), response)
-            }
-            Some(response) => self.copy_failed(from, response),
-            None => self.copy_failed(from, error),
+            Problem::StorageFull => self.error_from_response(object.to_string(), response),
+            // The condition of a copy is about its source.
+            Problem::ObjectMissing | Problem::ObjectExists => self.copy_source_bad(from, response),
+            Problem::Config(_) | Problem::Access(_) => self.copy_refused(from, response),
+            Problem::Temporary if is_unknown => self.copy_refused(from, response),
+            Problem::Temporary => self.copy_failed(from, response),
         }
     }
 
@@ -245,8 +247,33 @@ impl S3Disk {
         Error::CopyFailed {
             disk: self.name.to_string(),
             object: from.to_string(),
+            is_object_bad: false,
             source: source.into(),
         }
+    }
+
+    /// Returns the error of an object to copy from that is missing, or other than expected.
+    pub(super) fn copy_source_bad(
+        &self,
+        from: StorageKey,
+        source: impl Into<Box<dyn StdError + Send + Sync>>,
+    ) -> Error {
+        Error::CopyFailed {
+            disk: self.name.to_string(),
+            object: from.to_string(),
+            is_object_bad: true,
+            source: source.into(),
+        }
+    }
+
+    /// Returns the error of a server that will not copy the next time either.
+    pub(super) fn copy_refused(
+        &self,
+        from: StorageKey,
+        source: impl Into<Box<dyn StdError + Send + Sync>>,
+    ) -> Error {
+        self.supports_copies.store(false, Ordering::Relaxed);
+        self.copy_failed(from, source)
     }
 
     fn error_from_response(&self, object: String, response: ErrorResponse) -> Error {

@@ -198,7 +198,7 @@ pub(super) async fn store(
 fn write_failure(failure: WriteFailure) -> StoreFailure {
     match failure {
         WriteFailure::Job(error) => error.into(),
-        WriteFailure::Previous(reason) => Unusable::damaged(reason).into(),
+        WriteFailure::Previous { reason, is_damaged } => Unusable { reason, is_damaged }.into(),
     }
 }
 
