@@ -69,8 +69,11 @@ def run(world, options):
     for thread in threads:
         thread.start()
     faults = Faults(world, random.Random(f"{options.seed}/faults"))
-    faults.run(options.faults, options.seconds)
-    world.log_event("healed")
+    try:
+        faults.run(options.faults, options.seconds)
+    finally:
+        world.log_event("healed")
+        world.healed.set()
     for thread in threads:
         thread.join()
     schedules.check()
@@ -101,6 +104,9 @@ def report(world, faults, actors, schedules, audit, lines):
     print(f"\nthe bucket: {world.bucket_kind}; "
           f"{'and an emulator of Google Cloud Storage' if world.google else 'none of Google (scripts/with-gcs)'}")
     print(f"done: {', '.join(f'{count} {what}' for what, count in sorted(done.items()))}")
+    reuse = world.reuse
+    print(f"reuse: {reuse['reused']} of {reuse['completed']} backups reused an earlier archive, {reuse['unread']} of them "
+          f"took over more than they read; {reuse['reused bytes'] / 1e6:.0f} MB taken over, {reuse['read bytes'] / 1e6:.0f} MB read")
     for line in schedules.lines:
         print(f"schedules: {line}")
     print(f"logged: {', '.join(f'{count} {level}' for level, count in sorted(lines.items()))}")
@@ -109,12 +115,21 @@ def report(world, faults, actors, schedules, audit, lines):
     print(f"{audit.events} events reached the webhook and the streams")
     print(f"{audit.verified} archives downloaded, verified and unpacked to the expected contents\n")
     findings = [("stuck", audit.stuck + schedules.stuck), ("lost", audit.lost), ("scheduled wrongly", schedules.wrong), ("orphaned", audit.orphaned),
-                ("harmed", audit.harmed), ("wrong otherwise", world.our_faults)]
+                ("harmed", audit.harmed), ("not reused", not_reused(world)), ("wrong otherwise", world.our_faults)]
     for name, found in findings:
         for text in found[:20]:
             print(f"{name}: {text}")
     print(", ".join(f"{len(found)} {name}" for name, found in findings))
     return not any(found for _, found in findings)
+
+
+def not_reused(world):
+    """Lists what a run did not test because its backups did not reuse earlier ones."""
+    if not world.reuse["reused"]:
+        return ["no backup reused an earlier archive"]
+    if world.reuses_unread and not world.reuse["unread"]:
+        return ["each backup read more than it took over"]
+    return []
 
 
 def keep(world):

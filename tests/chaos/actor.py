@@ -3,6 +3,7 @@ the expected state of each. No other actor changes this server, so the record is
 and lists both possible states wherever it did not."""
 
 import hashlib
+import os
 import threading
 import time
 import urllib.parse
@@ -24,6 +25,7 @@ class Backup:
         self.status = "creating"
         self.locked = None  # None: unknown
         self.deletion = None  # "maybe": requested, but no answer; "done": 204
+        self.is_damaged = False  # whether this program has damaged its archive
 
 
 class Actor:
@@ -48,6 +50,24 @@ class Actor:
             except TimeoutError as error:
                 self.world.record_defect(f"server {self.server}: {error}")
             time.sleep(self.rng.uniform(0, 0.3))
+        self.world.healed.wait()
+        for _ in range(2):
+            self.create_undisturbed()
+
+    def create_undisturbed(self):
+        """Creates a backup after the last fault. The second of them reuses the first one, in a short run too."""
+        self.reconcile()
+        self.check_directory("before a backup after the last fault")
+        self.change_directory()
+        begun = time.monotonic()
+        while True:
+            status, answer = self.request_change("POST", "", {})
+            self.record_backup({}, status, answer)
+            if status == 200:
+                return
+            self.check_time(begun)
+            time.sleep(0.2)
+            self.reconcile()
 
     def count(self, what):
         self.counts[what] = self.counts.get(what, 0) + 1
@@ -78,16 +98,18 @@ class Actor:
         completed = [uuid for uuid, one in self.backups.items() if one.status == "completed" and not one.deletion]
         ended = [uuid for uuid, one in self.backups.items() if one.status != "creating" and one.deletion != "done"]
         choice = self.rng.random()
-        if choice < 0.55 or not completed:
+        if choice < 0.58 or not completed:
             self.create()
-        elif choice < 0.75:
+        elif choice < 0.7:
             self.restore(self.rng.choice(completed))
-        elif choice < 0.87 or len(completed) > 6:
+        elif choice < 0.82 or len(completed) > 6:
             self.delete(self.rng.choice(ended))
-        elif choice < 0.94:
+        elif choice < 0.87:
             self.lock(self.rng.choice(completed))
-        else:
+        elif choice < 0.94:
             self.download(self.rng.choice(completed))
+        else:
+            self.damage(completed[-1])
 
     def check_time(self, begun):
         """Raises a TimeoutError if a job that was waited for since `begun` should have ended."""
@@ -129,7 +151,9 @@ class Actor:
             self.lost.append(f"{uuid}: was {one.status}, and is {status}")
         if one.status == "creating" and status != "creating":
             self.count(status)
-            self.log_event(status, backup=uuid, error=attributes["error"])
+            self.log_event(status, backup=uuid, error=attributes["error"], reused_from=attributes["reused_from"])
+            if status == "completed":
+                self.count_reuse(uuid, attributes)
             if status == "failed" and not attributes["error"]:
                 self.world.record_defect(f"{uuid} failed without a reason")
             if status == "failed":
@@ -139,6 +163,15 @@ class Actor:
             self.lost.append(f"{uuid}: locked should be {one.locked}, is {attributes['is_locked']}")
         if status != "creating":
             one.locked = attributes["is_locked"]
+
+    def count_reuse(self, uuid, attributes):
+        """Counts what a completed backup took over, and checks that it names an earlier backup of this server."""
+        before = attributes["reused_from"]
+        self.world.count_reuse(attributes)
+        if before and (before == uuid or before not in self.backups):
+            self.world.record_defect(f"{uuid} reused {before}, which is not an earlier backup of its server")
+        if bool(before) != (attributes["reused_bytes"] > 0):
+            self.world.record_defect(f"{uuid} reused {attributes['reused_bytes']} bytes of {before}")
 
     def check_directory(self, when):
         """Compares the directory with its possible contents. Waits while it is being recovered."""
@@ -161,8 +194,7 @@ class Actor:
 
     def create(self):
         if self.rng.random() < 0.8:
-            tree.change(self.directory, self.rng, self.megabytes)
-            self.contents = [tree.read(self.directory)]
+            self.change_directory()
         ignored = self.rng.random() < 0.2
         body = {"is_locked": self.rng.random() < 0.15, **({"ignored": "*.log"} if ignored else {})}
         if self.rng.random() < 0.15:
@@ -170,11 +202,21 @@ class Actor:
         else:
             self.record_backup(body, *self.request_change("POST", "", body))
         created = [uuid for uuid, one in self.backups.items() if one.status == "creating"]
+        completed = [uuid for uuid, one in self.backups.items() if one.status == "completed" and not one.deletion]
+        if created and len(completed) > 1 and self.rng.random() < 0.2:
+            # The new backup reuses this one.
+            time.sleep(self.rng.uniform(0, 1))
+            self.delete(completed[-1])
+            self.count("deletions of the newest while the next was created")
         if created and self.rng.random() < 0.2:
             time.sleep(self.rng.uniform(0, 3))
             status, _ = self.request_change("POST", f"/{created[0]}/cancel")
             if status == 204:
                 self.count("cancelled")
+
+    def change_directory(self):
+        tree.change(self.directory, self.rng, self.megabytes)
+        self.contents = [tree.read(self.directory)]
 
     def create_twice(self, body):
         """Requests two at once: while one runs, the other is refused. `reconcile` checks that."""
@@ -250,8 +292,34 @@ class Actor:
         elif status is None or status >= 500:
             self.backups[uuid].locked = None
 
+    def damage(self, uuid):
+        """Damages an archive or its index. No backup of this server runs now. The next one, which would reuse the
+        archive, must be correct."""
+        archive = self.world.stored_archive(self.disk, self.node, self.server, uuid)
+        if archive is None:
+            return
+        kind = self.rng.choice(["a bit of the archive", "the end of the archive", "the archive",
+                                "a bit of the index", "the index"])
+        target = archive.with_name(archive.name + ".index") if "index" in kind else archive
+        if "index" not in kind:
+            self.backups[uuid].is_damaged = True
+        try:
+            size = target.stat().st_size
+            if kind.startswith("a bit"):
+                flip(target, self.rng.randrange(size), 1 << self.rng.randrange(8))
+            elif kind.startswith("the end"):
+                os.truncate(target, self.rng.randrange(size))
+            else:
+                target.unlink()
+        except FileNotFoundError:
+            return  # it is being deleted
+        self.count("archives damaged")
+        self.log_event("damaged", backup=uuid, kind=kind)
+
     def download(self, uuid):
         """Downloads during faults: a complete download must be correct."""
+        if self.backups[uuid].is_damaged:
+            return
         about = self.api.details(uuid)
         status, answer = self.request_change("GET", f"/{uuid}/download")
         if status != 200 or about is None:
@@ -263,6 +331,14 @@ class Actor:
         self.count("downloads")
         if hashlib.sha256(content).hexdigest() != about["sha256_hash"]:
             self.lost.append(f"{uuid}: the download has another hash")
+
+
+def flip(path, offset, bits):
+    with open(path, "r+b") as file:
+        file.seek(offset)
+        byte = file.read(1)[0]
+        file.seek(offset)
+        file.write(bytes([byte ^ bits]))
 
 
 def restoring(attributes):

@@ -38,8 +38,13 @@ class Audit:
         self.sweep()
         for actor in self.actors:
             for uuid, attributes in actor.api.all().items():
+                if attributes["status"] == "completed" and not actor.backups[uuid].is_damaged:
+                    self.verify(actor.api, uuid, attributes, actor.backups[uuid].versions)
+        for one in self.schedules.servers.values():
+            for uuid, attributes in one.api.all().items():
                 if attributes["status"] == "completed":
-                    self.verify(actor, uuid, attributes)
+                    self.world.count_reuse(attributes)
+                    self.verify(one.api, uuid, attributes, [tree.read(one.directory)])
         for actor in self.actors:
             self.restore_one(actor)
             self.lost += actor.lost
@@ -81,13 +86,13 @@ class Audit:
         self.stuck += [f"backup {one['uuid']} is {one['status']}" for one in creating]
         return not self.stuck
 
-    def verify(self, actor, uuid, attributes):
-        """Downloads an archive, verifies it, unpacks it, and compares its contents."""
+    def verify(self, api, uuid, attributes, versions):
+        """Downloads an archive, verifies it, unpacks it, also with tar, and compares its contents."""
         folder = self.world.work / "audit"
         folder.mkdir(exist_ok=True)
-        archive, place = folder / f"{uuid}.tar.gz", folder / uuid
+        archive, place, by_tar = folder / f"{uuid}.tar.gz", folder / uuid, folder / f"{uuid}.by-tar"
         try:
-            status, answer = actor.api.retry_until_answered("GET", f"/{uuid}/download")
+            status, answer = api.retry_until_answered("GET", f"/{uuid}/download")
             if status != 200:
                 raise OSError(f"no link: {status} {answer}")
             archive.write_bytes(fetch(answer["attributes"]["url"]))
@@ -97,19 +102,25 @@ class Audit:
             self.world.run_once(["archive", "verify", archive], {})
             place.mkdir()
             self.world.run_once(["archive", "restore", archive, place], {})
-            versions, found = actor.backups[uuid].versions, tree.read(place)
-            if found not in versions:
-                raise OSError(f"its contents are wrong: {tree.difference(versions[-1], found)}")
+            by_tar.mkdir()
+            read = subprocess.run(["tar", "-xzpf", archive, "-C", by_tar], capture_output=True, text=True)
+            if read.returncode != 0:
+                raise OSError(f"tar cannot read it: {read.stderr}")
+            for found in [tree.read(place), tree.read(by_tar)]:
+                if found not in versions:
+                    raise OSError(f"its contents are wrong: {tree.difference(versions[-1], found)}")
         except (OSError, RuntimeError) as error:
             self.lost.append(f"{uuid}: {error}")
             return
         self.verified += 1
         archive.unlink()
         shutil.rmtree(place)
+        shutil.rmtree(by_tar)
 
     def restore_one(self, actor):
         """Restores a backup through the service, now without faults."""
-        completed = [uuid for uuid, one in actor.backups.items() if one.status == "completed" and not one.deletion]
+        completed = [uuid for uuid, one in actor.backups.items()
+                     if one.status == "completed" and not one.deletion and not one.is_damaged]
         if not completed:
             return
         uuid = actor.rng.choice(completed)

@@ -276,11 +276,12 @@ class Faults:
         ballast = target.folder / ".ballast"
         try:
             with open(ballast, "wb", buffering=0) as file:
-                try:
-                    while True:
-                        file.write(b"x" * (1 << 20))
-                except OSError:
-                    pass
+                for size in [64 << 20, 1 << 20, 4096]:
+                    try:
+                        while True:
+                            os.posix_fallocate(file.fileno(), os.fstat(file.fileno()).st_size, size)
+                    except OSError:
+                        pass
             time.sleep(rng.uniform(1, 5))
         finally:
             ballast.unlink(missing_ok=True)

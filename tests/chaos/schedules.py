@@ -15,8 +15,8 @@ class Schedules:
         self.world, self.rng = world, rng
         self.servers = {}  # by UUID: Scheduled
         self.lines, self.wrong, self.stuck = [], [], []
-        for number, (server, disk, node) in enumerate(world.make_scheduled_servers(count)):
-            self.servers[server] = Scheduled(world, server, disk, node, number, rng)
+        for number, (server, directory, disk, node) in enumerate(world.make_scheduled_servers(count)):
+            self.servers[server] = Scheduled(world, server, directory, disk, node, number, rng)
 
     def create(self):
         for one in self.servers.values():
@@ -104,8 +104,8 @@ class Schedules:
 class Scheduled:
     """A server with a schedule that is due each minute."""
 
-    def __init__(self, world, server, disk, node, number, rng):
-        self.world, self.server, self.disk, self.node = world, server, disk, node
+    def __init__(self, world, server, directory, disk, node, number, rng):
+        self.world, self.server, self.directory, self.disk, self.node = world, server, directory, disk, node
         self.number, self.rng = number, rng
         self.api = Api(world, server, rng)
         self.schedule, self.created = None, None

@@ -4,6 +4,9 @@ import hashlib
 import os
 import stat
 
+# How many large files a server has.
+REGIONS = 6
+
 
 def read(root):
     """Returns for each path below `root` everything that a backup must preserve."""
@@ -34,7 +37,9 @@ def change(root, rng, megabytes):
         kind = rng.random()
         if kind < 0.15 and os.path.lexists(place):
             os.remove(place)
-        elif kind < 0.25:
+        elif kind < 0.2 and os.path.lexists(place):
+            os.rename(place, os.path.join(root, rng.choice(folders), f"f{rng.randrange(12)}"))
+        elif kind < 0.3:
             link = place.replace("/f", "/l")
             if not os.path.lexists(link):
                 os.symlink(rng.choice(["f1", "../d0/f2", "/nowhere"]), link)
@@ -43,9 +48,33 @@ def change(root, rng, megabytes):
             with open(place + suffix, "wb") as file:
                 file.write(rng.randbytes(rng.choice([0, 10, 4_000, 100_000])))
             os.chmod(place + suffix, rng.choice([0o644, 0o600, 0o755]))
-    # Most of the archive, so that a backup takes some time.
-    with open(os.path.join(root, "d0", "region"), "wb") as file:
-        file.write(rng.randbytes(int(megabytes * rng.uniform(0.5, 1.0) * 1_000_000)))
+    for number in range(REGIONS):
+        change_region(os.path.join(root, "d0", f"region{number}"), rng, int(megabytes * 1_000_000 / REGIONS))
+
+
+def change_region(path, rng, size):
+    """Changes a large file, or leaves it as it is. The large files are most of the archive, so that a backup takes some
+    time, and the next one has much to reuse."""
+    if not os.path.exists(path):
+        with open(path, "wb") as file:
+            file.write(rng.randbytes(int(size * rng.uniform(0.5, 1.0))))
+        return
+    kind = rng.random()
+    if kind < 0.75:
+        return
+    before = os.stat(path)
+    with open(path, "r+b") as file:
+        if kind < 0.8:
+            file.truncate(int(size * rng.uniform(0.3, 1.0)))
+        elif kind < 0.85:
+            file.seek(0, os.SEEK_END)
+            file.write(rng.randbytes(50_000))
+        else:
+            file.seek(rng.randrange(max(before.st_size - 9_000, 1)))
+            file.write(rng.randbytes(8_000))
+    if kind > 0.92:
+        # Only the status change time tells of it.
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def without_logs(tree):

@@ -1,6 +1,7 @@
 """All processes: a private PostgreSQL, an S3 server, two nodes with their APIs and workers, and the network between
 them. They listen on loopback and end with this program."""
 
+import collections
 import json
 import os
 import pathlib
@@ -15,6 +16,8 @@ from proxy import Proxy
 import tree
 
 NODES = ["one", "two"]
+# The file systems of the local disks.
+LOCAL_DISKS = {"one": "xfs", "two": "ext4"}
 LEASE_SECONDS = 5
 # The longest time for a process to stop: 8 s for its jobs, and some for closing its database
 # connections.
@@ -34,6 +37,11 @@ case $1 in
 esac
 """
 
+# The file systems on which the times of a file tell of its changes, as `stat` names them.
+TRUSTED = ["ext2/ext3", "xfs", "btrfs", "zfs", "f2fs"]
+# How far the clock of the workers is ahead: files that changed in the last minute are always read.
+AHEAD_SECONDS = 90
+
 # The exit code of a Rust program that panics.
 PANIC = 101
 
@@ -41,10 +49,11 @@ PANIC = 101
 class Process:
     """One process of the service. It is restarted whenever it ends, like under systemd."""
 
-    def __init__(self, world, name, arguments, settings):
+    def __init__(self, world, name, arguments, settings, environment={}):
         self.world, self.name, self.arguments = world, name, arguments
         self.environment = {key: value for key, value in os.environ.items() if not key.startswith("HOLDFAST")}
         self.environment.update(variables(settings))
+        self.environment.update(environment)
         self.log = world.work / "logs" / f"{name}.log"
         self.child = None
         self.began = 0.0
@@ -57,6 +66,7 @@ class Process:
             self.child = subprocess.Popen(
                 [self.world.binary, *self.arguments], env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
+        self.world.pids.append(self.child.pid)
         self.began = time.monotonic()
         self.expected = False
 
@@ -68,6 +78,8 @@ class Process:
         self.rest_until = time.monotonic() + rest
         self.expected = True
         self.signal(signal.SIGKILL)
+        if self.child:
+            self.child.wait()  # otherwise the next fault may still find it
 
     def stop(self, rest=0.0):
         """Asks it to stop and returns its exit code, or None if it does not stop."""
@@ -170,14 +182,18 @@ class World:
         self.binary, self.with_postgres = options.binary, options.with_postgres
         self.psql = options.psql
         self.slowest_stop = 0.0
+        self.reuse = collections.Counter()
+        self.pids = []  # of all processes of the service so far
         self.our_faults = []
         self.mounts = []
+        self.reuses_unread = False  # whether backups here can reuse files without reading them
         self.lock = threading.Lock()
         self.begun = time.monotonic()
         (work / "logs").mkdir()
         self.events = open(work / "events.log", "w")
         self.processes, self.apis, self.workers = [], {}, []
         self.tokens = []
+        self.healed = threading.Event()  # once the last fault is over
         self.ended = threading.Event()
         self.postgres = Postgres(self)
         self.receiver = Receiver(self)
@@ -200,6 +216,15 @@ class World:
         self.log_event("OURS", text=text)
         with self.lock:
             self.our_faults.append(text)
+
+    def count_reuse(self, attributes):
+        """Counts what a completed backup took over from an earlier one."""
+        with self.lock:
+            self.reuse["completed"] += 1
+            self.reuse["reused"] += bool(attributes["reused_from"])
+            self.reuse["unread"] += attributes["reused_bytes"] > attributes["read_bytes"]
+            self.reuse["reused bytes"] += attributes["reused_bytes"]
+            self.reuse["read bytes"] += attributes["read_bytes"]
 
     def open_bucket(self, options):
         """Uses the S3 server of the environment (`scripts/with-ceph`), or starts s3s-fs."""
@@ -260,7 +285,7 @@ class World:
                 "database.max_connections": 6,
                 "worker.node": node,
                 "worker.lease_seconds": LEASE_SECONDS,
-                "worker.read_limit_bytes_per_second": 4_000_000,
+                "worker.read_limit_bytes_per_second": 3_000_000,
                 "worker.compression_level": 1,
                 "http.listen": f"127.0.0.1:{port}",
                 "http.rate_limit_per_minute": 0,
@@ -276,7 +301,8 @@ class World:
                 "power.stop_command": json.dumps([str(power), "stop", "{server}"]),
                 "power.running_command": json.dumps([str(power), "running", "{server}"]),
                 "power.console_command": json.dumps([str(power), "console", "{server}", "{command}"]),
-                "storage.disks.local.root": self.small_disk(self.folder_of("local", node)),
+                # Archives on XFS share pages.
+                "storage.disks.local.root": self.small_disk(self.folder_of("local", node), LOCAL_DISKS[node]),
                 "storage.disks.sealed.driver": "local",
                 "storage.disks.sealed.root": self.small_disk(self.folder_of("sealed", node)),
                 "storage.disks.sealed.encryption": "age",
@@ -295,10 +321,20 @@ class World:
             self.settings = common
             self.add(Process(self, f"api-{node}", ["serve", "--data", data], common))
             for number in range(2):
-                worker = Process(self, f"worker-{node}-{number}", ["worker", "--data", data], common)
+                worker = Process(self, f"worker-{node}-{number}", ["worker", "--data", data], common, clock_ahead())
                 self.add(worker)
                 self.workers.append(worker)
         threading.Thread(target=self.restart_ended, daemon=True).start()
+
+    def stored_archive(self, disk, node, server, backup):
+        """Returns the path of an archive; `None` if this program cannot reach it."""
+        if disk in ("local", "sealed"):
+            root = self.folder_of(disk, node)
+        elif disk == "offsite" and self.s3:
+            root = self.work / "bucket" / self.bucket.name / self.prefix
+        else:
+            return None
+        return next(root.glob(f"{server}/{backup}*.tar.gz"), None)
 
     def folder_of(self, disk, node):
         """Returns the folder of a local disk on a node."""
@@ -314,14 +350,41 @@ class World:
                 process.restart_ended()
             time.sleep(0.1)
 
-    def small_disk(self, folder):
+    def small_disk(self, folder, *kinds):
         """Makes a disk that can be filled if this runs as root, otherwise a folder."""
         folder.mkdir()
         if os.geteuid() == 0:
-            mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200m", "tmpfs", folder], capture_output=True)
-            if mounted.returncode == 0:
-                self.mounts.append(folder)
+            any(self.mount(folder, kind, 300) for kind in [*kinds, "tmpfs"])
         return folder
+
+    def mount(self, folder, kind, megabytes):
+        """Mounts a new file system on a folder, and returns whether that is possible here."""
+        source, options = "tmpfs", f"size={megabytes}m"
+        if kind != "tmpfs":
+            source, options = self.work / f"{folder.name}.image", "loop"
+            with open(source, "wb") as image:
+                image.truncate(megabytes << 20)
+            make = {"ext4": ["mkfs.ext4", "-q", "-F"], "xfs": ["mkfs.xfs", "-q"]}[kind]
+            if not succeeds([*make, source]):
+                return False
+        if not succeeds(["mount", "-t", kind, "-o", options, source, folder]):
+            return False
+        self.mounts.append(folder)
+        if (folder / "lost+found").exists():
+            (folder / "lost+found").rmdir()
+        return True
+
+    def make_servers_folder(self):
+        """Makes the folder of the servers. Unchanged files are reused without reading only on some file systems."""
+        folder = self.work / "servers"
+        folder.mkdir()
+        kind = subprocess.run(["stat", "-f", "-c", "%T", folder], capture_output=True, text=True).stdout.strip()
+        is_trusted = kind in TRUSTED or (os.geteuid() == 0 and self.mount(folder, "ext4", 4000))
+        if not is_trusted:
+            print(f"skipped: reuse without reading, since the servers are on {kind}")
+        if not clock_ahead():
+            print("skipped: reuse without reading, since libfaketime is not installed")
+        self.reuses_unread = is_trusted and bool(clock_ahead())
 
     def run_once(self, arguments, settings):
         """Runs a command of `holdfast` and returns its output."""
@@ -337,6 +400,7 @@ class World:
 
     def make_servers(self, count, rng):
         """Registers servers on both nodes and all disks, one whose directory is a mount point, and a webhook."""
+        self.make_servers_folder()
         self.receiver.secret = self.admin("webhook", "create", "--url", self.receiver.url)["secret"]
         self.secrets.append(self.receiver.secret)
         self.admin("user", "create", "--email", "owner@example.com")
@@ -353,8 +417,7 @@ class World:
             if number == 1 and os.geteuid() == 0:
                 # A restore exchanges its children one by one, since a mount point cannot be
                 # renamed.
-                if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=100m", "tmpfs", directory]).returncode == 0:
-                    self.mounts.append(directory)
+                self.mount(directory, "tmpfs", 100)
             megabytes = 12 if disk == "offsite" and number == 0 else 5
             tree.change(directory, rng, megabytes)
             made = self.admin("server", "create", "--owner", "owner@example.com", "--name", f"S{number}",
@@ -370,10 +433,11 @@ class World:
             directory = self.work / "servers" / f"scheduled{number}"
             directory.mkdir(parents=True)
             (directory / "level.dat").write_bytes(os.urandom(4096))
+            (directory / "region").write_bytes(os.urandom(400_000))
             made = self.admin("server", "create", "--owner", "owner@example.com", "--name", f"Scheduled {number}",
                               "--dir", directory, "--node", node, "--disk", disk)
             (self.power / "running" / made["uuid"]).touch()
-            servers.append((made["uuid"], disk, node))
+            servers.append((made["uuid"], directory, disk, node))
         return servers
 
     def stop(self):
@@ -390,17 +454,41 @@ class World:
             process.signal(signal.SIGKILL)
             if process.child:
                 process.child.wait()
+        for pid in self.pids:
+            # What libfaketime shares with the children of a process. A killed one leaves it behind.
+            for name in ["faketime_shm_", "sem.faketime_sem_"]:
+                pathlib.Path(f"/dev/shm/{name}{pid}").unlink(missing_ok=True)
         if self.postgres.child and self.postgres.child.poll() is None:
             for pid in self.postgres.processes():
-                os.kill(pid, signal.SIGCONT)
+                try:
+                    os.kill(pid, signal.SIGCONT)
+                except ProcessLookupError:
+                    pass  # it has ended
             self.postgres.stop()
         if self.s3:
             self.s3.stdin.close()
             self.s3.wait()
 
     def unmount(self):
-        for folder in self.mounts:
+        for folder in reversed(self.mounts):
             subprocess.run(["umount", folder], check=False)
+
+
+def succeeds(command):
+    try:
+        return subprocess.run(command, capture_output=True).returncode == 0
+    except FileNotFoundError:
+        return False
+
+
+def clock_ahead():
+    """Returns the environment of a process whose clock is ahead; an empty one without libfaketime."""
+    library = next(pathlib.Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
+    if library is None:
+        return {}
+    # The kernel's monotonic clock, and the times of files, stay as they are.
+    return {"LD_PRELOAD": str(library), "FAKETIME": f"+{AHEAD_SECONDS}s", "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "NO_FAKE_STAT": "1"}
 
 
 def variables(settings):
