@@ -8,6 +8,7 @@ mod hanging_files;
 mod held_restore;
 mod job_phases;
 mod postgres_dies;
+mod reuse;
 
 use serde_json::Value;
 

@@ -13,7 +13,7 @@ use crate::support::process::{Ended, holdfast, run};
 
 /// Runs `holdfast admin --json …` beside a service, with some settings changed for the command
 /// only.
-fn admin(app: &App, settings: &[Setting<'_>], arguments: &[&str]) -> Ended {
+pub(crate) fn admin(app: &App, settings: &[Setting<'_>], arguments: &[&str]) -> Ended {
     let url = app.sql().url();
     let mut settings = settings.to_vec();
     settings.push(("database.url", &url));

@@ -12,7 +12,7 @@ use crate::support::process::{Process, holdfast};
 use crate::support::{files, skipped};
 
 /// The path of the library that fakes the time.
-fn faketime() -> Option<PathBuf> {
+pub(super) fn faketime() -> Option<PathBuf> {
     let folders = fs_err::read_dir("/usr/lib").into_iter().flatten();
     let mut places =
         folders.filter_map(|folder| Some(folder.ok()?.path().join("faketime/libfaketime.so.1")));

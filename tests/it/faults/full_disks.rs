@@ -1,11 +1,12 @@
 //! Full disks: that of the archives, that of a server, and that of PostgreSQL. They are small file
 //! systems that the test mounts, which needs root.
 
-use std::io::Write as _;
+use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use reqwest::Method;
+use rustix::fs::FallocateFlags;
 use serde_json::{Value, json};
 
 use holdfast_db::Database;
@@ -40,16 +41,58 @@ impl SmallDisk {
         None
     }
 
+    /// Makes a file system of this kind in a file beside `folder`, and mounts it.
+    pub(super) fn make(folder: PathBuf, kind: &str, megabytes: u64) -> Option<Self> {
+        if !is_root() {
+            skipped("only root may mount a small disk");
+            return None;
+        }
+        let image = folder.with_extension("image");
+        let file = fs_err::File::create(&image).unwrap();
+        file.set_len(megabytes << 20).unwrap();
+        fs_err::create_dir(&folder).unwrap();
+        let mkfs = format!("mkfs.{kind}");
+        let mut make = Command::new(&mkfs);
+        let made = make.arg("-q").arg(&image).status();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", kind, "-o", "loop"]).arg(&image);
+        if made.is_ok_and(|status| status.success())
+            && mount
+                .arg(&folder)
+                .status()
+                .is_ok_and(|status| status.success())
+        {
+            return Some(Self(folder));
+        }
+        skipped(&format!(
+            "{mkfs} or mounting a loop device does not work here"
+        ));
+        None
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
     /// Writes until the disk is full.
-    fn fill(&self) {
+    pub(super) fn fill(&self) {
         let mut file = fs_err::File::create(self.ballast()).unwrap();
+        // Most of it takes space without being written.
+        let mut end = 0;
+        for size in [64 << 20, 1 << 20] {
+            let flags = FallocateFlags::empty();
+            while rustix::fs::fallocate(file.file(), flags, end, size).is_ok() {
+                end += size;
+            }
+        }
+        file.seek(SeekFrom::End(0)).unwrap();
         for size in [1 << 20, 4096, 1] {
             let bytes = vec![b'x'; size];
             while file.write_all(&bytes).is_ok() {}
         }
     }
 
-    fn empty(&self) {
+    pub(super) fn empty(&self) {
         fs_err::remove_file(self.ballast()).unwrap();
     }
 

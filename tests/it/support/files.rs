@@ -69,13 +69,16 @@ pub(crate) fn noise(length: usize, seed: u64) -> Vec<u8> {
     bytes
 }
 
-/// Describes everything of a tree that a backup must preserve: one line for each entry.
-pub(crate) fn tree(root: &Path) -> BTreeMap<PathBuf, String> {
+/// Everything of a tree that a backup must preserve: one line for each entry.
+pub(crate) type Tree = BTreeMap<PathBuf, String>;
+
+/// Describes a tree.
+pub(crate) fn tree(root: &Path) -> Tree {
     tree_of(root, &|_| true)
 }
 
 /// Describes a tree without the entries that do not count, and without what is below them.
-pub(crate) fn tree_of(root: &Path, counts: &dyn Fn(&Path) -> bool) -> BTreeMap<PathBuf, String> {
+pub(crate) fn tree_of(root: &Path, counts: &dyn Fn(&Path) -> bool) -> Tree {
     let mut found = BTreeMap::new();
     let mut links = BTreeMap::new();
     walk(root, root, counts, &mut links, &mut found);
@@ -87,7 +90,7 @@ fn walk(
     folder: &Path,
     counts: &dyn Fn(&Path) -> bool,
     links: &mut BTreeMap<u64, PathBuf>,
-    found: &mut BTreeMap<PathBuf, String>,
+    found: &mut Tree,
 ) {
     let mut paths: Vec<PathBuf> = fs_err::read_dir(folder)
         .unwrap()
