@@ -174,6 +174,7 @@ async fn every_metric_is_shown_and_dashboards_and_rules_use_no_other() {
     let source = samples["holdfast_backup_source_bytes_total"];
     let archived = samples["holdfast_backup_archive_bytes_total"];
     assert!(source > 0.0 && archived > 0.0, "{source} {archived}");
+    check_reuse(&samples);
     let written = samples[r#"holdfast_storage_bytes_total{disk="local",direction="written"}"#];
     assert!(written > archived, "{written} {archived}");
     assert!(samples[r#"holdfast_queue_age_seconds{node="nowhere"}"#] > 0.0);
@@ -196,6 +197,38 @@ async fn every_metric_is_shown_and_dashboards_and_rules_use_no_other() {
     }
     check_what_is_deployed(&samples);
     app.stop().await;
+}
+
+/// Checks what is counted of three backups: the first one, the next one, and one after a restore.
+/// Where the file system does not tell of all changes, the last two read every file.
+fn check_reuse(samples: &BTreeMap<String, f64>) {
+    let modes = samples
+        .iter()
+        .filter(|(name, _)| name.starts_with("holdfast_backups_completed_total"));
+    let modes: Vec<(&str, f64)> = modes.map(|(name, value)| (name.as_str(), *value)).collect();
+    assert_eq!(
+        modes,
+        [
+            (
+                r#"holdfast_backups_completed_total{mode="full",reason="first"}"#,
+                1.0
+            ),
+            (
+                r#"holdfast_backups_completed_total{mode="reread",reason="restore"}"#,
+                1.0
+            ),
+            (
+                r#"holdfast_backups_completed_total{mode="reused",reason=""}"#,
+                1.0
+            ),
+        ]
+    );
+    let bytes = |kind: &str| samples[&format!(r#"holdfast_backup_bytes_total{{kind="{kind}"}}"#)];
+    let archives = samples["holdfast_backup_archive_bytes_total"];
+    assert!((bytes("reused") + bytes("packed") - archives).abs() < 0.5);
+    let source = samples["holdfast_backup_source_bytes_total"];
+    assert!(bytes("read") > 0.0 && bytes("read") <= source);
+    assert!(bytes("stored") > 0.0 && bytes("stored") <= archives);
 }
 
 /// Checks that the dashboard and the rules in `deploy/` use existing names and labels.

@@ -81,7 +81,7 @@ impl ActiveJob {
         self.began_at.elapsed()
     }
 
-    /// Returns how many bytes of the server's files have been read.
+    /// Returns how many bytes of the server's files are in the archive so far.
     pub(crate) fn source_bytes(&self) -> u64 {
         self.control.progress().bytes_done
     }

@@ -163,7 +163,7 @@ impl WorkerMetrics {
         );
         registry.register(
             "backup_ratio",
-            "Size of each archive divided by the bytes read for it",
+            "Size of each archive divided by the size of its files",
             self.ratios.clone(),
         );
         registry.register(
@@ -231,7 +231,7 @@ impl WorkerMetrics {
         self.failures.get_or_create(&labels).inc();
     }
 
-    /// Counts the sizes of a completed backup, for which `source_bytes` were read.
+    /// Counts the sizes of a completed backup, whose files have `source_bytes`.
     pub(crate) fn count_stored(&self, completed: &CompletedBackup, source_bytes: u64) {
         self.source_bytes.inc_by(source_bytes);
         self.archive_bytes.inc_by(completed.size_bytes);
