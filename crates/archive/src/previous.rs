@@ -1,22 +1,19 @@
 //! The previous archive of a directory, whose blocks a new one takes over.
 
 mod fingerprint;
+mod front;
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::ops::Range;
 
-use crc32fast::Hasher;
 use rustix::fs::Stat;
 
 use crate::blocks::{check_packed, check_packed_at, read_packed};
-use crate::compress::GZIP_HEADER;
-use crate::filler::filler;
 use crate::index::{BlockLocation, CONTENT_BYTES, CreatedWith, IndexReader, Record, StoredRecords};
 use crate::read_at::ReadAt;
-use crate::resumable_hash::CHUNK_BYTES;
 use crate::tar_format::{EntryKind, TAR_BLOCK};
-use crate::{CreateOptions, Error};
+use crate::{CreateOptions, Error, Expected};
 
 use fingerprint::Fingerprint;
 
@@ -56,6 +53,8 @@ pub struct Previous {
     contents: HashMap<[u8; CONTENT_BYTES], u32>,
     /// The offset in the tar stream at which the entries end.
     end: u64,
+    /// What the index says of the archive.
+    about: Expected,
     /// Whether no file counts as unchanged.
     pub(crate) is_reread: bool,
 }
@@ -103,6 +102,19 @@ impl Previous {
         })
     }
 
+    /// Checks that the index is that of the archive with this hash and size.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::PreviousUnusable`] if it is that of another archive.
+    pub fn check(&self, expected: &Expected) -> Result<(), Error> {
+        if self.about == *expected {
+            Ok(())
+        } else {
+            Err(unusable("its index is that of another archive"))
+        }
+    }
+
     fn load(archive: Box<dyn ReadAt>, index: File, options: &CreateOptions) -> Result<Self, Error> {
         let reader = IndexReader::open(&index)?;
         let Some(created_with) = reader.created_with else {
@@ -125,6 +137,10 @@ impl Previous {
             fingerprints: Vec::new(),
             contents: HashMap::new(),
             end: reader.totals.tar_bytes.saturating_sub(2 * TAR_BLOCK as u64),
+            about: Expected {
+                sha256: reader.archive_sha256,
+                archive_bytes: length,
+            },
             is_reread: false,
             archive,
             index: index
@@ -316,71 +332,10 @@ impl Previous {
         check_packed_at(self.archive(), location, part).map_err(|error| unusable(error.to_string()))
     }
 
-    /// Returns the filler before a block, and its offset.
-    fn filler_before(&self, block: usize) -> Result<(Vec<u8>, u64), Error> {
-        let before = block
-            .checked_sub(1)
-            .map(|before| self.blocks[before].location);
-        let end = before.map_or(GZIP_HEADER.len() as u64, |before| {
-            before.offset + before.packed
-        });
-        let length = self.blocks[block].location.offset - end;
-        let bytes = usize::try_from(length).ok().and_then(filler);
-        let bytes = bytes.ok_or_else(|| unusable("its index has impossible filler"))?;
-        Ok((bytes, end))
-    }
-
-    /// Returns the CRC-32 of the archive up to the end of its first `blocks` blocks.
-    pub(crate) fn front_crc(&self, blocks: usize) -> Result<u32, Error> {
-        let mut crc = Hasher::new();
-        crc.update(&GZIP_HEADER);
-        for (number, block) in self.blocks[..blocks].iter().enumerate() {
-            crc.update(&self.filler_before(number)?.0);
-            let reuse = block.location.reuse;
-            let reuse = reuse.ok_or_else(|| unusable("its index lacks hashes"))?;
-            let packed = block.location.packed;
-            crc.combine(&Hasher::new_with_initial_len(reuse.packed_crc, packed));
-        }
-        Ok(crc.finalize())
-    }
-
-    /// Checks the filler before a block.
-    pub(crate) fn check_filler(&self, block: usize) -> Result<(), Error> {
-        let (expected, end) = self.filler_before(block)?;
-        let mut found = vec![0; expected.len()];
-        let read = self.archive.fill(&mut found, end);
-        read.map_err(|error| unusable(error.to_string()))?;
-        if found == expected {
-            Ok(())
-        } else {
-            Err(unusable("the filler before a block is damaged"))
-        }
-    }
-
     /// Returns the block with these contents.
     pub(crate) fn block_with(&self, content: &[u8; CONTENT_BYTES]) -> Option<&BlockLocation> {
         let block = *self.contents.get(content)?;
         Some(&self.blocks[block as usize].location)
-    }
-
-    /// Returns the bytes before `end` that a SHA-256 keeps for its next chunk.
-    pub(crate) fn bytes_before(&self, end: u64) -> Result<Vec<u8>, Error> {
-        let length = end % CHUNK_BYTES as u64;
-        let mut bytes = vec![0; length as usize];
-        let read = self.archive.fill(&mut bytes, end - length);
-        read.map_err(|error| unusable(error.to_string()))?;
-        Ok(bytes)
-    }
-
-    /// Checks the bytes before the first block.
-    pub(crate) fn check_header(&self) -> Result<(), Error> {
-        let mut header = [0; GZIP_HEADER.len()];
-        let read = self.archive.fill(&mut header, 0);
-        read.map_err(|error| unusable(error.to_string()))?;
-        if header != GZIP_HEADER {
-            return Err(unusable("its gzip header is damaged"));
-        }
-        Ok(())
     }
 }
 

@@ -137,6 +137,7 @@ async fn the_previous_backup_is_the_newest_completed_one_within_reach() {
         id: first,
         attempt: 2,
         size_bytes: 5_000_000_000,
+        sha256: [7; 32],
         unread_backups: Some(5),
         is_suspect: false,
         is_before_restore: false,

@@ -18,6 +18,8 @@ pub struct PreviousBackup {
     pub attempt: u32,
     /// The size of its archive, in bytes.
     pub size_bytes: u64,
+    /// SHA-256 of its archive.
+    pub sha256: [u8; 32],
     /// How many backups in a row, with this one, took files over without reading them. `None` for
     /// a backup of an earlier version.
     pub unread_backups: Option<u32>,
@@ -39,7 +41,8 @@ pub async fn find_previous(
     disk_node: Option<&NodeName>,
 ) -> Result<Option<PreviousBackup>, Error> {
     let row = sqlx::query!(
-        r#"SELECT b.id, b.archive_attempt AS "attempt!", b.size_bytes, b.unread_backups,
+        r#"SELECT b.id, b.archive_attempt AS "attempt!", b.size_bytes,
+                  b.sha256 AS "sha256!", b.unread_backups,
                   b.damaged_at IS NOT NULL OR b.missing_since IS NOT NULL
                       OR coalesce(r.damage_found_at >= b.created_at, false) AS "is_suspect!",
                   coalesce(r.restored_at >= b.created_at, false) AS "is_before_restore!"
@@ -58,10 +61,13 @@ pub async fn find_previous(
     )
     .fetch_optional(database.pool())
     .await?;
-    Ok(row.map(|row| PreviousBackup {
+    let Some(row) = row else { return Ok(None) };
+    let sha256 = row.sha256.as_slice().try_into();
+    Ok(Some(PreviousBackup {
         id: BackupId(row.id),
         attempt: row.attempt.unsigned_abs(),
         size_bytes: row.size_bytes.unsigned_abs(),
+        sha256: sha256.map_err(|_| Error::unreadable("hash", &hex::encode(&row.sha256)))?,
         unread_backups: row.unread_backups.map(i32::unsigned_abs),
         is_suspect: row.is_suspect,
         is_before_restore: row.is_before_restore,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rustix::fs::Advice;
 
-use holdfast_archive::{CreateOptions, Error, Previous, ReadAt, Summary};
+use holdfast_archive::{CreateOptions, Error, Expected, Previous, ReadAt, Summary};
 use holdfast_db::backups::{self, PreviousBackup};
 use holdfast_domain::Backup;
 use holdfast_domain::backup::ArchiveWork;
@@ -176,17 +176,18 @@ pub(super) async fn open(
     });
     let opened = opened.await;
     let (index, bytes, old) = opened.map_err(|error| Unusable::damaged(error.to_string()))?;
-    let size_bytes = previous.size_bytes;
+    let expected = Expected {
+        sha256: previous.sha256,
+        archive_bytes: previous.size_bytes,
+    };
     let options = options.clone();
     let load = move || {
-        let size = bytes.size();
-        let size = size.map_err(|error| Unusable::damaged(error.to_string()))?;
-        if size != size_bytes {
-            let reason = format!("it has {size} bytes instead of {size_bytes}");
-            return Err(Unusable::damaged(reason));
-        }
         let opened = Previous::open(bytes, index, &options);
-        opened.map_err(|error| {
+        let checked = opened.and_then(|previous| {
+            previous.check(&expected)?;
+            Ok(previous)
+        });
+        checked.map_err(|error| {
             Unusable::of(&error).unwrap_or_else(|| Unusable::damaged(chain(&error)))
         })
     };
