@@ -139,11 +139,12 @@ impl Disk {
     async fn begin_upload(&self, key: StorageKey, size_max_bytes: u64) -> Result<Upload, Error> {
         let Some(keys) = self.encryption.as_ref().filter(|keys| keys.is_on()) else {
             let begun = self.backend.begin(key, size_max_bytes).await?;
-            return Ok(Upload::new(self.name.clone(), begun));
+            let has_keys = self.encryption.is_some();
+            return Ok(Upload::new(self.name.clone(), begun, has_keys));
         };
         let stored_max_bytes = encrypted_size_max(size_max_bytes);
         let begun = self.backend.begin(key, stored_max_bytes).await?;
-        let encrypted = Upload::new(self.name.clone(), begun).encrypted(keys, key);
+        let encrypted = Upload::new(self.name.clone(), begun, true).encrypted(keys, key);
         encrypted.map_err(|error| Error::from_io(self.name.as_str(), key, error))
     }
 

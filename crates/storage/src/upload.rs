@@ -21,6 +21,8 @@ pub struct Upload {
     disk: DiskName,
     backend: BackendUpload,
     encryption: Option<UploadEncryption>,
+    /// Whether the objects of the disk may be encrypted, this one or earlier ones.
+    has_keys: bool,
     metrics: Option<DiskMetrics>,
 }
 
@@ -37,11 +39,14 @@ impl fmt::Debug for UploadEncryption {
 }
 
 impl Upload {
-    pub(crate) fn new(disk: DiskName, backend: BackendUpload) -> Self {
+    /// Returns an upload that is not encrypted. `has_keys` says whether the disk has encryption
+    /// keys: then its earlier objects may be encrypted.
+    pub(crate) fn new(disk: DiskName, backend: BackendUpload, has_keys: bool) -> Self {
         Self {
             disk,
             backend,
             encryption: None,
+            has_keys,
             metrics: None,
         }
     }
@@ -59,10 +64,10 @@ impl Upload {
         Self { metrics, ..self }
     }
 
-    /// Returns whether [`Upload::copy_front`] can be used: the disk is an unencrypted S3 bucket
-    /// whose server has not refused to copy.
+    /// Returns whether [`Upload::copy_front`] can be used: the disk is an S3 bucket without
+    /// encryption keys, whose server has not refused to copy.
     pub fn copies_front(&self) -> bool {
-        self.encryption.is_none() && self.backend.copies_front()
+        !self.has_keys && self.backend.copies_front()
     }
 
     /// Begins the object with the first `length` bytes of the object `from` on the same disk, whose
@@ -83,8 +88,8 @@ impl Upload {
         crc: u32,
     ) -> Result<(), Error> {
         let before = self.copied_bytes();
-        let copied = match (&self.encryption, &mut self.backend) {
-            (None, BackendUpload::S3(upload)) => upload.copy_front(from, length, crc).await,
+        let copied = match (self.has_keys, &mut self.backend) {
+            (false, BackendUpload::S3(upload)) => upload.copy_front(from, length, crc).await,
             _ => Err(Error::CopyFailed {
                 disk: self.disk.to_string(),
                 object: from.to_string(),

@@ -67,7 +67,7 @@ pub async fn find_previous(
         id: BackupId(row.id),
         attempt: row.attempt.unsigned_abs(),
         size_bytes: row.size_bytes.unsigned_abs(),
-        sha256: sha256.map_err(|_| Error::unreadable("hash", &hex::encode(&row.sha256)))?,
+        sha256: sha256.map_err(|_| Error::unreadable("hash", format!("{:02x?}", row.sha256)))?,
         unread_backups: row.unread_backups.map(i32::unsigned_abs),
         is_suspect: row.is_suspect,
         is_before_restore: row.is_before_restore,
