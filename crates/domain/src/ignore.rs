@@ -98,7 +98,8 @@ impl IgnorePatterns {
         &self.0
     }
 
-    /// Returns whether there are no lines. Then the server's own `.pteroignore` applies.
+    /// Returns whether there are no lines. Then the server's own `.pteroignore` or
+    /// `.pelicanignore` applies.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

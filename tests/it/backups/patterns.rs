@@ -69,6 +69,30 @@ async fn lines_of_a_server_that_cannot_be_used_are_left_out_with_a_note() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_pelicanignore_applies_to_servers_without_a_pteroignore() {
+    let app = App::start().await;
+    files::make_server(&app.directory);
+    for (list, applied) in [
+        (".pelicanignore", json!(["*.log"])),
+        (".pteroignore", json!(["plugins/"])),
+    ] {
+        let pattern = applied[0].as_str().unwrap();
+        files::write(
+            &app.directory.join(list),
+            format!("{pattern}\r\n").as_bytes(),
+        );
+        let uuid = app.backup().await;
+        let shown = app.as_owner().show(&uuid).await.attributes();
+        assert_eq!(shown["ignored_files"], applied, "{list}");
+        let names = files::list(&app.archive(&uuid));
+        let has = |part: &str| names.iter().any(|name| name.contains(part));
+        let expected = (pattern != "*.log", pattern != "plugins/");
+        assert_eq!((has(".log"), has("plugins")), expected, "{list}: {names:?}");
+    }
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_notes_about_a_list_are_kept_when_an_attempt_is_repeated() {
     let mut app = App::without_worker(&[]).await;
     files::make_server(&app.directory);

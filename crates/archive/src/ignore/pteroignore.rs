@@ -1,4 +1,4 @@
-//! Reads `.pteroignore`, the ignore list in a server directory.
+//! Reads `.pteroignore` or `.pelicanignore`, the ignore list in a server directory.
 //!
 //! The owner of the server writes this list, so nothing in it may fail a backup. What cannot be
 //! used is left out, with a note that names it.

@@ -33,7 +33,8 @@ pub enum ArchiveCommand {
         source: PathBuf,
         /// Archive to create, such as world.tar.gz
         archive: PathBuf,
-        /// File with ignore patterns, as in .gitignore [default: .pteroignore in the directory]
+        /// File with ignore patterns, as in .gitignore [default: .pteroignore or .pelicanignore in
+        /// the directory]
         #[arg(long, value_name = "FILE")]
         ignore: Option<PathBuf>,
         /// Compression level, from 0 (none) to 9 (smallest)

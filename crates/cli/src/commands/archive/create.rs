@@ -79,7 +79,7 @@ pub(super) fn run(
     ))
 }
 
-/// Returns the ignore rules of a file, or those of the `.pteroignore` in the directory.
+/// Returns the ignore rules of a file, or those of the ignore list in the directory.
 fn ignore_rules(source: &Path, file: Option<&Path>) -> Result<IgnoreRules, CommandError> {
     if let Some(file) = file {
         let text = fs::read_to_string(file)?;
