@@ -23,6 +23,7 @@ const USAGE: &str = "usage: holdfast-archive create SRC OUT.tar.gz
            [--ignore FILE] [--level N] [--threads N] [--xattrs]
        holdfast-archive restore IN.tar.gz DST [--sha256 HASH]
            [--keep] [--no-index] [--threads N] [--staging DIR] [--owner]
+           [--swap auto|exchange|children]
        holdfast-archive recover DST [--staging DIR]
        holdfast-archive verify IN.tar.gz
        holdfast-archive list IN.tar.gz [--no-index]
@@ -202,6 +203,7 @@ fn run_restore(arguments: &Arguments, archive: &str, destination: &str) -> Outco
         threads: arguments.number("--threads", 0)?,
         staging_dir: arguments.get("--staging").map(PathBuf::from),
         apply_owner: arguments.get("--owner").is_some(),
+        swap: arguments.get("--swap").unwrap_or("auto").parse()?,
         ..RestoreOptions::default()
     };
     let control = Control::new();

@@ -205,9 +205,11 @@ pub enum Error {
         reason: &'static str,
     },
 
-    /// The staging folder is on another file system than the directory to restore.
+    /// Files cannot be moved from the staging folder to the directory to restore: it is on another
+    /// file system, mount or subvolume, or is not encrypted as the directory is.
     #[error(
-        "the staging folder {} is not on the file system of {}",
+        "files cannot be moved from the staging folder {} to {}: both must be on one mount, in \
+         one subvolume, and encrypted with one key or not at all",
         staging.display(),
         destination.display()
     )]

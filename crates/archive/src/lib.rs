@@ -54,7 +54,9 @@ pub use ignore::{
 };
 pub use index::{CheckedIndex, check_index};
 pub use list::{ListedEntry, list, list_index};
-pub use options::{BeforeSwap, CreateOptions, Expected, RestoreOptions};
+pub use options::{
+    BeforeSwap, CreateOptions, Expected, RestoreOptions, SwapMethod, UnknownSwapMethod,
+};
 pub use output::{ArchiveOutput, FileOutput, PlainOutput};
 pub use previous::Previous;
 pub use read_at::ReadAt;

@@ -1,6 +1,7 @@
 //! Options for creating and restoring archives.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 /// Options for [`create`](crate::create()).
 #[derive(Debug, Clone)]
@@ -42,6 +43,38 @@ pub struct Expected {
     pub archive_bytes: u64,
 }
 
+/// How [`restore`](crate::restore()) puts the restored files into place.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SwapMethod {
+    /// Exchanges the directory, unless something depends on the directory itself: a project (whose
+    /// quota it counts for), or a process or a container that has it open, as far as `/proc` tells.
+    #[default]
+    Auto,
+    /// Exchanges the directory in one step, wherever the file system allows it. Otherwise its
+    /// children.
+    Exchange,
+    /// Keeps the directory itself, and exchanges its children one by one.
+    Children,
+}
+
+impl FromStr for SwapMethod {
+    type Err = UnknownSwapMethod;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        match name {
+            "auto" => Ok(Self::Auto),
+            "exchange" => Ok(Self::Exchange),
+            "children" => Ok(Self::Children),
+            _ => Err(UnknownSwapMethod(name.to_owned())),
+        }
+    }
+}
+
+/// A name that no [`SwapMethod`] has.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("must be auto, exchange or children, not `{0}`")]
+pub struct UnknownSwapMethod(String);
+
 /// Options for [`restore`](crate::restore()).
 #[derive(Debug, Clone, Default)]
 pub struct RestoreOptions {
@@ -51,6 +84,8 @@ pub struct RestoreOptions {
     pub expected: Option<Expected>,
     /// Where to unpack before the swap; `None` means beside the destination.
     pub staging_dir: Option<PathBuf>,
+    /// How the restored files are put into place.
+    pub swap: SwapMethod,
     /// Whether files get the owners that the archive states. Otherwise they belong to the owner of
     /// the destination if the process is root, or else to the user of the process.
     pub apply_owner: bool,

@@ -8,10 +8,12 @@ mod abandoned;
 mod attributes;
 mod children;
 mod copy;
+mod holders;
 mod layout;
 mod leftovers;
 mod lock;
 mod merge;
+mod mount_table;
 mod remove;
 mod staging;
 mod swap;
@@ -32,11 +34,12 @@ use crate::summary::Notes;
 use crate::tar_format::{TarReader, read_error};
 use crate::unpack::{AttributePolicy, unpack};
 use crate::verify::archive_size;
-use crate::{BeforeSwap, Control, Error, Recovered, RestoreOptions, RestoreSummary};
+use crate::{BeforeSwap, Control, Error, Recovered, RestoreOptions, RestoreSummary, SwapMethod};
 
 pub use abandoned::{is_staging_name, remove_abandoned_staging, staging_paths};
 use layout::RestoreLayout;
 use staging::{OwnFolder, Staging};
+use swap::Swapped;
 
 /// Restores an archive into `destination`, which keeps its own owner and mode.
 ///
@@ -204,9 +207,10 @@ impl Restore<'_> {
             before_swap().map_err(Error::Refused)?;
             merge::keep_others(self.layout, staging, self.control, notes)?;
         }
-        let exchangeable = !self.layout.swaps_children && {
+        let mut attribute_notes = Notes::default();
+        let can_exchange = !self.layout.is_fixed && self.options.swap != SwapMethod::Children && {
             let (directory, tree) = (self.layout.target.as_fd(), staging.tree.as_fd());
-            attributes::copy_to_root(directory, tree, notes).map_err(|error| {
+            attributes::copy_to_root(directory, tree, &mut attribute_notes).map_err(|error| {
                 Error::io("copy the attributes of", &self.layout.destination, error)
             })?
         };
@@ -214,7 +218,14 @@ impl Restore<'_> {
             Error::io("write to disk", &staging.folder.path(self.layout), error)
         })?;
         self.control.check()?;
-        swap::swap(self.layout, staging, exchangeable, before_swap)
+        let method = match can_exchange {
+            true => self.options.swap,
+            false => SwapMethod::Children,
+        };
+        if swap::swap(self.layout, staging, method, before_swap)? == Swapped::Directory {
+            notes.append(attribute_notes);
+        }
+        Ok(())
     }
 
     /// Removes the old tree. What cannot be removed is moved aside and noted.

@@ -13,7 +13,7 @@ use crate::disks::can_use;
 use crate::support::*;
 use crate::swap::{archive_of, tree};
 
-const PLAYER: u32 = 65_534;
+pub(crate) const PLAYER: u32 = 65_534;
 
 /// Swaps its own folder with every staging folder that it sees, as fast as it can. It prints how
 /// often it did when its input ends.
@@ -36,14 +36,14 @@ const SWAP_NAMES: &str = r#"
     }
 "#;
 
-struct Attack(Option<Child>);
+pub(crate) struct Attack(Option<Child>);
 
 impl Attack {
     fn start(directory: &Path) -> Self {
         Self::start_with(directory, SWAP_NAMES)
     }
 
-    fn start_with(directory: &Path, program: &str) -> Self {
+    pub(crate) fn start_with(directory: &Path, program: &str) -> Self {
         let mut child = Command::new("setpriv")
             .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
             .args(["perl", "-e", program])
@@ -58,7 +58,7 @@ impl Attack {
     }
 
     /// Stops it. Returns how many names it has swapped.
-    fn stop(mut self) -> u64 {
+    pub(crate) fn stop(mut self) -> u64 {
         let child = self.0.take().unwrap();
         let pid = rustix::process::Pid::from_child(&child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
@@ -176,45 +176,6 @@ fn an_owner_that_swaps_names_in_a_loop_never_gets_a_foreign_tree_or_a_file_outsi
     }
     eprintln!("{swaps} swaps of names, {restored} restores, {failed} refused");
     assert!(restored > 0, "no restore came through");
-}
-
-/// Creates and removes names of the server as fast as it can.
-const CREATE_AND_REMOVE: &str = r#"
-    $SIG{TERM} = sub { print "1\n"; exit };
-    $| = 1;
-    print "ready\n";
-    while (1) {
-        for my $name ("evil1", "evil2", "evil3", "new0", "new1") {
-            open(my $file, ">", "evil-made") and close($file);
-            rename("evil-made", $name) unless -e $name;
-            unlink($name) if -e $name and -z $name;
-        }
-    }
-"#;
-
-#[test]
-fn names_that_come_and_go_fail_no_restore() {
-    if !can_use(&["perl", "setpriv", "mount"]) {
-        return;
-    }
-    let Some(disk) = Disk::mount("size=64m") else {
-        return;
-    };
-    let (folder, target) = (folder(), disk.path());
-    let archive = open(&archive_of(folder.path(), 10));
-    tree(target, "old", 5);
-    std::os::unix::fs::chown(target, Some(PLAYER), Some(PLAYER)).unwrap();
-    for round in 0..40 {
-        let attack = Attack::start_with(target, CREATE_AND_REMOVE);
-        let options = RestoreOptions {
-            truncate: round % 2 == 0,
-            ..Default::default()
-        };
-        let control = Control::new();
-        let restored = restore(&archive, None, target, &options, &control, &mut || Ok(()));
-        attack.stop();
-        restored.unwrap_or_else(|error| panic!("round {round}: {error}"));
-    }
 }
 
 #[test]

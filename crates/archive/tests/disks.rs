@@ -64,11 +64,11 @@ pub struct Mounted {
 impl Mounted {
     /// Makes and mounts a file system of this kind, with arguments for its `mkfs`.
     pub fn new(kind: &str, arguments: &[&str]) -> Option<Self> {
-        Self::with_options(kind, arguments, "loop")
+        Self::with_options(kind, arguments, &["loop"])
     }
 
-    /// Does the same with options for `mount`.
-    pub fn with_options(kind: &str, arguments: &[&str], options: &str) -> Option<Self> {
+    /// Does the same with the first of these options for `mount` that the kernel accepts.
+    pub fn with_options(kind: &str, arguments: &[&str], options: &[&str]) -> Option<Self> {
         let mkfs = format!("mkfs.{kind}");
         if !can_use(&[&mkfs]) {
             return None;
@@ -83,7 +83,8 @@ impl Mounted {
         let place = folder.path().join("disk");
         fs_err::create_dir(&place).unwrap();
         let paths = [image.to_str().unwrap(), place.to_str().unwrap()];
-        if !run("mount", &["-t", kind, "-o", options, paths[0], paths[1]]) {
+        let mount = |options| run("mount", &["-t", kind, "-o", options, paths[0], paths[1]]);
+        if !options.iter().copied().any(mount) {
             skip(&format!("{kind} cannot be mounted here"));
             return None;
         }

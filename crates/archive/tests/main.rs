@@ -30,6 +30,8 @@ mod hundred_days;
 #[cfg(test)]
 mod interop;
 #[cfg(test)]
+mod kept_directory;
+#[cfg(test)]
 mod kept_files;
 #[cfg(test)]
 mod kills;
@@ -65,6 +67,8 @@ mod streams;
 mod support;
 #[cfg(test)]
 mod swap;
+#[cfg(test)]
+mod swap_methods;
 #[cfg(test)]
 mod swap_of_children;
 #[cfg(test)]

@@ -7,6 +7,8 @@ use std::process::Command;
 
 use holdfast_archive::{Control, RestoreOptions, restore};
 
+use crate::attacker::{Attack, PLAYER};
+use crate::disks::can_use;
 use crate::support::*;
 use crate::swap::{archive_of, tree};
 
@@ -194,4 +196,51 @@ fn children_are_swapped_if_the_exchange_fails_and_an_error_is_undone() {
         }
         assert_eq!(fs_err::metadata(&target).unwrap().ino(), inode);
     }
+}
+
+/// Creates and removes names of the server as fast as it can.
+const CREATE_AND_REMOVE: &str = r#"
+    $SIG{TERM} = sub { print "1\n"; exit };
+    $| = 1;
+    print "ready\n";
+    while (1) {
+        for my $name ("evil1", "evil2", "evil3", "new0", "new1") {
+            open(my $file, ">", "evil-made") and close($file);
+            rename("evil-made", $name) unless -e $name;
+            unlink($name) if -e $name and -z $name;
+        }
+    }
+"#;
+
+#[test]
+fn names_that_come_and_go_fail_no_restore() {
+    if !can_use(&["perl", "setpriv", "mount"]) {
+        return;
+    }
+    let Some(disk) = Disk::mount("size=64m") else {
+        return;
+    };
+    let folder = folder();
+    let archive = open(&archive_of(folder.path(), 10));
+    let plain = folder.path().join("server");
+    set_mode(folder.path(), 0o711);
+    for target in [disk.path(), &plain] {
+        tree(target, "old", 5);
+        std::os::unix::fs::chown(target, Some(PLAYER), Some(PLAYER)).unwrap();
+    }
+    let inode = fs_err::metadata(&plain).unwrap().ino();
+    for round in 0..60 {
+        // The attack works in the directory, so the plain one stays, too.
+        let target = if round < 40 { disk.path() } else { &plain };
+        let attack = Attack::start_with(target, CREATE_AND_REMOVE);
+        let options = RestoreOptions {
+            truncate: round % 2 == 0,
+            ..Default::default()
+        };
+        let control = Control::new();
+        let restored = restore(&archive, None, target, &options, &control, &mut || Ok(()));
+        attack.stop();
+        restored.unwrap_or_else(|error| panic!("round {round}: {error}"));
+    }
+    assert_eq!(fs_err::metadata(&plain).unwrap().ino(), inode);
 }

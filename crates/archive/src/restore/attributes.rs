@@ -24,6 +24,8 @@ const FLAGS: [IFlags; 8] = [
     // FS_CASEFOLD_FL: names are compared without case. Only an empty folder takes it.
     IFlags::from_bits_retain(0x4000_0000),
 ];
+/// `FS_ENCRYPT_FL`. It cannot be set: new entries inherit it from their folder.
+const ENCRYPTED: IFlags = IFlags::from_bits_retain(0x800);
 /// `FS_XFLAG_PROJINHERIT`.
 const PROJECT_INHERIT: u32 = 0x200;
 /// Extent size hints, real-time data, no defragmentation, allocation by streams, and direct access
@@ -97,6 +99,18 @@ fn set_project(file: BorrowedFd<'_>, project: u32, inherits: bool) -> Result<(),
     attributes.project = project;
     attributes.flags = attributes.flags & !PROJECT_INHERIT | flag;
     holdfast_ioctl::set_extended_flags(file, &attributes)
+}
+
+/// Returns whether the entries of a folder are encrypted (fscrypt), with a key of its own or with
+/// that of its parent.
+pub(super) fn is_encrypted(folder: BorrowedFd<'_>) -> bool {
+    rustix::fs::ioctl_getflags(folder).is_ok_and(|flags| flags.contains(ENCRYPTED))
+}
+
+/// Returns whether a directory belongs to a project, or passes one on.
+pub(super) fn has_project(directory: BorrowedFd<'_>) -> bool {
+    holdfast_ioctl::extended_flags(directory)
+        .is_ok_and(|attributes| attributes.project != 0 || attributes.flags & PROJECT_INHERIT != 0)
 }
 
 /// Makes sure that a folder does not pass on its project, so that entries of any project can be

@@ -130,7 +130,10 @@ fn make_probes(staging: BorrowedFd<'_>) -> Result<(), Errno> {
         rustix::fs::openat(folder, PROBE_FILE, flags, Mode::RUSR | Mode::WUSR).map(drop)
     };
     create(staging)?;
-    rustix::fs::mkdirat(staging, PROBE_FOLDER, Mode::RWXU)?;
+    match rustix::fs::mkdirat(staging, PROBE_FOLDER, Mode::RWXU) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(error) => return Err(error),
+    }
     create(open_folder(staging, PROBE_FOLDER)?.as_fd())
 }
 

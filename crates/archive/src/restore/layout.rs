@@ -2,11 +2,11 @@
 //!
 //! Entries can be moved only within a file system, and not into another mount or btrfs subvolume.
 //! So the staging folder is beside the directory, or inside it if the directory is a mount point or
-//! a subvolume, or if its parent cannot be written.
+//! a subvolume, if only the directory is encrypted, or if its parent cannot be written.
 
 use std::ffi::OsStr;
 use std::io::ErrorKind;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +14,9 @@ use rustix::fs::{Access, AtFlags, Gid, StatxAttributes, StatxFlags, Uid};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
+use super::attributes::is_encrypted;
+use super::mount_table::mounts;
+use super::remove::mount_of;
 use crate::Error;
 use crate::directory::open_to_pass;
 use crate::file_system::{FreeSpace, is_disk_full};
@@ -51,8 +54,8 @@ pub(super) struct RestoreLayout {
     pub(super) place: Place,
     pub(super) staging_name: Vec<u8>,
     pub(super) leftovers_name: Vec<u8>,
-    /// Whether the directory cannot be renamed, so that its children are swapped instead.
-    pub(super) swaps_children: bool,
+    /// Whether the directory cannot be exchanged, so that its children are swapped instead.
+    pub(super) is_fixed: bool,
     /// Whether the parent cannot be written, so that the lock is inside the directory.
     pub(super) locks_inside: bool,
     pub(super) lock_name: Vec<u8>,
@@ -96,12 +99,13 @@ impl RestoreLayout {
         let parent_stat = rustix::fs::fstat(&parent).map_err(read_failed)?;
         // A btrfs subvolume has another device than its parent, but is not a mount point.
         let is_separate = target_stat.st_dev != parent_stat.st_dev
-            || is_mount_point(&target).map_err(read_failed)?;
+            || is_mount_point(&target).map_err(read_failed)?
+            || leaves_encryption(&target, &parent);
         let writable = rustix::fs::accessat(&parent, ".", Access::WRITE_OK, AtFlags::EACCESS);
         let locks_inside = writable.is_err();
-        let swaps_children = is_separate || locks_inside;
+        let is_fixed = is_separate || locks_inside;
         let place = match staging {
-            None if swaps_children => Place::Inside,
+            None if is_fixed => Place::Inside,
             _ => Place::Beside,
         };
         let (staging_parent_path, staging_name, leftovers_name) = match staging {
@@ -110,7 +114,7 @@ impl RestoreLayout {
                 shared_name(STAGING_PREFIX, &real),
                 shared_name(LEFTOVERS_PREFIX, &real),
             ),
-            None if swaps_children => (
+            None if is_fixed => (
                 real.clone(),
                 STAGING_INSIDE.to_vec(),
                 LEFTOVERS_INSIDE.to_vec(),
@@ -124,7 +128,10 @@ impl RestoreLayout {
         let staging_parent = open_to_pass(&staging_parent_path)?;
         let staging_stat = rustix::fs::fstat(&staging_parent)
             .map_err(|error| Error::io("read", &staging_parent_path, error))?;
-        if staging_stat.st_dev != target_stat.st_dev {
+        if staging_stat.st_dev != target_stat.st_dev
+            || mount_of(staging_parent.as_fd()) != mount_of(target.as_fd())
+            || leaves_encryption(&target, &staging_parent)
+        {
             return Err(Error::StagingElsewhere {
                 staging: staging_parent_path,
                 destination: real,
@@ -143,7 +150,7 @@ impl RestoreLayout {
             place,
             staging_name,
             leftovers_name,
-            swaps_children,
+            is_fixed,
             locks_inside,
             lock_name,
             created: false,
@@ -189,16 +196,9 @@ impl RestoreLayout {
         let Ok(table) = fs_err::read("/proc/self/mountinfo") else {
             return Ok(());
         };
-        for line in table.split(|&byte| byte == b'\n') {
-            let Some(field) = line.split(|&byte| byte == b' ').nth(4) else {
-                continue;
-            };
-            let mounted = unescape(field);
-            let path = Path::new(OsStr::from_bytes(&mounted));
-            if path != self.destination && path.starts_with(&self.destination) {
-                return Err(Error::MountedInside {
-                    path: path.to_path_buf(),
-                });
+        for mount in mounts(&table) {
+            if mount.place != self.destination && mount.place.starts_with(&self.destination) {
+                return Err(Error::MountedInside { path: mount.place });
             }
         }
         Ok(())
@@ -263,22 +263,9 @@ fn name_beside(prefix: &[u8], name: &[u8]) -> Vec<u8> {
     full
 }
 
-/// Decodes a path of the mount table, in which spaces and some other bytes are octal.
-fn unescape(field: &[u8]) -> Vec<u8> {
-    let mut path = Vec::new();
-    let mut rest = field;
-    while let Some((&byte, after)) = rest.split_first() {
-        let code = after.get(..3).filter(|_| byte == b'\\');
-        let code = code.and_then(|digits| std::str::from_utf8(digits).ok());
-        if let Some(code) = code.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            path.push(code);
-            rest = &after[3..];
-        } else {
-            path.push(byte);
-            rest = after;
-        }
-    }
-    path
+/// Returns whether new entries of a folder would not be encrypted as those of the directory are.
+fn leaves_encryption(directory: &OwnedFd, folder: &OwnedFd) -> bool {
+    is_encrypted(directory.as_fd()) && !is_encrypted(folder.as_fd())
 }
 
 /// Returns whether a folder is a mount point. Before Linux 5.8, only its device tells that.

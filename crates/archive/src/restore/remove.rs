@@ -180,7 +180,7 @@ impl Removal {
 ///
 /// A btrfs subvolume has its own device, but is part of the mount. Before Linux 5.8, only the
 /// device is known.
-fn mount_of(folder: BorrowedFd<'_>) -> Result<u64, Errno> {
+pub(super) fn mount_of(folder: BorrowedFd<'_>) -> Result<u64, Errno> {
     let stat = rustix::fs::statx(folder, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?;
     if stat.stx_mask & StatxFlags::MNT_ID.bits() != 0 {
         return Ok(stat.stx_mnt_id);

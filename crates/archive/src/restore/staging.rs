@@ -134,15 +134,18 @@ fn make_own_folder(layout: &RestoreLayout, name: &[u8]) -> Result<OwnedFd, Errno
         Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Err(Errno::STALE),
         other => other?,
     };
-    if layout.place == Place::Inside {
-        let stat = rustix::fs::fstat(&handle)?;
-        if !is_ours(layout, &stat) || !names_in(&handle)?.is_empty() {
-            return Err(Errno::STALE);
-        }
+    let stat = rustix::fs::fstat(&handle)?;
+    if layout.place == Place::Inside && (!is_ours(layout, &stat) || !names_in(&handle)?.is_empty())
+    {
+        return Err(Errno::STALE);
     }
     // The directory's default ACL would give other users access.
     for attribute in ["system.posix_acl_default", "system.posix_acl_access"] {
         let _ = rustix::fs::fremovexattr(&handle, attribute);
+    }
+    if stat.st_mode & 0o7000 != 0 {
+        // A folder in one with the setgid bit has it, too, and passes it on.
+        rustix::fs::fchmod(&handle, Mode::RWXU)?;
     }
     stop_inheritance(handle.as_fd())?;
     Ok(handle)

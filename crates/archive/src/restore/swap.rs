@@ -2,9 +2,10 @@
 //!
 //! Normally this is one `renameat2(RENAME_EXCHANGE)`: at any time either the old or the new tree is
 //! in place, and the staging folder can be removed. If the directory cannot be moved (a mount
-//! point, an unwritable parent, another owner, a file system without the exchange), its children
-//! are swapped one by one. Two marker files then tell how to recover: `moving-out` alone means to
-//! undo the swap, `moving-in` means to finish it.
+//! point, an unwritable parent, another owner, a file system without the exchange), or should stay
+//! (a project, a process that has it open), its children are swapped one by one. Two marker files
+//! then tell how to recover: `moving-out` alone means to undo the swap, `moving-in` means to finish
+//! it.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -13,15 +14,24 @@ use rustix::io::Errno;
 
 use super::children::{OwnEntries, check_movable, move_children, own_entries};
 use super::layout::RestoreLayout;
-use super::leftovers;
 use super::staging::{OwnFolder, Staging, TREE};
+use super::{attributes, holders, leftovers};
 use crate::directory::{Identity, check_changeable, open_folder, sync_folder};
-use crate::{BeforeSwap, Error, Recovered};
+use crate::{BeforeSwap, Error, Recovered, SwapMethod};
 
 /// The folder of the old children while the children are swapped.
 const OLD: &[u8] = b"old";
 const MOVING_OUT: &[u8] = b"moving-out";
 const MOVING_IN: &[u8] = b"moving-in";
+
+/// What was swapped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Swapped {
+    /// The directory itself.
+    Directory,
+    /// Its children. The directory has stayed.
+    Children,
+}
 
 /// Puts the staged tree into place. After an error, the old tree is in place.
 ///
@@ -29,9 +39,9 @@ const MOVING_IN: &[u8] = b"moving-in";
 pub(super) fn swap(
     layout: &RestoreLayout,
     staging: &Staging,
-    exchangeable: bool,
+    method: SwapMethod,
     before_swap: BeforeSwap<'_>,
-) -> Result<(), Error> {
+) -> Result<Swapped, Error> {
     let fail = |error| Error::io("put the restored files into", &layout.destination, error);
     before_swap().map_err(Error::Refused)?;
     let entry = rustix::fs::statat(
@@ -43,38 +53,59 @@ pub(super) fn swap(
     if Identity::from(&entry.map_err(fail)?) != Identity::from(&opened) {
         return Err(fail(Errno::STALE));
     }
-    let folder = &staging.folder.handle;
-    if exchangeable {
-        let flags = RenameFlags::EXCHANGE;
-        let name = layout.name.as_slice();
-        match rustix::fs::renameat_with(folder, TREE, &layout.parent, name, flags) {
-            Ok(()) => {
-                // The swap is done, and an error here cannot undo it.
-                let _ = rustix::fs::fsync(&layout.parent);
-                let _ = rustix::fs::fsync(folder);
-                return Ok(());
+    let swap_children = || swap_children(layout, staging).map(|()| Swapped::Children);
+    match method {
+        SwapMethod::Exchange => {}
+        SwapMethod::Children => return swap_children(),
+        // The server has stopped by now, so its own processes are gone.
+        SwapMethod::Auto if holders::is_held(layout) => return swap_children(),
+        SwapMethod::Auto if attributes::has_project(layout.target.as_fd()) => {
+            match swap_children() {
+                // Nothing was moved, and the new tree has the project, too.
+                Err(Error::Immovable { .. } | Error::NoAccess { .. }) => {}
+                other => return other,
             }
-            // XDEV: a lower layer of overlayfs, or a parent with another project. PERM: a sticky
-            // parent. The children may be movable all the same.
-            Err(
-                Errno::INVAL
-                | Errno::NOSYS
-                | Errno::BUSY
-                | Errno::XDEV
-                | Errno::PERM
-                | Errno::ACCESS,
-            ) => {}
-            Err(error) => return Err(fail(error)),
         }
+        SwapMethod::Auto => {}
     }
-    check_changeable(&layout.destination)?;
-    let own = own_entries(layout, folder.as_fd())?;
-    check_movable(layout, folder.as_fd(), staging.tree.as_fd(), &own)?;
-    swap_children(layout, folder.as_fd(), &staging.tree, &own).map_err(fail)
+    match exchange(layout, staging).map_err(fail)? {
+        true => Ok(Swapped::Directory),
+        false => swap_children(),
+    }
 }
 
-/// Swaps the children of the directory and of the staged tree.
-fn swap_children(
+/// Exchanges the directory with the staged tree. Returns false if that is not possible here.
+fn exchange(layout: &RestoreLayout, staging: &Staging) -> Result<bool, Errno> {
+    let (folder, name) = (&staging.folder.handle, layout.name.as_slice());
+    match rustix::fs::renameat_with(folder, TREE, &layout.parent, name, RenameFlags::EXCHANGE) {
+        Ok(()) => {
+            // The swap is done, and an error here cannot undo it.
+            let _ = rustix::fs::fsync(&layout.parent);
+            let _ = rustix::fs::fsync(folder);
+            Ok(true)
+        }
+        // XDEV: a lower layer of overlayfs, or a parent with another project. PERM: a sticky
+        // parent. The children may be movable all the same.
+        Err(
+            Errno::INVAL | Errno::NOSYS | Errno::BUSY | Errno::XDEV | Errno::PERM | Errno::ACCESS,
+        ) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Swaps the children of the directory and of the staged tree. Checks first that all of them can be
+/// moved.
+fn swap_children(layout: &RestoreLayout, staging: &Staging) -> Result<(), Error> {
+    let folder = staging.folder.handle.as_fd();
+    check_changeable(&layout.destination)?;
+    let own = own_entries(layout, folder)?;
+    check_movable(layout, folder, staging.tree.as_fd(), &own)?;
+    exchange_children(layout, folder, &staging.tree, &own)
+        .map_err(|error| Error::io("put the restored files into", &layout.destination, error))
+}
+
+/// Moves the old children out and the new ones in. After an error, the old ones are moved back.
+fn exchange_children(
     layout: &RestoreLayout,
     staging: BorrowedFd<'_>,
     tree: &OwnedFd,
