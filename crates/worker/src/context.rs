@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::Semaphore;
 use tracing::Span;
 
+use holdfast_archive::SwapMethod;
 use holdfast_db::Database;
 use holdfast_db::jobs::ConcurrencyLimits;
 use holdfast_domain::retention::RetentionPolicy;
@@ -114,6 +115,8 @@ pub struct WorkerOptions {
     pub disk_reserve_bytes: u64,
     /// Where restores are unpacked; `None` means beside the server's directory.
     pub staging_dir: Option<PathBuf>,
+    /// How restores put the files into place.
+    pub swap: SwapMethod,
     /// How a server is stopped before a restore.
     pub power: Power,
     /// Where servers' directories may be.

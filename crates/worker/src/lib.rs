@@ -37,6 +37,7 @@ pub mod webhooks;
 
 pub use context::{Context, DirectoryChecks, MaintenanceOptions, WorkerOptions};
 pub use database_health::DatabaseHealth;
+pub use holdfast_archive::SwapMethod;
 pub use holdfast_ioctl::IoClass;
 pub use measure::SourceCounter;
 pub use metrics::WorkerMetrics;

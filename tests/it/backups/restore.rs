@@ -1,6 +1,7 @@
 //! `POST …/backups/{backup}/restore`.
 
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use reqwest::Method;
@@ -114,6 +115,49 @@ async fn a_missing_directory_is_created_again() {
     assert_eq!(app.restored(&uuid).await["status"], "completed");
     assert_eq!(files::tree(&app.directory), before);
     app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_directory_itself_stays_if_a_setting_says_so_or_a_process_has_it_open() {
+    for (swap, stays, stays_open) in [
+        ("auto", false, true),
+        ("exchange", false, false),
+        ("children", true, true),
+    ] {
+        let app = App::start_with(&[("worker.swap", swap)]).await;
+        files::make_server(&app.directory);
+        let uuid = app.backup().await;
+        let before = files::tree(&app.directory);
+        for is_open in [false, true] {
+            // This process runs the worker. Its own handles do not count.
+            let holder = is_open.then(|| {
+                let mut command = std::process::Command::new("sleep");
+                command.arg("1000").current_dir(&app.directory);
+                Killed(command.spawn().unwrap())
+            });
+            let inode = fs_err::metadata(&app.directory).unwrap().ino();
+            damage(&app.directory);
+            assert_eq!(app.as_owner().restore(&uuid, json!({})).await.status, 202);
+            assert_eq!(app.restored(&uuid).await["status"], "completed");
+            assert_eq!(files::tree(&app.directory), before, "{swap}");
+            let same = fs_err::metadata(&app.directory).unwrap().ino() == inode;
+            let expected = if is_open { stays_open } else { stays };
+            assert_eq!(same, expected, "{swap}, open: {is_open}");
+            drop(holder);
+        }
+        assert_eq!(leftovers(&app), [""; 0]);
+        app.stop().await;
+    }
+}
+
+/// A process that is killed at the end.
+struct Killed(std::process::Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

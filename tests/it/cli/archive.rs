@@ -1,5 +1,6 @@
 //! `holdfast archive …`: the archive engine without the service.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use crate::support::files;
@@ -241,6 +242,27 @@ fn patterns_exclude_files_and_a_failure_leaves_nothing() {
         assert!(!refused.failure().is_empty(), "{arguments:?}");
     }
     assert_eq!(files::files_below(here), before);
+}
+
+#[test]
+fn a_restore_keeps_or_exchanges_the_directory_as_asked() {
+    let folder = with_archive();
+    let here = folder.path();
+    let inode = || fs_err::metadata(here.join("server")).unwrap().ino();
+    let before = files::tree(&here.join("server"));
+    for (method, stays) in [("children", true), ("exchange", false), ("auto", false)] {
+        let old = inode();
+        fs_err::write(here.join("server/new"), "made later").unwrap();
+        let restore = ["restore", "server.tar.gz", "server", "--swap", method];
+        let restored = archive(here, &restore);
+        assert_eq!(restored.code, Some(0), "{restored:?}");
+        assert_eq!(inode() == old, stays, "{method}");
+        assert_eq!(files::tree(&here.join("server")), before, "{method}");
+    }
+    let refused = archive(here, &["restore", "server.tar.gz", "server", "--swap", "x"]);
+    let text = "must be auto, exchange or children, not `x`";
+    assert_eq!(refused.code, Some(2));
+    assert!(refused.stderr.contains(text), "{refused:?}");
 }
 
 #[test]

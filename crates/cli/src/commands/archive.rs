@@ -17,7 +17,9 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 use fs_err as fs;
 
-use holdfast_archive::{Control, CreateOptions, Error, Expected, Notes, RestoreOptions};
+use holdfast_archive::{
+    Control, CreateOptions, Error, Expected, Notes, RestoreOptions, SwapMethod,
+};
 
 use crate::error::CommandError;
 use crate::output;
@@ -70,6 +72,10 @@ pub enum ArchiveCommand {
         /// Restores the owner and group ID of every file
         #[arg(long)]
         owner: bool,
+        /// What is exchanged: the directory itself, its children, or what suits the directory
+        /// (auto, exchange, children)
+        #[arg(long, value_name = "METHOD", default_value = "auto")]
+        swap: SwapMethod,
         /// Number of unpacking threads; 0 means one per core
         #[arg(long, value_name = "N", default_value_t = 0)]
         threads: usize,
@@ -119,12 +125,14 @@ pub(super) fn run(command: ArchiveCommand) -> Result<(), CommandError> {
             destination,
             keep,
             owner,
+            swap,
             threads,
         } => {
             let options = RestoreOptions {
                 truncate: !keep,
                 expected: read_expected(&archive)?,
                 apply_owner: owner,
+                swap,
                 threads,
                 ..RestoreOptions::default()
             };

@@ -7,6 +7,8 @@ use std::collections::BTreeSet;
 use std::num::NonZeroU64;
 use std::time::Duration;
 
+use holdfast_worker::SwapMethod;
+
 use super::layers::Layers;
 use super::*;
 
@@ -82,6 +84,7 @@ fn the_defaults_are_valid() {
     assert!(
         settings.worker.staging_dir.is_none() && settings.worker.directory_rules.roots.is_empty()
     );
+    assert_eq!(settings.worker.swap, SwapMethod::Auto);
     let name = DiskName::parse("local").unwrap();
     let interval = Duration::from_secs(30 * 86_400);
     assert_eq!(

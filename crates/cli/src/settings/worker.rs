@@ -11,7 +11,7 @@ use holdfast_db::jobs::ConcurrencyLimits;
 use holdfast_domain::DiskName;
 use holdfast_storage::LocalOptions;
 use holdfast_worker::power::Power;
-use holdfast_worker::{IoClass, Priority, WorkerOptions};
+use holdfast_worker::{IoClass, Priority, SwapMethod, WorkerOptions};
 
 use super::api::BYTES_MAX;
 use super::values::SettingsReader;
@@ -38,6 +38,7 @@ impl SettingsReader {
         let lease = self.seconds("worker.lease_seconds", 5..=600);
         let job_limit = self.seconds("limits.job_seconds", 0..=31_536_000);
         let staging_dir = self.staging_dir(storage);
+        let swap = self.swap();
         let verify_every = self.verify_every(storage);
         let maintenance = self.maintenance(api);
         let default_schedule = self.default_schedule(api);
@@ -70,6 +71,7 @@ impl SettingsReader {
             quota_bytes_per_server: api.quota_bytes_per_server,
             disk_reserve_bytes: api.disk_reserve_bytes,
             staging_dir: staging_dir?,
+            swap: swap?,
             power: power?,
             directory_rules: api.directory_rules.clone(),
             maintenance: maintenance?,
@@ -87,6 +89,14 @@ impl SettingsReader {
                 let message = format!("must be idle, best-effort or none, not `{other}`");
                 self.reject(key, message)
             }
+        }
+    }
+
+    fn swap(&mut self) -> Option<SwapMethod> {
+        let key = "worker.swap";
+        match self.string(key)?.parse::<SwapMethod>() {
+            Ok(method) => Some(method),
+            Err(error) => self.reject(key, error.to_string()),
         }
     }
 

@@ -119,6 +119,7 @@ async fn prepare(
                 archive_bytes: completed.size_bytes,
             }),
             staging_dir: context.options.staging_dir.clone(),
+            swap: context.options.swap,
             threads: context.options.compression_threads,
             ..RestoreOptions::default()
         },

@@ -28,6 +28,11 @@ fn each_problem_with_a_variable_is_one_line() {
             "is not a setting: did you mean HOLDFAST__WORKER__CONCURRENCY?",
         ),
         (
+            "WORKER__SWAP",
+            "rename",
+            "must be auto, exchange or children, not `rename`",
+        ),
+        (
             "DATABASE__URL_FIEL",
             "x",
             "is not a setting: did you mean HOLDFAST__DATABASE__URL_FILE?",
