@@ -2,6 +2,7 @@
 
 mod failures;
 mod life_cycle;
+mod reuse;
 mod unfinished_uploads;
 mod unmounted;
 

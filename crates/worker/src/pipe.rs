@@ -181,7 +181,7 @@ pub(crate) enum WriteFailure {
     Job(JobError),
     /// Bytes of the previous archive could not be taken over. Without it, the job may succeed.
     Previous {
-        /// Why.
+        /// The error, with its sources.
         reason: String,
         /// Whether the archive may be missing or damaged.
         is_damaged: bool,

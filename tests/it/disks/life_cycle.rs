@@ -148,29 +148,30 @@ async fn in_an_encrypted_bucket_of_s3s() {
 }
 
 /// A private key that protects nothing, since it is published here.
-const IDENTITY: &str = "AGE-SECRET-KEY-1GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPQ4EGAEX";
-const ENCRYPTED_FOLDER: [(&str, &str); 2] = [
+pub(super) const IDENTITY: &str =
+    "AGE-SECRET-KEY-1GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPQ4EGAEX";
+pub(super) const ENCRYPTED_FOLDER: [(&str, &str); 2] = [
     ("storage.disks.local.encryption", "age"),
     ("storage.disks.local.age_identity", IDENTITY),
 ];
 
-fn keys() -> Encryption {
+pub(super) fn keys() -> Encryption {
     Encryption::new(true, &[], Some(IDENTITY)).unwrap()
 }
 
 /// A bucket of an emulator that the environment names, in a folder of this test, behind a gate that
 /// accepts only a service account and its links.
-struct AtGoogle {
+pub(super) struct AtGoogle {
     _google: Google,
     _gate: Proxy,
     _folder: tempfile::TempDir,
     settings: Vec<(&'static str, String)>,
     /// The disk, past the service and the gate.
-    disk: Disk,
+    pub(super) disk: Disk,
 }
 
 impl AtGoogle {
-    async fn start() -> Option<Self> {
+    pub(super) async fn start() -> Option<Self> {
         let variable = |name: &str| std::env::var(format!("HOLDFAST_TEST_GCS_{name}")).ok();
         let Some(emulator) = variable("ENDPOINT") else {
             skipped("HOLDFAST_TEST_GCS_ENDPOINT is not set; scripts/with-gcs sets it");
@@ -212,7 +213,7 @@ impl AtGoogle {
         })
     }
 
-    fn settings(&self) -> Vec<(&str, &str)> {
+    pub(super) fn settings(&self) -> Vec<(&str, &str)> {
         let settings = self.settings.iter();
         settings
             .map(|(key, value)| (*key, value.as_str()))

@@ -107,8 +107,9 @@ const PROBLEMS: [(&[&str], &[u16], Problem); 12] = [
         &[],
         Problem::Access(AccessProblem::ExpiredCredentials),
     ),
-    // This code is temporary, even with a status of the next row.
-    (&["RequestTimeout"], &[], Problem::Temporary),
+    // These codes are temporary, even with a status of the next rows: a slow connection, and a part
+    // that the server has lost.
+    (&["InvalidPart", "RequestTimeout"], &[], Problem::Temporary),
     (
         &[],
         &[401, 403],
@@ -401,6 +402,7 @@ mod tests {
             (403, "QuotaExceeded", Problem::StorageFull),
             (507, "", Problem::StorageFull),
             (403, "RequestTimeout", Problem::Temporary),
+            (400, "InvalidPart", Problem::Temporary),
             (
                 403,
                 "SlowDown",
