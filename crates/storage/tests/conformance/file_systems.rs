@@ -189,7 +189,7 @@ fn a_folder_that_cannot_be_synced_is_no_error() {
 fn an_upload_that_may_not_be_durable_fails_and_leaves_nothing() {
     let folder = server_folder();
     let partial = format!("{folder}/.{}.tar.gz.partial", backup(1));
-    let lost = format!("inject=write:retval={LENGTH}");
+    let lost = format!("inject=pwrite64:retval={LENGTH}");
     for (path, inject) in [
         (&partial, "inject=fsync:error=EIO"),
         // Folders may lack it, files may not.
