@@ -9,8 +9,8 @@ use std::io;
 use std::path::Path;
 
 use holdfast_archive::{
-    ArchiveOutput, Control, CreateOptions, Error, Expected, FileOutput, IgnoreRules, PlainOutput,
-    Previous, RestoreOptions, Summary, create_from, restore, scan, scan_after, verify,
+    ArchiveOutput, Control, CreateOptions, Error, FileOutput, IgnoreRules, PlainOutput, Previous,
+    RestoreOptions, Summary, create_from, restore, scan, scan_after, verify,
 };
 
 use crate::support::*;
@@ -382,30 +382,4 @@ fn only_a_full_disk_is_no_reason_to_begin_again_without_the_previous_archive() {
     assert!(matches!(error, Error::PreviousUnusable { .. }), "{error:?}");
     let error = create(io::ErrorKind::StorageFull);
     assert!(matches!(error, Error::Output(_)), "{error:?}");
-}
-
-#[test]
-fn an_index_of_another_archive_is_noticed() {
-    let folder = folder();
-    let source = folder.path().join("s");
-    write_tree(&source);
-    let made = full(&source);
-    let options = CreateOptions::default();
-    let (archive, index) = (made.archive.try_clone(), made.index.try_clone());
-    let previous = Previous::open(archive.unwrap(), index.unwrap(), &options).unwrap();
-    let expected = made.expected().unwrap();
-    previous.check(&expected).unwrap();
-    let mut other = expected.clone();
-    other.sha256[31] ^= 1;
-    let longer = Expected {
-        archive_bytes: expected.archive_bytes + 1,
-        ..expected
-    };
-    for other in [other, longer] {
-        let refused = previous.check(&other);
-        assert!(
-            matches!(refused, Err(Error::PreviousUnusable { .. })),
-            "{refused:?}"
-        );
-    }
 }

@@ -181,7 +181,7 @@ pub(crate) enum WriteFailure {
     Job(JobError),
     /// Bytes of the previous archive could not be taken over. Without it, the job may succeed.
     Previous {
-        /// The error, with its sources.
+        /// What the operator reads in the log.
         reason: String,
         /// Whether the archive may be missing or damaged.
         is_damaged: bool,

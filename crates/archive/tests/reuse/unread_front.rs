@@ -1,4 +1,5 @@
-//! An output that takes over the front where the engine does not see it, as a bucket does.
+//! An output that takes over the front where the engine does not see it, as a bucket does. And an
+//! index that must be that of the archive.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -6,7 +7,7 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::Mutex;
 
 use holdfast_archive::{ArchiveOutput, Control, CreateOptions, IgnoreRules, Previous, ReadAt};
-use holdfast_archive::{Error, create_from, scan_after};
+use holdfast_archive::{Error, Expected, create_from, scan_after};
 
 use super::{assert_holds, full, is_reused, write_tree};
 use crate::support::*;
@@ -131,5 +132,31 @@ fn a_front_with_another_checksum_is_refused() {
             "{offset}: {refused:?}"
         );
         first.archive.write_all_at(&byte, offset).unwrap();
+    }
+}
+
+#[test]
+fn an_index_of_another_archive_is_noticed() {
+    let folder = folder();
+    let source = folder.path().join("s");
+    write_tree(&source);
+    let made = full(&source);
+    let options = CreateOptions::default();
+    let (archive, index) = (made.archive.try_clone(), made.index.try_clone());
+    let previous = Previous::open(archive.unwrap(), index.unwrap(), &options).unwrap();
+    let expected = made.expected().unwrap();
+    previous.check(&expected).unwrap();
+    let mut other = expected.clone();
+    other.sha256[31] ^= 1;
+    let longer = Expected {
+        archive_bytes: expected.archive_bytes + 1,
+        ..expected
+    };
+    for other in [other, longer] {
+        let refused = previous.check(&other);
+        assert!(
+            matches!(refused, Err(Error::PreviousUnusable { .. })),
+            "{refused:?}"
+        );
     }
 }
