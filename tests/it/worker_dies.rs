@@ -251,6 +251,29 @@ async fn a_worker_that_resumes_after_its_lease_expired_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_removes_no_objects_of_later_ones() {
+    let mut app = App::without_worker(&[]).await;
+    files::make_server(&app.directory);
+    let uuid = app.as_owner().create(json!({})).await.uuid();
+    // A worker that is paused right after its claim continues when a later attempt is complete.
+    let key = |attempt| ArchiveKey {
+        server: app.server.id,
+        backup: BackupId::parse(&uuid).unwrap(),
+        attempt,
+    };
+    let later = StorageKey::all(key(2)).map(|key| app.disk.join(key.path()));
+    for path in &later {
+        files::write(path, b"of a later attempt");
+    }
+    app.add_worker(&[]);
+    completed(&app.as_owner(), &uuid).await;
+    for path in &later {
+        assert!(path.exists(), "{}", path.display());
+    }
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_worker_of_another_node_leaves_the_job_alone() {
     let mut app = App::without_worker(&[]).await;
     app.add_worker(&[("worker.node", "elsewhere")]);

@@ -110,15 +110,16 @@ impl Backend {
         }
     }
 
-    pub(crate) async fn delete_backup(
+    pub(crate) async fn delete_attempts(
         &self,
         server: ServerId,
         backup: BackupId,
+        last: u32,
     ) -> Result<(), Error> {
         match self {
-            Self::Local(disk) => disk.delete_backup(server, backup).await,
-            Self::S3(disk) => disk.delete_backup(server, backup).await,
-            Self::Gcs(disk) => disk.delete_backup(server, backup).await,
+            Self::Local(disk) => disk.delete_attempts(server, backup, last).await,
+            Self::S3(disk) => disk.delete_attempts(server, backup, last).await,
+            Self::Gcs(disk) => disk.delete_attempts(server, backup, last).await,
         }
     }
 

@@ -224,7 +224,22 @@ impl Disk {
     /// # Errors
     /// If the disk is unavailable or refuses. Some objects may remain.
     pub async fn delete_backup(&self, server: ServerId, backup: BackupId) -> Result<(), Error> {
-        let deleted = self.backend.delete_backup(server, backup).await;
+        self.delete_attempts(server, backup, u32::MAX).await
+    }
+
+    /// Deletes all objects and partial uploads of a backup, of the attempts up to `last`. Succeeds
+    /// if there are none. A later attempt may have completed the backup already, if the process of
+    /// the caller was paused.
+    ///
+    /// # Errors
+    /// If the disk is unavailable or refuses. Some objects may remain.
+    pub async fn delete_attempts(
+        &self,
+        server: ServerId,
+        backup: BackupId,
+        last: u32,
+    ) -> Result<(), Error> {
+        let deleted = self.backend.delete_attempts(server, backup, last).await;
         self.count(Operation::Delete, deleted)
     }
 

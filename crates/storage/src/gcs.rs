@@ -183,10 +183,11 @@ impl GcsDisk {
         }
     }
 
-    pub(crate) async fn delete_backup(
+    pub(crate) async fn delete_attempts(
         self: &Arc<Self>,
         server: ServerId,
         backup: BackupId,
+        last: u32,
     ) -> Result<(), Error> {
         let mut listing = GcsListing::new(self, &format!("{server}/{backup}."));
         // List completely before deleting: deletions may shift the start of the next page.
@@ -195,7 +196,9 @@ impl GcsDisk {
             keys.extend(page.into_iter().map(|object| object.key));
         }
         for key in keys {
-            self.delete(key).await?;
+            if key.archive().attempt <= last {
+                self.delete(key).await?;
+            }
         }
         Ok(())
     }

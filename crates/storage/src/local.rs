@@ -209,15 +209,17 @@ impl LocalDisk {
             .await
     }
 
-    pub(crate) async fn delete_backup(
+    pub(crate) async fn delete_attempts(
         self: &Arc<Self>,
         server: ServerId,
         backup: BackupId,
+        last: u32,
     ) -> Result<(), Error> {
         let object = format!("backup {backup}");
         self.run_blocking(object, move |disk| {
             for (key, path) in disk.files_of_server(server)? {
-                if key.archive().backup == backup {
+                let of = key.archive();
+                if of.backup == backup && of.attempt <= last {
                     disk.remove(&path)?;
                 }
             }

@@ -174,22 +174,27 @@ impl S3Disk {
         }
     }
 
-    pub(crate) async fn delete_backup(
+    pub(crate) async fn delete_attempts(
         self: &Arc<Self>,
         server: ServerId,
         backup: BackupId,
+        last: u32,
     ) -> Result<(), Error> {
         let prefix = format!("{server}/{backup}.");
         let mut partials = self.partials(&prefix);
         while let Some(page) = partials.next_page().await? {
             for partial in page {
-                self.remove_partial(&partial).await?;
+                if partial.key.archive().attempt <= last {
+                    self.remove_partial(&partial).await?;
+                }
             }
         }
         let mut listing = S3Listing::new(self, &prefix);
         while let Some(page) = listing.next_page().await? {
             for object in page {
-                self.delete(object.key).await?;
+                if object.key.archive().attempt <= last {
+                    self.delete(object.key).await?;
+                }
             }
         }
         Ok(())

@@ -137,11 +137,13 @@ async fn store_after(
     }
 }
 
-/// Removes the objects of earlier attempts. Each attempt has its own keys, so an attempt that still
-/// runs somewhere else is not affected.
+/// Removes the objects of earlier attempts. Each attempt has its own keys, and later attempts are
+/// not affected: another process may have completed the backup while this one was paused.
 async fn remove_earlier_attempts(job: &ActiveJob, disk: &Disk) -> Result<(), JobError> {
     let remove = async {
-        let removed = disk.delete_backup(job.claim.server, job.claim.backup).await;
+        let claim = &job.claim;
+        let removed = disk.delete_attempts(claim.server, claim.backup, claim.attempt);
+        let removed = removed.await;
         removed.map_err(|error| JobError::disk(&error))
     };
     if disk.is_node_local() {
