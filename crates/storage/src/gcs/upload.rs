@@ -220,6 +220,8 @@ impl GcsUpload {
     async fn check_after_error(&self, error: Error) -> Result<(), Error> {
         match self.disk.head(self.key).await {
             Ok(metadata) if metadata.upload_tag() == Some(&self.tag) => self.verify(metadata).await,
+            // Whether the object was written is unknown, so the first error says nothing.
+            Err(unknown) if unknown.is_temporary() => Err(unknown),
             _ => Err(error),
         }
     }

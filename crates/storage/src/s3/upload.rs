@@ -288,6 +288,8 @@ impl S3Upload {
         let error = self.disk.error_from(self.key, error);
         match self.disk.head(self.key).await {
             Ok(found) if found.upload_tag.as_deref() == Some(&self.tag) => self.verify().await,
+            // Whether the object was written is unknown, so the first error says nothing.
+            Err(unknown) if unknown.is_temporary() => Err(unknown),
             _ => Err(match error {
                 // The server no longer knows the upload, and the object does not exist.
                 Error::NotFound { .. } => self.disk.unavailable(self.key, PARTS_LOST),

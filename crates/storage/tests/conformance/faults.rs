@@ -136,6 +136,22 @@ async fn row_10_a_permanent_failure_leaves_nothing_visible_and_no_parts() {
     }
 }
 
+/// The answer to the completion is lost, its retry is refused, and then the server is away. The
+/// refusal must not count: a job that fails for good would lose a complete archive.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_whose_end_is_unknown_can_be_tried_again() {
+    let plan = |number, head: &str| match number {
+        COMPLETION => Fault::CutAnswer(0),
+        later if later > COMPLETION && head.starts_with("HEAD") => Fault::Busy,
+        _ => Fault::None,
+    };
+    let broken = FaultyServer::start("unknown", plan).await;
+    let content = noise(usize::try_from(LENGTH).unwrap());
+    let error = put(&broken.behind, key(1), &content).await.unwrap_err();
+    assert!(error.is_temporary(), "{error}");
+    assert!(read_all(&broken.direct, key(1)).await == content);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn uploads_succeed_if_each_request_fails_twice() {
     // Each request is refused twice.
