@@ -204,6 +204,32 @@ async fn every_few_backups_all_files_are_read() {
     app.stop().await;
 }
 
+/// The entries of few small files are packed again, without a read of the files.
+#[tokio::test(flavor = "multi_thread")]
+async fn all_files_of_a_small_server_are_read_every_few_backups_too() {
+    let mut app = App::without_worker(&[("backup.reread_every", "2")]).await;
+    app.add_worker_with(&[], |options| options.scans_ahead = AHEAD);
+    files::write(&app.directory.join("server.properties"), b"motd=Small\n");
+    let mut previous = app.backup().await;
+    let probe = app.backup().await;
+    if number(&shown(&app, &probe).await, "read_bytes") > 0 {
+        skipped("the file system of the temporary folder does not tell of all changes");
+        app.stop().await;
+        return;
+    }
+    assert_eq!(shown(&app, &probe).await["reused_from"], json!(previous));
+    previous = probe;
+    for read in [11, 0, 11, 0] {
+        let next = app.backup().await;
+        let attributes = shown(&app, &next).await;
+        assert_eq!(number(&attributes, "read_bytes"), read, "{attributes}");
+        assert_eq!(attributes["reused_from"], json!(previous), "{attributes}");
+        assert_whole(&app, &next).await;
+        previous = next;
+    }
+    app.stop().await;
+}
+
 /// Damages a byte in the middle of the large file, which is the first in the archive.
 fn damage(archive: &PathBuf) {
     let file = fs_err::OpenOptions::new()

@@ -79,19 +79,14 @@ impl Strategy {
     /// Returns what an archive cost that was created so.
     pub(super) fn work(&self, summary: &Summary, stored_bytes: Option<u64>) -> ArchiveWork {
         let (reused_from, unread_backups) = match self {
-            Self::Reuse(previous, reread) if summary.reused_bytes > 0 => {
+            Self::Full(_) => (None, 0),
+            Self::Reuse(previous, Some(_)) => (Some(previous.id), 0),
+            // This counts even if no block was taken over: single entries are packed again without
+            // a read of their files.
+            Self::Reuse(previous, None) => {
                 let before = previous.unread_backups.unwrap_or(0);
-                let is_reread = reread.is_some();
-                (
-                    Some(previous.id),
-                    if is_reread {
-                        0
-                    } else {
-                        before.saturating_add(1)
-                    },
-                )
+                (Some(previous.id), before.saturating_add(1))
             }
-            Self::Full(_) | Self::Reuse(..) => (None, 0),
         };
         ArchiveWork {
             reused_from,
