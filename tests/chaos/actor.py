@@ -170,7 +170,7 @@ class Actor:
         self.world.count_reuse(attributes)
         if before and (before == uuid or before not in self.backups):
             self.world.record_defect(f"{uuid} reused {before}, which is not an earlier backup of its server")
-        if bool(before) != (attributes["reused_bytes"] > 0):
+        if not before and attributes["reused_bytes"] > 0:
             self.world.record_defect(f"{uuid} reused {attributes['reused_bytes']} bytes of {before}")
 
     def check_directory(self, when):

@@ -223,7 +223,13 @@ async fn all_files_of_a_small_server_are_read_every_few_backups_too() {
         let next = app.backup().await;
         let attributes = shown(&app, &next).await;
         assert_eq!(number(&attributes, "read_bytes"), read, "{attributes}");
-        assert_eq!(attributes["reused_from"], json!(previous), "{attributes}");
+        // So small a block is not kept for its contents, so nothing is left if its file was read.
+        let from = if read == 0 {
+            json!(previous)
+        } else {
+            Value::Null
+        };
+        assert_eq!(attributes["reused_from"], from, "{attributes}");
         assert_whole(&app, &next).await;
         previous = next;
     }

@@ -165,6 +165,7 @@ fn create_into(
         read_bytes: packed.read_bytes,
         files: packed.files,
         entries: packed.entries,
+        unread_entries: packed.unread_entries,
         notes: packed.notes,
     })
 }

@@ -46,6 +46,8 @@ pub(crate) struct PackedTotals {
     pub(crate) read_bytes: u64,
     pub(crate) files: u64,
     pub(crate) entries: u64,
+    /// How many of these come from the previous archive.
+    pub(crate) unread_entries: u64,
     pub(crate) notes: Notes,
 }
 

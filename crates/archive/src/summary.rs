@@ -31,6 +31,8 @@ pub struct Summary {
     pub files: u64,
     /// Entries of any kind.
     pub entries: u64,
+    /// How many of these are those of the previous archive, so that their files were not read.
+    pub unread_entries: u64,
     /// Entries that could not be archived as they were.
     pub notes: Notes,
 }

@@ -50,6 +50,7 @@ impl Packer<'_> {
 
     fn count_old(&mut self, entry: &ListedEntry) {
         self.count_entry(entry.kind, entry.stored);
+        self.totals.unread_entries += 1;
         match entry.kind {
             EntryKind::File => {
                 self.totals.files += 1;

@@ -101,6 +101,8 @@ fn a_front_that_the_output_checks_is_not_read() {
     // The few bytes that the hash lacks.
     assert!(read < 64, "{read} bytes");
     assert_eq!(second.summary.read_bytes, 0);
+    assert_eq!(first.summary.unread_entries, 0);
+    assert!(second.summary.unread_entries > 40, "{:?}", second.summary);
     assert_eq!(first.summary.read_bytes, first.summary.source_bytes);
     assert!(bytes(&second.archive) == bytes(&first.archive));
     assert_eq!(bytes(&second.index), bytes(&first.index));

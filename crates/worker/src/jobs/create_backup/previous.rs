@@ -78,15 +78,19 @@ impl Strategy {
 
     /// Returns what an archive cost that was created so.
     pub(super) fn work(&self, summary: &Summary, stored_bytes: Option<u64>) -> ArchiveWork {
+        // Entries of the previous archive may be packed again, so that none of its bytes are left.
+        let is_unread = summary.unread_entries > 0;
         let (reused_from, unread_backups) = match self {
-            Self::Full(_) => (None, 0),
-            Self::Reuse(previous, Some(_)) => (Some(previous.id), 0),
-            // This counts even if no block was taken over: single entries are packed again without
-            // a read of their files.
-            Self::Reuse(previous, None) => {
+            Self::Reuse(previous, _) if is_unread || summary.reused_bytes > 0 => {
                 let before = previous.unread_backups.unwrap_or(0);
-                (Some(previous.id), before.saturating_add(1))
+                let unread = if is_unread {
+                    before.saturating_add(1)
+                } else {
+                    0
+                };
+                (Some(previous.id), unread)
             }
+            Self::Full(_) | Self::Reuse(..) => (None, 0),
         };
         ArchiveWork {
             reused_from,
