@@ -47,11 +47,11 @@ pub(crate) struct TakenBlock {
 /// The place that a block of the previous archive takes in the new one.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OldPlace {
-    /// A later one, wherever the packer puts it.
+    /// Another one. It is checked here.
     Moved,
-    /// The same: the output has taken it over with the front. It is checked here.
+    /// The same, since the output has taken it over with the front. It is checked here.
     Front,
-    /// The same, and the output checks it.
+    /// The same, and the output has checked it.
     UnreadFront,
 }
 

@@ -28,7 +28,7 @@ const RECORD_WORK: u64 = 32;
 pub(crate) struct FrontRange {
     blocks: usize,
     entries: usize,
-    /// Whether the output checks them.
+    /// Whether they are not read here, because the output checks them.
     is_unread: bool,
 }
 

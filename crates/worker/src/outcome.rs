@@ -173,6 +173,17 @@ impl JobError {
         }
     }
 
+    /// Returns whether the reason is that the archive is damaged or missing.
+    pub(crate) fn is_about_archive(&self) -> bool {
+        match self {
+            Self::Stopped => false,
+            Self::Retryable(_, reason) | Self::Permanent(_, reason) => matches!(
+                reason,
+                FailureReason::ArchiveDamaged | FailureReason::ArchiveMissing
+            ),
+        }
+    }
+
     /// Maps an error of the database.
     pub(crate) fn database(error: &holdfast_db::Error) -> Self {
         Self::retryable("The service's database could not be used.", chain(error))
@@ -237,5 +248,36 @@ impl JobError {
             "An unexpected error was encountered.",
             format!("the archive engine panicked: {error}"),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_storage::Error;
+
+    use super::*;
+
+    #[test]
+    fn only_a_damaged_or_missing_archive_is_blamed() {
+        let (disk, object) = ("local".to_owned(), "an archive".to_owned());
+        let missing = Error::NotFound {
+            object: object.clone(),
+        };
+        let damaged = Error::Damaged {
+            disk: disk.clone(),
+            object: object.clone(),
+            source: "flipped".into(),
+        };
+        let away = Error::Unavailable {
+            disk,
+            object,
+            source: "unmounted".into(),
+        };
+        for (error, is_blamed) in [(missing, true), (damaged, true), (away, false)] {
+            assert_eq!(JobError::disk(&error).is_about_archive(), is_blamed);
+        }
+        let full = JobError::permanent("No space.", "`/tmp` is full");
+        let full = full.with_reason(FailureReason::NoSpace);
+        assert!(!full.is_about_archive() && !JobError::Stopped.is_about_archive());
     }
 }

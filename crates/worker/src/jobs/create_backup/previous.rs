@@ -31,7 +31,7 @@ pub(super) enum Strategy {
     Reuse(PreviousBackup, Option<RereadReason>),
 }
 
-/// Decides by what the database knows.
+/// Chooses the strategy of a backup by what the database knows.
 pub(super) async fn choose(
     context: &Context,
     job: &ActiveJob,
@@ -76,7 +76,7 @@ impl Strategy {
         }
     }
 
-    /// Returns what an archive cost that was created so.
+    /// Returns what was read, reused and stored for an archive that was created by this strategy.
     pub(super) fn work(&self, summary: &Summary, stored_bytes: Option<u64>) -> ArchiveWork {
         // Entries of the previous archive may be packed again, so that none of its bytes are left.
         let is_unread = summary.unread_entries > 0;
@@ -106,7 +106,7 @@ impl Strategy {
 #[derive(Debug)]
 pub(super) struct Unusable {
     pub(super) reason: String,
-    /// Whether it is damaged or missing, or could not be read, so that users should know.
+    /// Whether it seems to be damaged or missing, so that users should know.
     pub(super) is_damaged: bool,
 }
 
@@ -118,7 +118,7 @@ impl Unusable {
         }
     }
 
-    /// Separates the errors for which only the previous archive is the reason.
+    /// Returns what is wrong if the previous archive alone is the reason of an error.
     pub(super) fn of(error: &Error) -> Option<Self> {
         match error {
             Error::PreviousUnusable { reason } => Some(Self::damaged(reason.clone())),
@@ -174,7 +174,10 @@ pub(super) async fn open(
         Ok((index, bytes, old))
     });
     let opened = opened.await;
-    let (index, bytes, old) = opened.map_err(|error| Unusable::damaged(error.to_string()))?;
+    let (index, bytes, old) = opened.map_err(|error| Unusable {
+        reason: error.to_string(),
+        is_damaged: error.is_about_archive(),
+    })?;
     let expected = Expected {
         sha256: previous.sha256,
         archive_bytes: previous.size_bytes,
