@@ -183,7 +183,7 @@ async fn a_valid_key_does_not_use_up_the_limit_of_its_address() {
     let app = App::without_worker(&[("http.rate_limit_per_minute", "3")]).await;
     // More keys than the address has requests.
     for _ in 0..5 {
-        let user = app.server.owner;
+        let user = app.owner_id();
         let token = app.key(user, KeyKind::Client, Profile::Documented).await;
         let answer = app.as_owner().with_token(&token).list("").await;
         assert_eq!(answer.status, 200);

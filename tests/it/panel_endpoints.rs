@@ -97,7 +97,7 @@ async fn a_server_is_shown_with_the_callers_permissions() {
 async fn callers_without_access_or_without_a_key_are_refused() {
     let app = App::without_worker(&[]).await;
     let key = app
-        .key(app.server.owner, KeyKind::Application, Profile::Documented)
+        .key(app.owner_id(), KeyKind::Application, Profile::Documented)
         .await;
     let operator = app.as_owner().with_token(&key);
     let server = format!("/api/client/servers/{}", app.server.id);

@@ -95,7 +95,7 @@ fn schedule_request(client: &Client, method: &str, path: &str) -> RequestBuilder
 #[tokio::test(flavor = "multi_thread")]
 async fn every_route_answers_every_caller_as_in_the_table() {
     let app = App::without_worker(&[]).await;
-    let owner = app.server.owner;
+    let owner = app.owner_id();
     let application = app
         .key(owner, KeyKind::Application, Profile::Documented)
         .await;

@@ -100,7 +100,7 @@ impl Fixture {
         let id = ServerId(Uuid::new_v4());
         Server {
             id,
-            owner: self.owner,
+            owner: Some(self.owner),
             name: "Survival".to_owned(),
             // Each has its own, since no two servers may share a directory.
             directory: format!("/srv/{id}").into(),
@@ -110,6 +110,8 @@ impl Fixture {
             state: ServerState::Normal,
             limits: ServerLimits::default(),
             created_at: chrono::Utc::now(),
+            managed_by: None,
+            absent_since: None,
         }
     }
 
@@ -133,8 +135,9 @@ impl Fixture {
             reserved_bytes: 0,
             is_locked: true,
             is_full: false,
-            created_by: self.owner,
+            created_by: Some(self.owner),
             schedule: None,
+            managed_by: None,
         };
         backups::insert(&mut transaction, &new).await.unwrap();
         let job = new_job(JobKind::CreateBackup, server, backup);

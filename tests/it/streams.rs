@@ -207,7 +207,7 @@ async fn a_stream_ends_when_its_caller_may_no_longer_listen() {
     let refused = send(app.as_owner().request(Method::POST, "/events")).await;
     assert_eq!((refused.status, refused.header("allow")), (405, "GET"));
 
-    let owner = app.server.owner;
+    let owner = app.owner_id();
     let token = app.key(owner, KeyKind::Client, Profile::Documented).await;
     let other_key = app.as_owner().with_token(&token);
     let mut by_key = Ear::open(&other_key, None).await;

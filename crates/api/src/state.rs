@@ -16,6 +16,7 @@ use holdfast_db::backups::BackupPages;
 use holdfast_db::request_lookup::RequestLookup;
 use holdfast_domain::limit::Throttle;
 use holdfast_domain::schedule::{PowerSupport, Timezone};
+use holdfast_domain::wings::WingsNode;
 use holdfast_domain::{Backup, DirectoryRules, DiskName, NodeName, Server, TraceParent};
 use holdfast_storage::{Disk, Disks};
 
@@ -126,6 +127,8 @@ pub struct ApiOptions {
     pub node: NodeName,
     /// The rules for the directories of servers.
     pub directory_rules: DirectoryRules,
+    /// The node whose requests from the panel are answered, in place of Wings.
+    pub wings: Option<Arc<WingsNode>>,
 }
 
 impl ApiState {

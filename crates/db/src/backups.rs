@@ -11,6 +11,7 @@ use serde_json::json;
 
 use holdfast_domain::backup::CompletedBackup;
 use holdfast_domain::schedule::ScheduleId;
+use holdfast_domain::server::ServerManager;
 use holdfast_domain::{Backup, BackupId, BackupName, DiskName, NodeName, ServerId, UserId};
 
 pub use self::import::{ImportedBackup, count_completed_on, find_known, import, list_completed_on};
@@ -115,10 +116,12 @@ pub struct NewBackup<'a> {
     pub is_locked: bool,
     /// Whether every file must be read and packed.
     pub is_full: bool,
-    /// The user who creates it.
-    pub created_by: UserId,
+    /// The user who creates it, if a user of this service does.
+    pub created_by: Option<UserId>,
     /// The schedule that creates it.
     pub schedule: Option<ScheduleId>,
+    /// Who has requested it under this ID, and is told of its end.
+    pub managed_by: Option<ServerManager>,
 }
 
 /// Inserts a backup in the state `creating`.
@@ -152,18 +155,20 @@ pub async fn insert_all(
                 "node": backup.node.as_str(),
                 "reserved_bytes": i64::try_from(backup.reserved_bytes).unwrap_or(i64::MAX),
                 "schedule_id": backup.schedule,
+                "managed_by": backup.managed_by.map(ServerManager::as_str),
             })
         })
         .collect();
     sqlx::query!(
         "INSERT INTO backups (id, server_id, name, ignored_files, disk, is_locked, is_full,
-                              created_by, node, reserved_bytes, schedule_id, is_scheduled)
+                              created_by, node, reserved_bytes, schedule_id, is_scheduled,
+                              managed_by)
          SELECT id, server_id, name, ignored_files, disk, is_locked, is_full, created_by, node,
-                reserved_bytes, schedule_id, schedule_id IS NOT NULL
+                reserved_bytes, schedule_id, schedule_id IS NOT NULL, managed_by
          FROM jsonb_to_recordset($1) AS b (
              id uuid, server_id uuid, name text, ignored_files text[], disk text,
              is_locked boolean, is_full boolean, created_by uuid, node text,
-             reserved_bytes bigint, schedule_id bigint
+             reserved_bytes bigint, schedule_id bigint, managed_by text
          )",
         serde_json::Value::Array(rows),
     )

@@ -102,6 +102,8 @@ macro_rules! select_contexts {
                 s.no_default_schedule AS \"server_no_default_schedule?\",
                 s.created_at AS \"server_created_at?\",
                 s.directory_set_by AS \"server_directory_set_by?\",
+                s.managed_by AS \"server_managed_by?\",
+                s.absent_since AS \"server_absent_since?\",
                 s.permissions AS \"permissions?\",
                 b.id AS \"backup_id?\", b.name AS \"backup_name?\",
                 b.ignored_files AS \"backup_ignored_files?\", b.disk AS \"backup_disk?\",

@@ -150,7 +150,7 @@ macro_rules! select_backups_of_servers {
 }
 
 /// Lists servers whose UUID is greater than `after`, in the order of the UUIDs. Servers that are
-/// being deleted are left out.
+/// being deleted, or that a panel manages, are left out.
 ///
 /// # Errors
 /// If the database can't be read.
@@ -162,7 +162,7 @@ pub async fn list_servers(
     let rows = sqlx::query_as!(
         RetentionServerRow,
         "SELECT id, node, retention_days, keep, backup_limit, rotate FROM servers
-         WHERE deleting_at IS NULL AND id > $1 ORDER BY id LIMIT $2",
+         WHERE deleting_at IS NULL AND managed_by IS NULL AND id > $1 ORDER BY id LIMIT $2",
         after.map_or(Uuid::nil(), |server| server.0),
         i64::from(limit),
     )
@@ -185,7 +185,8 @@ pub async fn list_backups(
 }
 
 /// Locks a server until the transaction ends and lists its backups, so that no other process
-/// decides about them. Returns `None` if the server is deleted or being deleted.
+/// decides about them. Returns `None` if the server is deleted or being deleted, or if a panel
+/// manages it.
 ///
 /// # Errors
 /// If the database can't be read.
@@ -196,7 +197,7 @@ pub async fn lock_server(
     let row = sqlx::query_as!(
         RetentionServerRow,
         "SELECT id, node, retention_days, keep, backup_limit, rotate FROM servers
-         WHERE id = $1 AND deleting_at IS NULL FOR NO KEY UPDATE",
+         WHERE id = $1 AND deleting_at IS NULL AND managed_by IS NULL FOR NO KEY UPDATE",
         server.0
     )
     .fetch_optional(transaction.connection())
@@ -251,7 +252,7 @@ pub async fn lock_rotating_server(
     let row = sqlx::query_as!(
         RetentionServerRow,
         "SELECT id, node, retention_days, keep, backup_limit, rotate FROM servers
-         WHERE id = $1 AND rotate AND deleting_at IS NULL FOR NO KEY UPDATE",
+         WHERE id = $1 AND rotate AND deleting_at IS NULL AND managed_by IS NULL FOR NO KEY UPDATE",
         server.0
     )
     .fetch_optional(transaction.connection())

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use holdfast_domain::limit::ServerLoad;
 use holdfast_domain::name::{DiskName, NodeName};
 use holdfast_domain::retention::KeepRules;
-use holdfast_domain::server::ServerLimits;
+use holdfast_domain::server::{ServerLimits, ServerManager};
 use holdfast_domain::{DirectorySetBy, JobKind, Server, ServerId, ServerRef, ServerState, UserId};
 
 use crate::error::Error;
@@ -40,6 +40,8 @@ pub(crate) struct ServerRow {
     pub(crate) no_default_schedule: bool,
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) directory_set_by: String,
+    pub(crate) managed_by: Option<String>,
+    pub(crate) absent_since: Option<DateTime<Utc>>,
 }
 
 impl TryFrom<ServerRow> for Server {
@@ -48,7 +50,7 @@ impl TryFrom<ServerRow> for Server {
     fn try_from(row: ServerRow) -> Result<Self, Error> {
         Ok(Self {
             id: ServerId(row.id),
-            owner: UserId(row.owner_id),
+            owner: UserId(row.owner_id).some(),
             name: row.name,
             directory: PathBuf::from(row.directory),
             node: NodeName::parse(&row.node)
@@ -75,8 +77,15 @@ impl TryFrom<ServerRow> for Server {
             directory_set_by: DirectorySetBy::parse(&row.directory_set_by).ok_or_else(|| {
                 Error::unreadable("origin of a server's directory", &row.directory_set_by)
             })?,
+            managed_by: row.managed_by.as_deref().map(manager).transpose()?,
+            absent_since: row.absent_since,
         })
     }
+}
+
+/// Parses the daemon that manages a server.
+fn manager(text: &str) -> Result<ServerManager, Error> {
+    ServerManager::parse(text).ok_or_else(|| Error::unreadable("manager of a server", text))
 }
 
 /// Parses the retention rules of a server.
@@ -90,7 +99,8 @@ macro_rules! select_servers {
             ServerRow,
             "SELECT s.id, s.owner_id, s.name, s.directory, s.node, s.disk, s.state, s.backup_limit,
                     s.max_backup_bytes, s.quota_bytes, s.retention_days, s.keep, s.rotate,
-                    s.no_default_schedule, s.created_at, s.directory_set_by
+                    s.no_default_schedule, s.created_at, s.directory_set_by, s.managed_by,
+                    s.absent_since
              FROM servers s
              WHERE s.deleting_at IS NULL "
                 + $tail,

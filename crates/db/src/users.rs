@@ -1,4 +1,4 @@
-//! Users.
+//! Users. The row with the nil UUID, to which servers without an owner refer, is never found.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -50,8 +50,10 @@ pub async fn create(
 /// If the database can't be read.
 pub async fn find_by_email(database: &Database, email: &str) -> Result<Option<User>, Error> {
     let row = sqlx::query!(
-        "SELECT id, email, is_admin, created_at FROM users WHERE lower(email) = lower($1)",
-        email
+        "SELECT id, email, is_admin, created_at FROM users
+         WHERE lower(email) = lower($1) AND id <> $2",
+        email,
+        UserId::NONE.0,
     )
     .fetch_optional(database.pool())
     .await?;
@@ -68,8 +70,9 @@ pub async fn find(database: &Database, who: &UserRef) -> Result<Option<User>, Er
         UserRef::Email(email) => return find_by_email(database, email.as_str()).await,
     };
     let row = sqlx::query!(
-        "SELECT id, email, is_admin, created_at FROM users WHERE id = $1",
-        id.0
+        "SELECT id, email, is_admin, created_at FROM users WHERE id = $1 AND id <> $2",
+        id.0,
+        UserId::NONE.0,
     )
     .fetch_optional(database.pool())
     .await?;
@@ -88,11 +91,12 @@ pub async fn update(
 ) -> Result<Option<User>, Error> {
     let row = sqlx::query!(
         "UPDATE users SET email = coalesce($2, email), is_admin = coalesce($3, is_admin)
-         WHERE id = $1
+         WHERE id = $1 AND id <> $4
          RETURNING id, email, is_admin, created_at",
         id.0,
         email.map(EmailAddress::as_str),
         is_admin,
+        UserId::NONE.0,
     )
     .fetch_optional(change.connection())
     .await?;
@@ -126,9 +130,13 @@ pub async fn has_other_admin(change: &mut Change, id: UserId) -> Result<bool, Er
 /// # Errors
 /// [`Error::Missing`] if the user owns servers.
 pub async fn delete(change: &mut Change, id: UserId) -> Result<bool, Error> {
-    let done = sqlx::query!("DELETE FROM users WHERE id = $1", id.0)
-        .execute(change.connection())
-        .await?;
+    let done = sqlx::query!(
+        "DELETE FROM users WHERE id = $1 AND id <> $2",
+        id.0,
+        UserId::NONE.0,
+    )
+    .execute(change.connection())
+    .await?;
     Ok(done.rows_affected() == 1)
 }
 
@@ -139,9 +147,10 @@ pub async fn delete(change: &mut Change, id: UserId) -> Result<bool, Error> {
 pub async fn page(database: &Database, limit: u32, offset: u64) -> Result<Vec<User>, Error> {
     let rows = sqlx::query!(
         "SELECT id, email, is_admin, created_at FROM users
-         ORDER BY created_at, id LIMIT $1 OFFSET $2",
+         WHERE id <> $3 ORDER BY created_at, id LIMIT $1 OFFSET $2",
         i64::from(limit),
         clamp_offset(offset),
+        UserId::NONE.0,
     )
     .fetch_all(database.pool())
     .await?;
@@ -157,8 +166,11 @@ pub async fn page(database: &Database, limit: u32, offset: u64) -> Result<Vec<Us
 /// If the database can't be read.
 pub async fn count(database: &Database) -> Result<u64, Error> {
     let count = sqlx::query_scalar!(
-        r#"SELECT count(*) AS "count!" FROM (SELECT 1 FROM users LIMIT $1) rows"#,
-        COUNT_MAX
+        r#"SELECT count(*) AS "count!" FROM (
+               SELECT 1 FROM users WHERE id <> $2 LIMIT $1
+           ) rows"#,
+        COUNT_MAX,
+        UserId::NONE.0,
     )
     .fetch_one(database.pool())
     .await?;
@@ -170,10 +182,12 @@ pub async fn count(database: &Database) -> Result<u64, Error> {
 /// # Errors
 /// If the database can't be read.
 pub async fn list(database: &Database) -> Result<Vec<User>, Error> {
-    let rows =
-        sqlx::query!("SELECT id, email, is_admin, created_at FROM users ORDER BY lower(email)")
-            .fetch_all(database.pool())
-            .await?;
+    let rows = sqlx::query!(
+        "SELECT id, email, is_admin, created_at FROM users WHERE id <> $1 ORDER BY lower(email)",
+        UserId::NONE.0,
+    )
+    .fetch_all(database.pool())
+    .await?;
     Ok(rows
         .into_iter()
         .map(|row| user(row.id, row.email, row.is_admin, row.created_at))

@@ -66,6 +66,16 @@ impl BackupId {
     }
 }
 
+impl UserId {
+    /// The nil UUID, which the database holds for a server without an owner.
+    pub const NONE: Self = Self(Uuid::nil());
+
+    /// Returns the ID, or `None` for [`UserId::NONE`].
+    pub fn some(self) -> Option<Self> {
+        (self != Self::NONE).then_some(self)
+    }
+}
+
 impl ServerId {
     /// Returns the short identifier: the eight characters before the first dash.
     pub fn short(self) -> String {

@@ -150,6 +150,9 @@ impl JobState {
 pub struct RestoreArgs {
     /// Whether files that are not in the backup are removed.
     pub truncate: bool,
+    /// Whether the panel has requested the restore, and has to be told how it ended.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub panel: bool,
 }
 
 /// The arguments of a job that verifies a backup, stored as JSON.

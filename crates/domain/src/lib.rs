@@ -26,6 +26,7 @@ pub mod server;
 pub mod server_directory;
 pub mod trace;
 pub mod verification;
+pub mod wings;
 
 pub use access::{Permission, ServerAccess};
 pub use backup::{Backup, BackupState};

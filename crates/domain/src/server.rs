@@ -14,8 +14,8 @@ use crate::server_directory::DirectorySetBy;
 pub struct Server {
     /// Its ID. The first eight digits are the short identifier.
     pub id: ServerId,
-    /// The user who owns it.
-    pub owner: UserId,
+    /// The user who owns it. `None` if a panel manages it.
+    pub owner: Option<UserId>,
     /// Its display name.
     pub name: String,
     /// The absolute path of its directory on the node.
@@ -32,6 +32,31 @@ pub struct Server {
     pub limits: ServerLimits,
     /// When it was registered.
     pub created_at: DateTime<Utc>,
+    /// The panel's daemon through which it is managed. `None` if it was registered here.
+    pub managed_by: Option<ServerManager>,
+    /// Since when its panel no longer lists it on its node.
+    pub absent_since: Option<DateTime<Utc>>,
+}
+
+/// A daemon of a panel that manages servers. Their users, permissions and limits are the panel's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerManager {
+    /// Wings, the daemon of Pterodactyl and Pelican.
+    Wings,
+}
+
+impl ServerManager {
+    /// Returns the daemon's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Wings => "wings",
+        }
+    }
+
+    /// Parses a daemon's name.
+    pub fn parse(text: &str) -> Option<Self> {
+        (text == Self::Wings.as_str()).then_some(Self::Wings)
+    }
 }
 
 /// A server's own limits. Each `None` means the value of the setting.

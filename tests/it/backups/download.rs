@@ -244,7 +244,7 @@ async fn an_altered_link_is_refused() {
 async fn a_link_ends_with_the_key_that_requested_it() {
     let app = App::start().await;
     let uuid = app.backup().await;
-    let owner = app.server.owner;
+    let owner = app.owner_id();
     let key = app.key(owner, KeyKind::Client, Profile::Documented).await;
     let link = app.as_owner().with_token(&key).download(&uuid).await.link();
     let others = app.as_owner().download(&uuid).await.link();

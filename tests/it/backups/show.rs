@@ -102,7 +102,7 @@ async fn not_found_comes_before_a_missing_permission_and_that_before_the_body() 
 #[tokio::test(flavor = "multi_thread")]
 async fn invalid_credentials_are_all_refused_alike() {
     let app = App::without_worker(&[]).await;
-    let owner = app.server.owner;
+    let owner = app.owner_id();
     let key = app.key(owner, KeyKind::Client, Profile::Documented).await;
     let mut wrong = key.clone();
     wrong.pop();
@@ -138,7 +138,7 @@ async fn invalid_credentials_are_all_refused_alike() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_works_until_it_expires_and_only_from_allowed_addresses() {
     let app = App::without_worker(&[]).await;
-    let owner = app.server.owner;
+    let owner = app.owner_id();
     let key = app.key(owner, KeyKind::Client, Profile::Documented).await;
     let client = app.as_owner().with_token(&key);
     let set = async |what: &str| {
@@ -169,7 +169,7 @@ async fn a_key_works_until_it_expires_and_only_from_allowed_addresses() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_application_key_does_not_open_the_client_api() {
     let app = App::without_worker(&[]).await;
-    let owner = app.server.owner;
+    let owner = app.owner_id();
     let key = app
         .key(owner, KeyKind::Application, Profile::Documented)
         .await;

@@ -38,8 +38,9 @@ async fn a_waiter_for_a_servers_lock_sees_its_current_load() {
             reserved_bytes: 0,
             is_locked: false,
             is_full: false,
-            created_by: fixture.owner,
+            created_by: Some(fixture.owner),
             schedule: None,
+            managed_by: None,
         };
         backups::insert(&mut first, &new).await.unwrap();
         let job = new_job(JobKind::CreateBackup, server, backup);

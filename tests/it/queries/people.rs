@@ -130,7 +130,7 @@ async fn servers_are_found_by_either_id_and_seen_by_users_with_access() {
     };
     assert_eq!(constraint, "servers_identifier");
     let orphan = Server {
-        owner: UserId(Uuid::new_v4()),
+        owner: Some(UserId(Uuid::new_v4())),
         ..fixture.new_server()
     };
     let refused = fixtures::server(database, &orphan).await;

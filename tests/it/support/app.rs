@@ -221,9 +221,14 @@ impl App {
 
     /// The owner, with a key of the profile `pterodactyl`.
     pub(crate) async fn as_pterodactyl(&self) -> Client {
-        let owner = self.server.owner;
+        let owner = self.owner_id();
         let token = self.key(owner, KeyKind::Client, Profile::Pterodactyl).await;
         self.owner.with_token(&token)
+    }
+
+    /// The user who owns the server.
+    pub(crate) fn owner_id(&self) -> UserId {
+        self.server.owner.unwrap()
     }
 
     /// Creates a key.
@@ -240,7 +245,7 @@ impl App {
     /// it.
     pub(crate) async fn another_server(&self, name: &str) -> Server {
         let directory = self.data.path().join(name);
-        make_server(&self.database, self.server.owner, &directory).await
+        make_server(&self.database, self.owner_id(), &directory).await
     }
 
     /// Stores the server's record.
@@ -357,7 +362,7 @@ async fn make_key(database: &Database, user: UserId, kind: KeyKind, profile: Pro
 async fn make_server(database: &Database, owner: UserId, directory: &Path) -> Server {
     let server = Server {
         id: ServerId(Uuid::new_v4()),
-        owner,
+        owner: Some(owner),
         name: "Survival".to_owned(),
         directory: directory.to_owned(),
         node: NodeName::parse("local").unwrap(),
@@ -366,6 +371,8 @@ async fn make_server(database: &Database, owner: UserId, directory: &Path) -> Se
         state: ServerState::Normal,
         limits: ServerLimits::default(),
         created_at: Utc::now(),
+        managed_by: None,
+        absent_since: None,
     };
     fixtures::server(database, &server).await.unwrap();
     server

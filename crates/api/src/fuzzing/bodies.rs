@@ -201,6 +201,7 @@ fn options() -> &'static ApiOptions {
             roots: vec![PathBuf::from("/srv")],
             disks: [(local(), PathBuf::from("/srv/backups"))].into(),
         },
+        wings: None,
     })
 }
 
@@ -215,7 +216,7 @@ pub fn server(body: &[u8], content_type: &str) -> Result<Server, Refusal> {
     fields.check()?;
     let mut server = Server {
         id: ServerId(id),
-        owner: UserId(Uuid::nil()),
+        owner: None,
         name: String::new(),
         directory: PathBuf::new(),
         node: options().node.clone(),
@@ -224,6 +225,8 @@ pub fn server(body: &[u8], content_type: &str) -> Result<Server, Refusal> {
         state: ServerState::Normal,
         limits: ServerLimits::default(),
         created_at: now(),
+        managed_by: None,
+        absent_since: None,
     };
     taken.apply(&mut server, options());
     Ok(server)

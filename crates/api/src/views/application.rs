@@ -10,6 +10,7 @@ use holdfast_db::usage::{ServerUsage, StoredTotals};
 use holdfast_db::users::User;
 use holdfast_db::workers::Worker;
 use holdfast_domain::limit::ServerLoad;
+use holdfast_domain::server::ServerManager;
 use holdfast_domain::{JobKind, JobProgress, Server, ServerState};
 
 use self::objects::{
@@ -93,7 +94,7 @@ pub(crate) fn server(server: &Server, is_restoring: bool) -> ServerObject {
             uuid: server.id.0,
             identifier: server.id.short(),
             name: server.name.clone(),
-            owner: server.owner.0,
+            owner: server.owner.map(|owner| owner.0),
             dir: server.directory.to_string_lossy().into_owned(),
             node: server.node.to_string(),
             disk: server.disk.as_ref().map(ToString::to_string),
@@ -105,6 +106,8 @@ pub(crate) fn server(server: &Server, is_restoring: bool) -> ServerObject {
             keep: server.limits.keep.map(|rules| rules.to_string()),
             rotate: server.limits.rotate,
             default_schedule: !server.limits.no_default_schedule,
+            managed_by: server.managed_by.map(ServerManager::as_str),
+            absent_since: server.absent_since.map(date),
             created_at: date(server.created_at),
         },
     }

@@ -99,6 +99,7 @@ impl SettingsReader {
             power_support: power?.support(),
             node: node?,
             directory_rules: directory_rules?,
+            wings: None,
         })
     }
 

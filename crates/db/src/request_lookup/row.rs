@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
-use holdfast_domain::{Backup, Server};
+use holdfast_domain::{Backup, Server, UserId};
 
 use super::RequestContext;
 use crate::backups::BackupRow;
@@ -41,6 +41,8 @@ pub(super) struct RequestRow {
     pub(super) server_no_default_schedule: Option<bool>,
     pub(super) server_created_at: Option<DateTime<Utc>>,
     pub(super) server_directory_set_by: Option<String>,
+    pub(super) server_managed_by: Option<String>,
+    pub(super) server_absent_since: Option<DateTime<Utc>>,
     pub(super) permissions: Option<Vec<String>>,
     pub(super) backup_id: Option<Uuid>,
     pub(super) backup_name: Option<String>,
@@ -106,7 +108,10 @@ impl TryFrom<RequestRow> for RequestContext {
         })?;
         let server = server.map(Server::try_from).transpose()?;
         let server = server.and_then(|server| {
-            let access = key.access(server.owner, row.permissions.as_deref())?;
+            let access = key.access(
+                server.owner.unwrap_or(UserId::NONE),
+                row.permissions.as_deref(),
+            )?;
             Some((server, access))
         });
         let backup = match (&server, backup) {
@@ -141,6 +146,8 @@ impl RequestRow {
             no_default_schedule: self.server_no_default_schedule?,
             created_at: self.server_created_at?,
             directory_set_by: self.server_directory_set_by.take()?,
+            managed_by: self.server_managed_by.take(),
+            absent_since: self.server_absent_since,
         })
     }
 

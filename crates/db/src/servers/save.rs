@@ -1,6 +1,7 @@
 //! Storage of servers. No two servers may share a directory.
 
-use holdfast_domain::{DiskName, Server};
+use holdfast_domain::server::ServerManager;
+use holdfast_domain::{DiskName, Server, UserId};
 
 use crate::error::Error;
 use crate::operator_log::Change;
@@ -26,8 +27,8 @@ pub async fn save(change: &mut Change, server: &Server) -> Result<(), Error> {
     sqlx::query!(
         "INSERT INTO servers (id, owner_id, name, directory, node, disk, state, backup_limit,
                               max_backup_bytes, quota_bytes, retention_days, created_at,
-                              directory_set_by, rotate, keep, no_default_schedule)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+                              directory_set_by, rotate, keep, no_default_schedule, managed_by)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
          ON CONFLICT (id) DO UPDATE SET
              owner_id = EXCLUDED.owner_id, created_at = EXCLUDED.created_at, name = EXCLUDED.name,
              directory = EXCLUDED.directory,
@@ -36,6 +37,7 @@ pub async fn save(change: &mut Change, server: &Server) -> Result<(), Error> {
              quota_bytes = EXCLUDED.quota_bytes, retention_days = EXCLUDED.retention_days,
              directory_set_by = EXCLUDED.directory_set_by, rotate = EXCLUDED.rotate,
              keep = EXCLUDED.keep, no_default_schedule = EXCLUDED.no_default_schedule,
+             managed_by = EXCLUDED.managed_by,
              default_schedule = CASE
                  WHEN (servers.backup_limit, servers.no_default_schedule)
                      IS DISTINCT FROM (EXCLUDED.backup_limit, EXCLUDED.no_default_schedule)
@@ -43,7 +45,7 @@ pub async fn save(change: &mut Change, server: &Server) -> Result<(), Error> {
                  ELSE servers.default_schedule
              END",
         server.id.0,
-        server.owner.0,
+        server.owner.unwrap_or(UserId::NONE).0,
         server.name,
         directory.as_ref(),
         server.node.as_str(),
@@ -64,6 +66,7 @@ pub async fn save(change: &mut Change, server: &Server) -> Result<(), Error> {
         limits.rotate,
         limits.keep.map(|rules| rules.to_string()),
         limits.no_default_schedule,
+        server.managed_by.map(ServerManager::as_str),
     )
     .execute(change.connection())
     .await?;
@@ -90,7 +93,7 @@ pub async fn insert(change: &mut Change, server: &Server) -> Result<(), Error> {
     sqlx::query!(
         "INSERT INTO servers (id, owner_id, name, directory, node) VALUES ($1, $2, $3, $4, $5)",
         server.id.0,
-        server.owner.0,
+        server.owner.unwrap_or(UserId::NONE).0,
         server.name,
         directory.as_ref(),
         server.node.as_str(),

@@ -123,6 +123,7 @@ impl PlannedBackup<'_> {
             is_full: false,
             created_by: server.owner,
             schedule: Some(schedule),
+            managed_by: None,
         }
     }
 

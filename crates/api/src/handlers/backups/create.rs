@@ -84,8 +84,9 @@ pub(crate) async fn create(
         // Without the permission to lock a backup, the field is ignored.
         is_locked: fields.is_locked && access.may(Action::Lock),
         is_full: fields.is_full,
-        created_by: caller.user,
+        created_by: Some(caller.user),
         schedule: None,
+        managed_by: None,
     };
 
     let budget =

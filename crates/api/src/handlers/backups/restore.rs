@@ -70,7 +70,10 @@ pub(crate) async fn restore(
     }
     limit::check_idle(load.state, load.unfinished).map_err(ApiError::Restore)?;
 
-    let args = json!(RestoreArgs { truncate });
+    let args = json!(RestoreArgs {
+        truncate,
+        panel: false,
+    });
     let job = NewJob {
         kind: JobKind::RestoreBackup,
         server: server.id,

@@ -18,7 +18,7 @@ pub(super) fn summarize<'a>(
     let backup_limit = server.limits.backups;
     ServerSummary {
         server,
-        is_owner: server.owner == caller.user,
+        is_owner: server.owner == Some(caller.user),
         is_restoring: restoring.contains(&server.id),
         backup_limit: backup_limit.unwrap_or(state.options.backups_per_server),
     }

@@ -92,8 +92,8 @@ pub(crate) struct ServerAttributes {
     /// The eight characters before the first dash of the UUID.
     pub(crate) identifier: String,
     pub(crate) name: String,
-    /// UUID of the owner.
-    pub(crate) owner: Uuid,
+    /// UUID of the owner. Null for a server that a panel manages.
+    pub(crate) owner: Option<Uuid>,
     /// The absolute path of the server's directory on its node.
     pub(crate) dir: String,
     pub(crate) node: String,
@@ -115,6 +115,11 @@ pub(crate) struct ServerAttributes {
     pub(crate) rotate: bool,
     /// Whether the server has the default schedule of the settings, if they have one.
     pub(crate) default_schedule: bool,
+    /// The daemon through which a panel manages the server: `wings`, or null.
+    pub(crate) managed_by: Option<&'static str>,
+    /// Since when the panel no longer lists the server on its node.
+    #[schema(format = DateTime)]
+    pub(crate) absent_since: Option<String>,
     #[schema(format = DateTime)]
     pub(crate) created_at: String,
 }

@@ -13,6 +13,7 @@ use holdfast_db::servers::DIRECTORY_TAKEN;
 use holdfast_db::{Database, Error, servers};
 use holdfast_domain::job::ServerBackupsAction;
 use holdfast_domain::retention::KeepRules;
+use holdfast_domain::server::ServerManager;
 use holdfast_domain::{
     DirectorySetBy, DiskName, NodeName, Server, ServerId, ServerRef, ServerState, server_directory,
 };
@@ -179,7 +180,7 @@ async fn create(
     }
     let mut server = Server {
         id,
-        owner: find_user(database, owner).await?.id,
+        owner: Some(find_user(database, owner).await?.id),
         name,
         directory: PathBuf::new(),
         node: settings.api.node.clone(),
@@ -188,6 +189,8 @@ async fn create(
         state: ServerState::Normal,
         limits: holdfast_domain::server::ServerLimits::default(),
         created_at: Utc::now(),
+        managed_by: None,
+        absent_since: None,
     };
     apply(settings, database, &mut server, options).await?;
     save(database, "server create", &server).await?;
@@ -227,7 +230,7 @@ async fn apply(
     options: ServerOptions,
 ) -> Result<(), CommandError> {
     if let Some(owner) = options.owner {
-        server.owner = find_user(database, &owner).await?.id;
+        server.owner = Some(find_user(database, &owner).await?.id);
     }
     if let Some(name) = options.name {
         let name = name.trim();
@@ -308,6 +311,8 @@ fn view(server: &Server) -> Value {
         "keep": server.limits.keep.map(|rules| rules.to_string()),
         "rotate": server.limits.rotate,
         "default_schedule": !server.limits.no_default_schedule,
+        "managed_by": server.managed_by.map(ServerManager::as_str),
+        "absent_since": server.absent_since.map(date),
         "created_at": date(server.created_at),
     })
 }

@@ -42,6 +42,7 @@ pub(crate) async fn change(
     fields.check()?;
 
     let (mut change, mut server, load) = operator.begin_server_change(&state, server.id).await?;
+    changes.check_manager(&server)?;
     if changes.apply(&mut server, &state.options) {
         check_directory(&server, &state.options)?;
         limit::check_no_file_job(load.unfinished).map_err(ApiError::MoveServer)?;

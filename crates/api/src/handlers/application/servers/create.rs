@@ -43,7 +43,7 @@ pub(crate) async fn create(
     fields.check()?;
     let mut server = Server {
         id,
-        owner: settings.owner.ok_or(ApiError::Internal)?,
+        owner: settings.owner,
         name: String::new(),
         directory: settings.directory.clone().ok_or(ApiError::Internal)?,
         node: state.options.node.clone(),
@@ -52,6 +52,8 @@ pub(crate) async fn create(
         state: ServerState::Normal,
         limits: ServerLimits::default(),
         created_at: (state.now)(),
+        managed_by: None,
+        absent_since: None,
     };
     settings.apply(&mut server, &state.options);
 

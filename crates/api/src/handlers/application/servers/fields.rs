@@ -84,10 +84,33 @@ impl ServerFields {
         }
     }
 
+    /// Checks that the fields may be changed. Those of a server that a panel manages come from the
+    /// panel.
+    pub(super) fn check_manager(&self, server: &Server) -> Result<(), ApiError> {
+        if server.managed_by.is_none() {
+            return Ok(());
+        }
+        let of_panel = [
+            ("owner", self.owner.is_some()),
+            ("name", self.name.is_some()),
+            ("dir", self.directory.is_some()),
+            ("node", self.node.is_some()),
+            ("state", self.state.is_some()),
+            ("default_schedule", self.default_schedule == Some(true)),
+        ];
+        match of_panel.into_iter().find(|(_, is_given)| *is_given) {
+            Some((field, _)) => {
+                let detail = format!("The {field} of this server is managed by its panel.");
+                Err(ApiError::violation(field, "prohibited", detail))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Applies the fields to a server. Returns whether its node or directory has changed.
     pub(crate) fn apply(self, server: &mut Server, options: &ApiOptions) -> bool {
         let before = (server.node.clone(), server.directory.clone());
-        set(&mut server.owner, self.owner);
+        set(&mut server.owner, self.owner.map(Some));
         set(&mut server.name, self.name);
         set(&mut server.directory, self.directory);
         let node = self.node.map(|node| node.unwrap_or(options.node.clone()));
