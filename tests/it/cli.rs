@@ -10,6 +10,7 @@ mod processes;
 mod schedule_changes;
 mod schedule_refusals;
 mod schedules;
+mod wings;
 
 use std::process::Command;
 

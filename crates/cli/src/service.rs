@@ -251,6 +251,13 @@ pub fn start_worker(
     metrics: &ProcessMetrics,
 ) -> ServiceTask {
     let node = &settings.worker.node;
+    for warning in settings
+        .wings
+        .iter()
+        .flat_map(|wings| wings.warnings(&settings.storage))
+    {
+        tracing::warn!("{warning}");
+    }
     // The random part prevents confusion with an earlier worker that had the same process ID.
     let (pid, random) = (std::process::id(), rand::random::<u32>());
     let context = Arc::new(holdfast_worker::Context {

@@ -17,6 +17,7 @@ mod retention;
 mod schedules;
 mod secret;
 mod values;
+mod wings;
 mod worker;
 
 use std::collections::BTreeMap;
@@ -33,6 +34,7 @@ use holdfast_worker::WorkerOptions;
 
 pub use problem::{SettingProblem, SettingSource, SettingsError};
 pub use secret::SecretString;
+pub use wings::WingsSettings;
 
 /// The checked settings of one process.
 #[derive(Clone, Debug)]
@@ -49,6 +51,8 @@ pub struct Settings {
     pub api: ApiOptions,
     /// The options of the worker: `worker`, `verify`, `power`, `retention` and `maintenance`.
     pub worker: WorkerOptions,
+    /// The panel's daemon beside which this service runs; `None` if there is no panel.
+    pub wings: Option<WingsSettings>,
     /// The metrics.
     pub metrics: MetricsSettings,
     /// The log.

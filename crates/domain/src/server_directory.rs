@@ -116,6 +116,8 @@ pub struct DirectoryRules {
     pub roots: Vec<PathBuf>,
     /// The folders of local disks, which no server's directory may overlap.
     pub disks: BTreeMap<DiskName, PathBuf>,
+    /// The folder of Wings' servers. The directories in it need not be below a root.
+    pub wings_data: Option<PathBuf>,
 }
 
 impl DirectoryRules {
@@ -128,7 +130,15 @@ impl DirectoryRules {
         if directory.parent().is_none() {
             return Err(DirectoryRefused::Root);
         }
-        if self.roots.is_empty() {
+        let is_of_wings = match set_by {
+            DirectorySetBy::Admin => {
+                self.wings_data.is_some() && self.wings_data.as_deref() == directory.parent()
+            }
+            DirectorySetBy::Application => false,
+        };
+        if is_of_wings {
+            // Wings has chosen the directory.
+        } else if self.roots.is_empty() {
             match set_by {
                 DirectorySetBy::Admin => {}
                 DirectorySetBy::Application => return Err(DirectoryRefused::NoRoots),
@@ -189,6 +199,7 @@ mod tests {
         let rules = |roots: &[&str]| DirectoryRules {
             roots: roots.iter().map(PathBuf::from).collect(),
             disks: [(disk.clone(), PathBuf::from("/srv/backups"))].into(),
+            wings_data: Some(PathBuf::from("/var/volumes")),
         };
         let with_disk = || Err(DirectoryRefused::Disk { disk: disk.clone() });
         for (directory, roots, admin, application) in [
@@ -210,6 +221,24 @@ mod tests {
             ("/srv/backups", &["/srv"], with_disk(), with_disk()),
             ("/srv/backups/a", &["/srv"], with_disk(), with_disk()),
             ("/srv", &[], with_disk(), Err(DirectoryRefused::NoRoots)),
+            (
+                "/var/volumes/a",
+                &["/srv"],
+                Ok(()),
+                Err(DirectoryRefused::OutsideRoots),
+            ),
+            (
+                "/var/volumes/a/b",
+                &["/srv"],
+                Err(DirectoryRefused::OutsideRoots),
+                Err(DirectoryRefused::OutsideRoots),
+            ),
+            (
+                "/var/volumes",
+                &["/srv"],
+                Err(DirectoryRefused::OutsideRoots),
+                Err(DirectoryRefused::OutsideRoots),
+            ),
         ] {
             let rules = rules(roots);
             let directory = Path::new(directory);

@@ -15,6 +15,7 @@ use holdfast_db::Database;
 use holdfast_db::jobs::ConcurrencyLimits;
 use holdfast_domain::retention::RetentionPolicy;
 use holdfast_domain::schedule::DefaultSchedule;
+use holdfast_domain::wings::WingsNode;
 use holdfast_domain::{DirectoryRules, DiskName, NodeName, TraceParent};
 use holdfast_storage::Disks;
 
@@ -125,6 +126,20 @@ pub struct WorkerOptions {
     pub maintenance: MaintenanceOptions,
     /// The schedule that every server gets; `None` means that servers get none.
     pub default_schedule: Option<DefaultSchedule>,
+    /// The panel's node that this worker works for; `None` if there is no panel.
+    pub wings: Option<WingsOptions>,
+}
+
+/// The settings for the node of a panel.
+#[derive(Clone, Debug)]
+pub struct WingsOptions {
+    /// The node.
+    pub node: Arc<WingsNode>,
+    /// How long the archives of a server are kept after the panel has stopped listing it; `None`
+    /// means for ever.
+    pub forget_after: Option<Duration>,
+    /// The interval at which the panel is asked for its servers.
+    pub sync_every: Duration,
 }
 
 /// The settings of maintenance: how often it runs, and how long things are kept.

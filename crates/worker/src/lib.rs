@@ -14,6 +14,7 @@ mod database_health;
 mod disk_access;
 mod fetch;
 mod finalize;
+mod http_client;
 mod jobs;
 mod lease;
 mod maintenance;
@@ -35,7 +36,7 @@ mod verification;
 mod verify_archive;
 pub mod webhooks;
 
-pub use context::{Context, DirectoryChecks, MaintenanceOptions, WorkerOptions};
+pub use context::{Context, DirectoryChecks, MaintenanceOptions, WingsOptions, WorkerOptions};
 pub use database_health::DatabaseHealth;
 pub use holdfast_archive::SwapMethod;
 pub use holdfast_ioctl::IoClass;

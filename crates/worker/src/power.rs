@@ -6,6 +6,7 @@
 
 mod command;
 mod docker;
+mod wings;
 
 use std::time::Duration;
 
@@ -17,12 +18,18 @@ use holdfast_domain::schedule::{PowerAction, PowerSupport, PowerUnsupported};
 
 pub use self::command::CommandPower;
 pub use self::docker::DockerPower;
+pub use self::wings::{WingsError, WingsPower};
+pub use crate::http_client::HttpError;
 use crate::outcome::{FailureReason, JobError};
 
 /// Time between two checks whether a server still runs.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// How long the state of a server may take to change after the driver has acted.
 const STATE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long it may take with Wings, which answers before it acts. Before it starts a server, it
+/// checks the permissions of all its files.
+const WINGS_STATE_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// How servers are stopped.
 #[derive(Clone, Debug)]
@@ -33,6 +40,8 @@ pub enum Power {
     Command(CommandPower),
     /// As Docker containers.
     Docker(DockerPower),
+    /// Through Wings, the daemon of the panel.
+    Wings(WingsPower),
 }
 
 /// Why a server could not be stopped, or its state could not be read.
@@ -74,6 +83,14 @@ pub enum PowerError {
         /// Docker's error.
         source: bollard::errors::Error,
     },
+    /// A request to Wings failed.
+    #[error("cannot use Wings at {url}")]
+    Wings {
+        /// The URL of Wings.
+        url: String,
+        /// What is wrong.
+        source: WingsError,
+    },
     /// The driver, as it is set, can't do this.
     #[error("{0}")]
     Unsupported(String),
@@ -107,7 +124,7 @@ impl Power {
                 can_kill: !command.kill.is_empty(),
                 can_send: !command.console.is_empty(),
             },
-            Self::Docker(_) => PowerSupport::All,
+            Self::Docker(_) | Self::Wings(_) => PowerSupport::All,
         }
     }
 
@@ -120,6 +137,7 @@ impl Power {
             Self::None => Ok(false),
             Self::Command(command) => command.is_running(server).await,
             Self::Docker(docker) => docker.is_running(server).await,
+            Self::Wings(wings) => wings.is_running(server).await,
         }
     }
 
@@ -129,6 +147,7 @@ impl Power {
             Self::None => return Ok(()),
             Self::Command(command) => command.stop(server).await?,
             Self::Docker(docker) => docker.stop(server).await?,
+            Self::Wings(wings) => wings.stop(server).await?,
         }
         self.wait_until(server, false).await
     }
@@ -156,6 +175,7 @@ impl Power {
                     Self::None => {}
                     Self::Command(command) => command.kill(server).await?,
                     Self::Docker(docker) => docker.kill(server).await?,
+                    Self::Wings(wings) => wings.kill(server).await?,
                 }
                 self.wait_until(server, false).await
             }
@@ -170,6 +190,7 @@ impl Power {
             Self::None => {}
             Self::Command(command) => command.start(server).await?,
             Self::Docker(docker) => docker.start(server).await?,
+            Self::Wings(wings) => wings.start(server).await?,
         }
         self.wait_until(server, true).await
     }
@@ -192,11 +213,16 @@ impl Power {
             Self::None => Ok(()),
             Self::Command(command) => command.send_command(server, line).await,
             Self::Docker(docker) => docker.send_command(server, line).await,
+            Self::Wings(wings) => wings.send_command(server, line).await,
         }
     }
 
     async fn wait_until(&self, server: ServerId, runs: bool) -> Result<(), PowerError> {
-        let deadline = Instant::now() + STATE_TIMEOUT;
+        let timeout = match self {
+            Self::Wings(_) => WINGS_STATE_TIMEOUT,
+            Self::None | Self::Command(_) | Self::Docker(_) => STATE_TIMEOUT,
+        };
+        let deadline = Instant::now() + timeout;
         while self.is_running(server).await? != runs {
             if Instant::now() >= deadline {
                 return Err(if runs {
@@ -291,6 +317,16 @@ impl PowerGuard {
 }
 
 fn state_unknown(error: &PowerError) -> JobError {
+    if let PowerError::Wings { source, .. } = error
+        && source.is_temporary()
+    {
+        return JobError::retryable(
+            "The service could not find out whether the server runs, because Wings did not answer. \
+             Nothing was changed.",
+            chain(error),
+        )
+        .with_reason(FailureReason::ServerRunning);
+    }
     JobError::permanent(
         "The service could not find out whether the server runs, so nothing was changed. The \
          operator of the service has to check its power settings.",

@@ -59,6 +59,7 @@ pub(crate) fn resolve(
             .iter()
             .map(|(name, folder)| (name.clone(), without_links(folder)))
             .collect(),
+        wings_data: rules.wings_data.as_ref().map(without_links),
     };
     match real_rules.check(&real, set_by) {
         Ok(()) => Ok(real),

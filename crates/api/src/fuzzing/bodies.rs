@@ -200,6 +200,7 @@ fn options() -> &'static ApiOptions {
         directory_rules: DirectoryRules {
             roots: vec![PathBuf::from("/srv")],
             disks: [(local(), PathBuf::from("/srv/backups"))].into(),
+            wings_data: None,
         },
         wings: None,
     })

@@ -7,7 +7,10 @@ use crate::settings::{Settings, environment};
 
 pub(super) fn run(global: &GlobalOptions) -> Result<(), CommandError> {
     match Settings::load(&global.config, environment(), &global.data) {
-        Ok(_) => output::line("the settings are valid"),
+        Ok(settings) => {
+            describe_wings(&settings)?;
+            output::line("the settings are valid")
+        }
         Err(error) => {
             for problem in &error.0 {
                 output::problem(&problem.to_string());
@@ -17,4 +20,28 @@ pub(super) fn run(global: &GlobalOptions) -> Result<(), CommandError> {
             Err(CommandError::new(format!("{count} {noun} in the settings")))
         }
     }
+}
+
+/// Prints what the settings file of Wings says, without the token.
+fn describe_wings(settings: &Settings) -> Result<(), CommandError> {
+    let Some(wings) = &settings.wings else {
+        return Ok(());
+    };
+    let node = &wings.node;
+    output::line(&format!("settings of Wings: {}", wings.config.display()))?;
+    output::line(&format!("  panel: {}", node.panel_url))?;
+    output::line(&format!("  node: {}", node.uuid))?;
+    output::line(&format!(
+        "  token: {} (the secret is not shown)",
+        node.token_id
+    ))?;
+    output::line(&format!(
+        "  directories of servers: {}",
+        node.data.display()
+    ))?;
+    output::line(&format!("  Wings answers at: {}", node.wings_url))?;
+    for warning in wings.warnings(&settings.storage) {
+        output::problem(&format!("warning: {warning}"));
+    }
+    Ok(())
 }

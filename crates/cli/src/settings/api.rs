@@ -2,6 +2,7 @@
 //! servers may lie.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use holdfast_api::{AllowedHosts, ApiOptions, StreamLimits};
 use holdfast_domain::limit::Throttle;
@@ -9,7 +10,7 @@ use holdfast_domain::{DirectoryRules, NodeName};
 use holdfast_worker::power::Power;
 
 use super::values::SettingsReader;
-use super::{DiskDriver, HttpSettings, StorageSettings};
+use super::{DiskDriver, HttpSettings, StorageSettings, WingsSettings};
 
 /// The greatest size that the database can store, in bytes.
 pub(super) const BYTES_MAX: u64 = i64::MAX.unsigned_abs();
@@ -35,6 +36,7 @@ impl SettingsReader {
         &mut self,
         storage: Option<&StorageSettings>,
         power: Option<&Power>,
+        wings: Option<&WingsSettings>,
     ) -> Option<ApiOptions> {
         let public_url = self.optional_url("http.public_url");
         let mut allowed_hosts = self.allowed_hosts();
@@ -71,7 +73,7 @@ impl SettingsReader {
         }
 
         let node = self.node();
-        let directory_rules = self.directory_rules(storage);
+        let directory_rules = self.directory_rules(storage, wings);
         Some(ApiOptions {
             public_url: public_url?,
             downloads_public_url: downloads_public_url?,
@@ -99,7 +101,7 @@ impl SettingsReader {
             power_support: power?.support(),
             node: node?,
             directory_rules: directory_rules?,
-            wings: None,
+            wings: wings.map(|wings| Arc::clone(&wings.node)),
         })
     }
 
@@ -142,7 +144,11 @@ impl SettingsReader {
     }
 
     /// Reads where server directories may lie: below `worker.roots`, and not on a disk.
-    fn directory_rules(&mut self, storage: Option<&StorageSettings>) -> Option<DirectoryRules> {
+    fn directory_rules(
+        &mut self,
+        storage: Option<&StorageSettings>,
+        wings: Option<&WingsSettings>,
+    ) -> Option<DirectoryRules> {
         let roots = self.list("worker.roots")?;
         let roots: Option<Vec<PathBuf>> = roots
             .iter()
@@ -157,6 +163,7 @@ impl SettingsReader {
         Some(DirectoryRules {
             roots: roots?,
             disks: local_disks.collect(),
+            wings_data: wings.map(|wings| wings.node.data.clone()),
         })
     }
 }

@@ -1,9 +1,12 @@
 //! Reads how servers are controlled: stopped before a restore, and by the tasks of schedules.
 
 use std::path::Path;
+use std::time::Duration;
 
-use holdfast_worker::power::{CommandPower, DockerPower, Power};
+use holdfast_domain::error_chain::chain;
+use holdfast_worker::power::{CommandPower, DockerPower, Power, WingsPower};
 
+use super::WingsSettings;
 use super::values::SettingsReader;
 
 const DRIVER: &str = "power.driver";
@@ -14,7 +17,8 @@ const KILL: &str = "power.kill_command";
 const CONSOLE: &str = "power.console_command";
 
 impl SettingsReader {
-    pub(super) fn power(&mut self) -> Option<Power> {
+    /// Reads the power driver. `wings` is `None` if `[wings]` has a problem.
+    pub(super) fn power(&mut self, wings: Option<&Option<WingsSettings>>) -> Option<Power> {
         let driver = self.string(DRIVER);
         let timeout = self.seconds("power.stop_timeout_seconds", 1..=3600);
         let stop = self.list(STOP);
@@ -25,7 +29,10 @@ impl SettingsReader {
         let socket = self.string("power.docker_socket");
         let label = self.string("power.docker_label");
         let timeout = timeout?;
+        let is_beside_wings = wings.is_some_and(Option::is_some);
         match driver?.as_str() {
+            "" if !is_beside_wings => Some(Power::None),
+            "" | "wings" => self.wings_power(wings?.as_ref(), timeout),
             "none" => Some(Power::None),
             "command" => {
                 let stop = self.check_command(STOP, stop?);
@@ -40,6 +47,12 @@ impl SettingsReader {
                     path: std::env::var_os("PATH"),
                 }))
             }
+            "docker" if is_beside_wings => {
+                let message = "must not be docker with wings.config: a container that is stopped \
+                               behind the back of Wings counts as a crash, and Wings starts it \
+                               again. Set it to \"wings\"";
+                self.reject(DRIVER, message)
+            }
             "docker" => {
                 let socket = self.absolute_path("power.docker_socket", Path::new(&socket?))?;
                 let label = label?;
@@ -50,9 +63,22 @@ impl SettingsReader {
                 }))
             }
             other => {
-                let message = format!("must be none, command or docker, not `{other}`");
+                let message = format!("must be none, command, docker or wings, not `{other}`");
                 self.reject(DRIVER, message)
             }
+        }
+    }
+
+    fn wings_power(&mut self, wings: Option<&WingsSettings>, grace: Duration) -> Option<Power> {
+        let Some(wings) = wings else {
+            return self.reject(
+                DRIVER,
+                "can only be wings with wings.config, which is not set",
+            );
+        };
+        match WingsPower::new(&wings.node, grace) {
+            Ok(power) => Some(Power::Wings(power)),
+            Err(error) => self.reject(DRIVER, chain(&error)),
         }
     }
 

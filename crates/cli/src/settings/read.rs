@@ -40,9 +40,12 @@ impl SettingsReader {
         let database = self.database();
         let auth = self.auth();
         let storage = self.storage(data);
-        let power = self.power();
-        let api = self.api(storage.as_ref(), power.as_ref());
-        let worker = self.worker(api.as_ref(), storage.as_ref(), power);
+        let wings = self.wings();
+        let node = wings.as_ref().and_then(Option::as_ref);
+        self.check_wings_folders(node, storage.as_ref());
+        let power = self.power(wings.as_ref());
+        let api = self.api(storage.as_ref(), power.as_ref(), node);
+        let worker = self.worker(api.as_ref(), storage.as_ref(), power, node);
         let metrics = self.metrics();
         let log = self.log();
         Some(Settings {
@@ -52,6 +55,7 @@ impl SettingsReader {
             storage: storage?,
             api: api?,
             worker: worker?,
+            wings: wings?,
             metrics: metrics?,
             log: log?,
         })

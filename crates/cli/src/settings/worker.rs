@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::num::{NonZeroU8, NonZeroUsize};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_api::ApiOptions;
@@ -11,11 +12,11 @@ use holdfast_db::jobs::ConcurrencyLimits;
 use holdfast_domain::DiskName;
 use holdfast_storage::LocalOptions;
 use holdfast_worker::power::Power;
-use holdfast_worker::{IoClass, Priority, SwapMethod, WorkerOptions};
+use holdfast_worker::{IoClass, Priority, SwapMethod, WingsOptions, WorkerOptions};
 
 use super::api::BYTES_MAX;
 use super::values::SettingsReader;
-use super::{DiskDriver, StorageSettings};
+use super::{DiskDriver, StorageSettings, WingsSettings};
 
 // Each method reads all of its values before it returns, so that every problem is found.
 impl SettingsReader {
@@ -25,6 +26,7 @@ impl SettingsReader {
         api: Option<&ApiOptions>,
         storage: Option<&StorageSettings>,
         power: Option<Power>,
+        wings: Option<&WingsSettings>,
     ) -> Option<WorkerOptions> {
         let concurrency = self.number("worker.concurrency", 1..=64);
         let concurrency_limits = self.concurrency_limits(storage);
@@ -38,7 +40,7 @@ impl SettingsReader {
         let lease = self.seconds("worker.lease_seconds", 5..=600);
         let job_limit = self.seconds("limits.job_seconds", 0..=31_536_000);
         let staging_dir = self.staging_dir(storage);
-        let swap = self.swap();
+        let swap = self.swap(power.as_ref());
         let verify_every = self.verify_every(storage);
         let maintenance = self.maintenance(api);
         let default_schedule = self.default_schedule(api);
@@ -76,6 +78,11 @@ impl SettingsReader {
             directory_rules: api.directory_rules.clone(),
             maintenance: maintenance?,
             default_schedule: default_schedule?,
+            wings: wings.map(|wings| WingsOptions {
+                node: Arc::clone(&wings.node),
+                forget_after: wings.forget_after,
+                sync_every: wings.sync_every,
+            }),
         })
     }
 
@@ -92,9 +99,13 @@ impl SettingsReader {
         }
     }
 
-    fn swap(&mut self) -> Option<SwapMethod> {
+    fn swap(&mut self, power: Option<&Power>) -> Option<SwapMethod> {
         let key = "worker.swap";
         match self.string(key)?.parse::<SwapMethod>() {
+            // Wings and its containers may have the directory open.
+            Ok(SwapMethod::Auto) if matches!(power, Some(Power::Wings(_))) => {
+                Some(SwapMethod::Children)
+            }
             Ok(method) => Some(method),
             Err(error) => self.reject(key, error.to_string()),
         }

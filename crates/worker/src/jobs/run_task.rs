@@ -65,6 +65,7 @@ fn failed(error: &PowerError) -> JobError {
         | PowerError::TooSlow { .. }
         | PowerError::Failed { .. }
         | PowerError::Docker { .. }
+        | PowerError::Wings { .. }
         | PowerError::Console(_) => JobError::retryable(
             "The task could not be run on the server. The operator of the service has to check \
              its power settings.",

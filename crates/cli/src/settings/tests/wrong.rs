@@ -338,7 +338,7 @@ fn power_needs_a_known_driver_and_commands_with_absolute_paths() {
     for (text, expected) in [
         (
             "power.driver = 'systemd'",
-            vec!["power.driver (", "must be none, command or docker"],
+            vec!["power.driver (", "must be none, command, docker or wings"],
         ),
         (
             "power.driver = 'command'\npower.stop_command = ['stop-server', '{server}']",
