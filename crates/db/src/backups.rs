@@ -1,5 +1,6 @@
 //! Backups, with the state of their jobs.
 
+mod deletion;
 mod import;
 mod pages;
 mod previous;
@@ -14,6 +15,9 @@ use holdfast_domain::schedule::ScheduleId;
 use holdfast_domain::server::ServerManager;
 use holdfast_domain::{Backup, BackupId, BackupName, DiskName, NodeName, ServerId, UserId};
 
+pub use self::deletion::{
+    PanelBackup, begin_deletions, enqueue_deletions, find_for_panel, is_deleting,
+};
 pub use self::import::{ImportedBackup, count_completed_on, find_known, import, list_completed_on};
 pub use self::pages::{BackupPage, BackupPages, PageRequest};
 pub use self::previous::{PreviousBackup, find_previous};

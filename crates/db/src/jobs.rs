@@ -9,6 +9,7 @@ mod maintenance;
 mod progress;
 mod query;
 mod settle;
+mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -29,6 +30,7 @@ pub use maintenance::{RescuedJob, promote, rescue};
 pub use progress::{UnfinishedJob, list_unfinished};
 pub use query::{Job, JobFilter, cancel_for_operator, count, find, find_in, list, page};
 pub use settle::{JobFailure, cancel, complete, discard, record_notes, release, retry};
+pub use waiting::{enqueue_or_wait, has_panel_restore};
 
 /// A job to be enqueued.
 #[derive(Clone, Debug)]
@@ -47,6 +49,11 @@ pub struct NewJob<'a> {
     pub max_attempts: u32,
     /// The run of a schedule that the job is a task of.
     pub run: Option<RunId>,
+}
+
+impl NewJob<'_> {
+    /// The greatest number of attempts of a job that a panel requests.
+    pub const MAX_ATTEMPTS: u32 = 3;
 }
 
 /// Enqueues a job. Workers are notified when the transaction commits.

@@ -84,7 +84,7 @@ pub use gcs::{GcsOptions, ServiceAccount};
 pub use key::{ArchiveKey, StorageKey};
 pub use listing::{Listing, PartialUploads};
 pub use local::{LocalOptions, create_folder, free_bytes, rename_new};
-pub use manifest::Manifest;
+pub use manifest::{CheckedManifest, Manifest, ManifestProblem};
 pub use object::{Object, PartialUpload};
 pub use random_reader::RandomReader;
 pub use reader::ObjectReader;

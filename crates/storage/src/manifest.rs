@@ -3,11 +3,15 @@
 //! It is written after the archive is complete and durable, so a manifest proves its archive. The
 //! backup is completed after both. Later changes, such as a new name, are in the database only.
 
+mod checked;
+
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use holdfast_domain::{BackupId, ServerId};
+
+pub use self::checked::{CheckedManifest, ManifestProblem};
 
 /// The description of an archive, as JSON. Unknown fields are ignored.
 ///

@@ -38,9 +38,9 @@ const SEED: &str = "
     INSERT INTO api_keys (identifier, user_id, kind, profile, secret_hash, description)
     SELECT 'ptlc_' || lpad(row_number() OVER ()::text, 11, 'a'), id, 'client', 'documented',
            decode(repeat('00', 32), 'hex'), ''
-    FROM users;
+    FROM users WHERE email LIKE 'u%';
     INSERT INTO servers (id, owner_id, name, directory, node)
-    SELECT gen_random_uuid(), id, 'S', '/srv/' || id, 'local' FROM users;
+    SELECT gen_random_uuid(), id, 'S', '/srv/' || id, 'local' FROM users WHERE email LIKE 'u%';
     INSERT INTO backups (id, server_id, name, disk, state, completed_at, sha256, size_bytes,
                          archive_attempt, created_at)
     SELECT gen_random_uuid(), s.id, 'b', 'local', 'completed', now(),

@@ -4,11 +4,13 @@
 use holdfast_domain::activity::ActivityEvent;
 use holdfast_domain::{BackupId, JobId, JobKind, JobState};
 
+use super::waiting;
 use crate::error::Error;
 use crate::listen::{JOB_AVAILABLE, JOB_ENDED};
 use crate::pool::Database;
 
-/// Makes scheduled jobs available that are due, and notifies the workers of their nodes.
+/// Makes scheduled jobs available that are due, enqueues waiting jobs whose turn has come, and
+/// notifies the workers of their nodes.
 ///
 /// # Errors
 /// If the database can't be written.
@@ -27,7 +29,7 @@ pub async fn promote(database: &Database) -> Result<(), Error> {
     )
     .fetch_all(database.pool())
     .await?;
-    Ok(())
+    waiting::promote(database).await
 }
 
 /// A job whose lease has expired.

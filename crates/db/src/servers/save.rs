@@ -105,7 +105,10 @@ pub async fn insert(change: &mut Change, server: &Server) -> Result<(), Error> {
 
 /// Checks that the directory of a server does not overlap with that of another server. Other checks
 /// on the same node wait until the transaction ends.
-async fn check_directory(transaction: &mut Transaction, server: &Server) -> Result<(), Error> {
+pub(super) async fn check_directory(
+    transaction: &mut Transaction,
+    server: &Server,
+) -> Result<(), Error> {
     let node = server.node.as_str();
     let directory = server.directory.to_string_lossy();
     // An unchanged directory is not checked: it was checked when it was set.

@@ -12,7 +12,8 @@ use crate::support::database::TestDatabase;
 const SEED: &str = "
     INSERT INTO users (id, email, is_admin) VALUES (gen_random_uuid(), 'u@example.com', false);
     INSERT INTO servers (id, owner_id, name, directory, node)
-    SELECT gen_random_uuid(), id, 'S', '/srv/' || n, 'local' FROM users, generate_series(1, 5000) n;
+    SELECT gen_random_uuid(), id, 'S', '/srv/' || n, 'local' FROM users, generate_series(1, 5000) n
+    WHERE email LIKE '%@example.com';
     INSERT INTO schedules (server_id, name, minute, hour, day_of_month, month, day_of_week)
     SELECT id, 'Nightly', '0', '4', '*', '*', '*' FROM servers, generate_series(1, 2);
     INSERT INTO schedule_tasks (schedule_id, sequence, action)

@@ -19,7 +19,8 @@ use crate::support::database::TestDatabase;
 const SEED: &str = "
     INSERT INTO users (id, email, is_admin) VALUES (gen_random_uuid(), 'u@example.com', false);
     INSERT INTO servers (id, owner_id, name, directory, node)
-    SELECT gen_random_uuid(), id, 'S', '/srv/' || n, 'local' FROM users, generate_series(1, 5000) n;
+    SELECT gen_random_uuid(), id, 'S', '/srv/' || n, 'local' FROM users, generate_series(1, 5000) n
+    WHERE email LIKE '%@example.com';
     INSERT INTO schedules (server_id, name, minute, hour, day_of_month, month, day_of_week,
                            next_due_at, next_run_at, last_success_at)
     SELECT s.id, 'Nightly', '0', '4', '*', '*', '*', now() + interval '1 day',

@@ -13,10 +13,9 @@ use tokio::task::JoinSet;
 
 use holdfast_db::backups::{self, ImportedBackup};
 use holdfast_db::{Database, Error, servers};
-use holdfast_domain::backup::{ArchiveWork, BackupNotes, CompletedBackup};
 use holdfast_domain::error_chain::chain;
-use holdfast_domain::{BackupId, BackupName, NodeName, ServerId, ServerRef};
-use holdfast_storage::{ArchiveKey, Disk, Manifest, Object, StorageKey};
+use holdfast_domain::{BackupId, NodeName, ServerId, ServerRef};
+use holdfast_storage::{ArchiveKey, CheckedManifest, Disk, Object, StorageKey};
 
 use super::{LISTED_MAX, ProgressReporter};
 use crate::commands::admin::{change, date};
@@ -123,7 +122,9 @@ impl Import<'_> {
             let mut reads = JoinSet::new();
             for (index, key) in chunk.iter().copied().enumerate() {
                 let disk = self.disk.clone();
-                reads.spawn(async move { (index, read_manifest(&disk, key).await) });
+                reads.spawn(
+                    async move { (index, CheckedManifest::read(&disk, key, Utc::now()).await) },
+                );
             }
             let mut read: Vec<_> = reads.join_all().await;
             read.sort_by_key(|(index, _)| *index);
@@ -136,7 +137,7 @@ impl Import<'_> {
                         imported.insert(key.backup);
                         self.import_backup(*key, manifest).await?;
                     }
-                    Err(problem) => self.add_problem(*key, problem),
+                    Err(problem) => self.add_problem(*key, problem.to_string()),
                 }
             }
         }
@@ -155,7 +156,7 @@ impl Import<'_> {
     async fn import_backup(
         &mut self,
         key: ArchiveKey,
-        manifest: ValidManifest,
+        manifest: CheckedManifest,
     ) -> Result<(), CommandError> {
         let node = match self.servers.get(&key.server) {
             Some(node) => node.clone(),
@@ -252,176 +253,5 @@ impl Import<'_> {
             self.disk.name()
         );
         Err(CommandError::new(text).with_result(result))
-    }
-}
-
-/// A manifest that passed every check that is possible without reading its archive.
-struct ValidManifest {
-    server_name: String,
-    name: BackupName,
-    ignored_files: Vec<String>,
-    is_locked: bool,
-    is_scheduled: bool,
-    created_at: DateTime<Utc>,
-    completed: CompletedBackup,
-}
-
-/// Reads and checks a manifest, and checks the size of its archive. Returns the problem as text.
-async fn read_manifest(disk: &Disk, key: ArchiveKey) -> Result<ValidManifest, String> {
-    let mut reader = disk
-        .read(StorageKey::Manifest(key), 0..Manifest::BYTES_MAX)
-        .await
-        .map_err(|error| chain(&error))?;
-    if reader.object_bytes() > Manifest::BYTES_MAX {
-        return Err(format!("it has more than {} bytes", Manifest::BYTES_MAX));
-    }
-    let mut text = Vec::new();
-    while let Some(chunk) = reader.next().await.map_err(|error| chain(&error))? {
-        text.extend_from_slice(&chunk);
-    }
-    let manifest =
-        Manifest::from_json(&text).map_err(|error| format!("it is not a manifest: {error}"))?;
-    let manifest = check_manifest(key, manifest, Utc::now())?;
-    let size_bytes = match disk.size(StorageKey::Archive(key)).await {
-        Ok(size_bytes) => size_bytes,
-        Err(error) => return Err(format!("its archive: {}", chain(&error))),
-    };
-    let expected = manifest.completed.size_bytes;
-    match size_bytes == expected {
-        true => Ok(manifest),
-        false => Err(format!(
-            "its archive has {size_bytes} bytes instead of {expected}"
-        )),
-    }
-}
-
-/// Removes control characters from a name, and shortens it, for display on a terminal.
-fn displayable(name: &str) -> String {
-    name.chars().filter(|c| !c.is_control()).take(191).collect()
-}
-
-fn check_manifest(
-    key: ArchiveKey,
-    manifest: Manifest,
-    now: DateTime<Utc>,
-) -> Result<ValidManifest, String> {
-    if manifest.format != Manifest::FORMAT {
-        let (format, by) = (manifest.format, manifest.written_by);
-        return Err(format!(
-            "its format {format}, written by {by}, is unknown to this version"
-        ));
-    }
-    if (manifest.server, manifest.backup, manifest.attempt) != (key.server, key.backup, key.attempt)
-    {
-        return Err("it belongs to another archive".to_owned());
-    }
-    let sha256: [u8; 32] = hex::decode(&manifest.sha256)
-        .ok()
-        .and_then(|hash| hash.try_into().ok())
-        .ok_or("its sha256 is invalid")?;
-    if manifest.size_bytes == 0 || i64::try_from(manifest.size_bytes).is_err() {
-        return Err("its size is invalid".to_owned());
-    }
-    // The database can store neither.
-    if i32::try_from(manifest.attempt).unwrap_or(0) == 0 {
-        return Err("its attempt is invalid".to_owned());
-    }
-    if manifest.created_at.min(manifest.completed_at) < DateTime::UNIX_EPOCH {
-        return Err("its times are before 1970".to_owned());
-    }
-    let name = BackupName::parse(&manifest.name).map_err(|error| format!("its name: {error}"))?;
-    // A time in the future would make the backup the newest one permanently.
-    let completed_at = manifest.completed_at.min(now);
-    let created_at = manifest.created_at.min(completed_at);
-    let texts = manifest.ignored_files.iter().chain(&manifest.first_notes);
-    if texts.into_iter().any(|text| text.contains('\0')) {
-        return Err("a text in it contains a NUL character".to_owned());
-    }
-    let work = work(&manifest);
-    Ok(ValidManifest {
-        server_name: displayable(&manifest.server_name),
-        name: name.unwrap_or_else(|| BackupName::from_time(created_at)),
-        ignored_files: manifest.ignored_files,
-        is_locked: manifest.is_locked,
-        is_scheduled: manifest.is_scheduled,
-        created_at,
-        completed: CompletedBackup {
-            at: completed_at,
-            sha256,
-            size_bytes: manifest.size_bytes,
-            attempt: manifest.attempt,
-            notes: BackupNotes {
-                count: manifest.notes,
-                first: manifest.first_notes,
-            },
-            work,
-        },
-    })
-}
-
-/// Returns what was read, reused and stored for the archive; `None` in an older manifest.
-fn work(manifest: &Manifest) -> Option<ArchiveWork> {
-    Some(ArchiveWork {
-        reused_from: manifest.reused_from,
-        reused_bytes: manifest.reused_bytes?,
-        read_bytes: manifest.read_bytes?,
-        stored_bytes: manifest.stored_bytes,
-        unread_backups: manifest.unread_backups?,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_manifest_that_the_database_cannot_store_is_a_problem_of_its_own() {
-        let server = "d3aac109-45e1-4c23-9a84-c8d5f06b93a1";
-        let backup = "a4962fe6-90c8-4b89-ba62-a5d3b06426c0";
-        let valid = json!({
-            "format": 1, "written_by": "holdfast", "server": server, "server_name": "s",
-            "backup": backup, "name": "n", "attempt": 2, "created_at": "2026-01-01T00:00:00Z",
-            "completed_at": "2026-01-01T00:01:00Z", "size_bytes": 7, "sha256": "00".repeat(32),
-            "entries": 3, "files": 2, "unpacked_bytes": 9, "notes": 0, "ignored_files": [],
-            "is_locked": true, "is_scheduled": false
-        });
-        for (field, value, problem) in [
-            ("name", json!("other"), None),
-            ("attempt", json!(i32::MAX), None),
-            ("attempt", json!(0), Some("its attempt is invalid")),
-            ("attempt", json!(u32::MAX), Some("its attempt is invalid")),
-            (
-                "created_at",
-                json!("-200000-01-01T00:00:00Z"),
-                Some("its times are before 1970"),
-            ),
-            (
-                "completed_at",
-                json!("-4714-01-01T00:00:00Z"),
-                Some("its times are before 1970"),
-            ),
-            ("completed_at", json!("+200000-01-01T00:00:00Z"), None),
-            ("size_bytes", json!(u64::MAX), Some("its size is invalid")),
-            ("sha256", json!("00"), Some("its sha256 is invalid")),
-            (
-                "ignored_files",
-                json!(["\0"]),
-                Some("a text in it contains a NUL character"),
-            ),
-            ("stored_bytes", json!(u64::MAX), None),
-            ("unread_backups", json!(u32::MAX), None),
-        ] {
-            let mut changed = valid.clone();
-            changed[field] = value;
-            let text = changed.to_string();
-            let manifest = Manifest::from_json(text.as_bytes()).expect("a manifest");
-            let key = ArchiveKey {
-                server: ServerId::parse(server).expect("a UUID"),
-                backup: BackupId::parse(backup).expect("a UUID"),
-                attempt: manifest.attempt,
-            };
-            let checked = check_manifest(key, manifest, Utc::now());
-            assert_eq!(checked.err().as_deref(), problem, "{text}");
-        }
     }
 }
