@@ -27,6 +27,14 @@ pub(crate) enum ApiError {
     MethodNotAllowed { method: String, allow: &'static str },
     /// The key is missing or invalid.
     InvalidCredentials,
+    /// A request of a panel to its node has no token.
+    NodeTokenMissing,
+    /// A request of a panel to its node has another token than the node's.
+    NodeTokenRefused,
+    /// The node does not have the backup that the panel asks for.
+    BackupUnknown,
+    /// What the panel asks for contradicts what is registered here. The text says how.
+    NodeConflict(&'static str),
     /// The caller has exceeded the rate limit of this minute.
     TooManyRequests { retry_after_seconds: u32 },
     /// The key or this process has reached its limit of open streams.
@@ -110,15 +118,18 @@ impl ApiError {
     /// Returns the HTTP status and the error code of the reference document.
     pub(crate) fn status_and_code(&self) -> (StatusCode, &'static str) {
         match self {
-            Self::NotFound | Self::ArchiveMissing | Self::IndexMissing => {
+            Self::NotFound | Self::BackupUnknown | Self::ArchiveMissing | Self::IndexMissing => {
                 (StatusCode::NOT_FOUND, "NotFoundHttpException")
             }
             Self::MethodNotAllowed { .. } => (
                 StatusCode::METHOD_NOT_ALLOWED,
                 "MethodNotAllowedHttpException",
             ),
-            Self::InvalidCredentials => (StatusCode::UNAUTHORIZED, "InvalidCredentialsException"),
-            Self::AddressNotAllowed { .. }
+            Self::InvalidCredentials | Self::NodeTokenMissing => {
+                (StatusCode::UNAUTHORIZED, "InvalidCredentialsException")
+            }
+            Self::NodeTokenRefused
+            | Self::AddressNotAllowed { .. }
             | Self::MetricsNotAllowed { .. }
             | Self::WrongKeyKind { .. } => (StatusCode::FORBIDDEN, "AccessDeniedHttpException"),
             Self::TooManyRequests { .. }
@@ -160,7 +171,8 @@ impl ApiError {
             Self::Delete(DeleteRefused::Locked) => {
                 (StatusCode::BAD_REQUEST, "BackupIsLockedException")
             }
-            Self::OwnsServers
+            Self::NodeConflict(_)
+            | Self::OwnsServers
             | Self::LastAdmin
             | Self::JobRunning
             | Self::JobEnded
@@ -193,6 +205,13 @@ impl ApiError {
                 format!("The {method} method is not supported for this route.")
             }
             Self::InvalidCredentials => "The credentials provided were invalid.".into(),
+            // The texts of Wings.
+            Self::NodeTokenMissing => {
+                "The required authorization heads were not present in the request.".into()
+            }
+            Self::NodeTokenRefused => "You are not authorized to access this endpoint.".into(),
+            Self::BackupUnknown => "The requested backup was not found on this server.".into(),
+            Self::NodeConflict(text) => (*text).into(),
             Self::AddressNotAllowed { address } => {
                 let address =
                     address.map_or_else(|| "unknown".to_owned(), |address| address.to_string());

@@ -7,5 +7,6 @@ pub(crate) mod docs;
 pub(crate) mod files;
 pub(crate) mod health;
 pub(crate) mod metrics;
+pub(crate) mod node;
 pub(crate) mod panel;
 pub(crate) mod schedules;

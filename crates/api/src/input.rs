@@ -134,8 +134,13 @@ impl Fields {
 
     /// Takes the ignore patterns: a string with one pattern per line, or an array of such strings.
     pub(crate) fn ignored(&mut self, max_bytes: usize) -> IgnorePatterns {
+        self.ignored_in(&["ignored", "ignored_files"], max_bytes)
+    }
+
+    /// Takes the ignore patterns from the first of these fields.
+    pub(crate) fn ignored_in(&mut self, aliases: &[&str], max_bytes: usize) -> IgnorePatterns {
         let mut is_array = false;
-        let texts = match self.take(&["ignored", "ignored_files"]) {
+        let texts = match self.take(aliases) {
             None => return IgnorePatterns::default(),
             Some(Value::String(text)) => vec![text],
             Some(Value::Array(values)) => {

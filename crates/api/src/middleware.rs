@@ -2,7 +2,7 @@
 //! it, and gives each answer its common headers.
 //!
 //! It also gives every error answer the service's format and the profile of the caller, including
-//! errors of the framework and panics of handlers.
+//! errors of the framework and panics of handlers. Errors of a node's routes have the form of Wings.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
@@ -24,9 +24,10 @@ use crate::headers::CommonHeaders;
 use crate::host_check;
 use crate::metrics::ApiMetrics;
 use crate::operator_log;
+use crate::panel_request::NodeErrors;
 use crate::rate_limit;
 use crate::request_id;
-use crate::views::errors::error_response;
+use crate::views::errors::{error_response, node_error_response};
 
 /// Handles a request around the router and its handler.
 pub(crate) async fn handle(
@@ -122,12 +123,19 @@ fn with_error_format(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxB
         .get::<Profile>()
         .copied()
         .unwrap_or_default();
+    let request = response.request();
+    let is_node =
+        request.app_data::<NodeErrors>().is_some() || request.extensions().contains::<NodeErrors>();
+    let formatted = |error: &ApiError| match is_node {
+        true => node_error_response(error),
+        false => error_response(error, profile),
+    };
     let formatted = match api_error {
-        Some(error) => error_response(error, profile),
+        Some(error) => formatted(error),
         // Created by the framework or by the file handler.
         None => {
             let method = response.request().method().as_str();
-            let mut formatted = error_response(&error_for_status(status, method), profile);
+            let mut formatted = formatted(&error_for_status(status, method));
             *formatted.status_mut() = status;
             if let Some(range) = headers.get(CONTENT_RANGE) {
                 formatted.headers_mut().insert(CONTENT_RANGE, range.clone());

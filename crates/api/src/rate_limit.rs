@@ -23,6 +23,14 @@ pub(crate) fn count_key(request: &HttpRequest, key: &KeyIdentifier) -> Result<()
     refuse_above(count_subject(request, &format!("key:{key}")))
 }
 
+/// Counts a request of a panel with a wrong token, by its address.
+///
+/// # Errors
+/// [`ApiError::TooManyRequests`] above the limit.
+pub(crate) fn count_wrong_token(request: &HttpRequest) -> Result<(), ApiError> {
+    refuse_above(count_subject(request, &address_subject(request)))
+}
+
 /// A request whose secret may be wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Guess {

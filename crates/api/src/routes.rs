@@ -7,8 +7,9 @@ use crate::handlers::application::{
     activity as operator_activity, jobs, keys, nodes, servers, storage, subusers, users,
 };
 use crate::handlers::schedules::tasks;
-use crate::handlers::{activity, backups, docs, files, health, metrics, panel, schedules};
+use crate::handlers::{activity, backups, docs, files, health, metrics, node, panel, schedules};
 use crate::metrics::{RoutePattern, RoutePrefix};
+use crate::panel_request::NodeErrors;
 
 /// Registers every route.
 pub(crate) fn routes(app: &mut web::ServiceConfig) {
@@ -31,6 +32,32 @@ pub(crate) fn routes(app: &mut web::ServiceConfig) {
         .service(resource("/healthz", "GET, HEAD").route(read().to(health::alive)))
         .service(resource("/metrics", "GET, HEAD").route(read().to(metrics::metrics)))
         .service(resource("/readyz", "GET, HEAD").route(read().to(health::ready)))
+        .default_service(web::to(|| async { Err::<&str, _>(ApiError::NotFound) }));
+}
+
+/// Registers the routes of a panel's node, beside those of the service.
+pub(crate) fn node_routes(app: &mut web::ServiceConfig) {
+    app.service(
+        scope("/api/servers/{server}")
+            .app_data(NodeErrors)
+            .service(resource("/backup", "POST").route(web::post().to(node::create)))
+            .service(resource("/backup/{backup}", "DELETE").route(web::delete().to(node::delete)))
+            .service(
+                resource("/backup/{backup}/restore", "POST").route(web::post().to(node::restore)),
+            )
+            .service(
+                resource("/deleteAllBackups", "DELETE").route(web::delete().to(node::delete_all)),
+            )
+            .default_service(web::to(|| async { Err::<&str, _>(ApiError::NotFound) })),
+    );
+}
+
+/// Registers the routes of a listener that answers only requests to a panel's node.
+pub(crate) fn only_node_routes(app: &mut web::ServiceConfig) {
+    app.configure(node_routes)
+        .app_data(NodeErrors)
+        .service(resource("/download/backup", "GET, HEAD").route(read().to(node::download)))
+        .service(resource("/healthz", "GET, HEAD").route(read().to(health::alive)))
         .default_service(web::to(|| async { Err::<&str, _>(ApiError::NotFound) }));
 }
 

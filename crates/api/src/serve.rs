@@ -62,7 +62,23 @@ pub async fn serve(
     metrics: Arc<ApiMetrics>,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
-    let server = start(listener, web::Data::from(state), web::Data::from(metrics))?;
+    let (state, metrics) = (web::Data::from(state), web::Data::from(metrics));
+    let server = start(listener, state, metrics, Doors::Service)?;
+    run_until(shutdown, server).await
+}
+
+/// Serves only requests to a panel's node on `listener` until `shutdown`.
+///
+/// # Errors
+/// If the socket cannot be used.
+pub async fn serve_node(
+    listener: TcpListener,
+    state: Arc<ApiState>,
+    metrics: Arc<ApiMetrics>,
+    shutdown: CancellationToken,
+) -> Result<(), ServeError> {
+    let (state, metrics) = (web::Data::from(state), web::Data::from(metrics));
+    let server = start(listener, state, metrics, Doors::Node)?;
     run_until(shutdown, server).await
 }
 
@@ -72,6 +88,7 @@ fn start(
     listener: TcpListener,
     state: web::Data<ApiState>,
     metrics: web::Data<ApiMetrics>,
+    doors: Doors,
 ) -> io::Result<Server> {
     let options = &state.options;
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
@@ -81,14 +98,32 @@ fn start(
         request_timeout: options.request_timeout,
         keep_alive: options.keep_alive,
     };
+    let routes = match doors {
+        Doors::Service if options.wings.is_some() && !options.wings_has_listener => {
+            |app: &mut web::ServiceConfig| {
+                app.configure(routes::node_routes).configure(routes::routes);
+            }
+        }
+        Doors::Service => routes::routes,
+        Doors::Node => routes::only_node_routes,
+    };
     run(listener, limits, move || {
         App::new()
             .app_data(state.clone())
             .app_data(metrics.clone())
             .wrap(NormalizePath::trim())
             .wrap(from_fn(middleware::handle))
-            .configure(routes::routes)
+            .configure(routes)
     })
+}
+
+/// What a listener answers.
+#[derive(Clone, Copy, Debug)]
+enum Doors {
+    /// Requests to the service, and to a panel's node if that has no listener of its own.
+    Service,
+    /// Only requests to a panel's node.
+    Node,
 }
 
 /// Serves only `/metrics` and `/healthz` on `listener` until `shutdown`.

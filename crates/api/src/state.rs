@@ -129,6 +129,8 @@ pub struct ApiOptions {
     pub directory_rules: DirectoryRules,
     /// The node whose requests from the panel are answered, in place of Wings.
     pub wings: Option<Arc<WingsNode>>,
+    /// Whether the node's requests have a listener of their own, and are answered only there.
+    pub wings_has_listener: bool,
 }
 
 impl ApiState {

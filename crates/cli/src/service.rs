@@ -196,9 +196,32 @@ pub async fn start_api(
         database,
         disks,
     };
-    let serve = holdfast_api::serve(listener, Arc::new(state), Arc::new(metrics), stop.clone());
-    let run = async move { Ok(serve.await?) };
+    let (state, metrics) = (Arc::new(state), Arc::new(metrics));
+    let serve = holdfast_api::serve(
+        listener,
+        Arc::clone(&state),
+        Arc::clone(&metrics),
+        stop.clone(),
+    );
+    let Some(listener) = listen_for_panel(settings)? else {
+        let run = async move { Ok(serve.await?) };
+        return Ok(ServiceTask::spawn("API", stop, run));
+    };
+    tracing::info!(address = %listener.local_addr()?, "answering the panel");
+    let serve_node = holdfast_api::serve_node(listener, state, metrics, stop.clone());
+    let run = async move {
+        tokio::try_join!(serve, serve_node)?;
+        Ok(())
+    };
     Ok(ServiceTask::spawn("API", stop, run))
+}
+
+/// Opens the socket for the requests of the panel, if the settings have an address for it.
+fn listen_for_panel(settings: &Settings) -> Result<Option<TcpListener>, CommandError> {
+    let address = settings.wings.as_ref().and_then(|wings| wings.listen);
+    address
+        .map(|address| bind(address, "wings.listen (HOLDFAST__WINGS__LISTEN)"))
+        .transpose()
 }
 
 /// Returns the signer of download links, with the key of the settings or of the data folder.

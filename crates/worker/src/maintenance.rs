@@ -18,9 +18,9 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use holdfast_db::{jobs, maintenance};
-use holdfast_domain::JobState;
+use holdfast_db::{backups, jobs, maintenance};
 use holdfast_domain::error_chain::chain;
+use holdfast_domain::{DiskName, JobState};
 
 use self::leadership::Leader;
 use crate::context::Context;
@@ -90,6 +90,15 @@ async fn promote(context: &Context) {
             let what = "scheduled jobs could not be put into the queue";
             context.database_health.record_failure(what, &error);
         }
+    }
+    let is_node_local = |disk: &DiskName| match context.disks.get(disk) {
+        Ok(disk) => disk.is_node_local(),
+        // A disk that is not configured here is the local disk of another node.
+        Err(_) => true,
+    };
+    if let Err(error) = backups::enqueue_deletions(&context.database, is_node_local).await {
+        let what = "deletions that the panel requested could not be put into the queue";
+        context.database_health.record_failure(what, &error);
     }
 }
 

@@ -203,6 +203,7 @@ fn options() -> &'static ApiOptions {
             wings_data: None,
         },
         wings: None,
+        wings_has_listener: false,
     })
 }
 

@@ -12,18 +12,21 @@ use actix_web::http::header::{
     CACHE_CONTROL, CONTENT_TYPE, ContentDisposition, DispositionParam, DispositionType,
     HeaderValue, REFERRER_POLICY,
 };
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 
 use holdfast_db::request_lookup::LookupRequest;
 use holdfast_domain::access::Action;
 use holdfast_domain::backup::BackupOperation;
 use holdfast_domain::key::KeyIdentifier;
+use holdfast_domain::wings::WingsNode;
 use holdfast_domain::{Backup, ServerRef};
 use holdfast_storage::{ArchiveKey, Disk, StorageKey};
 
-use crate::download_token::Claims;
+use crate::download_token::{self, Claims};
 use crate::error::ApiError;
+use crate::handlers::node;
 use crate::openapi::answers::LinkRefusals;
+use crate::panel_request::NodeErrors;
 use crate::state::ApiState;
 
 /// Downloads an archive by link.
@@ -54,10 +57,31 @@ pub(crate) async fn download(
     request: HttpRequest,
     state: web::Data<ApiState>,
 ) -> Result<HttpResponse, ApiError> {
-    let claims = state
-        .signer
-        .verify(&token(request.query_string())?, (state.now)())?;
+    let token = token(request.query_string())?;
+    let claims = match (state.signer.verify(&token, (state.now)()), of_panel(&state)) {
+        (Ok(claims), _) => claims,
+        (Err(_), Some(node)) if !download_token::is_own(&token) => {
+            request.extensions_mut().insert(NodeErrors);
+            return node::answer(&request, &state, node, &token).await;
+        }
+        (Err(error), _) => return Err(error),
+    };
     let backup = load(&state, &claims).await?;
+    archive(&request, &state, &backup).await
+}
+
+/// Returns the node whose panel has its download links answered at the address of the service.
+fn of_panel(state: &ApiState) -> Option<&WingsNode> {
+    let node = state.options.wings.as_deref();
+    node.filter(|_| !state.options.wings_has_listener)
+}
+
+/// Answers with the archive of a backup, or a range of it.
+pub(crate) async fn archive(
+    request: &HttpRequest,
+    state: &ApiState,
+    backup: &Backup,
+) -> Result<HttpResponse, ApiError> {
     let completed = backup
         .check_completed(BackupOperation::Download)
         .map_err(|_| ApiError::NotFound)?;
@@ -76,10 +100,10 @@ pub(crate) async fn download(
                 // The file was opened only to detect a missing archive here instead of in the
                 // proxy.
                 Some(path) => from_proxy(path, disk, key, name),
-                None => from_file(&request, file, name)?,
+                None => from_file(request, file, name)?,
             }
         }
-        None => stream::archive(&request, disk, key, completed, name).await?,
+        None => stream::archive(request, disk, key, completed, name).await?,
     };
     let headers = response.headers_mut();
     // A proxy that compressed the archive would take away its length and its ranges.

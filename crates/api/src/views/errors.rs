@@ -59,6 +59,25 @@ pub(crate) fn error_response(error: &ApiError, profile: Profile) -> HttpResponse
     response
 }
 
+/// Returns the answer to a request of a panel to its node that failed with `error`, in the form of
+/// Wings.
+pub(crate) fn node_error_response(error: &ApiError) -> HttpResponse {
+    let (status, _) = error.status_and_code();
+    let text = match error {
+        ApiError::Invalid(violations) => {
+            let details: Vec<&str> = violations.iter().map(|v| v.detail.as_str()).collect();
+            details.join(" ")
+        }
+        _ => error.detail(),
+    };
+    let mut response = HttpResponse::build(status).json(json!({ "error": text }));
+    if let Some(seconds) = retry_after_seconds(error) {
+        let headers = response.headers_mut();
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}
+
 fn retry_after_seconds(error: &ApiError) -> Option<u32> {
     match error {
         ApiError::Unavailable | ApiError::DeleteFailed | ApiError::TooManyStreams => {

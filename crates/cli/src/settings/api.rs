@@ -102,6 +102,7 @@ impl SettingsReader {
             node: node?,
             directory_rules: directory_rules?,
             wings: wings.map(|wings| Arc::clone(&wings.node)),
+            wings_has_listener: wings.is_some_and(|wings| wings.listen.is_some()),
         })
     }
 

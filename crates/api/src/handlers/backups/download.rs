@@ -64,7 +64,7 @@ pub(crate) async fn download(
 
 /// Returns the presigned URL of an archive in a bucket. Returns `None` for a disk without such
 /// URLs.
-async fn presigned_url(
+pub(crate) async fn presigned_url(
     state: &ApiState,
     backup: &Backup,
     archive: StorageKey,

@@ -1,0 +1,71 @@
+//! `GET /download/backup?token=…` with a token of the panel: downloads an archive.
+
+use actix_web::http::Method;
+use actix_web::http::header::{CACHE_CONTROL, HeaderValue, LOCATION, REFERRER_POLICY};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
+
+use holdfast_db::backups as rows;
+use holdfast_domain::backup::BackupOperation;
+use holdfast_domain::wings::WingsNode;
+use holdfast_storage::{ArchiveKey, StorageKey};
+
+use super::recover;
+use crate::error::ApiError;
+use crate::handlers::{backups, files};
+use crate::panel_request::{self, NodeErrors};
+use crate::panel_token;
+use crate::state::ApiState;
+
+/// Downloads an archive by a link of the panel. The link may be used any number of times until it
+/// expires, with ranges, so that downloads can be resumed.
+pub(crate) async fn download(
+    request: HttpRequest,
+    state: web::Data<ApiState>,
+) -> Result<HttpResponse, ApiError> {
+    let node = panel_request::node(&request).ok_or(ApiError::NotFound)?;
+    request.extensions_mut().insert(NodeErrors);
+    let token = files::token(request.query_string()).map_err(|_| ApiError::NotFound)?;
+    answer(&request, &state, &node, &token).await
+}
+
+/// Answers a request with a token that may be one of the panel. A wrong token is answered like a
+/// missing backup.
+pub(crate) async fn answer(
+    request: &HttpRequest,
+    state: &ApiState,
+    node: &WingsNode,
+    token: &str,
+) -> Result<HttpResponse, ApiError> {
+    let permitted = panel_token::verify(token, node, (state.now)()).ok_or(ApiError::NotFound)?;
+    let (server, backup) = (permitted.server, permitted.backup);
+    recover::find(state, node, server, backup).await?;
+    let backup = rows::find(&state.database, server, backup).await?;
+    let backup = backup.ok_or(ApiError::BackupUnknown)?;
+    if rows::is_deleting(&state.database, backup.id).await? {
+        return Err(ApiError::BackupUnknown);
+    }
+    let completed = backup
+        .check_completed(BackupOperation::Download)
+        .map_err(ApiError::NotCompleted)?;
+    let archive = StorageKey::Archive(ArchiveKey {
+        server,
+        backup: backup.id,
+        attempt: completed.attempt,
+    });
+    // A presigned URL is valid for GET only.
+    if request.method() == Method::GET
+        && let Some(url) = backups::presigned_url(state, &backup, archive).await?
+    {
+        return redirect(&url);
+    }
+    files::archive(request, state, &backup).await
+}
+
+fn redirect(url: &str) -> Result<HttpResponse, ApiError> {
+    let url = HeaderValue::from_str(url).map_err(|_| ApiError::Internal)?;
+    Ok(HttpResponse::Found()
+        .insert_header((LOCATION, url))
+        .insert_header((CACHE_CONTROL, "private, no-store"))
+        .insert_header((REFERRER_POLICY, "no-referrer"))
+        .finish())
+}

@@ -1,0 +1,70 @@
+//! Requests of a panel to its node, in place of Wings: checks the token of the node.
+//!
+//! Their errors have the form of Wings. See [`NodeErrors`].
+
+use std::future::{Ready, ready};
+use std::sync::Arc;
+
+use actix_web::dev::Payload;
+use actix_web::http::header::AUTHORIZATION;
+use actix_web::{FromRequest, HttpRequest, web};
+
+use holdfast_domain::TraceContext;
+use holdfast_domain::wings::WingsNode;
+
+use crate::error::ApiError;
+use crate::state::ApiState;
+use crate::{rate_limit, request_id};
+
+/// Marks the routes and requests whose errors have the form of Wings: `{"error":"…"}`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NodeErrors;
+
+/// A request that has the token of the node, so it comes from the panel.
+#[derive(Clone, Debug)]
+pub(crate) struct PanelRequest {
+    pub(crate) node: Arc<WingsNode>,
+    pub(crate) trace: TraceContext,
+}
+
+impl FromRequest for PanelRequest {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(check(request))
+    }
+}
+
+fn check(request: &HttpRequest) -> Result<PanelRequest, ApiError> {
+    let node = node(request).ok_or(ApiError::NotFound)?;
+    let token = bearer(request).ok_or(ApiError::NodeTokenMissing)?;
+    if !node.token.matches(token) {
+        rate_limit::count_wrong_token(request)?;
+        return Err(ApiError::NodeTokenRefused);
+    }
+    Ok(PanelRequest {
+        node,
+        trace: request_id::trace_of(request),
+    })
+}
+
+/// Returns the node of the settings.
+pub(crate) fn node(request: &HttpRequest) -> Option<Arc<WingsNode>> {
+    let state = request.app_data::<web::Data<ApiState>>()?;
+    state.options.wings.clone()
+}
+
+/// Returns the token of a request. With two headers, a proxy may have checked the other one.
+fn bearer(request: &HttpRequest) -> Option<&str> {
+    let mut headers = request.headers().get_all(AUTHORIZATION);
+    let header = headers.next()?.to_str().ok()?;
+    if headers.next().is_some() {
+        return None;
+    }
+    let (scheme, token) = header.split_once(' ')?;
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then(|| token.trim())
+        .filter(|token| !token.is_empty())
+}
