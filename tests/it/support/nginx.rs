@@ -1,5 +1,6 @@
 //! A real nginx in front of the API.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -20,6 +21,22 @@ impl Nginx {
 
     /// Starts it, with workers that run as a user (and group) if this process is root.
     pub(crate) async fn start_as(user: &str, locations: &str) -> Option<Self> {
+        Self::start_http(user, |listen| {
+            format!(
+                "access_log off;\n\
+                 gzip on; gzip_types *; gzip_proxied any; gzip_min_length 1;\n\
+                 gzip_http_version 1.0;\n\
+                 server {{ listen {listen};\n{locations}\n}}\n"
+            )
+        })
+        .await
+    }
+
+    /// Starts it with these contents of `http { … }`, in which a server answers at the address.
+    pub(crate) async fn start_http(
+        user: &str,
+        contents: impl FnOnce(SocketAddr) -> String,
+    ) -> Option<Self> {
         let programs = ["/usr/sbin/nginx", "/usr/bin/nginx"];
         let Some(program) = programs.iter().find(|path| Path::new(path).exists()) else {
             skipped("nginx is not installed");
@@ -37,12 +54,11 @@ impl Nginx {
         let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|name| format!("{name}_temp_path {at}/{name};\n"))
             .concat();
+        let contents = contents(listen);
         let text = format!(
             "{user} daemon off; pid {at}/pid; error_log {at}/error.log;\n\
              events {{ }}\n\
-             http {{\n{temporary} access_log off;\n\
-             gzip on; gzip_types *; gzip_proxied any; gzip_min_length 1; gzip_http_version 1.0;\n\
-             server {{ listen {listen};\n{locations}\n}}\n}}\n"
+             http {{\n{temporary}{contents}\n}}\n"
         );
         let settings = folder.path().join("nginx.conf");
         fs_err::write(&settings, text).unwrap();
