@@ -25,10 +25,14 @@ CREATE INDEX panel_callbacks_due ON panel_callbacks (node, next_at, id);
 CREATE INDEX panel_callbacks_of_backup ON panel_callbacks (backup_id, id);
 CREATE INDEX panel_callbacks_of_server ON panel_callbacks (server_id);
 
+-- The panel makes its row of a backup, and the state "restoring" of a server, visible only after its
+-- node has answered. A report that arrives earlier finds no backup, or clears nothing, and the panel
+-- waits for ever. So no report is sent in the first seconds after the request.
 CREATE FUNCTION report_backup_to_panel() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO panel_callbacks (node, server_id, backup_id, kind, body)
-    SELECT s.node, s.id, NEW.id, 'backup', jsonb_build_object(
+    INSERT INTO panel_callbacks (node, server_id, backup_id, kind, next_at, body)
+    SELECT s.node, s.id, NEW.id, 'backup',
+        greatest(now(), NEW.created_at + interval '3 seconds'), jsonb_build_object(
         'checksum', coalesce(encode(NEW.sha256, 'hex'), ''),
         'checksum_type', 'sha256',
         'size', NEW.size_bytes,
@@ -45,8 +49,9 @@ CREATE TRIGGER backups_panel_callback AFTER UPDATE OF state ON backups FOR EACH 
 
 CREATE FUNCTION report_restore_to_panel() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO panel_callbacks (node, server_id, backup_id, kind, body)
+    INSERT INTO panel_callbacks (node, server_id, backup_id, kind, next_at, body)
     SELECT s.node, s.id, NEW.backup_id, 'restore',
+           greatest(now(), NEW.created_at + interval '3 seconds'),
            jsonb_build_object('successful', NEW.state = 'completed')
     FROM servers s WHERE s.id = NEW.server_id;
     RETURN NULL;

@@ -7,11 +7,15 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::stand_ins::Flavour;
 use crate::stand_ins::faults::Fault;
-use crate::support::eventually;
+use crate::stand_ins::panel::{NewBackup, PanelStandIn};
+use crate::stand_ins::wings::WingsStandIn;
+use crate::stand_ins::{Flavour, NodeKey};
+use crate::support::app::App;
+use crate::support::nginx::Nginx;
+use crate::support::{eventually, files};
 
-use node::{Asked, Node};
+use node::{Asked, Node, node_conf};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_well_formed_requests_for_backups_reach_holdfast() {
@@ -266,7 +270,7 @@ async fn the_deletion_of_all_backups_reaches_holdfast_first_and_then_wings() {
     };
     let old = node.old_backup().await;
     let archive = node.wings.archive(node.server, old);
-    for (status, expected) in [(401, 401), (403, 403), (404, 500), (500, 500), (503, 500)] {
+    for (status, expected) in [(401, 401), (403, 403), (409, 500), (500, 500), (503, 500)] {
         node.holdfast_answers(status);
         let refused = node
             .panel
@@ -290,6 +294,55 @@ async fn the_deletion_of_all_backups_reaches_holdfast_first_and_then_wings() {
         format!("/api/servers/{}/deleteAllBackups", node.server)
     );
     assert_eq!(asked.token, format!("Bearer {}", node.key.token));
+    // A server that Holdfast does not know.
+    node.holdfast_answers(404);
+    node.panel.delete_all_backups(node.server).await.unwrap();
+    assert_eq!(node.asked().len(), 1);
     node.wings.set_fault(Fault::Down);
     assert!(node.panel.delete_all_backups(node.server).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_panels_accept_the_answers_of_the_service() {
+    for flavour in [Flavour::Pterodactyl, Flavour::Pelican] {
+        let folder = files::scratch();
+        let key = NodeKey::random();
+        let panel = PanelStandIn::start(flavour, &key);
+        let wings = WingsStandIn::start(flavour, &key, &panel.url(), folder.path());
+        let settings = folder.path().join("config.yml");
+        fs_err::write(&settings, wings.settings()).unwrap();
+        let changed = [("wings.config", settings.to_str().unwrap())];
+        let app = App::without_worker(&changed).await;
+        let holdfast = app
+            .base_url
+            .strip_prefix("http://")
+            .unwrap()
+            .parse()
+            .unwrap();
+        let behind = wings.url().strip_prefix("http://").unwrap().to_owned();
+        let backups = wings.backup_directory().to_owned();
+        let nginx = Nginx::start_http("root", |listen| {
+            node_conf(listen, &behind, holdfast, &backups)
+        });
+        if let Some(nginx) = nginx.await {
+            panel.set_node_url(0, &nginx.url);
+            let server = panel.add_server();
+            wings.add_server(server);
+            let backup = panel
+                .create_backup(server, NewBackup::default())
+                .await
+                .unwrap();
+            panel.delete_backup(backup).await.unwrap();
+            if flavour == Flavour::Pelican {
+                panel.delete_all_backups(server).await.unwrap();
+                let unknown = panel.add_server();
+                wings.add_server(unknown);
+                panel.delete_all_backups(unknown).await.unwrap();
+            }
+            let reached: Vec<String> = wings.calls().into_iter().map(|call| call.path).collect();
+            let is_deletion = |path: &String| path.ends_with("/deleteAllBackups");
+            assert!(reached.iter().all(is_deletion), "{reached:?}");
+        }
+        app.stop().await;
+    }
 }

@@ -24,7 +24,7 @@ use crate::headers::CommonHeaders;
 use crate::host_check;
 use crate::metrics::ApiMetrics;
 use crate::operator_log;
-use crate::panel_request::NodeErrors;
+use crate::panel_request;
 use crate::rate_limit;
 use crate::request_id;
 use crate::views::errors::{error_response, node_error_response};
@@ -66,6 +66,9 @@ pub(crate) async fn handle(
         };
         let mut response = with_error_format(response);
         operator_log::record_refusal(&response).await;
+        if panel_request::is_for_node(response.request()) {
+            panel_request::write_daemon(response.headers_mut());
+        }
         if path.starts_with("/api/") {
             rate_limit::write_headers(&mut response);
         }
@@ -124,8 +127,7 @@ fn with_error_format(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxB
         .copied()
         .unwrap_or_default();
     let request = response.request();
-    let is_node =
-        request.app_data::<NodeErrors>().is_some() || request.extensions().contains::<NodeErrors>();
+    let is_node = panel_request::is_for_node(request);
     let formatted = |error: &ApiError| match is_node {
         true => node_error_response(error),
         false => error_response(error, profile),

@@ -6,8 +6,8 @@ use std::future::{Ready, ready};
 use std::sync::Arc;
 
 use actix_web::dev::Payload;
-use actix_web::http::header::AUTHORIZATION;
-use actix_web::{FromRequest, HttpRequest, web};
+use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderValue, USER_AGENT};
+use actix_web::{FromRequest, HttpMessage as _, HttpRequest, web};
 
 use holdfast_domain::TraceContext;
 use holdfast_domain::wings::WingsNode;
@@ -19,6 +19,20 @@ use crate::{rate_limit, request_id};
 /// Marks the routes and requests whose errors have the form of Wings: `{"error":"…"}`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NodeErrors;
+
+/// The name of this service in answers to the panel. Pelican refuses answers of a node without this
+/// header. If it names Wings, it must have the token ID of the node, too.
+const DAEMON: &str = concat!("Holdfast/", env!("CARGO_PKG_VERSION"));
+
+/// Returns whether a request is one to the panel's node.
+pub(crate) fn is_for_node(request: &HttpRequest) -> bool {
+    request.app_data::<NodeErrors>().is_some() || request.extensions().contains::<NodeErrors>()
+}
+
+/// Writes the header with which the panel recognizes the answers of its node.
+pub(crate) fn write_daemon(headers: &mut HeaderMap) {
+    headers.insert(USER_AGENT, HeaderValue::from_static(DAEMON));
+}
 
 /// A request that has the token of the node, so it comes from the panel.
 #[derive(Clone, Debug)]

@@ -141,7 +141,12 @@ fn start_holdfast(answers: &Arc<Mutex<Answers>>) -> Serving {
 }
 
 /// The file unchanged, except for addresses, the certificate and the folder of archives.
-fn node_conf(listen: SocketAddr, wings: &str, holdfast: SocketAddr, backups: &Path) -> String {
+pub(super) fn node_conf(
+    listen: SocketAddr,
+    wings: &str,
+    holdfast: SocketAddr,
+    backups: &Path,
+) -> String {
     let mut text = include_str!("../../../deploy/nginx/node.conf").to_owned();
     for (old, new) in [
         ("listen 8080 ssl;", format!("listen {listen};")),
