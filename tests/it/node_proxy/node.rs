@@ -165,6 +165,7 @@ pub(super) fn node_conf(
             "/var/lib/pterodactyl/backups",
             backups.display().to_string(),
         ),
+        ("/var/lib/pelican/backups", backups.display().to_string()),
     ] {
         assert!(text.contains(old), "{old}");
         text = text.replace(old, &new);
