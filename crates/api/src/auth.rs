@@ -1,52 +1,76 @@
-//! Authentication: checks the key in the `Authorization` header, for the client API ([`Caller`])
-//! and the application API ([`Operator`](crate::operator::Operator)).
+//! Authentication: checks the credentials of a request, for the client API ([`Caller`]) and the
+//! application API ([`Operator`](crate::operator::Operator)).
 //!
 //! A handler that takes neither of them is open to anyone.
+
+mod csrf;
+mod keys;
+mod panel_caller;
+mod stream_credentials;
 
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
 
 use actix_web::dev::Payload;
-use actix_web::http::header::AUTHORIZATION;
-use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
+use actix_web::{FromRequest, HttpRequest};
 use serde_json::Value;
 
-use holdfast_db::keys::KeyOfUser;
-use holdfast_db::request_lookup::{LookupRequest, RequestContext};
-use holdfast_db::standing::{self, Standing};
-use holdfast_db::{ListVersions, Transaction, activity};
+use holdfast_db::request_lookup::RequestContext;
+use holdfast_db::{ListVersions, Transaction, activity, servers};
 use holdfast_domain::access::Action;
 use holdfast_domain::activity::{ActivityEvent, RequestOrigin};
-use holdfast_domain::key::{KeyIdentifier, KeyKind, KeyRefused, KeyToken};
+use holdfast_domain::key::{KeyIdentifier, KeyKind, KeyToken};
+use holdfast_domain::panel::PanelServer;
 use holdfast_domain::schedule::ScheduleId;
 use holdfast_domain::{
-    Backup, BackupId, Profile, Server, ServerAccess, ServerId, ServerRef, TraceContext, UserId,
+    Backup, BackupId, Profile, Server, ServerAccess, ServerId, TraceContext, UserId,
 };
 
+pub(crate) use self::keys::{Credentials, authenticate, bearer};
+pub(crate) use self::stream_credentials::StreamCredentials;
+
+use self::panel_caller::{Candidate, PanelCaller, PanelContext};
 use crate::client_address;
-use crate::error::ApiError;
-use crate::rate_limit::{self, Guess};
+use crate::error::{ApiError, PanelRefused};
 use crate::request_id;
 use crate::state::ApiState;
 
-/// The user who sent a request to the client API, with the objects in its path.
+/// The name of all callers whose access the panel decides. It does not say who they are.
+const PANEL: &str = "panel";
+
+/// The sender of a request to the client API, with the objects in its path.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
-    pub(crate) user: UserId,
-    pub(crate) email: String,
-    pub(crate) is_admin: bool,
-    pub(crate) key: KeyIdentifier,
-    token: KeyToken,
-    address: Option<IpAddr>,
+    identity: Identity,
     pub(crate) profile: Profile,
     pub(crate) trace: TraceContext,
     /// The server in the path with the caller's access to it, if the caller has any.
     server: Option<(Server, ServerAccess)>,
     /// The backup in the path, if it belongs to that server.
     backup: Option<Backup>,
-    /// The versions of the server's lists when the key was looked up.
+    /// The versions of the server's lists when the key was looked up. Those of a panel's caller
+    /// are not, so that its lists are never cached.
     list_versions: ListVersions,
+}
+
+/// Who has sent a request.
+#[derive(Clone, Debug)]
+enum Identity {
+    /// A user with a key of this service.
+    User(KeyHolder),
+    /// Someone with a credential of the panel.
+    Panel(PanelCaller),
+}
+
+/// A user with a key of this service.
+#[derive(Clone, Debug)]
+pub(crate) struct KeyHolder {
+    pub(crate) user: UserId,
+    pub(crate) email: String,
+    pub(crate) is_admin: bool,
+    pub(crate) token: KeyToken,
+    pub(crate) address: Option<IpAddr>,
 }
 
 impl FromRequest for Caller {
@@ -56,189 +80,137 @@ impl FromRequest for Caller {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
         Box::pin(async move {
-            let context = authenticate(&request, KeyKind::Client).await?;
-            Ok(Self {
-                user: context.key.api_key.user,
-                email: context.key.email,
-                is_admin: context.key.is_admin,
-                key: context.key.api_key.identifier,
-                token: bearer(&request).ok_or(ApiError::InvalidCredentials)?,
-                address: client_address::of_request(&request),
-                profile: context.key.api_key.profile,
-                trace: request_id::trace_of(&request),
-                server: context.server,
-                backup: context.backup,
-                list_versions: context.list_versions,
-            })
+            let context = match panel_caller::of_request(&request).await? {
+                Candidate::Panel(context) => return Ok(Self::of_panel(*context, &request)),
+                Candidate::No => authenticate(&request, KeyKind::Client).await?,
+                Candidate::OwnKey(guess) => {
+                    let token = bearer(&request).ok_or(ApiError::InvalidCredentials)?;
+                    keys::authenticate_counted(&request, KeyKind::Client, &token, guess).await?
+                }
+            };
+            Self::of_user(context, &request)
         })
     }
-}
-
-/// Checks that a request has a valid key of the kind `needed`, and counts it for the rate limit.
-///
-/// A secret that was not valid before is counted by its address before it is looked up. So a flood
-/// of wrong secrets does not reach the database.
-pub(crate) async fn authenticate(
-    request: &HttpRequest,
-    needed: KeyKind,
-) -> Result<RequestContext, ApiError> {
-    let token = bearer(request);
-    let guess = Guess::count(request, token.as_ref())?;
-    let token = token.ok_or(ApiError::InvalidCredentials)?;
-    let context = check_key(request, &token, needed).await;
-    guess.end(request, &token, context.as_ref().map(|_| ()))?;
-    let context = context?;
-    rate_limit::count_key(request, &context.key.api_key.identifier)?;
-    Ok(context)
-}
-
-/// Looks up the key of a request in one query, together with the objects in its path for the client
-/// API. Then checks the key. From here on, all answers have the profile of the key, even errors.
-async fn check_key(
-    request: &HttpRequest,
-    token: &KeyToken,
-    needed: KeyKind,
-) -> Result<RequestContext, ApiError> {
-    let state = request
-        .app_data::<web::Data<ApiState>>()
-        .ok_or(ApiError::Internal)?;
-    let path_segment = |name| match needed {
-        KeyKind::Client => request.match_info().get(name),
-        KeyKind::Application => None,
-    };
-    let lookup = LookupRequest {
-        key: token.identifier().clone(),
-        server: path_segment("server").and_then(ServerRef::parse),
-        backup: path_segment("backup").and_then(BackupId::parse),
-    };
-    let address = client_address::of_request(request);
-    let context = look_up(state, lookup, token, address).await?;
-    let key = &context.key.api_key;
-    request.extensions_mut().insert(key.profile);
-    if key.kind != needed {
-        return Err(ApiError::WrongKeyKind { needed });
-    }
-    Ok(context)
-}
-
-/// Looks up a key and the objects of a request, and checks the key.
-pub(crate) async fn look_up(
-    state: &ApiState,
-    lookup: LookupRequest,
-    token: &KeyToken,
-    address: Option<IpAddr>,
-) -> Result<RequestContext, ApiError> {
-    let context = state.request_lookup.find(lookup).await?;
-    let context = context.ok_or(ApiError::InvalidCredentials)?;
-    check_token(&context.key, token, state, address)?;
-    Ok(context)
-}
-
-fn check_token(
-    key: &KeyOfUser,
-    token: &KeyToken,
-    state: &ApiState,
-    address: Option<IpAddr>,
-) -> Result<(), ApiError> {
-    let checked = key.api_key.check(token, (state.now)(), address);
-    checked.map_err(|refused| match refused {
-        KeyRefused::Invalid => ApiError::InvalidCredentials,
-        KeyRefused::AddressNotAllowed => ApiError::AddressNotAllowed { address },
-    })
-}
-
-/// The credentials of a request that changes something.
-pub(crate) struct Credentials<'a> {
-    pub(crate) user: UserId,
-    pub(crate) token: &'a KeyToken,
-    pub(crate) address: Option<IpAddr>,
-}
-
-impl Credentials<'_> {
-    /// Locks the key and the access to `server` until the transaction ends, and checks the key. The
-    /// only check of a transaction that acts for a caller.
-    ///
-    /// # Errors
-    /// As for a new request with this key.
-    pub(crate) async fn lock(
-        &self,
-        state: &ApiState,
-        transaction: &mut Transaction,
-        server: Option<ServerId>,
-    ) -> Result<Standing, ApiError> {
-        let key = self.token.identifier();
-        let standing = standing::lock(transaction, self.user, key, server).await?;
-        let standing = standing.ok_or(ApiError::InvalidCredentials)?;
-        check_token(&standing.key, self.token, state, self.address)?;
-        Ok(standing)
-    }
-}
-
-/// The credentials of a request about a server, to check them again while a stream is open.
-#[derive(Clone, Debug)]
-pub(crate) struct StreamCredentials {
-    token: KeyToken,
-    address: Option<IpAddr>,
-    server: ServerRef,
-}
-
-impl StreamCredentials {
-    /// Reads the credentials from a request to the client API.
-    ///
-    /// # Errors
-    /// If the request has no key or no server in its path.
-    pub(crate) fn from_http(request: &HttpRequest) -> Result<Self, ApiError> {
-        let server = request.match_info().get("server");
-        Ok(Self {
-            token: bearer(request).ok_or(ApiError::InvalidCredentials)?,
-            address: client_address::of_request(request),
-            server: server
-                .and_then(ServerRef::parse)
-                .ok_or(ApiError::NotFound)?,
-        })
-    }
-
-    /// Returns the identifier of the key.
-    pub(crate) fn key(&self) -> &KeyIdentifier {
-        self.token.identifier()
-    }
-
-    /// Returns the server with the caller's current access to it, if the caller still has any.
-    ///
-    /// # Errors
-    /// If the key is no longer valid, or the database cannot be read.
-    pub(crate) async fn current_access(
-        &self,
-        state: &ApiState,
-    ) -> Result<Option<(Server, ServerAccess)>, ApiError> {
-        let lookup = LookupRequest {
-            key: self.key().clone(),
-            server: Some(self.server.clone()),
-            backup: None,
-        };
-        let context = look_up(state, lookup, &self.token, self.address).await?;
-        Ok(context.server)
-    }
-}
-
-/// Returns the key of a request. With two of them, a proxy may have checked the other one.
-pub(crate) fn bearer(request: &HttpRequest) -> Option<KeyToken> {
-    let mut headers = request.headers().get_all(AUTHORIZATION);
-    let header = headers.next()?.to_str().ok()?;
-    if headers.next().is_some() {
-        return None;
-    }
-    let (scheme, token) = header.split_once(' ')?;
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return None;
-    }
-    KeyToken::parse(token.trim())
 }
 
 impl Caller {
+    fn of_user(context: RequestContext, request: &HttpRequest) -> Result<Self, ApiError> {
+        let holder = KeyHolder {
+            user: context.key.api_key.user,
+            email: context.key.email,
+            is_admin: context.key.is_admin,
+            token: bearer(request).ok_or(ApiError::InvalidCredentials)?,
+            address: client_address::of_request(request),
+        };
+        Ok(Self {
+            identity: Identity::User(holder),
+            profile: context.key.api_key.profile,
+            trace: request_id::trace_of(request),
+            server: context.server,
+            backup: context.backup,
+            list_versions: context.list_versions,
+        })
+    }
+
+    fn of_panel(context: PanelContext, request: &HttpRequest) -> Self {
+        let access = context.caller.answer.access.clone();
+        Self {
+            identity: Identity::Panel(context.caller),
+            // The clients of panels are written for the answers of panels.
+            profile: Profile::Pterodactyl,
+            trace: request_id::trace_of(request),
+            server: Some((context.server, access)),
+            backup: context.backup,
+            list_versions: ListVersions::default(),
+        }
+    }
+
+    /// Returns the user of the key. A panel's caller has none.
+    pub(crate) fn user(&self) -> Option<UserId> {
+        match &self.identity {
+            Identity::User(holder) => Some(holder.user),
+            Identity::Panel(_) => None,
+        }
+    }
+
+    /// Returns the identifier of the key. A panel's caller has none here.
+    pub(crate) fn key(&self) -> Option<&KeyIdentifier> {
+        match &self.identity {
+            Identity::User(holder) => Some(holder.token.identifier()),
+            Identity::Panel(_) => None,
+        }
+    }
+
+    /// Returns the user of the key, with the key.
+    ///
+    /// # Errors
+    /// [`ApiError::InvalidCredentials`] for a panel's caller.
+    pub(crate) fn key_holder(&self) -> Result<&KeyHolder, ApiError> {
+        match &self.identity {
+            Identity::User(holder) => Ok(holder),
+            Identity::Panel(_) => Err(ApiError::InvalidCredentials),
+        }
+    }
+
+    /// Returns the caller's name for messages: the email address, or `panel`.
+    pub(crate) fn name(&self) -> &str {
+        match &self.identity {
+            Identity::User(holder) => &holder.email,
+            Identity::Panel(_) => PANEL,
+        }
+    }
+
+    /// Returns whether the caller owns the server.
+    pub(crate) fn owns(&self, server: &Server) -> bool {
+        match &self.identity {
+            Identity::User(holder) => server.owner == Some(holder.user),
+            Identity::Panel(caller) => {
+                caller.answer.id == server.id && caller.answer.access == ServerAccess::Owner
+            }
+        }
+    }
+
+    /// Returns how many backups the server may have, if the panel decides it.
+    pub(crate) fn backup_limit(&self) -> Option<u32> {
+        match &self.identity {
+            Identity::User(_) => None,
+            Identity::Panel(caller) => Some(caller.answer.backup_limit),
+        }
+    }
+
+    /// Returns the credentials for an event stream.
+    ///
+    /// # Errors
+    /// If the request has no server in its path.
+    pub(crate) fn stream_credentials(
+        &self,
+        request: &HttpRequest,
+    ) -> Result<StreamCredentials, ApiError> {
+        match &self.identity {
+            Identity::User(_) => StreamCredentials::of_key(request),
+            Identity::Panel(caller) => Ok(StreamCredentials::of_panel(caller)),
+        }
+    }
+
+    /// Checks that the caller may do `action` now. The key of a user has just been checked. The
+    /// panel is asked anew.
+    ///
+    /// # Errors
+    /// As for a new request with these credentials.
+    pub(crate) async fn confirm(&self, state: &ApiState, action: Action) -> Result<(), ApiError> {
+        let Identity::Panel(caller) = &self.identity else {
+            let (_, access) = self.server()?;
+            return permit(access, action);
+        };
+        let answer = caller.confirm(state).await?;
+        check_state(&answer, action)?;
+        permit(&answer.access, action)
+    }
+
     /// Begins the transaction that acts on the server in the path, and locks the server. Checks the
     /// key again in this transaction, and that the caller may do `action`. Another transaction that
-    /// revokes the key or withdraws the permission waits until this one ends, or comes first.
+    /// revokes the key or withdraws the permission waits until this one ends, or comes first. About
+    /// a panel's caller, the panel is asked anew.
     ///
     /// # Errors
     /// As for a new request with this key.
@@ -248,27 +220,47 @@ impl Caller {
         action: Action,
     ) -> Result<(Transaction, ServerAccess), ApiError> {
         let (server, _) = self.server()?;
-        let mut transaction = state.database.begin().await?.with_trace(self.trace);
-        let credentials = Credentials {
-            user: self.user,
-            token: &self.token,
-            address: self.address,
+        let (transaction, access) = match &self.identity {
+            Identity::User(holder) => {
+                let mut transaction = state.database.begin().await?.with_trace(self.trace);
+                let credentials = Credentials {
+                    user: holder.user,
+                    token: &holder.token,
+                    address: holder.address,
+                };
+                let standing = credentials
+                    .lock(state, &mut transaction, Some(server.id))
+                    .await?;
+                (transaction, standing.access.ok_or(ApiError::NotFound)?)
+            }
+            Identity::Panel(caller) => {
+                // Asked before the transaction begins: a panel may take seconds.
+                let answer = caller.confirm(state).await?;
+                check_state(&answer, action)?;
+                let mut transaction = state.database.begin().await?.with_trace(self.trace);
+                servers::lock(&mut transaction, server.id, 0).await?;
+                (transaction, answer.access.clone())
+            }
         };
-        let standing = credentials
-            .lock(state, &mut transaction, Some(server.id))
-            .await?;
-        let access = standing.access.ok_or(ApiError::NotFound)?;
         permit(&access, action)?;
         Ok((transaction, access))
     }
 
     /// Returns the caller as the audit log records it.
     pub(crate) fn origin(&self) -> RequestOrigin {
-        RequestOrigin {
-            user: self.user,
-            email: self.email.clone(),
-            key: self.key.to_string(),
-            address: self.address,
+        match &self.identity {
+            Identity::User(holder) => RequestOrigin {
+                user: Some(holder.user),
+                email: holder.email.clone(),
+                key: holder.token.identifier().to_string(),
+                address: holder.address,
+            },
+            Identity::Panel(caller) => RequestOrigin {
+                user: None,
+                email: PANEL.to_owned(),
+                key: caller.request.credential.identifier().to_owned(),
+                address: Some(caller.address()),
+            },
         }
     }
 
@@ -325,8 +317,20 @@ impl Caller {
     /// Returns the server in the path with the caller's access to it.
     ///
     /// # Errors
-    /// [`ApiError::NotFound`] if there is no such server, or the caller has no access to it.
+    /// [`ApiError::NotFound`] if there is no such server, or the caller has no access to it. For a
+    /// panel's caller: a state in which the panel refuses all requests about the server.
     pub(crate) fn server(&self) -> Result<(&Server, &ServerAccess), ApiError> {
+        if let Identity::Panel(caller) = &self.identity {
+            check_state(&caller.answer, Action::View)?;
+        }
+        self.server_in_any_state()
+    }
+
+    /// Returns the server in the path with the caller's access to it, whatever its state.
+    ///
+    /// # Errors
+    /// [`ApiError::NotFound`] if there is no such server, or the caller has no access to it.
+    pub(crate) fn server_in_any_state(&self) -> Result<(&Server, &ServerAccess), ApiError> {
         let (server, access) = self.server.as_ref().ok_or(ApiError::NotFound)?;
         Ok((server, access))
     }
@@ -345,6 +349,12 @@ impl Caller {
         let backup = self.backup.as_ref().ok_or(ApiError::NotFound)?;
         Ok((server, access, backup))
     }
+}
+
+/// Checks that the panel allows `action` in the state of the server.
+fn check_state(server: &PanelServer, action: Action) -> Result<(), ApiError> {
+    let allowed = server.check_state(action);
+    allowed.map_err(|conflict| ApiError::Panel(PanelRefused::Conflict(conflict)))
 }
 
 /// Checks that the caller may do `action`.

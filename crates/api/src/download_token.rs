@@ -31,9 +31,12 @@ pub(crate) struct Claims {
     pub(crate) backup: BackupId,
     pub(crate) server: ServerId,
     /// The user who requested the link.
-    pub(crate) user: UserId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) user: Option<UserId>,
     /// The identifier of the key that requested the link. The link is invalid once the key is.
-    pub(crate) key: String,
+    /// `None`: the panel has allowed the download.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) key: Option<String>,
 }
 
 impl TokenSigner {
@@ -104,8 +107,8 @@ mod tests {
             exp: 1000,
             backup: BackupId(Uuid::nil()),
             server: ServerId(Uuid::nil()),
-            user: UserId(Uuid::nil()),
-            key: "ptlc_x".into(),
+            user: Some(UserId(Uuid::nil())),
+            key: Some("ptlc_x".into()),
         };
         let at = |seconds| DateTime::<Utc>::from_timestamp(seconds, 0).expect("a time");
         let token = signer.sign(&claims).expect("a token");

@@ -3,18 +3,22 @@
 //! The matches have no `_` arm, so that a new error does not compile until it is mapped here.
 //! `views::errors` builds the answer.
 
+mod panel;
 mod schedules;
+mod words;
 
 use std::net::IpAddr;
 
 use actix_web::http::StatusCode;
 
-use holdfast_domain::backup::{BackupOperation, DeleteRefused, NotCompleted};
+use holdfast_domain::backup::{DeleteRefused, NotCompleted};
 use holdfast_domain::error_chain::chain;
 use holdfast_domain::key::KeyKind;
 use holdfast_domain::limit::{CreateRefused, ServerBusy, Throttle};
 
+pub(crate) use self::panel::PanelRefused;
 pub(crate) use self::schedules::ScheduleRefused;
+use self::words::{busy_reason, participle};
 use crate::violation::Violation;
 
 /// The reason why a request failed.
@@ -71,6 +75,8 @@ pub(crate) enum ApiError {
     BackupEnded,
     /// The schedule or its task cannot be created, changed or run.
     Schedule(ScheduleRefused),
+    /// The panel, or its state, refuses a request with the panel's credentials.
+    Panel(PanelRefused),
     /// The server cannot be deleted.
     DeleteServer(ServerBusy),
     /// The server's node or directory cannot be changed.
@@ -178,6 +184,7 @@ impl ApiError {
             | Self::JobEnded
             | Self::OnAnotherNode => (StatusCode::CONFLICT, "ConflictHttpException"),
             Self::Schedule(refused) => refused.status_and_code(),
+            Self::Panel(refused) => refused.status_and_code(),
             Self::DeleteFailed | Self::Unavailable => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "ServiceUnavailableHttpException",
@@ -301,6 +308,7 @@ impl ApiError {
             }
             Self::BackupEnded => "Cannot cancel a backup that has already ended.".into(),
             Self::Schedule(refused) => refused.detail(),
+            Self::Panel(refused) => refused.detail(),
             Self::DeleteFailed => {
                 "The storage of this backup could not be reached. The backup has been kept; \
                  please try again later."
@@ -351,25 +359,6 @@ impl ApiError {
                 "An unexpected error was encountered while processing this request.".into()
             }
         }
-    }
-}
-
-fn busy_reason(busy: ServerBusy) -> &'static str {
-    match busy {
-        ServerBusy::Installing => "it is installing",
-        ServerBusy::Suspended => "it is suspended",
-        ServerBusy::BackingUp => "a backup of it is in progress",
-        ServerBusy::Restoring => "a restore of it is in progress",
-    }
-}
-
-fn participle(purpose: BackupOperation) -> &'static str {
-    match purpose {
-        BackupOperation::Download => "downloaded",
-        BackupOperation::Restore => "restored",
-        BackupOperation::Lock => "locked",
-        BackupOperation::Unlock => "unlocked",
-        BackupOperation::Verify => "verified",
     }
 }
 

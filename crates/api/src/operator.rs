@@ -45,14 +45,15 @@ impl FromRequest for Operator {
             if !context.key.is_admin {
                 return Err(ApiError::Forbidden);
             }
+            let user = context.key.api_key.user;
             let origin = RequestOrigin {
-                user: context.key.api_key.user,
+                user: Some(user),
                 email: context.key.email,
                 key: context.key.api_key.identifier.to_string(),
                 address: client_address::of_request(&request),
             };
             Ok(Self {
-                user: origin.user,
+                user,
                 token: bearer(&request).ok_or(ApiError::InvalidCredentials)?,
                 address: origin.address,
                 trace: request_id::trace_of(&request),

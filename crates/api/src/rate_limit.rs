@@ -8,19 +8,17 @@ use actix_web::dev::ServiceResponse;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{HttpMessage, HttpRequest, web};
 
-use holdfast_domain::key::{KeyIdentifier, KeyToken};
-
 use crate::client_address;
 use crate::error::ApiError;
 use crate::limiter::LimitStatus;
 use crate::state::ApiState;
 
-/// Counts a request by its key.
+/// Counts a request by its caller, such as `key:ptlc_…`.
 ///
 /// # Errors
 /// [`ApiError::TooManyRequests`] above the limit.
-pub(crate) fn count_key(request: &HttpRequest, key: &KeyIdentifier) -> Result<(), ApiError> {
-    refuse_above(count_subject(request, &format!("key:{key}")))
+pub(crate) fn count_caller(request: &HttpRequest, subject: &str) -> Result<(), ApiError> {
+    refuse_above(count_subject(request, subject))
 }
 
 /// Counts a request of a panel with a wrong token, by its address.
@@ -41,15 +39,18 @@ pub(crate) enum Guess {
 }
 
 impl Guess {
-    /// Counts a request by its address, before its key is looked up.
+    /// Counts a request by its address, before its secret is looked up.
     ///
     /// # Errors
     /// [`ApiError::TooManyRequests`] above the limit.
-    pub(crate) fn count(request: &HttpRequest, token: Option<&KeyToken>) -> Result<Self, ApiError> {
+    pub(crate) fn count(
+        request: &HttpRequest,
+        secret_hash: Option<&[u8; 32]>,
+    ) -> Result<Self, ApiError> {
         let state = request.app_data::<web::Data<ApiState>>();
-        let is_proven = token
+        let is_proven = secret_hash
             .zip(state)
-            .is_some_and(|(token, state)| state.rate_limiter.is_proven(&token.secret_hash()));
+            .is_some_and(|(hash, state)| state.rate_limiter.is_proven(hash));
         if is_proven {
             return Ok(Self::Proven);
         }
@@ -57,15 +58,15 @@ impl Guess {
         Ok(Self::Counted)
     }
 
-    /// Corrects the count of the address once the key was looked up. Only wrong keys count. If the
-    /// database is unavailable, nobody knows, and the request does not count.
+    /// Corrects the count of the address once the secret was looked up. Only wrong ones count. If
+    /// the database is unavailable, nobody knows, and the request does not count.
     ///
     /// # Errors
     /// [`ApiError::TooManyRequests`] above the limit.
     pub(crate) fn end(
         self,
         request: &HttpRequest,
-        token: &KeyToken,
+        secret_hash: &[u8; 32],
         found: Result<(), &ApiError>,
     ) -> Result<(), ApiError> {
         let Some(state) = request.app_data::<web::Data<ApiState>>() else {
@@ -86,7 +87,7 @@ impl Guess {
             Self::Counted | Self::Proven => {}
         }
         if found.is_ok() {
-            limiter.prove(token.secret_hash());
+            limiter.prove(*secret_hash);
         }
         Ok(())
     }
@@ -111,7 +112,7 @@ fn count_subject(request: &HttpRequest, subject: &str) -> Option<LimitStatus> {
 
 /// Returns the subject for the caller's address. For IPv6 it is the /64 network, since one customer
 /// usually has all of its 2⁶⁴ addresses.
-fn address_subject(request: &HttpRequest) -> String {
+pub(crate) fn address_subject(request: &HttpRequest) -> String {
     match client_address::of_request(request) {
         Some(IpAddr::V6(address)) => {
             let [a, b, c, d, ..] = address.segments();

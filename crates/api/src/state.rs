@@ -26,6 +26,7 @@ use crate::host::AllowedHosts;
 use crate::limiter::RateLimiter;
 use crate::list_cache::ListCache;
 use crate::notifications::Notifications;
+use crate::panel_auth::PanelAuth;
 use crate::streams::Streams;
 
 /// Estimates how many bytes a backup of a server with these ignore patterns would read.
@@ -59,6 +60,8 @@ pub struct ApiState {
     pub content_scans: ContentScans,
     /// The disks that this process can read from.
     pub disks: Disks,
+    /// Asks the panel about callers with its credentials. `None`: only keys of this service count.
+    pub panel: Option<PanelAuth>,
     /// Signs and verifies download tokens.
     pub signer: TokenSigner,
     /// Passes on notifications of ended jobs and of events.

@@ -17,7 +17,6 @@ use tokio_util::sync::CancellationToken;
 
 use holdfast_db::{Database, Error, events, jobs};
 use holdfast_domain::error_chain::chain;
-use holdfast_domain::key::KeyIdentifier;
 use holdfast_domain::{JobId, ServerId};
 
 use self::sse_event::{ProgressEvent, SseEvent};
@@ -63,7 +62,7 @@ struct Shared {
     /// Whether the process is shutting down. Then no new streams are accepted.
     is_closed: bool,
     in_all: usize,
-    by_key: HashMap<KeyIdentifier, usize>,
+    by_caller: HashMap<String, usize>,
     topics: HashMap<ServerId, Topic>,
     /// When the streams were last sent a comment, to find those whose clients have gone.
     probed_at: Option<Instant>,
@@ -85,7 +84,8 @@ struct Topic {
 #[derive(Debug)]
 struct StreamPermit {
     streams: Arc<Streams>,
-    key: KeyIdentifier,
+    /// The name under which the caller's streams are counted.
+    caller: String,
     server: ServerId,
 }
 
@@ -122,7 +122,7 @@ impl Streams {
     /// [`ApiError::TooManyStreams`], or [`ApiError::Unavailable`] if the process is shutting down.
     fn subscribe(
         self: &Arc<Self>,
-        key: &KeyIdentifier,
+        caller: &str,
         server: ServerId,
         newest: i64,
     ) -> Result<Subscription, ApiError> {
@@ -130,12 +130,12 @@ impl Streams {
         if shared.is_closed {
             return Err(ApiError::Unavailable);
         }
-        let with_key = shared.by_key.get(key).copied().unwrap_or(0);
+        let with_key = shared.by_caller.get(caller).copied().unwrap_or(0);
         if shared.in_all >= self.limits.in_all || with_key >= self.limits.by_key {
             return Err(ApiError::TooManyStreams);
         }
         shared.in_all += 1;
-        shared.by_key.insert(key.clone(), with_key + 1);
+        shared.by_caller.insert(caller.to_owned(), with_key + 1);
         let topic = shared.topics.entry(server).or_insert_with(|| Topic {
             sender: broadcast::channel(QUEUE_LENGTH).0,
             streams: 0,
@@ -148,7 +148,7 @@ impl Streams {
         let receiver = topic.sender.subscribe();
         let permit = StreamPermit {
             streams: Arc::clone(self),
-            key: key.clone(),
+            caller: caller.to_owned(),
             server,
         };
         Ok((permit, receiver, progress))
@@ -158,12 +158,12 @@ impl Streams {
     /// streams whose clients have gone: that shows only when something is sent to them.
     async fn subscribe_soon(
         self: &Arc<Self>,
-        key: &KeyIdentifier,
+        caller: &str,
         server: ServerId,
         newest: i64,
     ) -> Result<Subscription, ApiError> {
         for _ in 0..PROBES {
-            match self.subscribe(key, server, newest) {
+            match self.subscribe(caller, server, newest) {
                 Err(ApiError::TooManyStreams) => {
                     self.probe();
                     tokio::time::sleep(PROBE_INTERVAL).await;
@@ -171,7 +171,7 @@ impl Streams {
                 subscribed => return subscribed,
             }
         }
-        self.subscribe(key, server, newest)
+        self.subscribe(caller, server, newest)
     }
 
     /// Sends a comment to every stream, at most once per [`PROBE_INTERVAL`].
@@ -258,10 +258,10 @@ impl Drop for StreamPermit {
     fn drop(&mut self) {
         let mut shared = self.streams.shared();
         shared.in_all = shared.in_all.saturating_sub(1);
-        if let Some(count) = shared.by_key.get_mut(&self.key) {
+        if let Some(count) = shared.by_caller.get_mut(&self.caller) {
             *count -= 1;
             if *count == 0 {
-                shared.by_key.remove(&self.key);
+                shared.by_caller.remove(&self.caller);
             }
         }
         if let Some(topic) = shared.topics.get_mut(&self.server) {

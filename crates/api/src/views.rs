@@ -217,7 +217,11 @@ pub(crate) fn activity_list(entries: Vec<ActivityEntry>, pagination: Pagination)
                     properties,
                     has_additional_metadata: false,
                     timestamp: date(entry.at),
-                    actor: entry.actor.map(|uuid| ActivityActor { uuid, email }),
+                    // A caller whose access the panel decides has a name, and no UUID here.
+                    actor: (entry.actor.is_some() || email.is_some()).then_some(ActivityActor {
+                        uuid: entry.actor,
+                        email,
+                    }),
                     key: entry.key,
                 },
             }

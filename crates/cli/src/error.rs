@@ -120,6 +120,7 @@ command_error_from!(
     holdfast_db::Error,
     holdfast_postgres::Error,
     holdfast_storage::Error,
+    holdfast_api::PanelAuthError,
     holdfast_api::ServeError,
     crate::settings::SettingsError,
     reqwest::Error,

@@ -13,8 +13,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use holdfast_api::{
-    ApiMetrics, ApiOptions, ApiState, ContentScans, ListCache, Notifications, RateLimiter,
-    SizeEstimator, Streams, TokenSigner, TracePropagation,
+    ApiMetrics, ApiOptions, ApiState, ContentScans, ListCache, Notifications, PanelAuth,
+    RateLimiter, SizeEstimator, Streams, TokenSigner, TracePropagation,
 };
 use holdfast_db::Database;
 use holdfast_db::backups::BackupPages;
@@ -187,6 +187,12 @@ pub async fn start_api(
         backup_pages: BackupPages::start(&database),
         list_cache: ListCache::default(),
         content_scans: ContentScans::default(),
+        panel: settings
+            .auth
+            .panel
+            .clone()
+            .map(PanelAuth::new)
+            .transpose()?,
         estimate_size: size_estimator(&settings.api),
         trace_propagation: trace_propagation(&settings.log),
         options: settings.api.clone(),

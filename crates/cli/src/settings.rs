@@ -10,6 +10,7 @@ mod api;
 mod disks;
 mod groups;
 mod layers;
+mod panel_auth;
 mod power;
 mod problem;
 mod read;
@@ -27,7 +28,7 @@ use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 
-use holdfast_api::{ApiOptions, StreamLimits};
+use holdfast_api::{ApiOptions, PanelAuthOptions, StreamLimits};
 use holdfast_domain::DiskName;
 use holdfast_storage::{Encryption, GcsOptions, LocalOptions, S3Options};
 use holdfast_worker::WorkerOptions;
@@ -43,7 +44,7 @@ pub struct Settings {
     pub http: HttpSettings,
     /// The database.
     pub database: DatabaseSettings,
-    /// The keys that sign tokens.
+    /// The keys that sign tokens, and the panel whose credentials are accepted.
     pub auth: AuthSettings,
     /// The disks.
     pub storage: StorageSettings,
@@ -90,13 +91,15 @@ pub struct DatabaseSettings {
     pub max_connections: NonZeroU32,
 }
 
-/// The keys that sign tokens.
+/// The keys that sign tokens, and the panel whose credentials are accepted.
 #[derive(Clone, Debug)]
 pub struct AuthSettings {
     /// The current key, at least 32 bytes; `None` for a generated one in the data folder.
     pub signing_key: Option<SecretString>,
     /// Earlier keys, whose links stay valid.
     pub previous_signing_keys: Vec<SecretString>,
+    /// The panel whose credentials are accepted; `None` for none.
+    pub panel: Option<PanelAuthOptions>,
 }
 
 /// The disks.

@@ -113,7 +113,7 @@ async fn insert(
              event text, server_id uuid, backup_id uuid, schedule_id bigint, properties jsonb
          )",
         Value::Array(rows),
-        origin.map(|origin| origin.user.0) as Option<Uuid>,
+        origin.and_then(|origin| origin.user).map(|user| user.0) as Option<Uuid>,
         origin.map(|origin| origin.email.as_str()),
         origin.map(|origin| origin.key.as_str()),
         origin

@@ -122,7 +122,7 @@ async fn write(
             "INSERT INTO operator_actions (actor_id, actor_email, key_identifier, address, method,
                                            path, request_id, subject, status)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-            origin.user.0,
+            origin.user.map(|user| user.0),
             origin.email,
             origin.key,
             origin.address.map(|address| address.to_string()),

@@ -103,11 +103,11 @@ impl ActivityEvent {
 /// The user, API key and address that a request came from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestOrigin {
-    /// The user who sent the request.
-    pub user: UserId,
-    /// The user's email address at the time.
+    /// The user who sent the request. `None` for a caller whose access the panel decides.
+    pub user: Option<UserId>,
+    /// The user's email address at the time, or `panel`.
     pub email: String,
-    /// The public identifier of the API key.
+    /// The public identifier of the API key. `session` or `panel` if there is none.
     pub key: String,
     /// The client's network address, if known.
     pub address: Option<IpAddr>,

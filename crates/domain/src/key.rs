@@ -128,6 +128,15 @@ impl KeyToken {
         }
     }
 
+    /// Returns whether the key has only characters of [`KeyToken::generate`]. So it is one of this
+    /// service. Panels generate keys of the same length from more characters: by chance, one in
+    /// 2·10¹² looks like this.
+    pub fn has_generated_form(&self) -> bool {
+        let public = self.identifier.as_str().bytes().skip(PREFIX_LENGTH);
+        let mut random = public.chain(self.secret.bytes());
+        random.all(|byte| ALPHABET.contains(&byte))
+    }
+
     /// Returns the public identifier.
     pub fn identifier(&self) -> &KeyIdentifier {
         &self.identifier
@@ -256,6 +265,12 @@ mod tests {
             let read = KeyToken::parse(&text).expect("a key");
             assert_eq!(read.identifier().as_str(), &text[..16]);
             assert_eq!(read.secret_hash(), token.secret_hash());
+            assert!(read.has_generated_form());
+            for foreign in ["H", "l", "0"] {
+                let of_panel = format!("{}{foreign}", &text[..47]);
+                let of_panel = KeyToken::parse(&of_panel).expect("a key");
+                assert!(!of_panel.has_generated_form(), "{foreign}");
+            }
             assert!(
                 !format!("{token:?}").contains(&text[16..]),
                 "Debug shows the secret"

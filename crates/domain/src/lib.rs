@@ -18,6 +18,7 @@ pub mod limit;
 pub mod name;
 pub mod network;
 pub mod orphan;
+pub mod panel;
 pub mod profile;
 pub mod retention;
 pub mod retry;

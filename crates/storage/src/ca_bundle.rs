@@ -40,7 +40,8 @@ impl CaBundle {
         })
     }
 
-    pub(crate) fn certificates(&self) -> Vec<Certificate> {
+    /// Returns the certificates, for other HTTP clients.
+    pub fn certificates(&self) -> Vec<Certificate> {
         self.certificates.clone()
     }
 

@@ -15,6 +15,7 @@ use actix_web::http::header::{
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 
 use holdfast_db::request_lookup::LookupRequest;
+use holdfast_db::{backups, servers};
 use holdfast_domain::access::Action;
 use holdfast_domain::backup::BackupOperation;
 use holdfast_domain::key::KeyIdentifier;
@@ -169,10 +170,19 @@ pub(crate) fn token(query: &str) -> Result<String, ApiError> {
 }
 
 /// Loads the backup of a link. The link is valid only as long as its key is valid and the user may
-/// download the backup.
+/// download the backup. A link that the panel has allowed is valid until it expires, as long as the
+/// panel's credentials are accepted at all.
 async fn load(state: &ApiState, claims: &Claims) -> Result<Backup, ApiError> {
+    let Some(key) = &claims.key else {
+        state.panel.as_ref().ok_or(ApiError::InvalidDownload)?;
+        let server = ServerRef::Id(claims.server);
+        let server = servers::find(&state.database, &server).await?;
+        let server = server.ok_or(ApiError::NotFound)?;
+        let backup = backups::find(&state.database, server.id, claims.backup).await?;
+        return backup.ok_or(ApiError::NotFound);
+    };
     let lookup = LookupRequest {
-        key: KeyIdentifier::parse(&claims.key).ok_or(ApiError::InvalidDownload)?,
+        key: KeyIdentifier::parse(key).ok_or(ApiError::InvalidDownload)?,
         server: Some(ServerRef::Id(claims.server)),
         backup: Some(claims.backup),
     };

@@ -69,7 +69,7 @@ impl EventStream {
         // Subscribed before the missed events are read, so that no event is lost in between.
         let streams = &state.streams;
         let (permit, receiver, progress) = streams
-            .subscribe_soon(credentials.key(), server, stored.newest)
+            .subscribe_soon(credentials.subject(), server, stored.newest)
             .await?;
         let mut queue = VecDeque::from([
             Bytes::from(format!("retry: {RECONNECT_MS}\n\n")),

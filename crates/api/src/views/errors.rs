@@ -12,7 +12,7 @@ use holdfast_domain::Profile;
 use holdfast_domain::limit::CreateRefused;
 
 use super::objects::{ErrorEntry, Errors};
-use crate::error::ApiError;
+use crate::error::{ApiError, PanelRefused};
 
 /// How long a client should wait while the service is unavailable, in seconds.
 const RETRY_AFTER_SECONDS: u32 = 5;
@@ -80,9 +80,10 @@ pub(crate) fn node_error_response(error: &ApiError) -> HttpResponse {
 
 fn retry_after_seconds(error: &ApiError) -> Option<u32> {
     match error {
-        ApiError::Unavailable | ApiError::DeleteFailed | ApiError::TooManyStreams => {
-            Some(RETRY_AFTER_SECONDS)
-        }
+        ApiError::Unavailable
+        | ApiError::DeleteFailed
+        | ApiError::TooManyStreams
+        | ApiError::Panel(PanelRefused::Unavailable) => Some(RETRY_AFTER_SECONDS),
         ApiError::TooManyRequests {
             retry_after_seconds,
         } => Some(*retry_after_seconds),

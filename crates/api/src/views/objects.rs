@@ -327,7 +327,9 @@ pub(crate) struct ActivityAttributes {
 /// A user who caused an event.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ActivityActor {
-    pub(crate) uuid: Uuid,
+    /// Null for a caller whose access the panel decides.
+    pub(crate) uuid: Option<Uuid>,
+    /// `panel` for such a caller.
     pub(crate) email: Option<String>,
 }
 

@@ -9,6 +9,7 @@ pub(super) fn run(global: &GlobalOptions) -> Result<(), CommandError> {
     match Settings::load(&global.config, environment(), &global.data) {
         Ok(settings) => {
             describe_wings(&settings)?;
+            describe_panel_auth(&settings)?;
             output::line("the settings are valid")
         }
         Err(error) => {
@@ -42,6 +43,24 @@ fn describe_wings(settings: &Settings) -> Result<(), CommandError> {
     output::line(&format!("  Wings answers at: {}", node.wings_url))?;
     for warning in wings.warnings(&settings.storage) {
         output::problem(&format!("warning: {warning}"));
+    }
+    Ok(())
+}
+
+/// Prints which panel decides about callers without a key.
+fn describe_panel_auth(settings: &Settings) -> Result<(), CommandError> {
+    let Some(panel) = &settings.auth.panel else {
+        return Ok(());
+    };
+    output::line(&format!(
+        "credentials of the panel are accepted: {}",
+        panel.url
+    ))?;
+    if panel.is_readable_on_the_way() {
+        output::problem(
+            "warning: auth.panel.url starts with http://, so that users' keys and sessions can be \
+             read on the way to the panel: use https",
+        );
     }
     Ok(())
 }

@@ -84,9 +84,11 @@ impl SettingsReader {
         };
         let signing_key = self.optional_secret("auth.signing_key", check_length);
         let previous_signing_keys = self.secrets("auth.previous_signing_keys", check_length);
+        let panel = self.panel_auth();
         Some(AuthSettings {
             signing_key: signing_key?,
             previous_signing_keys: previous_signing_keys?,
+            panel: panel?,
         })
     }
 

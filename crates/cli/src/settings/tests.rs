@@ -1,6 +1,7 @@
 //! Tests of settings: input as files and variables, output as values or problems.
 
 mod disks;
+mod panel_auth;
 mod wings;
 mod wrong;
 

@@ -45,14 +45,14 @@ pub(crate) async fn cancel(
     let (mut transaction, _) = caller.begin(&state, Action::Cancel).await?;
     // All transactions lock the job before the backup, so that they cannot deadlock.
     let cancelled =
-        jobs::cancel_creation(&mut transaction, server.id, backup.id, &caller.email).await?;
+        jobs::cancel_creation(&mut transaction, server.id, backup.id, caller.name()).await?;
     let (job, has_ended) = cancelled.ok_or(ApiError::BackupEnded)?;
     let event = ActivityEvent::Cancel;
     caller
         .record_event(&mut transaction, event, server.id, backup.id, &json!({}))
         .await?;
     if has_ended {
-        let error = cancelled_message(&caller.email);
+        let error = cancelled_message(caller.name());
         backups::fail(&mut transaction, backup.id, &error).await?;
     }
     transaction.commit().await?;

@@ -60,7 +60,7 @@ pub(crate) async fn create(
     let options = &state.options;
     let fields = BackupFields::take(fields, options.max_ignored_bytes, (state.now)())?;
 
-    let limits = create_limits(server, &state.options);
+    let limits = create_limits(&caller, server, &state.options);
     let disk = server.disk.as_ref().unwrap_or(state.disks.default_name());
     let largest = server.limits.max_backup_bytes;
     let next = NextArchive {
@@ -84,7 +84,7 @@ pub(crate) async fn create(
         // Without the permission to lock a backup, the field is ignored.
         is_locked: fields.is_locked && access.may(Action::Lock),
         is_full: fields.is_full,
-        created_by: Some(caller.user),
+        created_by: caller.user(),
         schedule: None,
         managed_by: None,
     };
@@ -135,10 +135,12 @@ impl BackupFields {
     }
 }
 
-/// Returns the limits for new backups of a server: its own, or those of the settings.
-fn create_limits(server: &Server, options: &ApiOptions) -> CreateLimits {
+/// Returns the limits for new backups of a server: its own, or those of the settings. The panel
+/// decides how many backups its callers may make.
+fn create_limits(caller: &Caller, server: &Server, options: &ApiOptions) -> CreateLimits {
+    let own = server.limits.backups.unwrap_or(options.backups_per_server);
     CreateLimits {
-        backups: server.limits.backups.unwrap_or(options.backups_per_server),
+        backups: caller.backup_limit().unwrap_or(own),
         throttle: options.create_throttle,
         rotate: server.limits.rotate,
     }

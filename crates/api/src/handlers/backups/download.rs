@@ -7,11 +7,11 @@ use serde_json::json;
 use uuid::Uuid;
 
 use holdfast_db::workers;
+use holdfast_domain::Backup;
 use holdfast_domain::access::Action;
 use holdfast_domain::activity::ActivityEvent;
 use holdfast_domain::backup::BackupOperation;
 use holdfast_domain::error_chain::chain;
-use holdfast_domain::{Backup, Server};
 use holdfast_storage::{ArchiveKey, StorageKey};
 
 use crate::auth::{Caller, permit};
@@ -23,6 +23,9 @@ use crate::openapi::parameters::BackupPath;
 use crate::state::ApiState;
 use crate::views;
 use crate::views::objects::SignedUrl;
+
+/// The longest time that a link of a panel's caller is valid, in seconds.
+const PANEL_LINK_SECONDS: u32 = 900;
 
 /// Creates a download link.
 #[utoipa::path(
@@ -43,14 +46,27 @@ pub(crate) async fn download(
     let completed = backup
         .check_completed(BackupOperation::Download)
         .map_err(ApiError::NotCompleted)?;
+    // The link is valid for longer than the answers of a panel.
+    caller.confirm(&state, Action::Download).await?;
+    let ttl_seconds = link_ttl_seconds(&caller, &state);
     let archive = StorageKey::Archive(ArchiveKey {
         server: server.id,
         backup: backup.id,
         attempt: completed.attempt,
     });
-    let url = match presigned_url(&state, backup, archive).await? {
+    let url = match presigned_url(&state, backup, archive, ttl_seconds).await? {
         Some(url) => url,
-        None => token_url(&state, &caller, server, backup, &request).await?,
+        None => {
+            let claims = Claims {
+                jti: Uuid::new_v4(),
+                exp: (state.now)().timestamp() + i64::from(ttl_seconds),
+                backup: backup.id,
+                server: server.id,
+                user: caller.user(),
+                key: caller.key().map(ToString::to_string),
+            };
+            token_url(&state, &claims, backup, &request).await?
+        }
     };
 
     let mut transaction = state.database.begin().await?;
@@ -62,19 +78,31 @@ pub(crate) async fn download(
     Ok(views::ok(&views::signed_url(url)))
 }
 
+/// Returns how long a link of the caller is valid, in seconds.
+fn link_ttl_seconds(caller: &Caller, state: &ApiState) -> u32 {
+    let ttl_seconds = state.options.download_ttl_seconds;
+    match caller.key() {
+        Some(_) => ttl_seconds,
+        // The panel is not asked when the link is used, so the link does not last longer than
+        // those of the panel.
+        None => ttl_seconds.min(PANEL_LINK_SECONDS),
+    }
+}
+
 /// Returns the presigned URL of an archive in a bucket. Returns `None` for a disk without such
 /// URLs.
 pub(crate) async fn presigned_url(
     state: &ApiState,
     backup: &Backup,
     archive: StorageKey,
+    ttl_seconds: u32,
 ) -> Result<Option<String>, ApiError> {
     // A disk that is not configured here is the local disk of another node.
     let Ok(disk) = state.disks.get(&backup.disk) else {
         return Ok(None);
     };
     let file_name = format!("{}.tar.gz", backup.id);
-    let ttl = Duration::from_secs(state.options.download_ttl_seconds.into());
+    let ttl = Duration::from_secs(ttl_seconds.into());
     disk.presigned_url(archive, &file_name, ttl)
         .await
         .map_err(|error| {
@@ -90,19 +118,11 @@ pub(crate) async fn presigned_url(
 /// Returns a URL of this service, or of the service on the archive's node, with a signed token.
 async fn token_url(
     state: &ApiState,
-    caller: &Caller,
-    server: &Server,
+    claims: &Claims,
     backup: &Backup,
     request: &HttpRequest,
 ) -> Result<String, ApiError> {
-    let token = state.signer.sign(&Claims {
-        jti: Uuid::new_v4(),
-        exp: (state.now)().timestamp() + i64::from(state.options.download_ttl_seconds),
-        backup: backup.id,
-        server: server.id,
-        user: caller.user,
-        key: caller.key.to_string(),
-    })?;
+    let token = state.signer.sign(claims)?;
     let base_url = downloads_url(state, backup, request).await?;
     Ok(format!("{base_url}/download/backup?token={token}"))
 }

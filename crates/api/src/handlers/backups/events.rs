@@ -6,7 +6,7 @@ use futures_util::stream;
 
 use holdfast_domain::access::Action;
 
-use crate::auth::{Caller, StreamCredentials, permit};
+use crate::auth::{Caller, permit};
 use crate::error::ApiError;
 use crate::openapi::answers::Refusals;
 use crate::openapi::parameters::ServerPath;
@@ -53,7 +53,7 @@ pub(crate) async fn events(
     permit(access, Action::List)?;
 
     let last_seen = last_event_id(&request);
-    let credentials = StreamCredentials::from_http(&request)?;
+    let credentials = caller.stream_credentials(&request)?;
     let events = EventStream::open(state, credentials, server.id, last_seen).await?;
     let chunks = stream::unfold(events, async |mut events| {
         let bytes = events.next().await?;

@@ -53,8 +53,9 @@ pub(crate) async fn answer(
         attempt: completed.attempt,
     });
     // A presigned URL is valid for GET only.
+    let ttl_seconds = state.options.download_ttl_seconds;
     if request.method() == Method::GET
-        && let Some(url) = backups::presigned_url(state, &backup, archive).await?
+        && let Some(url) = backups::presigned_url(state, &backup, archive, ttl_seconds).await?
     {
         return redirect(&url);
     }

@@ -18,6 +18,7 @@ use crate::views::panel::objects::AccountObject;
     security(("key" = [])),
 )]
 pub(crate) async fn account(caller: Caller) -> Result<HttpResponse, ApiError> {
-    let object = views::panel::account(caller.user, &caller.email, caller.is_admin);
+    let holder = caller.key_holder()?;
+    let object = views::panel::account(holder.user, &holder.email, holder.is_admin);
     Ok(views::ok(&object))
 }

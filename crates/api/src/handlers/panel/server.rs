@@ -28,7 +28,7 @@ pub(crate) async fn server(
     caller: Caller,
     state: web::Data<ApiState>,
 ) -> Result<HttpResponse, ApiError> {
-    let (server, access) = caller.server()?;
+    let (server, access) = caller.server_in_any_state()?;
     let restoring = servers::list_restoring(&state.database, &[server.id]).await?;
     let summary = summarize(&caller, server, &restoring, &state);
     let permissions = Permission::ALL.into_iter().filter(|p| access.has(*p));

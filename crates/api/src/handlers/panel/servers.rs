@@ -37,9 +37,10 @@ pub(crate) async fn servers(
     page: Page,
     state: web::Data<ApiState>,
 ) -> Result<HttpResponse, ApiError> {
-    let total = db_servers::count_of_user(&state.database, caller.user).await?;
+    let user = caller.key_holder()?.user;
+    let total = db_servers::count_of_user(&state.database, user).await?;
     let servers =
-        db_servers::page_of_user(&state.database, caller.user, page.size(), page.offset()).await?;
+        db_servers::page_of_user(&state.database, user, page.size(), page.offset()).await?;
     let ids: Vec<_> = servers.iter().map(|server| server.id).collect();
     let restoring = db_servers::list_restoring(&state.database, &ids).await?;
     let objects = servers.iter().map(|server| {

@@ -15,11 +15,12 @@ pub(super) fn summarize<'a>(
     restoring: &BTreeSet<ServerId>,
     state: &ApiState,
 ) -> ServerSummary<'a> {
-    let backup_limit = server.limits.backups;
+    let own = server.limits.backups;
+    let own = own.unwrap_or(state.options.backups_per_server);
     ServerSummary {
         server,
-        is_owner: server.owner == Some(caller.user),
+        is_owner: caller.owns(server),
         is_restoring: restoring.contains(&server.id),
-        backup_limit: backup_limit.unwrap_or(state.options.backups_per_server),
+        backup_limit: caller.backup_limit().unwrap_or(own),
     }
 }

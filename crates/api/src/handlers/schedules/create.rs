@@ -49,7 +49,7 @@ pub(crate) async fn create(
     if usage.schedules >= SCHEDULES_MAX {
         return Err(ApiError::Schedule(ScheduleRefused::TooManySchedules));
     }
-    let user = Some(caller.user);
+    let user = caller.user();
     let id = schedules::insert(&mut transaction, server.id, &settings, user).await?;
     let properties = json!({});
     let event = ActivityEvent::ScheduleCreate;

@@ -90,7 +90,7 @@ impl SettingsReader {
     }
 
     /// Reads the certificate authorities that a disk trusts beside those of the machine.
-    fn ca_bundle(&mut self, key: &str) -> Option<Option<CaBundle>> {
+    pub(in crate::settings) fn ca_bundle(&mut self, key: &str) -> Option<Option<CaBundle>> {
         let path = self.string(key)?;
         if path.is_empty() {
             return Some(None);
