@@ -6,6 +6,7 @@ mod archive;
 mod command_line;
 mod low_limits;
 mod output;
+mod panel_auth;
 mod processes;
 mod schedule_changes;
 mod schedule_refusals;

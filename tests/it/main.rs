@@ -33,6 +33,7 @@ mod metrics;
 mod node_proxy;
 mod nodes;
 mod panel_endpoints;
+mod panel_keys;
 mod permissions;
 mod power;
 mod protection;

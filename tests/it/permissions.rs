@@ -18,7 +18,7 @@ use crate::support::fixtures;
 /// A backup that the API considers completed.
 const BACKUP: &str = "a4962fe6-90c8-4b89-ba62-a5d3b06426c0";
 
-const ROUTES: [(&str, &str); 16] = [
+pub(crate) const ROUTES: [(&str, &str); 16] = [
     ("GET", ""),
     ("POST", ""),
     ("GET", "/{backup}"),
@@ -38,7 +38,7 @@ const ROUTES: [(&str, &str); 16] = [
 ];
 
 /// The routes of schedules, below `…/schedules`.
-const SCHEDULE_ROUTES: [(&str, &str); 11] = [
+pub(crate) const SCHEDULE_ROUTES: [(&str, &str); 11] = [
     ("GET", ""),
     ("POST", ""),
     ("GET", "/{schedule}"),
@@ -56,7 +56,7 @@ const SCHEDULE_ROUTES: [(&str, &str); 11] = [
 /// deletion is refused (400) and it stays. It has ended, so that a permitted cancellation is
 /// refused (409). It has no archive, so that a permitted look at its contents gets 404, or 422 for
 /// a missing path.
-async fn reset(app: &App) {
+pub(crate) async fn reset(app: &App) {
     let server = app.server.id;
     let statements = format!(
         "DELETE FROM jobs; DELETE FROM backups; DELETE FROM schedules; DELETE FROM schedule_runs;
@@ -72,14 +72,14 @@ async fn reset(app: &App) {
     app.sql().query(&statements).await;
 }
 
-fn request(client: &Client, method: &str, path: &str) -> RequestBuilder {
+pub(crate) fn request(client: &Client, method: &str, path: &str) -> RequestBuilder {
     let path = path.replace("{backup}", BACKUP);
     let method = Method::from_bytes(method.as_bytes()).unwrap();
     let body = json!({ "is_locked": true, "name": "Renamed" });
     client.request(method, &path).json(&body)
 }
 
-fn schedule_request(client: &Client, method: &str, path: &str) -> RequestBuilder {
+pub(crate) fn schedule_request(client: &Client, method: &str, path: &str) -> RequestBuilder {
     let path = path
         .replace("{schedule}", "1000000")
         .replace("{task}", "1000000");

@@ -10,7 +10,7 @@
 //! panel.backup(backup)   // what its page would show
 //! ```
 
-mod client_api;
+pub(crate) mod client_api;
 mod control;
 mod node_calls;
 mod remote_api;
