@@ -1,5 +1,5 @@
--- Servers that a panel manages through Wings. They have no owner here: users, permissions and limits
--- are the panel's.
+-- Servers that a panel manages through Wings. They have no owner here: users, permissions and
+-- limits are the panel's.
 --
 -- Versions before this one read owner_id as NOT NULL. So such a server refers to the user with the
 -- nil UUID, who has no key, owns nothing else, and is in no list.

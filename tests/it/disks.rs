@@ -58,7 +58,7 @@ impl Bucket {
         })
     }
 
-    fn settings(&self) -> [Setting<'_>; 9] {
+    pub(crate) fn settings(&self) -> [Setting<'_>; 9] {
         [
             ("storage.default", "offsite"),
             ("storage.disks.offsite.driver", "s3"),

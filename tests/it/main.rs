@@ -31,6 +31,7 @@ mod lost_database;
 mod maintenance;
 mod metrics;
 mod node_proxy;
+mod node_routes;
 mod nodes;
 mod panel_endpoints;
 mod panel_keys;

@@ -3,6 +3,7 @@
 //! The matches have no `_` arm, so that a new error does not compile until it is mapped here.
 //! `views::errors` builds the answer.
 
+mod node;
 mod panel;
 mod schedules;
 mod words;
@@ -16,6 +17,7 @@ use holdfast_domain::error_chain::chain;
 use holdfast_domain::key::KeyKind;
 use holdfast_domain::limit::{CreateRefused, ServerBusy, Throttle};
 
+pub(crate) use self::node::NodeRefused;
 pub(crate) use self::panel::PanelRefused;
 pub(crate) use self::schedules::ScheduleRefused;
 use self::words::{busy_reason, participle};
@@ -31,14 +33,8 @@ pub(crate) enum ApiError {
     MethodNotAllowed { method: String, allow: &'static str },
     /// The key is missing or invalid.
     InvalidCredentials,
-    /// A request of a panel to its node has no token.
-    NodeTokenMissing,
-    /// A request of a panel to its node has another token than the node's.
-    NodeTokenRefused,
-    /// The node does not have the backup that the panel asks for.
-    BackupUnknown,
-    /// What the panel asks for contradicts what is registered here. The text says how.
-    NodeConflict(&'static str),
+    /// The request of a panel to its node is refused.
+    Node(NodeRefused),
     /// The caller has exceeded the rate limit of this minute.
     TooManyRequests { retry_after_seconds: u32 },
     /// The key or this process has reached its limit of open streams.
@@ -124,18 +120,15 @@ impl ApiError {
     /// Returns the HTTP status and the error code of the reference document.
     pub(crate) fn status_and_code(&self) -> (StatusCode, &'static str) {
         match self {
-            Self::NotFound | Self::BackupUnknown | Self::ArchiveMissing | Self::IndexMissing => {
+            Self::NotFound | Self::ArchiveMissing | Self::IndexMissing => {
                 (StatusCode::NOT_FOUND, "NotFoundHttpException")
             }
             Self::MethodNotAllowed { .. } => (
                 StatusCode::METHOD_NOT_ALLOWED,
                 "MethodNotAllowedHttpException",
             ),
-            Self::InvalidCredentials | Self::NodeTokenMissing => {
-                (StatusCode::UNAUTHORIZED, "InvalidCredentialsException")
-            }
-            Self::NodeTokenRefused
-            | Self::AddressNotAllowed { .. }
+            Self::InvalidCredentials => (StatusCode::UNAUTHORIZED, "InvalidCredentialsException"),
+            Self::AddressNotAllowed { .. }
             | Self::MetricsNotAllowed { .. }
             | Self::WrongKeyKind { .. } => (StatusCode::FORBIDDEN, "AccessDeniedHttpException"),
             Self::TooManyRequests { .. }
@@ -177,13 +170,13 @@ impl ApiError {
             Self::Delete(DeleteRefused::Locked) => {
                 (StatusCode::BAD_REQUEST, "BackupIsLockedException")
             }
-            Self::NodeConflict(_)
-            | Self::OwnsServers
+            Self::OwnsServers
             | Self::LastAdmin
             | Self::JobRunning
             | Self::JobEnded
             | Self::OnAnotherNode => (StatusCode::CONFLICT, "ConflictHttpException"),
             Self::Schedule(refused) => refused.status_and_code(),
+            Self::Node(refused) => refused.status_and_code(),
             Self::Panel(refused) => refused.status_and_code(),
             Self::DeleteFailed | Self::Unavailable => (
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -212,13 +205,6 @@ impl ApiError {
                 format!("The {method} method is not supported for this route.")
             }
             Self::InvalidCredentials => "The credentials provided were invalid.".into(),
-            // The texts of Wings.
-            Self::NodeTokenMissing => {
-                "The required authorization heads were not present in the request.".into()
-            }
-            Self::NodeTokenRefused => "You are not authorized to access this endpoint.".into(),
-            Self::BackupUnknown => "The requested backup was not found on this server.".into(),
-            Self::NodeConflict(text) => (*text).into(),
             Self::AddressNotAllowed { address } => {
                 let address =
                     address.map_or_else(|| "unknown".to_owned(), |address| address.to_string());
@@ -308,6 +294,7 @@ impl ApiError {
             }
             Self::BackupEnded => "Cannot cancel a backup that has already ended.".into(),
             Self::Schedule(refused) => refused.detail(),
+            Self::Node(refused) => refused.detail().into(),
             Self::Panel(refused) => refused.detail(),
             Self::DeleteFailed => {
                 "The storage of this backup could not be reached. The backup has been kept; \

@@ -137,8 +137,9 @@ impl Fields {
         self.ignored_in(&["ignored", "ignored_files"], max_bytes)
     }
 
-    /// Takes the ignore patterns from the first of these fields.
+    /// Takes the ignore patterns from the first of these fields. Violations name the first one.
     pub(crate) fn ignored_in(&mut self, aliases: &[&str], max_bytes: usize) -> IgnorePatterns {
+        let name = aliases.first().copied().unwrap_or_default();
         let mut is_array = false;
         let texts = match self.take(aliases) {
             None => return IgnorePatterns::default(),
@@ -153,7 +154,7 @@ impl Fields {
                         Value::Null => texts.push(String::new()),
                         _ => {
                             texts.push(String::new());
-                            let field = format!("ignored.{i}");
+                            let field = format!("{name}.{i}");
                             let detail = format!("The {field} must be a string.");
                             self.add_violation(&field, "string", detail);
                         }
@@ -162,11 +163,8 @@ impl Fields {
                 texts
             }
             Some(_) => {
-                self.add_violation(
-                    "ignored",
-                    "array",
-                    "The ignored must be a string or an array of strings.",
-                );
+                let detail = format!("The {name} must be a string or an array of strings.");
+                self.add_violation(name, "array", detail);
                 return IgnorePatterns::default();
             }
         };
@@ -177,8 +175,8 @@ impl Fields {
                     _ => "max",
                 };
                 let field = match refused.text.filter(|_| is_array) {
-                    Some(text) => format!("ignored.{text}"),
-                    None => "ignored".to_owned(),
+                    Some(text) => format!("{name}.{text}"),
+                    None => name.to_owned(),
                 };
                 let detail = format!("The {field} is invalid: {refused}.");
                 self.add_violation(&field, rule, detail);

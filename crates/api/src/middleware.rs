@@ -2,7 +2,8 @@
 //! it, and gives each answer its common headers.
 //!
 //! It also gives every error answer the service's format and the profile of the caller, including
-//! errors of the framework and panics of handlers. Errors of a node's routes have the form of Wings.
+//! errors of the framework and panics of handlers. Errors of a node's routes have the form of
+//! Wings.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;

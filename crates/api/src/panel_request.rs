@@ -12,13 +12,10 @@ use actix_web::{FromRequest, HttpMessage as _, HttpRequest, web};
 use holdfast_domain::TraceContext;
 use holdfast_domain::wings::WingsNode;
 
-use crate::error::ApiError;
+use crate::error::{ApiError, NodeRefused};
 use crate::state::ApiState;
+use crate::views::errors::NodeErrors;
 use crate::{rate_limit, request_id};
-
-/// Marks the routes and requests whose errors have the form of Wings: `{"error":"…"}`.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct NodeErrors;
 
 /// The name of this service in answers to the panel. Pelican refuses answers of a node without this
 /// header. If it names Wings, it must have the token ID of the node, too.
@@ -52,10 +49,10 @@ impl FromRequest for PanelRequest {
 
 fn check(request: &HttpRequest) -> Result<PanelRequest, ApiError> {
     let node = node(request).ok_or(ApiError::NotFound)?;
-    let token = bearer(request).ok_or(ApiError::NodeTokenMissing)?;
+    let token = bearer(request).ok_or(ApiError::Node(NodeRefused::TokenMissing))?;
     if !node.token.matches(token) {
         rate_limit::count_wrong_token(request)?;
-        return Err(ApiError::NodeTokenRefused);
+        return Err(ApiError::Node(NodeRefused::WrongToken));
     }
     Ok(PanelRequest {
         node,

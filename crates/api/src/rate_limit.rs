@@ -12,6 +12,7 @@ use crate::client_address;
 use crate::error::ApiError;
 use crate::limiter::LimitStatus;
 use crate::state::ApiState;
+use crate::views::errors::NodeErrors;
 
 /// Counts a request by its caller, such as `key:ptlc_…`.
 ///
@@ -128,6 +129,10 @@ pub(crate) fn address_subject(request: &HttpRequest) -> String {
 pub(crate) fn write_headers(response: &mut ServiceResponse<BoxBody>) {
     let request = response.request();
     let counted = request.extensions().get::<LimitStatus>().copied();
+    // A panel sends the requests of all its users from one address.
+    if counted.is_none() && request.app_data::<NodeErrors>().is_some() {
+        return;
+    }
     let Some(status) = counted.or_else(|| count_subject(request, &address_subject(request))) else {
         return;
     };

@@ -9,7 +9,7 @@ use crate::handlers::application::{
 use crate::handlers::schedules::tasks;
 use crate::handlers::{activity, backups, docs, files, health, metrics, node, panel, schedules};
 use crate::metrics::{RoutePattern, RoutePrefix};
-use crate::panel_request::NodeErrors;
+use crate::views::errors::NodeErrors;
 
 /// Registers every route.
 pub(crate) fn routes(app: &mut web::ServiceConfig) {

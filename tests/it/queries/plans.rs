@@ -6,6 +6,7 @@
 
 mod all_schedules;
 mod leader;
+mod panel;
 mod schedules;
 mod upkeep;
 

@@ -27,8 +27,8 @@ use crate::download_token::{self, Claims};
 use crate::error::ApiError;
 use crate::handlers::node;
 use crate::openapi::answers::LinkRefusals;
-use crate::panel_request::NodeErrors;
 use crate::state::ApiState;
+use crate::views::errors::NodeErrors;
 
 /// Downloads an archive by link.
 #[utoipa::path(
@@ -58,7 +58,13 @@ pub(crate) async fn download(
     request: HttpRequest,
     state: web::Data<ApiState>,
 ) -> Result<HttpResponse, ApiError> {
-    let token = token(request.query_string())?;
+    let token = match (token(request.query_string()), of_panel(&state)) {
+        (Err(_), Some(_)) => {
+            request.extensions_mut().insert(NodeErrors);
+            return Err(ApiError::NotFound);
+        }
+        (token, _) => token?,
+    };
     let claims = match (state.signer.verify(&token, (state.now)()), of_panel(&state)) {
         (Ok(claims), _) => claims,
         (Err(_), Some(node)) if !download_token::is_own(&token) => {

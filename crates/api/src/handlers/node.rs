@@ -10,7 +10,7 @@ mod server;
 
 use holdfast_domain::{BackupId, ServerId};
 
-use crate::error::ApiError;
+use crate::error::{ApiError, NodeRefused};
 
 pub(crate) use create::*;
 pub(crate) use delete::*;
@@ -26,5 +26,5 @@ fn server_id(text: &str) -> Result<ServerId, ApiError> {
 }
 
 fn backup_id(text: &str) -> Result<BackupId, ApiError> {
-    BackupId::parse(text).ok_or(ApiError::BackupUnknown)
+    BackupId::parse(text).ok_or(ApiError::Node(NodeRefused::BackupUnknown))
 }

@@ -27,6 +27,10 @@ impl ResponseError for ApiError {
     }
 }
 
+/// Marks the routes and requests whose errors have the form of Wings: `{"error":"…"}`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NodeErrors;
+
 /// Returns the answer to a request that failed with `error`.
 pub(crate) fn error_response(error: &ApiError, profile: Profile) -> HttpResponse {
     let (status, code) = error.status_and_code();

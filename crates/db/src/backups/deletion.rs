@@ -71,16 +71,29 @@ pub async fn begin_deletions(
     backup: Option<BackupId>,
     cancelled_by: &str,
 ) -> Result<u64, Error> {
-    let ids: Vec<Uuid> = sqlx::query_scalar!(
-        "UPDATE backups SET deleting_at = now(), deletion_due_at = now()
-         WHERE server_id = $1 AND ($2::uuid IS NULL OR id = $2) AND NOT is_locked
-             AND deleting_at IS NULL
-         RETURNING id",
-        server.0,
-        backup.map(|backup| backup.0),
-    )
-    .fetch_all(transaction.connection())
-    .await?;
+    let ids: Vec<Uuid> = match backup {
+        Some(backup) => {
+            sqlx::query_scalar!(
+                "UPDATE backups SET deleting_at = now(), deletion_due_at = now()
+                 WHERE id = $2 AND server_id = $1 AND NOT is_locked AND deleting_at IS NULL
+                 RETURNING id",
+                server.0,
+                backup.0,
+            )
+            .fetch_all(transaction.connection())
+            .await?
+        }
+        None => {
+            sqlx::query_scalar!(
+                "UPDATE backups SET deleting_at = now(), deletion_due_at = now()
+                 WHERE server_id = $1 AND NOT is_locked AND deleting_at IS NULL
+                 RETURNING id",
+                server.0,
+            )
+            .fetch_all(transaction.connection())
+            .await?
+        }
+    };
     sqlx::query!(
         "DELETE FROM waiting_jobs WHERE kind = 'create_backup' AND backup_id = ANY ($1)",
         &ids,
@@ -130,8 +143,11 @@ pub async fn enqueue_deletions(
     let rows = sqlx::query!(
         r#"SELECT b.id, b.server_id, b.disk, coalesce(b.node, s.node) AS "node!",
                   s.node AS server_node
-           FROM backups b JOIN servers s ON s.id = b.server_id
-           WHERE b.deletion_due_at <= now() AND s.deleting_at IS NULL
+           FROM backups b
+           CROSS JOIN LATERAL (
+               SELECT node FROM servers WHERE id = b.server_id AND deleting_at IS NULL OFFSET 0
+           ) s
+           WHERE b.deletion_due_at <= now()
            ORDER BY b.deletion_due_at, b.id LIMIT 100 FOR NO KEY UPDATE OF b SKIP LOCKED"#
     )
     .fetch_all(transaction.connection())

@@ -83,8 +83,8 @@ pub(super) async fn promote(database: &Database) -> Result<(), Error> {
     sqlx::query!(
         "WITH turn AS (
             SELECT w.id, w.kind, w.server_id, w.backup_id, w.args, w.request_id, w.traceparent,
-                   s.node
-            FROM waiting_jobs w JOIN servers s ON s.id = w.server_id
+                   (SELECT node FROM servers WHERE id = w.server_id) AS node
+            FROM waiting_jobs w
             WHERE w.id = ANY (ARRAY(
                 SELECT f.id FROM waiting_jobs f
                 WHERE f.id = (SELECT min(o.id) FROM waiting_jobs o WHERE o.server_id = f.server_id)
@@ -96,7 +96,7 @@ pub(super) async fn promote(database: &Database) -> Result<(), Error> {
                     )
                 ORDER BY f.id LIMIT 100
             ))
-            FOR UPDATE OF w SKIP LOCKED
+            FOR UPDATE SKIP LOCKED
         ), enqueued AS (
             INSERT INTO jobs (kind, server_id, backup_id, node, args, max_attempts, priority,
                               request_id, traceparent)

@@ -17,7 +17,8 @@ use crate::support::database::TestDatabase;
 const SEED: &str = "
     INSERT INTO users (id, email) VALUES (gen_random_uuid(), 'owner@example.com');
     INSERT INTO servers (id, owner_id, name, directory, node)
-    SELECT gen_random_uuid(), (SELECT id FROM users WHERE email LIKE 'owner%'), 'S', '/srv/' || n, 'local'
+    SELECT gen_random_uuid(), (SELECT id FROM users WHERE email LIKE 'owner%'), 'S',
+           '/srv/' || n, 'local'
     FROM generate_series(1, 2000) n;
     INSERT INTO backups (id, server_id, name, disk, state, completed_at, sha256, size_bytes,
                          archive_attempt)

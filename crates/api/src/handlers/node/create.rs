@@ -12,7 +12,7 @@ use holdfast_domain::server::ServerManager;
 use holdfast_domain::{BackupId, BackupName, JobKind, Server};
 
 use super::{ADAPTER, server, server_id};
-use crate::error::ApiError;
+use crate::error::{ApiError, NodeRefused};
 use crate::input::Fields;
 use crate::panel_request::PanelRequest;
 use crate::state::ApiState;
@@ -20,7 +20,8 @@ use crate::state::ApiState;
 /// Creates a backup for the panel. The same request again changes nothing.
 ///
 /// The limits are the panel's, so no limit of this service applies. The panel does not know that
-/// only one job at a time may use a server, so the backup waits for others instead of being refused.
+/// only one job at a time may use a server, so the backup waits for others instead of being
+/// refused.
 pub(crate) async fn create(
     panel: PanelRequest,
     path: web::Path<String>,
@@ -31,7 +32,7 @@ pub(crate) async fn create(
     let server = server_id(&path)?;
     let mut fields = Fields::read(&request, payload).await?;
     if fields.text("adapter", 191).as_deref() != Some(ADAPTER) {
-        return Err(ApiError::BackupUnknown);
+        return Err(ApiError::Node(NodeRefused::BackupUnknown));
     }
     let backup = fields.uuid("uuid").map(BackupId);
     fields.require("uuid", backup.as_ref());
@@ -44,9 +45,9 @@ pub(crate) async fn create(
     if let Some(known) = backups::find_for_panel(&mut transaction, backup).await? {
         return match known.server == server.id && !known.is_deleting {
             true => Ok(HttpResponse::Accepted().finish()),
-            false => Err(ApiError::NodeConflict(
+            false => Err(ApiError::Node(NodeRefused::Conflict(
                 "There is already another backup with this UUID.",
-            )),
+            ))),
         };
     }
     let disk = server.disk.as_ref().unwrap_or(state.disks.default_name());

@@ -8,7 +8,7 @@ use holdfast_db::{backups, servers};
 use holdfast_domain::backup::DeleteRefused;
 
 use super::{backup_id, recover, server_id};
-use crate::error::ApiError;
+use crate::error::{ApiError, NodeRefused};
 use crate::panel_request::PanelRequest;
 use crate::state::ApiState;
 
@@ -27,9 +27,9 @@ pub(crate) async fn delete(
     recover::find(&state, &panel.node, server, backup).await?;
     let mut transaction = state.database.begin().await?.with_trace(panel.trace);
     let locked = servers::lock_and_find(&mut transaction, server).await?;
-    locked.ok_or(ApiError::BackupUnknown)?;
+    locked.ok_or(ApiError::Node(NodeRefused::BackupUnknown))?;
     let found = backups::find_for_update(&mut transaction, server, backup).await?;
-    let found = found.ok_or(ApiError::BackupUnknown)?;
+    let found = found.ok_or(ApiError::Node(NodeRefused::BackupUnknown))?;
     if found.is_locked {
         return Err(ApiError::Delete(DeleteRefused::Locked));
     }

@@ -10,11 +10,11 @@ use holdfast_domain::wings::WingsNode;
 use holdfast_storage::{ArchiveKey, StorageKey};
 
 use super::recover;
-use crate::error::ApiError;
+use crate::error::{ApiError, NodeRefused};
 use crate::handlers::{backups, files};
-use crate::panel_request::{self, NodeErrors};
-use crate::panel_token;
 use crate::state::ApiState;
+use crate::views::errors::NodeErrors;
+use crate::{panel_request, panel_token};
 
 /// Downloads an archive by a link of the panel. The link may be used any number of times until it
 /// expires, with ranges, so that downloads can be resumed.
@@ -40,9 +40,9 @@ pub(crate) async fn answer(
     let (server, backup) = (permitted.server, permitted.backup);
     recover::find(state, node, server, backup).await?;
     let backup = rows::find(&state.database, server, backup).await?;
-    let backup = backup.ok_or(ApiError::BackupUnknown)?;
+    let backup = backup.ok_or(ApiError::Node(NodeRefused::BackupUnknown))?;
     if rows::is_deleting(&state.database, backup.id).await? {
-        return Err(ApiError::BackupUnknown);
+        return Err(ApiError::Node(NodeRefused::BackupUnknown));
     }
     let completed = backup
         .check_completed(BackupOperation::Download)

@@ -2,19 +2,20 @@
 //! or the database was lost. If the archive lies in a bucket, its manifest lies beside it.
 
 use holdfast_db::backups::{self, ImportedBackup};
+use holdfast_domain::error_chain::chain;
 use holdfast_domain::wings::WingsNode;
 use holdfast_domain::{BackupId, ServerId};
 use holdfast_storage::{ArchiveKey, CheckedManifest, Disk, StorageKey};
 
 use super::server;
-use crate::error::ApiError;
+use crate::error::{ApiError, NodeRefused};
 use crate::state::ApiState;
 
 /// Checks that the database has a backup of a server. If it has not, looks for it in the buckets,
 /// and takes it into the database.
 ///
 /// # Errors
-/// [`ApiError::BackupUnknown`] if there is no such backup. [`ApiError::Unavailable`] if a bucket
+/// [`NodeRefused::BackupUnknown`] if there is no such backup. [`ApiError::Unavailable`] if a bucket
 /// cannot be read: the panel would take the backup for deleted.
 pub(super) async fn find(
     state: &ApiState,
@@ -46,7 +47,7 @@ pub(super) async fn find(
             ),
         }
     }
-    Err(ApiError::BackupUnknown)
+    Err(ApiError::Node(NodeRefused::BackupUnknown))
 }
 
 /// Returns the key of the last attempt of a backup that has a manifest on a disk.
@@ -57,7 +58,11 @@ async fn find_manifest(
 ) -> Result<Option<ArchiveKey>, ApiError> {
     let mut found: Option<ArchiveKey> = None;
     let mut listing = disk.list(Some(server));
-    while let Some(page) = listing.next_page().await? {
+    while let Some(page) = listing
+        .next_page()
+        .await
+        .map_err(|error| unread(disk, &error))?
+    {
         let keys = page.iter().filter_map(|object| match object.key {
             StorageKey::Manifest(key) if key.backup == backup => Some(key),
             _ => None,
@@ -65,6 +70,12 @@ async fn find_manifest(
         found = keys.chain(found).max_by_key(|key| key.attempt);
     }
     Ok(found)
+}
+
+/// Says that it is unknown what a bucket holds, whatever the reason.
+fn unread(disk: &Disk, error: &holdfast_storage::Error) -> ApiError {
+    tracing::error!(disk = %disk.name(), error = chain(error), "a bucket cannot be searched");
+    ApiError::Unavailable
 }
 
 async fn import(

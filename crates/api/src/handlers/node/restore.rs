@@ -11,7 +11,7 @@ use holdfast_domain::backup::BackupOperation;
 use holdfast_domain::job::RestoreArgs;
 
 use super::{ADAPTER, backup_id, recover, server, server_id};
-use crate::error::ApiError;
+use crate::error::{ApiError, NodeRefused};
 use crate::input::Fields;
 use crate::panel_request::PanelRequest;
 use crate::state::ApiState;
@@ -31,7 +31,7 @@ pub(crate) async fn restore(
     let backup = backup_id(&path.1)?;
     let mut fields = Fields::read(&request, payload).await?;
     if fields.text("adapter", 191).as_deref() != Some(ADAPTER) {
-        return Err(ApiError::BackupUnknown);
+        return Err(ApiError::Node(NodeRefused::BackupUnknown));
     }
     let truncate = fields.flag("truncate_directory").unwrap_or(false);
     fields.check()?;
@@ -41,10 +41,10 @@ pub(crate) async fn restore(
     let server = server::lock_or_register(&state, &panel.node, &mut transaction, server).await?;
     let known = backups::find_for_panel(&mut transaction, backup).await?;
     if known.is_none_or(|known| known.is_deleting) {
-        return Err(ApiError::BackupUnknown);
+        return Err(ApiError::Node(NodeRefused::BackupUnknown));
     }
     let found = backups::find_for_update(&mut transaction, server.id, backup).await?;
-    let found = found.ok_or(ApiError::BackupUnknown)?;
+    let found = found.ok_or(ApiError::Node(NodeRefused::BackupUnknown))?;
     found
         .check_completed(BackupOperation::Restore)
         .map_err(ApiError::NotCompleted)?;
@@ -52,7 +52,7 @@ pub(crate) async fn restore(
         .await?
         .is_some()
     {
-        return Err(ApiError::BackupUnknown);
+        return Err(ApiError::Node(NodeRefused::BackupUnknown));
     }
     if jobs::has_panel_restore(&mut transaction, server.id, backup).await? {
         return Ok(HttpResponse::Accepted().finish());

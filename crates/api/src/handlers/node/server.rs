@@ -7,14 +7,14 @@ use holdfast_domain::server::{ServerLimits, ServerManager};
 use holdfast_domain::wings::WingsNode;
 use holdfast_domain::{DirectorySetBy, Server, ServerId, ServerState};
 
-use crate::error::ApiError;
+use crate::error::{ApiError, NodeRefused};
 use crate::state::ApiState;
 
 /// Locks a server that the panel says is on this node, and registers it if it is unknown. One that
 /// was on another node is moved.
 ///
 /// # Errors
-/// [`ApiError::NodeConflict`] if an operator has registered the server or its directory in another
+/// [`NodeRefused::Conflict`] if an operator has registered the server or its directory in another
 /// way. [`ApiError::Unavailable`] if it is being deleted, or is in use on its former node.
 pub(super) async fn lock_or_register(
     state: &ApiState,
@@ -30,9 +30,9 @@ pub(super) async fn lock_or_register(
         return Ok(server);
     }
     if server.managed_by.is_none() {
-        return Err(ApiError::NodeConflict(
+        return Err(ApiError::Node(NodeRefused::Conflict(
             "An operator has registered this server on another node of the backup service.",
-        ));
+        )));
     }
     if load.unfinished.is_some() {
         return Err(ApiError::Unavailable);
@@ -83,12 +83,14 @@ async fn register(
 
 fn conflict(error: Error) -> ApiError {
     match error {
-        Error::Conflict { constraint } if constraint == DIRECTORY_TAKEN => ApiError::NodeConflict(
-            "The directory of this server belongs to another server of the backup service.",
-        ),
-        Error::Conflict { .. } => ApiError::NodeConflict(
+        Error::Conflict { constraint } if constraint == DIRECTORY_TAKEN => {
+            ApiError::Node(NodeRefused::Conflict(
+                "The directory of this server belongs to another server of the backup service.",
+            ))
+        }
+        Error::Conflict { .. } => ApiError::Node(NodeRefused::Conflict(
             "Another server of the backup service has the same short identifier.",
-        ),
+        )),
         other => other.into(),
     }
 }
