@@ -25,9 +25,9 @@ CREATE INDEX panel_callbacks_due ON panel_callbacks (node, next_at, id);
 CREATE INDEX panel_callbacks_of_backup ON panel_callbacks (backup_id, id);
 CREATE INDEX panel_callbacks_of_server ON panel_callbacks (server_id);
 
--- The panel makes its row of a backup, and the state "restoring" of a server, visible only after its
--- node has answered. A report that arrives earlier finds no backup, or clears nothing, and the panel
--- waits for ever. So no report is sent in the first seconds after the request.
+-- The panel makes its row of a backup, and the state "restoring" of a server, visible only after
+-- its node has answered. A report that arrives earlier finds no backup, or clears nothing, and the
+-- panel waits for ever. So no report is sent in the first seconds after the request.
 CREATE FUNCTION report_backup_to_panel() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO panel_callbacks (node, server_id, backup_id, kind, next_at, body)

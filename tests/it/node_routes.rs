@@ -104,8 +104,8 @@ impl Node {
         self.send(Method::DELETE, &path, Value::Null).await
     }
 
-    /// Waits until the panel is to be told of a backup, or of its restore. Returns all that it is to
-    /// be told of the backup, in order.
+    /// Waits until the panel is to be told so many things of a backup, or of its restores. Returns
+    /// all of them, in order.
     async fn reports(&self, backup: &str, count: usize) -> Vec<(String, Value)> {
         let reports = eventually("the reports are written", async || {
             let reports = self.reports_now(backup).await;

@@ -1,4 +1,4 @@
-//! Reads the settings file of Wings, generously: unknown keys are ignored, and a key that is missing
+//! Reads the settings file of Wings, generously: unknown keys are ignored, and a missing key
 //! has the default that Wings gives it. Nothing is ever written to the file.
 //!
 //! Every problem names the file and the key. None contains a value of `token`.
@@ -229,8 +229,8 @@ impl FileReader<'_> {
                 && url.password().is_none()
         });
         if !is_usable {
-            let message = "must be the URL of the panel, such as https://panel.example.com, without \
-                           a user, ? or #";
+            let message = "must be the URL of the panel, such as https://panel.example.com, \
+                           without a user, ? or #";
             return self.reject(key, message);
         }
         Some(text.trim_end_matches('/').to_owned())
