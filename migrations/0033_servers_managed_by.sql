@@ -10,6 +10,8 @@ ON CONFLICT DO NOTHING;
 ALTER TABLE servers
     -- NULL: registered by an operator, or by the application API.
     ADD COLUMN managed_by text CHECK (managed_by IN ('wings')),
+    -- The URL of the panel. Only nodes of the same panel may take the server over.
+    ADD COLUMN panel text,
     -- When the panel last confirmed that the server is on its node.
     ADD COLUMN synced_at timestamptz,
     -- Since when the panel no longer lists the server on its node.

@@ -22,6 +22,9 @@ use crate::support::{eventually, files};
 /// The secret of the node.
 const TOKEN: &str = "the-secret-of-this-node-which-shows-nowhere-else-0123456789";
 
+/// The URL of the panel, at which nothing answers.
+const PANEL: &str = "http://127.0.0.1:1";
+
 /// A node of a panel, with the service in place of its Wings. No panel answers.
 struct Node {
     app: App,
@@ -171,7 +174,7 @@ fn write_config(folder: &Path) -> PathBuf {
     let volumes = folder.join("volumes");
     let text = format!(
         "uuid: 7d3f2c1a-aaaa-4bbb-8ccc-123456789abc\ntoken_id: abcdefghijklmnop\ntoken: {TOKEN}\n\
-         api:\n  host: 127.0.0.1\n  port: 1\nsystem:\n  data: {}\nremote: http://127.0.0.1:1\n",
+         api:\n  host: 127.0.0.1\n  port: 1\nsystem:\n  data: {}\nremote: {PANEL}\n",
         volumes.display()
     );
     fs_err::write(&config, text).unwrap();

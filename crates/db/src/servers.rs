@@ -22,7 +22,7 @@ use crate::pool::{COUNT_MAX, Database, Transaction, clamp_offset};
 
 pub use deletion::{begin_deletion, delete_backup, end_deletion, list_some_backups, undo_deletion};
 pub use facts::{ServerFacts, facts};
-pub use managed::{move_managed, register_managed};
+pub use managed::{is_managed_by, move_managed, register_managed};
 pub use save::{DIRECTORY_TAKEN, insert, save};
 
 pub(crate) struct ServerRow {

@@ -1,12 +1,12 @@
 //! Archives in buckets, and servers that come from another node.
 
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use holdfast_domain::server::ServerManager;
 use holdfast_domain::{NodeName, Server, ServerId};
 
-use super::{Node, TOKEN, claims, refusal, sign};
+use super::{Node, PANEL, TOKEN, claims, refusal, sign};
 use crate::disks::{Bucket, objects};
 use crate::support::s3::S3Server;
 use crate::support::{files, fixtures};
@@ -99,37 +99,29 @@ async fn a_bucket_that_cannot_be_read_is_not_a_backup_that_does_not_exist() {
     node.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_server_of_another_node_moves_here_once_its_jobs_have_ended() {
-    let mut node = Node::without_worker(&[]).await;
-    let (server, directory) = node.new_server();
-    let elsewhere = NodeName::parse("elsewhere").unwrap();
-    let record = |managed_by| Server {
-        id: ServerId::parse(&server).unwrap(),
-        owner: None,
-        node: elsewhere.clone(),
+/// Says that a server was registered by a panel on another node.
+async fn is_elsewhere(node: &Node, server: &str, managed_by: Option<ServerManager>, panel: &str) {
+    let is_managed = managed_by.is_some();
+    let record = Server {
+        id: ServerId::parse(server).unwrap(),
+        owner: (!is_managed).then_some(node.app.owner_id()),
+        node: NodeName::parse("elsewhere").unwrap(),
         directory: "/srv/elsewhere".into(),
         managed_by,
         ..node.app.server.clone()
     };
-    // One that an operator has registered there stays there.
-    let registered = Server {
-        owner: Some(node.app.owner_id()),
-        ..record(None)
-    };
-    fixtures::server(&node.app.database, &registered)
-        .await
-        .unwrap();
+    fixtures::server(&node.app.database, &record).await.unwrap();
+    let of_panel = format!("UPDATE servers SET panel = '{panel}' WHERE id = '{server}'");
+    node.app.sql().query(&of_panel).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_of_another_node_moves_here_once_its_jobs_have_ended() {
+    let mut node = Node::without_worker(&[]).await;
+    let (server, directory) = node.new_server();
+    is_elsewhere(&node, &server, Some(ServerManager::Wings), PANEL).await;
     let body = json!({ "adapter": "wings", "uuid": uuid::Uuid::new_v4(), "ignore": "" });
     let path = format!("{server}/backup");
-    let answer = node.send(Method::POST, &path, body.clone()).await;
-    let text = "An operator has registered this server on another node of the backup service.";
-    assert_eq!(refusal(&answer), (409, text.to_owned()));
-
-    let of_panel = record(Some(ServerManager::Wings));
-    fixtures::server(&node.app.database, &of_panel)
-        .await
-        .unwrap();
     let busy = format!(
         "INSERT INTO jobs (kind, server_id, backup_id, node)
          VALUES ('create_backup', '{server}', gen_random_uuid(), 'elsewhere')"
@@ -145,6 +137,44 @@ async fn a_server_of_another_node_moves_here_once_its_jobs_have_ended() {
     let rows = node.app.sql().query(&place).await;
     let expected = format!("local {}", directory.display());
     assert_eq!(rows[0][0].as_deref(), Some(expected.as_str()));
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_reaches_no_server_of_another_panel_or_of_an_operator_elsewhere() {
+    let mut node = Node::start().await;
+    let (server, _, backup) = node.completed().await;
+    node.app.stop_workers().await;
+    let token = sign(TOKEN, &claims(&server, &backup));
+    assert_eq!(node.get(&node.link(&token)).await.status, 200);
+    for (managed_by, panel) in [
+        (
+            Some(ServerManager::Wings),
+            "https://panel.of.another.example.com",
+        ),
+        (None, PANEL),
+    ] {
+        is_elsewhere(&node, &server, managed_by, panel).await;
+        let text = "This server is registered on another node of the backup service, and not by \
+                    this panel.";
+        let refused = (409, text.to_owned());
+        let all = format!("{server}/deleteAllBackups");
+        for answer in [
+            node.create_as(&server, &uuid::Uuid::new_v4().to_string())
+                .await,
+            node.restore(&server, &backup).await,
+            node.delete(&server, &backup).await,
+            node.send(Method::DELETE, &all, Value::Null).await,
+        ] {
+            assert_eq!(refusal(&answer), refused, "{panel}");
+        }
+        assert_eq!(refusal(&node.get(&node.link(&token)).await).0, 404);
+        let unchanged = format!(
+            "SELECT count(*) FROM servers s JOIN backups b ON b.server_id = s.id
+             WHERE s.id = '{server}' AND s.node = 'elsewhere' AND b.deleting_at IS NULL"
+        );
+        assert_eq!(node.app.sql().number(&unchanged).await, 1);
+    }
     node.stop().await;
 }
 

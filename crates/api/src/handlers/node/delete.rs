@@ -4,10 +4,10 @@
 
 use actix_web::{HttpResponse, web};
 
-use holdfast_db::{backups, servers};
+use holdfast_db::backups;
 use holdfast_domain::backup::DeleteRefused;
 
-use super::{backup_id, recover, server_id};
+use super::{backup_id, recover, server, server_id};
 use crate::error::{ApiError, NodeRefused};
 use crate::panel_request::PanelRequest;
 use crate::state::ApiState;
@@ -26,8 +26,8 @@ pub(crate) async fn delete(
 
     recover::find(&state, &panel.node, server, backup).await?;
     let mut transaction = state.database.begin().await?.with_trace(panel.trace);
-    let locked = servers::lock_and_find(&mut transaction, server).await?;
-    locked.ok_or(ApiError::Node(NodeRefused::BackupUnknown))?;
+    let locked = server::lock(&state, &panel.node, &mut transaction, server).await?;
+    let server = locked.ok_or(ApiError::Node(NodeRefused::BackupUnknown))?.id;
     let found = backups::find_for_update(&mut transaction, server, backup).await?;
     let found = found.ok_or(ApiError::Node(NodeRefused::BackupUnknown))?;
     if found.is_locked {
@@ -47,8 +47,8 @@ pub(crate) async fn delete_all(
     let server = server_id(&path)?;
 
     let mut transaction = state.database.begin().await?.with_trace(panel.trace);
-    let locked = servers::lock_and_find(&mut transaction, server).await?;
-    locked.ok_or(ApiError::NotFound)?;
+    let locked = server::lock(&state, &panel.node, &mut transaction, server).await?;
+    let server = locked.ok_or(ApiError::NotFound)?.id;
     let count = backups::begin_deletions(&mut transaction, server, None, CANCELLED_BY).await?;
     transaction.commit().await?;
     tracing::info!(%server, count, "the panel deletes all backups of a server");

@@ -4,12 +4,13 @@ use actix_web::http::Method;
 use actix_web::http::header::{CACHE_CONTROL, HeaderValue, LOCATION, REFERRER_POLICY};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 
-use holdfast_db::backups as rows;
+use holdfast_db::{backups as rows, servers};
+use holdfast_domain::ServerRef;
 use holdfast_domain::backup::BackupOperation;
 use holdfast_domain::wings::WingsNode;
 use holdfast_storage::{ArchiveKey, StorageKey};
 
-use super::recover;
+use super::{recover, server};
 use crate::error::{ApiError, NodeRefused};
 use crate::handlers::{backups, files};
 use crate::state::ApiState;
@@ -39,6 +40,15 @@ pub(crate) async fn answer(
     let permitted = panel_token::verify(token, node, (state.now)()).ok_or(ApiError::NotFound)?;
     let (server, backup) = (permitted.server, permitted.backup);
     recover::find(state, node, server, backup).await?;
+    let found = servers::find(&state.database, &ServerRef::Id(server)).await?;
+    let found = found.ok_or(ApiError::Node(NodeRefused::BackupUnknown))?;
+    // The token names a server of any node. Only those of its own panel are its business.
+    server::check_panel(state, node, &found)
+        .await
+        .map_err(|error| match error {
+            ApiError::Node(_) => ApiError::NotFound,
+            other => other,
+        })?;
     let backup = rows::find(&state.database, server, backup).await?;
     let backup = backup.ok_or(ApiError::Node(NodeRefused::BackupUnknown))?;
     if rows::is_deleting(&state.database, backup.id).await? {

@@ -2,7 +2,6 @@
 
 use holdfast_db::servers::DIRECTORY_TAKEN;
 use holdfast_db::{Error, Transaction, servers};
-use holdfast_domain::limit::ServerLoad;
 use holdfast_domain::server::{ServerLimits, ServerManager};
 use holdfast_domain::wings::WingsNode;
 use holdfast_domain::{DirectorySetBy, Server, ServerId, ServerState};
@@ -11,29 +10,42 @@ use crate::error::{ApiError, NodeRefused};
 use crate::state::ApiState;
 
 /// Locks a server that the panel says is on this node, and registers it if it is unknown. One that
-/// was on another node is moved.
+/// was on another node of the panel is moved.
 ///
 /// # Errors
-/// [`NodeRefused::Conflict`] if an operator has registered the server or its directory in another
-/// way. [`ApiError::Unavailable`] if it is being deleted, or is in use on its former node.
+/// As [`lock`], and [`NodeRefused::Conflict`] if an operator has registered the server's directory
+/// for another one.
 pub(super) async fn lock_or_register(
     state: &ApiState,
     node: &WingsNode,
     transaction: &mut Transaction,
     id: ServerId,
 ) -> Result<Server, ApiError> {
-    let (server, load) = match servers::lock_and_find(transaction, id).await? {
-        Some(found) => found,
-        None => register(state, node, transaction, id).await?,
+    match lock(state, node, transaction, id).await? {
+        Some(server) => Ok(server),
+        None => register(state, node, transaction, id).await,
+    }
+}
+
+/// Locks a server that the panel says is on this node, if it is known. One that was on another node
+/// of the panel is moved.
+///
+/// # Errors
+/// [`NodeRefused::Conflict`] if it belongs to another panel, or an operator has registered it on
+/// another node. [`ApiError::Unavailable`] if it is in use on its former node.
+pub(super) async fn lock(
+    state: &ApiState,
+    node: &WingsNode,
+    transaction: &mut Transaction,
+    id: ServerId,
+) -> Result<Option<Server>, ApiError> {
+    let Some((server, load)) = servers::lock_and_find(transaction, id).await? else {
+        return Ok(None);
     };
     if server.node == state.options.node {
-        return Ok(server);
+        return Ok(Some(server));
     }
-    if server.managed_by.is_none() {
-        return Err(ApiError::Node(NodeRefused::Conflict(
-            "An operator has registered this server on another node of the backup service.",
-        )));
-    }
+    check_panel(state, node, &server).await?;
     if load.unfinished.is_some() {
         return Err(ApiError::Unavailable);
     }
@@ -41,11 +53,33 @@ pub(super) async fn lock_or_register(
     servers::move_managed(transaction, &server, &state.options.node, &directory)
         .await
         .map_err(conflict)?;
-    Ok(Server {
+    Ok(Some(Server {
         node: state.options.node.clone(),
         directory,
         ..server
-    })
+    }))
+}
+
+/// Checks that a server is on this node, or on another node of its panel.
+///
+/// # Errors
+/// [`NodeRefused::Conflict`] otherwise: the panel of one node must not reach servers of another
+/// panel, or of operators, on other nodes.
+pub(super) async fn check_panel(
+    state: &ApiState,
+    node: &WingsNode,
+    server: &Server,
+) -> Result<(), ApiError> {
+    if server.node == state.options.node {
+        return Ok(());
+    }
+    match servers::is_managed_by(&state.database, server.id, &node.panel_url).await? {
+        true => Ok(()),
+        false => Err(ApiError::Node(NodeRefused::Conflict(
+            "This server is registered on another node of the backup service, and not by this \
+             panel.",
+        ))),
+    }
 }
 
 async fn register(
@@ -53,7 +87,7 @@ async fn register(
     node: &WingsNode,
     transaction: &mut Transaction,
     id: ServerId,
-) -> Result<(Server, ServerLoad), ApiError> {
+) -> Result<Server, ApiError> {
     let server = Server {
         id,
         owner: None,
@@ -72,13 +106,14 @@ async fn register(
         managed_by: Some(ServerManager::Wings),
         absent_since: None,
     };
-    servers::register_managed(transaction, &server)
+    servers::register_managed(transaction, &server, &node.panel_url)
         .await
         .map_err(conflict)?;
     tracing::info!(server = %id, "registered a server of the panel");
     let found = servers::lock_and_find(transaction, id).await?;
     // A server that is being deleted still has its row.
-    found.ok_or(ApiError::Unavailable)
+    let (server, _) = found.ok_or(ApiError::Unavailable)?;
+    Ok(server)
 }
 
 fn conflict(error: Error) -> ApiError {
