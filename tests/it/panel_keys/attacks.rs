@@ -1,16 +1,19 @@
 //! Attacks on the way to the panel: on what it is asked, on behalf of whom, and how often.
 
+use std::time::Duration;
+
 use reqwest::Method;
 use reqwest::header::HeaderValue;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use uuid::Uuid;
 
 use holdfast_domain::key::KeyKind;
 use holdfast_domain::{Profile, UserId};
 
 use super::{World, create, list, refusal};
+use crate::support::app::App;
 use crate::support::client::send;
 use crate::support::fixtures;
 
@@ -330,4 +333,27 @@ async fn one_caller_cannot_flood_the_panel_either() {
     assert!(limited >= 60, "{limited}");
     assert!(world.asked().len() <= 60, "{}", world.asked().len());
     world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn few_requests_to_the_panel_run_at_once() {
+    // A panel that accepts connections, and never answers.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let app = App::without_worker(&[("auth.panel.url", &url)]).await;
+    let mut guesses = tokio::task::JoinSet::new();
+    for number in 0..100 {
+        let caller = app.as_anonymous().with_token(&format!("key-{number}"));
+        guesses.spawn(send(list(&caller)));
+    }
+    let mut held = Vec::new();
+    // Those that wait give up after five seconds, and those that were sent after ten.
+    while let Ok(accepted) = tokio::time::timeout(Duration::from_secs(3), listener.accept()).await {
+        held.push(accepted.unwrap());
+    }
+    assert_eq!(held.len(), 16);
+    while let Some(answer) = guesses.join_next().await {
+        assert_eq!(answer.unwrap().status, 503);
+    }
+    app.stop().await;
 }
