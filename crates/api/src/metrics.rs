@@ -23,6 +23,7 @@ use holdfast_domain::network;
 
 use self::database_metrics::DatabaseMetrics;
 use self::gauges::encode_gauges;
+use crate::panel_auth::PanelAuth;
 
 pub(crate) use self::requests::{RequestMetrics, RoutePattern, RoutePrefix};
 
@@ -63,6 +64,17 @@ impl ApiMetrics {
         self.registry
             .register_collector(Box::new(Arc::clone(&metrics)));
         self.database = Some(metrics);
+        self
+    }
+
+    /// Adds the requests to the panel that decides about callers.
+    #[must_use]
+    pub fn of_panel_auth(mut self, panel: &PanelAuth) -> Self {
+        self.registry.register(
+            "panel_auth_requests",
+            "Requests to the panel about callers with its credentials, by outcome",
+            panel.counts(),
+        );
         self
     }
 

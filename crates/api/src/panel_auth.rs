@@ -7,6 +7,7 @@
 mod answer;
 mod cache;
 mod client;
+mod counts;
 mod credential;
 
 use std::collections::HashMap;
@@ -22,6 +23,7 @@ use holdfast_domain::panel::PanelServer;
 use holdfast_storage::CaBundle;
 
 pub(crate) use self::client::{ASKS, PanelQuestion, PanelRefusal};
+pub(crate) use self::counts::PanelCounts;
 pub(crate) use self::credential::PanelCredential;
 
 use self::cache::{AnswerCache, CacheKey, GRACE, Grant};
@@ -78,6 +80,7 @@ pub struct PanelAuth {
     asking: Mutex<HashMap<CacheKey, SharedRefusal>>,
     requests: Semaphore,
     newcomers: Semaphore,
+    counts: PanelCounts,
 }
 
 /// The access of a caller, or why there is none.
@@ -111,12 +114,18 @@ impl PanelAuth {
             asking: Mutex::default(),
             requests: Semaphore::new(REQUESTS_MAX),
             newcomers: Semaphore::new(NEWCOMERS_MAX),
+            counts: PanelCounts::default(),
         })
     }
 
     /// Returns the panel's URL, without a slash at the end.
     pub(crate) fn url(&self) -> &str {
         &self.options.url
+    }
+
+    /// Returns the numbers of requests to the panel.
+    pub(crate) fn counts(&self) -> PanelCounts {
+        self.counts.clone()
     }
 
     /// Returns whether the cookies of the panel's sessions count as credentials.
@@ -179,6 +188,7 @@ impl PanelAuth {
         let asked_at = Instant::now();
         match self.client.ask(request).await {
             Ok(Ok(server)) => {
+                counts::count(&self.counts, "granted");
                 let server = Arc::new(server);
                 let grant = Grant {
                     server: Arc::clone(&server),
@@ -188,11 +198,13 @@ impl PanelAuth {
                 Ok(server)
             }
             Ok(Err(refusal)) => {
+                counts::count(&self.counts, "refused");
                 self.cache
                     .refuse(key, pause_after(&refusal), Instant::now());
                 Err(NoAccess::Refused(refusal))
             }
             Err(failure) => {
+                counts::count(&self.counts, "failed");
                 tracing::warn!(error = %failure, "cannot ask the panel about a caller");
                 self.cache.fail(key, Instant::now());
                 Err(NoAccess::PanelDown)

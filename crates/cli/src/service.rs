@@ -170,9 +170,14 @@ pub async fn start_api(
     let stop = CancellationToken::new();
     let signer = token_signer(&settings.auth, data)?;
     disks::warn_of_unreadable_disks(settings, &disks);
-    let metrics = metrics
+    let panel = settings.auth.panel.clone().map(PanelAuth::new);
+    let panel = panel.transpose()?;
+    let mut metrics = metrics
         .registry(settings, &database, &disks)
         .of_api(&database, settings.metrics.servers);
+    if let Some(panel) = &panel {
+        metrics = metrics.of_panel_auth(panel);
+    }
     let notifications = Notifications::listen(&database, stop.clone()).await?;
     let rate_limit = settings.http.rate_limit_per_minute;
     let state = ApiState {
@@ -187,12 +192,7 @@ pub async fn start_api(
         backup_pages: BackupPages::start(&database),
         list_cache: ListCache::default(),
         content_scans: ContentScans::default(),
-        panel: settings
-            .auth
-            .panel
-            .clone()
-            .map(PanelAuth::new)
-            .transpose()?,
+        panel,
         estimate_size: size_estimator(&settings.api),
         trace_propagation: trace_propagation(&settings.log),
         options: settings.api.clone(),

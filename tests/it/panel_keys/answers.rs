@@ -175,3 +175,30 @@ async fn a_slow_panel_does_not_hold_callers_for_long() {
     );
     world.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_to_the_panel_are_counted_by_outcome() {
+    let world = World::start(&[]).await;
+    let counted = async || {
+        let url = world.app.base_url_of("/metrics");
+        let text = send(world.app.as_anonymous().plain(Method::GET, &url))
+            .await
+            .bytes;
+        let text = String::from_utf8(text).unwrap();
+        ["granted", "refused", "failed"].map(|outcome| {
+            let name = format!("holdfast_panel_auth_requests_total{{outcome=\"{outcome}\"}} ");
+            let line = text.lines().find_map(|line| line.strip_prefix(&name));
+            line.map_or(0, |number| number.parse().unwrap())
+        })
+    };
+    assert_eq!(counted().await, [0, 0, 0]);
+    let owner = world.with_key_of("owner");
+    for _ in 0..2 {
+        send(create(&owner)).await;
+    }
+    send(list(&world.with_key_of("stranger"))).await;
+    world.panel.set_fault(Fault::HtmlError);
+    send(create(&owner)).await;
+    assert_eq!(counted().await, [2, 1, 1]);
+    world.stop().await;
+}
