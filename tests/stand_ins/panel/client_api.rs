@@ -2,8 +2,8 @@
 //!
 //! After Pterodactyl's `EnsureStatefulRequests`, `RequireTwoFactorAuthentication`,
 //! `AuthenticateIPAccess`, `RequireClientApiKey`, `SubstituteClientBindings`,
-//! `AuthenticateServerAccess`, `GetUserPermissionsService` and `ServerTransformer`, in this order. A
-//! session comes before a key, as in Sanctum.
+//! `AuthenticateServerAccess`, `GetUserPermissionsService` and `ServerTransformer`, in this order.
+//! A session comes before a key, as in Sanctum.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
