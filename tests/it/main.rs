@@ -14,6 +14,7 @@ mod activity;
 mod application;
 mod attacker;
 mod backups;
+mod beside_panel;
 mod cli;
 mod database_by_tls;
 mod databases;

@@ -21,6 +21,7 @@ pub mod maintenance;
 pub mod metrics;
 mod migrate;
 pub mod operator_log;
+pub mod panel_callbacks;
 mod pool;
 pub mod rates;
 mod raw;
@@ -34,6 +35,7 @@ pub mod subusers;
 pub mod usage;
 pub mod users;
 pub mod webhooks;
+pub mod wings_servers;
 pub mod workers;
 
 pub use error::Error;

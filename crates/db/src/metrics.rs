@@ -1,7 +1,7 @@
 //! Metrics of the whole service, which no single process knows.
 //!
-//! Each query reads an index of unfinished jobs, of workers, of the last completed backups, or of
-//! schedules. So its cost does not grow with the history.
+//! Each query reads an index of unfinished jobs, of workers, of the last completed backups, of
+//! schedules, or of what waits for a panel. So its cost does not grow with the history.
 
 use chrono::{DateTime, Utc};
 
@@ -9,7 +9,9 @@ use holdfast_domain::schedule::ScheduleId;
 use holdfast_domain::{JobKind, JobState, ServerId};
 
 use crate::error::Error;
+use crate::panel_callbacks::{self, CallbackCount};
 use crate::pool::Database;
+use crate::wings_servers;
 
 /// The greatest number of rows of each metric, which bounds the size of the answer.
 const ROWS_MAX: i64 = 10_000;
@@ -30,6 +32,11 @@ pub struct MetricsSnapshot {
     pub successes: Vec<ScheduleSuccess>,
     /// Schedules that are overdue, the most overdue first.
     pub overdue: Vec<OverdueSchedule>,
+    /// By node: what the panel has not been told of yet. Nodes for which nothing waits are left
+    /// out.
+    pub callbacks: Vec<CallbackCount>,
+    /// By node: servers that their panel no longer lists. Nodes without such a server are left out.
+    pub absent_servers: Vec<(String, u64)>,
 }
 
 /// A schedule that has succeeded.
@@ -84,6 +91,8 @@ pub async fn read(database: &Database, servers: u32) -> Result<MetricsSnapshot, 
         },
         successes: successes(database, servers).await?,
         overdue: overdue(database, servers).await?,
+        callbacks: panel_callbacks::counts(database).await?,
+        absent_servers: wings_servers::count_absent(database).await?,
     })
 }
 

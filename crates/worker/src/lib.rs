@@ -21,6 +21,7 @@ mod maintenance;
 mod measure;
 mod metrics;
 mod outcome;
+mod panel;
 mod pipe;
 pub mod power;
 mod priority;

@@ -24,7 +24,7 @@ use holdfast_domain::{DiskName, JobState};
 
 use self::leadership::Leader;
 use crate::context::Context;
-use crate::{registration, schedules, verification};
+use crate::{panel, registration, schedules, verification};
 
 /// Time between two rounds. Each round promotes scheduled jobs that are due.
 const ROUND_INTERVAL: Duration = Duration::from_secs(1);
@@ -54,7 +54,7 @@ pub(crate) async fn maintain(context: Arc<Context>, shutdown: CancellationToken)
             if round.is_multiple_of(RESCUE_EVERY) {
                 rescue(&context).await;
             }
-            leader.start_schedules(|stop| {
+            leader.start_side_work(|stop| {
                 let context = Arc::clone(&context);
                 async move { schedules::advance(&context, &stop).await }
             });
@@ -65,6 +65,11 @@ pub(crate) async fn maintain(context: Arc<Context>, shutdown: CancellationToken)
         if round.is_multiple_of(REGISTER_EVERY) {
             registration::register(&context).await;
             if node_leader.try_lead(&context).await {
+                if context.options.wings.is_some() {
+                    node_leader.start_side_work(|stop| {
+                        panel::servers::sync_all(Arc::clone(&context), stop)
+                    });
+                }
                 let is_new = node_leader.is_new();
                 node_leader.start_work(|stop| {
                     node::run_due(Arc::clone(&context), is_new, may_sweep, stop)

@@ -39,6 +39,10 @@ pub struct WorkerMetrics {
     notes: Counter,
     completed: Family<ModeLabels, Counter>,
     bytes: Family<ByteKindLabel, Counter>,
+    panel_callbacks: Family<CallbackLabels, Counter>,
+    panel_failures: Family<FailureLabel, Counter>,
+    panel_orphans: Counter,
+    panel_lists: Family<ListLabel, Counter>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -67,6 +71,22 @@ struct ModeLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByteKindLabel {
     kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CallbackLabels {
+    kind: &'static str,
+    answer: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ListLabel {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FailureLabel {
+    reason: &'static str,
 }
 
 /// How an attempt of a job ended.
@@ -114,6 +134,10 @@ impl Default for WorkerMetrics {
             notes: Counter::default(),
             completed: Family::default(),
             bytes: Family::default(),
+            panel_callbacks: Family::default(),
+            panel_failures: Family::default(),
+            panel_orphans: Counter::default(),
+            panel_lists: Family::default(),
         }
     }
 }
@@ -181,6 +205,26 @@ impl WorkerMetrics {
             "Bytes of completed backups: of server files read, of archives reused and packed, and \
              by which disks grew",
             self.bytes.clone(),
+        );
+        registry.register(
+            "panel_callbacks",
+            "Ends of backups and restores that the panel was told of, by its answer",
+            self.panel_callbacks.clone(),
+        );
+        registry.register(
+            "panel_failures",
+            "Requests to the panel that failed, by reason",
+            self.panel_failures.clone(),
+        );
+        registry.register(
+            "panel_orphaned_backups",
+            "Complete backups that the panel did not know when it was told of them",
+            self.panel_orphans.clone(),
+        );
+        registry.register(
+            "panel_lists",
+            "Lists of servers that were requested from the panel, by result",
+            self.panel_lists.clone(),
         );
     }
 
@@ -264,6 +308,29 @@ impl WorkerMetrics {
             let label = ByteKindLabel { kind };
             self.bytes.get_or_create(&label).inc_by(bytes);
         }
+    }
+
+    /// Counts a callback that the panel has answered.
+    pub(crate) fn count_panel_callback(&self, kind: &'static str, answer: &'static str) {
+        let labels = CallbackLabels { kind, answer };
+        self.panel_callbacks.get_or_create(&labels).inc();
+    }
+
+    /// Counts a request to the panel that failed.
+    pub(crate) fn count_panel_failure(&self, reason: &'static str) {
+        let label = FailureLabel { reason };
+        self.panel_failures.get_or_create(&label).inc();
+    }
+
+    /// Counts a list of the panel's servers.
+    pub(crate) fn count_panel_list(&self, result: &'static str) {
+        let label = ListLabel { result };
+        self.panel_lists.get_or_create(&label).inc();
+    }
+
+    /// Counts a complete backup that the panel does not know.
+    pub(crate) fn count_panel_orphan(&self) {
+        self.panel_orphans.inc();
     }
 
     /// Counts a job whose lease expired.

@@ -18,8 +18,7 @@ use crate::context::Context;
 use crate::finalize::finalize;
 use crate::lease::ActiveJob;
 use crate::maintenance::maintain;
-use crate::registration;
-use crate::webhooks;
+use crate::{panel, registration, webhooks};
 
 /// Time between two queries for jobs without a notification.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -55,6 +54,10 @@ async fn run_jobs(context: Arc<Context>, shutdown: CancellationToken) {
     let maintenance = tokio::spawn(maintain(Arc::clone(&context), shutdown.clone()));
     let stop_jobs = CancellationToken::new();
     let webhooks = tokio::spawn(webhooks::deliver_all(
+        Arc::clone(&context),
+        shutdown.clone(),
+    ));
+    let panel = tokio::spawn(panel::callbacks::deliver_all(
         Arc::clone(&context),
         shutdown.clone(),
     ));
@@ -96,7 +99,8 @@ async fn run_jobs(context: Arc<Context>, shutdown: CancellationToken) {
     running.detach_all();
     tokio::join!(
         join_or_abort("maintenance", maintenance),
-        join_or_abort("the delivery of webhooks", webhooks)
+        join_or_abort("the delivery of webhooks", webhooks),
+        join_or_abort("the delivery of callbacks to the panel", panel)
     );
     context.metrics.worker_stopped(concurrency);
     registration::unregister(&context).await;

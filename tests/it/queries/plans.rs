@@ -7,6 +7,7 @@
 mod all_schedules;
 mod leader;
 mod panel;
+mod panel_worker;
 mod schedules;
 mod upkeep;
 

@@ -6,6 +6,7 @@ use actix_web::{HttpResponse, web};
 use futures_util::future::join_all;
 use serde_json::{Map, Value, json};
 
+use holdfast_db::panel_callbacks;
 use holdfast_domain::error_chain::chain;
 
 use crate::state::ApiState;
@@ -31,7 +32,12 @@ pub(crate) async fn alive() -> HttpResponse {
     path = "/readyz",
     tag = "service",
     responses(
-        (status = 200, description = "The database and the disks can be reached", body = Value),
+        (
+            status = 200,
+            description = "The database and the disks can be reached. Beside Wings, `panel` says \
+                           how many ends of backups and restores the panel does not know yet",
+            body = Value,
+        ),
         (
             status = 503,
             description = "The database or a disk cannot be reached. The body lists which",
@@ -71,10 +77,32 @@ pub(crate) async fn ready(state: web::Data<ApiState>) -> HttpResponse {
         report(name, problem);
     }
     let status = if is_ready { "ok" } else { "unavailable" };
-    let body = json!({ "status": status, "checks": checks });
+    let mut body = json!({ "status": status, "checks": checks });
+    if state.options.wings.is_some() {
+        body["panel"] = panel(&state).await;
+    }
     if is_ready {
         HttpResponse::Ok().json(body)
     } else {
         HttpResponse::ServiceUnavailable().json(body)
+    }
+}
+
+/// Returns what the panel has not been told of yet. It does not decide whether the service is
+/// ready: backups work without the panel.
+async fn panel(state: &ApiState) -> Value {
+    match panel_callbacks::waiting(&state.database, &state.options.node).await {
+        Ok(None) => json!({ "callbacks_waiting": 0 }),
+        Ok(Some(waiting)) => {
+            // The rest of the text may contain addresses.
+            let reason = waiting.last_error.as_deref();
+            let reason = reason.and_then(|error| Some(error.split_once(':')?.0));
+            json!({
+                "callbacks_waiting": waiting.count,
+                "waiting_since": waiting.oldest,
+                "reason": reason,
+            })
+        }
+        Err(_) => Value::Null,
     }
 }

@@ -1,4 +1,5 @@
-//! Metrics from the database: jobs, workers, disks, last backups and schedules.
+//! Metrics from the database: jobs, workers, disks, last backups, schedules, and what a panel waits
+//! for.
 //!
 //! They are read at most every ten seconds, so that frequent scrapes put no load on Postgres.
 
@@ -153,7 +154,54 @@ fn encode_snapshot(
             .iter()
             .map(|(server, at)| ([("server", server.as_str())], *at)),
     )?;
-    encode_schedules(encoder, snapshot)
+    encode_schedules(encoder, snapshot)?;
+    encode_panel(encoder, snapshot)
+}
+
+fn encode_panel(
+    encoder: &mut DescriptorEncoder<'_>,
+    snapshot: &MetricsSnapshot,
+) -> Result<(), fmt::Error> {
+    // A node with workers has a value, so that the time series continues.
+    let nodes = || snapshot.workers.iter().map(|(node, _)| node.as_str());
+    let waiting = |node: &str| snapshot.callbacks.iter().find(|count| count.node == node);
+    encode_gauges(
+        encoder,
+        "panel_callbacks_waiting",
+        "Ends of backups and restores that the panel of a node has not been told of yet",
+        nodes().map(|node| {
+            (
+                [("node", node)],
+                waiting(node).map_or(0, |found| found.count),
+            )
+        }),
+    )?;
+    encode_gauges(
+        encoder,
+        "panel_callback_age_seconds",
+        "Waiting time of the oldest of them",
+        nodes().map(|node| {
+            let age = waiting(node).map_or(0.0, |found| found.oldest_seconds);
+            ([("node", node)], age)
+        }),
+    )?;
+    let absent = |node: &str| {
+        snapshot
+            .absent_servers
+            .iter()
+            .find(|(other, _)| other == node)
+    };
+    encode_gauges(
+        encoder,
+        "panel_absent_servers",
+        "Servers of a node that their panel no longer lists there",
+        nodes().map(|node| {
+            (
+                [("node", node)],
+                absent(node).map_or(0, |(_, count)| *count),
+            )
+        }),
+    )
 }
 
 fn encode_schedules(

@@ -76,7 +76,7 @@ impl SettingsReader {
         let listen = self.optional_socket_address("wings.listen");
         let url = self.optional_url("wings.url");
         let forget_after = self.days("wings.forget_after_days", 0..=36_525);
-        let sync_every = self.seconds("wings.sync_seconds", 5..=86_400);
+        let sync_every = self.seconds("wings.sync_seconds", 1..=86_400);
         let config = config?;
         if config.is_empty() {
             for (key, is_set) in [

@@ -22,8 +22,8 @@ pub(super) struct Leader {
     lock: Option<LeaderLock>,
     /// The work of the leader, and the token that stops it.
     work: Option<(JoinHandle<()>, CancellationToken)>,
-    /// The work on schedules, and the token that stops it.
-    schedules: Option<(JoinHandle<()>, CancellationToken)>,
+    /// Work beside it, which it must not delay, and the token that stops it.
+    side_work: Option<(JoinHandle<()>, CancellationToken)>,
     /// When the work last started under the current lock.
     last_start: Option<Instant>,
 }
@@ -34,7 +34,7 @@ impl Leader {
             name,
             lock: None,
             work: None,
-            schedules: None,
+            side_work: None,
             last_start: None,
         }
     }
@@ -49,7 +49,7 @@ impl Leader {
             tracing::warn!(lock = self.name, "lost the leader lock");
             self.lock = None;
             self.last_start = None;
-            for (_, stop) in self.work.iter().chain(&self.schedules) {
+            for (_, stop) in self.work.iter().chain(&self.side_work) {
                 stop.cancel();
             }
         }
@@ -99,24 +99,24 @@ impl Leader {
         self.work = Some((tokio::spawn(work(stop.clone())), stop));
     }
 
-    /// Starts the work on schedules, unless it still runs.
-    pub(super) fn start_schedules<F>(&mut self, work: impl FnOnce(CancellationToken) -> F)
+    /// Starts work beside the other, unless it still runs.
+    pub(super) fn start_side_work<F>(&mut self, work: impl FnOnce(CancellationToken) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
         if self
-            .schedules
+            .side_work
             .as_ref()
             .is_none_or(|(work, _)| work.is_finished())
         {
             let stop = CancellationToken::new();
-            self.schedules = Some((tokio::spawn(work(stop.clone())), stop));
+            self.side_work = Some((tokio::spawn(work(stop.clone())), stop));
         }
     }
 
     /// Stops the work and frees the lock.
     pub(super) async fn resign(mut self) {
-        for (mut work, stop) in self.work.take().into_iter().chain(self.schedules.take()) {
+        for (mut work, stop) in self.work.take().into_iter().chain(self.side_work.take()) {
             stop.cancel();
             if tokio::time::timeout(STOP_TIMEOUT, &mut work).await.is_err() {
                 // The work may be repeated. A query that hangs must not delay the shutdown.
@@ -132,7 +132,7 @@ impl Leader {
 impl Drop for Leader {
     /// Stops the work, since the lock is freed too.
     fn drop(&mut self) {
-        for (work, stop) in self.work.take().into_iter().chain(self.schedules.take()) {
+        for (work, stop) in self.work.take().into_iter().chain(self.side_work.take()) {
             stop.cancel();
             work.abort();
         }

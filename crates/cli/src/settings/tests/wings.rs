@@ -117,8 +117,8 @@ fn settings_that_contradict_wings_are_refused() {
             ),
         ),
         (
-            "wings.sync_seconds = 1".to_owned(),
-            "must be between 5 and 86400, not 1".to_owned(),
+            "wings.sync_seconds = 0".to_owned(),
+            "must be between 1 and 86400, not 0".to_owned(),
         ),
     ] {
         let found = problems(&[&beside.text(&more)], &[]).join("\n");
