@@ -33,13 +33,15 @@ class Audit:
         """What the panel knows of each backup is what Holdfast knows."""
         counts = {True: 0, False: 0}
         for server in self.life.servers:
-            for backup in server.backups:
+            for backup, files in server.backups.items():
                 told, own = self.state["backups"].get(backup), self.own.get(backup)
                 if told is None or own is None:
                     self.wrong.append(f"backup {backup}: the panel has {told}, Holdfast has {own}")
                     continue
+                if files is None and told["is_successful"]:
+                    self.wrong.append(f"backup {backup} must have failed, but the panel has it as completed")
                 expected = ("completed", f"sha256:{own['sha256_hash']}", own["bytes"]) if told["is_successful"] else ("failed", None, 0)
-                if (own["status"], told["checksum"], told["bytes"]) != expected:
+                if (own["state"], told["checksum"], told["bytes"]) != expected:
                     self.wrong.append(f"backup {backup}: the panel has {told}, Holdfast has {own}")
                 counts[told["is_successful"]] += 1
         if not self.state["backups"][self.life.bucket_backup]["is_successful"]:
@@ -100,7 +102,7 @@ class Audit:
         """Only the archives of backups that exist are on the disk."""
         wanted = {backup for server in self.life.servers for backup, files in server.backups.items() if files is not None}
         # A create request whose answer was lost: the panel has no such backup, and Holdfast keeps it and says so.
-        orphans = {one for one, own in self.own.items() if one not in self.state["backups"] and own["status"] == "completed"}
+        orphans = {one for one, own in self.own.items() if one not in self.state["backups"] and own["state"] == "completed"}
         deleted = {backup for server in self.life.servers for backup in server.deleted}
         orphans -= deleted
         deadline = time.monotonic() + SETTLE_SECONDS

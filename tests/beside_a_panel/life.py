@@ -2,6 +2,7 @@
 
 import collections
 import concurrent.futures
+import contextlib
 import hashlib
 import pathlib
 import random
@@ -34,7 +35,6 @@ class Life:
         self.node, self.options, self.rng = node, options, rng
         self.servers, self.done, self.wrong = [], [], []
         self.refused = collections.Counter()
-        self.healed = threading.Event()
         self.lock = threading.Lock()
 
     def before_holdfast(self):
@@ -53,20 +53,18 @@ class Life:
         self.done.append(f"Wings made 3 backups of {len(self.servers)} servers before Holdfast came")
 
     def with_holdfast(self):
-        killer = threading.Thread(target=self.kill_processes)
-        killer.start()
-        try:
+        with self.killing("backups"):
             self.create_backups()
             self.lose_the_panel()
+            # Wings makes archives for the panel's own bucket. It gives up after 30 s without the panel.
+            self.bucket_backup = self.create(self.servers[4], {"adapter": "s3"})
             self.wait_for(all_ended, "all backups have ended")
-            self.check_what_failed()
+        self.forget_killed_backups()
+        with self.killing("restores"):
             self.change_and_restore()
             self.wait_for(all_ended, "all restores have ended")
             self.delete_some()
             self.use_old_backups()
-        finally:
-            self.healed.set()
-            killer.join()
         self.wait_for(all_ended, "everything has ended")
         kills = {name: self.node.processes[name].kills for name in ["worker", "api", "panel"]}
         self.done.append("killed: " + ", ".join(f"{count} × {name}" for name, count in kills.items()))
@@ -79,12 +77,16 @@ class Life:
         shutil.rmtree(missing.directory)
         asked = self.servers + self.servers[:self.options.servers // 5]
         with concurrent.futures.ThreadPoolExecutor(USERS) as users:
-            for server, backup in zip(asked, users.map(self.create, asked)):
+            for server, backup in zip(asked, users.map(self.create_after_a_while, asked)):
                 server.backups[backup] = None if server is missing else read_files(server.directory)
-        # An archive of the panel's own bucket is made by Wings.
-        self.bucket_backup = self.create(self.servers[4], {"adapter": "s3"})
         self.done.append(f"the panel asked for {len(asked)} backups of Holdfast, {len(asked) - len(self.servers)} while "
-                         "another one of the same server waited, and for one in its own bucket")
+                         "another one of the same server waited")
+
+    def create_after_a_while(self, server):
+        with self.lock:
+            pause = self.rng.uniform(0, 1.5)
+        time.sleep(pause)
+        return self.create(server)
 
     def create(self, server, body={}):
         return self.insist("POST", f"/stand-in/servers/{server.uuid}/backups", body)["uuid"]
@@ -112,11 +114,22 @@ class Life:
         panel.wait_until_it_answers()
         self.done.append(f"the panel was killed, and was away for {self.options.outage:.0f} s")
 
-    def kill_processes(self):
+    @contextlib.contextmanager
+    def killing(self, phase):
+        """Kills processes while the phase lasts, half of all."""
+        over = threading.Event()
+        killer = threading.Thread(target=self.kill_processes, args=(random.Random(f"{self.options.seed}/{phase}"), over))
+        killer.start()
+        try:
+            yield
+        finally:
+            over.set()
+            killer.join()
+
+    def kill_processes(self, rng, over):
         """Kills the worker and the API at random moments, and starts them again."""
-        rng = random.Random(f"{self.options.seed}/kills")
-        for number in range(self.options.kills):
-            if self.healed.wait(rng.uniform(0.5, 2.5)):
+        for number in range(self.options.kills // 2):
+            if over.wait(rng.uniform(0.3, 3)):
                 return
             process = self.node.processes["worker" if number % 2 == 0 else "api"]
             process.kill()
@@ -139,20 +152,24 @@ class Life:
                                    f"servers that are restoring: {restoring}")
             time.sleep(0.3)
 
-    def check_what_failed(self):
-        """Backups fail only where they must."""
+    def forget_killed_backups(self):
+        """A backup whose worker was killed at each of its three attempts has failed, and the panel must know that."""
         backups = self.state()["backups"]
+        killed = 0
         for server in self.servers:
             for backup, files in server.backups.items():
-                is_successful = backups[backup]["is_successful"]
-                if is_successful != (files is not None):
-                    self.wrong.append(f"backup {backup} is reported as {'completed' if is_successful else 'failed'}")
+                if files is not None and not backups[backup]["is_successful"]:
+                    server.backups[backup] = None
+                    killed += 1
+        if killed > self.options.kills // 4:
+            self.wrong.append(f"{killed} backups failed, more than kills can explain")
+        self.done.append(f"{killed} backups failed because their workers were killed three times")
 
     def change_and_restore(self):
         """Every second server is damaged and restored; half of those run meanwhile."""
-        chosen = [one for one in self.servers[6::2]]
+        chosen = [one for one in self.servers[1::2] if any(one.backups.values())]
         for number, server in enumerate(chosen):
-            backup = self.rng.choice(list(server.backups))
+            backup = self.rng.choice([backup for backup, files in server.backups.items() if files])
             server.restored, server.was_restored = server.backups[backup], True
             server.runs = number % 2 == 0
             if server.runs:
@@ -165,11 +182,14 @@ class Life:
         self.done.append(f"the panel restored {len(chosen)} servers, {sum(one.runs for one in chosen)} of which ran")
 
     def restore(self, server):
+        with self.lock:
+            pause = self.rng.uniform(0, 1.5)
+        time.sleep(pause)
         # If the answer is lost, the restore may have begun. The panel does not know of it, and asks again.
         self.insist("POST", f"/stand-in/backups/{server.chosen}/restore", {"truncate": True})
 
     def delete_some(self):
-        chosen = [one for one in self.servers[7::4]]
+        chosen = self.servers[6::4]
         for server in chosen:
             backup = next(iter(server.backups))
             self.insist("DELETE", f"/stand-in/backups/{backup}")
