@@ -218,4 +218,6 @@ pub struct NodeServers {
     pub node: NodeName,
     /// The folder with the directories of its servers, each named by the server's UUID.
     pub data: PathBuf,
+    /// The URL of the panel. Servers of another panel are not moved here.
+    pub panel_url: String,
 }

@@ -207,15 +207,21 @@ async fn a_server_that_moved_here_is_taken_over_when_its_job_has_ended() {
     let other = beside.panel.add_node(NodeKey::random());
     let server = Uuid::new_v4();
     beside.insert(server, other);
+    // That of another panel, whose UUID this panel lists, stays where it is.
+    let foreign = Uuid::new_v4();
+    beside.insert(foreign, 0);
     beside
         .sql(&format!(
-            "INSERT INTO servers (id, owner_id, name, directory, node, managed_by, synced_at)
+            "INSERT INTO servers (id, owner_id, name, directory, node, managed_by, panel, synced_at)
              VALUES ('{server}', '00000000-0000-0000-0000-000000000000', 'x', '/old/{server}',
-                     'far', 'wings', now());
+                     'far', 'wings', '{}', now()),
+                    ('{foreign}', '00000000-0000-0000-0000-000000000000', 'x',
+                     '/old/{foreign}', 'far', 'wings', 'https://another.example.com', now());
              INSERT INTO backups (id, server_id, name, disk, node, state, created_at, managed_by)
              VALUES ('{server}', '{server}', 'x', 'local', 'far', 'creating', now(), 'wings');
              INSERT INTO jobs (kind, server_id, backup_id, node, args, max_attempts)
-             VALUES ('create_backup', '{server}', '{server}', 'far', '{{}}', 1)"
+             VALUES ('create_backup', '{server}', '{server}', 'far', '{{}}', 1)",
+            beside.panel.url()
         ))
         .await;
     beside.panel.change_server(server, |row| row.node = 0);
@@ -235,6 +241,7 @@ async fn a_server_that_moved_here_is_taken_over_when_its_job_has_ended() {
         (row == expected).then_some(())
     })
     .await;
+    assert_eq!(beside.server_row(foreign, "node").await, "far");
     // Its callback goes with it.
     eventually("the panel was asked", async || {
         (!beside.answers(server, false).is_empty()).then_some(())

@@ -19,7 +19,8 @@ pub struct PageResult {
     pub moved: u64,
     /// Servers that are on another node as long as a job uses their files.
     pub busy: Vec<ServerId>,
-    /// Servers that an operator has registered. They stay as they are.
+    /// Servers that an operator has registered, or another panel on another node. They stay as they
+    /// are.
     pub foreign: Vec<ServerId>,
     /// Servers whose directory overlaps with that of another server, or whose short identifier
     /// another server has. They stay as they are.
@@ -28,6 +29,7 @@ pub struct PageResult {
 
 struct ExistingServer {
     is_here: bool,
+    /// Whether this panel manages it.
     is_managed: bool,
     is_deleting: bool,
 }
@@ -111,7 +113,8 @@ async fn lock_all(
     let servers: Vec<&ListedServer> = page.iter().collect();
     let rows = sqlx::query!(
         r#"SELECT s.id, s.node = $2 AND s.directory = c.directory AS "is_here!",
-                  s.managed_by IS NOT NULL AS "is_managed!",
+                  s.managed_by IS NOT NULL
+                      AND (s.node = $2 OR s.panel IS NOT DISTINCT FROM $4) AS "is_managed!",
                   s.deleting_at IS NOT NULL AS "is_deleting!"
            FROM servers s
            JOIN unnest($1::uuid[], $3::text[]) AS c (id, directory) ON c.id = s.id
@@ -119,6 +122,7 @@ async fn lock_all(
         &ids(&servers),
         node.node.as_str(),
         &directories(node, &servers),
+        node.panel_url,
     )
     .fetch_all(transaction.connection())
     .await?;
@@ -205,8 +209,8 @@ async fn insert(
         .collect();
     let inserted = sqlx::query_scalar!(
         "INSERT INTO servers (id, owner_id, name, directory, node, state, directory_set_by,
-                              managed_by, no_default_schedule, synced_at)
-         SELECT id, $2, name, directory, $3, state, 'admin', 'wings', true, clock_timestamp()
+                              managed_by, panel, no_default_schedule, synced_at)
+         SELECT id, $2, name, directory, $3, state, 'admin', 'wings', $7, true, clock_timestamp()
          FROM unnest($1::uuid[], $4::text[], $5::text[], $6::text[])
              AS c (id, name, directory, state)
          ON CONFLICT DO NOTHING
@@ -217,6 +221,7 @@ async fn insert(
         &names,
         &directories(node, servers),
         &states(servers),
+        node.panel_url,
     )
     .fetch_all(transaction.connection())
     .await?;
@@ -250,7 +255,7 @@ async fn update(
     sqlx::query!(
         "UPDATE servers s
          SET name = coalesce(c.name, s.name), directory = c.directory, node = $2, state = c.state,
-             absent_since = NULL, synced_at = clock_timestamp()
+             panel = $6, absent_since = NULL, synced_at = clock_timestamp()
          FROM unnest($1::uuid[], $3::text[], $4::text[], $5::text[])
              AS c (id, name, directory, state)
          WHERE s.id = c.id AND s.managed_by IS NOT NULL",
@@ -259,6 +264,7 @@ async fn update(
         &names as &[Option<String>],
         &directories(node, servers),
         &states(servers),
+        node.panel_url,
     )
     .execute(transaction.connection())
     .await?;

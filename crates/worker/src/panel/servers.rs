@@ -66,6 +66,7 @@ pub(crate) async fn sync_all(context: Arc<Context>, stop: CancellationToken) {
         node: NodeServers {
             node: context.options.node.clone(),
             data: wings.node.data.clone(),
+            panel_url: wings.node.panel_url.clone(),
         },
         is_failing: false,
         incomplete_lists: 0,
@@ -278,7 +279,7 @@ impl Sync<'_> {
             ),
             (
                 &result.foreign,
-                "an operator has registered it, so it stays as it is",
+                "an operator or another panel has registered it, so it stays as it is",
             ),
         ] {
             for server in servers {

@@ -105,6 +105,7 @@ async fn the_worker_of_a_panel_reads_only_what_is_due() {
     let servers = NodeServers {
         node: local.clone(),
         data: PathBuf::from("/volumes"),
+        panel_url: "https://panel.example.com".to_owned(),
     };
     let known: Vec<ListedServer> = known
         .map(|id| ListedServer {
