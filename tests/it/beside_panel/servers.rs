@@ -14,14 +14,14 @@ const FAST: [(&str, &str); 1] = [("wings.sync_seconds", "1")];
 impl Beside {
     /// Waits until a list was read that has begun after now.
     async fn listed(&self) {
-        self.lists_read("complete").await;
+        self.lists_read("complete", 2.0).await;
     }
 
-    async fn lists_read(&self, result: &str) {
+    async fn lists_read(&self, result: &str, count: f64) {
         let lists = async || self.metric("holdfast_panel_lists_total", result).await;
         let before = lists().await;
         eventually("lists were read", async || {
-            (lists().await >= before + 2.0).then_some(())
+            (lists().await >= before + count).then_some(())
         })
         .await;
     }
@@ -136,7 +136,7 @@ async fn a_server_is_absent_only_after_a_complete_list_without_it() {
         (Fault::JsonError, "failed"),
     ] {
         beside.panel.set_fault(fault.clone());
-        beside.lists_read(result).await;
+        beside.lists_read(result, 1.0).await;
         let absent = "(SELECT count(*) FROM servers WHERE absent_since IS NOT NULL)";
         assert_eq!(
             beside.sql(&format!("SELECT {absent}")).await,
@@ -276,11 +276,11 @@ async fn a_server_is_forgotten_only_if_the_panel_then_says_that_it_is_gone() {
     }
     // Long absent, but the list cannot be trusted at the moment.
     beside.panel.set_fault(Fault::ShortList);
-    beside.lists_read("incomplete").await;
+    beside.lists_read("incomplete", 2.0).await;
     let age = "UPDATE servers SET absent_since = now() - interval '31 days'
                WHERE absent_since IS NOT NULL";
     beside.sql(age).await;
-    beside.lists_read("incomplete").await;
+    beside.lists_read("incomplete", 2.0).await;
     assert!(archives[0].exists());
     beside.panel.set_fault(Fault::None);
     let row = format!("NOT EXISTS (SELECT 1 FROM servers WHERE id = '{gone}')");

@@ -24,7 +24,9 @@ use super::client::{PAGE_SIZE, PanelClient, PanelError, ServerAnswer};
 use crate::context::{Context, WingsOptions};
 
 /// Time between two looks for servers that the panel has not confirmed.
-const LOOK_INTERVAL: Duration = Duration::from_secs(2);
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// The same time after the panel has not answered.
+const LOOK_RETRY_INTERVAL: Duration = Duration::from_secs(10);
 /// The longest time until a list that could not be read is read again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(30);
 /// How many servers are asked about in one look.
@@ -59,7 +61,7 @@ pub(crate) async fn sync_all(context: Arc<Context>, stop: CancellationToken) {
     let Some(client) = callbacks::create(&wings.node) else {
         return;
     };
-    let mut sync = Sync {
+    let mut sync = ServerSync {
         context: &context,
         wings,
         client,
@@ -72,13 +74,15 @@ pub(crate) async fn sync_all(context: Arc<Context>, stop: CancellationToken) {
         incomplete_lists: 0,
         reported: BTreeSet::new(),
     };
-    let mut next_list = Instant::now();
+    let (mut next_list, mut next_look) = (Instant::now(), Instant::now());
     while !stop.is_cancelled() {
         let work = async {
             if Instant::now() >= next_list {
                 next_list = Instant::now() + sync.list().await;
             }
-            sync.look().await;
+            if Instant::now() >= next_look {
+                next_look = Instant::now() + sync.look().await;
+            }
             tokio::time::sleep(LOOK_INTERVAL).await;
         };
         tokio::select! {
@@ -88,7 +92,7 @@ pub(crate) async fn sync_all(context: Arc<Context>, stop: CancellationToken) {
     }
 }
 
-struct Sync<'a> {
+struct ServerSync<'a> {
     context: &'a Context,
     wings: &'a WingsOptions,
     client: PanelClient,
@@ -101,7 +105,7 @@ struct Sync<'a> {
     reported: BTreeSet<ServerId>,
 }
 
-impl Sync<'_> {
+impl ServerSync<'_> {
     /// Reads the whole list. Returns the time until the next one.
     async fn list(&mut self) -> Duration {
         match self.read_list().await {
@@ -181,20 +185,28 @@ impl Sync<'_> {
         self.forget().await
     }
 
-    /// Asks the panel about servers that it has not confirmed.
-    async fn look(&mut self) {
+    /// Asks the panel about servers that it has not confirmed. Returns the time until the next
+    /// look.
+    async fn look(&mut self) -> Duration {
         let database = &self.context.database;
         let node = &self.node.node;
         let unconfirmed = match wings_servers::list_unconfirmed(database, node, LOOK_LIMIT).await {
             Ok(unconfirmed) => unconfirmed,
-            Err(error) => return self.record_failure(&error.into()),
+            Err(error) => {
+                self.record_failure(&error.into());
+                return LOOK_RETRY_INTERVAL;
+            }
         };
         for server in unconfirmed {
             match self.confirm(server).await {
                 Ok(()) => self.record_success(),
-                Err(error) => return self.record_failure(&error),
+                Err(error) => {
+                    self.record_failure(&error);
+                    return LOOK_RETRY_INTERVAL;
+                }
             }
         }
+        LOOK_INTERVAL
     }
 
     async fn confirm(&mut self, server: ServerId) -> Result<(), SyncError> {
