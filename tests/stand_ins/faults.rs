@@ -72,6 +72,12 @@ pub(super) async fn apply<B: MessageBody + 'static>(
     if let Some(instead) = answer_instead(&fault) {
         return Ok(request.into_response(instead));
     }
+    if fault == Fault::Down {
+        // A connection from before may outlive the listener for a moment.
+        let lost = std::io::Error::other("the connection is lost");
+        let body = futures_util::stream::iter([Err::<web::Bytes, _>(lost)]);
+        return Ok(request.into_response(HttpResponse::Ok().streaming(body)));
+    }
     let answered = next.call(request).await?.map_into_boxed_body();
     match fault {
         Fault::Slow { milliseconds } => {

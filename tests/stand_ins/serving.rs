@@ -71,7 +71,7 @@ impl Serving {
         let (done, wait) = mpsc::channel();
         // An error means that the thread has ended.
         if self.commands.send(command(done)).is_ok() {
-            let _ended = wait.recv_timeout(Duration::from_secs(10));
+            let _ended = wait.recv_timeout(Duration::from_secs(60));
         }
     }
 }
