@@ -39,7 +39,7 @@ impl World {
         world.add_to_panel(server);
         // As the panel's node registers it: without an owner here.
         let of_wings = format!(
-            "UPDATE servers SET managed_by = 'wings', no_default_schedule = true,
+            "UPDATE servers SET managed_by = 'wings', panel = '{url}', no_default_schedule = true,
                     owner_id = '00000000-0000-0000-0000-000000000000' WHERE id = '{server}'"
         );
         world.app.sql().query(&of_wings).await;

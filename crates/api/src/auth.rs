@@ -28,6 +28,7 @@ use holdfast_domain::{
 };
 
 pub(crate) use self::keys::{Credentials, authenticate, bearer};
+pub(crate) use self::panel_caller::find_server as find_panel_server;
 pub(crate) use self::stream_credentials::StreamCredentials;
 
 use self::panel_caller::{Candidate, PanelCaller, PanelContext};

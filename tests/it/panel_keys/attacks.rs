@@ -43,6 +43,21 @@ async fn a_callers_own_server_opens_no_other_server() {
         assert_eq!(send(list(&caller)).await.status, 404, "{server}");
         assert_eq!(send(create(&caller)).await.status, 404, "{server}");
     }
+    // A server of another panel, whose UUID somebody has given to a server of this one.
+    let twin = mallory.about(&here_only.to_string());
+    world.add_to_panel(here_only);
+    world.client_api(|api| {
+        api.servers.get_mut(&here_only).unwrap().owner = "stranger".to_owned();
+    });
+    assert_eq!(send(list(&twin)).await.status, 200);
+    for (panel, status) in [("'https://other.example.com'", 404), ("NULL", 404)] {
+        let managed = format!(
+            "UPDATE servers SET managed_by = 'wings', panel = {panel} WHERE id = '{here_only}'"
+        );
+        world.app.sql().query(&managed).await;
+        assert_eq!(send(list(&twin)).await.status, status);
+        assert_eq!(send(create(&twin)).await.status, status);
+    }
     // A panel that answers about another server than the one that was asked for is not believed.
     let lie = json!({
         "attributes": { "uuid": in_panel_only, "feature_limits": { "backups": 9 } },

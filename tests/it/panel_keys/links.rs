@@ -54,6 +54,8 @@ async fn a_panel_behind_a_private_authority_needs_the_setting() {
     let address = address.strip_prefix("http://").unwrap().parse().unwrap();
     let (tls, other) = (Tls::start(address).await, Tls::start(address).await);
     let endpoint = tls.endpoint();
+    let managed = format!("UPDATE servers SET panel = '{endpoint}'");
+    world.app.sql().query(&managed).await;
     let mut statuses = Vec::new();
     for authority in [None, Some(&other.authority), Some(&tls.authority)] {
         let file = world.app.beside("ca.pem");

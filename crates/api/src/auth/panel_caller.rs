@@ -11,7 +11,7 @@ use actix_web::{HttpMessage, HttpRequest, web};
 use holdfast_db::request_lookup::LookupRequest;
 use holdfast_db::{backups, servers};
 use holdfast_domain::panel::PanelServer;
-use holdfast_domain::{Backup, BackupId, Profile, Server, ServerRef};
+use holdfast_domain::{Backup, BackupId, Profile, Server, ServerId, ServerRef};
 
 use super::csrf;
 use super::keys::bearer;
@@ -96,6 +96,10 @@ pub(super) async fn of_request(request: &HttpRequest) -> Result<Candidate, ApiEr
     };
 
     let is_proven = guess == Guess::Proven;
+    if is_proven {
+        // Before the panel is asked, so that one caller cannot flood it either.
+        rate_limit::count_caller(request, &subject)?;
+    }
     let answer = match changes {
         true => panel.ask(&panel_request, is_proven).await,
         false => panel.read(&panel_request, is_proven).await,
@@ -110,7 +114,9 @@ pub(super) async fn of_request(request: &HttpRequest) -> Result<Candidate, ApiEr
         guess.end(request, &hash, found)?;
         if !is_wrong {
             request.extensions_mut().insert(Profile::Pterodactyl);
-            rate_limit::count_caller(request, &subject)?;
+            if !is_proven {
+                rate_limit::count_caller(request, &subject)?;
+            }
         }
     }
     let caller = PanelCaller {
@@ -127,8 +133,7 @@ impl PanelCaller {
     /// Loads the server that the panel has named, and the backup in the path.
     async fn load(self, request: &HttpRequest, state: &ApiState) -> Result<PanelContext, ApiError> {
         let id = self.answer.id;
-        let server = servers::find(&state.database, &ServerRef::Id(id)).await?;
-        let server = server.ok_or(ApiError::NotFound)?;
+        let server = find_server(state, id).await?.ok_or(ApiError::NotFound)?;
         let backup = request.match_info().get("backup").and_then(BackupId::parse);
         let backup = match backup {
             Some(backup) => backups::find(&state.database, id, backup).await?,
@@ -163,6 +168,29 @@ impl PanelCaller {
     pub(super) fn address(&self) -> IpAddr {
         self.request.address
     }
+}
+
+/// Loads a server for the callers of the panel. A server that another panel manages is not found,
+/// whatever this panel says about its UUID.
+pub(crate) async fn find_server(
+    state: &ApiState,
+    id: ServerId,
+) -> Result<Option<Server>, ApiError> {
+    let panel = state.panel.as_ref().ok_or(ApiError::InvalidCredentials)?;
+    let Some(server) = servers::find(&state.database, &ServerRef::Id(id)).await? else {
+        return Ok(None);
+    };
+    if server.managed_by.is_some()
+        && !servers::is_managed_by(&state.database, id, panel.url()).await?
+    {
+        tracing::warn!(
+            server = %id,
+            "the panel of auth.panel.url does not manage this server: the setting must be the URL \
+             in the settings of Wings (`remote`)"
+        );
+        return Ok(None);
+    }
+    Ok(Some(server))
 }
 
 /// Returns the error for a caller without access.

@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use actix_web::HttpRequest;
 
 use holdfast_db::request_lookup::LookupRequest;
-use holdfast_db::servers;
 use holdfast_domain::access::Action;
 use holdfast_domain::key::KeyToken;
 use holdfast_domain::{Server, ServerAccess, ServerRef};
@@ -104,6 +103,6 @@ async fn of_panel(
     let answer = answer.map_err(panel_caller::api_error)?;
     let allowed = answer.check_state(Action::List);
     allowed.map_err(|conflict| ApiError::Panel(PanelRefused::Conflict(conflict)))?;
-    let server = servers::find(&state.database, &ServerRef::Id(answer.id)).await?;
+    let server = panel_caller::find_server(state, answer.id).await?;
     Ok(server.map(|server| (server, answer.access.clone())))
 }

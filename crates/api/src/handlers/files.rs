@@ -14,8 +14,8 @@ use actix_web::http::header::{
 };
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 
+use holdfast_db::backups;
 use holdfast_db::request_lookup::LookupRequest;
-use holdfast_db::{backups, servers};
 use holdfast_domain::access::Action;
 use holdfast_domain::backup::BackupOperation;
 use holdfast_domain::key::KeyIdentifier;
@@ -23,6 +23,7 @@ use holdfast_domain::wings::WingsNode;
 use holdfast_domain::{Backup, ServerRef};
 use holdfast_storage::{ArchiveKey, Disk, StorageKey};
 
+use crate::auth;
 use crate::download_token::{self, Claims};
 use crate::error::ApiError;
 use crate::handlers::node;
@@ -181,8 +182,7 @@ pub(crate) fn token(query: &str) -> Result<String, ApiError> {
 async fn load(state: &ApiState, claims: &Claims) -> Result<Backup, ApiError> {
     let Some(key) = &claims.key else {
         state.panel.as_ref().ok_or(ApiError::InvalidDownload)?;
-        let server = ServerRef::Id(claims.server);
-        let server = servers::find(&state.database, &server).await?;
+        let server = auth::find_panel_server(state, claims.server).await?;
         let server = server.ok_or(ApiError::NotFound)?;
         let backup = backups::find(&state.database, server.id, claims.backup).await?;
         return backup.ok_or(ApiError::NotFound);

@@ -56,6 +56,15 @@ fn describe_panel_auth(settings: &Settings) -> Result<(), CommandError> {
         "credentials of the panel are accepted: {}",
         panel.url
     ))?;
+    if let Some(wings) = &settings.wings
+        && wings.node.panel_url != panel.url
+    {
+        output::problem(&format!(
+            "warning: auth.panel.url is not the panel of this node, {}: the node's servers are \
+             closed to users of another panel",
+            wings.node.panel_url
+        ));
+    }
     if panel.is_readable_on_the_way() {
         output::problem(
             "warning: auth.panel.url starts with http://, so that users' keys and sessions can be \
