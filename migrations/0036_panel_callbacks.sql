@@ -5,8 +5,9 @@ CREATE TABLE panel_callbacks (
     id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     -- The panel accepts reports about a server only from its node.
     node          text NOT NULL,
-    server_id     uuid NOT NULL REFERENCES servers (id) ON DELETE CASCADE,
-    -- No foreign key: the panel is told of a restore even if the backup was deleted meanwhile.
+    -- No foreign keys: the panel is told even if an operator deletes the server or the backup here
+    -- before that.
+    server_id     uuid NOT NULL,
     backup_id     uuid NOT NULL,
     kind          text NOT NULL CHECK (kind IN ('backup', 'restore')),
     -- The body of the request.

@@ -4,6 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{Node, claims, refusal, sign};
+use crate::maintenance::admin;
 use crate::support::eventually;
 
 /// The answer to a request about a backup that does not exist.
@@ -128,5 +129,27 @@ async fn a_backup_that_an_operator_has_locked_is_not_deleted() {
     assert_eq!(admin.unlock(&locked).await.status, 204);
     assert_eq!(node.delete(&server, &locked).await.status, 204);
     node.gone(&server, &locked).await;
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reports_are_not_lost_when_an_operator_deletes_the_server() {
+    let node = Node::start().await;
+    let (server, _, backup) = node.completed().await;
+    assert_eq!(node.restore(&server, &backup).await.status, 202);
+    let before = node.reports(&backup, 2).await;
+    let deleted = admin(
+        &node.app,
+        &[],
+        &["server", "delete", &server, "--delete-backups"],
+    );
+    deleted.json();
+    eventually("the server is deleted", async || {
+        let select = format!("SELECT count(*) FROM servers WHERE id = '{server}'");
+        (node.app.sql().number(&select).await == 0).then_some(())
+    })
+    .await;
+    // The panel, which does not answer yet, still waits for them.
+    assert_eq!(node.reports_now(&backup).await, before);
     node.stop().await;
 }
