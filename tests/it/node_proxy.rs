@@ -312,7 +312,8 @@ async fn both_panels_accept_the_answers_of_the_service() {
         let settings = folder.path().join("config.yml");
         fs_err::write(&settings, wings.settings()).unwrap();
         let changed = [("wings.config", settings.to_str().unwrap())];
-        let app = App::without_worker(&changed).await;
+        let mut app = App::without_worker(&changed).await;
+        app.add_worker(&[]);
         let holdfast = app
             .base_url
             .strip_prefix("http://")
@@ -332,6 +333,35 @@ async fn both_panels_accept_the_answers_of_the_service() {
                 .create_backup(server, NewBackup::default())
                 .await
                 .unwrap();
+            fs_err::write(wings.directory(server).join("world"), "a world").unwrap();
+            panel.delete_backup(backup).await.unwrap();
+            let backup = panel.create_backup(server, NewBackup::default()).await;
+            let backup = backup.unwrap();
+            let bytes = eventually("the panel knows the size", async || {
+                panel
+                    .backup(backup)
+                    .map(|backup| backup.bytes)
+                    .filter(|bytes| *bytes > 0)
+            })
+            .await;
+            let link = panel.download_link(backup);
+            let client = reqwest::Client::builder().no_proxy().build().unwrap();
+            let whole = client
+                .get(&link)
+                .send()
+                .await
+                .unwrap()
+                .bytes()
+                .await
+                .unwrap();
+            assert_eq!(whole.len() as u64, bytes);
+            // A download that was interrupted, and one that only asks.
+            let rest = client.get(&link).header("range", "bytes=20-");
+            let rest = rest.send().await.unwrap();
+            assert_eq!(rest.status(), 206);
+            assert_eq!(rest.bytes().await.unwrap(), whole.slice(20..));
+            let head = client.head(&link).send().await.unwrap();
+            assert_eq!(head.headers()["content-length"], bytes.to_string().as_str());
             panel.delete_backup(backup).await.unwrap();
             if flavour == Flavour::Pelican {
                 panel.delete_all_backups(server).await.unwrap();
