@@ -4,6 +4,7 @@ mod admin;
 mod admin_refusals;
 mod archive;
 mod command_line;
+mod generate;
 mod low_limits;
 mod output;
 mod panel_auth;

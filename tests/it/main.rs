@@ -16,6 +16,7 @@ mod attacker;
 mod backups;
 mod beside_panel;
 mod cli;
+mod client;
 mod database_by_tls;
 mod databases;
 mod disks;

@@ -7,6 +7,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::commands::admin::AdminCommand;
 use crate::commands::archive::ArchiveCommand;
+use crate::commands::client::ClientOptions;
+use crate::commands::generate::GenerateCommand;
 
 /// Backup service for game servers.
 #[derive(Debug, Parser)]
@@ -89,6 +91,15 @@ pub enum Command {
         /// The subcommand.
         #[command(subcommand)]
         command: ArchiveCommand,
+    },
+    /// Uses a service by its API: creates, downloads, restores and compares backups, and manages
+    /// schedules
+    Client(ClientOptions),
+    /// Generates completions for shells, and manual pages
+    Generate {
+        /// The subcommand.
+        #[command(subcommand)]
+        command: GenerateCommand,
     },
     /// Manages users, API keys, servers, subusers, schedules and webhooks; lists backups and jobs
     Admin {

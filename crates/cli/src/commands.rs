@@ -3,15 +3,19 @@
 pub mod admin;
 pub mod archive;
 mod check_config;
+pub mod client;
 mod demo;
+pub mod generate;
 mod healthcheck;
 mod migrate;
+mod schedule_values;
 mod serve;
 mod up;
 mod worker;
 
 use std::net::SocketAddr;
 
+use clap::CommandFactory as _;
 use tokio::runtime::Runtime;
 
 use crate::args::{Cli, Command, GlobalOptions};
@@ -47,6 +51,8 @@ pub fn run(cli: Cli) -> Result<(), CommandError> {
         Command::Openapi => output::text(&holdfast_api::openapi()),
         Command::CheckConfig => check_config::run(global),
         Command::Archive { command } => archive::run(command),
+        Command::Client(options) => run_short(client::run(options)),
+        Command::Generate { command } => generate::run(command, Cli::command()),
         Command::Admin { json, command } => {
             run_short(async { admin::run(&load(global)?, data, json, command).await })
         }

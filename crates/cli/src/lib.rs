@@ -12,6 +12,7 @@ pub mod database;
 pub mod error;
 pub mod output;
 pub mod process_limits;
+mod progress;
 pub mod service;
 pub mod settings;
 pub mod shutdown;

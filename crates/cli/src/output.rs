@@ -60,6 +60,11 @@ pub fn problem(text: &str) {
     let _closed = writeln!(io::stderr().lock(), "holdfast: {}", visible(text));
 }
 
+/// Writes a message that is neither a result nor a problem to stderr.
+pub fn notice(text: &str) {
+    let _closed = writeln!(io::stderr().lock(), "{}", visible(text));
+}
+
 /// Shows control characters, and characters that change the direction of text, as escapes.
 pub fn visible(text: &str) -> Cow<'_, str> {
     if !text.contains(is_invisible) {

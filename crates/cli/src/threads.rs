@@ -49,6 +49,13 @@ fn build(builder: &mut runtime::Builder, reserve: usize) -> Result<Runtime, Comm
     Ok(runtime)
 }
 
+/// Returns whether this process can start one more thread without taking it from its work, which
+/// needs some for each core.
+pub(crate) fn has_spare() -> bool {
+    let cores = available_parallelism().map_or(2, std::num::NonZero::get);
+    check(2 * cores + RESERVE).is_ok()
+}
+
 /// Checks that this process can start `count` threads.
 fn check(count: usize) -> Result<(), CommandError> {
     let mut ends = Vec::new();

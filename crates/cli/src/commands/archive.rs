@@ -18,11 +18,11 @@ use clap::Subcommand;
 use fs_err as fs;
 
 use holdfast_archive::{
-    Control, CreateOptions, Error, Expected, Notes, RestoreOptions, SwapMethod,
+    Control, CreateOptions, Error, Expected, Notes, Progress, RestoreOptions, SwapMethod,
 };
 
 use crate::error::CommandError;
-use crate::output;
+use crate::{output, progress};
 
 use list::list;
 
@@ -151,14 +151,23 @@ fn restore(
 ) -> Result<(), CommandError> {
     let index = open_index(archive)?;
     holdfast_archive::recover(destination, options.staging_dir.as_deref())?;
-    let restored = holdfast_archive::restore(
-        &open(archive)?,
-        index.as_ref(),
-        destination,
-        options,
-        &Control::new(),
-        &mut || Ok(()),
-    )?;
+    let (file, control) = (open(archive)?, Control::new());
+    let title = archive.display().to_string();
+    // Files are counted only while they are unpacked.
+    let step = |progress: Progress| match progress.files_total {
+        0 => "verifying",
+        _ => "unpacking",
+    };
+    let restored = progress::during(&title, step, &control, || {
+        holdfast_archive::restore(
+            &file,
+            index.as_ref(),
+            destination,
+            options,
+            &control,
+            &mut || Ok(()),
+        )
+    })?;
     print_notes(&restored.notes);
     output::line(&format!(
         "{} entries, {} files, {} bytes in {}",
@@ -171,7 +180,14 @@ fn restore(
 
 fn verify(archive: &Path) -> Result<(), CommandError> {
     let expected = read_expected(archive)?;
-    let verified = holdfast_archive::verify(&open(archive)?, expected.as_ref(), &Control::new())?;
+    let (file, control) = (open(archive)?, Control::new());
+    let title = archive.display().to_string();
+    let verified = progress::during(
+        &title,
+        |_| "verifying",
+        &control,
+        || holdfast_archive::verify(&file, expected.as_ref(), &control),
+    )?;
     output::line(&format!(
         "{}  {}",
         hex::encode(verified.sha256),

@@ -7,13 +7,13 @@ use std::path::Path;
 use fs_err as fs;
 
 use holdfast_archive::{
-    Control, CreateOptions, Error, FileOutput, IgnoreRules, PlainOutput, Previous, Summary,
-    create_from,
+    Control, CreateOptions, Error, FileOutput, IgnoreRules, PlainOutput, Previous, Progress,
+    Summary, create_from,
 };
 
 use super::{file_identity, open, open_index, print_notes, remove_if_exists, with_suffix};
 use crate::error::CommandError;
-use crate::output;
+use crate::{output, progress};
 
 /// Runs `holdfast archive create`.
 pub(super) fn run(
@@ -134,13 +134,34 @@ fn write_archive(
     let own_files = [archive, index_path].map(file_identity);
     options.own_files.extend(own_files.into_iter().flatten());
     let control = Control::new();
-    let index_writer = BufWriter::new(&index);
+    let title = input.source.display().to_string();
+    let step = |progress: Progress| match progress.files_total {
+        0 => "scanning",
+        _ => "archiving",
+    };
+    let summary = progress::during(&title, step, &control, || {
+        write_files(input, &options, &file, &index, &control)
+    })?;
+    file.sync_all()?;
+    index.sync_all()?;
+    Ok(summary)
+}
+
+/// Writes the archive and its index.
+fn write_files(
+    input: &ArchiveInput<'_>,
+    options: &CreateOptions,
+    file: &fs::File,
+    index: &fs::File,
+    control: &Control,
+) -> Result<Summary, Failure> {
+    let index_writer = BufWriter::new(index);
     let (source, rules) = (input.source, input.rules);
     let (mut scanned, previous) = match input.previous {
-        None => (holdfast_archive::scan(source, rules, &control)?, None),
+        None => (holdfast_archive::scan(source, rules, control)?, None),
         Some((path, reread)) => {
-            let (old, opened) = open_previous(path, &options)?;
-            let scanned = holdfast_archive::scan_after(opened, reread, source, rules, &control)?;
+            let (old, opened) = open_previous(path, options)?;
+            let scanned = holdfast_archive::scan_after(opened, reread, source, rules, control)?;
             (scanned, Some(old))
         }
     };
@@ -149,18 +170,15 @@ fn write_archive(
     }
     let created = match &previous {
         None => {
-            let output = PlainOutput(&file);
-            create_from(scanned, rules, &options, output, index_writer, &control)
+            let output = PlainOutput(file);
+            create_from(scanned, rules, options, output, index_writer, control)
         }
         Some(previous) => {
             let output = FileOutput::new(file.file(), previous);
-            create_from(scanned, rules, &options, output, index_writer, &control)
+            create_from(scanned, rules, options, output, index_writer, control)
         }
     };
-    let summary = created.map_err(failure)?;
-    file.sync_all()?;
-    index.sync_all()?;
-    Ok(summary)
+    created.map_err(failure)
 }
 
 /// Opens an archive to reuse it, and its index.

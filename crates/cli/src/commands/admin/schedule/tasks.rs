@@ -6,7 +6,8 @@ use holdfast_domain::schedule::{
     PAYLOAD_MAX_BYTES, SCHEDULES_MAX, ScheduleId, ScheduleTask, TaskAction, TaskLimits,
 };
 
-use super::options::{ConsoleLine, TaskOptions};
+use super::options::TaskOptions;
+use crate::commands::schedule_values::ConsoleLine;
 use crate::error::CommandError;
 use crate::settings::Settings;
 
