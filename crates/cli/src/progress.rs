@@ -20,7 +20,7 @@ const LINE_INTERVAL: Duration = Duration::from_secs(10);
 const BAR: &str = "{prefix} {wide_bar} {percent}%  {binary_bytes} of {binary_total_bytes}  \
                    {binary_bytes_per_sec}  {eta}{msg}";
 /// A bar whose total is not known yet.
-const SPINNER: &str = "{prefix} {spinner} {binary_bytes}{msg}";
+const SPINNER: &str = "{prefix} {spinner}{msg}";
 
 /// How far an operation is. A total of 0 is unknown, or there is none.
 #[derive(Clone, Copy, Debug, Default)]
@@ -89,18 +89,18 @@ impl ProgressMeter {
                 }
             }
             View::Bar(bar) => {
-                let template = match measure.bytes_total {
-                    0 => SPINNER,
-                    _ => BAR,
+                let (template, message) = match measure.bytes_total {
+                    0 => (SPINNER, words(measure)),
+                    _ => (BAR, files(measure)),
                 };
+                bar.set_prefix(format!("{}: {step}", self.title));
+                bar.set_message(message);
                 if let Ok(style) = ProgressStyle::with_template(template) {
                     bar.set_style(style.progress_chars("=> "));
                 }
                 if is_new {
                     bar.reset();
                 }
-                bar.set_prefix(format!("{}: {step}", self.title));
-                bar.set_message(files(measure));
                 bar.set_length(measure.bytes_total);
                 bar.set_position(measure.bytes_done);
                 bar.tick();

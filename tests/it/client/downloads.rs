@@ -198,6 +198,15 @@ async fn what_has_another_hash_is_not_kept() {
     );
     assert_eq!(fs_err::read(&target).unwrap(), b"an older file");
 
+    // A link, which could lead to any file of the user.
+    let secret = terminal.home.path().join("secret");
+    write(&secret, b"a secret");
+    std::os::unix::fs::symlink(&secret, &partial).unwrap();
+    let refused = terminal.failure(&["download", "SERVER", "latest", "-o", name]);
+    assert!(refused.contains(".partial"), "{refused}");
+    assert_eq!(fs_err::read(&secret).unwrap(), b"a secret");
+    fs_err::remove_file(&partial).unwrap();
+
     // An archive that was damaged on its disk.
     let mut damaged = archive.clone();
     damaged[1_000_000] ^= 1;

@@ -9,8 +9,9 @@ use holdfast_domain::key::KeyKind;
 
 use super::Terminal;
 use crate::support::app::App;
-use crate::support::files::{mode, set_mode};
+use crate::support::files::{mode, set_mode, write};
 use crate::support::process::{Ended, run};
+use crate::support::tls::Tls;
 
 impl Terminal {
     /// `login` with this key on stdin.
@@ -175,5 +176,56 @@ async fn xdg_config_home_and_unusable_keys() {
         assert!(!help.stdout.contains("--key"), "{help:?}");
         terminal.assert_no_key(&help);
     }
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_private_authority_is_trusted_when_it_is_named_and_no_proxy_is_used() {
+    let app = App::without_worker(&[]).await;
+    let to = app.base_url.strip_prefix("http://").unwrap().parse();
+    let tls = Tls::start(to.unwrap()).await;
+    let terminal = Terminal::at(&app, &tls.endpoint());
+    let refused = terminal.login(&terminal.url, &terminal.key);
+    let failure = refused.failure();
+    assert!(failure.contains(" does not answer: "), "{failure}");
+    assert!(failure.contains("certificate"), "{failure}");
+
+    write(
+        &terminal.home.path().join("ca.pem"),
+        tls.authority.as_bytes(),
+    );
+    write(
+        &terminal.home.path().join("none.pem"),
+        b"-----BEGIN CERTIFICATE-----\nx\n",
+    );
+    let with = |name: &str| run(&mut terminal.command(&["servers", "--ca-file", name]));
+    assert_eq!(with("ca.pem").code, Some(0));
+    for (name, refusal) in [("none.pem", "PEM"), ("missing.pem", "missing.pem")] {
+        let refused = with(name);
+        assert!(refused.failure().contains(refusal), "{refused:?}");
+    }
+
+    // `login` stores the path of the file, which is used in another folder as well.
+    let login =
+        "client login \"$1\" --ca-file ca.pem < key && cd / && \"$0\" client servers --json";
+    let mut shell = std::process::Command::new("sh");
+    let program = env!("CARGO_BIN_EXE_holdfast");
+    shell.args(["-c", &format!("\"$0\" {login}"), program, &terminal.url]);
+    shell
+        .current_dir(terminal.home.path())
+        .env("HOME", terminal.home.path());
+    shell.env_remove("XDG_CONFIG_HOME");
+    // Nothing answers there.
+    for proxy in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "https_proxy"] {
+        shell.env(proxy, "http://127.0.0.1:9");
+    }
+    write(&terminal.home.path().join("key"), terminal.key.as_bytes());
+    let ended = run(&mut shell);
+    assert_eq!(
+        (ended.code, ended.stderr.as_str()),
+        (Some(0), ""),
+        "{ended:?}"
+    );
+    assert!(ended.stdout.contains(&terminal.server), "{ended:?}");
     app.stop().await;
 }

@@ -6,6 +6,8 @@ use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
+use fs_err::os::unix::fs::OpenOptionsExt as _;
+use rustix::fs::OFlags;
 
 use crate::error::CommandError;
 
@@ -29,7 +31,20 @@ impl PartialFile {
         let path = PathBuf::from(name);
         let mut options = fs::OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
+        // In a folder that others can write to, a link could lead to another file.
+        options.custom_flags(
+            OFlags::NOFOLLOW
+                .union(OFlags::NONBLOCK)
+                .bits()
+                .cast_signed(),
+        );
         let file = options.open(&path)?.into_file();
+        if !file.metadata()?.is_file() {
+            let path = path.display();
+            return Err(CommandError::new(format!(
+                "`{path}` is not a file: remove it"
+            )));
+        }
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
