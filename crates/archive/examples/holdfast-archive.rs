@@ -23,7 +23,7 @@ const USAGE: &str = "usage: holdfast-archive create SRC OUT.tar.gz
            [--ignore FILE] [--level N] [--threads N] [--xattrs]
        holdfast-archive restore IN.tar.gz DST [--sha256 HASH]
            [--keep] [--no-index] [--threads N] [--staging DIR] [--owner]
-           [--swap auto|exchange|children]
+           [--swap auto|exchange|children] [--path PATH]...
        holdfast-archive recover DST [--staging DIR]
        holdfast-archive verify IN.tar.gz
        holdfast-archive list IN.tar.gz [--no-index]
@@ -197,7 +197,9 @@ fn run_restore(arguments: &Arguments, archive: &str, destination: &str) -> Outco
         }),
         None => None,
     };
+    let paths = arguments.options.iter().filter(|(key, _)| key == "--path");
     let options = RestoreOptions {
+        paths: paths.map(|(_, path)| path.clone().into_bytes()).collect(),
         truncate: arguments.get("--keep").is_none(),
         expected,
         threads: arguments.number("--threads", 0)?,

@@ -1,8 +1,7 @@
 //! Decompresses an archive with its index: blocks in parallel, returned in order.
 
-use std::fs::File;
 use std::io::{self, BufRead, Read};
-use std::os::unix::fs::FileExt;
+use std::ops::Range;
 use std::thread::Scope;
 
 use crc32fast::Hasher;
@@ -124,7 +123,25 @@ type BlockBytes = Result<Vec<u8>, Error>;
 
 struct DecompressJob {
     location: BlockLocation,
+    /// The ranges of its bytes that are needed; `None` for all.
+    ranges: Option<Vec<Range<usize>>>,
     done: Sender<BlockBytes>,
+}
+
+impl DecompressJob {
+    fn run(&self, inflater: &mut Inflater, archive: &dyn ReadAt) -> BlockBytes {
+        let raw = inflater.block(archive, &self.location)?;
+        let Some(ranges) = &self.ranges else {
+            return Ok(raw);
+        };
+        let mut needed = Vec::with_capacity(ranges.iter().map(Range::len).sum());
+        for range in ranges {
+            let bytes = raw.get(range.clone());
+            let bytes = bytes.ok_or_else(|| Error::corrupt("its index points beyond a block"))?;
+            needed.extend_from_slice(bytes);
+        }
+        Ok(needed)
+    }
 }
 
 /// The tar stream of an archive, in the order of its blocks.
@@ -134,13 +151,43 @@ pub(crate) struct BlockStream {
     used: usize,
 }
 
-/// Starts threads that decompress all blocks of the archive. Returns the tar stream.
+/// Takes the blocks of a [`BlockStream`], in their order.
+pub(crate) struct BlockFeed {
+    jobs: Sender<DecompressJob>,
+    turns: Sender<Receiver<BlockBytes>>,
+}
+
+impl BlockFeed {
+    /// Sends a block, or some ranges of its bytes. Returns false if the stream is no longer read.
+    pub(crate) fn send(&self, location: BlockLocation, ranges: Option<Vec<Range<usize>>>) -> bool {
+        let (done, turn) = bounded(1);
+        let job = DecompressJob {
+            location,
+            ranges,
+            done,
+        };
+        self.turns.send(turn).is_ok() && self.jobs.send(job).is_ok()
+    }
+
+    /// Sends bytes that are in no block.
+    pub(crate) fn send_bytes(&self, bytes: Vec<u8>) {
+        self.send_result(Ok(bytes));
+    }
+
+    fn send_result(&self, result: BlockBytes) {
+        let (done, turn) = bounded(1);
+        // Fails only if the reader has stopped.
+        let _ = done.send(result);
+        let _ = self.turns.send(turn);
+    }
+}
+
+/// Starts threads that decompress the blocks that `feed` sends. Returns the tar stream.
 pub(crate) fn decompress_blocks<'scope, 'env>(
     scope: &'scope Scope<'scope, 'env>,
-    archive: &'env File,
-    index: &'env IndexReader<'env>,
+    archive: &'env dyn ReadAt,
     count: usize,
-    control: &'env Control,
+    feed: impl FnOnce(&BlockFeed) -> Result<(), Error> + Send + 'scope,
 ) -> Result<BlockStream, Error> {
     let (jobs, work) = bounded::<DecompressJob>(count);
     let (turns, order) = bounded(count + 1);
@@ -148,17 +195,16 @@ pub(crate) fn decompress_blocks<'scope, 'env>(
         let work = work.clone();
         move || {
             let mut inflater = Inflater::new();
-            for DecompressJob { location, done } in work {
+            for job in work {
                 // Fails only if the reader has stopped.
-                let _ = done.send(inflater.block(archive, &location));
+                let _ = job.done.send(job.run(&mut inflater, archive));
             }
         }
     })?;
     threads::spawn(scope, move || {
-        if let Err(error) = send_jobs(archive, index, control, &jobs, &turns) {
-            let (failed, turn) = bounded(1);
-            let _ = failed.send(Err(error));
-            let _ = turns.send(turn);
+        let blocks = BlockFeed { jobs, turns };
+        if let Err(error) = feed(&blocks) {
+            blocks.send_result(Err(error));
         }
     })?;
     Ok(BlockStream {
@@ -168,16 +214,15 @@ pub(crate) fn decompress_blocks<'scope, 'env>(
     })
 }
 
-/// Sends the blocks to the threads. Checks the gzip header and trailer.
-fn send_jobs(
-    archive: &File,
+/// Sends all blocks. Checks the gzip header and trailer.
+pub(crate) fn send_all(
+    archive: &dyn ReadAt,
     index: &IndexReader<'_>,
     control: &Control,
-    jobs: &Sender<DecompressJob>,
-    turns: &Sender<Receiver<BlockBytes>>,
+    feed: &BlockFeed,
 ) -> Result<(), Error> {
     let mut header = [0; GZIP_HEADER.len()];
-    archive.read_exact_at(&mut header, 0).map_err(read_error)?;
+    archive.fill(&mut header, 0).map_err(read_error)?;
     if header != GZIP_HEADER {
         return Err(Error::corrupt("its gzip header does not match its index"));
     }
@@ -190,8 +235,7 @@ fn send_jobs(
         crc.combine(&Hasher::new_with_initial_len(location.crc, location.raw));
         raw += location.raw;
         end = location.offset + location.packed;
-        let (done, turn) = bounded(1);
-        if turns.send(turn).is_err() || jobs.send(DecompressJob { location, done }).is_err() {
+        if !feed.send(location, None) {
             return Ok(());
         }
     }
@@ -199,7 +243,7 @@ fn send_jobs(
     tail.extend_from_slice(&crc.finalize().to_le_bytes());
     tail.extend_from_slice(&(raw as u32).to_le_bytes());
     let mut found = vec![0; tail.len()];
-    archive.read_exact_at(&mut found, end).map_err(read_error)?;
+    archive.fill(&mut found, end).map_err(read_error)?;
     if found != tail || end + tail.len() as u64 != index.totals.archive_bytes {
         return Err(Error::corrupt("its end does not match its index"));
     }

@@ -205,6 +205,22 @@ pub enum Error {
         reason: &'static str,
     },
 
+    /// A path to restore is not in the archive.
+    #[error("the archive has no `{path}`")]
+    NotInArchive {
+        /// The path, with invalid UTF-8 replaced.
+        path: String,
+    },
+
+    /// Something in the directory is in the way of a path to restore. Nothing was changed.
+    #[error("`{path}` is in the way: {reason}")]
+    InTheWay {
+        /// The entry in the directory, with invalid UTF-8 replaced.
+        path: String,
+        /// Why nothing can be restored there.
+        reason: &'static str,
+    },
+
     /// Files cannot be moved from the staging folder to the directory to restore: it is on another
     /// file system, mount or subvolume, or is not encrypted as the directory is.
     #[error(

@@ -1,12 +1,11 @@
 //! Reads an archive file from its start, and decompresses or hashes it.
 
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
-use std::os::unix::fs::FileExt;
 
 use flate2::bufread::MultiGzDecoder;
 use sha2::{Digest, Sha256};
 
+use crate::read_at::ReadAt;
 use crate::tar_format::{TAR_BLOCK, is_header, read_error};
 use crate::{Control, Error, Expected};
 
@@ -157,20 +156,23 @@ fn other_format(start: &[u8]) -> Option<(&'static str, &'static str)> {
     found.map(|&(_, format, remedy)| (format, remedy))
 }
 
-/// Reads a file from its start without moving its cursor, which others may share.
+/// Reads an archive from its start. A file's cursor, which others may share, is not moved.
 ///
 /// Reading fails with [`Error::Cancelled`] once the control is cancelled.
 pub(crate) struct ArchiveReader<'a> {
-    file: &'a File,
+    archive: &'a dyn ReadAt,
     at: u64,
+    size: u64,
     control: &'a Control,
 }
 
 impl<'a> ArchiveReader<'a> {
-    pub(crate) fn new(file: &'a File, control: &'a Control) -> Self {
+    /// Reads the first `size` bytes of an archive.
+    pub(crate) fn new(archive: &'a dyn ReadAt, size: u64, control: &'a Control) -> Self {
         Self {
-            file,
+            archive,
             at: 0,
+            size,
             control,
         }
     }
@@ -181,22 +183,23 @@ impl Read for ArchiveReader<'_> {
         if self.control.is_cancelled() {
             return Err(io::Error::other(Error::Cancelled));
         }
-        let read = loop {
-            match self.file.read_at(buffer, self.at) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                other => break other?,
-            }
-        };
-        self.at += read as u64;
-        Ok(read)
+        let left = usize::try_from(self.size - self.at).unwrap_or(usize::MAX);
+        let length = buffer.len().min(left);
+        self.archive.fill(&mut buffer[..length], self.at)?;
+        self.at += length as u64;
+        Ok(length)
     }
 }
 
-/// Hashes a whole file. Progress counts its bytes.
-pub(crate) fn sha256(file: &File, control: &Control) -> Result<[u8; 32], Error> {
+/// Hashes a whole archive. Progress counts its bytes.
+pub(crate) fn sha256(
+    archive: &dyn ReadAt,
+    size: u64,
+    control: &Control,
+) -> Result<[u8; 32], Error> {
     const CHUNK: usize = 512 << 10;
     let mut hash = Sha256::new();
-    let mut reader = ArchiveReader::new(file, control);
+    let mut reader = ArchiveReader::new(archive, size, control);
     let mut buffer = vec![0; CHUNK];
     loop {
         let read = reader.read(&mut buffer).map_err(read_error)?;

@@ -6,6 +6,7 @@ use std::io::Read;
 use crate::gunzip::{ArchiveReader, tar_stream};
 use crate::index::{IndexReader, Record, RecordReader};
 use crate::tar_format::{EntryKind, TarEntry, TarReader};
+use crate::verify::archive_size;
 use crate::{Control, Error};
 
 /// One entry of an archive.
@@ -63,7 +64,8 @@ pub fn list(
         }
         return Ok(());
     }
-    let mut tar = TarReader::new(tar_stream(ArchiveReader::new(archive, control)));
+    let reader = ArchiveReader::new(archive, archive_size(archive)?, control);
+    let mut tar = TarReader::new(tar_stream(reader));
     while let Some(entry) = tar.next_entry()? {
         control.check()?;
         each(&ListedEntry::from(entry))?;

@@ -80,6 +80,9 @@ pub struct UnknownSwapMethod(String);
 pub struct RestoreOptions {
     /// Whether files that are not in the archive are removed.
     pub truncate: bool,
+    /// The files and folders to restore, below the root of the archive; all if there are none. What
+    /// is elsewhere in the destination is not touched.
+    pub paths: Vec<Vec<u8>>,
     /// The recorded hash and size, checked before anything is unpacked.
     pub expected: Option<Expected>,
     /// Where to unpack before the swap; `None` means beside the destination.

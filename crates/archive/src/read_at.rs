@@ -1,4 +1,4 @@
-//! Reads the previous archive, wherever it is.
+//! Reads an archive at any offset, wherever it is.
 
 use std::fmt::Debug;
 use std::fs::File;

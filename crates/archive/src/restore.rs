@@ -12,27 +12,28 @@ mod holders;
 mod layout;
 mod leftovers;
 mod lock;
+mod markers;
 mod merge;
 mod mount_table;
+mod path_swap;
 mod remove;
+mod some_paths;
+mod stage;
 mod staging;
 mod swap;
+mod ways;
 
 use std::fs::File;
 use std::os::fd::AsFd;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
-use crate::blocks::decompress_blocks;
-use crate::gunzip::{ArchiveReader, check_hash, check_size, sha256, tar_stream};
+use crate::gunzip::{check_hash, check_size, sha256};
 use crate::index::IndexReader;
-use crate::options::thread_count;
+use crate::read_at::ReadAt;
 use crate::summary::Notes;
-use crate::tar_format::{TarReader, read_error};
-use crate::unpack::{AttributePolicy, unpack};
 use crate::verify::archive_size;
 use crate::{BeforeSwap, Control, Error, Recovered, RestoreOptions, RestoreSummary, SwapMethod};
 
@@ -51,6 +52,11 @@ use swap::Swapped;
 /// staged tree, so that one swap is enough. `before_swap` then also runs before these files are
 /// collected.
 ///
+/// With [`RestoreOptions::paths`], only these files and folders are replaced, each with one rename,
+/// and the destination itself stays. With an index that belongs to the archive, only the blocks
+/// that hold them are read and checked. With `truncate: false`, a folder keeps what the archive
+/// does not have. Folders above them that are missing are created as the archive has them.
+///
 /// Progress counts bytes of the archive while its hash is checked, and bytes of files after that.
 /// Totals of files are known only with an index.
 ///
@@ -60,7 +66,8 @@ use swap::Swapped;
 /// [`Error::Corrupt`] and [`Error::Hostile`] are problems of the archive. The others are
 /// [`Error::NoSpace`] (bytes), [`Error::Busy`] if another process is restoring the directory,
 /// [`Error::Refused`] with the error of `before_swap`, [`Error::StagingElsewhere`],
-/// [`Error::MountedInside`], [`Error::Immovable`], [`Error::Cancelled`] and [`Error::Io`].
+/// [`Error::MountedInside`], [`Error::Immovable`], [`Error::Cancelled`] and [`Error::Io`]; with
+/// paths also [`Error::NotInArchive`] and [`Error::InTheWay`].
 ///
 /// # Examples
 ///
@@ -91,7 +98,7 @@ use swap::Swapped;
 /// # }
 /// ```
 pub fn restore(
-    archive: &File,
+    archive: &dyn ReadAt,
     index: Option<&File>,
     destination: &Path,
     options: &RestoreOptions,
@@ -160,7 +167,7 @@ fn has_leftovers(layout: &RestoreLayout) -> Result<bool, Error> {
 /// A restore that holds the lock of its directory.
 struct Restore<'a> {
     layout: &'a RestoreLayout,
-    archive: &'a File,
+    archive: &'a dyn ReadAt,
     /// Size of the archive in bytes.
     size: u64,
     options: &'a RestoreOptions,
@@ -174,19 +181,26 @@ impl Restore<'_> {
         index: Option<&File>,
         before_swap: BeforeSwap<'_>,
     ) -> Result<RestoreSummary, Error> {
-        self.check_archive()?;
-        self.layout.refuse_mounts_inside()?;
         let index = index.and_then(|index| self.usable_index(index));
-        let needed = self.space_needed(index.as_ref())?;
-        let (staging, mut summary) = self.stage(index.as_ref(), needed)?;
-        let swapped = self
-            .complete(&staging, &mut summary.notes, before_swap)
-            .map_err(|error| self.layout.add_space_figures(error, needed));
-        if swapped.is_err() && !swap::has_marker(staging.folder.handle.as_fd()) {
+        let index = index.as_ref();
+        let (staging, mut summary, needed, swapped);
+        if self.options.paths.is_empty() {
+            self.check_archive()?;
+            self.layout.refuse_mounts_inside()?;
+            needed = self.space_needed(index)?;
+            (staging, summary) = self.stage(index, needed)?;
+            swapped = self.complete(&staging, &mut summary.notes, before_swap);
+        } else {
+            let selection;
+            (staging, summary, needed, selection) = self.stage_paths(index)?;
+            let notes = &mut summary.notes;
+            swapped = self.complete_paths(&staging, &selection, notes, before_swap);
+        }
+        if swapped.is_err() && !markers::has_marker(staging.folder.handle.as_fd()) {
             // The first error is returned. What stays is removed by `recover`.
             let _ = staging.folder.remove(self.layout);
         }
-        swapped?;
+        swapped.map_err(|error| self.layout.add_space_figures(error, needed))?;
         // The restore is complete, so an error must not hide that.
         if let Err(error) = self.remove_old_tree(&staging, &mut summary.notes) {
             let reason = format!("the old files could not all be removed: {error}");
@@ -247,7 +261,7 @@ impl Restore<'_> {
         };
         check_size(self.size, expected)?;
         self.control.set_totals(0, self.size);
-        check_hash(&sha256(self.archive, self.control)?, expected)
+        check_hash(&sha256(self.archive, self.size, self.control)?, expected)
     }
 
     /// Returns the index if it is whole and belongs to the archive.
@@ -257,111 +271,6 @@ impl Restore<'_> {
         let matches = reader.totals.archive_bytes == self.size
             && expected.is_none_or(|expected| expected.sha256 == reader.archive_sha256);
         matches.then_some(reader)
-    }
-
-    /// Checks the free space, and unpacks the archive into a new staging folder.
-    fn stage(
-        &self,
-        index: Option<&IndexReader<'_>>,
-        needed: u64,
-    ) -> Result<(Staging, RestoreSummary), Error> {
-        let available = self.layout.available();
-        if needed > available {
-            return Err(Error::NoSpace { needed, available });
-        }
-        match self.stage_with(index, needed) {
-            // The archive may be whole although its index is wrong.
-            Err(Error::Corrupt { .. } | Error::Hostile { .. }) if index.is_some() => {
-                self.stage_with(None, needed)
-            }
-            other => other,
-        }
-    }
-
-    /// Unpacks the archive into a new staging folder. Removes that after an error.
-    fn stage_with(
-        &self,
-        index: Option<&IndexReader<'_>>,
-        needed: u64,
-    ) -> Result<(Staging, RestoreSummary), Error> {
-        let with_figures = |error| self.layout.add_space_figures(error, needed);
-        let staging = Staging::create(self.layout).map_err(with_figures)?;
-        match self.unpack(index, &staging) {
-            Ok(summary) => Ok((staging, summary)),
-            Err(error) => {
-                // The disk is full only as long as the staging folder exists.
-                let error = with_figures(error);
-                staging.folder.remove(self.layout)?;
-                Err(error)
-            }
-        }
-    }
-
-    /// Returns the bytes that unpacking needs: the total of the index, or else a lower bound from
-    /// the gzip trailer.
-    fn space_needed(&self, index: Option<&IndexReader<'_>>) -> Result<u64, Error> {
-        if let Some(index) = index {
-            return Ok(index.totals.disk_bytes);
-        }
-        let mut length = [0; 4];
-        let Some(at) = self.size.checked_sub(4) else {
-            return Err(Error::corrupt("it is empty"));
-        };
-        self.archive
-            .read_exact_at(&mut length, at)
-            .map_err(read_error)?;
-        // The length counts tar headers too, but only modulo 4 GiB. Deflate makes data at most 1032
-        // times smaller, so a greater length is damage, and not a lack of space.
-        let length = u64::from(u32::from_le_bytes(length));
-        Ok(self.size.max(length.min(self.size.saturating_mul(1032))))
-    }
-
-    /// Unpacks the archive into the tree of a new staging folder.
-    fn unpack(
-        &self,
-        index: Option<&IndexReader<'_>>,
-        staging: &Staging,
-    ) -> Result<RestoreSummary, Error> {
-        let mut notes = Notes::default();
-        attributes::copy_inherited(self.layout.target.as_fd(), staging.tree.as_fd(), &mut notes)
-            .map_err(|error| Error::io("copy the project of", &self.layout.destination, error))?;
-        let mut summary = self.unpack_into(index, staging)?;
-        summary.notes.append(notes);
-        Ok(summary)
-    }
-
-    fn unpack_into(
-        &self,
-        index: Option<&IndexReader<'_>>,
-        staging: &Staging,
-    ) -> Result<RestoreSummary, Error> {
-        let (archive, control) = (self.archive, self.control);
-        let root = rustix::io::dup(&staging.tree);
-        let root =
-            root.map_err(|error| Error::io("open", &staging.folder.path(self.layout), error))?;
-        control.reset_done();
-        control.set_totals(0, 0);
-        let policy = AttributePolicy {
-            apply_owner: self.options.apply_owner,
-            default_owner: self.layout.default_owner()?,
-            special_modes: self.options.special_modes,
-        };
-        let threads = thread_count(self.options.threads);
-        let Some(index) = index else {
-            let mut tar = TarReader::new(tar_stream(ArchiveReader::new(archive, control)));
-            return unpack(&mut tar, root, policy, threads, control);
-        };
-        let totals = &index.totals;
-        control.set_totals(totals.files, totals.source_bytes);
-        let summary = std::thread::scope(|scope| {
-            let blocks = decompress_blocks(scope, archive, index, threads, control)?;
-            unpack(&mut TarReader::new(blocks), root, policy, threads, control)
-        })?;
-        let unpacked = (summary.entries, summary.files, summary.bytes);
-        if unpacked != (totals.entries, totals.files, totals.source_bytes) {
-            return Err(Error::corrupt("its entries do not match its index"));
-        }
-        Ok(summary)
     }
 }
 

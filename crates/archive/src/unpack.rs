@@ -1,4 +1,5 @@
-//! Unpacks an archive into an empty staging folder, and refuses every entry that could leave it.
+//! Unpacks an archive, or a selection of it, into an empty staging folder, and refuses every entry
+//! that could leave it.
 //!
 //! Each step is one name relative to an open folder. No symlink is followed, and nothing is
 //! overwritten. Folders get their mode and times after the last entry below them is written. An
@@ -22,6 +23,7 @@ use rustix::fs::{AtFlags, FileType};
 use rustix::io::Errno;
 
 use crate::entry_check::{EntryCheck, split_name};
+use crate::selection::Selection;
 use crate::tar_format::{EntryKind, TarEntry, TarReader};
 use crate::{Control, Error, RestoreSummary};
 
@@ -33,9 +35,11 @@ use folder::{NewFolder, StagingTree};
 use handle::{FolderHandle, Problems};
 use small_files::{SMALL_FILE_BYTES_MAX, SmallFilePool};
 
-/// Unpacks all of `tar` into `root`. Small files are written on `threads` threads.
+/// Unpacks `tar`, or only what is selected, into `root`. Small files are written on `threads`
+/// threads.
 pub(crate) fn unpack<R: BufRead>(
     tar: &mut TarReader<R>,
+    selection: Option<&Selection>,
     root: OwnedFd,
     policy: AttributePolicy,
     threads: usize,
@@ -62,7 +66,13 @@ pub(crate) fn unpack<R: BufRead>(
         };
         while let Some(entry) = tar.next_entry()? {
             control.check()?;
-            unpacker.entry(entry, tar)?;
+            let is_taken = match selection {
+                Some(selection) => selection.takes(&entry.path, entry.kind)?,
+                None => true,
+            };
+            if is_taken {
+                unpacker.entry(entry, tar)?;
+            }
         }
         unpacker.tree.finish()?;
         problems.refused.add_notes(&mut unpacker.summary.notes);

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::entry_check::EntryCheck;
 use crate::gunzip::{ArchiveReader, check_hash, check_size, tar_stream};
 use crate::pace::Pace;
+use crate::read_at::ReadAt;
 use crate::tar_format::{EntryKind, TarReader, read_error};
 use crate::{Control, Error, Expected, VerifySummary};
 
@@ -32,7 +33,7 @@ pub fn verify(
 ) -> Result<VerifySummary, Error> {
     let size = archive_size(archive)?;
     verify_stream(
-        ArchiveReader::new(archive, control),
+        ArchiveReader::new(archive, size, control),
         size,
         expected,
         control,
@@ -175,9 +176,8 @@ fn read_all(archive: impl Read, control: &Control) -> Result<VerifySummary, Erro
     Ok(summary)
 }
 
-/// Returns the size of an archive file in bytes.
-pub(crate) fn archive_size(archive: &File) -> Result<u64, Error> {
-    let metadata = archive.metadata();
-    let metadata = metadata.map_err(|error| Error::io("read", Path::new("the archive"), error))?;
-    Ok(metadata.len())
+/// Returns the size of an archive in bytes.
+pub(crate) fn archive_size(archive: &dyn ReadAt) -> Result<u64, Error> {
+    let size = archive.size();
+    size.map_err(|error| Error::io("read", Path::new("the archive"), error))
 }

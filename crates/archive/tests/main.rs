@@ -62,6 +62,14 @@ mod scale;
 #[cfg(test)]
 mod shuffled_archives;
 #[cfg(test)]
+mod some_paths;
+#[cfg(test)]
+mod some_paths_in_the_way;
+#[cfg(test)]
+mod some_paths_killed;
+#[cfg(test)]
+mod some_paths_verified;
+#[cfg(test)]
 mod streams;
 #[cfg(test)]
 mod support;

@@ -13,8 +13,8 @@ use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::layout::{LEFTOVERS_PREFIX, LOCK_PREFIX, RestoreLayout, STAGING_PREFIX};
+use super::markers::has_marker;
 use super::remove::remove_tree;
-use super::swap::has_marker;
 use crate::Error;
 use crate::directory::{open_folder, open_source};
 

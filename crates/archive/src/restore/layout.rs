@@ -18,8 +18,9 @@ use super::attributes::is_encrypted;
 use super::mount_table::mounts;
 use super::remove::mount_of;
 use crate::Error;
-use crate::directory::open_to_pass;
+use crate::directory::{Identity, open_to_pass};
 use crate::file_system::{FreeSpace, is_disk_full};
+use crate::selection::PathParts;
 
 /// The prefix of staging folders beside a directory or in a shared folder.
 pub(super) const STAGING_PREFIX: &[u8] = b".holdfast-restore-";
@@ -189,6 +190,18 @@ impl RestoreLayout {
             .unwrap_or(u64::MAX)
     }
 
+    /// Refuses a directory whose name leads to another one meanwhile.
+    pub(super) fn check_in_place(&self) -> Result<(), Error> {
+        let fail = |error| Error::io("put the restored files into", &self.destination, error);
+        let name = self.name.as_slice();
+        let entry = rustix::fs::statat(&self.parent, name, AtFlags::SYMLINK_NOFOLLOW);
+        let opened = rustix::fs::fstat(&self.target).map_err(fail)?;
+        if Identity::from(&entry.map_err(fail)?) != Identity::from(&opened) {
+            return Err(fail(Errno::STALE));
+        }
+        Ok(())
+    }
+
     /// Refuses a directory with a mount point inside.
     ///
     /// The swap would move the mount away with the old tree, and its files would be removed.
@@ -199,6 +212,26 @@ impl RestoreLayout {
         for mount in mounts(&table) {
             if mount.place != self.destination && mount.place.starts_with(&self.destination) {
                 return Err(Error::MountedInside { path: mount.place });
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses a path with a mount point above or below it: it cannot be moved there, or would move
+    /// the mount away.
+    pub(super) fn refuse_mounts_at(&self, paths: &[PathParts]) -> Result<(), Error> {
+        let Ok(table) = fs_err::read("/proc/self/mountinfo") else {
+            return Ok(());
+        };
+        for mount in mounts(&table) {
+            if mount.place == self.destination || !mount.place.starts_with(&self.destination) {
+                continue;
+            }
+            for path in paths {
+                let path = self.destination.join(OsStr::from_bytes(&path.join(&b'/')));
+                if path.starts_with(&mount.place) || mount.place.starts_with(&path) {
+                    return Err(Error::MountedInside { path: mount.place });
+                }
             }
         }
         Ok(())

@@ -7,13 +7,14 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, FileType, Mode, Stat};
+use rustix::fs::{FileType, Mode, Stat};
 use rustix::io::Errno;
 
 use super::children::{OwnEntries, own_entries};
 use super::copy::Copier;
 use super::layout::RestoreLayout;
 use super::staging::{Staging, names_in};
+use super::ways::{find_way, kind_of, open_staged, staged_parent};
 use crate::directory::{FolderStack, Identity, open_folder};
 use crate::error::lossy;
 use crate::summary::Notes;
@@ -41,15 +42,51 @@ pub(super) fn keep_others(
     notes: &mut Notes,
 ) -> Result<(), Error> {
     let fail = |error| Error::io("read", &layout.destination, error);
-    let own = own_entries(layout, staging.folder.handle.as_fd())?;
     let present = open_folder(layout.target.as_fd(), b".").map_err(fail)?;
     let staged = rustix::io::dup(&staging.tree).map_err(fail)?;
+    keep(layout, staging, &[], (present, staged), control, notes)
+}
+
+/// The same as [`keep_others`], for a folder that both trees have at this path. Does nothing if one
+/// of them does not.
+pub(super) fn keep_others_below(
+    layout: &RestoreLayout,
+    staging: &Staging,
+    path: &[Vec<u8>],
+    control: &Control,
+    notes: &mut Notes,
+) -> Result<(), Error> {
+    let fail = |error| Error::io("read", &layout.destination, error);
+    let Some(name) = path.last() else {
+        return Ok(());
+    };
+    let way = find_way(layout, path)?;
+    let to = staged_parent(&staging.tree, path).map_err(fail)?;
+    let staged = kind_of(to.as_fd(), name).map_err(fail)?;
+    if way.present != Some(FileType::Directory) || staged != way.present {
+        return Ok(());
+    }
+    let present = open_folder(way.folder.as_fd(), name).map_err(fail)?;
+    let staged = open_staged(to.as_fd(), name).map_err(fail)?;
+    keep(layout, staging, path, (present, staged), control, notes)
+}
+
+/// Merges two folders at this path.
+fn keep(
+    layout: &RestoreLayout,
+    staging: &Staging,
+    path: &[Vec<u8>],
+    (present, staged): (OwnedFd, OwnedFd),
+    control: &Control,
+    notes: &mut Notes,
+) -> Result<(), Error> {
+    let own = own_entries(layout, staging.folder.handle.as_fd())?;
     let mut merge = Merge {
         control,
         notes,
         own: &own,
         copier: Copier::new(&staging.tree, control),
-        path: Vec::new(),
+        path: path.to_vec(),
     };
     merge.run(present, staged).map_err(|error| match error {
         Errno::CANCELED => Error::Cancelled,
@@ -72,10 +109,12 @@ struct Merge<'a> {
 impl Merge<'_> {
     fn run(&mut self, present: OwnedFd, staged: OwnedFd) -> Result<(), Errno> {
         let mut pairs = vec![folder_pair(present.as_fd(), staged.as_fd())?];
-        let own = self.own;
-        pairs[0]
-            .names
-            .retain(|name| !own.contain(present.as_fd(), name));
+        if self.path.is_empty() {
+            let own = self.own;
+            pairs[0]
+                .names
+                .retain(|name| !own.contain(present.as_fd(), name));
+        }
         let mut from = FolderStack::new(present)?;
         let mut to = FolderStack::new(staged)?;
         while let Some(current) = pairs.last_mut() {
@@ -201,15 +240,6 @@ impl Merge<'_> {
     }
 }
 
-/// Returns the kind of an entry; `None` if it does not exist.
-fn kind_of(folder: BorrowedFd<'_>, name: &[u8]) -> Result<Option<FileType>, Errno> {
-    match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => Ok(Some(FileType::from_raw_mode(stat.st_mode))),
-        Err(Errno::NOENT) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
 fn kind_name(kind: FileType) -> &'static str {
     match kind {
         FileType::Directory => "folder",
@@ -238,21 +268,6 @@ fn displaced_name(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &[u8]) -> Resu
             return Ok(new_name);
         }
         number = number.checked_add(1).ok_or(Errno::EXIST)?;
-    }
-}
-
-/// Opens a staged folder whatever its mode is. `folder_pair` makes it writable.
-fn open_staged(to: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno> {
-    match open_folder(to, name) {
-        Err(Errno::ACCESS) => {
-            let stat = rustix::fs::statat(to, name, AtFlags::SYMLINK_NOFOLLOW)?;
-            rustix::fs::chmodat(to, name, Mode::RWXU, AtFlags::empty())?;
-            let folder = open_folder(to, name)?;
-            // The mode is read again, and set again at the end.
-            rustix::fs::fchmod(&folder, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
-            Ok(folder)
-        }
-        other => other,
     }
 }
 

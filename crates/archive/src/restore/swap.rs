@@ -9,20 +9,17 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
+use rustix::fs::{Mode, RenameFlags};
 use rustix::io::Errno;
 
 use super::children::{OwnEntries, check_movable, move_children, own_entries};
 use super::layout::RestoreLayout;
+use super::markers::{MOVING_IN, MOVING_OUT, OLD, is_set, remove_marker, set_marker};
+use super::path_swap::recover_paths;
 use super::staging::{OwnFolder, Staging, TREE};
 use super::{attributes, holders, leftovers};
-use crate::directory::{Identity, check_changeable, open_folder, sync_folder};
+use crate::directory::{check_changeable, open_folder, sync_folder};
 use crate::{BeforeSwap, Error, Recovered, SwapMethod};
-
-/// The folder of the old children while the children are swapped.
-const OLD: &[u8] = b"old";
-const MOVING_OUT: &[u8] = b"moving-out";
-const MOVING_IN: &[u8] = b"moving-in";
 
 /// What was swapped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,15 +41,7 @@ pub(super) fn swap(
 ) -> Result<Swapped, Error> {
     let fail = |error| Error::io("put the restored files into", &layout.destination, error);
     before_swap().map_err(Error::Refused)?;
-    let entry = rustix::fs::statat(
-        &layout.parent,
-        layout.name.as_slice(),
-        AtFlags::SYMLINK_NOFOLLOW,
-    );
-    let opened = rustix::fs::fstat(&layout.target).map_err(fail)?;
-    if Identity::from(&entry.map_err(fail)?) != Identity::from(&opened) {
-        return Err(fail(Errno::STALE));
-    }
+    layout.check_in_place()?;
     let swap_children = || swap_children(layout, staging).map(|()| Swapped::Children);
     match method {
         SwapMethod::Exchange => {}
@@ -175,6 +164,9 @@ pub(super) fn recover(layout: &RestoreLayout) -> Result<Recovered, Error> {
 fn recover_one(layout: &RestoreLayout, staging: &OwnFolder) -> Result<Recovered, Error> {
     let fail = |error| Error::io("recover", &layout.destination, error);
     let staging = staging.handle.as_fd();
+    if recover_paths(layout, staging).map_err(fail)? {
+        return Ok(Recovered::Undone);
+    }
     if !is_set(staging, MOVING_OUT) {
         return Ok(Recovered::Cleaned);
     }
@@ -190,29 +182,4 @@ fn recover_one(layout: &RestoreLayout, staging: &OwnFolder) -> Result<Recovered,
     remove_marker(staging, MOVING_OUT).map_err(fail)?;
     remove_marker(staging, MOVING_IN).map_err(fail)?;
     Ok(Recovered::Finished)
-}
-
-/// Creates a marker, durably.
-fn set_marker(staging: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(staging, name, flags, Mode::RUSR | Mode::WUSR)?;
-    rustix::fs::fsync(&file)?;
-    sync_folder(staging)
-}
-
-/// Removes a marker, durably.
-fn remove_marker(staging: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
-    match rustix::fs::unlinkat(staging, name, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => sync_folder(staging),
-        Err(error) => Err(error),
-    }
-}
-
-/// Returns whether the staging folder may hold the files of a server.
-pub(super) fn has_marker(staging: BorrowedFd<'_>) -> bool {
-    is_set(staging, MOVING_OUT) || is_set(staging, MOVING_IN)
-}
-
-fn is_set(staging: BorrowedFd<'_>, name: &[u8]) -> bool {
-    rustix::fs::statat(staging, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
 }
