@@ -13,5 +13,6 @@ mod patterns;
 mod ranges;
 mod rename;
 mod restore;
+mod restore_paths;
 mod show;
 mod verify;

@@ -3,6 +3,7 @@
 mod admin;
 mod admin_refusals;
 mod archive;
+mod archive_paths;
 mod command_line;
 mod generate;
 mod low_limits;

@@ -94,7 +94,7 @@ impl Bucket {
     }
 
     /// The same bucket, reached through a proxy.
-    fn through(&self, proxy: &Proxy) -> Self {
+    pub(crate) fn through(&self, proxy: &Proxy) -> Self {
         Self {
             endpoint: proxy.endpoint(),
             ..self.clone()

@@ -9,9 +9,10 @@ use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{HttpRequest, web};
 use serde_json::{Map, Value};
 
-use holdfast_domain::BackupName;
 use holdfast_domain::ignore::{IgnoreLimit, IgnorePatterns};
 use holdfast_domain::name::{BACKUP_NAME_MAX, NameRefused};
+use holdfast_domain::restore_paths::PathFault;
+use holdfast_domain::{BackupName, RestorePaths};
 
 use crate::error::ApiError;
 use crate::state::ApiState;
@@ -203,6 +204,41 @@ impl Fields {
             return self.reject("truncate", "required", "The truncate field is required.");
         }
         value
+    }
+
+    /// Takes the paths of a restore: an array of strings. Only null counts as absent, since a
+    /// restore without paths replaces everything.
+    pub(crate) fn restore_paths(&mut self) -> Option<RestorePaths> {
+        let not_strings = "The paths must be an array of strings.";
+        let values = match self.values.remove("paths") {
+            None | Some(Value::Null) => return None,
+            Some(Value::Array(values)) => values,
+            Some(_) => return self.reject("paths", "array", not_strings),
+        };
+        let paths = values.into_iter().map(|value| match value {
+            Value::String(path) => Some(path),
+            _ => None,
+        });
+        let Some(paths) = paths.collect() else {
+            return self.reject("paths", "array", not_strings);
+        };
+        RestorePaths::parse(paths).map_or_else(
+            |refused| {
+                let rule = match refused.reason {
+                    PathFault::None => "min",
+                    PathFault::TooMany | PathFault::TooLong | PathFault::NameTooLong => "max",
+                    PathFault::InsideOther => "distinct",
+                    PathFault::EmptyName | PathFault::Dots | PathFault::Nul => "regex",
+                };
+                let field = match refused.path {
+                    Some(number) => format!("paths.{number}"),
+                    None => "paths".to_owned(),
+                };
+                let detail = format!("The {field} is invalid: {refused}.");
+                self.reject(&field, rule, detail)
+            },
+            Some,
+        )
     }
 
     /// Checks that no violation was found.

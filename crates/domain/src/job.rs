@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 use serde::{Deserialize, Serialize};
 
 use crate::activity::RequestOrigin;
+use crate::restore_paths::{PathsRefused, RestorePaths};
 use crate::schedule::PowerAction;
 
 /// The kind of a job.
@@ -146,13 +147,74 @@ impl JobState {
 }
 
 /// The arguments of a job that restores a backup, stored as JSON.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "StoredRestoreArgs", into = "StoredRestoreArgs")]
 pub struct RestoreArgs {
     /// Whether files that are not in the backup are removed.
     pub truncate: bool,
+    /// The files and folders to restore; `None` for all.
+    pub paths: Option<RestorePaths>,
     /// Whether the panel has requested the restore, and has to be told how it ended.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub panel: bool,
+}
+
+/// The stored form of [`RestoreArgs`].
+///
+/// A worker that does not know paths would restore everything. It requires `truncate`, so a job
+/// with paths states `truncate_paths` instead, and such a worker fails it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct StoredRestoreArgs {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    truncate: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    truncate_paths: Option<bool>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    paths: Vec<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    panel: bool,
+}
+
+/// Stored arguments of a restore that contradict each other.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+enum StoredArgsRefused {
+    #[error("`truncate` belongs to a restore without paths, `truncate_paths` to one with paths")]
+    Truncate,
+    #[error(transparent)]
+    Paths(#[from] PathsRefused),
+}
+
+impl From<RestoreArgs> for StoredRestoreArgs {
+    fn from(args: RestoreArgs) -> Self {
+        let RestoreArgs {
+            truncate,
+            paths,
+            panel,
+        } = args;
+        Self {
+            truncate: paths.is_none().then_some(truncate),
+            truncate_paths: paths.is_some().then_some(truncate),
+            paths: paths.map_or_else(Vec::new, |paths| paths.as_slice().to_vec()),
+            panel,
+        }
+    }
+}
+
+impl TryFrom<StoredRestoreArgs> for RestoreArgs {
+    type Error = StoredArgsRefused;
+
+    fn try_from(stored: StoredRestoreArgs) -> Result<Self, Self::Error> {
+        let (truncate, paths) = match (stored.truncate, stored.truncate_paths) {
+            (Some(truncate), None) if stored.paths.is_empty() => (truncate, None),
+            (None, Some(truncate)) => (truncate, Some(RestorePaths::parse(stored.paths)?)),
+            _ => return Err(StoredArgsRefused::Truncate),
+        };
+        Ok(Self {
+            truncate,
+            paths,
+            panel: stored.panel,
+        })
+    }
 }
 
 /// The arguments of a job that verifies a backup, stored as JSON.

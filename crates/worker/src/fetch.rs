@@ -8,7 +8,8 @@ use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use holdfast_storage::{Disk, Shortage, StorageKey};
+use holdfast_archive::ReadAt;
+use holdfast_storage::{Disk, RandomReader, Shortage, StorageKey};
 
 use crate::context::Context;
 use crate::lease::ActiveJob;
@@ -31,6 +32,35 @@ pub(crate) async fn staging_dir(context: &Context, directory: &Path) -> Result<P
         }
     });
     found.await.map_err(|error| JobError::panicked(&error))
+}
+
+/// An archive in a bucket or on an encrypted disk, of which only the ranges that are needed are
+/// read.
+#[derive(Debug)]
+pub(crate) struct RemoteArchive(pub(crate) RandomReader);
+
+impl ReadAt for RemoteArchive {
+    fn fill(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.0.read_exact_at(buffer, offset)
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.0.size())
+    }
+}
+
+/// Opens an archive of which only a part will be read. Nothing is downloaded before that.
+pub(crate) async fn open_archive(
+    disk: &Disk,
+    key: StorageKey,
+) -> Result<Box<dyn ReadAt>, JobError> {
+    let opened = disk.open(key).await;
+    if let Some(file) = opened.map_err(|error| JobError::disk(&error))? {
+        return Ok(Box::new(file));
+    }
+    let reader = disk.random_reader(key).await;
+    let reader = reader.map_err(|error| JobError::disk(&error))?;
+    Ok(Box::new(RemoteArchive(reader)))
 }
 
 /// Opens an object, or a copy of it in the folder `staging`.

@@ -6,14 +6,14 @@ use std::path::Path;
 use crate::support::files;
 use crate::support::process::{Ended, holdfast, run};
 
-fn archive(folder: &Path, arguments: &[&str]) -> Ended {
+pub(crate) fn archive(folder: &Path, arguments: &[&str]) -> Ended {
     let mut command = holdfast(&[]);
     command.arg("archive").args(arguments);
     run(command.current_dir(folder))
 }
 
 /// A folder with a server and an archive of it.
-fn with_archive() -> tempfile::TempDir {
+pub(crate) fn with_archive() -> tempfile::TempDir {
     let folder = files::scratch();
     let server = folder.path().join("server");
     fs_err::create_dir(&server).unwrap();

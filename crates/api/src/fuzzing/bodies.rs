@@ -101,7 +101,7 @@ pub fn rename(body: &[u8], content_type: &str) -> Result<String, Refusal> {
     Ok(name.ok_or(ApiError::Internal)?.as_str().to_owned())
 }
 
-/// `POST …/restore`: whether to truncate.
+/// `POST …/restore`: whether to truncate. The paths are parsed, too.
 ///
 /// # Errors
 /// The refusal.
@@ -113,6 +113,7 @@ pub fn restore(
 ) -> Result<Option<bool>, Refusal> {
     let mut fields = Fields::parse(body, content_type)?.with_query(query);
     let truncate = fields.truncate(is_required);
+    fields.restore_paths();
     fields.check()?;
     Ok(truncate)
 }

@@ -21,11 +21,20 @@ pub(crate) struct CreateBody {
     full: Option<bool>,
 }
 
-/// The body of a request that restores a backup.
+/// The body of a request that restores a backup, or some files and folders of it.
 #[derive(ToSchema)]
 pub(crate) struct RestoreBody {
-    /// Whether files that are not in the backup are removed. Default: true.
+    /// Whether files that are not in the backup are removed; with `paths`, only those in the
+    /// requested folders. Default: true.
     truncate: Option<bool>,
+    /// The files and folders to restore, relative to the server's directory. Nothing else is
+    /// replaced. At most 16 KiB in all. Default: everything.
+    #[schema(
+        min_items = 1,
+        max_items = 100,
+        example = json!(["world/region", "server.properties"]),
+    )]
+    paths: Option<Vec<String>>,
 }
 
 /// The body of a request that locks a backup.

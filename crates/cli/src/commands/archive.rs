@@ -20,6 +20,7 @@ use fs_err as fs;
 use holdfast_archive::{
     Control, CreateOptions, Error, Expected, Notes, Progress, RestoreOptions, SwapMethod,
 };
+use holdfast_domain::RestorePaths;
 
 use crate::error::CommandError;
 use crate::{output, progress};
@@ -66,9 +67,12 @@ pub enum ArchiveCommand {
         archive: PathBuf,
         /// Directory to replace; created if it is missing
         destination: PathBuf,
-        /// Keeps files that are not in the archive
+        /// Keeps files that are not in the archive; with --path, those in the restored folders
         #[arg(long)]
         keep: bool,
+        /// Replaces only this file or folder, below DESTINATION; can be given several times
+        #[arg(long, value_name = "PATH")]
+        path: Vec<String>,
         /// Restores the owner and group ID of every file
         #[arg(long)]
         owner: bool,
@@ -124,12 +128,14 @@ pub(super) fn run(command: ArchiveCommand) -> Result<(), CommandError> {
             archive,
             destination,
             keep,
+            path,
             owner,
             swap,
             threads,
         } => {
             let options = RestoreOptions {
                 truncate: !keep,
+                paths: restore_paths(path)?,
                 expected: read_expected(&archive)?,
                 apply_owner: owner,
                 swap,
@@ -142,6 +148,23 @@ pub(super) fn run(command: ArchiveCommand) -> Result<(), CommandError> {
         ArchiveCommand::List { archive } => list(&open(&archive)?, open_index(&archive)?.as_ref()),
         ArchiveCommand::Cat { archive, path } => cat(&archive, &path),
     }
+}
+
+/// Checks the paths of a restore. A slash at the end, as a shell completes it, is left out.
+fn restore_paths(given: Vec<String>) -> Result<Vec<Vec<u8>>, CommandError> {
+    if given.is_empty() {
+        return Ok(Vec::new());
+    }
+    let trimmed = given.iter().map(|path| match path.trim_end_matches('/') {
+        "" => path.clone(),
+        trimmed => trimmed.to_owned(),
+    });
+    let paths = RestorePaths::parse(trimmed.collect()).map_err(|refused| {
+        let path = refused.path.and_then(|number| given.get(number));
+        let path = path.map(|path| format!(" `{path}`")).unwrap_or_default();
+        CommandError::new(format!("--path{path}: {refused}"))
+    })?;
+    Ok(paths.to_bytes())
 }
 
 fn restore(

@@ -1,15 +1,16 @@
-//! Restores a backup: verifies the archive, unpacks it beside the server's directory, and swaps the
-//! two.
+//! Restores a backup, or some files and folders of it: verifies the archive, unpacks it beside the
+//! server's directory, and swaps the two.
 //!
 //! If anything fails before the swap, the server's files are unchanged.
 
 use std::fs::File;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
-use holdfast_archive::{Error, Expected, RestoreOptions, RestoreSummary};
+use holdfast_archive::{Error, Expected, ReadAt, RestoreOptions, RestoreSummary};
 use holdfast_db::jobs::{self, Claim, HeartbeatReply};
 use holdfast_db::{backups, servers};
 use holdfast_domain::backup::{BackupOperation, CompletedBackup};
@@ -35,7 +36,7 @@ pub(crate) async fn run(
     })?;
     let (server, backup) = load(context, claim).await?;
     let completed = completed(&backup)?;
-    let restore = prepare(context, job, &server, &backup, completed, args.truncate).await?;
+    let restore = prepare(context, job, &server, &backup, completed, args).await?;
     job.check_stop()?;
 
     let _full_weight = context.session_weight.begin_restore();
@@ -90,7 +91,7 @@ async fn prepare(
     server: &Server,
     backup: &Backup,
     completed: &CompletedBackup,
-    truncate: bool,
+    args: RestoreArgs,
 ) -> Result<Restore, JobError> {
     let disk = disk_access::disk(context, &backup.disk, backup.node.as_ref())?;
     let key = ArchiveKey {
@@ -102,9 +103,17 @@ async fn prepare(
     shared_directory::refuse_shared(context, server.id, &directory).await?;
     let power = PowerGuard::new(&context.options.power, server.id).await?;
     let staging = fetch::staging_dir(context, &directory).await?;
-    let archive = fetch::open_object(job, disk, StorageKey::Archive(key), &staging).await?;
     // Without its index, an archive can still be restored, only more slowly.
     let index = fetch::open_object(job, disk, StorageKey::Index(key), &staging).await;
+    let archive = StorageKey::Archive(key);
+    let archive: Box<dyn ReadAt> = match args.paths {
+        Some(_) => {
+            job.unless_stopped(fetch::open_archive(disk, archive))
+                .await?
+        }
+        None => Box::new(fetch::open_object(job, disk, archive, &staging).await?),
+    };
+    let paths = args.paths.map_or_else(Vec::new, |paths| paths.to_bytes());
     Ok(Restore {
         context: Arc::clone(context),
         job: Arc::clone(job),
@@ -113,7 +122,8 @@ async fn prepare(
         index: index.ok(),
         directory,
         options: RestoreOptions {
-            truncate,
+            truncate: args.truncate,
+            paths,
             expected: Some(Expected {
                 sha256: completed.sha256,
                 archive_bytes: completed.size_bytes,
@@ -131,7 +141,7 @@ struct Restore {
     context: Arc<Context>,
     job: Arc<ActiveJob>,
     power: PowerGuard,
-    archive: File,
+    archive: Box<dyn ReadAt>,
     index: Option<File>,
     directory: PathBuf,
     options: RestoreOptions,
@@ -182,6 +192,14 @@ async fn check_claim(context: &Context, job: &ActiveJob) -> Result<(), JobError>
     }
 }
 
+/// Returns the error of the disk, if that is why a range of an archive could not be read.
+fn storage_error(error: &io::Error) -> Option<&holdfast_storage::Error> {
+    let error = error
+        .get_ref()?
+        .downcast_ref::<Arc<holdfast_storage::Error>>();
+    error.map(|error| &**error)
+}
+
 /// Maps an error of the archive engine to a job's error.
 fn engine_error(error: Error) -> JobError {
     let error = match error {
@@ -192,6 +210,11 @@ fn engine_error(error: Error) -> JobError {
         other => other,
     };
     let detail = chain(&error);
+    if let Error::Io { source, .. } = &error
+        && let Some(error) = storage_error(source)
+    {
+        return JobError::disk(error);
+    }
     match error {
         Error::Cancelled => JobError::Stopped,
         Error::HashMismatch { .. } | Error::Corrupt { .. } => JobError::permanent(
@@ -223,6 +246,16 @@ fn engine_error(error: Error) -> JobError {
             )
             .with_reason(FailureReason::TargetUnwritable)
         }
+        Error::NotInArchive { path } => JobError::permanent(
+            format!("The backup has no `{path}`. Nothing was changed."),
+            detail,
+        )
+        .with_reason(FailureReason::ArchiveMissing),
+        Error::InTheWay { path, reason } => JobError::permanent(
+            format!("`{path}` is in the way: {reason}. Nothing was changed."),
+            detail,
+        )
+        .with_reason(FailureReason::TargetUnwritable),
         Error::NoInodes { .. } => JobError::permanent(
             "There are no free inodes on the server's node: its file system can store no more \
              files. Nothing was changed.",

@@ -59,6 +59,7 @@ pub(crate) async fn restore(
     }
     let args = json!(RestoreArgs {
         truncate,
+        paths: None,
         panel: true,
     });
     let job = NewJob {

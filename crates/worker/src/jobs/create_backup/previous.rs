@@ -13,11 +13,11 @@ use holdfast_db::backups::{self, PreviousBackup};
 use holdfast_domain::Backup;
 use holdfast_domain::backup::ArchiveWork;
 use holdfast_domain::error_chain::chain;
-use holdfast_storage::{ArchiveKey, Disk, RandomReader, StorageKey};
+use holdfast_storage::{ArchiveKey, Disk, StorageKey};
 
 use crate::backup_mode::{BackupMode, FullReason, RereadReason};
 use crate::context::Context;
-use crate::fetch;
+use crate::fetch::{self, RemoteArchive};
 use crate::lease::ActiveJob;
 use crate::outcome::JobError;
 use crate::pipe::OldBytes;
@@ -167,7 +167,7 @@ pub(super) async fn open(
             None => {
                 let reader = disk.random_reader(archive).await;
                 let reader = reader.map_err(|error| JobError::disk(&error))?;
-                let bytes = PreviousObject(reader);
+                let bytes = RemoteArchive(reader);
                 (Box::new(bytes), OldBytes::Object(archive))
             }
         };
@@ -215,19 +215,5 @@ impl ReadAt for PreviousFile {
 
     fn size(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
-    }
-}
-
-/// A previous archive in a bucket, or on an encrypted disk.
-#[derive(Debug)]
-struct PreviousObject(RandomReader);
-
-impl ReadAt for PreviousObject {
-    fn fill(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        self.0.read_exact_at(buffer, offset)
-    }
-
-    fn size(&self) -> io::Result<u64> {
-        Ok(self.0.size())
     }
 }
