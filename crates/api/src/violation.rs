@@ -7,7 +7,8 @@
 pub(crate) struct Violation {
     /// The canonical name of the field, even if an alias was sent.
     pub(crate) field: String,
-    /// The name of the rule: `required`, `string`, `boolean`, `max` or `array`. Schedules also have
+    /// The name of the rule: `required`, `string`, `boolean`, `max` or `array`. The paths
+    /// of a restore also have `min`, `regex`, `distinct` and `exists`. Schedules also have
     /// `required_unless`, `in`, `numeric`, `integer`, `min`, `timezone` and `rules`. The
     /// application API also has `integer`, `min`, `email`, `in`, `uuid`, `date`, `ip`, `exists`,
     /// `unique`, `rules` and `directory`.
