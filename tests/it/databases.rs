@@ -122,7 +122,10 @@ async fn a_schema_that_would_hide_the_tables_is_refused() {
         command(&database.url(), &["admin", "user", "list"]).code,
         Some(0)
     );
-    assert_eq!(database.number("SELECT count(*) FROM other.servers").await, 0);
+    assert_eq!(
+        database.number("SELECT count(*) FROM other.servers").await,
+        0
+    );
     database.drop().await;
 }
 
