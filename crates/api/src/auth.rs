@@ -27,7 +27,7 @@ use holdfast_domain::{
     Backup, BackupId, Profile, Server, ServerAccess, ServerId, TraceContext, UserId,
 };
 
-pub(crate) use self::keys::{Credentials, authenticate, bearer};
+pub(crate) use self::keys::{Credentials, authenticate, bearer, bearer_text};
 pub(crate) use self::panel_caller::find_server as find_panel_server;
 pub(crate) use self::stream_credentials::StreamCredentials;
 

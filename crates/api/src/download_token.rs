@@ -82,8 +82,8 @@ impl TokenSigner {
     }
 }
 
-/// Returns whether a token has the claims of this service, whoever has signed it. Such a token gets
-/// the errors of this service, not those of a panel's node.
+/// Returns whether a token has the claims of this service. The signature is not checked. Such a
+/// token gets the errors of this service, not those of a panel's node.
 pub(crate) fn is_own(token: &str) -> bool {
     let claims = jsonwebtoken::dangerous::insecure_decode::<Claims>(token);
     claims.is_ok()

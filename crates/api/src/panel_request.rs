@@ -6,12 +6,13 @@ use std::future::{Ready, ready};
 use std::sync::Arc;
 
 use actix_web::dev::Payload;
-use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderValue, USER_AGENT};
+use actix_web::http::header::{HeaderMap, HeaderValue, USER_AGENT};
 use actix_web::{FromRequest, HttpMessage as _, HttpRequest, web};
 
 use holdfast_domain::TraceContext;
 use holdfast_domain::wings::WingsNode;
 
+use crate::auth::bearer_text;
 use crate::error::{ApiError, NodeRefused};
 use crate::state::ApiState;
 use crate::views::errors::NodeErrors;
@@ -49,7 +50,7 @@ impl FromRequest for PanelRequest {
 
 fn check(request: &HttpRequest) -> Result<PanelRequest, ApiError> {
     let node = node(request).ok_or(ApiError::NotFound)?;
-    let token = bearer(request).ok_or(ApiError::Node(NodeRefused::TokenMissing))?;
+    let token = bearer_text(request).ok_or(ApiError::Node(NodeRefused::TokenMissing))?;
     if !node.token.matches(token) {
         rate_limit::count_wrong_token(request)?;
         return Err(ApiError::Node(NodeRefused::WrongToken));
@@ -64,18 +65,4 @@ fn check(request: &HttpRequest) -> Result<PanelRequest, ApiError> {
 pub(crate) fn node(request: &HttpRequest) -> Option<Arc<WingsNode>> {
     let state = request.app_data::<web::Data<ApiState>>()?;
     state.options.wings.clone()
-}
-
-/// Returns the token of a request. With two headers, a proxy may have checked the other one.
-fn bearer(request: &HttpRequest) -> Option<&str> {
-    let mut headers = request.headers().get_all(AUTHORIZATION);
-    let header = headers.next()?.to_str().ok()?;
-    if headers.next().is_some() {
-        return None;
-    }
-    let (scheme, token) = header.split_once(' ')?;
-    scheme
-        .eq_ignore_ascii_case("bearer")
-        .then(|| token.trim())
-        .filter(|token| !token.is_empty())
 }

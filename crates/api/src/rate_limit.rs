@@ -60,7 +60,7 @@ impl Guess {
     }
 
     /// Corrects the count of the address once the secret was looked up. Only wrong ones count. If
-    /// the database is unavailable, nobody knows, and the request does not count.
+    /// the database is unavailable, the result is unknown, and the request does not count.
     ///
     /// # Errors
     /// [`ApiError::TooManyRequests`] above the limit.

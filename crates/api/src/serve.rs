@@ -63,7 +63,7 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
     let (state, metrics) = (web::Data::from(state), web::Data::from(metrics));
-    let server = start(listener, state, metrics, Doors::Service)?;
+    let server = start(listener, state, metrics, ListenerRoutes::Service)?;
     run_until(shutdown, server).await
 }
 
@@ -78,7 +78,7 @@ pub async fn serve_node(
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
     let (state, metrics) = (web::Data::from(state), web::Data::from(metrics));
-    let server = start(listener, state, metrics, Doors::Node)?;
+    let server = start(listener, state, metrics, ListenerRoutes::Node)?;
     run_until(shutdown, server).await
 }
 
@@ -88,7 +88,7 @@ fn start(
     listener: TcpListener,
     state: web::Data<ApiState>,
     metrics: web::Data<ApiMetrics>,
-    doors: Doors,
+    routes: ListenerRoutes,
 ) -> io::Result<Server> {
     let options = &state.options;
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
@@ -98,14 +98,14 @@ fn start(
         request_timeout: options.request_timeout,
         keep_alive: options.keep_alive,
     };
-    let routes = match doors {
-        Doors::Service if options.wings.is_some() && !options.wings_has_listener => {
+    let routes = match routes {
+        ListenerRoutes::Service if options.wings.is_some() && !options.wings_has_listener => {
             |app: &mut web::ServiceConfig| {
                 app.configure(routes::node_routes).configure(routes::routes);
             }
         }
-        Doors::Service => routes::routes,
-        Doors::Node => routes::only_node_routes,
+        ListenerRoutes::Service => routes::routes,
+        ListenerRoutes::Node => routes::only_node_routes,
     };
     run(listener, limits, move || {
         App::new()
@@ -119,7 +119,7 @@ fn start(
 
 /// What a listener answers.
 #[derive(Clone, Copy, Debug)]
-enum Doors {
+enum ListenerRoutes {
     /// Requests to the service, and to a panel's node if that has no listener of its own.
     Service,
     /// Only requests to a panel's node.

@@ -23,6 +23,7 @@ use crate::pool::{COUNT_MAX, Database, Transaction, clamp_offset};
 pub use deletion::{begin_deletion, delete_backup, end_deletion, list_some_backups, undo_deletion};
 pub use facts::{ServerFacts, facts};
 pub use managed::{is_managed_by, move_managed, register_managed};
+pub(crate) use save::lock_directories;
 pub use save::{DIRECTORY_TAKEN, insert, save};
 
 pub(crate) struct ServerRow {

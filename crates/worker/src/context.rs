@@ -136,7 +136,7 @@ pub struct WingsOptions {
     /// The node.
     pub node: Arc<WingsNode>,
     /// How long the archives of a server are kept after the panel has stopped listing it; `None`
-    /// means for ever.
+    /// means without limit.
     pub forget_after: Option<Duration>,
     /// The interval at which the panel is asked for its servers.
     pub sync_every: Duration,

@@ -129,16 +129,19 @@ impl Credentials<'_> {
     }
 }
 
-/// Returns the key of a request. With two of them, a proxy may have checked the other one.
+/// Returns the key of a request.
 pub(crate) fn bearer(request: &HttpRequest) -> Option<KeyToken> {
+    KeyToken::parse(bearer_text(request)?)
+}
+
+/// Returns the text after `Bearer`. With two headers, a proxy may have checked the other one.
+pub(crate) fn bearer_text(request: &HttpRequest) -> Option<&str> {
     let mut headers = request.headers().get_all(AUTHORIZATION);
     let header = headers.next()?.to_str().ok()?;
     if headers.next().is_some() {
         return None;
     }
     let (scheme, token) = header.split_once(' ')?;
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return None;
-    }
-    KeyToken::parse(token.trim())
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }

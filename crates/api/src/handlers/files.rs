@@ -59,14 +59,17 @@ pub(crate) async fn download(
     request: HttpRequest,
     state: web::Data<ApiState>,
 ) -> Result<HttpResponse, ApiError> {
-    let token = match (token(request.query_string()), of_panel(&state)) {
+    let token = match (token(request.query_string()), panel_node(&state)) {
         (Err(_), Some(_)) => {
             request.extensions_mut().insert(NodeErrors);
             return Err(ApiError::NotFound);
         }
         (token, _) => token?,
     };
-    let claims = match (state.signer.verify(&token, (state.now)()), of_panel(&state)) {
+    let claims = match (
+        state.signer.verify(&token, (state.now)()),
+        panel_node(&state),
+    ) {
         (Ok(claims), _) => claims,
         (Err(_), Some(node)) if !download_token::is_own(&token) => {
             request.extensions_mut().insert(NodeErrors);
@@ -79,7 +82,7 @@ pub(crate) async fn download(
 }
 
 /// Returns the node whose panel has its download links answered at the address of the service.
-fn of_panel(state: &ApiState) -> Option<&WingsNode> {
+fn panel_node(state: &ApiState) -> Option<&WingsNode> {
     let node = state.options.wings.as_deref();
     node.filter(|_| !state.options.wings_has_listener)
 }

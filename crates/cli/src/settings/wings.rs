@@ -26,7 +26,7 @@ pub struct WingsSettings {
     /// The address of a listener that answers only the node's routes; `None` for `http.listen`.
     pub listen: Option<SocketAddr>,
     /// How long the archives of a server are kept after the panel has stopped listing it; `None`
-    /// means for ever.
+    /// means without limit.
     pub forget_after: Option<Duration>,
     /// The interval at which the panel is asked for its servers.
     pub sync_every: Duration,

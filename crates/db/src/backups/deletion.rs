@@ -15,7 +15,7 @@ const REPEAT_SECONDS: f64 = 300.0;
 /// How long a deletion waits for a job that uses the backup, in seconds.
 const WAIT_SECONDS: f64 = 2.0;
 
-/// Where the row of a backup stands for a panel.
+/// What decides how a panel's request about a backup is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PanelBackup {
     /// The server that was backed up.

@@ -103,6 +103,20 @@ pub async fn insert(change: &mut Change, server: &Server) -> Result<(), Error> {
     save(change, server).await
 }
 
+/// Locks the directories of a node until the transaction ends. Other checks on the same node wait.
+pub(crate) async fn lock_directories(
+    transaction: &mut Transaction,
+    node: &str,
+) -> Result<(), Error> {
+    sqlx::query!(
+        "SELECT pg_advisory_xact_lock(hashtextextended('holdfast directory ' || $1, 0))",
+        node
+    )
+    .execute(transaction.connection())
+    .await?;
+    Ok(())
+}
+
 /// Checks that the directory of a server does not overlap with that of another server. Other checks
 /// on the same node wait until the transaction ends.
 pub(super) async fn check_directory(
@@ -125,12 +139,7 @@ pub(super) async fn check_directory(
     if is_unchanged {
         return Ok(());
     }
-    sqlx::query!(
-        "SELECT pg_advisory_xact_lock(hashtextextended('holdfast directory ' || $1, 0))",
-        node
-    )
-    .execute(transaction.connection())
-    .await?;
+    lock_directories(transaction, node).await?;
     let ancestors: Vec<String> = server
         .directory
         .ancestors()

@@ -9,6 +9,7 @@ use holdfast_domain::{ServerId, ServerState, UserId};
 use super::{ListedServer, NodeServers};
 use crate::error::Error;
 use crate::pool::{Database, Transaction};
+use crate::servers::lock_directories;
 
 /// What a page has changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -160,12 +161,7 @@ async fn list_conflicting(
     node: &NodeServers,
     servers: &[&ListedServer],
 ) -> Result<Vec<Uuid>, Error> {
-    sqlx::query!(
-        "SELECT pg_advisory_xact_lock(hashtextextended('holdfast directory ' || $1, 0))",
-        node.node.as_str(),
-    )
-    .execute(transaction.connection())
-    .await?;
+    lock_directories(transaction, node.node.as_str()).await?;
     let around: Vec<String> = node
         .data
         .ancestors()

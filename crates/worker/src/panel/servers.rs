@@ -314,8 +314,8 @@ impl ServerSync<'_> {
             %server,
             name,
             kept_days,
-            "the panel no longer lists a server of this node. Its backups are kept for kept_days, \
-             or without it for ever (wings.forget_after_days)",
+            "the panel no longer lists a server of this node. Its backups are kept for kept_days; \
+             if that is missing, without limit (wings.forget_after_days)",
         );
     }
 

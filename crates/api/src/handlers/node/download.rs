@@ -39,7 +39,7 @@ pub(crate) async fn answer(
 ) -> Result<HttpResponse, ApiError> {
     let permitted = panel_token::verify(token, node, (state.now)()).ok_or(ApiError::NotFound)?;
     let (server, backup) = (permitted.server, permitted.backup);
-    recover::find(state, node, server, backup).await?;
+    let backup = recover::find(state, node, server, backup).await?;
     let found = servers::find(&state.database, &ServerRef::Id(server)).await?;
     let found = found.ok_or(ApiError::Node(NodeRefused::BackupUnknown))?;
     // The token names a server of any node. Only those of its own panel are its business.
@@ -49,8 +49,6 @@ pub(crate) async fn answer(
             ApiError::Node(_) => ApiError::NotFound,
             other => other,
         })?;
-    let backup = rows::find(&state.database, server, backup).await?;
-    let backup = backup.ok_or(ApiError::Node(NodeRefused::BackupUnknown))?;
     if rows::is_deleting(&state.database, backup.id).await? {
         return Err(ApiError::Node(NodeRefused::BackupUnknown));
     }

@@ -4,15 +4,15 @@
 use holdfast_db::backups::{self, ImportedBackup};
 use holdfast_domain::error_chain::chain;
 use holdfast_domain::wings::WingsNode;
-use holdfast_domain::{BackupId, ServerId};
+use holdfast_domain::{Backup, BackupId, ServerId};
 use holdfast_storage::{ArchiveKey, CheckedManifest, Disk, StorageKey};
 
 use super::server;
 use crate::error::{ApiError, NodeRefused};
 use crate::state::ApiState;
 
-/// Checks that the database has a backup of a server. If it has not, looks for it in the buckets,
-/// and takes it into the database.
+/// Finds a backup of a server. If the database does not have it, looks for it in the buckets, and
+/// takes it into the database.
 ///
 /// # Errors
 /// [`NodeRefused::BackupUnknown`] if there is no such backup. [`ApiError::Unavailable`] if a bucket
@@ -22,12 +22,9 @@ pub(super) async fn find(
     node: &WingsNode,
     server: ServerId,
     backup: BackupId,
-) -> Result<(), ApiError> {
-    if backups::find(&state.database, server, backup)
-        .await?
-        .is_some()
-    {
-        return Ok(());
+) -> Result<Backup, ApiError> {
+    if let Some(known) = backups::find(&state.database, server, backup).await? {
+        return Ok(known);
     }
     for (_, disk) in state.disks.iter() {
         if disk.is_node_local() {
@@ -38,7 +35,11 @@ pub(super) async fn find(
         };
         let manifest = CheckedManifest::read(disk, key, (state.now)()).await;
         match manifest {
-            Ok(manifest) => return import(state, node, disk, key, &manifest).await,
+            Ok(manifest) => {
+                import(state, node, disk, key, &manifest).await?;
+                let imported = backups::find(&state.database, server, backup).await?;
+                return imported.ok_or(ApiError::Node(NodeRefused::BackupUnknown));
+            }
             Err(problem) => tracing::warn!(
                 disk = %disk.name(),
                 manifest = %StorageKey::Manifest(key),
